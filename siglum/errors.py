@@ -1,0 +1,56 @@
+"""Every error this package raises on purpose, and the one way to look up a name.
+
+    SiglumError
+    ├── ConfigError    a setting breaks a rule            (also a ValueError)
+    ├── DataError      a file or an array is not usable   (also a ValueError)
+    ├── RunError       a run on disk is incomplete, foreign or in the way
+    └── MissingExtra   an optional package is absent      (also an ImportError)
+
+Messages give the rule, the value and the remedy. A broken internal assumption is an `assert`,
+never one of these.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class SiglumError(Exception):
+    """Something that the person who called can put right; the message says how."""
+
+
+class ConfigError(SiglumError, ValueError):
+    """A setting breaks a rule."""
+
+
+class DataError(SiglumError, ValueError):
+    """A file or an array is not usable."""
+
+
+class RunError(SiglumError):
+    """A run on disk is incomplete, foreign, or in the way."""
+
+
+class MissingExtra(SiglumError, ImportError):
+    """An optional package is absent."""
+
+
+def nearest(name: str, names: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
+    """Return " Did you mean 'x'?" for the nearest of `names`, or "" when none is near."""
+    near = get_close_matches(name, list(names), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def choose(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return `table[name]`.
+
+    Raises:
+        ConfigError: if `name` is not in `table`; the message names the nearest entry.
+    """
+    if name in table:
+        return table[name]
+    raise ConfigError(
+        f"{kind} must be one of {', '.join(sorted(table))}, got {name!r}.{nearest(name, table)}"
+    )

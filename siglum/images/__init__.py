@@ -1,0 +1,130 @@
+"""Where pictures come from: `load("mnist5k")`, `load("idx:DIR")`, `load("folder:DIR")`, ..."""
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from siglum.config import Preprocess
+from siglum.errors import ConfigError, DataError, choose
+from siglum.images import archive, cache, digits, folder, idx, torchvision
+from siglum.images.cache import Progress, silent
+from siglum.images.imageset import ImageSet
+
+__all__ = ["SOURCES", "ImageSet", "Source", "load", "parts"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of place where pictures lie."""
+
+    help: str
+    place: str  # what stands behind the colon, or "" for a set that needs no place
+    parts: Callable[[Path], tuple[str, ...]]  # of "train", "test", or ("all",)
+    load: Callable[[Path, str, str, Preprocess, Progress], ImageSet]
+
+
+def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return cache.load(folder.scan(place, spec), preprocess, see)
+
+
+def _archive(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return cache.load(archive.scan(place, spec), preprocess, see)
+
+
+def _idx(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return cache.refit(idx.load(place, part, spec), preprocess, see)
+
+
+def _digits(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return cache.refit(digits.load(part, spec), preprocess, see)
+
+
+def _known(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return cache.refit(torchvision.load(spec, part), preprocess, see)
+
+
+SOURCES: dict[str, Source] = {
+    "mnist5k": Source("5,000 digits that come along", "", lambda _: ("train", "test"), _digits),
+    "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
+    "folder": Source("a folder a class", "DIR", lambda _: ("all",), _folder),
+    "archive": Source("zip or tar of such folders", "FILE", lambda _: ("all",), _archive),
+} | {
+    name: Source(f"{name} by torchvision", "", lambda _, name=name: torchvision.parts(name), _known)
+    for name in torchvision.SETS
+}
+
+
+def parts(spec: str) -> tuple[str, ...]:
+    """Return the parts that a source has: ("train", "test"), one of them, or ("all",)."""
+    source, place = _find(spec)
+    return source.parts(place)
+
+
+def load(
+    spec: str,
+    part: str = "train",
+    preprocess: Preprocess | None = None,
+    *,
+    classes: Mapping[str, str] | None = None,
+    writers: str | None = None,
+    progress: Progress = silent,
+) -> ImageSet:
+    """Load the pictures of a source, fitted as `preprocess` says.
+
+    Args:
+        spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
+            A place that is not there is looked for under SIGLUM_DATA.
+        part: "train" or "test"; without meaning for a folder or an archive, which are whole.
+        classes: new names of classes; see `ImageSet.rename`.
+        writers: a regular expression whose first group finds the writer in a file name.
+
+    Raises:
+        ConfigError: if the source is unknown, or `classes` or `writers` do not fit it.
+        DataError: if there is nothing there that can be read.
+    """
+    source, place = _find(spec)
+    images = source.load(place, part, spec, preprocess or Preprocess(), progress)
+    if images.unreadable:
+        name, reason = images.unreadable[0]
+        count, total = len(images.unreadable), len(images.unreadable) + len(images)
+        warnings.warn(
+            f"{spec}: {count} of {total} files are left out, such as {name}, which {reason}. "
+            f"All of them: siglum data {spec}",
+            stacklevel=2,
+        )
+    if classes:
+        images = images.rename(classes)
+    return _with_writers(images, writers) if writers else images
+
+
+def _find(spec: str) -> tuple[Source, Path]:
+    kind, colon, place = spec.partition(":")
+    source = choose(SOURCES, kind, "source")
+    if source.place and not place:
+        raise ConfigError(f"{kind} must name its place, as in {kind}:{source.place}, got {spec!r}.")
+    if colon and not source.place:
+        raise ConfigError(f"{kind} must stand alone, got {spec!r}.")
+    path = Path(place).expanduser()
+    under = Path(os.environ.get("SIGLUM_DATA", "")) / path
+    return source, under if source.place and not path.exists() and under.exists() else path
+
+
+def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
+    if images.files is None:
+        raise ConfigError(f"writers must be found in file names, and {images.source} has none.")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"writers must be a regular expression, got {pattern!r}: {error}."
+        ) from None
+    if compiled.groups < 1:
+        raise ConfigError(f"writers must have a group in brackets, got {pattern!r}.")
+    found = [compiled.search(name) for name in images.files]
+    for name, match in zip(images.files, found, strict=True):
+        if match is None:
+            raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
+    return replace(images, writers=tuple(match[1] for match in found if match))

@@ -1,0 +1,244 @@
+"""Packed copies of folders and archives: decoded once, then memory-mapped.
+
+A pack is keyed by the contents of its files and by how they were fitted, so that a change of
+either makes a new one, and a set that was only moved is found again. A second, cheap key (names,
+sizes, times) remembers which contents a folder had, so that nothing is read twice.
+
+    <cache>/packs/<key>/images.bin    uint8 (M, C, S, S)
+                        index.npz     what is known of each picture
+    <cache>/seen/<signature>.json     the digest of the contents, and an archive's names
+
+Packs are written to a temporary folder beside the others and renamed when whole.
+"""
+
+import hashlib
+import json
+import math
+import mmap
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.images import pictures
+from siglum.images.imageset import ImageSet, Originals
+from siglum.images.listing import Listing, classes_of
+
+VERSION = 1  # of the format above and of everything that decides a packed byte
+BATCH = 256  # pictures between two reports of progress
+
+Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
+Raw = bytes | NDArray[np.uint8] | DataError
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+def folder() -> Path:
+    """Return where packs are kept: SIGLUM_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("SIGLUM_CACHE") or platformdirs.user_cache_dir("siglum"))
+
+
+def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) -> ImageSet:
+    """Return the pictures of a listing, packing them first if they are not packed yet.
+
+    Raises:
+        DataError: if no picture can be read, or there is no room for the pack.
+    """
+    names, classes = classes_of(listing)
+    progress(f"reading {listing.source}", 0, 0)
+    contents = recall(f"contents {listing.signature}", listing.contents)
+    pack = _pack_folder(contents, preprocess)
+    if not pack.exists():
+        _write(pack, len(names), listing.read(), preprocess, listing.source, progress)
+    store, mapping, originals, reasons = _open(pack, len(names), preprocess)
+    outside = [name for name, label in zip(listing.names, names, strict=True) if label is None]
+    unreadable = [*listing.unreadable]
+    unreadable += [(listing.names[i], reason) for i, reason in reasons]
+    unreadable += [(name, "lies outside the class folders") for name in outside]
+    bad = {i for i, _ in reasons}
+    rows = [i for i, name in enumerate(names) if name is not None and i not in bad]
+    if not rows:
+        name, reason = unreadable[0]
+        raise DataError(
+            f"{listing.source} must hold a picture that can be read, got none of {len(names)}: "
+            f"{name} {reason}."
+        )
+    kept = {names[i] for i in rows}
+    if gone := [name for name in classes if name not in kept]:
+        warnings.warn(
+            f"{listing.source}: {len(gone)} classes have no readable picture and are left out: "
+            f"{', '.join(gone[:5])}",
+            stacklevel=2,
+        )
+    classes = tuple(name for name in classes if name in kept)
+    number = {name: label for label, name in enumerate(classes)}
+    return ImageSet(
+        store=store,
+        rows=np.array(rows, dtype=np.int64),
+        labels=np.array([number[names[i] or ""] for i in rows], dtype=np.int64),
+        classes=classes,
+        source=listing.source,
+        files=[listing.names[i] for i in rows] if len(rows) < len(names) else listing.names,
+        unreadable=tuple(sorted(unreadable)),
+        originals=originals,
+        mapping=mapping,
+    )
+
+
+def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent) -> ImageSet:
+    """Return a set in memory as `preprocess` wants it: as it is, inverted, or packed at its size.
+
+    Raises:
+        DataError: if there is no room for the pack.
+    """
+    if images.shape == (preprocess.channels, preprocess.size, preprocess.size):
+        turned = pictures.inverted(pictures.on_light_paper(images.store), preprocess)
+        if not turned.any():
+            return images
+        store = images.store.copy()
+        store[turned] = 255 - store[turned]
+        return replace(images, store=store)
+    pack = _pack_folder(images.fingerprint, preprocess)
+    if not pack.exists():
+        raws = enumerate(images.store)
+        _write(pack, len(images.store), raws, preprocess, images.source, progress)
+    store, mapping, originals, _ = _open(pack, len(images.store), preprocess)
+    return replace(images, store=store, mapping=mapping, originals=originals)
+
+
+def recall(signature: str, make: Callable[[], Any]) -> Any:
+    """Return what `make` returned when the files behind `signature` were first seen; JSON only."""
+    digest = hashlib.blake2b(signature.encode("utf-8", "surrogateescape"), digest_size=16)
+    note = folder() / "seen" / f"{digest.hexdigest()}.json"
+    if note.exists():
+        return json.loads(note.read_text())
+    made = make()
+    with _room("notes of what was read"):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
+            json.dump(made, file)
+        Path(file.name).replace(note)
+    return made
+
+
+def _pack_folder(contents: str, preprocess: Preprocess) -> Path:
+    geometry = preprocess.model_dump(include={"size", "channels", "fit", "ink"})
+    key = json.dumps([VERSION, contents, geometry], sort_keys=True)
+    return folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _write(
+    pack: Path,
+    count: int,
+    raws: Iterable[tuple[int, Raw]],
+    preprocess: Preprocess,
+    source: str,
+    progress: Progress,
+) -> None:
+    """Decode `count` pictures, in any order, into a new pack."""
+    size = preprocess.channels * preprocess.size**2
+    sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
+    digests, reasons = np.zeros(count, np.uint64), {}
+    with _room(source, count * size):
+        pack.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix="unfinished-", dir=pack.parent))
+        try:
+            with (temporary / "images.bin").open("w+b") as file:
+                file.truncate(count * size)
+                for done, (index, raw) in enumerate(raws, start=1):
+                    # One after the other: side by side in threads, small pictures take three
+                    # times as long, since decoders give the interpreter's lock to and fro.
+                    try:
+                        image = _decoded(raw, preprocess)
+                    except DataError as error:
+                        reasons[index] = str(error)
+                    else:
+                        sizes[index] = image.shape[1:]
+                        light[index] = pictures.on_light_paper(image[None])[0]
+                        digests[index] = _digest(image)
+                        file.seek(index * size)
+                        file.write(pictures.fit(image, preprocess).tobytes())
+                    if done % BATCH == 0 or done == count:
+                        progress(f"packing {source}", done, count)
+                readable = np.array([i not in reasons for i in range(count)])
+                turned = np.zeros(count, dtype=bool)
+                turned[readable] = pictures.inverted(light[readable], preprocess)
+                _invert(file, np.flatnonzero(turned), size)
+                file.flush()
+                os.fsync(file.fileno())
+            with (temporary / "index.npz").open("wb") as file:
+                bad = np.array(sorted(reasons), dtype=np.int64)
+                why = json.dumps([reasons[int(i)] for i in bad]).encode()
+                arrays = {"sizes": sizes, "light": light, "digests": digests, "bad": bad}
+                np.savez(file, **arrays, why=np.frombuffer(why, dtype=np.uint8))
+                file.flush()
+                os.fsync(file.fileno())
+            if not pack.exists():  # another process may have been quicker
+                temporary.rename(pack)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
+    if isinstance(raw, DataError):
+        raise raw
+    return pictures.decode(raw, preprocess.channels) if isinstance(raw, bytes) else raw
+
+
+def _digest(image: NDArray[np.uint8]) -> int:
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(image))
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _invert(file: BinaryIO, indices: NDArray[np.int64], size: int) -> None:
+    for index in indices.tolist():
+        file.seek(index * size)
+        picture = np.frombuffer(file.read(size), dtype=np.uint8)
+        file.seek(index * size)
+        file.write((255 - picture).tobytes())
+
+
+def _open(
+    pack: Path, count: int, preprocess: Preprocess
+) -> tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]:
+    shape = (count, preprocess.channels, preprocess.size, preprocess.size)
+    with (pack / "images.bin").open("rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != math.prod(shape):
+            raise DataError(
+                f"{pack / 'images.bin'} must hold {math.prod(shape)} bytes, got {found}. "
+                "Delete that folder; the pictures are packed again."
+            )
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with np.load(pack / "index.npz", allow_pickle=False) as index:
+        originals = Originals(index["sizes"], index["digests"], index["light"])
+        reasons = zip(index["bad"].tolist(), json.loads(index["why"].tobytes()), strict=True)
+        store = np.frombuffer(mapping, dtype=np.uint8).reshape(shape)
+        return store, mapping, originals, list(reasons)
+
+
+@contextmanager
+def _room(source: str, need: int = 0) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        megabytes = f"{need / 2**20:.0f} MB " if need else ""
+        raise DataError(
+            f"the cache folder must have {megabytes}room for {source}, got {error.strerror!r} at "
+            f"{folder()}. Set SIGLUM_CACHE to a folder that can be written."
+        ) from error

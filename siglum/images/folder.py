@@ -1,0 +1,93 @@
+"""`folder:DIR`: a folder of folders, one a class."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from siglum.errors import DataError
+from siglum.images.listing import Listing, Unreadable, is_picture
+from siglum.images.pictures import MAX_BYTES
+
+
+def scan(root: Path, source: str) -> Listing:
+    """List the pictures below `root`. Links are followed, but not in circles.
+
+    Raises:
+        DataError: if `root` is no folder that can be read.
+    """
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise DataError(f"{source} must name a folder, got {found} there.")
+    digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16)
+    paths: list[str] = []
+    unreadable: list[Unreadable] = []
+    for name, found in _walk(root):
+        if isinstance(found, str):
+            unreadable.append((_text(name), found))
+        else:
+            paths.append(name)
+            facts = (name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+    paths.sort()
+
+    def read() -> Iterator[tuple[int, bytes | DataError]]:
+        for index, name in enumerate(paths):
+            try:
+                path = root / name
+                with path.open("rb") as file:
+                    yield index, file.read(MAX_BYTES + 1)
+            except OSError as error:
+                yield index, DataError(f"cannot be read ({error.strerror})")
+
+    def contents() -> str:
+        whole = hashlib.blake2b(digest_size=16)
+        for index, raw in read():
+            whole.update(paths[index].encode("utf-8", "surrogateescape") + b"\0")
+            whole.update(raw if isinstance(raw, bytes) else b"unreadable")
+        return whole.hexdigest()
+
+    names = paths if all(name.isascii() for name in paths) else [_text(name) for name in paths]
+    return Listing(source, names, tuple(unreadable), digest.hexdigest(), contents, read)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
+    """Yield each picture's name with its facts, or with the reason why it cannot be read."""
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root),))]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield folder or ".", f"cannot be listed ({error.strerror})"
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                facts = entry.stat()
+            except OSError as error:
+                if is_picture(name) or entry.is_symlink():
+                    yield name, f"leads nowhere ({error.strerror})"
+                continue
+            if stat.S_ISDIR(facts.st_mode):
+                if entry.name.startswith("."):
+                    continue
+                identity = (facts.st_dev, facts.st_ino)
+                if identity in above:
+                    yield name, "is a link in a circle"
+                else:
+                    waiting.append((name, (*above, identity)))
+            elif is_picture(name):
+                regular = stat.S_ISREG(facts.st_mode)
+                yield name, facts if regular else "is no regular file"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
+def _text(name: str) -> str:
+    """Return a name that can be written as UTF-8, whatever bytes the file system gave."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,131 @@
+"""One picture file's bytes, decoded and fitted to the square that the network sees.
+
+The only module that opens picture files. Formats are allow-listed, the size is checked from the
+header before any pixel is decoded, and whatever a decoder raises becomes a reason in words.
+Shapes: H x W pixels as found, C channels, S the side of the square.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+MAX_BYTES = 64 * 2**20  # of one file
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound: 1 GiB of RGBA / 3
+
+# Pillow only warns between its bound and twice its bound; refuse there already.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def decode(raw: bytes, channels: int = 1) -> NDArray[np.uint8]:
+    """Return a picture file's pixels: uint8 (C, H, W), grey or red, green, blue.
+
+    Turns by EXIF, lays transparency on the paper that its ink needs, brings 16 bits to 8.
+
+    Raises:
+        DataError: if the bytes are no picture that can be read whole; the message is the reason
+            alone, to be put behind a file's name.
+    """
+    if not raw:
+        raise DataError("is empty")
+    if len(raw) > MAX_BYTES:
+        raise DataError(f"has {len(raw)} bytes, more than {MAX_BYTES}")
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            return _pixels(image, channels)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"declares more than {MAX_PIXELS} pixels") from None
+    except Image.UnidentifiedImageError:
+        raise DataError(f"is no picture ({', '.join(FORMATS)})") from None
+    except Exception as error:  # decoders of hostile bytes raise nearly anything
+        raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
+
+
+def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel
+        deep = np.asarray(image, dtype=np.float64)
+        top = 65535 if deep.max(initial=0) > 255 else 255
+        image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = _on_paper(image.convert("RGBA"))
+    if channels == 1:
+        return np.asarray(image.convert("L"))[None]
+    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+def _on_paper(image: Image.Image) -> Image.Image:
+    """Lay a transparent picture on black when what it shows is light, on white otherwise."""
+    pixels = np.asarray(image.convert("LA"), dtype=np.float64)
+    grey, alpha = pixels[..., 0], pixels[..., 1]
+    shown = (grey * alpha).sum() / max(alpha.sum(), 1.0)
+    transparent = alpha.mean() < 250
+    paper = Image.new("RGBA", image.size, "black" if transparent and shown > 127 else "white")
+    return Image.alpha_composite(paper, image).convert("RGB")
+
+
+def on_light_paper(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Say of each picture whether most of its border is light, so that its ink must be dark.
+
+    Args:
+        images: (N, C, H, W).
+
+    Returns:
+        bool (N,).
+    """
+    edges = _border(images)
+    grey = edges[:, 0] if edges.shape[1] == 1 else edges.mean(axis=1)
+    return (grey > 127).mean(axis=1) > 0.5
+
+
+def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the outermost pixels: uint8 (N, C, M)."""
+    top, bottom = images[:, :, 0, :], images[:, :, -1, :]
+    left, right = images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]
+    return np.concatenate([top, bottom, left, right], axis=2)
+
+
+def fit(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Bring (C, H, W) to the square (C, S, S); margins have the colour of the border.
+
+    Shrinking averages over areas, so that thin strokes grow pale but never vanish; growing
+    interpolates.
+    """
+    size, (channels, height, width) = preprocess.size, image.shape
+    if preprocess.fit == "pad" and height != width:
+        side = max(height, width)
+        square = np.empty((channels, side, side), dtype=np.uint8)
+        square[:] = np.median(_border(image[None])[0], axis=1).astype(np.uint8)[:, None, None]
+        top, left = (side - height) // 2, (side - width) // 2
+        square[:, top : top + height, left : left + width] = image
+        image = square
+    if image.shape[1:] == (size, size):
+        return image
+    how = Image.Resampling.BOX if max(image.shape) > size else Image.Resampling.BILINEAR
+    planes = [Image.fromarray(plane).resize((size, size), how) for plane in image]
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
+def inverted(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
+    """Say which pictures of a set must be inverted so that all have light ink.
+
+    Where at least 98 % of a set agree, the few others are taken for pictures with much ink at
+    the border, not for another kind of paper.
+
+    Args:
+        light: (N,), whether each picture lies on light paper.
+        preprocess: its `ink` decides whether anything is to be done.
+    """
+    if preprocess.ink == "keep" or not len(light):
+        return np.zeros_like(light)
+    share = light.mean()
+    if share <= 0.02:
+        return np.zeros_like(light)
+    return np.ones_like(light) if share >= 0.98 else light

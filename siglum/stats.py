@@ -1,0 +1,98 @@
+"""How sure a figure is: intervals for rates, and measures of predicted probabilities.
+
+Numpy only, so that both halves can use it.
+Shapes: N images, K classes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+Z95 = 1.959963984540054  # the normal quantile that leaves 2.5 % on either side
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of a count with its 95 % interval."""
+
+    hits: int
+    total: int
+    low: float  # fraction in [0, 1]; 0 when total is 0
+    high: float  # fraction in [0, 1]; 1 when total is 0
+
+    @property
+    def value(self) -> float:
+        """The share itself, in [0, 1]; NaN when nothing was counted."""
+        return self.hits / self.total if self.total else math.nan
+
+
+def wilson(hits: int, total: int, z: float = Z95) -> Rate:
+    """Return the share `hits / total` with its Wilson score interval.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22.
+    """
+    assert 0 <= hits <= total, (hits, total)
+    if total == 0:
+        return Rate(0, 0, 0.0, 1.0)
+    share, shrink = hits / total, 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / shrink
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / shrink
+    low = 0.0 if hits == 0 else middle - half
+    high = 1.0 if hits == total else middle + half
+    return Rate(hits, total, low, high)
+
+
+def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) -> NDArray[np.int64]:
+    """Count label (row) against predicted class (column): int64 (K, K)."""
+    counts = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def negative_log_likelihood(log_probs: FloatArray, labels: IntArray) -> float:
+    """Mean of -log p(label), in nats; `log_probs` is float (N, K)."""
+    return float(-log_probs[np.arange(len(labels)), labels].mean())
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The predictions whose confidence falls into one interval."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float  # mean probability of the predicted class
+    accuracy: float  # share that was right
+
+
+def reliability(log_probs: FloatArray, labels: IntArray, bins: int = 15) -> list[Bin]:
+    """Group predictions by confidence into equal intervals of [0, 1]; empty ones are left out."""
+    confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
+    right = log_probs.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        Bin(
+            low=b / bins,
+            high=(b + 1) / bins,
+            count=int(inside.sum()),
+            confidence=float(confidence[inside].mean()),
+            accuracy=float(right[inside].mean()),
+        )
+        for b in range(bins)
+        if (inside := index == b).any()
+    ]
+
+
+def expected_calibration_error(groups: list[Bin]) -> float:
+    """Mean gap between confidence and accuracy over `groups`, weighted by count, in [0, 1].
+
+    Source: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks",
+    arXiv:1706.04599, equation 3.
+    """
+    total = sum(group.count for group in groups)
+    return sum(group.count * abs(group.confidence - group.accuracy) for group in groups) / total
