@@ -56,6 +56,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "constant",
         "label_smoothing": 0.0,
         "augment": (),
+        "weights": "best",
         "seed": 3,
     },
 }
@@ -115,6 +116,9 @@ class TrainConfig(Settings):
         0.1, ge=0, lt=1, description="Probability moved off the label, spread over all classes."
     )
     augment: tuple[str, ...] = Field(("affine",), description="Changes made to training pictures.")
+    weights: Literal["last", "best"] = Field(
+        "last", description="What the run stands for: its last weights or the best validated."
+    )
 
     @model_validator(mode="before")
     @classmethod

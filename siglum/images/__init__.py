@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from siglum.config import Preprocess
@@ -44,6 +45,10 @@ def _digits(place: Path, part: str, spec: str, preprocess: Preprocess, see: Prog
 
 def _known(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
     return cache.refit(torchvision.load(spec, part), preprocess, see)
+
+
+def _known_parts(name: str, place: Path) -> tuple[str, ...]:
+    return torchvision.parts(name)
 
 
 SOURCES: dict[str, Source] = {

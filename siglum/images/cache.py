@@ -182,8 +182,8 @@ def _write(
             with (temporary / "index.npz").open("wb") as file:
                 bad = np.array(sorted(reasons), dtype=np.int64)
                 why = json.dumps([reasons[int(i)] for i in bad]).encode()
-                arrays = {"sizes": sizes, "light": light, "digests": digests, "bad": bad}
-                np.savez(file, **arrays, why=np.frombuffer(why, dtype=np.uint8))
+                reason_bytes = np.frombuffer(why, dtype=np.uint8)
+                np.savez(file, sizes=sizes, light=light, digests=digests, bad=bad, why=reason_bytes)
                 file.flush()
                 os.fsync(file.fileno())
             if not pack.exists():  # another process may have been quicker
@@ -200,7 +200,7 @@ def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
 
 def _digest(image: NDArray[np.uint8]) -> int:
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image))
+    digest.update(image.tobytes())
     return int.from_bytes(digest.digest(), "little")
 
 

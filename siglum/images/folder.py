@@ -23,13 +23,13 @@ def scan(root: Path, source: str) -> Listing:
     digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16)
     paths: list[str] = []
     unreadable: list[Unreadable] = []
-    for name, found in _walk(root):
-        if isinstance(found, str):
-            unreadable.append((_text(name), found))
+    for name, facts in _walk(root):
+        if isinstance(facts, str):
+            unreadable.append((_text(name), facts))
         else:
             paths.append(name)
-            facts = (name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-            digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+            key = (name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+            digest.update(repr(key).encode("utf-8", "surrogateescape"))
     paths.sort()
 
     def read() -> Iterator[tuple[int, bytes | DataError]]:

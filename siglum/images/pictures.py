@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
@@ -42,7 +42,7 @@ def decode(raw: bytes, channels: int = 1) -> NDArray[np.uint8]:
             return _pixels(image, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"declares more than {MAX_PIXELS} pixels") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError(f"is no picture ({', '.join(FORMATS)})") from None
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
@@ -82,7 +82,8 @@ def on_light_paper(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
     edges = _border(images)
     grey = edges[:, 0] if edges.shape[1] == 1 else edges.mean(axis=1)
-    return (grey > 127).mean(axis=1) > 0.5
+    light: NDArray[np.bool_] = (grey > 127).mean(axis=1) > 0.5
+    return light
 
 
 def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

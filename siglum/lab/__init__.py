@@ -1,0 +1,1 @@
+"""The half that trains networks; needs `pip install 'siglum[lab]'`."""

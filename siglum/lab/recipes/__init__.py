@@ -1,0 +1,1 @@
+"""Recipes: a config in, runs out."""

@@ -1,0 +1,327 @@
+"""Train one network on one source, and keep it as a run."""
+
+import platform
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from siglum import images as sources
+from siglum import stats
+from siglum.config import Preprocess, TrainConfig
+from siglum.errors import ConfigError, RunError
+from siglum.images import split
+from siglum.images.cache import Progress as LoadProgress
+from siglum.images.cache import silent
+from siglum.images.imageset import ImageSet
+from siglum.lab import models
+from siglum.lab.device import Machine, processor
+from siglum.lab.runs import Run
+from siglum.lab.training import (
+    Epoch,
+    Progress,
+    TrainState,
+    chance,
+    default_epochs,
+    evaluate,
+    fit,
+    make_optimizer,
+)
+
+SAVE_SECONDS = 60.0  # between two states kept within an epoch
+
+Watch = Callable[[Progress | Epoch], bool | None]  # returns True to stop after saving
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pictures of a run, split."""
+
+    train: ImageSet
+    val: ImageSet | None
+    test: ImageSet | None
+
+
+class Stopped(Exception):
+    """The watcher asked to stop; the run can go on from where it is."""
+
+
+def load_data(
+    config: TrainConfig,
+    classes: tuple[str, ...] | None = None,
+    progress: LoadProgress = silent,
+) -> Data:
+    """Load and split the pictures that `config` names.
+
+    Args:
+        classes: the class order of an existing run; by default that of the training pictures.
+
+    Raises:
+        ConfigError, DataError: if there are no such pictures, or fewer than two classes.
+    """
+    preprocess = config.preprocess()
+
+    def load(source: str, part: str) -> ImageSet:
+        return sources.load(
+            source,
+            part,
+            preprocess,
+            classes=config.classes,
+            writers=config.writers,
+            progress=progress,
+        )
+
+    parts = sources.parts(config.data)
+    whole = load(config.data, "all" if "all" in parts else "train")
+    if classes is not None:
+        whole = whole.with_classes(classes)
+    if len(whole.classes) < 2:
+        raise ConfigError(
+            f"data must have at least 2 classes to train on, got {len(whole.classes)} "
+            f"({whole.classes[0]}). Add a folder for each further class."
+        )
+    single = [name for name, count in zip(whole.classes, whole.counts, strict=True) if count == 1]
+    if single and config.val > 0:
+        warnings.warn(
+            f"{config.data}: {len(single)} classes have one picture, used to train and never to "
+            f"validate: {', '.join(single[:5])}",
+            stacklevel=2,
+        )
+    if config.split == "writer":
+        if whole.writers is None:
+            raise ConfigError(
+                "split by writer needs to know the writers. Give --writers a pattern such as "
+                r"'-(\d+)\.' whose group finds them in the file names."
+            )
+        kept, held = split.by_writer(whole.writers, config.val, config.seed)
+    else:
+        kept, held = split.stratified(whole.labels, config.val, config.seed)
+    test = None
+    if config.test is not None:
+        test_parts = sources.parts(config.test)
+        test = load(config.test, "test" if "test" in test_parts else test_parts[0])
+    elif "test" in parts:
+        test = load(config.data, "test")
+    return Data(
+        train=whole.subset(kept) if len(held) else whole,
+        val=whole.subset(held) if len(held) else None,
+        test=None if test is None else test.with_classes(whole.classes),
+    )
+
+
+def train(
+    config: TrainConfig,
+    path: Path,
+    machine: Machine,
+    watch: Watch = lambda _: None,
+    progress: LoadProgress = silent,
+) -> Run:
+    """Train as `config` says and keep the run at `path`, a folder that does not exist yet.
+
+    Args:
+        watch: called with what `fit` yields, after it is on disk; may return True to stop.
+
+    Raises:
+        ConfigError, DataError, RunError: if a setting, the data or the place does not serve.
+        DivergedError: if the loss is no number any more; the run stays, unfinished.
+        Stopped: if the watcher asked for it; the run stays, and `resume` goes on with it.
+    """
+    if path.exists():
+        raise RunError(
+            f"{path} must not exist yet; a run is never overwritten. "
+            f"Choose another name with -o, or go on with: siglum train --resume {path}"
+        )
+    data = load_data(config, progress=progress)
+    config = config.model_copy(update={"epochs": config.epochs or default_epochs(len(data.train))})
+    if config.batch_size > len(data.train):
+        if "batch_size" in config.model_fields_set:
+            raise ConfigError(
+                f"batch_size must be at most the {len(data.train)} training pictures, "
+                f"got {config.batch_size}."
+            )
+        config = config.model_copy(update={"batch_size": len(data.train)})
+    mean, std = (0.0, 1.0) if config.mean is not None and config.std is not None else _moments(data)
+    preprocess = config.preprocess(mean, std)
+    state = _fresh_state(config, preprocess, data, machine)
+    run = Run.create(path, config, preprocess, data.train.classes, _environment(machine, data))
+    return _go_on(run, state, config, preprocess, data, machine, watch)
+
+
+def resume(
+    run: Run,
+    machine: Machine,
+    watch: Watch = lambda _: None,
+    progress: LoadProgress = silent,
+) -> Run:
+    """Go on with an unfinished run, to the same bits on the same machine, versions and threads.
+
+    Raises:
+        RunError: if the run is finished, or its pictures are not what they were.
+    """
+    if run.result is not None:
+        raise RunError(f"{run.path} must be unfinished to be resumed, and it is finished.")
+    config, preprocess, env = run.config, run.preprocess, run.env
+    data = load_data(config, run.classes, progress)
+    for part, now in _fingerprints(data).items():
+        if env["data"][part] != now:
+            raise RunError(
+                f"{run.path} must be resumed with the pictures it began with; the {part} part of "
+                f"{config.data} has changed. Train a new run."
+            )
+    then = Machine(**env["machine"])
+    if machine != then or env["versions"] != _versions():
+        warnings.warn(
+            f"{run.path} began on {then} with {env['versions']}, and goes on on {machine}: "
+            "the outcome may differ in the last bits",
+            stacklevel=2,
+        )
+    state = _fresh_state(config, preprocess, data, machine)
+    run.load_state(state)
+    return _go_on(run, state, config, preprocess, data, machine, watch)
+
+
+def _fresh_state(
+    config: TrainConfig, preprocess: Preprocess, data: Data, machine: Machine
+) -> TrainState:
+    torch.manual_seed(chance(config.seed, "weights", 0))
+    model = models.build(
+        config.model,
+        len(data.train.classes),
+        preprocess.channels,
+        preprocess.size,
+        config.model_options,
+    )
+    model = machine.place(model)
+    return TrainState(model, make_optimizer(model, config))
+
+
+def _go_on(
+    run: Run,
+    state: TrainState,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    data: Data,
+    machine: Machine,
+    watch: Watch,
+) -> Run:
+    best = _best(state.epochs)
+    saved = state.seconds
+    for record in fit(state, data.train, data.val, config, preprocess, machine):
+        if isinstance(record, Epoch):
+            if _best(state.epochs) != best:
+                best = _best(state.epochs)
+                run.save_weights("best", state.model)
+            run.save_weights("last", state.model)
+            run.save_state(state)
+            run.append(record)
+            saved = state.seconds
+        elif state.seconds - saved > SAVE_SECONDS:
+            run.save_state(state)
+            saved = state.seconds
+        if watch(record):
+            run.save_state(state)
+            raise Stopped
+    run.finish(*_outcome(run, state, best, preprocess, data, machine))
+    return run
+
+
+def _best(epochs: list[Epoch]) -> int:
+    """Return the index of the best epoch: highest validation accuracy, then lowest loss.
+
+    Without validation pictures it is the last.
+    """
+    if not epochs:
+        return 0
+    if epochs[-1].val_accuracy is None:
+        return epochs[-1].index
+    return max(epochs, key=lambda e: (e.val_accuracy or 0.0, -(e.val_loss or 0.0))).index
+
+
+def _outcome(
+    run: Run,
+    state: TrainState,
+    best: int,
+    preprocess: Preprocess,
+    data: Data,
+    machine: Machine,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Measure the weights that the run stands for on the validation and test pictures."""
+    model = machine.place(run.model())
+    measured: dict[str, Any] = {}
+    predictions: dict[str, NDArray[Any]] = {}
+    for part, pictures in (("val", data.val), ("test", data.test)):
+        if pictures is None:
+            continue
+        log_probs = evaluate(model, pictures, preprocess, machine)
+        right = int((log_probs.argmax(axis=1) == pictures.labels).sum())
+        loss = stats.negative_log_likelihood(log_probs, pictures.labels)
+        measured[part] = {**asdict(stats.wilson(right, len(pictures))), "loss": loss}
+        predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": pictures.labels}
+    result = {
+        "parameters": models.count_parameters(model),
+        "epochs": len(state.epochs),
+        "best_epoch": best,
+        "seconds": state.seconds,
+        "finished": _now(),
+        **measured,
+    }
+    return result, predictions
+
+
+def _moments(data: Data) -> tuple[float, float]:
+    mean, std = data.train.moments()
+    return mean, std or 1.0
+
+
+def _fingerprints(data: Data) -> dict[str, str | None]:
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    return {name: part.fingerprint if part else None for name, part in parts.items()}
+
+
+def _environment(machine: Machine, data: Data) -> dict[str, Any]:
+    return {
+        "started": _now(),
+        "command": shlex.join(["siglum", *sys.argv[1:]]),
+        "commit": _commit(),
+        "versions": _versions(),
+        "machine": asdict(machine),
+        "processor": processor(),
+        "platform": platform.platform(),
+        "data": _fingerprints(data),
+        "counts": {
+            name: 0 if part is None else len(part)
+            for name, part in (("train", data.train), ("val", data.val), ("test", data.test))
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("siglum", "torch", "numpy", "pillow")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _commit() -> str | None:
+    """Return the commit that this code stands at, where it is a checkout."""
+    here = Path(__file__).resolve().parents[3]
+    if not (here / ".git").exists():
+        return None
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return out.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,350 @@
+"""The step, the loop and the measurement; touches no disk and prints nothing.
+
+All chance in a step follows from the seed and the step's number, so a training that stopped at
+any step goes on to the same bits from its weights, its optimiser and that number alone.
+Shapes: N pictures, B in a batch, C channels, S the side, K classes.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from siglum import stats
+from siglum.config import Preprocess, TrainConfig
+from siglum.errors import ConfigError, SiglumError, choose
+from siglum.images.imageset import ImageSet
+from siglum.lab.augment import AUGMENTATIONS
+from siglum.lab.device import Machine
+
+EVALUATE_BATCH = 1000
+POINTS = 20  # of the training curve, an epoch
+REPORT_SECONDS = 0.25  # between two Progress records
+
+Batch = tuple[Tensor, Tensor, int]  # mean loss, right answers, pictures
+
+
+@dataclass(frozen=True)
+class Point:
+    """The training curve at one place: means over the pictures since the point before."""
+
+    examples: int  # pictures shown since the beginning
+    seconds: float  # of training since the beginning, validation excluded
+    loss: float  # as it is minimised, label smoothing included, nats
+    accuracy: float  # on the changed pictures, in [0, 1]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training pictures measured."""
+
+    index: int  # 1 for the first
+    examples: int  # pictures shown since the beginning
+    seconds: float  # of training since the beginning, validation excluded
+    train_loss: float  # mean over the pass, as it is minimised, nats
+    train_accuracy: float  # mean over the pass, on the changed pictures, in [0, 1]
+    val_loss: float | None  # nats, no smoothing; None without validation pictures
+    val_accuracy: float | None  # in [0, 1]
+    curve: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, every quarter of a second."""
+
+    epoch: int
+    epochs: int
+    step: int
+    num_steps: int  # of the whole training
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass
+class Sums:
+    """What a number of batches add up to."""
+
+    loss: float = 0.0
+    right: int = 0
+    shown: int = 0
+
+    def add(self, loss: float, right: int, shown: int) -> None:
+        """Count one batch, or the sums of several."""
+        self.loss += loss
+        self.right += right
+        self.shown += shown
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy a picture."""
+        return self.loss / max(self.shown, 1), self.right / max(self.shown, 1)
+
+
+@dataclass
+class TrainState:
+    """All that a training needs to go on: `fit` moves it, the caller keeps it."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    pass_sums: Sums = field(default_factory=Sums)  # since the pass began
+    point_sums: Sums = field(default_factory=Sums)  # since the last point of the curve
+    curve: list[Point] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def counters(self) -> dict[str, Any]:
+        """Return everything but the tensors, as plain values for JSON."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "pass_sums": asdict(self.pass_sums),
+            "point_sums": asdict(self.point_sums),
+            "curve": [asdict(point) for point in self.curve],
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+
+    def set_counters(self, counters: dict[str, Any]) -> None:
+        """Take back what `counters` returned."""
+        self.step, self.seconds = counters["step"], counters["seconds"]
+        self.pass_sums = Sums(**counters["pass_sums"])
+        self.point_sums = Sums(**counters["point_sums"])
+        self.curve = [Point(**point) for point in counters["curve"]]
+        self.epochs = [epoch_of(record) for record in counters["epochs"]]
+
+
+class DivergedError(SiglumError):
+    """The loss is no number any more."""
+
+
+def epoch_of(record: dict[str, Any]) -> Epoch:
+    """Make an Epoch of its JSON record."""
+    return Epoch(**{**record, "curve": tuple(Point(**point) for point in record["curve"])})
+
+
+def default_epochs(num_images: int) -> int:
+    """Return how many passes show about 72,000 pictures: from 1 to 100."""
+    return min(max(round(72_000 / num_images), 1), 100)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return the optimiser that `config` names, over all parameters that train."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov and config.momentum > 0,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def lr_scale(done: float, warmup: float) -> float:
+    """Return the share of the highest learning rate: linear up, then down half a cosine.
+
+    Args:
+        done: share of the training that is over, in [0, 1].
+        warmup: share of it spent going up, in [0, 1).
+
+    Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with a cosine for the descent.
+    """
+    if done < warmup:
+        return done / warmup
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def to_unit(images: NDArray[np.uint8]) -> Tensor:
+    """Turn bytes (B, C, S, S) into float32 in [0, 1]."""
+    return torch.from_numpy(images).float().div_(255)
+
+
+def normalised(unit: Tensor, preprocess: Preprocess) -> Tensor:
+    """Turn [0, 1] into what the network sees."""
+    return (unit - preprocess.mean) / preprocess.std
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    machine: Machine,
+    label_smoothing: float = 0.0,
+) -> Batch:
+    """Take one optimiser step on one batch.
+
+    Args:
+        model: in training mode.
+        images: float32 (B, C, S, S), normalised, on the machine's device.
+        labels: int64 (B,).
+        label_smoothing: probability moved off the label, spread over all K classes.
+
+    Returns:
+        The mean loss before the step and the number of right answers, both detached scalars still
+        on the device, and the number of pictures.
+    """
+    with machine.autocast():
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum(), len(labels)
+
+
+def fit(
+    state: TrainState,
+    train: ImageSet,
+    val: ImageSet | None,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    machine: Machine,
+) -> Iterator[Progress | Epoch]:
+    """Train `state.model` in place, to the end, from wherever `state` stands.
+
+    Yields a `Progress` every quarter of a second and an `Epoch` after every pass, always between
+    two steps: the caller may save `state` at either, or stop by not asking for more.
+
+    Raises:
+        ConfigError: if the batch is larger than the set, or an augmentation is unknown.
+        DivergedError: if the loss is no number any more.
+    """
+    if config.batch_size > len(train):
+        raise ConfigError(
+            f"batch_size must be at most the {len(train)} training pictures, "
+            f"got {config.batch_size}."
+        )
+    labels = torch.from_numpy(train.labels)
+    augmentations = [choose(AUGMENTATIONS, name, "augment") for name in config.augment]
+    epochs = config.epochs or default_epochs(len(train))
+    steps = math.ceil(len(train) / config.batch_size)  # a pass
+    order: NDArray[np.int64] | None = None
+    pending: list[Batch] = []
+    mark = reported = time.perf_counter()
+    reported_step = state.step
+    while state.step < epochs * steps:
+        epoch, batch = divmod(state.step, steps)
+        if order is None or batch == 0:
+            state.model.train()
+            random = np.random.RandomState(chance(config.seed, "order", epoch))
+            order = random.permutation(len(train))
+        rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
+        torch.manual_seed(chance(config.seed, "step", state.step))
+        if config.schedule == "one-cycle":
+            done = (state.step + 0.5) / (epochs * steps)
+            _set_lr(state.optimizer, config.lr * lr_scale(done, config.warmup))
+        images = to_unit(train.take(rows))
+        for augmentation in augmentations:
+            images = augmentation(images, torch.default_generator)
+        images = machine.lay(normalised(images, preprocess))
+        target = labels[torch.from_numpy(rows)].to(machine.device)
+        pending.append(
+            train_step(
+                state.model, state.optimizer, images, target, machine, config.label_smoothing
+            )
+        )
+        state.step += 1
+        now = time.perf_counter()
+        state.seconds, mark = state.seconds + now - mark, now
+        if (batch + 1) * POINTS // steps > batch * POINTS // steps:
+            _settle(state, pending, config)
+            examples = epoch * len(train) + min((batch + 1) * config.batch_size, len(train))
+            state.curve.append(Point(examples, state.seconds, *state.point_sums.means))
+            state.point_sums = Sums()
+        if batch + 1 == steps:
+            yield _close_pass(state, val, preprocess, machine)
+            mark = reported = time.perf_counter()
+            reported_step = state.step
+        elif now - reported >= REPORT_SECONDS:
+            _settle(state, pending, config)
+            rate = (state.step - reported_step) / (now - reported)  # steps a second
+            yield Progress(
+                epoch=epoch + 1,
+                epochs=epochs,
+                step=state.step,
+                num_steps=epochs * steps,
+                loss=state.pass_sums.means[0],
+                accuracy=state.pass_sums.means[1],
+                images_per_second=rate * config.batch_size,
+                seconds_left=(epochs * steps - state.step) / rate,
+            )
+            mark = reported = time.perf_counter()
+            reported_step = state.step
+
+
+def _settle(state: TrainState, pending: list[Batch], config: TrainConfig) -> None:
+    """Add what waits on the device to the sums, one batch after the other."""
+    for loss, right, shown in pending:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss must stay a finite number, got {value} by step {state.step}. "
+                f"Try a lower lr than {config.lr}."
+            )
+        for sums in (state.pass_sums, state.point_sums):
+            sums.add(value * shown, int(right), shown)
+    pending.clear()
+
+
+def _close_pass(
+    state: TrainState, val: ImageSet | None, preprocess: Preprocess, machine: Machine
+) -> Epoch:
+    """Validate, and move what the pass measured into a record of its own."""
+    val_loss = val_accuracy = None
+    if val is not None:
+        log_probs = evaluate(state.model, val, preprocess, machine)
+        val_loss = stats.negative_log_likelihood(log_probs, val.labels)
+        val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
+    epoch = Epoch(
+        index=len(state.epochs) + 1,
+        examples=state.curve[-1].examples,
+        seconds=state.seconds,
+        train_loss=state.pass_sums.means[0],
+        train_accuracy=state.pass_sums.means[1],
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        curve=tuple(state.curve),
+    )
+    state.epochs.append(epoch)
+    state.curve, state.pass_sums = [], Sums()
+    return epoch
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Machine
+) -> NDArray[np.float32]:
+    """Return log-probabilities, float32 (N, K), in float32 whatever the training used."""
+    model.eval()
+    batches = []
+    for start in range(0, len(images), EVALUATE_BATCH):
+        unit = to_unit(images.take(slice(start, start + EVALUATE_BATCH)))
+        logits = model(machine.lay(normalised(unit, preprocess)))
+        batches.append(F.log_softmax(logits.float(), dim=1).cpu())
+    return torch.cat(batches).numpy()
+
+
+def chance(seed: int, what: str, count: int) -> int:
+    """Return a 32-bit seed of its own for every purpose and every count."""
+    text = f"{seed} {what} {count}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")
+
+
+def _set_lr(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
