@@ -96,3 +96,34 @@ def expected_calibration_error(groups: list[Bin]) -> float:
     """
     total = sum(group.count for group in groups)
     return sum(group.count * abs(group.confidence - group.accuracy) for group in groups) / total
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How well predicted probabilities fit the labels of one set."""
+
+    accuracy: Rate
+    recall: tuple[Rate, ...]  # a class: share of its pictures that were read as it
+    precision: tuple[Rate, ...]  # a class: share of the pictures read as it that were it
+    confusion: NDArray[np.int64]  # (K, K), label by predicted class
+    loss: float  # negative log-likelihood, nats a picture
+    ece: float  # expected calibration error, in [0, 1]
+    reliability: tuple[Bin, ...]
+
+
+def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measures:
+    """Measure float (N, K) log-probabilities against int (N,) labels; N at least 1."""
+    confusion = confusion_matrix(labels, log_probs.argmax(axis=1), num_classes)
+    right, total = np.diag(confusion), int(confusion.sum())
+    bins = reliability(log_probs, labels)
+    return Measures(
+        accuracy=wilson(int(right.sum()), total),
+        recall=tuple(wilson(int(r), int(n)) for r, n in zip(right, confusion.sum(1), strict=True)),
+        precision=tuple(
+            wilson(int(r), int(n)) for r, n in zip(right, confusion.sum(0), strict=True)
+        ),
+        confusion=confusion,
+        loss=negative_log_likelihood(log_probs, labels),
+        ece=expected_calibration_error(bins),
+        reliability=tuple(bins),
+    )

@@ -51,11 +51,19 @@ def _known_parts(name: str, place: Path) -> tuple[str, ...]:
     return torchvision.parts(name)
 
 
+def _both(place: Path) -> tuple[str, ...]:
+    return "train", "test"
+
+
+def _whole(place: Path) -> tuple[str, ...]:
+    return ("all",)
+
+
 SOURCES: dict[str, Source] = {
-    "mnist5k": Source("5,000 digits that come along", "", lambda _: ("train", "test"), _digits),
+    "mnist5k": Source("5,000 digits that come along", "", _both, _digits),
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
-    "folder": Source("a folder a class", "DIR", lambda _: ("all",), _folder),
-    "archive": Source("zip or tar of such folders", "FILE", lambda _: ("all",), _archive),
+    "folder": Source("a folder a class", "DIR", _whole, _folder),
+    "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
 } | {
     name: Source(f"{name} by torchvision", "", lambda _, name=name: torchvision.parts(name), _known)
     for name in torchvision.SETS

@@ -103,7 +103,7 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of pictures, labels and class names: the same set has the same on any machine."""
+        """Hex digest of pictures, labels and class names; the same on any machine."""
         digest = hashlib.blake2b(repr((self.shape, self.classes)).encode(), digest_size=16)
         for start in range(0, len(self), CHUNK):
             digest.update(self.take(slice(start, start + CHUNK)).tobytes())

@@ -40,7 +40,7 @@ def build(
         ConfigError: if the name or an option is unknown, or an option's value does not fit.
     """
     model = _import(name) if ".py:" in name else choose(MODELS, name, "model")
-    known = [p for p in inspect.signature(model).parameters][3:]
+    known = list(inspect.signature(model).parameters)[3:]
     for option in options or {}:
         if option not in known:
             free = ", ".join(known) or "none"
