@@ -65,7 +65,7 @@ SOURCES: dict[str, Source] = {
     "folder": Source("a folder a class", "DIR", _whole, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
 } | {
-    name: Source(f"{name} by torchvision", "", lambda _, name=name: torchvision.parts(name), _known)
+    name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)
     for name in torchvision.SETS
 }
 
