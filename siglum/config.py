@@ -69,7 +69,7 @@ class TrainConfig(Settings):
     test: str | None = Field(
         None, description="Where the test pictures come from, if not the data's own test part."
     )
-    classes: dict[str, str] = Field(
+    rename: dict[str, str] = Field(
         default_factory=dict, description="New names of classes; two with one name are merged."
     )
     writers: str | None = Field(

@@ -81,7 +81,7 @@ def load(
     part: str = "train",
     preprocess: Preprocess | None = None,
     *,
-    classes: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
     writers: str | None = None,
     progress: Progress = silent,
 ) -> ImageSet:
@@ -91,11 +91,11 @@ def load(
         spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
             A place that is not there is looked for under SIGLUM_DATA.
         part: "train" or "test"; without meaning for a folder or an archive, which are whole.
-        classes: new names of classes; see `ImageSet.rename`.
+        rename: new names of classes; see `ImageSet.rename`.
         writers: a regular expression whose first group finds the writer in a file name.
 
     Raises:
-        ConfigError: if the source is unknown, or `classes` or `writers` do not fit it.
+        ConfigError: if the source is unknown, or `rename` or `writers` do not fit it.
         DataError: if there is nothing there that can be read.
     """
     source, place = _find(spec)
@@ -108,8 +108,8 @@ def load(
             f"All of them: siglum data {spec}",
             stacklevel=2,
         )
-    if classes:
-        images = images.rename(classes)
+    if rename:
+        images = images.rename(rename)
     return _with_writers(images, writers) if writers else images
 
 

@@ -75,7 +75,7 @@ def load_data(
             source,
             part,
             preprocess,
-            classes=config.classes,
+            rename=config.rename,
             writers=config.writers,
             progress=progress,
         )

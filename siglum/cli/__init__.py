@@ -1,0 +1,109 @@
+"""The command line: `siglum COMMAND ...`, one file a command, imported when it is called.
+
+Each file holds one function of the command's name, whose signature is its command line. What the
+person who typed can put right is one line on standard error and exit code 2; a bug is a traceback.
+"""
+
+import os
+import sys
+import warnings
+
+COMMANDS: dict[str, str] = {
+    "data": "describe a source of pictures",
+    "train": "train a network, or go on with a run",
+    "evaluate": "measure a run on a source",
+    "predict": "read pictures with a run",
+    "report": "write a run's page",
+    "runs": "list runs",
+}
+
+HELP = """\
+Siglum: teach a computer your signs.
+
+Usage: siglum COMMAND ...
+
+{commands}
+
+siglum COMMAND --help explains each, with an example. siglum --version tells the version.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    try:
+        sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command line and return its exit code: 0, 2 for a mistake, 130 for Ctrl-C."""
+    name, *rest = arguments or ["--help"]
+    if name in ("--help", "-h", "help"):
+        width = max(map(len, COMMANDS))
+        listed = "\n".join(f"  {command:<{width}}  {what}" for command, what in COMMANDS.items())
+        print(HELP.format(commands=listed), end="")
+        return 0
+    if name in ("--version", "-V"):
+        from siglum import __version__
+
+        print(f"siglum {__version__}")
+        return 0
+    from siglum.errors import SiglumError
+
+    warnings.showwarning = _show_warning
+    try:
+        _command(name, rest)
+    except SiglumError as error:
+        print(f"siglum: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _command(name: str, arguments: list[str]) -> None:
+    """Parse and call one command.
+
+    Raises:
+        SiglumError: if the command line or what it asks for is wrong.
+    """
+    from importlib import import_module
+
+    from siglum.errors import ConfigError, MissingExtra, choose
+
+    choose(COMMANDS, name, "command")
+    try:
+        function = getattr(import_module(f"siglum.cli.{name}"), name)
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package == "siglum":
+            raise
+        raise MissingExtra(
+            f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
+        ) from error
+    import cyclopts
+    from pydantic import ValidationError
+
+    from siglum.config import TrainConfig, explain
+
+    app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
+    app.default(function)
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise ConfigError(explain(error.__cause__, TrainConfig)) from None
+        raise ConfigError(f"{error} See: siglum {name} --help") from None
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    print(f"siglum: {message}", file=sys.stderr)

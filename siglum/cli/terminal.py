@@ -1,0 +1,79 @@
+"""How commands show progress, tables and shares in the terminal."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from siglum.images.cache import Progress as LoadProgress
+from siglum.stats import Rate
+
+ACCENT = "rgb(179,64,42)"
+
+
+def show(table: Table) -> None:
+    """Print a table on standard output."""
+    Console(highlight=False).print(table)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
+    """Make a plain table: the first column to the left, the others to the right."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", header_style="dim")
+    for row in rows:
+        made.add_row(*(_escaped(cell) for cell in row))
+    return made
+
+
+def _escaped(cell: object) -> str:
+    from rich.markup import escape
+
+    return escape(printable(str(cell)))
+
+
+def printable(text: str) -> str:
+    """Replace what would move the cursor or turn the direction of writing."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share as per cent: 0.985 as "98.5 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def interval(rate: Rate) -> str:
+    """Write a rate with its interval and its counts."""
+    low, high = percent(rate.low), percent(rate.high)
+    return f"{percent(rate.value, 2)}  ({rate.hits:,} of {rate.total:,}; 95 %: {low} to {high})"
+
+
+@contextmanager
+def loading() -> Iterator[LoadProgress]:
+    """Show a bar on standard error while pictures are read; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(complete_style=ACCENT),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None, visible=True)
+
+        yield progress
