@@ -154,12 +154,15 @@ def build(cls: type[S], settings: Mapping[str, Any]) -> S:
 _BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt"}
 _BOUNDS |= {"less_than_equal": "le"}
 _WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+_TYPES |= {"tuple": "a list", "dict": "a table of names"}
 
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> str:
     """Return the first broken rule in our words: the name, the rule, the value."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or cls.__name__
+    place = first["loc"][:2]  # behind them: the first of an option's types, which was tried
+    name = ".".join(str(part) for part in place) or cls.__name__
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(cls.model_fields)
@@ -170,7 +173,8 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> str:
         rule = "a finite number"
     elif kind == "literal_error":
         rule = f"one of {context['expected']}"
-    else:
-        rule = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        rule = rule.removeprefix("a valid ")
+    elif place != first["loc"]:
+        rule = "true, false, a number or text"
+    else:  # such as "int_parsing" or "tuple_type"
+        rule = _TYPES[kind.partition("_")[0]]
     return f"{name} must be {rule}, got {value!r}."

@@ -50,7 +50,9 @@ def wilson(hits: int, total: int, z: float = Z95) -> Rate:
 
 def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) -> NDArray[np.int64]:
     """Count label (row) against predicted class (column): int64 (K, K)."""
-    counts = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    counts = np.bincount(
+        labels.astype(np.int64) * num_classes + predicted, minlength=num_classes**2
+    )
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 

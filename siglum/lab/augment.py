@@ -14,14 +14,14 @@ Augmentation = Callable[[Tensor, Generator], Tensor]
 
 
 def affine(images: Tensor, generator: Generator) -> Tensor:
-    """Turn by up to 12 degrees, scale each axis by up to 12 %, slant by 0.15, shift by 8 %.
+    """Turn by up to 8 degrees, scale each axis by up to 8 %, slant by 0.1, shift by 5 %.
 
     One `grid_sample` for the whole batch, with a draw of its own for every picture.
     """
     draw = _uniform(6, len(images), generator)
-    turn = draw[0] * math.radians(12)
-    scale_x, scale_y = torch.exp(draw[1] * 0.12), torch.exp(draw[2] * 0.12)
-    slant, right, down = draw[3] * 0.15, draw[4] * 0.16, draw[5] * 0.16  # 2 is the whole width
+    turn = draw[0] * math.radians(8)
+    scale_x, scale_y = torch.exp(draw[1] * 0.08), torch.exp(draw[2] * 0.08)
+    slant, right, down = draw[3] * 0.1, draw[4] * 0.1, draw[5] * 0.1  # 2 is the whole width
     cos, sin = turn.cos(), turn.sin()
     rows_x = torch.stack([cos * scale_x, (slant * cos - sin) * scale_x, right], dim=-1)
     rows_y = torch.stack([sin * scale_y, (slant * sin + cos) * scale_y, down], dim=-1)

@@ -1,0 +1,110 @@
+"""What every network of the table promises."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from siglum.errors import ConfigError
+from siglum.lab import models
+
+PARAMETERS = {"glyph_net": 29_434, "mnist_net": 54_840}  # at 1x28x28 and 10 classes
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_model_has_its_parameter_count_pinned() -> None:
+    assert models.MODELS.keys() == PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_parameter_count(name: str) -> None:
+    assert models.count_parameters(models.build(name, 10)) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_head_reads_the_features(name: str, images: Tensor) -> None:
+    """`forward` is exactly `head(forward_features(...))`, so the head can be swapped."""
+    model = models.build(name, num_classes=7).eval()
+
+    features = model.forward_features(images)
+
+    assert features.shape == (4, model.num_features)
+    torch.testing.assert_close(model.head(features), model(images))
+
+
+@pytest.mark.parametrize("size", [28, 32, 47, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", models.MODELS)
+def test_takes_any_size_and_channels(name: str, channels: int, size: int) -> None:
+    model = models.build(name, 5, channels, size).eval()
+
+    assert model(torch.zeros(2, channels, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_gradient_reaches_every_parameter(name: str, images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = models.build(name, 4)
+
+    F.cross_entropy(model(images), torch.arange(4)).backward()
+
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_overfits_four_images(name: str, images: Tensor) -> None:
+    torch.manual_seed(0)
+    model, labels = models.build(name, 4), torch.arange(4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    assert model.eval()(images).argmax(dim=1).tolist() == [0, 1, 2, 3]
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    message = (
+        "model must be one of glyph_net, mnist_net, got 'mnist_nett'. Did you mean 'mnist_net'?"
+    )
+    with pytest.raises(ConfigError) as error:
+        models.build("mnist_nett", 10)
+
+    assert str(error.value) == message
+
+
+def test_unknown_option_names_the_free_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        models.build("mnist_net", 10, options={"filter": 3})
+
+    assert str(error.value) == (
+        "model_options of mnist_net must be among: kernel_size, filters, got 'filter'. "
+        "Did you mean 'filters'?"
+    )
+
+
+def test_a_model_of_ones_own_is_taken_from_its_file(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Sequential):\n"
+        "    def __init__(self, num_classes, in_channels=1, image_size=28):\n"
+        "        super().__init__(nn.Flatten(),\n"
+        "            nn.Linear(in_channels * image_size**2, num_classes))\n"
+    )
+
+    assert models.build(f"{file}:Mine", 3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+
+
+def test_a_class_that_is_not_in_the_file_is_said(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("")
+
+    with pytest.raises(ConfigError, match="model must name a torch module in .*, got 'Mine'"):
+        models.build(f"{file}:Mine", 3)

@@ -1,0 +1,194 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from siglum.config import TrainConfig
+from siglum.errors import ConfigError, RunError
+from siglum.lab.device import Machine
+from siglum.lab.recipes.train import Stopped, load_data, resume, train
+from siglum.lab.runs import Run
+from siglum.lab.training import Epoch
+
+
+def test_learns_three_signs(tiny_run: Run) -> None:
+    assert tiny_run.result is not None
+
+    assert tiny_run.result["test"]["total"] == 30
+    assert tiny_run.result["test"]["hits"] >= 28
+    assert len(tiny_run.epochs) == 12
+
+
+def test_records_machine_data_and_versions(tiny_run: Run, machine: Machine) -> None:
+    env = tiny_run.env
+
+    assert Machine(**env["machine"]) == machine
+    assert env["counts"] == {"train": 57, "val": 15, "test": 30}
+    assert env["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert all(len(digest) == 32 for digest in env["data"].values())
+
+
+def test_measures_mean_and_deviation_of_the_training_pictures(tiny_run: Run) -> None:
+    data = load_data(tiny_run.config)
+    mean, std = data.train.moments()
+
+    assert (tiny_run.preprocess.mean, tiny_run.preprocess.std) == (mean, std)
+
+
+def test_split_by_writer_keeps_writers_apart(tiny_config: TrainConfig) -> None:
+    data = load_data(tiny_config.model_copy(update={"split": "writer"}))
+
+    assert data.val is not None and data.val.writers and data.train.writers
+    assert not set(data.val.writers) & set(data.train.writers)
+
+
+def test_split_by_unknown_writers_is_refused(tiny_config: TrainConfig) -> None:
+    config = tiny_config.model_copy(update={"split": "writer", "writers": None})
+    with pytest.raises(ConfigError, match="split by writer needs to know the writers"):
+        load_data(config)
+
+
+def test_one_class_is_refused(tmp_path: Path, signs: Path) -> None:
+    shutil.copytree(signs / "ring", tmp_path / "set" / "ring")
+    with pytest.raises(ConfigError, match=r"data must have at least 2 classes .* got 1 \(ring\)"):
+        load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
+
+
+def test_a_class_of_one_picture_is_trained_on_with_a_warning(tmp_path: Path, signs: Path) -> None:
+    shutil.copytree(signs, tmp_path / "set")
+    for path in sorted((tmp_path / "set" / "ring").iterdir())[1:]:
+        path.unlink()
+
+    with pytest.warns(UserWarning, match="1 classes have one picture, .* never to validate: ring"):
+        data = load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
+
+    assert data.val is not None
+    assert data.train.counts.tolist()[1] == 1 and data.val.counts.tolist()[1] == 0
+
+
+def test_without_validation_the_last_weights_are_the_best(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    config = tiny_config.model_copy(update={"val": 0.0, "epochs": 2, "test": None})
+    run = train(config, tmp_path / "run", machine)
+
+    assert run.result is not None and run.result["best_epoch"] == 2
+    assert "val" not in run.result and run.predictions() == {}
+    assert (run.path / "best.safetensors").read_bytes() == (
+        run.path / "last.safetensors"
+    ).read_bytes()
+
+
+def test_the_default_batch_shrinks_to_a_small_set(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    settings = tiny_config.model_dump(exclude={"batch_size", "epochs"})
+    run = train(TrainConfig(**settings, epochs=1), tmp_path / "run", machine)
+
+    assert run.config.batch_size == 57
+
+
+def test_a_batch_asked_for_that_is_too_large_is_refused(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    config = TrainConfig(**{**tiny_config.model_dump(), "batch_size": 58})
+    with pytest.raises(ConfigError, match="batch_size must be at most the 57 training pictures"):
+        train(config, tmp_path / "run", machine)
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_exists_is_refused_before_anything_is_read(
+    tmp_path: Path, machine: Machine
+) -> None:
+    with pytest.raises(RunError, match="must not exist yet"):
+        train(TrainConfig(data="folder:nowhere"), tmp_path, machine)
+
+
+def stop_after(count: int):
+    def watch(record: object) -> bool:
+        return isinstance(record, Epoch) and record.index == count
+
+    return watch
+
+
+def test_stopped_and_resumed_gives_the_same_bits(
+    tmp_path: Path, tiny_run: Run, machine: Machine
+) -> None:
+    with pytest.raises(Stopped):
+        train(tiny_run.config, tmp_path / "run", machine, stop_after(5))
+    stopped = Run(tmp_path / "run")
+    assert stopped.result is None and len(stopped.epochs) == 5
+
+    resumed = resume(stopped, machine)
+
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (resumed.path / name).read_bytes() == (tiny_run.path / name).read_bytes()
+    assert [e.train_loss for e in resumed.epochs] == [e.train_loss for e in tiny_run.epochs]
+    assert not (resumed.path / "resume").exists()
+
+
+def test_a_log_that_a_kill_left_behind_the_state_is_mended(
+    tmp_path: Path, tiny_run: Run, machine: Machine
+) -> None:
+    with pytest.raises(Stopped):
+        train(tiny_run.config, tmp_path / "run", machine, stop_after(3))
+    log = tmp_path / "run" / "log.jsonl"
+    log.write_text("\n".join(log.read_text().splitlines()[:2]) + "\n")
+
+    resumed = resume(Run(tmp_path / "run"), machine)
+
+    assert [epoch.index for epoch in resumed.epochs] == list(range(1, 13))
+
+
+def test_a_finished_run_is_not_resumed(tiny_run: Run, machine: Machine) -> None:
+    with pytest.raises(RunError, match="must be unfinished to be resumed, and it is finished"):
+        resume(tiny_run, machine)
+
+
+def test_resuming_with_other_pictures_is_refused(
+    tmp_path: Path, signs: Path, machine: Machine
+) -> None:
+    shutil.copytree(signs, tmp_path / "set")
+    config = TrainConfig(data=f"folder:{tmp_path / 'set'}", epochs=3, batch_size=16)
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run", machine, stop_after(1))
+    shutil.copy(tmp_path / "set/ring/w0_00.png", tmp_path / "set/cross/w0_00.png")
+
+    with pytest.raises(RunError, match="must be resumed with the pictures it began with"):
+        resume(Run(tmp_path / "run"), machine)
+
+
+def test_resuming_on_another_machine_is_said(
+    tmp_path: Path, tiny_run: Run, machine: Machine
+) -> None:
+    with pytest.raises(Stopped):
+        train(tiny_run.config, tmp_path / "run", machine, stop_after(11))
+    env = tmp_path / "run" / "env.json"
+    facts = json.loads(env.read_text())
+    facts["machine"]["threads"] = 64
+    env.write_text(json.dumps(facts))
+
+    with pytest.warns(UserWarning, match="the outcome may differ in the last bits"):
+        resume(Run(tmp_path / "run"), machine)
+
+
+def test_classes_can_be_merged_by_renaming(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    config = tiny_config.model_copy(
+        update={"rename": {"cross": "lines", "stroke": "lines"}, "epochs": 1}
+    )
+
+    assert train(config, tmp_path / "run", machine).classes == ("lines", "ring")
+
+
+@pytest.mark.slow
+def test_five_thousand_digits_reach_98_per_cent(tmp_path: Path, machine: Machine) -> None:
+    """The demo, in the precision and threads of the tests: at least 980 of 1,000."""
+    run = train(TrainConfig(epochs=8), tmp_path / "run", machine)
+
+    assert run.result is not None and run.result["test"]["total"] == 1000
+    assert run.result["test"]["hits"] >= 980
