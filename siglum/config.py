@@ -8,7 +8,7 @@ Order of authority: the defaults here, the model's own recipe (`RECIPES`), a fil
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from siglum.errors import ConfigError, nearest
 
@@ -127,6 +127,14 @@ class TrainConfig(Settings):
             return data
         return {**RECIPES.get(str(data.get("model")), {}), **data}
 
+    @field_validator("model_options", mode="before")
+    @classmethod
+    def _numbers(cls, options: Any) -> Any:
+        """Take "3" for 3, since the command line knows only text."""
+        if not isinstance(options, Mapping):
+            return options
+        return {name: _number(value) for name, value in options.items()}
+
     def preprocess(self, mean: float = 0.0, std: float = 1.0) -> Preprocess:
         """Return how pictures reach the network; the measured `mean` and `std` fill the gaps."""
         return Preprocess(
@@ -137,6 +145,15 @@ class TrainConfig(Settings):
             mean=mean if self.mean is None else self.mean,
             std=std if self.std is None else self.std,
         )
+
+
+def _number(value: object) -> object:
+    for kind in (int, float):
+        try:
+            return kind(value) if isinstance(value, str) else value
+        except ValueError:
+            continue
+    return value
 
 
 def build(cls: type[S], settings: Mapping[str, Any]) -> S:

@@ -224,13 +224,9 @@ def fit(
         ConfigError: if the batch is larger than the set, or an augmentation is unknown.
         DivergedError: if the loss is no number any more.
     """
-    if config.batch_size > len(train):
-        raise ConfigError(
-            f"batch_size must be at most the {len(train)} training pictures, "
-            f"got {config.batch_size}."
-        )
+    check(config, len(train))
     labels = torch.from_numpy(train.labels)
-    augmentations = [choose(AUGMENTATIONS, name, "augment") for name in config.augment]
+    augmentations = [AUGMENTATIONS[name] for name in config.augment]
     epochs = config.epochs or default_epochs(len(train))
     steps = math.ceil(len(train) / config.batch_size)  # a pass
     order: NDArray[np.int64] | None = None
@@ -285,6 +281,17 @@ def fit(
             )
             mark = reported = time.perf_counter()
             reported_step = state.step
+
+
+def check(config: TrainConfig, num_images: int) -> None:
+    """Raise ConfigError for a setting that does not fit `num_images` training pictures."""
+    if config.batch_size > num_images:
+        raise ConfigError(
+            f"batch_size must be at most the {num_images} training pictures, "
+            f"got {config.batch_size}."
+        )
+    for name in config.augment:
+        choose(AUGMENTATIONS, name, "augment")
 
 
 def _settle(state: TrainState, pending: list[Batch], config: TrainConfig) -> None:

@@ -40,14 +40,17 @@ def build(
         ConfigError: if the name or an option is unknown, or an option's value does not fit.
     """
     model = _import(name) if ".py:" in name else choose(MODELS, name, "model")
-    known = list(inspect.signature(model).parameters)[3:]
-    for option in options or {}:
+    known = dict(list(inspect.signature(model).parameters.items())[3:])
+    for option, value in (options or {}).items():
         if option not in known:
             free = ", ".join(known) or "none"
             raise ConfigError(
                 f"model_options of {name} must be among: {free}, got {option!r}."
                 f"{nearest(option, known)}"
             )
+        kind = known[option].annotation
+        if isinstance(kind, type) and not isinstance(value, kind):
+            raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
     return model(num_classes, in_channels, image_size, **(options or {}))
 
 

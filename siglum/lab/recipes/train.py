@@ -31,6 +31,7 @@ from siglum.lab.training import (
     Progress,
     TrainState,
     chance,
+    check,
     default_epochs,
     evaluate,
     fit,
@@ -142,13 +143,10 @@ def train(
         )
     data = load_data(config, progress=progress)
     config = config.model_copy(update={"epochs": config.epochs or default_epochs(len(data.train))})
-    if config.batch_size > len(data.train):
-        if "batch_size" in config.model_fields_set:
-            raise ConfigError(
-                f"batch_size must be at most the {len(data.train)} training pictures, "
-                f"got {config.batch_size}."
-            )
-        config = config.model_copy(update={"batch_size": len(data.train)})
+    if "batch_size" not in config.model_fields_set:
+        fitting = min(config.batch_size, len(data.train))
+        config = config.model_copy(update={"batch_size": fitting})
+    check(config, len(data.train))
     mean, std = (0.0, 1.0) if config.mean is not None and config.std is not None else _moments(data)
     preprocess = config.preprocess(mean, std)
     state = _fresh_state(config, preprocess, data, machine)

@@ -1,0 +1,125 @@
+"""What every command promises."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from siglum import cli
+
+
+def test_help_lists_every_command(siglum) -> None:
+    done = siglum("--help")
+
+    assert done.returncode == 0
+    for command, what in cli.COMMANDS.items():
+        assert command in done.stdout and what in done.stdout
+
+
+def test_help_imports_neither_torch_nor_anything_slow() -> None:
+    code = (
+        "import sys; from siglum.cli import run; run(['--help']);"
+        "print(sorted({'torch', 'numpy', 'cyclopts', 'pydantic', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_each_command_explains_itself_with_an_example(siglum, command: str) -> None:
+    done = siglum(command, "--help")
+
+    assert done.returncode == 0, done.stderr
+    assert f"Example: siglum {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_each_command_is_one_function_in_a_file_of_its_name(command: str) -> None:
+    assert callable(getattr(import_module(f"siglum.cli.{command}"), command))
+
+
+def test_data_and_help_need_no_torch(signs: Path) -> None:
+    code = (
+        "import sys; from siglum.cli import run;"
+        f"run(['data', 'folder:{signs}']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_version_is_told(siglum) -> None:
+    from siglum import __version__
+
+    assert siglum("--version").stdout == f"siglum {__version__}\n"
+
+
+def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
+    train = ("train", f"folder:{signs}")
+    return {
+        "command": (
+            ("trian",),
+            "command must be one of data, evaluate, predict, report, runs, train, got 'trian'. "
+            "Did you mean 'train'?",
+        ),
+        "flag": (
+            (*train, "--epoch", "3"),
+            "Unknown option: --epoch. Did you mean --epochs? See: siglum train --help",
+        ),
+        "source": (
+            ("train", "mnist5"),
+            "Did you mean 'mnist5k'?",
+        ),
+        "place": (("train", "folder:"), "folder must name its place, as in folder:DIR"),
+        "nowhere": (("train", "folder:nowhere"), "folder:nowhere must name a folder, got nothing"),
+        "lr 0": ((*train, "--lr", "0"), "lr must be above 0.0, got '0'."),
+        "lr nan": ((*train, "--lr", "nan"), "lr must be a finite number, got 'nan'."),
+        "lr text": ((*train, "--lr", "fast"), "lr must be "),
+        "epochs": ((*train, "--epochs", "0"), "epochs must be at least 1, got '0'."),
+        "batch": (
+            (*train, "--batch-size", "1000"),
+            "batch_size must be at most the 66 training pictures, got 1000.",
+        ),
+        "model": (
+            (*train, "--model", "glyphnet"),
+            "model must be one of glyph_net, mnist_net, got 'glyphnet'. Did you mean 'glyph_net'?",
+        ),
+        "option": (
+            (*train, "--model", "mnist_net", "--model-options.filter", "3"),
+            "Did you mean 'filters'?",
+        ),
+        "augment": ((*train, "--augment", "afine"), "Did you mean 'affine'?"),
+        "device": ((*train, "--device", "gpu"), "device must be one of cpu, cuda, mps, got 'gpu'"),
+        "config": ((*train, "--config", "no.toml"), "config must be a TOML file of settings"),
+        "classes": ((*train, "--classes", "no.csv"), "classes must be a CSV file in UTF-8"),
+        "run": (("evaluate", "nowhere"), "nowhere must be a run's folder"),
+        "resume": (("train", "--resume", "nowhere"), "nowhere must be a run's folder"),
+        "report": (("report", "nowhere"), "nowhere must be a run's folder"),
+    }
+
+
+@pytest.mark.parametrize("mistake", mistakes(""))
+def test_a_mistake_is_one_line_and_exit_code_2(
+    mistake: str, signs: Path, tmp_path, monkeypatch, capsys
+) -> None:
+    """In this process, to be quick; the end-to-end tests show that a process does the same."""
+    monkeypatch.chdir(tmp_path)
+    arguments, message = mistakes(str(signs))[mistake]
+
+    code = cli.run(list(arguments))
+
+    error = capsys.readouterr().err.strip()
+    assert code == 2, error
+    assert error.startswith("siglum: ") and message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_mistake_in_a_process_leaves_no_traceback(siglum) -> None:
+    done = siglum("train", "--lr", "0")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "siglum: lr must be above 0.0, got '0'.\n"

@@ -1,0 +1,233 @@
+"""The commands from end to end, as processes, on a small folder of signs."""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import FLAGS
+from tests.conftest import CLASSES
+
+
+def test_train_tells_what_came_out(siglum, signs: Path, tmp_path: Path) -> None:
+    done = siglum("train", f"folder:{signs}", "--epochs", 1, "--val", 0.2, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "glyph_net, " in done.stdout and "validation" in done.stdout
+    assert (tmp_path / "runs" / "glyph_net-signs-1" / "result.json").exists()
+
+
+def test_train_takes_a_file_of_settings_and_flags_go_before_it(
+    siglum, signs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s.toml").write_text(f'data = "folder:{signs}"\nepochs = 3\nlr = 0.05\n')
+    done = siglum("train", "--config", "s.toml", "--epochs", 1, "-o", "r", "--json", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == 1
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert (config["lr"], config["epochs"]) == (0.05, 1)
+
+
+def test_a_model_brings_its_recipe_and_flags_change_it(siglum, signs: Path, tmp_path) -> None:
+    flags = ("--model", "mnist_net", "--model-options.filters", 3, "--momentum", 0.8)
+    done = siglum("train", f"folder:{signs}", "-o", "r", "--epochs", 1, *flags, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["model_options"] == {"filters": 3}
+    assert (config["lr"], config["momentum"], config["schedule"]) == (0.01, 0.8, "constant")
+
+
+def test_evaluate_measures_a_later_set(siglum, run: Path, later_signs: Path) -> None:
+    told = siglum("evaluate", run, f"folder:{later_signs}")
+    done = siglum("evaluate", run, f"folder:{later_signs}", "--json")
+
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["accuracy"]["total"] == 30 and measured["accuracy"]["hits"] >= 28
+    assert measured["classes"] == list(CLASSES)
+    assert np.trace(measured["confusion"]) == measured["accuracy"]["hits"]
+    assert "30; 95 %:" in told.stdout and "calibration" in told.stdout
+
+
+def test_evaluate_reads_an_archive(siglum, run: Path, later_signs: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "later"), "zip", later_signs.parent, "later")
+    done = siglum("evaluate", run, f"archive:{archive}", "--json")
+
+    assert json.loads(done.stdout)["accuracy"]["total"] == 30, done.stderr
+
+
+def test_evaluate_refuses_other_classes_until_they_are_renamed(
+    siglum, run: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(later_signs, tmp_path / "set")
+    (tmp_path / "set" / "ring").rename(tmp_path / "set" / "circle")
+    refused = siglum("evaluate", run, f"folder:{tmp_path / 'set'}")
+    (tmp_path / "names.csv").write_text("circle,ring\n", encoding="utf-8-sig")
+    done = siglum(
+        "evaluate", run, f"folder:{tmp_path / 'set'}", "--classes", tmp_path / "names.csv"
+    )
+
+    assert refused.returncode == 2
+    assert "must hold only classes of the run (cross, ring, stroke), got 'circle'" in refused.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def test_predict_reads_pictures_of_either_polarity(
+    siglum, run: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    files = [later_signs / kind / "w0_00.png" for kind in CLASSES]
+    light = tmp_path / "light.png"
+    Image.eval(Image.open(files[1]), lambda x: 255 - x).save(light)
+    done = siglum("predict", run, *files, light, "--json")
+
+    answers = json.loads(done.stdout)
+    assert [answer["answer"] for answer in answers] == [*CLASSES, "ring"]
+    assert [answer["inverted"] for answer in answers] == [True, True, True, False]
+    assert answers[1]["probability"] == pytest.approx(answers[3]["probability"], abs=1e-5)
+    assert all(0.3 < answer["probability"] <= 1 for answer in answers)
+
+
+def test_predict_writes_csv(siglum, run: Path, later_signs: Path) -> None:
+    done = siglum("predict", run, later_signs / "ring" / "w0_00.png", "--csv")
+
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["answer"] == "ring" and float(row["probability"]) > 0.3
+
+
+def test_predict_answers_for_the_good_files_and_names_the_bad(
+    siglum, run: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    good = later_signs / "ring" / "w0_00.png"
+    done = siglum("predict", run, good, tmp_path / "text.png", tmp_path / "none.png", tmp_path)
+
+    assert done.returncode == 2
+    assert "ring" in done.stdout
+    assert "3 of 4 files must be pictures to be read" in done.stderr
+    assert "none.png is not there" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_runs_lists_what_there_is(siglum, run: Path) -> None:
+    told = siglum("runs", run.parent)
+    (facts,) = json.loads(siglum("runs", run.parent, "--json").stdout)
+
+    assert "signs" in told.stdout and "glyph_net" in told.stdout
+    assert facts["model"] == "glyph_net" and facts["epochs"] == 12 and facts["finished"]
+
+
+def test_runs_of_an_empty_folder_says_how_to_make_one(siglum, tmp_path: Path) -> None:
+    assert siglum("runs", tmp_path).stdout == (
+        f"No runs in {tmp_path}. Make one with: siglum train\n"
+    )
+
+
+def test_data_describes_a_folder_and_draws_its_sheet(siglum, signs: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    flags = ("--writers", r"w(\d)_", "--sheet", sheet)
+    told = siglum("data", f"folder:{signs}", *flags)
+    facts = json.loads(siglum("data", f"folder:{signs}", "--json").stdout)["all"]
+
+    assert "72 of 3 classes" in told.stdout and "writers     4" in told.stdout
+    assert "dark ink on light paper" in told.stdout
+    assert facts["counts"] == [24, 24, 24] and facts["light_paper"] == 72
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG" and picture.width > 400
+
+
+def test_report_writes_a_page(siglum, run: Path, tmp_path: Path) -> None:
+    done = siglum("report", run, "-o", tmp_path / "page.html")
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").read_text().rstrip().endswith("</html>")
+
+
+def start_training(signs: Path, out: Path, *flags: object) -> subprocess.Popen[str]:
+    command = ["train", f"folder:{signs}", "-o", str(out), *map(str, flags)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "siglum", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_epochs(out: Path, count: int) -> None:
+    log, deadline = out / "log.jsonl", time.monotonic() + 120
+    while not log.exists() or len(log.read_text().splitlines()) < count:
+        assert time.monotonic() < deadline, "the training never got there"
+        time.sleep(0.005)
+
+
+def test_ctrl_c_leaves_a_run_that_can_go_on_and_says_how(
+    siglum, signs: Path, tmp_path: Path
+) -> None:
+    training = start_training(signs, tmp_path / "run", "--epochs", 2000, "--batch-size", 16)
+    wait_for_epochs(tmp_path / "run", 2)
+    training.send_signal(signal.SIGINT)
+    _, error = training.communicate(timeout=60)
+
+    assert training.returncode == 130
+    assert f"Go on with: siglum train --resume {tmp_path / 'run'}" in error
+    assert "Traceback" not in error
+    refused = siglum("train", "--resume", tmp_path / "run", "--lr", 0.2)
+    assert refused.returncode == 2 and "lr 0.1, not 0.2" in refused.stderr
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_gives_the_same_bits(
+    siglum, signs: Path, run: Path, tmp_path: Path
+) -> None:
+    """Killed -9 five times at random moments, in the precision and threads of `run`."""
+    out, chance = tmp_path / "run", random.Random(0)
+    flags = (*FLAGS, "--threads", 1)
+    training = start_training(signs, out, *flags)
+    for _ in range(5):
+        wait_for_epochs(out, 1)
+        time.sleep(chance.uniform(0, 0.3))
+        training.kill()
+        training.communicate()
+        if (out / "result.json").exists():
+            break
+        training = subprocess.Popen(
+            [sys.executable, "-m", "siglum", "train", "--resume", str(out)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    _, error = training.communicate(timeout=120)
+    assert (out / "result.json").exists(), error
+
+    for name in ("best.safetensors", "last.safetensors", "predictions.npz"):
+        assert (out / name).read_bytes() == (run / name).read_bytes(), name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file-size limits are POSIX's")
+def test_a_full_disk_while_training_is_said_and_nothing_is_lost(
+    signs: Path, run: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a full disk: weights of 118 kB do not fit."""
+    shutil.copytree(run, tmp_path / "kept")
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
+        "from siglum.cli import main; main(sys.argv[1:])"
+    )
+    arguments = ["train", f"folder:{signs}", "-o", str(tmp_path / "run"), "--epochs", "2"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+    assert done.returncode == 2, done.stderr
+    assert "must be a place that can be written, got 'File too large'" in done.stderr
+    assert "Traceback" not in done.stderr
