@@ -1,0 +1,1 @@
+"""Speed and accuracy, measured; one table row a run in README.md."""
