@@ -89,6 +89,7 @@ def _command(name: str, arguments: list[str]) -> None:
     from siglum.config import TrainConfig, explain
 
     app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
+    app["--help"].show = False  # it is on the page already
     app.default(function)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

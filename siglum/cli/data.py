@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
+from typing import Literal
 
 from siglum import images
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
-from siglum.config import Preprocess
+from siglum.cli.terminal import Switch
+from siglum.config import Preprocess, build
 from siglum.errors import DataError
 from siglum.images.describe import Description, contact_sheet, describe
 
@@ -18,11 +17,12 @@ def data(
     source: str,
     /,
     *,
-    preprocess: Annotated[Preprocess | None, Parameter(name="*")] = None,
+    size: int = 28,
+    fit: Literal["pad", "stretch"] = "pad",
     classes: Path | None = None,
     writers: str | None = None,
     sheet: Path | None = None,
-    json: bool = False,
+    json: Switch = False,
 ) -> None:
     """Describe a source: pictures a class, sizes, polarity, exact duplicates, unreadable files.
 
@@ -30,12 +30,14 @@ def data(
 
     Args:
         source: mnist5k, idx:DIR, folder:DIR, archive:FILE, mnist, fashion-mnist, ...
-        preprocess: How pictures are fitted, for the sheet.
+        size: Side of the square that pictures are fitted to, for the sheet, px.
+        fit: Fit pictures in with margins of paper, or stretch them.
         classes: A CSV file of lines old,new that renames classes.
         writers: A regular expression whose first group finds the writer in a file name.
         sheet: Where to write a sheet of samples, a PNG file.
         json: Print JSON.
     """
+    preprocess = build(Preprocess, {"size": size, "fit": fit})
     found: list[tuple[str, Description]] = []
     for part in images.parts(source):
         with terminal.loading() as progress:

@@ -6,6 +6,7 @@ from pathlib import Path
 from siglum import images, stats
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.terminal import Switch
 from siglum.lab.device import choose_machine
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate as log_probs_of
@@ -20,7 +21,7 @@ def evaluate(
     weights: str | None = None,
     device: str = "auto",
     threads: int = 0,
-    json: bool = False,
+    json: Switch = False,
 ) -> None:
     """Measure a run on the test part of a source, or on all of one that has none.
 

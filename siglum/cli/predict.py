@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from siglum.cli import terminal
+from siglum.cli.terminal import Switch
 from siglum.errors import DataError
 from siglum.lab.device import choose_machine
 from siglum.lab.predict import predict as answers_of
@@ -17,8 +18,8 @@ def predict(
     *files: Path,
     weights: str | None = None,
     device: str = "auto",
-    json: bool = False,
-    csv: bool = False,
+    json: Switch = False,
+    csv: Switch = False,
 ) -> None:
     """Read pictures: the class, its probability and the runner-up of each.
 

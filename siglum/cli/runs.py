@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from siglum.cli import terminal
+from siglum.cli.terminal import Switch
 from siglum.errors import SiglumError
 from siglum.lab import runs as on_disk
 
 
-def runs(folder: Path = Path("runs"), /, *, json: bool = False) -> None:
+def runs(folder: Path = Path("runs"), /, *, json: Switch = False) -> None:
     """List the runs in a folder, newest first.
 
     Example: siglum runs runs --json

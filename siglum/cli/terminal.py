@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -14,6 +15,8 @@ from siglum.images.cache import Progress as LoadProgress
 from siglum.stats import Rate
 
 ACCENT = "rgb(179,64,42)"
+
+Switch = Annotated[bool, Parameter(negative=())]  # a flag that is off unless given
 
 
 def show(table: Table) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.terminal import Switch
 from siglum.config import TrainConfig, build
 from siglum.errors import ConfigError, RunError
 from siglum.lab import runs, training
@@ -47,7 +48,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
-    json: bool = False,
+    json: Switch = False,
 ) -> None:
     """Train a network and keep everything about it in a folder, the run.
 
