@@ -1,0 +1,82 @@
+"""The documents say what is so."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import draw_sign, write_signs
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def words(text: str) -> list[str]:
+    """The words of a help page, whatever boxes and breaks another version draws around them."""
+    return re.findall(r"[\w./:,'\[\]()-]+", text)
+
+
+def test_the_page_of_commands_is_that_of_the_code() -> None:
+    """Made again with: make docs"""
+    code = "import sys; sys.path.insert(0, 'docs'); import generate; print(generate.cli_page())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+
+    assert words(done.stdout) == words((ROOT / "docs" / "cli.md").read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_works_in_its_order(tmp_path: Path) -> None:
+    import numpy as np
+
+    write_signs(tmp_path / "my-signs")
+    draw_sign("ring", np.random.RandomState(5)).save(tmp_path / "photo.png")
+    lines = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("siglum ")]
+
+    assert len(commands) >= 7
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        if command == "siglum train mnist5k -o runs/first":
+            assert "of 1,000; 95 %" in done.stdout
+    assert (tmp_path / "runs/first/report.html").exists() and (tmp_path / "signs.png").exists()
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "'total': 1000" in done.stdout
+
+
+def test_make_is_what_the_readme_says_it_is() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    for target in ("demo", "test", "check"):
+        done = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
