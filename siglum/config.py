@@ -6,13 +6,34 @@ Order of authority: the defaults here, the model's own recipe (`RECIPES`), a fil
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from siglum.errors import ConfigError, nearest
 
 Option = bool | int | float | str
+
+
+def _number(value: object) -> object:
+    """Take "3" for 3 and "0.5" for 0.5, since the command line knows only text."""
+    for kind in (int, float):
+        try:
+            return kind(value) if isinstance(value, str) else value
+        except ValueError:
+            continue
+    return value
+
+
+Channels = Annotated[Literal[1, 3], BeforeValidator(_number)]
 
 
 class Settings(BaseModel):
@@ -31,7 +52,7 @@ class Preprocess(Settings):
     """
 
     size: int = Field(28, ge=8, le=1024, description="Side of the square the network sees, px.")
-    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour.")
+    channels: Channels = Field(1, description="1 for grey, 3 for colour.")
     fit: Literal["pad", "stretch"] = Field(
         "pad", description="Fit into the square with margins of paper, or stretch to fill it."
     )
@@ -89,7 +110,7 @@ class TrainConfig(Settings):
     )
 
     size: int = Field(28, ge=8, le=1024, description="Side of the square the network sees, px.")
-    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour.")
+    channels: Channels = Field(1, description="1 for grey, 3 for colour.")
     fit: Literal["pad", "stretch"] = Field(
         "pad", description="Fit pictures in with margins of paper, or stretch them."
     )
@@ -130,7 +151,6 @@ class TrainConfig(Settings):
     @field_validator("model_options", mode="before")
     @classmethod
     def _numbers(cls, options: Any) -> Any:
-        """Take "3" for 3, since the command line knows only text."""
         if not isinstance(options, Mapping):
             return options
         return {name: _number(value) for name, value in options.items()}
@@ -145,15 +165,6 @@ class TrainConfig(Settings):
             mean=mean if self.mean is None else self.mean,
             std=std if self.std is None else self.std,
         )
-
-
-def _number(value: object) -> object:
-    for kind in (int, float):
-        try:
-            return kind(value) if isinstance(value, str) else value
-        except ValueError:
-            continue
-    return value
 
 
 def build(cls: type[S], settings: Mapping[str, Any]) -> S:

@@ -1,0 +1,78 @@
+"""A run as one self-contained HTML page, which opens offline and prints on A4."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from markupsafe import Markup
+
+from siglum.errors import RunError
+from siglum.lab.runs import Run
+from siglum.report.certainty import certainty
+from siglum.report.classes import classes
+from siglum.report.confusion import confusion
+from siglum.report.facts import Facts, gather
+from siglum.report.headline import account, headline
+from siglum.report.learning import learning
+from siglum.report.mistakes import mistakes
+from siglum.report.page import render, text
+from siglum.report.repeat import repeat
+from siglum.report.samples import samples
+from siglum.report.section import Section
+from siglum.report.settings import settings
+
+__all__ = ["SECTIONS", "write"]
+
+# By their anchors, in the order of the page. A section returns None where nothing was measured.
+SECTIONS: dict[str, Callable[[Facts], Section | None]] = {
+    "pictures": samples,
+    "learning": learning,
+    "confusion": confusion,
+    "classes": classes,
+    "mistakes": mistakes,
+    "certainty": certainty,
+    "settings": settings,
+    "repeat": repeat,
+}
+
+
+def write(run: Run, path: Path) -> Path:
+    """Write the page of a finished run to `path`, in one step, and return `path`.
+
+    The pictures are loaded from where the run found them. If they are gone or have changed, the
+    page says so and does without.
+
+    Raises:
+        RunError: if the run is not finished or is damaged, or `path` cannot be written.
+    """
+    raw = _page(gather(run)).encode("utf-8", "backslashreplace")  # file names may be no text
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        try:
+            unfinished.write_bytes(raw)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{path} must be a place that can be written, got {error.strerror!r}. "
+            "Choose another with -o."
+        ) from error
+    return path
+
+
+def _page(facts: Facts) -> str:
+    made = {anchor: section(facts) for anchor, section in SECTIONS.items()}
+    script = text("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render(
+        "page.html",
+        facts=facts,
+        headline=headline(facts),
+        account=account(facts),
+        sections={anchor: section for anchor, section in made.items() if section is not None},
+        style=Markup(text("page.css")),
+        script=Markup(script),
+        digest=digest,
+    )

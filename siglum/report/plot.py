@@ -1,0 +1,119 @@
+"""The look of the plots: matplotlib draws, the page's stylesheet colours.
+
+Figures are drawn in placeholder colours that become custom properties of the page, so that one
+drawing serves light, dark and print. Lengths are px.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK, QUIET, LINE = "#010101", "#020202", "#030303"
+FIRST, SECOND = "#040404", "#050505"  # series, Okabe-Ito
+VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", FIRST: "first", SECOND: "second"}
+TEXT = 13
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "siglum",
+    "font.family": "sans-serif",
+    "font.size": TEXT,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": QUIET,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 1,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "ytick.major.size": 0,
+    "lines.linewidth": 2,
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """The last point of a line, and what the line is."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+@contextmanager
+def axes(
+    width: int, height: int, *, left: int = 48, right: int = 84, bottom: int = 48, top: int = 12
+) -> Iterator[Axes]:
+    """Give axes of a new figure, with room around them for the labels."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        figure.patch.set_visible(False)
+        inside = (width - left - right) / width, (height - bottom - top) / height
+        made = figure.add_axes((left / width, bottom / height, *inside))
+        made.patch.set_visible(False)
+        yield made
+
+
+def label_ends(axes: Axes, ends: list[End]) -> None:
+    """Name lines at their ends, in the order they end in, far enough apart to be read."""
+    ends = sorted(ends, key=lambda end: end.y)
+    lines = [float(axes.transData.transform((end.x, end.y))[1]) for end in ends]
+    places = list(lines)
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + TEXT + 4)
+    above = max(places[-1] - axes.bbox.y1, 0)
+    for end, line, place in zip(ends, lines, places, strict=True):
+        axes.annotate(
+            end.text,
+            (end.x, end.y),
+            (10, place - above - line),
+            textcoords="offset pixels",
+            color=end.colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def svg(axes: Axes, name: str, title: str) -> Markup:
+    """Return the figure of `axes` as an element of the page.
+
+    Args:
+        name: of one figure only; sets its identifiers apart from those of the others.
+        title: what it shows, for those who do not see it.
+    """
+    figure = axes.figure
+    assert isinstance(figure, Figure), figure
+    file = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', lambda m: f"{m[0]}{name}-", text)
+    text = text.replace("xlink:href", "href")
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    text = re.sub(r"(font: \d+px) [^;\"]*", r"\1 ui-sans-serif, system-ui, sans-serif", text)
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    head = Markup(
+        '<svg class="plot" viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{t}">'
+    )
+    opened = head.format(w=width, h=height, t=title)
+    return opened + Markup(re.sub(r"^<svg[^>]*>", "", text))

@@ -1,0 +1,35 @@
+"""Small finished runs, one with a class name that would run a program, and their pages."""
+
+from pathlib import Path
+
+import pytest
+
+from siglum import report
+from siglum.config import TrainConfig
+from siglum.lab.device import choose_machine
+from siglum.lab.recipes.train import train
+from siglum.lab.runs import Run
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, signs: Path, later_signs: Path) -> Run:
+    """A run with training, validation and test pictures, which still makes mistakes."""
+    config = TrainConfig(
+        data=f"folder:{signs}",
+        test=f"folder:{later_signs}",
+        rename={"cross": HOSTILE},
+        epochs=1,
+        batch_size=16,
+        val=0.2,
+        lr=0.01,
+    )
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(config, path, choose_machine("cpu", "float32", threads=1))
+
+
+@pytest.fixture(scope="session")
+def tiny_page(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = report.write(tiny_run, tmp_path_factory.mktemp("pages") / "tiny.html")
+    return path.read_text()
