@@ -99,6 +99,8 @@ def load(
         DataError: if there is nothing there that can be read.
     """
     source, place = _find(spec)
+    if source.parts is not _whole:
+        choose(idx.STEMS, part, "part")
     images = source.load(place, part, spec, preprocess or Preprocess(), progress)
     if images.unreadable:
         name, reason = images.unreadable[0]
@@ -120,9 +122,17 @@ def _find(spec: str) -> tuple[Source, Path]:
         raise ConfigError(f"{kind} must name its place, as in {kind}:{source.place}, got {spec!r}.")
     if colon and not source.place:
         raise ConfigError(f"{kind} must stand alone, got {spec!r}.")
-    path = Path(place).expanduser()
-    under = Path(os.environ.get("SIGLUM_DATA", "")) / path
-    return source, under if source.place and not path.exists() and under.exists() else path
+    try:
+        path = Path(place).expanduser()
+        under = Path(os.environ.get("SIGLUM_DATA", "")) / path
+        if source.place and not path.exists() and under.exists():
+            path = under
+        if source.place and path.is_dir():
+            (path / "..").stat()  # fails where a folder may not be entered
+    except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
+        found = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{spec} must name a place that can be looked at: {found}") from None
+    return source, path
 
 
 def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
@@ -138,6 +148,6 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
         raise ConfigError(f"writers must have a group in brackets, got {pattern!r}.")
     found = [compiled.search(name) for name in images.files]
     for name, match in zip(images.files, found, strict=True):
-        if match is None:
+        if match is None or match[1] is None:
             raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
     return replace(images, writers=tuple(match[1] for match in found if match))

@@ -19,8 +19,9 @@ import os
 import shutil
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +36,7 @@ from siglum.images import pictures
 from siglum.images.imageset import ImageSet, Originals
 from siglum.images.listing import Listing, classes_of
 
-VERSION = 1  # of the format above and of everything that decides a packed byte
+VERSION = 2  # of the format above and of everything that decides a packed byte
 BATCH = 256  # pictures between two reports of progress
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
@@ -58,6 +59,12 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
         DataError: if no picture can be read, or there is no room for the pack.
     """
     names, classes = classes_of(listing)
+    if listing.empty:
+        warnings.warn(
+            f"{listing.source}: folders without a picture are left out ({len(listing.empty)}): "
+            f"{', '.join(listing.empty[:5])}",
+            stacklevel=2,
+        )
     progress(f"reading {listing.source}", 0, 0)
     contents = recall(f"contents {listing.signature}", listing.contents)
     pack = _pack_folder(contents, preprocess)
@@ -79,7 +86,7 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
     kept = {names[i] for i in rows}
     if gone := [name for name in classes if name not in kept]:
         warnings.warn(
-            f"{listing.source}: {len(gone)} classes have no readable picture and are left out: "
+            f"{listing.source}: classes without a readable picture are left out ({len(gone)}): "
             f"{', '.join(gone[:5])}",
             stacklevel=2,
         )
@@ -113,24 +120,26 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
         return replace(images, store=store)
     pack = _pack_folder(images.fingerprint, preprocess)
     if not pack.exists():
-        raws = enumerate(images.store)
-        _write(pack, len(images.store), raws, preprocess, images.source, progress)
-    store, mapping, originals, _ = _open(pack, len(images.store), preprocess)
-    return replace(images, store=store, mapping=mapping, originals=originals)
+        raws = ((index, images.store[row]) for index, row in enumerate(images.rows))
+        _write(pack, len(images), raws, preprocess, images.source, progress)
+    store, mapping, originals, _ = _open(pack, len(images), preprocess)
+    rows = np.arange(len(images), dtype=np.int64)
+    return replace(images, store=store, rows=rows, mapping=mapping, originals=originals)
 
 
 def recall(signature: str, make: Callable[[], Any]) -> Any:
     """Return what `make` returned when the files behind `signature` were first seen; JSON only."""
     digest = hashlib.blake2b(signature.encode("utf-8", "surrogateescape"), digest_size=16)
     note = folder() / "seen" / f"{digest.hexdigest()}.json"
-    if note.exists():
+    with suppress(OSError, ValueError):  # not seen yet, or the note was cut off
         return json.loads(note.read_text())
     made = make()
     with _room("notes of what was read"):
         note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
-            json.dump(made, file)
-        Path(file.name).replace(note)
+        with tempfile.TemporaryDirectory(dir=note.parent) as unfinished:
+            new = Path(unfinished) / note.name
+            new.write_text(json.dumps(made))
+            new.replace(note)
     return made
 
 
@@ -186,8 +195,11 @@ def _write(
                 np.savez(file, sizes=sizes, light=light, digests=digests, bad=bad, why=reason_bytes)
                 file.flush()
                 os.fsync(file.fileno())
-            if not pack.exists():  # another process may have been quicker
+            try:
                 temporary.rename(pack)
+            except OSError:
+                if not pack.exists():  # else another process was quicker
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -195,7 +207,9 @@ def _write(
 def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(raw, DataError):
         raise raw
-    return pictures.decode(raw, preprocess.channels) if isinstance(raw, bytes) else raw
+    if isinstance(raw, bytes):
+        return pictures.decode(raw, preprocess.channels)
+    return pictures.with_channels(raw, preprocess.channels)
 
 
 def _digest(image: NDArray[np.uint8]) -> int:
@@ -216,19 +230,23 @@ def _open(
     pack: Path, count: int, preprocess: Preprocess
 ) -> tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]:
     shape = (count, preprocess.channels, preprocess.size, preprocess.size)
-    with (pack / "images.bin").open("rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if found != math.prod(shape):
-            raise DataError(
-                f"{pack / 'images.bin'} must hold {math.prod(shape)} bytes, got {found}. "
-                "Delete that folder; the pictures are packed again."
-            )
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    with np.load(pack / "index.npz", allow_pickle=False) as index:
-        originals = Originals(index["sizes"], index["digests"], index["light"])
-        reasons = zip(index["bad"].tolist(), json.loads(index["why"].tobytes()), strict=True)
-        store = np.frombuffer(mapping, dtype=np.uint8).reshape(shape)
-        return store, mapping, originals, list(reasons)
+    try:
+        with (pack / "images.bin").open("rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            if found != math.prod(shape):
+                raise ValueError(f"images.bin has {found} bytes, not {math.prod(shape)}")
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # Opened here, since np.load leaves a file open that it cannot read.
+        with (pack / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
+            originals = Originals(index["sizes"], index["digests"], index["light"])
+            reasons = zip(index["bad"].tolist(), json.loads(index["why"].tobytes()), strict=True)
+            store = np.frombuffer(mapping, dtype=np.uint8).reshape(shape)
+            return store, mapping, originals, list(reasons)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{pack} must be a whole pack, got a damaged one ({error}). "
+            "Delete that folder; the pictures are packed again."
+        ) from None
 
 
 @contextmanager

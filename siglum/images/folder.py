@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siglum.errors import DataError
-from siglum.images.listing import Listing, Unreadable, is_picture
+from siglum.images.listing import Listing, Unreadable, as_text, empty_of, is_picture
 from siglum.images.pictures import MAX_BYTES
 
 
@@ -22,10 +22,13 @@ def scan(root: Path, source: str) -> Listing:
         raise DataError(f"{source} must name a folder, got {found} there.")
     digest = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=16)
     paths: list[str] = []
+    folders: list[str] = []
     unreadable: list[Unreadable] = []
     for name, facts in _walk(root):
-        if isinstance(facts, str):
-            unreadable.append((_text(name), facts))
+        if facts is None:
+            folders.append(as_text(name))
+        elif isinstance(facts, str):
+            unreadable.append((as_text(name), facts))
         else:
             paths.append(name)
             key = (name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
@@ -44,16 +47,18 @@ def scan(root: Path, source: str) -> Listing:
     def contents() -> str:
         whole = hashlib.blake2b(digest_size=16)
         for index, raw in read():
-            whole.update(paths[index].encode("utf-8", "surrogateescape") + b"\0")
-            whole.update(raw if isinstance(raw, bytes) else b"unreadable")
+            found = raw if isinstance(raw, bytes) else b"unreadable"
+            whole.update(repr((paths[index], len(found))).encode("utf-8", "surrogateescape"))
+            whole.update(found)
         return whole.hexdigest()
 
-    names = paths if all(name.isascii() for name in paths) else [_text(name) for name in paths]
-    return Listing(source, names, tuple(unreadable), digest.hexdigest(), contents, read)
+    names = paths if all(name.isascii() for name in paths) else [as_text(name) for name in paths]
+    empty = empty_of(folders, [*names, *(name for name, _ in unreadable)])
+    return Listing(source, names, tuple(unreadable), digest.hexdigest(), contents, read, empty)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
-    """Yield each picture's name with its facts, or with the reason why it cannot be read."""
+def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str | None]]:
+    """Yield each picture's name with its facts, or why it cannot be read; a folder with None."""
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root),))]
     while waiting:
         folder, above = waiting.pop()
@@ -63,6 +68,8 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
             yield folder or ".", f"cannot be listed ({error.strerror})"
             continue
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             name = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 facts = entry.stat()
@@ -71,13 +78,12 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
                     yield name, f"leads nowhere ({error.strerror})"
                 continue
             if stat.S_ISDIR(facts.st_mode):
-                if entry.name.startswith("."):
-                    continue
                 identity = (facts.st_dev, facts.st_ino)
                 if identity in above:
                     yield name, "is a link in a circle"
                 else:
                     waiting.append((name, (*above, identity)))
+                    yield name, None
             elif is_picture(name):
                 regular = stat.S_ISREG(facts.st_mode)
                 yield name, facts if regular else "is no regular file"
@@ -86,8 +92,3 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
 def _identity(path: Path) -> tuple[int, int]:
     facts = path.stat()
     return facts.st_dev, facts.st_ino
-
-
-def _text(name: str) -> str:
-    """Return a name that can be written as UTF-8, whatever bytes the file system gave."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

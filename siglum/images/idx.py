@@ -44,8 +44,6 @@ def load(root: Path, part: str, source: str, prefix: str = "") -> ImageSet:
         raise DataError(
             f"{stem}-labels must hold a label for each of {len(images)} images, got {len(labels)}."
         )
-    if not len(images):
-        raise DataError(f"{stem}-images must hold at least one image, got none.")
     names = tuple(str(label) for label in range(int(labels.max()) + 1))
     return ImageSet.of(images, labels, names, source)
 
@@ -68,7 +66,7 @@ def _read(root: Path, stem: str, kind: str, axes: int) -> NDArray[np.uint8]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4)
             if head[:2] == b"\x1f\x8b":
-                raise DataError(f"{path.name} must be gzipped once, got gzip in it. Unpack it.")
+                raise DataError(f"{path.name} must hold IDX, got gzip. Unpack it once.")
             if head != bytes((0, 0, 8, axes)):
                 raise DataError(
                     f"{path.name} must start with 00 00 08 {axes:02d} (IDX of bytes, {axes} axes), "
@@ -81,6 +79,8 @@ def _read(root: Path, stem: str, kind: str, axes: int) -> NDArray[np.uint8]:
         raise DataError(
             f"{path.name} must be readable whole, got {error}. Copy it again."
         ) from None
+    if not expected:
+        raise DataError(f"{path.name} must not be empty, got shape {shape}.")
     if len(raw) != expected:
         raise DataError(
             f"{path.name} must hold {expected} bytes for shape {shape}, got {len(raw)}."

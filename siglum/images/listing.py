@@ -4,7 +4,7 @@ A picture's class is the folder it lies in, below what all the folders have in c
 in `folder:signs` and `train/a/x.png` in `archive:signs.zip` are both of class `a`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -24,6 +24,7 @@ class Listing:
     signature: str  # changes when a file does; cheap
     contents: Callable[[], str]  # hex digest of the bytes themselves; reads everything
     read: Callable[[], Iterator[tuple[int, bytes | DataError]]]  # (index into names, bytes)
+    empty: Sequence[str] = ()  # folders without a picture, ascending
 
 
 def is_picture(name: str) -> bool:
@@ -31,6 +32,22 @@ def is_picture(name: str) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return not hidden and path.suffix.lower() in ENDINGS
+
+
+def empty_of(folders: Collection[str], names: Collection[str]) -> list[str]:
+    """Return those of `folders` that hold none of `names` and no other folder, ascending."""
+    used = {name.rpartition("/")[0] for name in names}
+    used |= {str(above) for name in (*folders, *used) for above in PurePosixPath(name).parents}
+    return [
+        folder
+        for folder in sorted({*folders} - used - {*names})
+        if not any(part.startswith((".", "__")) for part in folder.split("/"))
+    ]
+
+
+def as_text(name: str) -> str:
+    """Return a name that can be written as UTF-8; bytes that cannot be are shown, as in \\xff."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def classes_of(listing: Listing) -> tuple[list[str | None], tuple[str, ...]]:

@@ -19,6 +19,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 MAX_BYTES = 64 * 2**20  # of one file
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound: 1 GiB of RGBA / 3
+MAX_SIDE = 10_000  # px; a line of a few bytes would be padded to a square of gigabytes
 
 # Pillow only warns between its bound and twice its bound; refuse there already.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -39,20 +40,33 @@ def decode(raw: bytes, channels: int = 1) -> NDArray[np.uint8]:
         raise DataError(f"has {len(raw)} bytes, more than {MAX_BYTES}")
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            return _pixels(image, channels)
+            longest = max(image.size)
+            if longest <= MAX_SIDE:
+                return _pixels(image, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"declares more than {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
         raise DataError(f"is no picture ({', '.join(FORMATS)})") from None
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
+    raise DataError(f"has a side of {longest} pixels, more than {MAX_SIDE}")
+
+
+def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Return pixels (C, H, W) as grey or as red, green, blue, whichever they are."""
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return image.repeat(3, axis=0)
+    return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None]
 
 
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel
-        deep = np.asarray(image, dtype=np.float64)
-        top = 65535 if deep.max(initial=0) > 255 else 255
+        deep = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+        top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
         image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = _on_paper(image.convert("RGBA"))

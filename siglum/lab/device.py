@@ -39,6 +39,17 @@ class Machine:
         """Move a batch to the device, in the chosen layout."""
         return images.to(self.device).contiguous(memory_format=self.memory_format)
 
+    def seed(self, seed: int) -> None:
+        """Seed what this machine draws from.
+
+        Not by `torch.manual_seed`, which notes every call for devices that are not there yet.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device == "mps":
+            torch.mps.manual_seed(seed)
+
     def autocast(self) -> torch.autocast:
         """Compute in the chosen precision inside a `with`."""
         low = self.precision != "float32"

@@ -240,7 +240,7 @@ def fit(
             random = np.random.RandomState(chance(config.seed, "order", epoch))
             order = random.permutation(len(train))
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-        torch.manual_seed(chance(config.seed, "step", state.step))
+        machine.seed(chance(config.seed, "step", state.step))
         if config.schedule == "one-cycle":
             done = (state.step + 0.5) / (epochs * steps)
             _set_lr(state.optimizer, config.lr * lr_scale(done, config.warmup))

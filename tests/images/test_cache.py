@@ -1,0 +1,395 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import SIGNS, VALUES, encoded, png, write_folder
+from PIL import Image
+
+from siglum import images
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.images import ImageSet, cache, pictures
+
+
+class Watch:
+    """Notes what is packed and how far it has come."""
+
+    def __init__(self) -> None:
+        self.packed: list[tuple[int, int]] = []
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what.startswith("packing"):
+            self.packed.append((done, total))
+
+
+def load(root: Path, watch: Watch | None = None, **settings: object) -> ImageSet:
+    preprocess = Preprocess.model_validate(settings)
+    return images.load(f"folder:{root}", preprocess=preprocess, progress=watch or Watch())
+
+
+def values(found: ImageSet) -> list[int]:
+    return found.images.max(axis=(1, 2, 3)).tolist()
+
+
+def packs(cache_folder: Path) -> list[Path]:
+    return sorted((cache_folder / "packs").iterdir())
+
+
+def test_a_set_is_decoded_once(tmp_path: Path, cache_folder: Path) -> None:
+    root, first, second = write_folder(tmp_path / "signs"), Watch(), Watch()
+
+    before, after = load(root, first), load(root, second)
+
+    assert (first.packed, second.packed) == ([(4, 4)], [])
+    assert before.fingerprint == after.fingerprint
+    assert len(packs(cache_folder)) == 1
+
+
+def test_a_moved_set_is_found_again(tmp_path: Path) -> None:
+    root, watch = write_folder(tmp_path / "signs"), Watch()
+    before = load(root)
+    (tmp_path / "other").mkdir()
+    moved = shutil.move(root, tmp_path / "other" / "place")
+
+    after = load(Path(moved), watch)
+
+    assert watch.packed == []
+    assert after.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    "settings", [{"size": 32}, {"channels": 3}, {"fit": "stretch"}, {"ink": "keep"}]
+)
+def test_each_way_of_fitting_has_its_own_pack(
+    tmp_path: Path, cache_folder: Path, settings: dict[str, object]
+) -> None:
+    root = write_folder(tmp_path / "signs")
+    load(root)
+
+    assert load(root, **settings).shape[1] in (28, 32)
+    assert len(packs(cache_folder)) == 2
+
+
+def test_mean_and_deviation_do_not_make_another_pack(tmp_path: Path, cache_folder: Path) -> None:
+    root = write_folder(tmp_path / "signs")
+    load(root)
+    load(root, mean=0.1, std=0.3)
+
+    assert len(packs(cache_folder)) == 1
+
+
+def test_a_pack_holds_what_decoding_and_fitting_give(tmp_path: Path) -> None:
+    """The packed bytes are those of the two functions, one picture at a time."""
+    random = np.random.RandomState(0)
+    shapes = [(20, 40), (40, 20), (28, 28), (9, 9), (61, 60)]
+    raws = [
+        encoded(Image.fromarray(random.randint(0, 120, (*shape, 3)).astype(np.uint8)))
+        for shape in shapes
+    ]
+    root = write_folder(tmp_path / "signs", {f"a/{i}.png": raw for i, raw in enumerate(raws)})
+    for channels in (1, 3):
+        preprocess = Preprocess(size=24, channels=channels, fit="stretch")
+        expected = [pictures.fit(pictures.decode(raw, channels), preprocess) for raw in raws]
+
+        found = images.load(f"folder:{root}", preprocess=preprocess)
+
+        np.testing.assert_array_equal(found.images, np.stack(expected))
+        assert found.originals is not None
+        assert found.originals.sizes.tolist() == [list(shape) for shape in shapes]
+
+
+def test_dark_ink_is_inverted_and_known_to_have_been_dark(tmp_path: Path) -> None:
+    def dark(value: int) -> bytes:
+        return encoded(Image.fromarray(255 - np.asarray(pictures.decode(png(value))[0])))
+
+    root = write_folder(tmp_path / "signs", {**SIGNS, "c/0.png": dark(50), "c/1.png": dark(60)})
+
+    found = load(root)
+
+    assert values(found) == [*VALUES, 50, 60]
+    assert found.originals is not None
+    assert found.originals.light.tolist() == [False] * 4 + [True] * 2
+    assert load(root, ink="keep").images[4:, 0, 0, 0].tolist() == [255, 255]
+
+
+def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:
+    """Whatever file they lie in: the digest is of pixels, before they are fitted."""
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 30)).astype(np.uint8))
+    files = {
+        "a/0.png": encoded(image),
+        "a/1.png": encoded(image, compress_level=0),
+        "b/0.bmp": encoded(image, "BMP"),
+        "b/1.png": encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        "b/2.png": encoded(image.resize((60, 80))),
+    }
+
+    found = load(write_folder(tmp_path / "signs", files)).originals
+
+    assert found is not None
+    assert len(set(found.digests[:3].tolist())) == 1
+    assert len(set(found.digests.tolist())) == 3
+
+
+def test_progress_counts_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "BATCH", 3)
+    watch = Watch()
+    load(write_folder(tmp_path / "signs", {f"a/{i}.png": png(i) for i in range(8)}), watch)
+
+    assert watch.packed == [(3, 8), (6, 8), (8, 8)]
+
+
+def test_memory_lets_go_of_a_mapped_set(tmp_path: Path) -> None:
+    """The pictures are read from the file, and may be read again after they were let go."""
+    found = load(write_folder(tmp_path / "signs"))
+
+    assert found.mapping is not None
+    assert not found.store.flags.writeable
+    np.testing.assert_array_equal(found.images, found.images)
+
+
+def make(count: int = 6, side: int = 20) -> ImageSet:
+    pixels = np.random.RandomState(0).randint(0, 100, (count, side, side)).astype(np.uint8)
+    return ImageSet.of(pixels, np.arange(count) % 2, ("a", "b"), "mine")
+
+
+def test_a_set_in_memory_of_the_right_size_is_left_alone(cache_folder: Path) -> None:
+    found = make(side=28)
+
+    assert cache.refit(found, Preprocess()) is found
+    assert not (cache_folder / "packs").exists()
+
+
+def test_a_set_in_memory_is_inverted_without_a_pack(cache_folder: Path) -> None:
+    found = make(side=28)
+    dark = replace(found, store=255 - found.store)
+
+    np.testing.assert_array_equal(cache.refit(dark, Preprocess()).images, found.images)
+    assert not (cache_folder / "packs").exists()
+
+
+def test_a_set_in_memory_is_packed_at_another_size() -> None:
+    found, preprocess, watch = make(), Preprocess(size=32), Watch()
+    expected = np.stack([pictures.fit(image, preprocess) for image in found.images])
+
+    fitted = cache.refit(found, preprocess, watch)
+    again = cache.refit(found, preprocess, watch)
+
+    np.testing.assert_array_equal(fitted.images, expected)
+    np.testing.assert_array_equal(again.images, expected)
+    assert watch.packed == [(6, 6)]
+    assert fitted.labels.tolist() == found.labels.tolist()
+
+
+def test_grey_sets_in_memory_can_be_had_in_colour_and_back() -> None:
+    found = make(side=28)
+    colour = cache.refit(found, Preprocess(channels=3))
+
+    assert colour.shape == (3, 28, 28)
+    for plane in range(3):
+        np.testing.assert_array_equal(colour.images[:, [plane]], found.images)
+    np.testing.assert_array_equal(cache.refit(colour, Preprocess()).images, found.images)
+
+
+@pytest.mark.parametrize("order", [[5, 1, 3], [5, 4, 3, 2, 1, 0]])
+def test_a_part_and_the_same_pictures_alone_share_a_pack(order: list[int]) -> None:
+    """Their fingerprints are equal, so what is packed must not depend on the rest of the store."""
+    part = make().subset(np.array(order))
+    alone = ImageSet.of(part.images, part.labels, part.classes)
+    preprocess, watch = Preprocess(size=32), Watch()
+
+    first, second = (cache.refit(found, preprocess, watch) for found in (part, alone))
+
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.labels, part.labels)
+    assert len(watch.packed) == 1
+
+
+def test_recall_asks_once() -> None:
+    asked: list[int] = []
+
+    def make() -> list[object]:
+        asked.append(1)
+        return ["é", {"a": 1}, "\udcff"]
+
+    assert cache.recall("key", make) == cache.recall("key", make) == ["é", {"a": 1}, "\udcff"]
+    assert cache.recall("other", make) == ["é", {"a": 1}, "\udcff"]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("text", ["", '["cut', "\0\0\0"])
+def test_a_note_that_was_cut_off_is_written_anew(cache_folder: Path, text: str) -> None:
+    """As a power cut may leave it."""
+    cache.recall("key", lambda: 1)
+    (note,) = (cache_folder / "seen").iterdir()
+    note.write_text(text)
+
+    assert cache.recall("key", lambda: 2) == 2
+    assert json.loads(note.read_text()) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("cut", "images.bin has 100 bytes, not 3136"),
+        ("longer", "images.bin has 3137 bytes, not 3136"),
+        ("no images", "[Errno 2] No such file or directory: "),
+        ("no index", "[Errno 2] No such file or directory: "),
+        ("index cut", "File is not a zip file"),
+        ("index empty", "No data left in file"),
+    ],
+)
+def test_a_damaged_pack_is_told_with_the_remedy(
+    tmp_path: Path, cache_folder: Path, damage: str, found: str
+) -> None:
+    root = write_folder(tmp_path / "signs")
+    load(root)
+    (pack,) = packs(cache_folder)
+    bin_file, index = pack / "images.bin", pack / "index.npz"
+    if damage == "cut":
+        os.truncate(bin_file, 100)
+    elif damage == "longer":
+        os.truncate(bin_file, 3137)
+    elif damage == "index cut":
+        os.truncate(index, 100)
+    elif damage == "index empty":
+        os.truncate(index, 0)
+    else:
+        (bin_file if damage == "no images" else index).unlink()
+
+    message = rf"^{re.escape(f'{pack} must be a whole pack, got a damaged one ({found}')}.*\)\. "
+    with pytest.raises(DataError, match=f"{message}Delete that folder; the pictures are packed"):
+        load(root)
+    shutil.rmtree(pack)
+    assert values(load(root)) == VALUES
+
+
+def test_a_cache_folder_that_is_a_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path / "signs")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SIGLUM_CACHE", str(tmp_path / "file"))
+
+    message = (
+        "the cache folder must have room for notes of what was read, got 'Not a directory' at "
+        f"{tmp_path / 'file'}. Set SIGLUM_CACHE to a folder that can be written."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        load(root)
+
+
+PROGRAM = """
+import sys, warnings
+from siglum import images
+from siglum.config import Preprocess
+from siglum.errors import DataError
+warnings.simplefilter("error")
+{before}
+try:
+    print(images.load(sys.argv[1], preprocess=Preprocess(size=256)).fingerprint)
+except DataError as error:
+    print(error)
+"""
+
+
+def run(program: str, spec: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, spec],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("limit", [1000, 100_000])
+def test_a_file_that_may_not_grow_leaves_nothing_behind(
+    tmp_path: Path, cache_folder: Path, limit: int
+) -> None:
+    """The system's limit on the size of files; the second is met while pictures are written."""
+    root = write_folder(tmp_path / "signs")
+    before = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    process = run(PROGRAM.format(before=before), f"folder:{root}")
+    out, err = process.communicate()
+
+    assert (process.returncode, err) == (0, "")
+    assert out == (
+        f"the cache folder must have 0 MB room for folder:{root}, got 'File too large' at "
+        f"{cache_folder}. Set SIGLUM_CACHE to a folder that can be written.\n"
+    )
+    assert packs(cache_folder) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk of 64 KB in memory: the pack is begun, since files may have holes, and then fails."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        monkeypatch.setenv("SIGLUM_CACHE", str(disk))
+        root = write_folder(tmp_path / "signs", {f"a/{i}.png": png(i) for i in range(200)})
+        message = (
+            f"the cache folder must have 0 MB room for folder:{root}, got 'No space left on "
+            f"device' at {disk}. Set SIGLUM_CACHE to a folder that can be written."
+        )
+
+        with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+            load(root)
+        assert packs(disk) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_error_on_the_way_leaves_nothing_behind(tmp_path: Path, cache_folder: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("packing"):
+            raise KeyboardInterrupt
+
+    root = write_folder(tmp_path / "signs")
+    with pytest.raises(KeyboardInterrupt):
+        images.load(f"folder:{root}", progress=stop)
+
+    assert packs(cache_folder) == []
+    assert values(load(root)) == VALUES
+
+
+def test_whoever_packs_second_takes_the_first_ones_pack(tmp_path: Path, cache_folder: Path) -> None:
+    """The other process is quicker while the last picture is written."""
+    root = write_folder(tmp_path / "signs")
+    other: list[ImageSet] = []
+
+    def overtaken(what: str, done: int, total: int) -> None:
+        if what.startswith("packing") and not other:
+            other.append(load(root))
+
+    found = images.load(f"folder:{root}", progress=overtaken)
+
+    assert found.fingerprint == other[0].fingerprint
+    assert len(packs(cache_folder)) == 1
+
+
+def test_two_processes_may_pack_the_same_folder_at_once(tmp_path: Path, cache_folder: Path) -> None:
+    root = write_folder(tmp_path / "signs", {f"a/{i}.png": png(i % 256) for i in range(300)})
+    both = [run(PROGRAM.format(before=""), f"folder:{root}") for _ in range(2)]
+    results = [(*process.communicate(), process.returncode) for process in both]
+
+    assert results[0] == results[1]
+    assert results[0][1:] == ("", 0)
+    assert len(packs(cache_folder)) == 1
+
+
+def test_duplicates_in_real_data_are_found(data_folder: Path) -> None:
+    """The data's own notes: 462 files are exact copies of another, of 6,200."""
+    found = images.load(f"archive:{data_folder / 'HandWritten62.zip'}").originals
+
+    assert found is not None
+    assert len(found.digests) == 6200
+    assert len(found.digests) - len(np.unique(found.digests)) == 462

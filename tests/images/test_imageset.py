@@ -1,0 +1,176 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siglum.errors import ConfigError, DataError
+from siglum.images import ImageSet
+
+
+def make(labels: tuple[int, ...] = (2, 0, 1, 0), classes: str = "abc") -> ImageSet:
+    images = np.random.RandomState(0).randint(0, 256, (len(labels), 4, 5)).astype(np.uint8)
+    made = ImageSet.of(images, np.array(labels), tuple(classes), "mine")
+    names = [f"{i}.png" for i in range(len(labels))]
+    return replace(made, files=names, writers=tuple(f"w{i}" for i in range(len(labels))))
+
+
+def test_grey_arrays_get_a_channel() -> None:
+    images = make()
+
+    assert images.shape == (1, 4, 5)
+    assert images.images.shape == (4, 1, 4, 5)
+    assert len(images) == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        (np.zeros((2, 3, 4), np.float32), "float32 (2, 1, 3, 4)"),
+        (np.zeros((2, 3), np.uint8), "uint8 (2, 3)"),
+        (np.zeros((2, 1, 1, 3, 4), np.uint8), "uint8 (2, 1, 1, 3, 4)"),
+    ],
+)
+def test_images_must_be_bytes_of_four_axes(images: np.ndarray, got: str) -> None:
+    message = f"images must be uint8 (N, C, H, W), got {got}."
+
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        ImageSet.of(images, np.zeros(2, int), ("a",))
+
+
+def test_labels_must_be_one_a_picture() -> None:
+    with pytest.raises(DataError, match=r"^labels must be one a picture \(2\), got 3\.$"):
+        ImageSet.of(np.zeros((2, 3, 4), np.uint8), np.zeros(3, int), ("a",))
+
+
+@pytest.mark.parametrize(("labels", "got"), [([0, 3], "0 to 3"), ([-1, 1], "-1 to 1")])
+def test_labels_must_have_a_class(labels: list[int], got: str) -> None:
+    message = f"labels must lie in [0, 3) for 3 classes, got {got}."
+
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        ImageSet.of(np.zeros((2, 3, 4), np.uint8), np.array(labels), ("a", "b", "c"))
+
+
+def test_no_pictures_are_a_set_too() -> None:
+    images = make().subset(np.array([], dtype=int))
+
+    assert len(images) == 0
+    assert images.counts.tolist() == [0, 0, 0]
+
+
+@given(st.lists(st.integers(0, 3), max_size=6))
+def test_a_subset_keeps_order_and_all_that_belongs_to_a_picture(chosen: list[int]) -> None:
+    images, indices = make(), np.array(chosen, dtype=int)
+
+    found = images.subset(indices)
+
+    np.testing.assert_array_equal(found.images, images.images[indices])
+    np.testing.assert_array_equal(found.labels, images.labels[indices])
+    assert found.files == [f"{i}.png" for i in chosen]
+    assert found.writers == tuple(f"w{i}" for i in chosen)
+    assert found.store is images.store
+
+
+def test_a_subset_of_a_subset_counts_from_the_subset() -> None:
+    images = make()
+    found = images.subset(np.array([3, 1, 2])).subset(np.array([2, 0]))
+
+    np.testing.assert_array_equal(found.images, images.images[[2, 3]])
+    assert found.files == ["2.png", "3.png"]
+
+
+def test_what_is_taken_is_a_copy() -> None:
+    images = make()
+    before = images.images
+    images.take(np.array([0, 1]))[:] = 0
+    images.images[:] = 0
+
+    np.testing.assert_array_equal(images.images, before)
+
+
+def test_counts_are_of_every_class() -> None:
+    assert make((0, 0, 2, 0), "abcd").counts.tolist() == [3, 0, 1, 0]
+
+
+def test_moments_are_numpys() -> None:
+    images = make()
+    scaled = images.images / 255
+
+    assert images.moments() == pytest.approx((scaled.mean(), scaled.std()))
+
+
+def test_the_fingerprint_is_of_pictures_labels_and_classes_alone() -> None:
+    images = make()
+    changed = images.store.copy()
+    changed[3, 0, 3, 4] ^= 1
+    same = [
+        replace(images, source="other", files=None, writers=None),
+        ImageSet.of(images.images, images.labels, images.classes),
+        images.subset(np.arange(4)),
+        images.subset(np.array([3, 2, 1, 0])).subset(np.array([3, 2, 1, 0])),
+    ]
+    other = [
+        replace(images, store=changed),
+        replace(images, labels=np.array([2, 0, 1, 1])),
+        replace(images, classes=("a", "b", "d")),
+        replace(images, store=images.store.transpose(0, 1, 3, 2)),
+        images.subset(np.array([1, 0, 2, 3])),
+        images.subset(np.arange(3)),
+    ]
+
+    assert {made.fingerprint for made in same} == {images.fingerprint}
+    assert len({made.fingerprint for made in [images, *other]}) == 7
+
+
+def test_the_fingerprint_never_changes() -> None:
+    """Runs keep it, so that it must be the same in another year and on another machine."""
+    images = ImageSet.of(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([1, 0]), "ab")
+
+    assert images.fingerprint == "171916713136f00542591bb9c1c3bf32"
+
+
+def test_renamed_classes_are_sorted_and_equal_ones_merged() -> None:
+    images = make((0, 1, 2, 0), "abc")
+
+    found = images.rename({"a": "z", "b": "z"})
+
+    assert found.classes == ("c", "z")
+    assert found.labels.tolist() == [1, 1, 0, 1]
+    np.testing.assert_array_equal(found.images, images.images)
+
+
+def test_classes_may_change_places() -> None:
+    found = make((0, 1, 2), "abc").rename({"a": "b", "b": "a"})
+
+    assert found.classes == ("a", "b", "c")
+    assert found.labels.tolist() == [1, 0, 2]
+
+
+def test_renaming_a_class_that_is_not_there_offers_the_nearest() -> None:
+    images = ImageSet.of(np.zeros((1, 2, 2), np.uint8), np.array([0]), ("alpha", "beta"), "mine")
+
+    message = "classes must name classes of mine, got 'alpa'. Did you mean 'alpha'?"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        images.rename({"alpa": "a"})
+
+
+def test_classes_of_a_run_number_the_labels_of_a_test() -> None:
+    found = make((0, 0, 1), "bd").with_classes(("a", "b", "c", "d"))
+
+    assert found.labels.tolist() == [1, 1, 3]
+    assert found.classes == ("a", "b", "c", "d")
+
+
+def test_a_class_without_pictures_may_be_unknown_to_the_run() -> None:
+    assert make((0, 0), "ab").with_classes(("a",)).labels.tolist() == [0, 0]
+
+
+def test_a_class_unknown_to_the_run_is_an_error() -> None:
+    message = (
+        "mine must hold only classes of the run (a, b), got 'c'. "
+        "Rename classes with --classes FILE."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        make().with_classes(("a", "b"))

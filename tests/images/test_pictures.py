@@ -1,0 +1,339 @@
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from making import encoded, png
+from numpy.typing import NDArray
+from PIL import Image
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.images import pictures
+from siglum.images.pictures import decode, fit, inverted, on_light_paper, with_channels
+
+GREY = np.array([[0, 60, 120], [180, 240, 255]], dtype=np.uint8)
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
+
+
+def fails(raw: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        decode(raw)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_lossless_formats_come_out_as_they_went_in(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(GREY), kind, **options))[0], GREY)
+
+
+def test_jpeg_comes_out_nearly() -> None:
+    grey = np.full((16, 16), 77, dtype=np.uint8)
+
+    assert np.abs(decode(encoded(Image.fromarray(grey), "JPEG"))[0].astype(int) - 77).max() <= 1
+
+
+def test_colours_have_a_plane_each() -> None:
+    found = decode(encoded(Image.fromarray(COLOURS)), channels=3)
+
+    np.testing.assert_array_equal(found, COLOURS.transpose(2, 0, 1))
+
+
+def test_grey_of_a_colour_is_its_luma() -> None:
+    """ITU-R 601-2: 0.299 red, 0.587 green, 0.114 blue."""
+    found = decode(encoded(Image.fromarray(COLOURS)))
+
+    assert found.tolist() == [[[76, 150], [29, 255]]]
+
+
+def test_palettes_are_looked_up() -> None:
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], dtype=np.uint8))
+    image.putpalette([10, 20, 30, 200, 210, 220])
+
+    found = decode(encoded(image), channels=3)
+
+    assert found[:, 0].T.tolist() == [[10, 20, 30], [200, 210, 220]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_printers_colours_are_red_green_and_blue(kind: str) -> None:
+    """Full magenta and yellow over no cyan and no black is red."""
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+
+    assert decode(encoded(image, kind), channels=3)[:, 4, 4].tolist() == [255, 0, 0]
+    assert decode(encoded(image, kind))[0, 4, 4] == 76
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_become_eight(kind: str) -> None:
+    deep = np.array([[0, 257], [32_896, 65_535]], dtype=np.uint16)
+
+    assert decode(encoded(Image.fromarray(deep), kind)).tolist() == [[[0, 1], [128, 255]]]
+
+
+def test_sixteen_bits_of_a_pgm_become_eight() -> None:
+    raw = b"P5 2 1 65535\n" + struct.pack(">2H", 32_896, 65_535)
+
+    assert decode(raw).tolist() == [[[128, 255]]]
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 65_535.0])
+def test_floats_up_to_one_or_255_or_65535_span_the_same_range(top: float) -> None:
+    deep = np.array([[0, 0.5, 1.0]], dtype=np.float32) * top
+
+    assert decode(encoded(Image.fromarray(deep), "TIFF")).tolist() == [[[0, 127, 255]]]
+
+
+def test_a_float_that_is_no_number_is_black() -> None:
+    deep = np.array([[np.nan, 1.0]], dtype=np.float32)
+
+    assert decode(encoded(Image.fromarray(deep), "TIFF")).tolist() == [[[0, 255]]]
+
+
+def test_two_levels_become_black_and_white() -> None:
+    image = Image.fromarray(np.array([[True, False]]))
+
+    assert decode(encoded(image)).tolist() == [[[255, 0]]]
+
+
+def clear(ink: tuple[int, ...]) -> Image.Image:
+    """Return a picture of 4 by 4, transparent but for one pixel of ink."""
+    image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    image.putpixel((1, 2), (*ink, 255))
+    return image
+
+
+@pytest.mark.parametrize(("ink", "paper"), [((0, 0, 0), 255), ((255, 255, 255), 0)])
+def test_transparency_becomes_the_paper_that_shows_the_ink(
+    ink: tuple[int, int, int], paper: int
+) -> None:
+    expected = np.full((4, 4), paper)
+    expected[2, 1] = ink[0]
+
+    np.testing.assert_array_equal(decode(encoded(clear(ink)))[0], expected)
+    np.testing.assert_array_equal(decode(encoded(clear(ink).convert("LA")))[0], expected)
+    np.testing.assert_array_equal(decode(encoded(clear(ink)), channels=3)[2], expected)
+
+
+def test_half_transparent_ink_is_half_as_dark() -> None:
+    image = clear((0, 0, 0))
+    image.putpixel((1, 2), (0, 0, 0, 128))
+
+    assert decode(encoded(image))[0, 2, 1] == 127
+
+
+def test_a_transparent_colour_of_a_palette_becomes_paper() -> None:
+    image = Image.fromarray(np.array([[0, 1], [0, 0]], dtype=np.uint8))
+    image.putpalette([255, 0, 255, 20, 20, 20])
+
+    assert decode(encoded(image, transparency=0)).tolist() == [[[255, 20], [255, 255]]]
+    assert decode(encoded(image, "GIF", transparency=0)).tolist() == [[[255, 20], [255, 255]]]
+
+
+def test_an_opaque_picture_with_alpha_keeps_its_paper() -> None:
+    image = Image.fromarray(GREY).convert("RGBA")
+
+    np.testing.assert_array_equal(decode(encoded(image))[0], GREY)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    ("tag", "turn"),
+    [
+        (1, lambda upright: upright),
+        (2, np.fliplr),
+        (3, lambda upright: np.rot90(upright, 2)),
+        (4, np.flipud),
+        (5, np.transpose),
+        (6, lambda upright: np.rot90(upright, 1)),
+        (7, lambda upright: np.rot90(upright, 2).T),
+        (8, lambda upright: np.rot90(upright, -1)),
+    ],
+)
+def test_pictures_turned_by_exif_stand_upright(kind: str, tag: int, turn: object) -> None:
+    """Source: EXIF 2.3, tag 274: which side of what is stored is up, and which is left."""
+    assert callable(turn)
+    exif = Image.Exif()
+    exif[274] = tag
+    stored = Image.fromarray(np.ascontiguousarray(turn(GREY)))
+    options = {"lossless": True} if kind == "WEBP" else {}
+
+    np.testing.assert_array_equal(decode(encoded(stored, kind, exif=exif, **options))[0], GREY)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a PNG of a few bytes that declares a size."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [60_000, 9_999])
+def test_a_picture_that_declares_too_many_pixels_is_refused(side: int) -> None:
+    """9,999 a side is between Pillow's warning and Pillow's error."""
+    fails(bomb(side, side), f"declares more than {pictures.MAX_PIXELS} pixels")
+
+
+def test_a_line_is_refused_that_would_be_padded_to_gigabytes() -> None:
+    fails(bomb(1, 60_000), "has a side of 60000 pixels, more than 10000")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "is empty"),
+        (b"plain text", "is no picture (PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM)"),
+        (b"\0" * 100, "is no picture (PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM)"),
+        (
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            "is no picture (PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM)",
+        ),
+        (b"P5 0 5 255\n", "is no picture (PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM)"),
+    ],
+)
+def test_what_is_no_picture_is_told(raw: bytes, message: str) -> None:
+    fails(raw, message)
+
+
+def test_formats_that_run_programs_are_not_opened() -> None:
+    """Pillow reads EPS with Ghostscript."""
+    fails(
+        encoded(Image.fromarray(COLOURS), "EPS"),
+        "is no picture (PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM)",
+    )
+
+
+def test_files_of_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = png(10)
+    monkeypatch.setattr(pictures, "MAX_BYTES", len(raw) - 1)
+
+    fails(raw, f"has {len(raw)} bytes, more than {len(raw) - 1}")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_a_file_cut_short_is_refused_with_a_reason(kind: str) -> None:
+    noise = np.random.RandomState(0).randint(0, 256, (20, 20)).astype(np.uint8)
+    raw = encoded(Image.fromarray(noise), kind)
+
+    for length in range(1, len(raw) * 3 // 4, 7):
+        with pytest.raises(DataError, match=r"^is (no picture|damaged) \(.+\)$"):
+            decode(raw[:length])
+
+
+@given(st.data(), st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"]))
+def test_changed_bytes_are_read_or_refused(data: st.DataObject, kind: str) -> None:
+    raw = bytearray(encoded(Image.fromarray(GREY), kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = decode(bytes(raw))
+    except DataError as error:
+        assert str(error).startswith(("is ", "declares ", "has "))
+    else:
+        assert found.dtype == np.uint8
+        assert found.ndim == 3
+
+
+images = arrays(
+    np.uint8, array_shapes(min_dims=3, max_dims=3, max_side=40).map(lambda s: (1, *s[1:]))
+)
+
+
+@given(images, st.sampled_from(["pad", "stretch"]), st.integers(8, 40))
+def test_fitted_pictures_are_squares_within_the_range_they_had(
+    image: NDArray[np.uint8], how: str, size: int
+) -> None:
+    found = fit(image, Preprocess(size=size, fit=how))
+
+    assert found.shape == (1, size, size)
+    assert found.dtype == np.uint8
+    assert image.min() <= found.min() <= found.max() <= image.max()
+
+
+def test_a_picture_of_the_right_size_is_left_alone() -> None:
+    image = np.random.RandomState(0).randint(0, 256, (3, 28, 28)).astype(np.uint8)
+
+    np.testing.assert_array_equal(fit(image, Preprocess(channels=3)), image)
+
+
+def test_shrinking_is_the_mean_over_areas() -> None:
+    image = (np.random.RandomState(0).randint(0, 64, (1, 32, 32)) * 4).astype(np.uint8)
+    expected = image.reshape(8, 4, 8, 4).mean(axis=(1, 3))
+
+    np.testing.assert_allclose(fit(image, Preprocess(size=8))[0], expected, atol=0.51)
+
+
+def test_thin_strokes_grow_pale_but_do_not_vanish() -> None:
+    """A line of one pixel in ten keeps a tenth of its ink."""
+    image = np.zeros((1, 280, 280), dtype=np.uint8)
+    image[0, :, 141] = 250
+
+    assert fit(image, Preprocess())[0, :, 14].tolist() == [25] * 28
+
+
+@pytest.mark.parametrize("paper", [0, 200])
+def test_margins_have_the_colour_of_the_border(paper: int) -> None:
+    image = np.full((1, 8, 24), paper, dtype=np.uint8)
+    image[0, 2:6, 4:20] = 100
+
+    found = fit(image, Preprocess(size=24))[0]
+
+    np.testing.assert_array_equal(found[8:16], image[0])
+    assert (found[:8] == paper).all()
+    assert (found[16:] == paper).all()
+
+
+def test_stretching_leaves_no_margins() -> None:
+    image = np.zeros((1, 8, 16), dtype=np.uint8)
+    image[0, :4] = 200
+
+    found = fit(image, Preprocess(size=8, fit="stretch"))[0]
+
+    assert found[:, 0].tolist() == [200] * 4 + [0] * 4
+
+
+def test_paper_is_what_most_of_the_border_is() -> None:
+    dark_ink = np.full((1, 9, 9), 250, dtype=np.uint8)
+    dark_ink[0, 4] = 0  # a stroke that runs through both sides
+
+    found = on_light_paper(np.stack([dark_ink, 255 - dark_ink]))
+
+    assert found.tolist() == [True, False]
+
+
+@given(images)
+def test_inverting_a_picture_turns_its_paper(image: NDArray[np.uint8]) -> None:
+    light = on_light_paper(image[None])[0]
+    other = on_light_paper(255 - image[None])[0]
+
+    assert not (light and other)
+
+
+@pytest.mark.parametrize(
+    ("light", "expected"),
+    [(0, 0), (2, 0), (3, 3), (50, 50), (97, 97), (98, 100), (100, 100)],
+)
+def test_where_nearly_all_agree_the_few_follow(light: int, expected: int) -> None:
+    paper = np.arange(100) < light
+
+    assert inverted(paper, Preprocess()).sum() == expected
+    assert inverted(paper, Preprocess(ink="keep")).sum() == 0
+
+
+def test_grey_becomes_three_equal_planes_and_back() -> None:
+    three = with_channels(GREY[None], 3)
+
+    assert three.shape == (3, 2, 3)
+    np.testing.assert_array_equal(three[1], GREY)
+    np.testing.assert_array_equal(with_channels(three, 1), GREY[None])
+    assert with_channels(COLOURS.transpose(2, 0, 1), 1).tolist() == [[[76, 150], [29, 255]]]

@@ -1,0 +1,177 @@
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from siglum.errors import ConfigError
+from siglum.images.split import by_writer, folds, stratified
+
+seeds = st.integers(0, 2**32 - 1)
+shares = st.floats(0, 0.99)
+label_arrays = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
+writer_lists = st.lists(
+    st.sampled_from(["ada", "bob", "éva", "王"]), min_size=1, max_size=40
+).filter(lambda writers: len(set(writers)) > 1)
+
+
+def is_partition(*parts: NDArray[np.int64], count: int) -> bool:
+    """Say whether the parts are disjoint, complete, and each in ascending order."""
+    ascending = all((np.diff(part) > 0).all() for part in parts)
+    return ascending and sorted(np.concatenate(parts).tolist()) == list(range(count))
+
+
+@given(label_arrays, shares, seeds)
+def test_stratified_parts_are_disjoint_and_complete(
+    labels: NDArray[np.int64], share: float, seed: int
+) -> None:
+    kept, held = stratified(labels, share, seed)
+
+    assert is_partition(kept, held, count=len(labels))
+
+
+@given(label_arrays, shares, seeds)
+def test_every_class_gives_its_share_and_keeps_one(
+    labels: NDArray[np.int64], share: float, seed: int
+) -> None:
+    _, held = stratified(labels, share, seed)
+
+    for label in np.unique(labels):
+        count, given_up = (labels == label).sum(), (labels[held] == label).sum()
+        assert given_up < count
+        assert abs(given_up - count * share) <= 0.5 or given_up == count - 1
+
+
+@given(label_arrays, shares, seeds)
+def test_the_same_seed_holds_the_same(labels: NDArray[np.int64], share: float, seed: int) -> None:
+    first, second = (stratified(labels, share, seed)[1] for _ in range(2))
+
+    np.testing.assert_array_equal(first, second)
+
+
+def test_another_seed_holds_others() -> None:
+    labels = np.repeat(np.arange(3), 20)
+    held = {tuple(stratified(labels, 0.2, seed)[1]) for seed in range(20)}
+
+    assert len(held) == 20
+
+
+def test_what_a_seed_holds_never_changes() -> None:
+    """Runs name their seed only: another stream would mix training with validation."""
+    labels = np.repeat([0, 1], 10)
+
+    assert stratified(labels, 0.3, seed=7)[1].tolist() == [0, 5, 8, 11, 12, 13]
+    assert by_writer(list("abcdefgh"), 0.3, seed=7)[1].tolist() == [0, 2, 5]
+    assert folds(labels, 5, seed=7)[0][1].tolist() == [8, 9, 10, 11]
+
+
+def test_the_global_generator_is_neither_read_nor_moved() -> None:
+    labels = np.repeat([0, 1], 10)
+    np.random.seed(0)
+    first = stratified(labels, 0.3, 1)[1].tolist()
+    after = np.random.random()
+    np.random.seed(0)
+
+    assert np.random.random() == after
+    assert stratified(labels, 0.3, 1)[1].tolist() == first
+
+
+def test_classes_of_one_picture_are_never_held_out() -> None:
+    kept, held = stratified(np.arange(5), 0.9, seed=0)
+
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+    assert held.tolist() == []
+    assert held.dtype == kept.dtype == np.int64
+
+
+def test_nothing_can_be_split_too() -> None:
+    kept, held = stratified(np.array([], dtype=np.int64), 0.5, seed=0)
+
+    assert (len(kept), len(held)) == (0, 0)
+
+
+@given(writer_lists, shares, seeds)
+def test_no_writer_is_on_both_sides(writers: list[str], share: float, seed: int) -> None:
+    kept, held = by_writer(writers, share, seed)
+    names = np.array(writers)
+
+    assert is_partition(kept, held, count=len(writers))
+    assert not set(names[kept]) & set(names[held])
+    assert len(kept) > 0
+
+
+@given(writer_lists, shares, seeds)
+def test_as_few_writers_as_reach_the_share_are_held(
+    writers: list[str], share: float, seed: int
+) -> None:
+    """Unless only one would be left."""
+    names = np.array(writers)
+    kept, held = by_writer(writers, share, seed)
+    sizes = [(names == name).sum() for name in set(names[held])]
+
+    assert len(held) >= share * len(names) or len(set(names[kept])) == 1
+    assert len(held) - max(sizes, default=0) < share * len(names) or not sizes
+
+
+def test_one_writer_cannot_be_split() -> None:
+    message = (
+        "split by writer must have at least 2 writers, got 1. "
+        "Give --writers a pattern that finds them, or use --split stratified."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        by_writer(["ada"] * 9, 0.2, seed=0)
+
+
+@given(label_arrays.filter(lambda labels: len(labels) > 1), st.data(), seeds)
+def test_folds_hold_every_picture_once_and_classes_evenly(
+    labels: NDArray[np.int64], data: st.DataObject, seed: int
+) -> None:
+    k = data.draw(st.integers(2, len(labels)))
+    parts = folds(labels, k, seed)
+
+    assert len(parts) == k
+    assert is_partition_of_held(parts, len(labels))
+    for label in np.unique(labels):
+        counts = [(labels[held] == label).sum() for _, held in parts]
+        assert max(counts) - min(counts) <= 1
+    sizes = [len(held) for _, held in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def is_partition_of_held(
+    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
+) -> bool:
+    held = sorted(np.concatenate([held for _, held in parts]).tolist())
+    return held == list(range(count)) and all(is_partition(*part, count=count) for part in parts)
+
+
+@given(writer_lists, st.data(), seeds)
+def test_folds_by_writer_keep_writers_together(
+    writers: list[str], data: st.DataObject, seed: int
+) -> None:
+    names = np.array(writers)
+    k = data.draw(st.integers(2, len(set(writers))))
+    parts = folds(np.zeros(len(names), dtype=np.int64), k, seed, writers)
+
+    assert is_partition_of_held(parts, len(names))
+    for kept, held in parts:
+        assert len(held) > 0
+        assert not set(names[kept]) & set(names[held])
+
+
+def test_folds_by_writer_balance_the_largest_first() -> None:
+    """Writers of 4, 3, 3 and 2 pictures make two parts of 6."""
+    writers = [*"aaaa", *"bbb", *"ccc", *"dd"]
+
+    parts = folds(np.zeros(12, dtype=np.int64), 2, 0, writers)
+
+    assert [len(held) for _, held in parts] == [6, 6]
+
+
+@pytest.mark.parametrize(("k", "writers", "most"), [(1, None, 4), (5, None, 4), (3, [*"aabb"], 2)])
+def test_k_must_fit_the_set(k: int, writers: list[str] | None, most: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^k must be from 2 to {most} for this set, got {k}\.$"):
+        folds(np.zeros(4, dtype=np.int64), k, 0, writers)

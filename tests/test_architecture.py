@@ -1,0 +1,85 @@
+"""Imports point one way, and the light half never needs torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import siglum
+
+ROOT = Path(siglum.__file__).parent
+
+LAYERS = (  # a group may import from the lines above its own, and from itself
+    ("errors",),
+    ("config", "stats"),
+    ("images",),
+    ("recogniser",),
+    ("lab",),
+    ("report", "studio"),
+    ("cli",),
+    ("__main__",),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+LIGHT = ("errors", "config", "stats", "images", "recogniser", "studio")
+HEAVY = ("torch", "torchvision", "siglum.lab")
+
+MODULES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
+
+
+def group(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> list[str]:
+    """The dotted names that a module imports, anywhere in its text."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)} must import by full names"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return names
+
+
+def groups(path: Path) -> set[str]:
+    """The groups of this package that a module imports from, its own left out."""
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("siglum.")}
+    return found - {group(path), "__version__"}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {group(path) for path in MODULES} <= set(LEVEL)
+
+
+def test_imports_point_down() -> None:
+    """No module imports from its own level in another group, or from a higher level."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path in MODULES
+        for other in groups(path)
+        if LEVEL[other] >= LEVEL[group(path)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_light_half_never_imports_torch_or_the_lab() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in MODULES
+        if group(path) in LIGHT
+        for name in imports(path)
+        if any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [n for n in LIGHT if list(ROOT.glob(f"{n}*"))])
+def test_importing_the_light_half_leaves_torch_out(name: str) -> None:
+    """Also by way of another package, which the text of ours would not show."""
+    program = f"import sys, siglum.{name}; print(*({{'torch', 'scipy'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -1,0 +1,148 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn import metrics
+
+from siglum.stats import (
+    Bin,
+    confusion_matrix,
+    expected_calibration_error,
+    measure,
+    negative_log_likelihood,
+    reliability,
+    wilson,
+)
+
+
+def predictions(
+    seed: int = 0, count: int = 500, num_classes: int = 7
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return log-probabilities (N, K) that know something of their labels (N,)."""
+    random = np.random.RandomState(seed)
+    labels = random.randint(0, num_classes, count)
+    logits = random.normal(size=(count, num_classes))
+    logits[np.arange(count), labels] += 1.5
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), labels
+
+
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
+    hits, total = pair
+    expected = binomtest(hits, total).proportion_ci(method="wilson")
+
+    rate = wilson(hits, total)
+
+    assert (rate.low, rate.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert rate.value == hits / total
+
+
+@pytest.mark.parametrize("total", [1, 9, 10_000])
+def test_wilson_never_leaves_the_unit_interval(total: int) -> None:
+    """Rounding would put the lower end of 0 hits at -1e-19."""
+    assert wilson(0, total).low == 0
+    assert wilson(total, total).high == 1
+    assert 0 < wilson(0, total).high < 1
+
+
+def test_nothing_counted_says_nothing() -> None:
+    rate = wilson(0, 0)
+
+    assert (rate.low, rate.high) == (0, 1)
+    assert math.isnan(rate.value)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=60))
+def test_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    expected = np.zeros((5, 5), dtype=np.int64)
+    if pairs:
+        expected = metrics.confusion_matrix(labels, predicted, labels=range(5))
+
+    counts = confusion_matrix(labels, predicted, 5)
+
+    assert counts.dtype == np.int64
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_labels_of_one_byte_do_not_overflow() -> None:
+    """61 x 62 is above 255."""
+    labels = np.array([61], dtype=np.uint8)
+
+    assert confusion_matrix(labels, labels, 62)[61, 61] == 1
+
+
+def test_recall_and_precision_are_scikit_learns() -> None:
+    log_probs, labels = predictions()
+    predicted = log_probs.argmax(axis=1)
+    precision, recall, _, support = metrics.precision_recall_fscore_support(labels, predicted)
+
+    measures = measure(log_probs, labels, 7)
+
+    assert [r.value for r in measures.recall] == pytest.approx(recall)
+    assert [r.value for r in measures.precision] == pytest.approx(precision)
+    assert [r.total for r in measures.recall] == support.tolist()
+    assert measures.accuracy.value == metrics.accuracy_score(labels, predicted)
+
+
+def test_a_class_never_predicted_has_no_precision() -> None:
+    log_probs = np.log(np.array([[0.9, 0.1], [0.8, 0.2]]))
+
+    measures = measure(log_probs, np.array([0, 1]), 2)
+
+    assert math.isnan(measures.precision[1].value)
+    assert measures.recall[1].value == 0
+
+
+def test_loss_is_scikit_learns() -> None:
+    log_probs, labels = predictions()
+
+    assert negative_log_likelihood(log_probs, labels) == pytest.approx(
+        metrics.log_loss(labels, np.exp(log_probs))
+    )
+
+
+def test_uniform_probabilities_cost_log_k() -> None:
+    log_probs = np.full((3, 8), -math.log(8))
+
+    assert negative_log_likelihood(log_probs, np.array([0, 5, 7])) == pytest.approx(math.log(8))
+
+
+def test_a_sure_and_right_predictor_is_calibrated() -> None:
+    """Confidence 1 belongs to the last group, not to one beyond it."""
+    log_probs = np.where(np.eye(4, dtype=bool), 0.0, -np.inf)
+
+    groups = reliability(log_probs, np.arange(4))
+
+    assert groups == [Bin(low=14 / 15, high=1.0, count=4, confidence=1.0, accuracy=1.0)]
+    assert expected_calibration_error(groups) == 0
+
+
+def test_a_predictor_as_right_as_it_is_sure_is_calibrated() -> None:
+    """Confidence 0.8 everywhere, and 8 of 10 right."""
+    log_probs = np.log(np.tile([0.8, 0.2], (10, 1)))
+    labels = np.array([0] * 8 + [1] * 2)
+
+    assert expected_calibration_error(reliability(log_probs, labels)) == pytest.approx(0)
+
+
+def test_calibration_error_is_the_weighted_gap() -> None:
+    """Three quarters are 0.1 too sure, one quarter 0.4: 0.175."""
+    sure = [Bin(0, 0.5, 3, confidence=0.4, accuracy=0.3), Bin(0.5, 1, 1, 0.6, 1.0)]
+
+    assert expected_calibration_error(sure) == pytest.approx(0.175)
+
+
+@given(st.integers(0, 1000))
+def test_groups_hold_every_prediction_once(seed: int) -> None:
+    log_probs, labels = predictions(seed, count=50)
+    groups = reliability(log_probs, labels)
+    right = (log_probs.argmax(axis=1) == labels).sum()
+
+    assert sum(group.count for group in groups) == 50
+    assert sum(group.count * group.accuracy for group in groups) == pytest.approx(right)
+    assert all(group.low <= group.confidence <= group.high for group in groups)
