@@ -167,9 +167,8 @@ class Run:
     def save_state(self, state: TrainState) -> None:
         """Keep all that is needed to go on, in one file."""
         tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
-        optimizer = state.optimizer.state_dict()["state"]
-        for index, values in optimizer.items():
-            for key, value in values.items():
+        for index, parameter in enumerate(_parameters(state)):
+            for key, value in state.optimizer.state[parameter].items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{index}.{key}"] = value
         metadata = {"counters": json.dumps(state.counters())}
@@ -187,16 +186,14 @@ class Run:
         weights = {k.removeprefix("model."): v for k, v in tensors.items() if k[0] == "m"}
         self._same_shapes(STATE, state.model.state_dict(), weights)
         state.model.load_state_dict(weights)
-        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
+        parameters = _parameters(state)
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".", 2)
                 parameter = parameters[int(index)]
                 if tensor.shape == parameter.shape:  # fused steps want it laid like the weights
                     tensor = torch.empty_like(parameter).copy_(tensor)
-                slots.setdefault(int(index), {})[key] = tensor
-        state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+                state.optimizer.state[parameter][key] = tensor
         state.set_counters(json.loads(metadata["counters"]))
         # A kill between the two files leaves the log one epoch short; the state is right.
         self._write(LOG, "".join(_line(epoch) for epoch in state.epochs).encode())
@@ -300,6 +297,11 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} must be a place that can be written, got {error.strerror!r}. Make room or "
             f"choose another with -o; what was saved is whole: siglum train --resume {path}"
         ) from error
+
+
+def _parameters(state: TrainState) -> list[Tensor]:
+    """Return what the optimiser changes, in its order."""
+    return [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
