@@ -31,10 +31,12 @@ siglum COMMAND --help explains each, with an example. siglum --version tells the
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     try:
-        sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        os._exit(0)
+    sys.stderr.flush()
+    os._exit(code)  # at once: taking torch down piece by piece costs 0.7 s and frees nothing
 
 
 def run(arguments: list[str]) -> int:

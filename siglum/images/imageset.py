@@ -4,6 +4,7 @@ Shapes: N pictures, C channels, H x W pixels, K classes, M a selection.
 """
 
 import hashlib
+import math
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,12 +113,14 @@ class ImageSet:
 
     def moments(self) -> tuple[float, float]:
         """Return mean and standard deviation of all bytes, divided by 255."""
-        histogram = np.zeros(256, dtype=np.int64)
+        total = squares = 0  # whole numbers, so that every machine finds the same
         for start in range(0, len(self), CHUNK):
-            histogram += np.bincount(self.take(slice(start, start + CHUNK)).ravel(), minlength=256)
-        values, share = np.arange(256) / 255, histogram / histogram.sum()
-        mean = float((values * share).sum())
-        return mean, float(np.sqrt((((values - mean) ** 2) * share).sum()))
+            chunk = self.take(slice(start, start + CHUNK)).astype(np.uint16)
+            total += int(chunk.sum(dtype=np.uint64))
+            squares += int((chunk * chunk).sum(dtype=np.uint64))
+        count = len(self) * math.prod(self.shape)
+        mean = total / count
+        return mean / 255, math.sqrt(max(squares / count - mean * mean, 0.0)) / 255
 
     def subset(self, indices: NDArray[np.integer]) -> "ImageSet":
         """Return the pictures at `indices`, in that order, without copying them."""
