@@ -194,7 +194,8 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> str:
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(cls.model_fields)
-        return f"unknown setting {name!r}.{nearest(name, known)} Known: {', '.join(known)}."
+        hint = nearest(name, known) or f" Known: {', '.join(known)}."
+        return f"unknown setting {name!r}.{hint}"
     if bound := _BOUNDS.get(kind):
         rule = f"{_WORDS[bound]} {context[bound]}"
     elif kind == "finite_number":

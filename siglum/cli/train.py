@@ -146,18 +146,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 class _Watcher:
-    """Shows a training as it goes, and turns the first Ctrl-C into a clean stop."""
+    """Shows a training as it goes, and turns the first Ctrl-C into a clean stop.
+
+    A bar on a terminal; elsewhere a line every ten seconds, and everywhere a line an epoch.
+    """
+
+    LINE_SECONDS = 10.0
 
     def __init__(self, quiet: bool) -> None:
-        self.quiet, self.stop, self.epochs = quiet, False, 0
-        self.began = time.perf_counter()
+        self.quiet, self.stop = quiet, False
+        self.examples, self.seconds = 0, 0.0  # at the end of the epoch before
+        self.said = time.monotonic()
         self.console = Console(stderr=True, highlight=False)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(complete_style=terminal.ACCENT),
             console=self.console,
             transient=True,
-            disable=quiet or not sys.stderr.isatty(),
+            disable=quiet or not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=None, visible=False)
 
@@ -182,27 +188,37 @@ class _Watcher:
     def __call__(self, record: training.Progress | training.Epoch) -> bool:
         """Show one record; True asks the training to stop."""
         if isinstance(record, training.Progress):
-            self.epochs = record.epochs
+            self._show_progress(record)
+        elif not self.quiet:
+            self._show_epoch(record)
+        return self.stop
+
+    def _show_progress(self, at: training.Progress) -> None:
+        text = (
+            f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  "
+            f"accuracy {terminal.percent(at.accuracy)}  "
+            f"{at.images_per_second:,.0f} images/s  {at.seconds_left:.0f} s left"
+        )
+        if not self.bar.disable:
             self.bar.start()
             self.bar.update(
                 self.task,
                 visible=True,
-                completed=record.step,
-                total=record.num_steps,
-                description=(
-                    f"epoch {record.epoch}/{record.epochs}  loss {record.loss:.3f}  "
-                    f"accuracy {terminal.percent(record.accuracy)}  "
-                    f"{record.images_per_second:,.0f} images/s  {record.seconds_left:.0f} s left"
-                ),
+                completed=at.step,
+                total=at.num_steps,
+                description=text,
             )
-        elif not self.quiet:
-            val = (
-                ""
-                if record.val_accuracy is None
-                else f"  validation {terminal.percent(record.val_accuracy)}"
-            )
-            self.bar.console.print(
-                f"epoch {record.index:>3}  loss {record.train_loss:.3f}  "
-                f"accuracy {terminal.percent(record.train_accuracy)}{val}  {record.seconds:.1f} s"
-            )
-        return self.stop
+        elif not self.quiet and time.monotonic() - self.said > self.LINE_SECONDS:
+            self.console.print(text)
+            self.said = time.monotonic()
+
+    def _show_epoch(self, epoch: training.Epoch) -> None:
+        shown, seconds = epoch.examples - self.examples, epoch.seconds - self.seconds
+        self.examples, self.seconds = epoch.examples, epoch.seconds
+        accuracy = epoch.val_accuracy
+        val = "" if accuracy is None else f"  validation {terminal.percent(accuracy)}"
+        self.console.print(
+            f"epoch {epoch.index:>3}  loss {epoch.train_loss:.3f}  "
+            f"accuracy {terminal.percent(epoch.train_accuracy)}{val}  "
+            f"{shown / seconds:,.0f} images/s  {epoch.seconds:.1f} s"
+        )

@@ -18,6 +18,7 @@ import mmap
 import os
 import shutil
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,7 @@ BATCH = 256  # pictures between two reports of progress
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
 Raw = bytes | NDArray[np.uint8] | DataError
+Pack = tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]  # last: the unreadable
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -67,10 +69,9 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
         )
     progress(f"reading {listing.source}", 0, 0)
     contents = recall(f"contents {listing.signature}", listing.contents)
-    pack = _pack_folder(contents, preprocess)
-    if not pack.exists():
-        _write(pack, len(names), listing.read(), preprocess, listing.source, progress)
-    store, mapping, originals, reasons = _open(pack, len(names), preprocess)
+    store, mapping, originals, reasons = _packed(
+        contents, len(names), listing.read, preprocess, listing.source, progress
+    )
     outside = [name for name, label in zip(listing.names, names, strict=True) if label is None]
     unreadable = [*listing.unreadable]
     unreadable += [(listing.names[i], reason) for i, reason in reasons]
@@ -118,11 +119,13 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
         store = images.store.copy()
         store[turned] = 255 - store[turned]
         return replace(images, store=store)
-    pack = _pack_folder(images.fingerprint, preprocess)
-    if not pack.exists():
-        raws = ((index, images.store[row]) for index, row in enumerate(images.rows))
-        _write(pack, len(images), raws, preprocess, images.source, progress)
-    store, mapping, originals, _ = _open(pack, len(images), preprocess)
+
+    def raws() -> Iterator[tuple[int, Raw]]:
+        return ((index, images.store[row]) for index, row in enumerate(images.rows))
+
+    store, mapping, originals, _ = _packed(
+        images.fingerprint, len(images), raws, preprocess, images.source, progress
+    )
     rows = np.arange(len(images), dtype=np.int64)
     return replace(images, store=store, rows=rows, mapping=mapping, originals=originals)
 
@@ -143,10 +146,27 @@ def recall(signature: str, make: Callable[[], Any]) -> Any:
     return made
 
 
-def _pack_folder(contents: str, preprocess: Preprocess) -> Path:
+def _packed(
+    contents: str,
+    count: int,
+    raws: Callable[[], Iterable[tuple[int, Raw]]],
+    preprocess: Preprocess,
+    source: str,
+    progress: Progress,
+) -> Pack:
+    """Open the pack of `contents`, writing it first where there is none or a damaged one."""
     geometry = preprocess.model_dump(include={"size", "channels", "fit", "ink"})
     key = json.dumps([VERSION, contents, geometry], sort_keys=True)
-    return folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    pack = folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    if pack.exists():
+        try:
+            return _open(pack, count, preprocess)
+        except DataError as error:
+            warnings.warn(f"{error} It is made again", stacklevel=3)
+            with _room(source):
+                shutil.rmtree(pack)
+    _write(pack, count, raws(), preprocess, source, progress)
+    return _open(pack, count, preprocess)
 
 
 def _write(
@@ -163,6 +183,7 @@ def _write(
     digests, reasons = np.zeros(count, np.uint64), {}
     with _room(source, count * size):
         pack.parent.mkdir(parents=True, exist_ok=True)
+        _clear_unfinished(pack.parent)
         temporary = Path(tempfile.mkdtemp(prefix="unfinished-", dir=pack.parent))
         try:
             with (temporary / "images.bin").open("w+b") as file:
@@ -204,6 +225,14 @@ def _write(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _clear_unfinished(packs: Path) -> None:
+    """Remove what processes that were killed a day ago or more left behind."""
+    for old in packs.glob("unfinished-*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > 86_400:
+                shutil.rmtree(old)
+
+
 def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(raw, DataError):
         raise raw
@@ -226,9 +255,7 @@ def _invert(file: BinaryIO, indices: NDArray[np.int64], size: int) -> None:
         file.write((255 - picture).tobytes())
 
 
-def _open(
-    pack: Path, count: int, preprocess: Preprocess
-) -> tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]:
+def _open(pack: Path, count: int, preprocess: Preprocess) -> Pack:
     shape = (count, preprocess.channels, preprocess.size, preprocess.size)
     try:
         with (pack / "images.bin").open("rb") as file:
@@ -243,10 +270,7 @@ def _open(
             store = np.frombuffer(mapping, dtype=np.uint8).reshape(shape)
             return store, mapping, originals, list(reasons)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{pack} must be a whole pack, got a damaged one ({error}). "
-            "Delete that folder; the pictures are packed again."
-        ) from None
+        raise DataError(f"{pack} must be a whole pack, got a damaged one ({error}).") from None
 
 
 @contextmanager

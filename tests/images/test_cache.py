@@ -245,7 +245,7 @@ def test_a_note_that_was_cut_off_is_written_anew(cache_folder: Path, text: str) 
         ("index empty", "No data left in file"),
     ],
 )
-def test_a_damaged_pack_is_told_with_the_remedy(
+def test_a_damaged_pack_is_told_and_made_again(
     tmp_path: Path, cache_folder: Path, damage: str, found: str
 ) -> None:
     root = write_folder(tmp_path / "signs")
@@ -264,10 +264,24 @@ def test_a_damaged_pack_is_told_with_the_remedy(
         (bin_file if damage == "no images" else index).unlink()
 
     message = rf"^{re.escape(f'{pack} must be a whole pack, got a damaged one ({found}')}.*\)\. "
-    with pytest.raises(DataError, match=f"{message}Delete that folder; the pictures are packed"):
-        load(root)
-    shutil.rmtree(pack)
+    with pytest.warns(UserWarning, match=f"{message}It is made again$"):
+        again = load(root)
+    assert values(again) == VALUES
     assert values(load(root)) == VALUES
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(
+    tmp_path: Path, cache_folder: Path
+) -> None:
+    old, new = (cache_folder / "packs" / f"unfinished-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "images.bin").write_bytes(b"half")
+    os.utime(old, (0, 0))
+
+    load(write_folder(tmp_path / "signs"))
+
+    assert not old.exists() and new.exists()
 
 
 def test_a_cache_folder_that_is_a_file_is_told(

@@ -99,9 +99,7 @@ def test_damaged_settings_are_said(run: Run) -> None:
 def test_a_folder_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(
-        RunError, match="must be a place that can be written, got 'File exists'"
-    ):
+    with pytest.raises(RunError, match="must be a place that can be written, got 'File exists'"):
         Run.create(tmp_path / "file" / "run", TrainConfig(), TrainConfig().preprocess(), ("a",), {})
 
 
