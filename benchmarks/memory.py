@@ -2,8 +2,9 @@
 
     python -m benchmarks.memory --images 100000 --images 200000
 
-Generates the folder, then runs `siglum data` (which packs) and `siglum train --epochs 1` as
-processes of their own and reads the most memory that each had resident (the system's ru_maxrss).
+Generates the folder, then runs `siglum data` (packs and describes) and `siglum train --epochs 1` (packs
+and trains) as processes of their own, each with an empty cache, and reads the most memory that each
+had resident (the system's ru_maxrss, mapped pages included).
 """
 
 import argparse
@@ -51,16 +52,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "set"
             generate(source, count)
-            environment = {**os.environ, "SIGLUM_CACHE": str(Path(folder) / "cache")}
-            packing, packed = peak([*siglum, "data", f"folder:{source}"], environment)
-            out = str(Path(folder) / "run")
-            train = [*siglum, "train", f"folder:{source}", "-o", out, "--epochs", "1"]
-            training, trained = peak(train, environment)
-            print(
-                f"{count:,} images: packing {packing:.0f} MB in {packed:.0f} s, "
-                f"training {training:.0f} MB in {trained:.0f} s",
-                flush=True,
-            )
+            told = []
+            for command in (["data"], ["train", "-o", f"{folder}/run", "--epochs", "1"]):
+                with tempfile.TemporaryDirectory() as cache:  # so that both of them pack
+                    environment = {**os.environ, "SIGLUM_CACHE": cache}
+                    words = [*siglum, command[0], f"folder:{source}", *command[1:]]
+                    megabytes, seconds = peak(words, environment)
+                told.append(f"siglum {command[0]} {megabytes:.0f} MB in {seconds:.0f} s")
+            print(f"{count:,} images: {', '.join(told)}", flush=True)
 
 
 if __name__ == "__main__":

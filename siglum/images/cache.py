@@ -76,15 +76,16 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
     unreadable = [*listing.unreadable]
     unreadable += [(listing.names[i], reason) for i, reason in reasons]
     unreadable += [(name, "lies outside the class folders") for name in outside]
-    bad = {i for i, _ in reasons}
-    rows = [i for i, name in enumerate(names) if name is not None and i not in bad]
-    if not rows:
+    good = np.array([name is not None for name in names])
+    good[[i for i, _ in reasons]] = False
+    rows = np.flatnonzero(good)
+    if not len(rows):
         name, reason = unreadable[0]
         raise DataError(
             f"{listing.source} must hold a picture that can be read, got none of {len(names)}: "
             f"{name} {reason}."
         )
-    kept = {names[i] for i in rows}
+    kept = {names[i] for i in rows.tolist()}
     if gone := [name for name in classes if name not in kept]:
         warnings.warn(
             f"{listing.source}: classes without a readable picture are left out ({len(gone)}): "
@@ -95,11 +96,13 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
     number = {name: label for label, name in enumerate(classes)}
     return ImageSet(
         store=store,
-        rows=np.array(rows, dtype=np.int64),
-        labels=np.array([number[names[i] or ""] for i in rows], dtype=np.int64),
+        rows=rows,
+        labels=np.fromiter((number[names[i] or ""] for i in rows.tolist()), np.int64, len(rows)),
         classes=classes,
         source=listing.source,
-        files=[listing.names[i] for i in rows] if len(rows) < len(names) else listing.names,
+        files=[listing.names[i] for i in rows.tolist()]
+        if len(rows) < len(names)
+        else listing.names,
         unreadable=tuple(sorted(unreadable)),
         originals=originals,
         mapping=mapping,

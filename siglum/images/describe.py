@@ -37,19 +37,18 @@ class Description:
 def describe(images: ImageSet) -> Description:
     """Look at every picture of a set once."""
     if images.originals is not None:
-        digests = [int(d) for d in images.originals.digests[images.rows]]
-        light = images.originals.light[images.rows]
-        sizes = [f"{w} x {h}" for h, w in images.originals.sizes[images.rows].tolist()]
+        digests, light = (
+            images.originals.digests[images.rows],
+            images.originals.light[images.rows],
+        )
+        sides, counts = np.unique(images.originals.sizes[images.rows], axis=0, return_counts=True)
     else:
         digests, light = _digests(images), pictures.on_light_paper(images.images)
-        sizes = [f"{images.shape[2]} x {images.shape[1]}"] * len(images)
-    seen: dict[int, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for index, digest in enumerate(digests):
-        if digest in seen:
-            pairs.append((seen[digest], index))
-        else:
-            seen[digest] = index
+        sides, counts = np.array([images.shape[1:]]), np.array([len(images)])
+    sizes = {f"{w} x {h}": n for (h, w), n in zip(sides.tolist(), counts.tolist(), strict=True)}
+    _, first, number = np.unique(digests, return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[number] != np.arange(len(digests)))
+    pairs = np.stack([first[number[again]], again], axis=1)  # (earlier, later)
     names = images.files or range(len(images))
     return Description(
         source=images.source,
@@ -59,20 +58,20 @@ def describe(images: ImageSet) -> Description:
         sizes=tuple(Counter(sizes).most_common()),
         light_paper=int(light.sum()),
         duplicates=len(pairs),
-        contradictions=sum(bool(images.labels[a] != images.labels[b]) for a, b in pairs),
+        contradictions=int((images.labels[pairs[:, 0]] != images.labels[pairs[:, 1]]).sum()),
         duplicate_examples=tuple((str(names[a]), str(names[b])) for a, b in pairs[:5]),
         unreadable=images.unreadable,
         fingerprint=images.fingerprint,
     )
 
 
-def _digests(images: ImageSet) -> list[int]:
+def _digests(images: ImageSet) -> NDArray[np.uint64]:
     """Number the pictures so that equal ones have equal numbers."""
     numbers: defaultdict[bytes, int] = defaultdict(lambda: len(numbers))
     found = []
     for start in range(0, len(images), CHUNK):
         found += [numbers[image.tobytes()] for image in images.take(slice(start, start + CHUNK))]
-    return found
+    return np.array(found, dtype=np.uint64)
 
 
 def contact_sheet(images: ImageSet, columns: int = 12, most: int = 62) -> Image.Image:

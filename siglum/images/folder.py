@@ -63,18 +63,19 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str | None]]:
     while waiting:
         folder, above = waiting.pop()
         try:
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+            # Names alone: entries that keep what they know of each file would fill memory.
+            entries = sorted(entry.name for entry in (root / folder).iterdir())
         except OSError as error:
             yield folder or ".", f"cannot be listed ({error.strerror})"
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.startswith("."):
                 continue
-            name = f"{folder}/{entry.name}" if folder else entry.name
+            name = f"{folder}/{entry}" if folder else entry
             try:
-                facts = entry.stat()
+                facts = (root / name).stat()
             except OSError as error:
-                if is_picture(name) or entry.is_symlink():
+                if is_picture(name) or (root / name).is_symlink():
                     yield name, f"leads nowhere ({error.strerror})"
                 continue
             if stat.S_ISDIR(facts.st_mode):

@@ -4,6 +4,7 @@ A picture's class is the folder it lies in, below what all the folders have in c
 in `folder:signs` and `train/a/x.png` in `archive:signs.zip` are both of class `a`.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -56,7 +57,7 @@ def classes_of(listing: Listing) -> tuple[list[str | None], tuple[str, ...]]:
     Raises:
         DataError: if no picture lies in a class folder.
     """
-    folders = [name.rpartition("/")[0] for name in listing.names]
+    folders = [sys.intern(name.rpartition("/")[0]) for name in listing.names]  # few, held once
     distinct = sorted(set(folders))
     parts = [folder.split("/") if folder else [] for folder in distinct]
     shared = 0
