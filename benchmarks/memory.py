@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory --images 100000 --images 200000
 
-Generates the folder, then runs `siglum data` (packs and describes) and `siglum train --epochs 1` (packs
-and trains) as processes of their own, each with an empty cache, and reads the most memory that each
-had resident (the system's ru_maxrss, mapped pages included).
+Generates the folder, then runs `siglum data` (packs and describes) and `siglum train --epochs 1`
+(packs and trains) as processes of their own, each with an empty cache, and reads the most memory
+that each had resident (the system's ru_maxrss, mapped pages included).
 """
 
 import argparse

@@ -209,7 +209,7 @@ class _Watcher:
                 description=text,
             )
         elif not self.quiet and time.monotonic() - self.said > self.LINE_SECONDS:
-            self.console.print(text)
+            self.console.print(text, soft_wrap=True)
             self.said = time.monotonic()
 
     def _show_epoch(self, epoch: training.Epoch) -> None:
@@ -220,5 +220,6 @@ class _Watcher:
         self.console.print(
             f"epoch {epoch.index:>3}  loss {epoch.train_loss:.3f}  "
             f"accuracy {terminal.percent(epoch.train_accuracy)}{val}  "
-            f"{shown / seconds:,.0f} images/s  {epoch.seconds:.1f} s"
+            f"{shown / seconds:,.0f} images/s  {epoch.seconds:.1f} s",
+            soft_wrap=True,
         )
