@@ -5,8 +5,8 @@
 - loader: torchvision's dataset with ToTensor and Normalize in a DataLoader, the network written
   plainly with nn.Dropout.
 - tensors: the same network on tensors that lie in memory, normalised.
-- ours: `fit`, as `siglum train --model mnist_net --precision float32` calls it; and once more in the
-  precision that it chooses by itself, where that is another.
+- ours: `fit`, as `siglum train --model mnist_net --precision float32` calls it; and once more in
+  the precision that it chooses by itself, where that is another.
 """
 
 import argparse
