@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -24,20 +25,14 @@ def show(table: Table) -> None:
     Console(highlight=False).print(table)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Make a plain table: the first column to the left, the others to the right."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    made = Table(box=None, pad_edge=False)
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if index else "left", header_style="dim")
     for row in rows:
-        made.add_row(*(_escaped(cell) for cell in row))
+        made.add_row(*(escape(printable(str(cell))) for cell in row))
     return made
-
-
-def _escaped(cell: object) -> str:
-    from rich.markup import escape
-
-    return escape(printable(str(cell)))
 
 
 def printable(text: str) -> str:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-DEVICES = {"cpu": True, "cuda": True, "mps": True}
+PRECISIONS = {"float32": False, "bfloat16": True}  # whether products are rounded to 16 bits
+CORES = torch.get_num_threads()  # torch's own count of them, before anybody sets another
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Machine:
 
     def autocast(self) -> torch.autocast:
         """Compute in the chosen precision inside a `with`."""
-        low = self.precision != "float32"
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=low)
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=PRECISIONS[self.precision])
 
 
 def choose_machine(device: str = "auto", precision: str = "auto", threads: int = 0) -> Machine:
@@ -76,8 +75,7 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     }
     if device == "auto":
         device = next(name for name, there in present.items() if there)
-    choose(DEVICES, device, "device")
-    if not present[device]:
+    if not choose(present, device, "device"):
         raise ConfigError(f"device must be one that this machine has, got {device!r}. Try cpu.")
     if precision == "auto":
         low = native_bfloat16() if device == "cpu" else device == "cuda" and _cuda_bfloat16()
@@ -88,9 +86,9 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
 
 
 def default_threads() -> int:
-    """Return the number of cores that this process may use, at most torch's own choice."""
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(mine, torch.get_num_threads()))
+    """Return the number of cores that this process may use."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else CORES
+    return max(1, min(mine, CORES))
 
 
 def native_bfloat16() -> bool:
