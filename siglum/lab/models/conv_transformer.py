@@ -1,0 +1,108 @@
+"""Report 1's network A: five convolutional blocks whose cells are read by a Transformer encoder.
+
+Source: the report's code. Encoder: Vaswani and others 2017, "Attention is all you need",
+arXiv:1706.03762, section 3.1, with the normalisation after each sum.
+Shapes: B images, C channels, S the side of the picture, T tokens (S / 32 squared), K classes.
+"""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from siglum.errors import ConfigError
+from siglum.lab.drop_pool import DropPool
+from siglum.lab.dropout import Dropout
+
+CHUNK_BYTES = 20_000_000  # of a convolution's output; memory of this size is used again at once
+WIDTH = 512  # of a token
+HALVINGS = 5
+
+
+class ConvBlock(nn.Module):
+    """3 x 3 convolution, ReLU, dropout 0.3, 2 x 2 maximum: (B, C, S, S) to (B, D, S / 2, S / 2).
+
+    A few pictures at a time, so that the large maps before pooling stay in the cache.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.pool = DropPool(0.3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, C, S, S) to (B, D, S // 2, S // 2)."""
+        if images.device.type != "cpu":
+            pooled: Tensor = self.pool(self.conv(images))
+            return pooled
+        bytes_each = self.conv.out_channels * images[0, 0].numel() * 4
+        chunks = torch.split(images, max(1, CHUNK_BYTES // bytes_each))
+        return torch.cat([self.pool(self.conv(chunk)) for chunk in chunks])
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward layer, each with dropout 0.1, added and then normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, 8, dropout=0.1, batch_first=True)
+        self.expand, self.contract = nn.Linear(WIDTH, 2048), nn.Linear(2048, WIDTH)
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.dropout = Dropout(0.1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, T, 512) to tokens of the same shape."""
+        seen, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        tokens = self.norm1(tokens + self.dropout(seen))
+        inner = self.dropout(F.relu(self.expand(tokens)))
+        normed: Tensor = self.norm2(tokens + self.dropout(self.contract(inner)))
+        return normed
+
+
+class ConvTransformer(nn.Module):
+    """Network A: 12,200,766 parameters at 1x200x200 and 62 classes.
+
+    With `layers` = 0 the encoder and the positions are left out, and the head reads the cells
+    as the blocks leave them: the control that the report lacks.
+    """
+
+    def __init__(
+        self, num_classes: int, in_channels: int = 1, image_size: int = 200, layers: int = 3
+    ) -> None:
+        super().__init__()
+        if image_size < 2**HALVINGS:
+            raise ConfigError(
+                f"size must be at least {2**HALVINGS} for conv_transformer, got {image_size}."
+            )
+        if layers < 0:
+            raise ConfigError(f"layers must be at least 0, got {layers}.")
+        widths = (in_channels, 32, 64, 128, 256, WIDTH)
+        self.blocks = nn.Sequential(
+            *(ConvBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
+        )
+        self.columns = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
+        self.rows = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
+        self.encoder = nn.Sequential(*(EncoderLayer() for _ in range(layers)))
+        self.num_features = WIDTH * (image_size >> HALVINGS) ** 2
+        self.head = nn.Linear(self.num_features, num_classes)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to what the encoder reads: (B, T, 512), row by row."""
+        cells = self.blocks(images)
+        height, width = cells.shape[2:]
+        tokens: Tensor = cells.flatten(2).transpose(1, 2)
+        if self.columns is None or self.rows is None:
+            return tokens
+        across = self.columns[:width].expand(height, -1, -1)
+        down = self.rows[:height, None].expand(-1, width, -1)
+        return tokens + torch.cat([across, down], dim=2).flatten(0, 1)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to features (B, 512 T)."""
+        return self.encoder(self.tokens(images)).flatten(1)  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to logits (B, K)."""
+        logits: Tensor = self.head(self.forward_features(images))
+        return logits

@@ -1,0 +1,122 @@
+"""Report 1's networks: what they compute, against torch written plainly."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from siglum.errors import ConfigError
+from siglum.lab.models.conv_pool import ConvPool
+from siglum.lab.models.conv_transformer import ConvBlock, ConvTransformer, EncoderLayer
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def plain_blocks(blocks: nn.Sequential) -> nn.Sequential:
+    """The blocks as the report writes them, with the same weights and no dropout."""
+    layers: list[nn.Module] = []
+    for block in blocks:
+        assert isinstance(block, ConvBlock)
+        layers += [block.conv, nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+def plain_layer(layer: EncoderLayer) -> nn.TransformerEncoderLayer:
+    """torch's own layer with the same weights."""
+    plain = nn.TransformerEncoderLayer(512, 8, 2048, dropout=0.1, batch_first=True).eval()
+    names = {
+        "self_attn": layer.attention,
+        "linear1": layer.expand,
+        "linear2": layer.contract,
+        "norm1": layer.norm1,
+        "norm2": layer.norm2,
+    }
+    for name, module in names.items():
+        getattr(plain, name).load_state_dict(module.state_dict())
+    return plain
+
+
+def test_is_the_published_network_in_evaluation(images: Tensor) -> None:
+    model = ConvTransformer(5, 1, 64).eval()
+    assert model.columns is not None and model.rows is not None
+    cells = plain_blocks(model.blocks)(images)  # (3, 512, 2, 2)
+    tokens = [
+        cells[:, :, y, x] + torch.cat([model.columns[x], model.rows[y]])
+        for y in range(2)
+        for x in range(2)
+    ]
+    encoded = torch.stack(tokens, dim=1)
+    for layer in model.encoder:
+        assert isinstance(layer, EncoderLayer)
+        encoded = plain_layer(layer)(encoded)
+
+    torch.testing.assert_close(model(images), model.head(encoded.flatten(1)), atol=2e-5, rtol=1e-4)
+
+
+def test_gradients_are_those_of_the_plain_network(images: Tensor) -> None:
+    """In training, with every dropout at probability 0."""
+    torch.manual_seed(0)
+    model = ConvTransformer(5, 1, 64)
+    for module in model.modules():
+        if hasattr(module, "p"):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    labels = torch.tensor([0, 3, 4])
+    F.cross_entropy(model.train()(images), labels).backward()
+    ours = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    for block in model.blocks:
+        block.pool = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))  # type: ignore[assignment]
+    F.cross_entropy(model(images), labels).backward()
+
+    assert ours.keys() == {name for name, _ in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(32, 1), (64, 4), (200, 36)])
+def test_tokens_follow_from_the_size(size: int, tokens: int) -> None:
+    model = ConvTransformer(62, 1, size).eval()
+
+    assert model.tokens(torch.zeros(1, 1, size, size)).shape == (1, tokens, 512)
+    assert model.num_features == 512 * tokens
+
+
+def test_positions_start_uniform() -> None:
+    columns = ConvTransformer(5, 1, 32).columns
+
+    assert columns is not None and columns.shape == (64, 256)
+    assert 0 <= columns.min() < 0.01 and 0.99 < columns.max() < 1
+
+
+def test_encoder_can_be_left_out(images: Tensor) -> None:
+    model = ConvTransformer(5, 1, 64, layers=0).eval()
+    cells = plain_blocks(model.blocks)(images)
+
+    expected = model.head(cells.flatten(2).transpose(1, 2).flatten(1))
+    torch.testing.assert_close(model(images), expected)
+
+
+def test_pools_over_the_whole_picture(images: Tensor) -> None:
+    model = ConvPool(5, 1, 64).eval()
+
+    expected = model.head(plain_blocks(model.blocks)(images).mean(dim=(2, 3)))
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "message"),
+    [
+        (31, 3, "size must be at least 32 for conv_transformer, got 31."),
+        (64, -1, "layers must be at least 0, got -1."),
+    ],
+)
+def test_refuses_what_it_cannot_be(size: int, layers: int, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        ConvTransformer(10, 1, size, layers)
+
+    assert str(error.value) == message
