@@ -4,7 +4,7 @@ A pack is keyed by the contents of its files and by how they were fitted, so tha
 either makes a new one, and a set that was only moved is found again. A second, cheap key (names,
 sizes, times) remembers which contents a folder had, so that nothing is read twice.
 
-    <cache>/packs/<key>/images.bin    uint8 (M, C, S, S)
+    <cache>/packs/<key>/images.bin    uint8 (M, P, S, S)
                         index.npz     what is known of each picture
     <cache>/seen/<signature>.json     the digest of the contents, and an archive's names
 
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import pictures
+from siglum.images import normalise, pictures
 from siglum.images.imageset import ImageSet, Originals
 from siglum.images.listing import Listing, classes_of
 
@@ -110,12 +110,13 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
 
 
 def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent) -> ImageSet:
-    """Return a set in memory as `preprocess` wants it: as it is, inverted, or packed at its size.
+    """Return a set in memory as `preprocess` wants it: as it is, inverted, or fitted and packed.
 
     Raises:
         DataError: if there is no room for the pack.
     """
-    if images.shape == (preprocess.channels, preprocess.size, preprocess.size):
+    same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
+    if same and preprocess.fit != "glyph":
         turned = pictures.inverted(pictures.on_light_paper(images.store), preprocess)
         if not turned.any():
             return images
@@ -158,7 +159,7 @@ def _packed(
     progress: Progress,
 ) -> Pack:
     """Open the pack of `contents`, writing it first where there is none or a damaged one."""
-    geometry = preprocess.model_dump(include={"size", "channels", "fit", "ink"})
+    geometry = preprocess.model_dump(include={"size", "channels", "fit", "place", "ink"})
     key = json.dumps([VERSION, contents, geometry], sort_keys=True)
     pack = folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     if pack.exists():
@@ -181,7 +182,7 @@ def _write(
     progress: Progress,
 ) -> None:
     """Decode `count` pictures, in any order, into a new pack."""
-    size = preprocess.channels * preprocess.size**2
+    size = preprocess.planes * preprocess.size**2
     sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
     digests, reasons = np.zeros(count, np.uint64), {}
     with _room(source, count * size):
@@ -203,7 +204,7 @@ def _write(
                         light[index] = pictures.on_light_paper(image[None])[0]
                         digests[index] = _digest(image)
                         file.seek(index * size)
-                        file.write(pictures.fit(image, preprocess).tobytes())
+                        file.write(normalise.planes(image, preprocess).tobytes())
                     if done % BATCH == 0 or done == count:
                         progress(f"packing {source}", done, count)
                 readable = np.array([i not in reasons for i in range(count)])
@@ -259,7 +260,7 @@ def _invert(file: BinaryIO, indices: NDArray[np.int64], size: int) -> None:
 
 
 def _open(pack: Path, count: int, preprocess: Preprocess) -> Pack:
-    shape = (count, preprocess.channels, preprocess.size, preprocess.size)
+    shape = (count, preprocess.planes, preprocess.size, preprocess.size)
     try:
         with (pack / "images.bin").open("rb") as file:
             found = os.fstat(file.fileno()).st_size

@@ -136,9 +136,10 @@ def inverted(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.boo
 
     Args:
         light: (N,), whether each picture lies on light paper.
-        preprocess: its `ink` decides whether anything is to be done.
+        preprocess: its `ink` decides whether anything is to be done; what `fit` "glyph" cuts out
+            is light already.
     """
-    if preprocess.ink == "keep" or not len(light):
+    if preprocess.ink == "keep" or preprocess.fit == "glyph" or not len(light):
         return np.zeros_like(light)
     share = light.mean()
     if share <= 0.02:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from siglum.errors import DataError
-from siglum.images import pictures
+from siglum.images import normalise, pictures
 from siglum.images.imageset import ImageSet
 from siglum.images.listing import Unreadable
 from siglum.lab.device import Machine
@@ -41,10 +41,10 @@ def predict(
         except DataError as error:
             unreadable.append((str(file), str(error)))
             continue
-        light = preprocess.ink == "light" and bool(pictures.on_light_paper(image[None])[0])
-        square = pictures.fit(image, preprocess)
-        fitted.append(255 - square if light else square)
-        read.append((str(file), light))
+        light = pictures.on_light_paper(image[None])
+        square = normalise.planes(image, preprocess)
+        fitted.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
+        read.append((str(file), preprocess.ink == "light" and bool(light[0])))
     if not read:
         return [], unreadable
     classes = run.classes

@@ -29,8 +29,8 @@ class Picture:
 
 
 def address(image: NDArray[np.uint8]) -> str:
-    """Return uint8 (C, H, W) as a PNG in a data: URI."""
-    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    """Return uint8 (C, H, W) as a PNG in a data: URI; of ink with further planes, the ink."""
+    pixels = image[0] if len(image) != 3 else image.transpose(1, 2, 0)
     made = Image.fromarray(np.ascontiguousarray(pixels))
     made.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
     file = io.BytesIO()

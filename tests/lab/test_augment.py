@@ -55,3 +55,20 @@ def test_rotate_turns_half_of_the_pictures_by_at_most_20_degrees() -> None:
     assert 0.45 < still.float().mean() < 0.55
     assert 19 < angle.abs().max() < 20.5
     assert math.isclose(angle[~still].mean(), 0, abs_tol=1.5)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_planes_behind_the_ink_stay_as_they_are(name: str, images: Tensor) -> None:
+    planes = torch.rand(16, 3, 1, 1, generator=torch.Generator().manual_seed(2)).expand(
+        -1, -1, 28, 28
+    )
+    both = torch.cat([images, planes], dim=1)
+    chosen = [AUGMENTATIONS[name]]
+
+    changed = augment.augmented(both, chosen, torch.Generator().manual_seed(0), channels=1)
+
+    expected = chosen[0](images, torch.Generator().manual_seed(0))
+    assert torch.equal(changed[:, :1], expected) and torch.equal(changed[:, 1:], planes)
+    assert torch.equal(
+        augment.augmented(images, chosen, torch.Generator().manual_seed(0), channels=1), expected
+    )

@@ -8,31 +8,49 @@ Shapes: B images, C channels, S the side of the picture, K classes, D features.
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError
+from siglum.lab.dropout import Dropout
 
 
 class GlyphNet(nn.Module):
-    """Three convolutions and a linear head: 29,434 parameters at 1x28x28 and 10 classes."""
+    """Three convolutions and a linear head: 29,434 parameters at 1x28x28 and 10 classes.
 
-    def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 28) -> None:
+    Their 16, 32 and 64 filters are multiplied by `width`; `dropout` is the share of the features
+    that the head does without in a step of training.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 1,
+        image_size: int = 28,
+        width: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        if width < 1:
+            raise ConfigError(f"width must be at least 1, got {width}.")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
         if image_size < 8:
             raise ConfigError(f"size must be at least 8 for glyph_net, got {image_size}.")
+        first, second, third = 16 * width, 32 * width, 64 * width
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 16, 5, stride=2, padding=2, bias=False),  # (B, 16, S/2, S/2)
-            nn.BatchNorm2d(16),
+            nn.Conv2d(in_channels, first, 5, stride=2, padding=2, bias=False),  # (B, 16, S/2, S/2)
+            nn.BatchNorm2d(first),
             nn.ReLU(),
-            nn.Conv2d(16, 32, 3, padding=1, bias=False),
+            nn.Conv2d(first, second, 3, padding=1, bias=False),
             nn.MaxPool2d(2),  # (B, 32, S/4, S/4)
-            nn.BatchNorm2d(32),
+            nn.BatchNorm2d(second),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1, bias=False),
+            nn.Conv2d(second, third, 3, padding=1, bias=False),
             nn.MaxPool2d(2),  # (B, 64, S/8, S/8)
-            nn.BatchNorm2d(64),
+            nn.BatchNorm2d(third),
             nn.ReLU(),
             nn.Flatten(),
+            *([Dropout(dropout)] if dropout else []),
         )
         side = (image_size + 1) // 2 // 2 // 2
-        self.num_features = 64 * side * side
+        self.num_features = third * side * side
         self.head = nn.Linear(self.num_features, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
