@@ -3,14 +3,14 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose
-from siglum.images import archive, cache, digits, folder, idx, torchvision
+from siglum.images import archive, cache, digits, folder, idx, manifest, torchvision
 from siglum.images.cache import Progress, silent
 from siglum.images.imageset import ImageSet
 
@@ -47,6 +47,13 @@ def _known(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progr
     return cache.refit(torchvision.load(spec, part), preprocess, see)
 
 
+def _manifest(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    listed = manifest.read(place, spec)
+    source, inner = _find(listed.source, beside=place.parent)
+    images = source.load(inner, listed.part, listed.source, preprocess, see)
+    return manifest.select(images, listed, spec)
+
+
 def _known_parts(name: str, place: Path) -> tuple[str, ...]:
     return torchvision.parts(name)
 
@@ -64,6 +71,7 @@ SOURCES: dict[str, Source] = {
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
     "folder": Source("a folder a class", "DIR", _whole, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
+    "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
 } | {
     name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)
     for name in torchvision.SETS
@@ -82,6 +90,7 @@ def load(
     preprocess: Preprocess | None = None,
     *,
     rename: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
     writers: str | None = None,
     progress: Progress = silent,
 ) -> ImageSet:
@@ -90,12 +99,14 @@ def load(
     Args:
         spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
             A place that is not there is looked for under SIGLUM_DATA.
-        part: "train" or "test"; without meaning for a folder or an archive, which are whole.
+        part: "train" or "test"; without meaning for a folder, an archive or a manifest, which are
+            whole.
         rename: new names of classes; see `ImageSet.rename`.
+        only: classes to keep, by their new names; all when empty.
         writers: a regular expression whose first group finds the writer in a file name.
 
     Raises:
-        ConfigError: if the source is unknown, or `rename` or `writers` do not fit it.
+        ConfigError: if the source is unknown, or `rename`, `only` or `writers` do not fit it.
         DataError: if there is nothing there that can be read.
     """
     source, place = _find(spec)
@@ -112,10 +123,13 @@ def load(
         )
     if rename:
         images = images.rename(rename)
+    if only:
+        images = images.only(only)
     return _with_writers(images, writers) if writers else images
 
 
-def _find(spec: str) -> tuple[Source, Path]:
+def _find(spec: str, beside: Path | None = None) -> tuple[Source, Path]:
+    """Return a source and its place: here, else in the folder `beside`, else under SIGLUM_DATA."""
     kind, colon, place = spec.partition(":")
     source = choose(SOURCES, kind, "source")
     if source.place and not place:
@@ -124,9 +138,11 @@ def _find(spec: str) -> tuple[Source, Path]:
         raise ConfigError(f"{kind} must stand alone, got {spec!r}.")
     try:
         path = Path(place).expanduser()
-        under = Path(os.environ.get("SIGLUM_DATA", "")) / path
-        if source.place and not path.exists() and under.exists():
-            path = under
+        under = [
+            folder / path for folder in (beside, Path(os.environ.get("SIGLUM_DATA", ""))) if folder
+        ]
+        if source.place and not path.exists():
+            path = next((other for other in under if other.exists()), path)
         if source.place and path.is_dir():
             (path / "..").stat()  # fails where a folder may not be entered
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user

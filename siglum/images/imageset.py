@@ -111,14 +111,18 @@ class ImageSet:
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def moments(self) -> tuple[float, float]:
-        """Return mean and standard deviation of all bytes, divided by 255."""
+    def moments(self, channels: int | None = None) -> tuple[float, float]:
+        """Return mean and standard deviation of all bytes, divided by 255.
+
+        Args:
+            channels: count only the first so many; the planes behind them are no picture.
+        """
         total = squares = 0  # whole numbers, so that every machine finds the same
         for start in range(0, len(self), CHUNK):
-            chunk = self.take(slice(start, start + CHUNK)).astype(np.uint16)
+            chunk = self.take(slice(start, start + CHUNK))[:, :channels].astype(np.uint16)
             total += int(chunk.sum(dtype=np.uint64))
             squares += int((chunk * chunk).sum(dtype=np.uint64))
-        count = len(self) * math.prod(self.shape)
+        count = len(self) * math.prod(self.store[0, :channels].shape)
         mean = total / count
         return mean / 255, math.sqrt(max(squares / count - mean * mean, 0.0)) / 255
 
@@ -146,6 +150,22 @@ class ImageSet:
                 )
         renamed = [names.get(name, name) for name in self.classes]
         return replace(self, classes=tuple(renamed)).with_classes(tuple(sorted(set(renamed))))
+
+    def only(self, names: Sequence[str]) -> "ImageSet":
+        """Keep the pictures of some classes, in the order that the classes have.
+
+        Raises:
+            ConfigError: if a class is not there.
+        """
+        for name in names:
+            if name not in self.classes:
+                raise ConfigError(
+                    f"only must name classes of {self.source}, got {name!r}."
+                    f"{nearest(name, self.classes)}"
+                )
+        kept = tuple(name for name in self.classes if name in names)
+        wanted = [label for label, name in enumerate(self.classes) if name in kept]
+        return self.subset(np.flatnonzero(np.isin(self.labels, wanted))).with_classes(kept)
 
     def with_classes(self, classes: tuple[str, ...]) -> "ImageSet":
         """Number the labels by `classes`, which may be more than this set has.

@@ -36,6 +36,11 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         write_folder(tmp_path / "place")
     elif name == "archive":
         write_zip(tmp_path / "place")
+    elif name == "manifest":
+        write_folder(tmp_path / "signs")
+        lines = [f"{file},{label}" for file, label in zip(SIGNS, "zyzy", strict=True)]
+        text = "\n".join(["# source: folder:signs", "file,new", *lines])
+        (tmp_path / "place").write_text(text)
     elif name in torchvision.SETS:
         set_name, split, _ = torchvision.SETS[name]
         prefix = f"emnist-{split}-" if split else ""
