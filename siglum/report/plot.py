@@ -18,8 +18,19 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, QUIET, LINE = "#010101", "#020202", "#030303"
-FIRST, SECOND = "#040404", "#050505"  # series, Okabe-Ito
-VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", FIRST: "first", SECOND: "second"}
+# Series, Okabe-Ito. The stylesheet of every page has the first two, that of comparisons all.
+SERIES = {
+    "#040404": "first",
+    "#050505": "second",
+    "#060606": "third",
+    "#070707": "fourth",
+    "#080808": "fifth",
+    "#090909": "sixth",
+    "#0a0a0a": "seventh",
+    "#0b0b0b": "eighth",
+}
+FIRST, SECOND = list(SERIES)[:2]
+VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", **SERIES}
 TEXT = 13
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
