@@ -28,7 +28,8 @@ from siglum import images
 from siglum.config import TrainConfig
 from siglum.lab import models
 from siglum.lab.device import Machine, choose_machine
-from siglum.lab.training import TrainState, fit, make_optimizer
+from siglum.lab.optimizer import make_optimizer
+from siglum.lab.training import TrainState, fit
 
 BATCH, WARM_STEPS = 64, 20
 

@@ -26,8 +26,9 @@ from siglum import images
 from siglum.config import TrainConfig
 from siglum.lab import models
 from siglum.lab.device import Machine, choose_machine
+from siglum.lab.optimizer import make_optimizer
 from siglum.lab.recipes.train import load_data
-from siglum.lab.training import Epoch, TrainState, chance, evaluate, fit, make_optimizer
+from siglum.lab.training import Epoch, TrainState, chance, evaluate, fit
 
 AIM, MOST_EPOCHS = 0.99, 14
 

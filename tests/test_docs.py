@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from siglum.lab import studies
 from tests.conftest import draw_sign, write_signs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,40 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.toml")), ids=lambda f: f.stem)
+def test_every_study_can_be_read(file: Path) -> None:
+    study = studies.read(file, Path("runs"))
+
+    assert study.question.endswith("?")
+
+
+def test_the_studies_that_are_explained_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "question.toml"
+    examples = blocks(ROOT / "docs" / "studies.md", "toml")
+    file.write_text(examples[0])
+    arms = studies.read(file, Path("runs")).arms
+    assert arms == ["scratch", "pretrained", "pretrained, frozen"]
+    file.write_text("\n".join(['[base]\nmodel = "mnist_net"', *examples[1:]]))
+
+    assert len(studies.read(file, Path("runs")).arms) == 4
+
+
+@pytest.mark.slow
+def test_every_command_about_transfer_works_in_its_order(tmp_path: Path) -> None:
+    write_signs(tmp_path / "my-signs")
+    commands, said = blocks(ROOT / "docs" / "transfer.md", "")
+    for command in commands.splitlines():
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command), "--epochs", "1"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    assert said.rstrip().removesuffix("...") in done.stdout
 
 
 @pytest.mark.slow

@@ -1,24 +1,20 @@
 """`siglum train`."""
 
-import signal
 import sys
-import time
 import tomllib
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from pydantic import model_validator
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
 from siglum.cli.terminal import Switch
+from siglum.cli.watching import Watcher
 from siglum.config import TrainConfig, build
 from siglum.errors import ConfigError, RunError
-from siglum.lab import runs, training
+from siglum.lab import runs, transfer
 from siglum.lab.device import choose_machine
 from siglum.lab.recipes import train as recipe
 from siglum.stats import Rate
@@ -34,6 +30,10 @@ class Flags(TrainConfig):
     @classmethod
     def _recipe_first(cls, data: Any) -> Any:
         return data
+
+    @model_validator(mode="after")
+    def _glyphs_agree(self) -> "Flags":
+        return self  # what goes with what was typed may stand in the file
 
 
 def train(
@@ -93,7 +93,7 @@ def train(
         chosen = build(TrainConfig, wanted)
         machine = choose_machine(device, precision, threads)
         path = out or runs.next_path(Path("runs"), chosen)
-    with terminal.loading() as progress, _Watcher(quiet=json) as watcher:
+    with terminal.loading() as progress, Watcher(quiet=json) as watcher:
         try:
             if resume is not None:
                 run = recipe.resume(run, machine, watcher, progress)
@@ -112,9 +112,17 @@ def train(
 def _summary(run: runs.Run) -> None:
     result = run.result
     assert result is not None, run.path
+    config = run.config
     rows: list[tuple[str, str]] = [
-        ("data", f"{run.config.data}: {run.env['counts']['train']:,} to train on"),
-        ("model", f"{run.config.model}, {result['parameters']:,} parameters"),
+        ("data", f"{config.data}: {run.env['counts']['train']:,} to train on"),
+        ("model", f"{config.model}, {result['parameters']:,} parameters"),
+    ]
+    start = run.env.get("init")
+    if start or config.freeze:
+        model = run.model()
+        transfer.freeze(model, config.freeze)
+        rows.append(("start", transfer.in_words(model, start, config.freeze)))
+    rows += [
         ("training", f"{result['epochs']} epochs in {result['seconds']:.1f} s"),
     ]
     for part, name in (("val", "validation"), ("test", "test")):
@@ -143,83 +151,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"config must be a TOML file of settings, got {path}: {error}.") from None
-
-
-class _Watcher:
-    """Shows a training as it goes, and turns the first Ctrl-C into a clean stop.
-
-    A bar on a terminal; elsewhere a line every ten seconds, and everywhere a line an epoch.
-    """
-
-    LINE_SECONDS = 10.0
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.stop = quiet, False
-        self.examples, self.seconds = 0, 0.0  # at the end of the epoch before
-        self.said = time.monotonic()
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(complete_style=terminal.ACCENT),
-            console=self.console,
-            transient=True,
-            disable=quiet or not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=None, visible=False)
-
-    def __enter__(self) -> "_Watcher":
-        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self.bar.stop()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.stop:  # asked twice: at once
-            raise KeyboardInterrupt
-        self.stop = True
-
-    def __call__(self, record: training.Progress | training.Epoch) -> bool:
-        """Show one record; True asks the training to stop."""
-        if isinstance(record, training.Progress):
-            self._show_progress(record)
-        elif not self.quiet:
-            self._show_epoch(record)
-        return self.stop
-
-    def _show_progress(self, at: training.Progress) -> None:
-        text = (
-            f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  "
-            f"accuracy {terminal.percent(at.accuracy)}  "
-            f"{at.images_per_second:,.0f} images/s  {at.seconds_left:.0f} s left"
-        )
-        if not self.bar.disable:
-            self.bar.start()
-            self.bar.update(
-                self.task,
-                visible=True,
-                completed=at.step,
-                total=at.num_steps,
-                description=text,
-            )
-        elif not self.quiet and time.monotonic() - self.said > self.LINE_SECONDS:
-            self.console.print(text, soft_wrap=True)
-            self.said = time.monotonic()
-
-    def _show_epoch(self, epoch: training.Epoch) -> None:
-        shown, seconds = epoch.examples - self.examples, epoch.seconds - self.seconds
-        self.examples, self.seconds = epoch.examples, epoch.seconds
-        accuracy = epoch.val_accuracy
-        val = "" if accuracy is None else f"  validation {terminal.percent(accuracy)}"
-        self.console.print(
-            f"epoch {epoch.index:>3}  loss {epoch.train_loss:.3f}  "
-            f"accuracy {terminal.percent(epoch.train_accuracy)}{val}  "
-            f"{shown / seconds:,.0f} images/s  {epoch.seconds:.1f} s",
-            soft_wrap=True,
-        )

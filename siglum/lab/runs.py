@@ -8,6 +8,8 @@
     │                      data, command         ├── result.json       what came out; written last
     └── resume/state.safetensors                 optimiser and counters, while it is not finished
 
+A study notes in failure.json that a run diverged.
+
 Every file is written to a temporary name in the same folder, synced and renamed, so that a kill
 leaves the old one or the new one, whole. A run is never overwritten.
 """
@@ -36,6 +38,7 @@ from siglum.lab.training import Epoch, TrainState, epoch_of
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
+FAILURE = "failure.json"
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "resume/state.safetensors"
 WEIGHTS = {"best": BEST, "last": LAST}
 
@@ -121,6 +124,11 @@ class Run:
         return dict(self._read_json(RESULT)) if (self.path / RESULT).exists() else None
 
     @property
+    def failure(self) -> str | None:
+        """Why the training could not go on, in words; None if it could."""
+        return str(self._read_json(FAILURE)) if (self.path / FAILURE).exists() else None
+
+    @property
     def epochs(self) -> list[Epoch]:
         """The records of the epochs that are over."""
         path = self.path / LOG
@@ -151,7 +159,7 @@ class Run:
         model = models.build(
             config.model,
             len(self.classes),
-            preprocess.channels,
+            preprocess.planes,
             preprocess.size,
             config.model_options,
         )
@@ -162,7 +170,7 @@ class Run:
 
     def save_weights(self, which: str, model: nn.Module) -> None:
         """Keep the weights as "best" or "last"."""
-        self._write(WEIGHTS[which], save_tensors(_on_cpu(model.state_dict())))
+        self._write(WEIGHTS[which], save_tensors(on_cpu(model.state_dict())))
 
     def save_state(self, state: TrainState) -> None:
         """Keep all that is needed to go on, in one file."""
@@ -172,7 +180,7 @@ class Run:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{index}.{key}"] = value
         metadata = {"counters": json.dumps(state.counters())}
-        self._write(STATE, save_tensors(_on_cpu(tensors), metadata))
+        self._write(STATE, save_tensors(on_cpu(tensors), metadata))
 
     def load_state(self, state: TrainState) -> None:
         """Bring `state` to where `save_state` left it, and the log with it.
@@ -215,6 +223,10 @@ class Run:
         (self.path / STATE).unlink(missing_ok=True)
         if (self.path / STATE).parent.exists():
             (self.path / STATE).parent.rmdir()
+
+    def fail(self, reason: str) -> None:
+        """Note that the training cannot go on; what was saved stays."""
+        self._write_json(FAILURE, reason)
 
     def _same_shapes(self, file: str, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
         for name in sorted(wanted.keys() | found.keys()):
@@ -304,7 +316,7 @@ def _parameters(state: TrainState) -> list[Tensor]:
     return [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copy to plain contiguous tensors, which is all that safetensors takes."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 

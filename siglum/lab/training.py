@@ -6,7 +6,6 @@ Shapes: N pictures, B in a batch, C channels, S the side, K classes.
 """
 
 import hashlib
-import inspect
 import math
 import time
 from collections.abc import Iterator
@@ -24,10 +23,11 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
-from siglum.lab.augment import AUGMENTATIONS
+from siglum.lab.augment import AUGMENTATIONS, augmented
 from siglum.lab.device import Machine
+from siglum.lab.optimizer import lr_scale, set_lr, take_step
 
-EVALUATE_BATCH = 1000
+EVALUATE_VALUES = 1_000_000  # of the pictures in a batch, where nothing is learned
 POINTS = 20  # of the training curve, an epoch
 REPORT_SECONDS = 0.25  # between two Progress records
 
@@ -139,62 +139,18 @@ def default_epochs(num_images: int) -> int:
     return min(max(round(72_000 / num_images), 1), 100)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """Return the optimiser that `config` names, over all parameters that train."""
-    _leave_compiler_out()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov and config.momentum > 0,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-# torch's optimisers import its compiler, which takes 2 s and is used nowhere here: one wrapper when
-# they are made, another at every step. What is wrapped does the same without. Should torch change
-# this, the two functions below still work and only the seconds come back.
-
-
-def _leave_compiler_out() -> None:
-    """Tell the wrapper around `add_param_group` that the compiler is switched off already."""
-    plain = inspect.unwrap(Optimizer.add_param_group)
-    plain.__dict__.setdefault("__dynamo_disable", plain)
-
-
-@torch.no_grad()
-def _step(optimizer: Optimizer) -> None:
-    """Take the optimiser's step, without its wrappers."""
-    inspect.unwrap(type(optimizer).step)(optimizer)
-
-
-def lr_scale(done: float, warmup: float) -> float:
-    """Return the share of the highest learning rate: linear up, then down half a cosine.
-
-    Args:
-        done: share of the training that is over, in [0, 1].
-        warmup: share of it spent going up, in [0, 1).
-
-    Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with a cosine for the descent.
-    """
-    if done < warmup:
-        return done / warmup
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
 def to_unit(images: NDArray[np.uint8]) -> Tensor:
     """Turn bytes (B, C, S, S) into float32 in [0, 1]."""
     return torch.from_numpy(images).float().div_(255)
 
 
 def normalised(unit: Tensor, preprocess: Preprocess) -> Tensor:
-    """Turn [0, 1] into what the network sees."""
-    return (unit - preprocess.mean) / preprocess.std
+    """Turn [0, 1] into what the network sees.
+
+    The planes of `place` become [-2, 2], about as wide as ink, and no mean is measured of them.
+    """
+    ink = (unit[:, : preprocess.channels] - preprocess.mean) / preprocess.std
+    return torch.cat([ink, 4 * unit[:, preprocess.channels :] - 2], 1) if preprocess.place else ink
 
 
 def train_step(
@@ -222,7 +178,7 @@ def train_step(
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    _step(optimizer)
+    take_step(optimizer)
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum(), len(labels)
 
 
@@ -255,17 +211,16 @@ def fit(
     while state.step < epochs * steps:
         epoch, batch = divmod(state.step, steps)
         if order is None or batch == 0:
-            state.model.train()
+            _learn(state.model)
             random = np.random.RandomState(chance(config.seed, "order", epoch))
             order = random.permutation(len(train))
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
         machine.seed(chance(config.seed, "step", state.step))
         if config.schedule == "one-cycle":
             done = (state.step + 0.5) / (epochs * steps)
-            _set_lr(state.optimizer, config.lr * lr_scale(done, config.warmup))
+            set_lr(state.optimizer, config.lr * lr_scale(done, config.warmup))
         images = to_unit(train.take(rows))
-        for augmentation in augmentations:
-            images = augmentation(images, torch.default_generator)
+        images = augmented(images, augmentations, torch.default_generator, preprocess.channels)
         images = machine.lay(normalised(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(machine.device)
         pending.append(
@@ -300,6 +255,14 @@ def fit(
             )
             mark = reported = time.perf_counter()
             reported_step = state.step
+
+
+def _learn(model: nn.Module) -> None:
+    """Switch to training; frozen batch normalisations go on with the statistics that they have."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+            module.train(module.weight.requires_grad)
 
 
 def check(config: TrainConfig, num_images: int) -> None:
@@ -358,8 +321,9 @@ def evaluate(
     """Return log-probabilities, float32 (N, K), in float32 whatever the training used."""
     model.eval()
     batches = []
-    for start in range(0, len(images), EVALUATE_BATCH):
-        unit = to_unit(images.take(slice(start, start + EVALUATE_BATCH)))
+    size = max(1, EVALUATE_VALUES // math.prod(images.shape))
+    for start in range(0, len(images), size):
+        unit = to_unit(images.take(slice(start, start + size)))
         logits = model(machine.lay(normalised(unit, preprocess)))
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())
     return torch.cat(batches).numpy()
@@ -369,8 +333,3 @@ def chance(seed: int, what: str, count: int) -> int:
     """Return a 32-bit seed of its own for every purpose and every count."""
     text = f"{seed} {what} {count}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")
-
-
-def _set_lr(optimizer: Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr

@@ -62,8 +62,8 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
     return {
         "command": (
             ("trian",),
-            "command must be one of data, evaluate, predict, report, runs, train, got 'trian'. "
-            "Did you mean 'train'?",
+            "command must be one of data, evaluate, predict, relabel, report, runs, train, "
+            "got 'trian'. Did you mean 'train'?",
         ),
         "flag": (
             (*train, "--epoch", "3"),
@@ -85,7 +85,8 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         ),
         "model": (
             (*train, "--model", "glyphnet"),
-            "model must be one of glyph_net, mnist_net, got 'glyphnet'. Did you mean 'glyph_net'?",
+            "model must be one of conv_pool, conv_transformer, glyph_net, mnist_net, "
+            "got 'glyphnet'. Did you mean 'glyph_net'?",
         ),
         "option": (
             (*train, "--model", "mnist_net", "--model-options.filter", "3"),

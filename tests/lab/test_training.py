@@ -11,6 +11,7 @@ from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
 from siglum.lab import models
 from siglum.lab.device import Machine
+from siglum.lab.optimizer import lr_scale, make_optimizer
 from siglum.lab.training import (
     DivergedError,
     Epoch,
@@ -21,8 +22,6 @@ from siglum.lab.training import (
     epoch_of,
     evaluate,
     fit,
-    lr_scale,
-    make_optimizer,
 )
 
 
@@ -49,7 +48,7 @@ def run_through(config: TrainConfig, machine: Machine) -> tuple[TrainState, list
     return state, [record for record in records if isinstance(record, Epoch)]
 
 
-@pytest.mark.parametrize("model", models.MODELS)
+@pytest.mark.parametrize("model", ["glyph_net", "mnist_net"])
 def test_learns_the_toy_set(model: str, machine: Machine) -> None:
     config = TrainConfig(model=model, epochs=8, batch_size=10, lr=0.05, momentum=0.9)
 
@@ -60,7 +59,7 @@ def test_learns_the_toy_set(model: str, machine: Machine) -> None:
     assert epochs[-1].train_loss < epochs[0].train_loss
 
 
-@pytest.mark.parametrize("model", models.MODELS)
+@pytest.mark.parametrize("model", ["glyph_net", "mnist_net"])
 def test_same_seed_same_bits(model: str, machine: Machine) -> None:
     config = TrainConfig(model=model, epochs=2, batch_size=16, augment=("affine",))
     first, epochs = run_through(config, machine)
@@ -158,7 +157,7 @@ def test_chance_differs_by_purpose_and_count() -> None:
     assert len(seeds) == 2000
 
 
-@pytest.mark.parametrize("model", models.MODELS)
+@pytest.mark.parametrize("model", ["glyph_net", "mnist_net"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_resumed_at_any_step_gives_the_same_bits(
     model: str, optimizer: str, machine: Machine, tmp_path: Path

@@ -14,10 +14,14 @@ from torch import nn
 
 from siglum.config import Option
 from siglum.errors import ConfigError, choose, nearest
+from siglum.lab.models.conv_pool import ConvPool
+from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.mnist_net import MnistNet
 
 MODELS: dict[str, type[nn.Module]] = {
+    "conv_pool": ConvPool,
+    "conv_transformer": ConvTransformer,
     "glyph_net": GlyphNet,
     "mnist_net": MnistNet,
 }

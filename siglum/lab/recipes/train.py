@@ -23,8 +23,9 @@ from siglum.images import split
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import silent
 from siglum.images.imageset import ImageSet
-from siglum.lab import models
+from siglum.lab import models, transfer
 from siglum.lab.device import Machine, processor
+from siglum.lab.optimizer import make_optimizer
 from siglum.lab.runs import Run
 from siglum.lab.training import (
     Epoch,
@@ -35,7 +36,6 @@ from siglum.lab.training import (
     default_epochs,
     evaluate,
     fit,
-    make_optimizer,
 )
 
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
@@ -77,6 +77,7 @@ def load_data(
             part,
             preprocess,
             rename=config.rename,
+            only=config.only,
             writers=config.writers,
             progress=progress,
         )
@@ -147,10 +148,10 @@ def train(
         fitting = min(config.batch_size, len(data.train))
         config = config.model_copy(update={"batch_size": fitting})
     check(config, len(data.train))
-    mean, std = (0.0, 1.0) if config.mean is not None and config.std is not None else _moments(data)
-    preprocess = config.preprocess(mean, std)
-    state = _fresh_state(config, preprocess, data, machine)
-    run = Run.create(path, config, preprocess, data.train.classes, _environment(machine, data))
+    preprocess = config.preprocess(*_moments(data, config))
+    state, start = _fresh_state(config, preprocess, data, machine)
+    env = {**_environment(machine, data), "init": asdict(start) if start else None}
+    run = Run.create(path, config, preprocess, data.train.classes, env)
     return _go_on(run, state, config, preprocess, data, machine, watch)
 
 
@@ -182,24 +183,42 @@ def resume(
             "the outcome may differ in the last bits",
             stacklevel=2,
         )
-    state = _fresh_state(config, preprocess, data, machine)
+    state, start = _fresh_state(config, preprocess, data, machine)
+    if start is not None and start.sha256 != env["init"]["sha256"]:
+        raise RunError(
+            f"{run.path} must be resumed with the weights it began with; those of {start.run} have "
+            "changed. Train a new run."
+        )
     run.load_state(state)
     return _go_on(run, state, config, preprocess, data, machine, watch)
 
 
 def _fresh_state(
     config: TrainConfig, preprocess: Preprocess, data: Data, machine: Machine
-) -> TrainState:
+) -> tuple[TrainState, transfer.Start | None]:
     torch.manual_seed(chance(config.seed, "weights", 0))
     model = models.build(
         config.model,
         len(data.train.classes),
-        preprocess.channels,
+        preprocess.planes,
         preprocess.size,
         config.model_options,
     )
+    start = None
+    if config.init == transfer.SCRATCH:
+        if config.shuffle:
+            raise ConfigError("shuffle must have a run to take weights from. Give --init RUN.")
+    else:
+        start = transfer.adopt(
+            model,
+            data.train.classes,
+            Path(config.init),
+            seed=config.seed,
+            shuffle=config.shuffle,
+        )
+    transfer.freeze(model, config.freeze)
     model = machine.place(model)
-    return TrainState(model, make_optimizer(model, config))
+    return TrainState(model, make_optimizer(model, config)), start
 
 
 def _go_on(
@@ -266,6 +285,7 @@ def _outcome(
         predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": pictures.labels}
     result = {
         "parameters": models.count_parameters(model),
+        "trained": models.count_parameters(state.model),
         "epochs": len(state.epochs),
         "best_epoch": best,
         "seconds": state.seconds,
@@ -275,8 +295,10 @@ def _outcome(
     return result, predictions
 
 
-def _moments(data: Data) -> tuple[float, float]:
-    mean, std = data.train.moments()
+def _moments(data: Data, config: TrainConfig) -> tuple[float, float]:
+    if config.mean is not None and config.std is not None:
+        return config.mean, config.std
+    mean, std = data.train.moments(config.channels)
     return mean, std or 1.0
 
 

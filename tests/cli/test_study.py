@@ -1,0 +1,169 @@
+"""`siglum study`, as a person would use it: run, killed, looked at, written up."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TEXT = """
+question = "Does beginning with another run help?"
+seeds = [0, 1]
+[base]
+data = "folder:{signs}"
+test = "folder:{later}"
+batch_size = 8
+epochs = {epochs}
+[parents.first]
+data = "folder:{signs}"
+batch_size = 8
+epochs = {epochs}
+lr = 0.05
+[arms.scratch]
+[arms."after <b>first</b>"]
+init = "parents.first"
+[arms.mild]
+lr = 0.02
+[published.scratch]
+test = 0.9
+"""
+
+FLAGS = ("--threads", "1", "--precision", "float32")
+
+
+def write(folder: Path, signs: Path, later: Path, epochs: int) -> Path:
+    file = folder / "beginning.toml"
+    file.write_text(TEXT.format(signs=signs, later=later, epochs=epochs))
+    return file
+
+
+@pytest.fixture(scope="module")
+def done(siglum, signs: Path, later_signs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that was run by two jobs."""
+    folder = tmp_path_factory.mktemp("study")
+    file = write(folder, signs, later_signs, epochs=12)
+    ran = siglum("study", "run", file, "--folder", folder / "runs", "--jobs", 2, *FLAGS)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def table(siglum, folder: Path) -> list[dict[str, str]]:
+    said = siglum(
+        "study", "status", folder / "beginning.toml", "--folder", folder / "runs", "--json"
+    )
+    assert said.returncode == 0, said.stderr
+    rows = json.loads(said.stdout)["runs"]
+    return [{**row, "run": Path(row["run"]).name} for row in rows]
+
+
+def test_two_jobs_share_the_runs(siglum, done: Path) -> None:
+    rows = table(siglum, done)
+
+    assert len(rows) == 8
+    assert {row["state"] for row in rows} == {"finished"}
+    kept = [path for path in (done / "runs").iterdir() if path.name != "locks"]
+    assert sorted(path.name for path in kept) == sorted(row["run"] for row in rows)
+
+
+def test_status_is_a_table(siglum, done: Path) -> None:
+    said = siglum("study", "status", done / "beginning.toml", "--folder", done / "runs")
+
+    assert said.returncode == 0, said.stderr
+    assert "8 finished, 0 failed, of 8" in said.stdout
+    assert "12 of 12" in said.stdout
+
+
+@pytest.mark.parametrize("ending", [".md", ".html", ".json"])
+def test_report_writes_the_page(siglum, done: Path, tmp_path: Path, ending: str) -> None:
+    page = tmp_path / f"page{ending}"
+    said = siglum("study", "report", done / "beginning.toml", "--folder", done / "runs", "-o", page)
+
+    assert said.returncode == 0, said.stderr
+    text = page.read_text()
+    assert "scratch" in text and "Does beginning with another run help?" in text
+    if ending == ".html":
+        assert "<b>first</b>" not in text
+    if ending == ".json":
+        json.loads(text)
+
+
+def test_an_unfinished_study_has_a_page_too(
+    siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """What is missing is said."""
+    file = write(tmp_path, signs, later_signs, epochs=12)
+    file.write_text(file.read_text().replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
+    page = tmp_path / "page.md"
+    said = siglum("study", "report", file, "--folder", done / "runs", "-o", page)
+
+    assert said.returncode == 0, said.stderr
+    assert "missing" in page.read_text() or "not finished" in page.read_text()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_comes_to_the_same_table(
+    siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """Killed -9 twenty times, often within a training; every run equal byte for byte at the end."""
+    file = write(tmp_path, signs, later_signs, epochs=12)
+    command = [sys.executable, "-m", "siglum", "study", "run", str(file)]
+    command += ["--folder", str(tmp_path / "runs"), *FLAGS]
+    chance, kills = random.Random(0), 0
+    while kills < 20:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        if chance.random() < 0.8:
+            process.stdout.readline()  # says which run begins
+            time.sleep(chance.uniform(0, 0.25))
+        else:
+            time.sleep(chance.uniform(0, 2))
+        process.kill()
+        process.communicate()
+        kills += 1
+    last = siglum("study", "run", file, "--folder", tmp_path / "runs", *FLAGS)
+    assert last.returncode == 0, last.stderr
+
+    assert table(siglum, tmp_path) == table(siglum, done)
+    for row in table(siglum, done):
+        for name in ("last.safetensors", "predictions.npz"):
+            ours, theirs = (folder / "runs" / row["run"] / name for folder in (tmp_path, done))
+            assert ours.read_bytes() == theirs.read_bytes(), (row, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "message"),
+    [
+        (("epochs = 12", "epoch = 12"), (), "unknown setting 'epoch'. Did you mean 'epochs'?"),
+        (("[arms.scratch]", "[grid]\nlr = []\n[arms.scratch]"), (), "grid.lr must be a list of"),
+        (("seeds = [0, 1]", "seeds = ["), (), "study must be a TOML file, got"),
+        ((" ", " "), ("--arm", "scrach"), "got 'scrach'. Did you mean 'scratch'?"),
+        ((" ", " "), ("--seed", 9), "seed must be one of [0, 1], got 9."),
+        ((" ", " "), ("--jobs", 0), "jobs must be at least 1, got 0."),
+        (
+            ("seeds = [0, 1]", f"seeds = {list(range(2000))}"),
+            (),
+            "must have at most 1,000 runs unless --yes is given, got 6,000",
+        ),
+    ],
+)
+def test_bad_studies_are_refused_in_one_line(
+    siglum, signs: Path, later_signs: Path, tmp_path: Path, change, flags, message: str
+) -> None:
+    file = write(tmp_path, signs, later_signs, epochs=12)
+    file.write_text(file.read_text().replace(*change))
+    said = siglum("study", "run", file, "--folder", tmp_path / "runs", *flags)
+
+    assert said.returncode == 2, said.stderr
+    assert message in said.stderr and said.stderr.count("\n") == 1
+
+
+def test_a_page_of_an_unknown_kind_is_refused(siglum, done: Path, tmp_path: Path) -> None:
+    said = siglum(
+        "study", "report", done / "beginning.toml", "--folder", done / "runs", "-o", "page.doc"
+    )
+
+    assert said.returncode == 2
+    assert said.stderr == "siglum: --out must end in .html, .md, .json, got 'page.doc'.\n"
