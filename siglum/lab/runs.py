@@ -16,6 +16,7 @@ leaves the old one or the new one, whole. A run is never overwritten.
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,9 +221,7 @@ class Run:
             file.seek(0)
             self._write(PREDICTIONS, file.read())
         self._write_json(RESULT, result)
-        (self.path / STATE).unlink(missing_ok=True)
-        if (self.path / STATE).parent.exists():
-            (self.path / STATE).parent.rmdir()
+        shutil.rmtree((self.path / STATE).parent, ignore_errors=True)
 
     def fail(self, reason: str) -> None:
         """Note that the training cannot go on; what was saved stays."""

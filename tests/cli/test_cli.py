@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from siglum import cli
+from siglum.cli import COMMANDS
 
 
 def test_help_lists_every_command(siglum) -> None:
@@ -62,8 +63,8 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
     return {
         "command": (
             ("trian",),
-            "command must be one of data, evaluate, predict, relabel, report, runs, train, "
-            "got 'trian'. Did you mean 'train'?",
+            f"command must be one of {', '.join(sorted(COMMANDS))}, got 'trian'. "
+            "Did you mean 'train'?",
         ),
         "flag": (
             (*train, "--epoch", "3"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from answering import make_run  # noqa: F401 - a fixture of several files
 
 from siglum.config import TrainConfig
 from siglum.lab.device import Machine, choose_machine

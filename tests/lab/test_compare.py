@@ -3,83 +3,20 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from answering import MakeRun, answers
 from scipy import stats as distributions
 
 from siglum import stats
-from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, RunError
-from siglum.lab.compare import Arm, Pair, arms_of, compare, finding, shown
+from siglum.config import TrainConfig
+from siglum.lab.compare import Arm, arms_of, compare, finding, shown
 from siglum.lab.device import Machine
 from siglum.lab.outcome import levels_of
-from siglum.lab.paired import pair, t_interval
 from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
-from siglum.lab.training import Epoch
-
-MakeRun = Callable[..., Run]
-LABELS = np.arange(1000) % 4
-
-
-def answers(wrong: int, seed: int = 0) -> NDArray[np.bool_]:
-    """1,000 answers of which `wrong` pictures, somewhere, are not right."""
-    right = np.ones(1000, dtype=bool)
-    right[np.random.RandomState(seed).permutation(1000)[:wrong]] = False
-    return right
-
-
-def log_probs_of(right: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """0.7 for the answer, 0.1 for each of the three others."""
-    said = np.where(right, LABELS[: len(right)], (LABELS[: len(right)] + 1) % 4)
-    probs = np.full((len(right), 4), 0.1, dtype=np.float32)
-    probs[np.arange(len(right)), said] = 0.7
-    return np.log(probs)
-
-
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """Write a finished run that never trained: its answers, and its way to them, are given."""
-
-    def make(
-        name: str,
-        right: NDArray[np.bool_],
-        *,
-        way: tuple[float, ...] = (0.5, 0.9),
-        part: str = "test",
-        before: dict[str, Any] | None = None,
-        fingerprint: str = "the test set",
-        labels: NDArray[np.integer] | None = None,
-        **settings: Any,
-    ) -> Run:
-        labels = LABELS[: len(right)] if labels is None else labels
-        log_probs = log_probs_of(right)
-        env = {
-            "data": {"train": "t", "val": "v", "test": "", part: fingerprint},
-            "counts": {"train": 100, "val": 10, "test": len(right)},
-            "processor": "a processor",
-            "machine": {"device": "cpu", "threads": 1, "precision": "float32"},
-            "init": before,
-        }
-        config = TrainConfig(**{"epochs": len(way), **settings})
-        run = Run.create(tmp_path / name, config, Preprocess(), tuple("abcd"), env)
-        for index, accuracy in enumerate(way, 1):
-            record = Epoch(index, 100 * index, 2.0 * index, 1.0, 0.6, 1 - accuracy, accuracy, ())
-            run.append(record)
-        rate = asdict(stats.wilson(int(right.sum()), len(right)))
-        loss = stats.negative_log_likelihood(log_probs, labels)
-        result: dict[str, Any] = {"parameters": 10, "epochs": len(way), "best_epoch": len(way)}
-        result |= {"seconds": 2.0 * len(way), "finished": "", part: {**rate, "loss": loss}}
-        run.finish(result, {f"{part}_log_probs": log_probs, f"{part}_labels": labels})
-        return run
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -97,141 +34,6 @@ def trained(
         for lr in (0.1, 1e-6)
         for seed in (0, 1)
     ]
-
-
-def the_pair(first: list[NDArray[np.bool_]], second: list[NDArray[np.bool_]]) -> Pair:
-    ours, theirs = (dict(enumerate(right)) for right in (first, second))
-    return pair("a", "b", ours, theirs, same_pictures=True)
-
-
-def test_runs_that_differ_in_the_seed_are_one_arm(make_run: MakeRun) -> None:
-    runs = [
-        make_run("b1", answers(5), seed=1, lr=0.2),
-        make_run("a1", answers(5), seed=1),
-        make_run("b0", answers(5), seed=0, lr=0.2),
-        make_run("a0", answers(5), seed=0),
-    ]
-    arms = arms_of(runs)
-
-    assert [arm.name for arm in arms] == ["lr=0.2", "lr=0.1"]
-    assert [[run.name for run in arm.runs] for arm in arms] == [["b0", "b1"], ["a0", "a1"]]
-
-
-@pytest.mark.parametrize(
-    ("settings", "names"),
-    [
-        ([{}, {"model": "mnist_net"}], ["model=glyph_net", "model=mnist_net"]),
-        ([{}, {"init": "runs/old"}], ["init=scratch", "init=old"]),
-        ([{"init": "x/old"}, {"init": "y/old"}], ["init=x/old", "init=y/old"]),
-        ([{"augment": ()}, {"augment": ("affine",)}], ["augment=none", "augment=affine"]),
-        (
-            [{}, {"lr": 0.2, "momentum": 0.5, "warmup": 0.1, "nesterov": False}],
-            ["lr=0.1", "lr=0.2"],
-        ),
-        (
-            [{}, {"model": "mnist_net"}, {"model": "mnist_net", "lr": 0.3}],
-            ["model=glyph_net lr=0.1", "model=mnist_net lr=0.01", "model=mnist_net lr=0.3"],
-        ),
-    ],
-)
-def test_an_arm_is_named_by_what_tells_it_apart(
-    make_run: MakeRun, settings: list[dict[str, Any]], names: list[str]
-) -> None:
-    """What a model's recipe brings along is not told; of more than 3 settings, the fewest are."""
-    runs = [make_run(str(i), answers(5), **each) for i, each in enumerate(settings)]
-
-    assert [arm.name for arm in arms_of(runs)] == names
-
-
-def test_the_same_training_twice_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
-    runs = [make_run("a", answers(5)), make_run("again", answers(5))]
-
-    message = (
-        f"runs must differ in a setting or in the seed, got {tmp_path / 'a'} and "
-        f"{tmp_path / 'again'}, both with seed 0. Leave one out."
-    )
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        arms_of(runs)
-
-
-def test_an_unfinished_run_is_refused(make_run: MakeRun) -> None:
-    run = make_run("a", answers(5))
-    (run.path / "result.json").unlink()
-
-    message = (
-        f"{run.path} must be finished to be compared. Go on with: siglum train --resume {run.path}"
-    )
-    with pytest.raises(RunError, match=re.escape(message)):
-        arms_of([run])
-    with pytest.raises(RunError, match=re.escape(message)):
-        compare([Arm("a", (run,))])
-
-
-def test_other_test_pictures_are_refused(make_run: MakeRun) -> None:
-    one = make_run("a", answers(5))
-    other = make_run("b", answers(5), lr=0.2, fingerprint="another")
-
-    message = (
-        f"runs must be measured on the same test pictures to be compared, got {one.path} and "
-        f"{other.path}, whose test sets differ. Train both with the same --test."
-    )
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        compare(arms_of([one, other]))
-
-
-def test_other_labels_are_refused_even_where_pictures_are_fitted_otherwise(
-    make_run: MakeRun,
-) -> None:
-    """Another size makes another fingerprint of the same pictures; other labels are others."""
-    one = make_run("a", answers(5))
-    fitted = make_run("b", answers(5), lr=0.2, fingerprint="at 32")
-    (fitted.path / "preprocess.json").write_text(json.dumps(Preprocess(size=32).model_dump()))
-    other = make_run("c", answers(5), lr=0.3, labels=LABELS[::-1].copy())
-
-    assert compare(arms_of([one, fitted])).part == "test"
-    with pytest.raises(ConfigError, match="whose test sets differ"):
-        compare(arms_of([one, other]))
-
-
-def test_other_validation_pictures_of_a_seed_are_refused(make_run: MakeRun) -> None:
-    one = make_run("a", answers(5), part="val", seed=3)
-    other = make_run("b", answers(5), part="val", seed=3, lr=0.2, fingerprint="another")
-
-    message = (
-        "runs of one seed must hold out the same validation pictures to be compared, got "
-        f"{one.path} and {other.path}, whose validation sets differ (seed 3). "
-        "Train both with the same data and --val, or give both a --test."
-    )
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        compare(arms_of([one, other]))
-
-
-def test_validation_pictures_of_different_seeds_stand_side_by_side(make_run: MakeRun) -> None:
-    runs = [
-        make_run(f"{lr}-{seed}", answers(n), part="val", seed=seed, lr=lr, fingerprint=str(seed))
-        for lr, n in ((0.1, 10), (0.2, 30))
-        for seed in (0, 1)
-    ]
-    compared = compare(arms_of(runs))
-
-    assert compared.part == "val"
-    assert compared.pairs[0].pictures == 2000
-    assert compared.pairs[0].difference == pytest.approx(0.02)
-
-
-def test_nothing_finished_is_refused() -> None:
-    message = "arms must hold at least one finished run, got none in a, b. "
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        compare([Arm("a", ()), Arm("b", (), missing=3)])
-
-
-def test_two_arms_of_one_name_are_refused(make_run: MakeRun) -> None:
-    run = make_run("a", answers(5))
-
-    with pytest.raises(
-        ConfigError, match=re.escape("arms must have names of their own, got a, a.")
-    ):
-        compare([Arm("a", (run,)), Arm("a", ())])
 
 
 def test_a_single_run_has_wilsons_interval_and_several_have_students(make_run: MakeRun) -> None:
@@ -312,80 +114,6 @@ def test_a_curve_has_a_band_from_three_seeds_on(make_run: MakeRun) -> None:
     assert three.accuracy == pytest.approx(0.8)
     assert three.accuracy_band == pytest.approx((0.8 - 4.302653 * 0.1 / math.sqrt(3), 1.0))
     assert two.accuracy_band is None
-
-
-def test_over_seeds_is_scipys_paired_t() -> None:
-    first, second = ([answers(n, s) for s, n in enumerate(w)] for w in ((9, 12, 10), (20, 31, 22)))
-    expected = distributions.ttest_rel([r.mean() for r in first], [r.mean() for r in second])
-    low, high = expected.confidence_interval()
-
-    over = the_pair(first, second).over_seeds
-
-    assert over is not None
-    assert (over.low, over.high, over.p) == pytest.approx((low, high, expected.pvalue))
-
-
-def test_over_both_holds_the_other_two() -> None:
-    """The bootstrap's ends may stand out by the bootstrap's own chance."""
-    for seeds in (2, 3, 5):
-        first, second = ([answers(n + s, 7 * n + s) for s in range(seeds)] for n in (10, 25))
-        made = the_pair(first, second)
-        assert made.over_both and made.over_pictures and made.over_pictures
-        assert made.over_both.low < made.over_pictures[0] + 0.001
-        assert made.over_both.high > made.over_pictures[1] - 0.001
-        if made.over_seeds:
-            assert made.over_both.low <= made.over_seeds.low
-            assert made.over_both.p >= made.over_seeds.p
-
-
-def test_over_both_of_seeds_alike_is_the_z_of_the_pictures() -> None:
-    """With no spread over seeds, what is left is the pictures: here 30 of 1,000, one way."""
-    first, second = answers(0), answers(30)
-    made = the_pair([first, first], [second, second])
-    error = math.sqrt(0.03 * 0.97 / 999)
-
-    assert made.over_seeds is None
-    assert made.over_both is not None
-    assert made.over_both.high - made.over_both.low == pytest.approx(
-        2 * distributions.t.ppf(0.975, 999) * error
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3])
-@pytest.mark.parametrize("luck", [0.0, 0.02])
-def test_equals_are_told_apart_in_at_most_5_of_100(seeds: int, luck: float) -> None:
-    """Of 150; `luck` is the deviation of the error rate over seeds. 5 more: the test's chance."""
-    random = np.random.RandomState(seeds)
-
-    def read(hard: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-        rates = np.clip(random.normal(0.06, luck, seeds), 0.0, 1.0)
-        return [~(hard & (random.rand(300) < 0.5)) & (random.rand(300) >= rate) for rate in rates]
-
-    told = 0
-    for _ in range(150):
-        hard = random.rand(300) < 0.1
-        over = the_pair(read(hard), read(hard)).over_both
-        told += over is not None and over.p < 0.05
-
-    assert told <= 0.10 * 150
-
-
-def test_the_same_picture_in_several_seeds_is_one_picture() -> None:
-    """Three times the same networks know no more than once."""
-    first, second = answers(10), answers(25, seed=1)
-    once, thrice = the_pair([first], [second]), the_pair([first] * 3, [second] * 3)
-
-    assert once.over_pictures == thrice.over_pictures
-    assert thrice.pictures == 1000
-
-
-def test_mcnemar_is_told_for_every_seed() -> None:
-    first, second = answers(0), answers(8)
-    (seed,) = the_pair([first], [second]).seeds
-
-    assert (seed.both, seed.only_first, seed.only_second, seed.neither) == (992, 8, 0, 0)
-    assert seed.over_pictures.p == 2 / 2**8
 
 
 def test_arms_are_not_paired_over_seeds_that_only_one_has(make_run: MakeRun) -> None:
@@ -518,10 +246,3 @@ def test_a_comparison_is_ready_for_json(trained: list[Run]) -> None:
 
     assert [arm["name"] for arm in again["arms"]] == ["lr=0.1", "lr=1e-06"]
     assert again["arms"][0]["published"] == {"test": 0.99}
-
-
-def test_t_interval_is_scipys() -> None:
-    values = [0.5, 0.7, 0.65, 0.9]
-    expected = distributions.t.interval(0.95, 3, np.mean(values), distributions.sem(values))
-
-    assert t_interval(values) == pytest.approx(expected)

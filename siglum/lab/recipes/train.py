@@ -101,8 +101,8 @@ def load_data(
     if config.split == "writer":
         if whole.writers is None:
             raise ConfigError(
-                "split by writer needs to know the writers. Give --writers a pattern such as "
-                r"'-(\d+)\.' whose group finds them in the file names."
+                "split by writer needs to know the writers. Give a pattern whose group finds "
+                r"them in the file names, such as --writers='-(\d+)\.'."
             )
         kept, held = split.by_writer(whole.writers, config.val, config.seed)
     else:

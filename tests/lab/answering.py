@@ -1,0 +1,72 @@
+"""Made-up answers of networks, and runs that gave them without ever training."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from siglum import stats
+from siglum.config import Preprocess, TrainConfig
+from siglum.lab.runs import Run
+from siglum.lab.training import Epoch
+
+MakeRun = Callable[..., Run]
+LABELS = np.arange(1000) % 4
+
+
+def answers(wrong: int, seed: int = 0) -> NDArray[np.bool_]:
+    """1,000 answers of which `wrong` pictures, somewhere, are not right."""
+    right = np.ones(1000, dtype=bool)
+    right[np.random.RandomState(seed).permutation(1000)[:wrong]] = False
+    return right
+
+
+def log_probs_of(right: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """0.7 for the answer, 0.1 for each of the three others."""
+    said = np.where(right, LABELS[: len(right)], (LABELS[: len(right)] + 1) % 4)
+    probs = np.full((len(right), 4), 0.1, dtype=np.float32)
+    probs[np.arange(len(right)), said] = 0.7
+    return np.log(probs)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Write a finished run that never trained: its answers, and its way to them, are given."""
+
+    def make(
+        name: str,
+        right: NDArray[np.bool_],
+        *,
+        way: tuple[float, ...] = (0.5, 0.9),
+        part: str = "test",
+        before: dict[str, Any] | None = None,
+        fingerprint: str = "the test set",
+        labels: NDArray[np.integer] | None = None,
+        **settings: Any,
+    ) -> Run:
+        labels = LABELS[: len(right)] if labels is None else labels
+        log_probs = log_probs_of(right)
+        env = {
+            "data": {"train": "t", "val": "v", "test": "", part: fingerprint},
+            "counts": {"train": 100, "val": 10, "test": len(right)},
+            "processor": "a processor",
+            "machine": {"device": "cpu", "threads": 1, "precision": "float32"},
+            "init": before,
+        }
+        config = TrainConfig(**{"epochs": len(way), **settings})
+        run = Run.create(tmp_path / name, config, Preprocess(), tuple("abcd"), env)
+        for index, accuracy in enumerate(way, 1):
+            record = Epoch(index, 100 * index, 2.0 * index, 1.0, 0.6, 1 - accuracy, accuracy, ())
+            run.append(record)
+        rate = asdict(stats.wilson(int(right.sum()), len(right)))
+        loss = stats.negative_log_likelihood(log_probs, labels)
+        result: dict[str, Any] = {"parameters": 10, "epochs": len(way), "best_epoch": len(way)}
+        result |= {"seconds": 2.0 * len(way), "finished": "", part: {**rate, "loss": loss}}
+        run.finish(result, {f"{part}_log_probs": log_probs, f"{part}_labels": labels})
+        return run
+
+    return make
