@@ -4,6 +4,8 @@
 `docs/report.png` is the page of a run on the bundled digits, taken by Chromium where there is one.
 """
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -11,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from siglum.cli import COMMANDS
+from siglum import cli
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,17 +29,12 @@ the run's `config.json`.
 
 def cli_page() -> str:
     """Return the text of docs/cli.md."""
+    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
     parts = [HEAD]
-    for command in ("", *COMMANDS):
-        words = ["siglum", *([command] if command else []), "--help"]
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-        )
-        text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    for command in ("", *cli.COMMANDS):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            cli.run([*([command] if command else []), "--help"])
+        text = "\n".join(line.rstrip() for line in said.getvalue().strip().splitlines())
         title = f"siglum {command}".strip()
         parts.append(f"## {title}\n\n```\n{text}\n```\n")
     return "\n".join(parts)

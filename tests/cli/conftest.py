@@ -1,12 +1,17 @@
-"""A small run made by the command line itself, and a way to call it as a person would."""
+"""A small run made by the command line itself, and two ways to call it as a person would."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from siglum import cli
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -15,6 +20,26 @@ FLAGS = ("--epochs", "12", "--batch-size", "16", "--val", "0.2", "--precision", 
 
 @pytest.fixture(scope="session")
 def siglum(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    """Run `siglum ...` in an empty folder, within this process: importing torch takes seconds."""
+    home = tmp_path_factory.mktemp("home")
+
+    def call(*arguments: object, cwd: Path = home) -> subprocess.CompletedProcess[str]:
+        said, noted, line = io.StringIO(), io.StringIO(), [*map(str, arguments)]
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(noted),
+            contextlib.chdir(cwd),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("default")
+            code = cli.run(line)
+        return subprocess.CompletedProcess(line, code, said.getvalue(), noted.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def siglum_process(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Run `siglum ...` as a process of its own, in an empty folder."""
     home = tmp_path_factory.mktemp("home")
 
@@ -29,6 +54,12 @@ def siglum(tmp_path_factory: pytest.TempPathFactory) -> Call:
         )
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print tables on lines of 120 characters."""
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture(scope="session")

@@ -125,3 +125,11 @@ def test_a_mistake_in_a_process_leaves_no_traceback(siglum) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "siglum: lr must be above 0.0, got '0'.\n"
+
+
+def test_a_mistake_ends_the_process_with_exit_code_2(siglum_process) -> None:
+    done = siglum_process("train", "mnist5")
+
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr.startswith("siglum: ")
+    assert done.stderr.count("\n") == 1
