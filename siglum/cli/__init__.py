@@ -13,11 +13,12 @@ COMMANDS: dict[str, str] = {
     "train": "train a network, or go on with a run",
     "evaluate": "measure a run on a source",
     "predict": "read pictures with a run",
+    "examine": "look inside a network",
     "relabel": "label a source's pictures with a run",
     "report": "write a run's page",
     "runs": "list runs",
-    "study": "run a study of many trainings, and write its page",
     "compare": "tell which way of training is better",
+    "study": "run a study of many trainings, and write its page",
 }
 
 HELP = """\

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images import normalise, pictures
 from siglum.images.imageset import ImageSet
@@ -26,14 +28,18 @@ class Answer(NamedTuple):
     inverted: bool  # whether dark ink was made light
 
 
-def predict(
-    run: Run, files: Sequence[Path], machine: Machine, weights: str | None = None
-) -> tuple[list[Answer], list[Unreadable]]:
-    """Answer for every file that can be read, in order; and say which cannot, and why.
+class Fitted(NamedTuple):
+    """Picture files as a network sees them, and those that cannot be read."""
 
-    Each picture's ink is judged by itself: most of a light border means dark ink.
-    """
-    preprocess, fitted, read = run.preprocess, [], []
+    images: NDArray[np.uint8]  # (N, P, S, S), P planes
+    files: tuple[str, ...]  # N names
+    inverted: tuple[bool, ...]  # N times: whether dark ink was made light
+    unreadable: tuple[Unreadable, ...]
+
+
+def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
+    """Read files, each judged by itself: most of a light border means dark ink."""
+    squares, names, inverted = [], [], []
     unreadable: list[Unreadable] = []
     for file in files:
         try:
@@ -43,12 +49,23 @@ def predict(
             continue
         light = pictures.on_light_paper(image[None])
         square = normalise.planes(image, preprocess)
-        fitted.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
-        read.append((str(file), preprocess.ink == "light" and bool(light[0])))
-    if not read:
-        return [], unreadable
-    classes = run.classes
-    batch = ImageSet.of(np.stack(fitted), np.zeros(len(read), int), classes)
+        squares.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
+        names.append(str(file))
+        inverted.append(preprocess.ink == "light" and bool(light[0]))
+    empty = np.empty((0, preprocess.planes, preprocess.size, preprocess.size), np.uint8)
+    images = np.stack(squares) if squares else empty
+    return Fitted(images, tuple(names), tuple(inverted), tuple(unreadable))
+
+
+def predict(
+    run: Run, files: Sequence[Path], machine: Machine, weights: str | None = None
+) -> tuple[list[Answer], tuple[Unreadable, ...]]:
+    """Answer for every file that can be read, in order; and say which cannot, and why."""
+    preprocess, classes = run.preprocess, run.classes
+    seen = fitted(files, preprocess)
+    if not seen.files:
+        return [], seen.unreadable
+    batch = ImageSet.of(seen.images, np.zeros(len(seen.files), int), classes)
     model = machine.place(run.model(weights))
     probs = np.exp(evaluate(model, batch, preprocess, machine))  # (N, K)
     ranked = probs.argsort(axis=1)[:, ::-1]
@@ -61,8 +78,10 @@ def predict(
             float(row[second]),
             light,
         )
-        for (file, light), row, (first, second) in zip(read, probs, ranked[:, :2], strict=True)
-    ], unreadable
+        for file, light, row, (first, second) in zip(
+            seen.files, seen.inverted, probs, ranked[:, :2], strict=True
+        )
+    ], seen.unreadable
 
 
 def _read(file: Path, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

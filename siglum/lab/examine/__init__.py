@@ -1,0 +1,1 @@
+"""Looking inside a network: arrays out, nothing is drawn here."""
