@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from siglum.errors import RunError
 from siglum.lab.runs import Run
+from siglum.report import files
 from siglum.report.certainty import certainty
 from siglum.report.classes import classes
 from siglum.report.confusion import confusion
@@ -47,19 +47,7 @@ def write(run: Run, path: Path) -> Path:
         RunError: if the run is not finished or is damaged, or `path` cannot be written.
     """
     raw = _page(gather(run)).encode("utf-8", "backslashreplace")  # file names may be no text
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        try:
-            unfinished.write_bytes(raw)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{path} must be a place that can be written, got {error.strerror!r}. "
-            "Choose another with -o."
-        ) from error
-    return path
+    return files.replace(path, raw)
 
 
 def _page(facts: Facts) -> str:

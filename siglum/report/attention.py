@@ -1,5 +1,6 @@
 """Where the cells of a picture look, drawn over it: a row a layer, a column a head."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +10,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError
+from siglum.report import files
 
 PAPER, INK, QUIET = "#fbfaf7", "#1c1b19", "#6b675f"
 HEAT = "Oranges"
@@ -53,15 +55,9 @@ def draw_attention(
         bar.tick_params(labelsize=8, labelcolor=QUIET, length=0)
         figure.text(0.66, 0.062, "times an even share", color=QUIET, fontsize=8)
         figure.text(0.01, 0.93, title, fontsize=11)
-        try:
-            canvas = ENDINGS[path.suffix](figure)
-            canvas.print_figure(path)
-        except OSError as error:
-            raise RunError(
-                f"{path} must be a place that can be written, got {error.strerror!r}. "
-                "Choose another with -o."
-            ) from error
-    return path
+        file = io.BytesIO()
+        ENDINGS[path.suffix](figure).print_figure(file, format=path.suffix[1:])
+    return files.replace(path, file.getvalue())
 
 
 def _over(axis: matplotlib.axes.Axes, ink: NDArray[np.floating], share: NDArray[np.floating]):  # type: ignore[no-untyped-def]

@@ -12,11 +12,11 @@ from typing import Literal
 from markupsafe import Markup
 
 from siglum.config import TrainConfig
-from siglum.errors import RunError, choose
+from siglum.errors import choose
 from siglum.lab.compare import Comparison, Outcome, finding, shown
 from siglum.report import comparison_plots as plots
 from siglum.report import comparison_tables as tables
-from siglum.report import words
+from siglum.report import files, words
 from siglum.report.comparison_tables import Table
 from siglum.report.page import render, text
 from siglum.report.plot import SERIES
@@ -54,19 +54,7 @@ def write_comparison(
     """
     write = choose({"html": _html, "md": _markdown, "json": _json}, format, "format")
     raw = write(comparison, title, question).encode("utf-8", "backslashreplace")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        try:
-            unfinished.write_bytes(raw)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{path} must be a place that can be written, got {error.strerror!r}. "
-            "Choose another with -o."
-        ) from error
-    return path
+    return files.replace(path, raw)
 
 
 def _html(comparison: Comparison, title: str, question: str) -> str:
