@@ -12,7 +12,7 @@ from siglum.errors import ConfigError
 from siglum.lab.compare import arms_of, finding
 from siglum.lab.compare import compare as compare_arms
 from siglum.lab.runs import Run
-from siglum.report.comparison import Format, write_comparison
+from siglum.report.comparison import About, Format, write_comparison
 from siglum.report.comparison_tables import Table, pairs_short, short_table
 
 ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json"}
@@ -48,7 +48,7 @@ def compare(
     if out is not None:
         names = [arm.name for arm in arms]
         title = " against ".join(names) if len(arms) == 2 else f"{len(arms)} arms compared"
-        write_comparison(comparison, title=title, question="", path=out, format=ENDINGS[out.suffix])
+        write_comparison(comparison, About(title), out, ENDINGS[out.suffix])
     if json:
         terminal.write_json({"finding": finding(comparison), **asdict(comparison)})
         return

@@ -21,7 +21,7 @@ from siglum.lab.recipes import study as recipe
 from siglum.lab.recipes.train import Stopped
 from siglum.lab.runs import Run
 from siglum.lab.studies import Cell, Study
-from siglum.report.comparison import write_comparison
+from siglum.report.comparison import About, write_comparison
 
 
 def study(
@@ -74,13 +74,14 @@ def study(
         if path.suffix not in ENDINGS:
             raise ConfigError(f"--out must end in {', '.join(ENDINGS)}, got {str(path)!r}.")
         comparison = compare(recipe.arms_of_study(wanted, folder))
-        write_comparison(
-            comparison,
+        about = About(
             title=wanted.name,
             question=wanted.question,
-            path=path,
-            format=ENDINGS[path.suffix],
+            hypotheses=wanted.hypotheses,
+            note=wanted.note,
+            command=f"siglum study run {file}",
         )
+        write_comparison(comparison, about, path, ENDINGS[path.suffix])
         print(f"Page: {path}")
         return
     if action == "status":

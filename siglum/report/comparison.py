@@ -23,6 +23,7 @@ from siglum.report.plot import SERIES
 from siglum.report.repeat import command
 
 Format = Literal["html", "md", "json"]
+HYPOTHESES = "Expected before the runs:"
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,29 @@ class Chapter:
     commands: tuple[tuple[str, str], ...] = ()  # arm, command lines
 
 
-def write_comparison(
-    comparison: Comparison, *, title: str, question: str, path: Path, format: Format
-) -> Path:
-    """Write a comparison's page to `path`, in one step, and return `path`.
+@dataclass(frozen=True)
+class About:
+    """What a comparison is for; what is empty is not told."""
 
-    Args:
-        title: of the page.
-        question: that the comparison is to answer; "" for none.
+    title: str
+    question: str = ""  # that it is to answer
+    hypotheses: tuple[str, ...] = ()  # written before the runs
+    note: str = ""  # what a reader must know
+    command: str = ""  # that makes all of it
+
+
+def write_comparison(comparison: Comparison, about: About, path: Path, format: Format) -> Path:
+    """Write a comparison's page to `path`, in one step, and return `path`.
 
     Raises:
         RunError: if `path` cannot be written.
     """
     write = choose({"html": _html, "md": _markdown, "json": _json}, format, "format")
-    raw = write(comparison, title, question).encode("utf-8", "backslashreplace")
+    raw = write(comparison, about).encode("utf-8", "backslashreplace")
     return files.replace(path, raw)
 
 
-def _html(comparison: Comparison, title: str, question: str) -> str:
+def _html(comparison: Comparison, about: About) -> str:
     script = text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     looks = {
@@ -66,8 +72,8 @@ def _html(comparison: Comparison, title: str, question: str) -> str:
     }
     return render(
         "comparison.html",
-        title=title,
-        question=question,
+        hypotheses=HYPOTHESES,
+        about=about,
         finding=_held(finding(comparison)),
         account=_account(comparison),
         warning=_warning(comparison),
@@ -84,10 +90,15 @@ def _held(said: str) -> str:
     return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)", words.SPACE, said)
 
 
-def _markdown(comparison: Comparison, title: str, question: str) -> str:
-    lines = [f"# {_plain(title)}", ""]
-    lines += [f"*{_plain(question)}*", ""] * bool(question)
+def _markdown(comparison: Comparison, about: About) -> str:
+    lines = [f"# {_plain(about.title)}", ""]
+    lines += [f"*{_plain(about.question)}*", ""] * bool(about.question)
     lines += [f"**{_plain(finding(comparison))}**", "", _plain(_account(comparison)), ""]
+    lines += [_plain(_warning(comparison)), ""] * bool(_warning(comparison))
+    lines += [_plain(about.note), ""] * bool(about.note)
+    if about.hypotheses:
+        lines += [HYPOTHESES, "", *(f"- {_plain(line)}" for line in about.hypotheses), ""]
+    lines += ["```", about.command, "```", ""] * bool(about.command)
     for chapter in _chapters(comparison):
         lines += [f"## {chapter.title}", "", _plain(chapter.finding), ""]
         for table in chapter.tables:
@@ -101,8 +112,8 @@ def _markdown(comparison: Comparison, title: str, question: str) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _json(comparison: Comparison, title: str, question: str) -> str:
-    said = {"title": title, "question": question, "finding": finding(comparison)}
+def _json(comparison: Comparison, about: About) -> str:
+    said = {**asdict(about), "finding": finding(comparison)}
     return json.dumps({**said, **asdict(comparison)}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -129,7 +140,15 @@ def _account(comparison: Comparison) -> str:
     data = {str(config["data"]) for outcome in there for config in outcome.configs}
     where = words.source(data.pop()) if len(data) == 1 else f"{len(data)} sources"
     made = f"{words.count(runs, 'run')} of {words.count(len(there), 'arm')} on {where}"
-    return f"{made}: {'; '.join(comparison.machines)}."
+    said = f"{made}: {'; '.join(comparison.machines)}."
+    if comparison.part == "val" and any(
+        config["weights"] == "best" for outcome in there for config in outcome.configs
+    ):
+        said += (
+            " Weights are those of the epoch that read these very pictures best, which flatters "
+            "them a little."
+        )
+    return said
 
 
 def _warning(comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ from siglum.lab.compare import Arm, Comparison, compare, finding
 from siglum.lab.device import choose_machine
 from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
-from siglum.report.comparison import Format, write_comparison
+from siglum.report.comparison import About, Format, write_comparison
 from siglum.report.comparison_plots import drawn, short_names
 from siglum.report.comparison_tables import arms_table, reached_table
 from tests.report.test_report import Page
@@ -46,7 +46,8 @@ def comparison(runs: list[Run]) -> Comparison:
 
 def written(comparison: Comparison, folder: Path, format: Format, question: str = "Why?") -> str:
     path = folder / f"page.{format}"
-    write_comparison(comparison, title="A <title>", question=question, path=path, format=format)
+    about = About("A <title>", question, ("It <helps>.",), "A <note>.", "siglum study run x")
+    write_comparison(comparison, about, path, format)
     return path.read_text()
 
 
@@ -212,4 +213,29 @@ def test_a_place_that_cannot_be_written_is_named(comparison: Comparison, tmp_pat
         "Choose another with -o."
     )
     with pytest.raises(RunError, match=re.escape(message)):
-        write_comparison(comparison, title="", question="", path=path, format="md")
+        write_comparison(comparison, About(""), path, "md")
+
+
+def test_what_it_is_for_is_told_first(comparison: Comparison, tmp_path: Path) -> None:
+    """Note, hypotheses and command stand before the figures, and are never markup."""
+    page, text = (written(comparison, tmp_path, kind) for kind in ("html", "md"))
+
+    for written_page, end in ((page, "<main>"), (text, "## Arms")):
+        head = written_page[: written_page.index(end)]
+        assert "It &lt;helps&gt;." in head and "A &lt;note&gt;." in head
+        assert "siglum study run x" in head
+
+
+def test_weights_chosen_by_the_pictures_measured_are_said_to_be(comparison: Comparison) -> None:
+    from dataclasses import replace
+
+    from siglum.report.comparison import _account
+
+    outcomes = tuple(
+        replace(o, configs=tuple({**c, "weights": "best"} for c in o.configs))
+        for o in comparison.arms
+    )
+    chosen = replace(comparison, arms=outcomes, part="val")
+
+    assert "which flatters them a little" in _account(chosen)
+    assert "flatters" not in _account(replace(chosen, part="test"))
