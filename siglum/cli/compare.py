@@ -36,8 +36,7 @@ def compare(
         out: Where to write a page: a file that ends in .html, .md or .json.
         json: Print everything as JSON.
     """
-    if out is not None and out.suffix not in ENDINGS:
-        raise ConfigError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}.")
+    format = None if out is None else format_of(out)
     arms = arms_of(Run(path) for path in runs)
     if len(arms) < 2:
         raise ConfigError(
@@ -45,10 +44,10 @@ def compare(
             "Give runs that differ in more than the seed."
         )
     comparison = compare_arms(arms)
-    if out is not None:
+    if out is not None and format is not None:
         names = [arm.name for arm in arms]
         title = " against ".join(names) if len(arms) == 2 else f"{len(arms)} arms compared"
-        write_comparison(comparison, About(title), out, ENDINGS[out.suffix])
+        write_comparison(comparison, About(title), out, format)
     if json:
         terminal.write_json({"finding": finding(comparison), **asdict(comparison)})
         return
@@ -58,6 +57,17 @@ def compare(
     _show(pairs_short(comparison))
     if out is not None:
         print(f"\nComparison: {out}")
+
+
+def format_of(out: Path) -> Format:
+    """Return the kind of page that a file's name asks for.
+
+    Raises:
+        ConfigError: if it asks for none of them.
+    """
+    if out.suffix not in ENDINGS:
+        raise ConfigError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}.")
+    return ENDINGS[out.suffix]
 
 
 def _show(table: Table) -> None:

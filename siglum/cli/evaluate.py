@@ -78,6 +78,7 @@ def evaluate(
                 measured,
                 opened.preprocess,
                 rename=read_names(classes) if classes or source else config.rename,
+                only=() if source else config.only,
                 progress=progress,
             ).with_classes(opened.classes)
         log_probs, labels = (

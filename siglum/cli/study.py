@@ -5,18 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from siglum.cli import terminal
-from siglum.cli.compare import ENDINGS
+from siglum.cli.compare import format_of
 from siglum.cli.terminal import Switch
 from siglum.cli.watching import Watcher
 from siglum.errors import ConfigError, RunError, nearest
 from siglum.lab import studies
 from siglum.lab.compare import compare
-from siglum.lab.device import choose_machine, default_threads
+from siglum.lab.device import Machine, choose_machine, default_threads
 from siglum.lab.recipes import study as recipe
 from siglum.lab.recipes.train import Stopped
 from siglum.lab.runs import Run
@@ -71,8 +71,7 @@ def study(
     wanted = studies.read(file, folder, many=yes)
     if action == "report":
         path = out or file.with_suffix(".md")
-        if path.suffix not in ENDINGS:
-            raise ConfigError(f"--out must end in {', '.join(ENDINGS)}, got {str(path)!r}.")
+        format = format_of(path)
         comparison = compare(recipe.arms_of_study(wanted, folder))
         about = About(
             title=wanted.name,
@@ -81,7 +80,7 @@ def study(
             note=wanted.note,
             command=f"siglum study run {file}",
         )
-        write_comparison(comparison, about, path, ENDINGS[path.suffix])
+        write_comparison(comparison, about, path, format)
         print(f"Page: {path}")
         return
     if action == "status":
@@ -114,7 +113,7 @@ def _chosen(study: Study, arms: tuple[str, ...], seeds: tuple[int, ...]) -> list
     return study.needed(arms, seeds)
 
 
-def _run(cells: list[Cell], study: Study, folder: Path, machine: Any) -> None:
+def _run(cells: list[Cell], study: Study, folder: Path, machine: Machine) -> None:
     """Train in this process, a line for every run."""
     with terminal.loading() as progress, Watcher(quiet=False) as watcher:
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from siglum import stats
 from siglum.errors import ConfigError, DataError
@@ -143,9 +144,7 @@ def compare(
 
 def calibrated(log_probs: NDArray[np.floating[Any]], temperature: float) -> Floats:
     """Return log-probabilities (N, K) at a temperature; see `stats.fit_temperature`."""
-    scaled = log_probs.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    scaled: Floats = log_softmax(log_probs.astype(np.float64) / temperature, axis=1)
     return scaled
 
 
