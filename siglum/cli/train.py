@@ -119,9 +119,8 @@ def _summary(run: runs.Run) -> None:
     ]
     start = run.env.get("init")
     if start or config.freeze:
-        model = run.model()
-        transfer.freeze(model, config.freeze)
-        rows.append(("start", transfer.in_words(model, start, config.freeze)))
+        said = transfer.in_words(start, config.freeze, result["trained"], result["parameters"])
+        rows.append(("start", said))
     rows += [
         ("training", f"{result['epochs']} epochs in {result['seconds']:.1f} s"),
     ]

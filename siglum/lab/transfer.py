@@ -34,6 +34,8 @@ class Start:
     shuffled: bool
     adopted: tuple[str, ...]  # tensors
     reset: tuple[str, ...]  # tensors that stay random: the new head
+    adopted_numbers: int
+    reset_numbers: int
 
 
 def adopt(
@@ -83,6 +85,8 @@ def adopt(
         shuffled=shuffle,
         adopted=tuple(taken),
         reset=tuple(reset),
+        adopted_numbers=sum(tensor.numel() for tensor in taken.values()),
+        reset_numbers=sum(ours[name].numel() for name in reset),
     )
 
 
@@ -118,25 +122,26 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
         )
 
 
-def in_words(model: nn.Module, start: Mapping[str, Any] | None, parts: tuple[str, ...]) -> str:
+def in_words(
+    start: Mapping[str, Any] | None, parts: tuple[str, ...], trained: int, whole: int
+) -> str:
     """Say what was adopted, what is new, what is frozen, and how much trains.
 
     Args:
         start: a `Start` as a dict, or None for random weights.
+        parts: what is frozen.
+        trained: parameters that train, of `whole`.
     """
-    sizes = {name: tensor.numel() for name, tensor in model.state_dict().items()}
     if start is None:
         text = "random weights"
     else:
-        numbers = sum(sizes[name] for name in start["adopted"])
         how = "shuffled within each tensor" if start["shuffled"] else "as they were"
-        text = f"{numbers:,} numbers of {start['run']}, {how}; "
-        new = sum(sizes[name] for name in start["reset"])
+        text = f"{start['adopted_numbers']:,} numbers of {start['run']}, {how}; "
+        new = start["reset_numbers"]
         text += f"a new head of {new:,}" if new else "its head too, since the classes are the same"
     if parts:
         text += f"; frozen: {', '.join(parts)}"
-    whole = sum(parameter.numel() for parameter in model.parameters())
-    return f"{text}; {count_parameters(model):,} of {whole:,} parameters train"
+    return f"{text}; {trained:,} of {whole:,} parameters train"
 
 
 def _shuffled(tensor: Tensor, seed: int, name: str) -> Tensor:

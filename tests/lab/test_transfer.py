@@ -235,7 +235,8 @@ def test_the_start_is_told_in_words(tiny_run: Run) -> None:
     model = fresh(5)
     start = transfer.adopt(model, tuple("abcde"), tiny_run.path, seed=0)
     transfer.freeze(model, ("backbone",))
-    told = transfer.in_words(model, vars(replace(start, run="runs/first")), ("backbone",))
+    trained, whole = models.count_parameters(model), 26_549
+    told = transfer.in_words(vars(replace(start, run="runs/first")), ("backbone",), trained, whole)
 
     assert told == (
         "23,891 numbers of runs/first, as they were; a new head of 2,885; frozen: backbone; "
