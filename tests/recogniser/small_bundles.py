@@ -1,0 +1,108 @@
+"""Small bundles whose answers can be worked out by hand, and zips that nobody should open."""
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from siglum.config import Preprocess
+from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Samples
+from siglum.recogniser.head import Head
+
+SIZE, CLASSES = 8, ("a", "b", "c")
+PREPROCESS = Preprocess(size=SIZE, ink="keep", mean=0.25, std=0.5)
+
+
+def weights(outputs: int = len(CLASSES)) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of the linear network: (D, S * S) and (D,)."""
+    random = np.random.RandomState(0)
+    shape = (outputs, SIZE * SIZE)
+    return random.normal(size=shape).astype("f4"), random.normal(size=outputs).astype("f4")
+
+
+def linear(outputs: int = len(CLASSES), name: str = "") -> onnx.ModelProto:
+    """A network of one linear layer."""
+    matrix, bias = weights(outputs)
+    return network(
+        [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w", "b"], ["logits"], transB=1),
+        ],
+        {"w": matrix, "b": bias},
+        outputs,
+    )
+
+
+def network(
+    nodes: list[onnx.NodeProto], tensors: dict[str, NDArray], outputs: int = len(CLASSES)
+) -> onnx.ModelProto:
+    """A network of these nodes from "images" to "logits"."""
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def pictures(count: int = 3, seed: int = 1) -> NDArray[np.uint8]:
+    """Bytes (N, 1, S, S)."""
+    random = np.random.RandomState(seed)
+    return random.randint(0, 256, (count, 1, SIZE, SIZE)).astype(np.uint8)
+
+
+def by_hand(images: NDArray[np.uint8], outputs: int = len(CLASSES)) -> NDArray[np.float32]:
+    """What the linear network gives."""
+    matrix, bias = weights(outputs)
+    seen = (images.reshape(len(images), -1) / 255 - 0.25) / 0.5
+    return (seen @ matrix.T + bias).astype("f4")
+
+
+def a_bundle(**changes: object) -> Bundle:
+    """A bundle of the linear network."""
+    bundle = Bundle(
+        model=linear().SerializeToString(),
+        preprocess=PREPROCESS,
+        classes=CLASSES,
+        calibration=Calibration(temperature=2.0, pictures=9),
+        card=Card(title="three signs", network="linear", parameters=195),
+        golden=Golden(pictures(), by_hand(pictures())),
+    )
+    return replace(bundle, **changes)  # type: ignore[arg-type]
+
+
+def a_taught_bundle() -> Bundle:
+    """The same network's outputs as features, with a class for each of four vectors behind them."""
+    head = a_head()
+    features = by_hand(pictures()) - head.centre
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return a_bundle(
+        classes=("p", "q", "r", "s"),
+        golden=Golden(pictures(), (features @ head.vectors.T + head.bias).astype("f4")),
+        head=head,
+        samples=Samples(pictures(5)[:, 0], np.array([0, 1, 2, 3, 0])),
+    )
+
+
+def a_head() -> Head:
+    random = np.random.RandomState(2)
+    return Head(
+        vectors=random.normal(size=(4, 3)).astype("f4"),
+        bias=np.arange(4, dtype="f4"),
+        centre=np.array([0.5, 0, -0.5], "f4"),
+        cosine=True,
+    )
+
+
+def with_directory(raw: bytes, change: dict[int, tuple[str, int]]) -> bytes:
+    """Change numbers of the first entry of a zip's directory: {offset: (struct format, value)}."""
+    start = struct.unpack("<L", raw[-6:-2])[0]
+    changed = bytearray(raw)
+    for offset, (kind, value) in change.items():
+        struct.pack_into(kind, changed, start + offset, value)
+    return bytes(changed)
