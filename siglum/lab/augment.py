@@ -1,4 +1,4 @@
-"""Changes made to training pictures, a batch at a time, that leave a character what it is.
+"""Changes made to training pictures, a batch at a time, that leave what they show what it is.
 
 Each is `(images, generator) -> images` on float (B, C, H, W) in [0, 1], paper 0, ink 1.
 """
@@ -67,6 +67,42 @@ def rotate(images: Tensor, generator: Generator) -> Tensor:
     return _sample(images, torch.stack([rows_x, rows_y], dim=1))
 
 
+def flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror every other picture, by chance, left to right: for things, not for characters."""
+    mirrored = _uniform(1, len(images), generator)[0] < 0
+    return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
+
+
+def crop(images: Tensor, generator: Generator) -> Tensor:
+    """Shift by whole pixels, each way by up to a fourteenth of the side (2 px of 28)."""
+    batch, _, height, width = images.shape
+    most = max(1, round(width / 14))
+    shifts = torch.randint(2 * most + 1, (2, batch, 1), generator=generator).to(images.device)
+    rows = torch.arange(height, device=images.device) + shifts[0]  # (B, H) of the padded picture
+    columns = torch.arange(width, device=images.device) + shifts[1]
+    padded = F.pad(images, (most, most, most, most))
+    each = torch.arange(batch, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+
+def erase(images: Tensor, generator: Generator) -> Tensor:
+    """Make a rectangle of every other picture, by chance, paper: each side a tenth to a half.
+
+    Source: Zhong, Zheng, Kang, Li, Yang 2017, "Random erasing data augmentation", arXiv:1708.04896,
+    with paper for its random values.
+    """
+    batch, _, height, width = images.shape
+    draw = torch.rand(5, batch, 1, generator=generator).to(images.device)
+    inside = []
+    for side, share, place in ((height, draw[0], draw[1]), (width, draw[2], draw[3])):
+        length = (side * (0.1 + 0.4 * share)).round()
+        start = ((side - length + 1) * place).floor()
+        pixels = torch.arange(side, device=images.device)
+        inside.append((pixels >= start) & (pixels < start + length))  # (B, side)
+    chosen = (draw[4] < 0.5)[:, :, None] & inside[0][:, :, None] & inside[1][:, None]
+    return images.masked_fill(chosen[:, None], 0)
+
+
 def _uniform(count: int, batch: int, generator: Generator) -> Tensor:
     """Draw from [-1, 1): float32 (count, B)."""
     return torch.rand(count, batch, generator=generator) * 2 - 1
@@ -80,6 +116,9 @@ def _sample(images: Tensor, matrices: Tensor) -> Tensor:
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "affine": affine,
+    "crop": crop,
+    "erase": erase,
+    "flip": flip,
     "rotate": rotate,
     "strong_affine": strong_affine,
 }

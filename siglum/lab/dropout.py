@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class Dropout(nn.Module):
     """Set each value to 0 with probability `p`, and scale the others so that the mean stays.
 
+    With `at_test` it does so in evaluation as well, which is wrong and at times what was published.
+
     What is computed is `torch.nn.Dropout`'s: values are dropped independently of each other. The
     probability is met to within 1 / 131072 (16 bits decide), and the scale is exact for the
     probability really used. Follows `torch.manual_seed`. On a GPU torch's own is quick and used.
@@ -21,22 +23,22 @@ class Dropout(nn.Module):
     to prevent neural networks from overfitting", Journal of Machine Learning Research 15.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, at_test: bool = False) -> None:
         super().__init__()
         assert 0 <= p < 1, p
-        self.p = p
+        self.p, self.at_test = p, at_test
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return values of the same shape, dtype and memory layout; unchanged in evaluation."""
-        if not self.training or self.p == 0:
+        """Return values of the same shape, dtype and memory layout; usually all in evaluation."""
+        if self.p == 0 or not (self.training or self.at_test):
             return images
         if images.device.type != "cpu":
             return F.dropout(images, self.p)
         return images * keep_mask(images, self.p)
 
     def extra_repr(self) -> str:
-        """Show `p` in the printed network."""
-        return f"p={self.p}"
+        """Show what is set in the printed network."""
+        return f"p={self.p}, at_test=True" if self.at_test else f"p={self.p}"
 
 
 def keep_mask(like: Tensor, p: float) -> Tensor:

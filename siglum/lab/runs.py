@@ -6,6 +6,7 @@
     ├── classes.json       names by label        ├── last.safetensors  weights of the last epoch
     ├── env.json           versions, machine,    ├── predictions.npz   log-probabilities
     │                      data, command         ├── result.json       what came out; written last
+    ├── lowest_loss.safetensors                  weights of the epoch with the lowest training loss
     └── resume/state.safetensors                 optimiser and counters, while it is not finished
 
 A study notes in failure.json that a run diverged.
@@ -33,15 +34,15 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from siglum.config import Preprocess, TrainConfig, build
-from siglum.errors import RunError
+from siglum.errors import RunError, choose
 from siglum.lab import models
 from siglum.lab.training import Epoch, TrainState, epoch_of
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
 FAILURE = "failure.json"
-BEST, LAST, STATE = "best.safetensors", "last.safetensors", "resume/state.safetensors"
-WEIGHTS = {"best": BEST, "last": LAST}
+STATE = "resume/state.safetensors"
+WEIGHTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
 
 
 class Run:
@@ -148,15 +149,16 @@ class Run:
             return dict(arrays)
 
     def model(self, weights: str | None = None) -> nn.Module:
-        """Return the network with its "best" or "last" weights, on the CPU, in evaluation mode.
+        """Return the network with weights of a name in `WEIGHTS`, on the CPU, in evaluation mode.
 
         By default they are those that the run stands for (`config.weights`).
 
         Raises:
+            ConfigError: if there are no weights of that name.
             RunError: if the weights are missing, truncated, or another network's.
         """
         config, preprocess = self.config, self.preprocess
-        file = WEIGHTS[weights or config.weights]
+        file = choose(WEIGHTS, weights or config.weights, "weights")
         model = models.build(
             config.model,
             len(self.classes),
@@ -170,7 +172,7 @@ class Run:
         return model.eval()
 
     def save_weights(self, which: str, model: nn.Module) -> None:
-        """Keep the weights as "best" or "last"."""
+        """Keep the weights under a name in `WEIGHTS`."""
         self._write(WEIGHTS[which], save_tensors(on_cpu(model.state_dict())))
 
     def save_state(self, state: TrainState) -> None:
@@ -239,10 +241,11 @@ class Run:
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
-            raise RunError(
-                f"{self.path} must hold {file}, got none. "
-                f"Go on training with: siglum train --resume {self.path}"
-            )
+            remedy = f"Go on training with: siglum train --resume {self.path}"
+            if self.result is not None:  # of an older version, or somebody took them away
+                there = [name for name, kept in WEIGHTS.items() if (self.path / kept).exists()]
+                remedy = f"Choose others: {', '.join(there) or 'there are none'}."
+            raise RunError(f"{self.path} must hold {file}, got none. {remedy}")
         try:
             with safe_open(path, framework="pt") as head:
                 metadata = head.metadata() or {}

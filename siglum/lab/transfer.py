@@ -1,11 +1,12 @@
-"""Begin where another run ended: adopt its weights, give the network a new head, freeze parts.
+"""Begin where another training ended: adopt its weights, give the network a new head, freeze parts.
 
 A backbone is adopted whole or not at all: its first difference from the parent's is an error. The
-head is adopted where classes and shapes agree, and is new otherwise.
+head is adopted where classes and shapes agree, and is new otherwise. The parent is a run, a file of
+weights or what torchvision offers (`pretrained.py`); of these two the classes are not known.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, RunError, nearest
+from siglum.lab import pretrained
 from siglum.lab.models import count_parameters
+from siglum.lab.recalibrate import folded, recalibrate
 from siglum.lab.runs import Run, on_cpu
 from siglum.lab.training import chance
 
@@ -27,66 +30,112 @@ BACKBONE = "backbone"  # in `freeze`: everything but the head
 class Start:
     """What a training began with; kept in the run's env.json as `init`."""
 
-    run: str  # the parent's folder
+    run: str  # the parent's folder, "file:NAME" or "torchvision"
     sha256: str  # of the weights as they were adopted
-    seconds: float  # of training behind them, the parent's own parents included
-    examples: int  # pictures shown until then, the same way
+    seconds: float | None  # of training behind them, the parent's own parents included, if known
+    examples: int | None  # pictures shown until then, the same way
     shuffled: bool
     adopted: tuple[str, ...]  # tensors
     reset: tuple[str, ...]  # tensors that stay random: the new head
     adopted_numbers: int
     reset_numbers: int
+    measured: int = 0  # pictures that its batch normalisations were measured on
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """Weights to begin with, and what is known about them."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    classes: tuple[str, ...] | None  # None: not known
+    seconds: float | None
+    examples: int | None
+    told: str  # in an error, behind its name
+    remedy: str
 
 
 def adopt(
-    model: nn.Module, classes: tuple[str, ...], parent: Path, *, seed: int, shuffle: bool = False
+    model: nn.Module,
+    classes: tuple[str, ...],
+    init: str | Path,
+    *,
+    seed: int,
+    shuffle: bool = False,
+    batches: Iterable[Tensor] = (),
 ) -> Start:
-    """Load a run's weights into `model`, in place.
+    """Load the weights of a run, a file or torchvision into `model`, in place.
 
     Args:
         classes: of the new run; the parent's head is adopted only if they are its own.
+        init: a run's folder, "file:NAME" or "torchvision".
         seed: decides how tensors are shuffled.
         shuffle: permute the numbers within each tensor: the same values, and nothing learned left.
+        batches: training pictures as the network sees them, to measure batch normalisations on
+            that come without statistics; looked at in that case only.
 
     Raises:
-        RunError: if `parent` is no finished run, its weights are missing, or its backbone differs;
-            the message names the first tensor that does.
+        ConfigError, DataError: if a file or a download does not serve.
+        RunError: if a run is not finished, its weights are missing, or the backbone differs; the
+            message names the first tensor that does.
     """
-    run = Run(parent)
-    if run.result is None:
-        raise RunError(
-            f"init must be a finished run, got {parent}. Go on with: siglum train --resume {parent}"
-        )
-    theirs = run.model().state_dict()
-    ours = model.state_dict()
-    same_classes = run.classes == classes
+    parent = _parent(model, str(init))
+    ours, theirs = model.state_dict(), parent.tensors
     reset = []
     for name, tensor in ours.items():
         found = theirs.get(name)
         if name.startswith("head.") and (
-            not same_classes or found is None or found.shape != tensor.shape
+            parent.classes != classes or found is None or found.shape != tensor.shape
         ):
             reset.append(name)
         elif found is None or found.shape != tensor.shape:
-            raise RunError(_difference(run, name, tensor, found))
+            raise RunError(_difference(parent, name, tensor, found))
     for name in theirs:
         if name not in ours and not name.startswith("head."):
-            raise RunError(_difference(run, name, None, theirs[name]))
-    taken = {name: theirs[name] for name in ours if name not in reset}
-    if shuffle:
-        taken = {name: _shuffled(tensor, seed, name) for name, tensor in taken.items()}
+            raise RunError(_difference(parent, name, None, theirs[name]))
+    taken = {name: theirs[name].to(ours[name].dtype) for name in ours if name not in reset}
     model.load_state_dict(taken, strict=False)
-    before: dict[str, Any] = run.env.get("init") or {"seconds": 0.0, "examples": 0}
+    measured = recalibrate(model, batches) if folded(taken) else 0
+    if shuffle:
+        model.load_state_dict(_all_shuffled(model.state_dict(), taken, seed), strict=False)
+        taken = _all_shuffled(taken, taken, seed)
     return Start(
-        run=str(parent),
+        run=parent.name,
         sha256=hashlib.sha256(save(on_cpu(taken))).hexdigest(),
-        seconds=run.epochs[-1].seconds + before["seconds"],
-        examples=run.epochs[-1].examples + before["examples"],
+        seconds=parent.seconds,
+        examples=parent.examples,
         shuffled=shuffle,
         adopted=tuple(taken),
         reset=tuple(reset),
         adopted_numbers=sum(tensor.numel() for tensor in taken.values()),
         reset_numbers=sum(ours[name].numel() for name in reset),
+        measured=measured,
+    )
+
+
+def _parent(model: nn.Module, init: str) -> _Parent:
+    if init == pretrained.TORCHVISION:
+        tensors = pretrained.from_torchvision(model)
+        return _Parent(init, tensors, None, None, None, "", "Report this: it should not be.")
+    if pretrained.is_file(init):
+        name = init.partition(pretrained.PIN)[0]
+        remedy = "Choose the model and the options that the weights are of."
+        return _Parent(name, pretrained.read(init), None, None, None, "", remedy)
+    run = Run(Path(init))
+    if run.result is None:
+        raise RunError(
+            f"init must be a finished run, got {init}. Go on with: siglum train --resume {init}"
+        )
+    before: dict[str, Any] = run.env.get("init") or {"seconds": 0.0, "examples": 0}
+    last, known = run.epochs[-1], before["seconds"] is not None
+    return _Parent(
+        name=init,
+        tensors=run.model().state_dict(),
+        classes=run.classes,
+        seconds=last.seconds + before["seconds"] if known else None,
+        examples=last.examples + before["examples"] if known else None,
+        told=f" ({run.config.model}, {run.preprocess.size} px)",
+        remedy="Train it with the same model, options, size and channels.",
     )
 
 
@@ -137,11 +186,19 @@ def in_words(
     else:
         how = "shuffled within each tensor" if start["shuffled"] else "as they were"
         text = f"{start['adopted_numbers']:,} numbers of {start['run']}, {how}; "
+        if pictures := start.get("measured"):
+            text += f"batch normalisations measured on {pictures:,} pictures; "
         new = start["reset_numbers"]
         text += f"a new head of {new:,}" if new else "its head too, since the classes are the same"
     if parts:
         text += f"; frozen: {', '.join(parts)}"
     return f"{text}; {trained:,} of {whole:,} parameters train"
+
+
+def _all_shuffled(
+    tensors: Mapping[str, Tensor], names: Iterable[str], seed: int
+) -> dict[str, Tensor]:
+    return {name: _shuffled(tensors[name], seed, name) for name in names}
 
 
 def _shuffled(tensor: Tensor, seed: int, name: str) -> Tensor:
@@ -150,12 +207,12 @@ def _shuffled(tensor: Tensor, seed: int, name: str) -> Tensor:
     return tensor.flatten()[order].view(tensor.shape)
 
 
-def _difference(run: Run, name: str, ours: Tensor | None, theirs: Tensor | None) -> str:
+def _difference(parent: _Parent, name: str, ours: Tensor | None, theirs: Tensor | None) -> str:
+    kind = "weights" if parent.classes is None else "a run"
     return (
-        f"init must be a run whose backbone is the new network's, got {run.path} "
-        f"({run.config.model}, {run.preprocess.size} px) with {_shape(theirs)} for {name!r} where "
-        f"the new network has {_shape(ours)}. Train it with the same model, options, size and "
-        "channels."
+        f"init must be {kind} whose backbone is the new network's, got {parent.name}{parent.told} "
+        f"with {_shape(theirs)} for {name!r} where the new network has {_shape(ours)}. "
+        f"{parent.remedy}"
     )
 
 

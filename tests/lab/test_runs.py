@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from siglum.config import TrainConfig
-from siglum.errors import RunError
+from siglum.errors import ConfigError, RunError
 from siglum.lab import models, runs
 from siglum.lab.runs import Run
 
@@ -58,6 +59,27 @@ def test_weights_come_back_to_the_bit(run: Run) -> None:
 def test_missing_weights_are_said(run: Run) -> None:
     with pytest.raises(RunError, match=r"must hold best\.safetensors, got none\. Go on training"):
         run.model("best")
+
+
+def test_weights_that_a_finished_run_lacks_name_those_it_has(tiny_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "old")
+    (tmp_path / "old" / "lowest_loss.safetensors").unlink()
+
+    with pytest.raises(RunError) as error:
+        Run(tmp_path / "old").model("lowest_loss")
+    assert str(error.value) == (
+        f"{tmp_path / 'old'} must hold lowest_loss.safetensors, got none. "
+        "Choose others: best, last."
+    )
+
+
+def test_weights_of_no_known_name_are_said(run: Run) -> None:
+    with pytest.raises(ConfigError) as error:
+        run.model("beste")
+
+    assert str(error.value) == (
+        "weights must be one of best, last, lowest_loss, got 'beste'. Did you mean 'best'?"
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 100, -1])
@@ -135,6 +157,7 @@ def test_a_finished_run_keeps_all_that_is_promised(tiny_run: Run) -> None:
         "env.json",
         "last.safetensors",
         "log.jsonl",
+        "lowest_loss.safetensors",
         "predictions.npz",
         "preprocess.json",
         "result.json",

@@ -228,7 +228,10 @@ def test_shuffling_needs_a_run(tiny_config: TrainConfig, machine: Machine, tmp_p
     with pytest.raises(ConfigError) as error:
         train(tiny_config.model_copy(update={"shuffle": True}), tmp_path / "run", machine)
 
-    assert str(error.value) == "shuffle must have a run to take weights from. Give --init RUN."
+    assert (
+        str(error.value)
+        == "shuffle must have weights to shuffle. Give --init RUN or --init file:FILE."
+    )
 
 
 def test_the_start_is_told_in_words(tiny_run: Run) -> None:

@@ -17,13 +17,20 @@ from siglum.errors import ConfigError, choose, nearest
 from siglum.lab.models.conv_pool import ConvPool
 from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
-from siglum.lab.models.mnist_net import MnistNet
+from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
+from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
+from siglum.lab.models.picture_net import PictureNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "conv_pool": ConvPool,
     "conv_transformer": ConvTransformer,
     "glyph_net": GlyphNet,
     "mnist_net": MnistNet,
+    "mnist_net2": MnistNet2,
+    "mnist_net3": MnistNet3,
+    "mobilenet_v3_large": MobileNetV3Large,
+    "mobilenet_v3_small": MobileNetV3Small,
+    "picture_net": PictureNet,
 }
 
 

@@ -1,11 +1,17 @@
-"""The network of report 2's first task, with kernel size and number of filters free.
+"""The three networks of report 2, with kernel size and number of filters free.
 
-The published network ends in a log-softmax and is trained on the negative log-likelihood; here it
-ends in logits and is trained on the cross-entropy, which is the same.
+The published networks end in a log-softmax and are trained on the negative log-likelihood; here
+they end in logits and are trained on the cross-entropy, which is the same. The published programs
+call dropout without its training switch, so that it stays on when the network is tested;
+`dropout_at_test` does that.
+
+`kernel_size` is that of every convolution, with k // 2 px of padding; `filters` is the number in
+the first one, and the later ones keep the published 20 and 30. The linear layers follow.
 Shapes: B images, C channels, S the side of the picture, K classes.
 """
 
-import torch.nn.functional as F
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError
@@ -15,10 +21,12 @@ from siglum.lab.dropout import Dropout
 class MnistNet(nn.Module):
     """Two convolutions and two linear layers: 54,840 parameters at 1x28x28 and 10 classes.
 
-    The second convolution has twice as many filters as the first.
+    The layers do their work in the order in which they are printed.
     """
 
     num_features = 50
+    later: ClassVar[tuple[int, ...]] = (20,)  # filters of the convolutions after the first
+    first_pool: ClassVar[tuple[type[nn.Module], int]] = (nn.MaxPool2d, 2)  # and its side, px
 
     def __init__(
         self,
@@ -27,6 +35,7 @@ class MnistNet(nn.Module):
         image_size: int = 28,
         kernel_size: int = 5,
         filters: int = 10,
+        dropout_at_test: bool = False,
     ) -> None:
         super().__init__()
         if filters < 1:
@@ -35,23 +44,46 @@ class MnistNet(nn.Module):
             raise ConfigError(
                 f"kernel_size must be from 1 to the picture's {image_size} px, got {kernel_size}."
             )
-        padding = kernel_size // 2
-        self.conv1 = nn.Conv2d(in_channels, filters, kernel_size, padding=padding)
-        self.conv2 = nn.Conv2d(filters, 2 * filters, kernel_size, padding=padding)
-        self.dropout = Dropout(0.5)
-        side = image_size
-        for _ in range(2):
-            side = (side + 2 * padding - kernel_size + 1) // 2
-        self.hidden = nn.Linear(2 * filters * side * side, self.num_features)
+        padding, side, channels = kernel_size // 2, image_size, in_channels
+        for number, width in enumerate((filters, *self.later), start=1):
+            conv = nn.Conv2d(channels, width, kernel_size, padding=padding)
+            self.add_module(f"conv{number}", conv)
+            if number > len(self.later):
+                self.dropout = Dropout(0.5, at_test=dropout_at_test)
+            pool, step = self.first_pool if number == 1 else (nn.MaxPool2d, 2)
+            self.add_module(f"pool{number}", pool(step))
+            self.add_module(f"relu{number}", nn.ReLU())
+            side, channels = (side + 2 * padding - kernel_size + 1) // step, width
+            if side < 1:
+                raise ConfigError(
+                    f"size must be large enough for the {1 + len(self.later)} pools of the "
+                    f"network, got {image_size} px. Use larger pictures."
+                )
+        self.flatten = nn.Flatten()
+        self.hidden = nn.Linear(channels * side * side, self.num_features)
+        self.relu = nn.ReLU()
         self.head = nn.Linear(self.num_features, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, 50)."""
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))
-        x = F.relu(F.max_pool2d(self.dropout(self.conv2(x)), 2))
-        return F.relu(self.hidden(x.flatten(1)))
+        for name, layer in self.named_children():
+            if name != "head":
+                images = layer(images)
+        return images
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to logits (B, K)."""
         logits: Tensor = self.head(self.forward_features(images))
         return logits
+
+
+class MnistNet2(MnistNet):
+    """Three convolutions and two linear layers: 34,370 parameters at 1x28x28 and 10 classes."""
+
+    later = (20, 30)
+
+
+class MnistNet3(MnistNet):
+    """Two convolutions, the first pooled by the mean of 3x3 px: 21,840 parameters, as above."""
+
+    first_pool = (nn.AvgPool2d, 3)

@@ -1,0 +1,64 @@
+"""Weights by name and from files, from the command line, in processes of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from siglum.lab import models
+from siglum.lab.runs import Run
+
+
+@pytest.mark.slow
+def test_another_process_measures_what_the_training_measured(
+    siglum, siglum_process, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """Network, checkpoints and dropout of report 2, read back by `siglum evaluate`."""
+    path = tmp_path / "run"
+    flags = ("--epochs", 3, "--batch-size", 16, "--weights", "lowest_loss", "--threads", 1)
+    done = siglum(
+        "train", f"folder:{signs}", "--test", f"folder:{later_signs}", "--model", "mnist_net2",
+        "--model-options.dropout_at_test=true", "--model-options.kernel_size=3",
+        *flags, "--precision", "float32", "-o", path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = Run(path).result
+    assert result is not None
+    told = siglum_process("evaluate", path, "--threads", 1, "--json")
+    assert told.returncode == 0, told.stderr
+    measured = json.loads(told.stdout)
+
+    assert measured["accuracy"]["hits"] == result["test"]["hits"]
+    assert measured["loss"] == pytest.approx(result["test"]["loss"])
+    for name in ("best", "last", "lowest_loss"):
+        again = siglum("evaluate", path, "--weights", name, "--threads", 1, "--json")
+        assert again.returncode == 0 and json.loads(again.stdout)["accuracy"]["total"] == 30
+    wrong = siglum("evaluate", path, "--weights", "lowest")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "siglum: weights must be one of best, last, lowest_loss, got 'lowest'. "
+        "Did you mean 'lowest_loss'?\n",
+    )
+
+
+def test_a_file_of_weights_is_begun_with_and_said(siglum, signs: Path, tmp_path: Path) -> None:
+    torch.save(models.build("glyph_net", 9).state_dict(), tmp_path / "weights.pth")
+    flags = ("--epochs", 1, "--batch-size", 16, "--threads", 1, "--freeze", "backbone")
+    done = siglum(
+        "train", f"folder:{signs}", "--init", f"file:{tmp_path}/weights.pth", *flags,
+        "-o", tmp_path / "run",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert f"23,891 numbers of file:{tmp_path}/weights.pth, as they were; " in done.stdout
+    assert "measured on 66 pictures; a new head of 1,731; frozen: backbone" in done.stdout
+
+
+def test_a_file_that_does_not_serve_leaves_no_run(siglum, signs: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"half")
+    init = f"file:{tmp_path}/weights.safetensors"
+    done = siglum("train", f"folder:{signs}", "--init", init, "-o", tmp_path / "run")
+
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert "weights.safetensors must be a whole safetensors file" in done.stderr
