@@ -1,65 +1,128 @@
 """`siglum examine`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import torch
 from cyclopts import Parameter
 
 from siglum.cli import terminal
-from siglum.errors import DataError
+from siglum.cli.terminal import Switch
+from siglum.errors import ConfigError, choose
 from siglum.lab.device import choose_machine
-from siglum.lab.examine.attention import attention, received
-from siglum.lab.predict import fitted, predict
+from siglum.lab.examine.subject import PARTS, DoesNotApplyError, Subject, subject
 from siglum.lab.runs import Run
-from siglum.lab.training import normalised, to_unit
-from siglum.report.attention import draw_attention
+from siglum.report import examine as report
+from siglum.report.examine import PIECES
+
+Names = Annotated[tuple[str, ...], Parameter(negative=())]
 
 
 def examine(
     run: Path,
-    file: Path,
     /,
-    *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("attention.png"),
+    *files: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    only: Names = (),
+    layer: str | None = None,
+    part: Literal["test", "val", "train"] | None = None,
+    count: int | None = None,
     weights: str | None = None,
     device: str = "auto",
+    json: Switch = False,
 ) -> None:
-    """Look inside a network: where its attention lies, for every layer and head, over a picture.
+    """Look inside a network: its layers, filters, maps, answers, and what its answers hang on.
 
-    A cell is shown by how much the others take from it. That is not how much it matters for the
-    answer: later layers mix cells that have been mixed already.
+    Without --only, one page with all of it. With it, a piece by itself: layers, diagram, first,
+    filters, effect, maps, saliency, integrated_gradients, occlusion, attention, answers,
+    predictions, nearest or embedding.
 
-    Example: siglum examine runs/a three.png -o three-attention.png
+    Example: siglum examine runs/a three.png --only attention -o three-attention.png
 
     Args:
-        run: The run's folder; its network must be a conv_transformer.
-        file: A picture file.
-        out: The sheet, .png or .svg.
+        run: The run's folder.
+        files: Picture files; by default the run's test pictures, or its validation pictures.
+        out: An .html page, a piece as .png, .svg or .npz (its arrays), or a folder for all of them.
+        only: The pieces to show; may be given several times.
+        layer: The layer whose filters and maps are shown; all or the first by default.
+        part: test, val or train: which of the run's pictures.
+        count: How many pictures; each piece has its own number by default.
         weights: best or last; by default what the run stands for.
         device: auto, cpu, cuda or mps.
+        json: Print the tables of layers, answers and nearest pictures as JSON.
     """
-    opened = Run(run)
+    for name in only:
+        choose(PIECES, name, "only")
+    names = list(dict.fromkeys(only)) or [*PIECES]
+    whole = out is None and not only and not json
+    if whole:
+        out = run / "examine.html"
+    page = out is not None and out.suffix == ".html"
+    folder = out is not None and (out.is_dir() or not out.suffix)
+    if out is not None and not page and not folder:
+        report.check_ending(out)
+        if len(names) != 1:
+            raise ConfigError(
+                f"-o must be an .html page or a folder for {len(names)} pieces, got {str(out)!r}. "
+                "Name one with --only."
+            )
+    if out is not None and not folder:
+        report.check_place(out)
     machine = choose_machine(device, "float32")
-    seen = fitted([file], opened.preprocess)
-    if seen.unreadable:
-        name, reason = seen.unreadable[0]
-        raise DataError(f"{terminal.printable(name)} must be a picture, but it {reason}.")
-    unit = to_unit(seen.images)
-    model = machine.place(opened.model(weights))
-    given = attention(model, machine.lay(normalised(unit, opened.preprocess)))
-    shares = received(given)[:, 0].cpu()  # (L, A, T)
-    side = round(shares.shape[-1] ** 0.5)
-    (answer,), _ = predict(opened, [file], machine, weights)
-    title = f"Read as {answer.answer}, {terminal.percent(answer.probability)}"
-    cells = shares.view(*shares.shape[:2], side, side).numpy()
-    path = draw_attention(unit[0, 0].numpy(), cells, title, out)
-    peak = torch.unravel_index(shares.argmax(), shares.shape)
-    layer, head, cell = (int(index) for index in peak)
-    print(f"answer      {terminal.printable(answer.answer)} {terminal.percent(answer.probability)}")
-    print(
-        f"attention   most on row {cell // side + 1}, column {cell % side + 1} of {side} x {side} "
-        f"cells, in layer {layer + 1}, head {head + 1}: {float(shares.max()):.1f} times an even "
-        "share"
-    )
-    print(f"Sheet: {path}")
+    opened = Run(run)
+    looked = subject(opened, machine, files, part=part, layer=layer, count=count, weights=weights)
+    if not files and part is None and (page or folder):
+        _say_part(looked)
+    if page:
+        assert out is not None
+        print(f"Page: {report.write_page(looked, names, out)}")
+    elif folder:
+        assert out is not None
+        for sentence in report.write_folder(looked, names, out):
+            print(terminal.printable(sentence))
+        print(f"Folder: {out}")
+    elif json:
+        terminal.write_json(_tables(looked, names))
+    else:
+        for name in names:
+            _one(looked, name, out)
+
+
+def _one(looked: Subject, name: str, out: Path | None) -> None:
+    """Print what can be printed of a piece, and write it where asked for, or else drawn."""
+    piece = PIECES[name]
+    made = piece.make(looked)
+    print(terminal.printable(f"{piece.finding(made)}."))
+    if piece.table is not None:
+        terminal.show(terminal.table(*piece.table(made)))
+    if piece.table is None or out is not None:
+        print(f"Sheet: {report.write_piece(piece, made, out or Path(f'{name}.png'))}")
+
+
+def _tables(looked: Subject, names: list[str]) -> dict[str, object]:
+    """Return the rows of the pieces that have a table, by their names and columns.
+
+    Raises:
+        ConfigError: if none has.
+    """
+    tabled = {name: PIECES[name].table for name in names if PIECES[name].table is not None}
+    if not tabled:
+        listed = ", ".join(name for name, piece in PIECES.items() if piece.table is not None)
+        raise ConfigError(
+            f"--json must go with a piece that has a table ({listed}), got {', '.join(names)}. "
+            "-o FILE.npz keeps the arrays of any."
+        )
+    found: dict[str, object] = {}
+    for name in tabled:
+        made = PIECES[name].make(looked)
+        arrays = report.arrays(made)
+        kept = {key: value for key, value in arrays.items() if value.ndim < 3}
+        found[name] = {key: value.tolist() for key, value in kept.items()}
+    return found
+
+
+def _say_part(looked: Subject) -> None:
+    try:
+        if looked.shown_part != "test":
+            print(f"pictures    {PARTS[looked.shown_part]}: the run has no test pictures")
+    except DoesNotApplyError as error:
+        print(f"pictures    none: {error}")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from siglum.errors import ConfigError
 from siglum.lab import models
 from siglum.lab.examine.attention import attention, received
+from siglum.lab.examine.subject import DoesNotApplyError
 from siglum.lab.models.conv_transformer import ConvTransformer
 
 
@@ -54,5 +54,23 @@ def test_it_is_the_softmax_of_the_scaled_products(model: ConvTransformer, images
 @pytest.mark.parametrize("network", ["glyph_net", "conv_transformer"])
 def test_a_network_without_attention_is_refused(network: str, images: Tensor) -> None:
     options = {"layers": 0} if network == "conv_transformer" else {}
-    with pytest.raises(ConfigError, match="attention must be looked for in a conv_transformer"):
-        attention(models.build(network, 5, 1, 64, options), images)
+    model = models.build(network, 5, 1, 64, options)
+    message = (
+        "Attention can be shown of networks that have it, such as conv_transformer; "
+        f"{type(model).__name__} has none."
+    )
+    with pytest.raises(DoesNotApplyError) as error:
+        attention(model, images)
+
+    assert str(error.value) == message
+
+
+def test_torchs_own_encoder_can_be_looked_into() -> None:
+    """Its quick way in evaluation never calls the modules that attend."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    weights = attention(torch.nn.TransformerEncoder(layer, 3), torch.rand(2, 9, 8))
+
+    assert weights.shape == (3, 2, 2, 9, 9)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 2, 2, 9))
+    assert torch.backends.mha.get_fastpath_enabled()
