@@ -82,13 +82,21 @@ def relabel(
     with terminal.loading() as progress:
         fitted = opened.preprocess
         pictures = images.load(source, part, fitted, progress=progress)
-        others = {
-            name: images.load(against, name, fitted, progress=progress)
-            for name in other_parts
-            if against is not None
-        }
         found = lab.relabel(opened, pictures, machine, validation, threshold)
-        beside = lab.compare(opened, pictures, found.new, others, progress) if others else None
+        beside = None
+        if against is not None:
+            seen = {
+                name: lab.shown(opened, images.load(against, name, fitted, progress=progress))
+                for name in other_parts
+            }
+            small = lab.compared(fitted)
+            beside = lab.compare(
+                images.load(source, part, small, progress=progress),
+                np.array(opened.classes)[found.new.labels],
+                {name: images.load(against, name, small, progress=progress) for name in seen},
+                seen,
+                progress,
+            )
     temperature = validation.temperature if validation else 1.0
     thresholds = _thresholds(validation, found)
     notes = [

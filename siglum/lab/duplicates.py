@@ -17,6 +17,7 @@ from siglum.images.cache import Progress, silent
 from siglum.images.imageset import ImageSet
 from siglum.stats import Rate, wilson
 
+COMPARED = 28  # px, the side of the pictures that are compared
 BLOCK = 2048  # pictures compared with as many at once: 16 MB of distances
 SAMPLE = 2000  # pictures whose nearest others are measured
 COPIES = 60_000  # pictures that are saved as JPEG; the farthest of few would be too near

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from siglum import stats
+from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images import split
 from siglum.images.cache import Progress, silent
 from siglum.images.imageset import ImageSet
 from siglum.lab.association import Diagnosis, diagnose
 from siglum.lab.device import Machine
-from siglum.lab.duplicates import Overlap, Scale, measure_scale, nearest, overlap
+from siglum.lab.duplicates import COMPARED, Overlap, Scale, measure_scale, nearest, overlap
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
 
@@ -108,24 +109,32 @@ def relabel(
     )
 
 
+def compared(preprocess: Preprocess) -> Preprocess:
+    """Return how pictures are fitted to be compared with each other, and not by a network.
+
+    Small, since a picture that was enlarged for the network hides what saving it as JPEG did.
+    """
+    return preprocess.model_copy(update={"size": min(preprocess.size, COMPARED), "place": False})
+
+
 def compare(
-    run: Run,
     pictures: ImageSet,
-    new: Labelling,
+    new: NDArray[np.str_],
     others: Mapping[str, ImageSet],
+    seen: Mapping[str, NDArray[np.bool_] | None],
     progress: Progress = silent,
 ) -> Against:
     """Look for the pictures of a set in every part of another.
 
     Args:
-        pictures: N, fitted as the run's `preprocess` says.
-        new: their labels by the run.
+        pictures: N, fitted as `compared` says.
+        new: (N,), names of their labels by a run.
         others: the parts of the other set, fitted likewise; copies are told from other pictures
             by what the first is like.
+        seen: of each part, which pictures the run was trained on; see `shown`.
     """
-    channels = run.preprocess.channels
-    old_names = np.array(pictures.classes)[pictures.labels]
-    new_names = np.array(run.classes)[new.labels]
+    channels = pictures.shape[0]
+    old = np.array(pictures.classes)[pictures.labels]
     scale = measure_scale(next(iter(others.values())), channels, progress)
     parts = [
         overlap(
@@ -133,9 +142,9 @@ def compare(
             other,
             nearest(pictures, other, channels, progress=progress),
             scale.threshold,
-            old=old_names,
-            new=new_names,
-            seen=shown(run, other),
+            old=old,
+            new=new,
+            seen=seen[part],
         )
         for part, other in others.items()
     ]

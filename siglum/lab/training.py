@@ -25,11 +25,15 @@ from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
 from siglum.lab.augment import AUGMENTATIONS, augmented
 from siglum.lab.device import Machine
+from siglum.lab.drop_pool import DropPool
+from siglum.lab.dropout import Dropout
 from siglum.lab.optimizer import lr_scale, set_lr, take_step
 
 EVALUATE_VALUES = 1_000_000  # of the pictures in a batch, where nothing is learned
 POINTS = 20  # of the training curve, an epoch
 REPORT_SECONDS = 0.25  # between two Progress records
+
+DROPOUTS = (Dropout, DropPool, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
 
 Batch = tuple[Tensor, Tensor, int]  # mean loss, right answers, pictures
 
@@ -145,12 +149,9 @@ def to_unit(images: NDArray[np.uint8]) -> Tensor:
 
 
 def normalised(unit: Tensor, preprocess: Preprocess) -> Tensor:
-    """Turn [0, 1] into what the network sees.
-
-    The planes of `place` become [-2, 2], about as wide as ink, and no mean is measured of them.
-    """
-    ink = (unit[:, : preprocess.channels] - preprocess.mean) / preprocess.std
-    return torch.cat([ink, 4 * unit[:, preprocess.channels :] - 2], 1) if preprocess.place else ink
+    """Turn [0, 1] (B, P, S, S) into what the network sees."""
+    subtracted, divisor = (torch.tensor(v).view(-1, 1, 1) for v in preprocess.scaling)
+    return (unit - subtracted).div_(divisor)
 
 
 def train_step(
@@ -206,12 +207,14 @@ def fit(
     steps = math.ceil(len(train) / config.batch_size)  # a pass
     order: NDArray[np.int64] | None = None
     pending: list[Batch] = []
+    dropping = True
     mark = reported = time.perf_counter()
     reported_step = state.step
     while state.step < epochs * steps:
         epoch, batch = divmod(state.step, steps)
-        if order is None or batch == 0:
-            _learn(state.model)
+        dropped, dropping = dropping, state.step < config.dropout_until * epochs * steps
+        if order is None or batch == 0 or dropped != dropping:
+            _learn(state.model, dropping)
             random = np.random.RandomState(chance(config.seed, "order", epoch))
             order = random.permutation(len(train))
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
@@ -257,10 +260,12 @@ def fit(
             reported_step = state.step
 
 
-def _learn(model: nn.Module) -> None:
+def _learn(model: nn.Module, dropping: bool) -> None:
     """Switch to training; frozen batch normalisations go on with the statistics that they have."""
     model.train()
     for module in model.modules():
+        if isinstance(module, DROPOUTS):
+            module.train(dropping)
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
             module.train(module.weight.requires_grad)
 
@@ -314,15 +319,28 @@ def _close_pass(
     return epoch
 
 
+def sample(images: ImageSet, count: int, seed: int, preprocess: Preprocess) -> Iterator[Tensor]:
+    """Yield up to `count` pictures, drawn by the seed, in batches as the network sees them."""
+    order = np.random.RandomState(chance(seed, "sample", 0)).permutation(len(images))[:count]
+    size = max(1, EVALUATE_VALUES // math.prod(images.shape))
+    for start in range(0, len(order), size):
+        yield normalised(to_unit(images.take(order[start : start + size])), preprocess)
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Machine
 ) -> NDArray[np.float32]:
-    """Return log-probabilities, float32 (N, K), in float32 whatever the training used."""
+    """Return log-probabilities, float32 (N, K), in float32 whatever the training used.
+
+    A network that draws by chance in evaluation, too, draws the same for the same pictures in the
+    same order: every batch has a seed of its own.
+    """
     model.eval()
     batches = []
     size = max(1, EVALUATE_VALUES // math.prod(images.shape))
     for start in range(0, len(images), size):
+        machine.seed(chance(0, "evaluate", start))
         unit = to_unit(images.take(slice(start, start + size)))
         logits = model(machine.lay(normalised(unit, preprocess)))
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())

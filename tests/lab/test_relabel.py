@@ -11,6 +11,7 @@ from scipy.stats import chi2_contingency
 from sklearn.metrics import mutual_info_score
 
 from siglum import images, stats
+from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images import ImageSet
 from siglum.lab import association, duplicates, relabel
@@ -369,11 +370,23 @@ def test_what_a_run_was_trained_on_is_known_by_its_pictures(tiny_run: Run) -> No
     assert relabel.shown(tiny_run, other) is None
 
 
+def test_pictures_are_compared_as_small_as_they_are_seen_or_smaller() -> None:
+    """Enlarged for the network, a picture would hide what saving it as JPEG did to it."""
+    large = Preprocess(size=64, fit="glyph", place=True)
+
+    assert relabel.compared(large) == Preprocess(size=28, fit="glyph")
+    assert relabel.compared(Preprocess(size=16)) == Preprocess(size=16)
+
+
 def test_a_set_is_found_in_itself(tiny_run: Run, machine: Machine) -> None:
     learned = images.load(tiny_run.config.data, "all", tiny_run.preprocess)
     new = relabel.relabel(tiny_run, learned, machine, None, 0.0).new
 
-    found = relabel.compare(tiny_run, learned, new, {"all": learned})
+    names = np.array(tiny_run.classes)[new.labels]
+    seen = {"all": relabel.shown(tiny_run, learned)}
+    small = images.load(tiny_run.config.data, "all", relabel.compared(tiny_run.preprocess))
+
+    found = relabel.compare(small, names, {"all": small}, seen)
 
     (part,) = found.parts
     assert part.copied.hits == len(learned) and part.quantiles[-1] == 0

@@ -11,6 +11,7 @@ from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
 from siglum.lab import models
 from siglum.lab.device import Machine
+from siglum.lab.dropout import Dropout
 from siglum.lab.optimizer import lr_scale, make_optimizer
 from siglum.lab.training import (
     DivergedError,
@@ -77,6 +78,22 @@ def test_another_seed_gives_other_losses(machine: Machine) -> None:
     _, second = run_through(TrainConfig(epochs=1, batch_size=16, seed=1), machine)
 
     assert first[0].train_loss != second[0].train_loss
+
+
+@pytest.mark.parametrize(("until", "dropping"), [(1.0, [True, True]), (0.5, [True, False])])
+def test_dropout_stays_off_when_its_share_is_over(
+    until: float, dropping: list[bool], machine: Machine
+) -> None:
+    config = TrainConfig(model="mnist_net", epochs=2, batch_size=16, dropout_until=until)
+    state, data = start(config, machine), toy_set()
+    seen = []
+    for record in fit(state, data, None, config, config.preprocess(), machine):
+        if isinstance(record, Epoch):
+            (dropout,) = (m for m in state.model.modules() if isinstance(m, Dropout))
+            seen.append(dropout.training)
+
+    assert seen == dropping
+    assert state.model.training
 
 
 def test_epoch_record_counts_what_was_shown(machine: Machine) -> None:
