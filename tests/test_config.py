@@ -27,6 +27,14 @@ def test_what_is_given_beats_the_recipe() -> None:
     assert config.batch_size == RECIPES["mnist_net"]["batch_size"]
 
 
+def test_options_of_a_recipe_are_beaten_one_by_one() -> None:
+    config = TrainConfig(model="picture_net", model_options={"width": "16"})
+
+    assert config.model_options == {"mirror": True, "width": 16}
+    plain = TrainConfig(model="picture_net", model_options={"mirror": "false"})
+    assert plain.model_options == {"mirror": False}
+
+
 def test_a_model_without_a_recipe_keeps_the_defaults() -> None:
     assert TrainConfig(model="other") == TrainConfig().model_copy(update={"model": "other"})
 
@@ -88,7 +96,7 @@ settings = st.fixed_dictionaries(
         "writers": st.none() | text,
         "val": st.floats(0, 1, exclude_max=True),
         "seed": st.integers(0, 2**31 - 1),
-        "model": st.sampled_from(["glyph_net", "mnist_net", "mine.py:Net"]),
+        "model": st.sampled_from(["glyph_net", "mnist_net", "picture_net", "mine.py:Net"]),
         "model_options": st.dictionaries(
             text,
             st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,

@@ -9,8 +9,9 @@ from cyclopts import Parameter
 from siglum.cli import terminal
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError
-from siglum.lab.compare import arms_of, finding
+from siglum.lab.compare import arms_of
 from siglum.lab.compare import compare as compare_arms
+from siglum.lab.finding import finding
 from siglum.lab.runs import Run
 from siglum.report.comparison import About, Format, write_comparison
 from siglum.report.comparison_tables import Table, pairs_short, short_table

@@ -1,27 +1,27 @@
-"""`siglum study`."""
+"""`siglum study`.
 
+What needs torch or matplotlib is imported where it is used: the process that starts the jobs needs
+neither, and importing them would keep the jobs waiting.
+"""
+
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from siglum.cli import terminal
-from siglum.cli.compare import format_of
 from siglum.cli.terminal import Switch
-from siglum.cli.watching import Watcher
 from siglum.errors import ConfigError, RunError, nearest
 from siglum.lab import studies
-from siglum.lab.compare import compare
-from siglum.lab.device import Machine, choose_machine, default_threads
-from siglum.lab.recipes import study as recipe
-from siglum.lab.recipes.train import Stopped
-from siglum.lab.runs import Run
 from siglum.lab.studies import Cell, Study
-from siglum.report.comparison import About, write_comparison
+
+if TYPE_CHECKING:
+    from siglum.lab.device import Machine
 
 
 def study(
@@ -66,37 +66,82 @@ def study(
         yes: Allow more than 1,000 runs.
         json: Print JSON.
     """
+    if action == "report":
+        _report(studies.read(file, folder, many=yes), file, folder, out)
+        return
+    if action == "run":
+        train_all(
+            file,
+            arm,
+            seed,
+            folder,
+            jobs=jobs,
+            device=device,
+            precision=precision,
+            threads=threads,
+            yes=yes,
+        )
+    if action == "status" or json:
+        _status(studies.read(file, folder, many=yes), folder, json)
+
+
+def train_all(
+    file: Path,
+    arms: tuple[str, ...],
+    seeds: tuple[int, ...],
+    folder: Path,
+    *,
+    jobs: int,
+    device: str,
+    precision: str,
+    threads: int,
+    yes: bool,
+) -> None:
+    """Train a study's runs, of some arms and seeds or all, in this process or in several.
+
+    Raises:
+        ConfigError: if the study, an arm, a seed or a number of jobs is wrong.
+        RunError: if a job did not end well.
+    """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}.")
     wanted = studies.read(file, folder, many=yes)
-    if action == "report":
-        path = out or file.with_suffix(".md")
-        format = format_of(path)
-        comparison = compare(recipe.arms_of_study(wanted, folder))
-        about = About(
-            title=wanted.name,
-            question=wanted.question,
-            hypotheses=wanted.hypotheses,
-            note=wanted.note,
-            command=f"siglum study run {file}",
-        )
-        write_comparison(comparison, about, path, format)
-        print(f"Page: {path}")
-        return
-    if action == "status":
-        _status(wanted, folder, json)
-        return
-    cells = _chosen(wanted, arm, seed)
-    threads = threads or max(1, default_threads() // jobs)
+    cells = _chosen(wanted, arms, seeds)
+    threads = threads or max(1, _cores() // jobs)
     if jobs > 1 and len(cells) > 1:
         flags = ["--folder", str(folder), "--device", device, "--precision", precision]
-        flags += [f"--arm={name}" for name in arm] + [f"--seed={number}" for number in seed]
+        flags += [f"--arm={name}" for name in arms] + [f"--seed={number}" for number in seeds]
         flags += ["--threads", str(threads)] + (["--yes"] if yes else [])
         _side_by_side(["study", "run", str(file), *flags], min(jobs, len(cells)))
-    else:
-        _run(cells, wanted, folder, choose_machine(device, precision, threads))
-    if json:
-        _status(wanted, folder, json)
+        return
+    from siglum.lab.device import choose_machine
+
+    _run(cells, wanted, folder, choose_machine(device, precision, threads))
+
+
+def _report(study: Study, file: Path, folder: Path, out: Path | None) -> None:
+    from siglum.cli.compare import format_of
+    from siglum.lab.compare import compare
+    from siglum.lab.recipes.study import arms_of_study
+    from siglum.report.comparison import About, write_comparison
+
+    path = out or file.with_suffix(".md")
+    format = format_of(path)
+    about = About(
+        title=study.name,
+        question=study.question,
+        hypotheses=study.hypotheses,
+        answers=study.answers,
+        note=study.note,
+        command=f"siglum study run {file}",
+    )
+    write_comparison(compare(arms_of_study(study, folder)), about, path, format)
+    print(f"Page: {path}")
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chosen(study: Study, arms: tuple[str, ...], seeds: tuple[int, ...]) -> list[Cell]:
@@ -113,13 +158,18 @@ def _chosen(study: Study, arms: tuple[str, ...], seeds: tuple[int, ...]) -> list
     return study.needed(arms, seeds)
 
 
-def _run(cells: list[Cell], study: Study, folder: Path, machine: Machine) -> None:
+def _run(cells: list[Cell], study: Study, folder: Path, machine: "Machine") -> None:
     """Train in this process, a line for every run."""
+    from siglum.cli.watching import Watcher
+    from siglum.lab.recipes import study as recipe
+    from siglum.lab.recipes.train import Stopped
+    from siglum.lab.runs import Run
+
     with terminal.loading() as progress, Watcher(quiet=False) as watcher:
 
         def begin(cell: Cell, left: int) -> Watcher:
             watcher.restart()
-            print(f"{cell.key}  {cell.arm}, seed {cell.seed}  ({left} to go)", flush=True)
+            print(f"{cell.key}  {cell.name}  ({left} to go)", flush=True)
             return watcher
 
         try:
@@ -132,7 +182,7 @@ def _run(cells: list[Cell], study: Study, folder: Path, machine: Machine) -> Non
     print(f"{len(cells) - len(failed)} of {len(cells)} runs of {study.name} are finished.")
     for cell in failed:
         reason = terminal.printable(str(Run(folder / cell.key).failure))
-        print(f"failed: {cell.key}  {cell.arm}, seed {cell.seed}: {reason}")
+        print(f"failed: {cell.key}  {cell.name}: {reason}")
 
 
 def _side_by_side(arguments: list[str], jobs: int) -> None:
@@ -162,6 +212,9 @@ def _side_by_side(arguments: list[str], jobs: int) -> None:
 
 
 def _status(study: Study, folder: Path, json: bool) -> None:
+    from siglum.lab.recipes import study as recipe
+    from siglum.lab.runs import Run
+
     found = [(cell, recipe.state_of(cell, folder)) for cell in study.needed()]
     if json:
         rows = [

@@ -32,7 +32,7 @@ class Flags(TrainConfig):
         return data
 
     @model_validator(mode="after")
-    def _glyphs_agree(self) -> "Flags":
+    def _settings_agree(self) -> "Flags":
         return self  # what goes with what was typed may stand in the file
 
 
@@ -78,7 +78,7 @@ def train(
         typed["data"] = source
     if classes is not None:
         typed["rename"] = read_names(classes)
-    wanted = {**(_read_toml(config) if config else {}), **typed}
+    wanted = {**(read_toml(config) if config else {}), **typed}
     if resume is not None:
         run = runs.Run(resume)
         _same_settings(run, wanted)
@@ -145,7 +145,12 @@ def _same_settings(run: runs.Run, wanted: dict[str, Any]) -> None:
         )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of settings.
+
+    Raises:
+        ConfigError: if it is none.
+    """
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -57,37 +57,32 @@ def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices,
     return _parts(len(names), np.flatnonzero(np.isin(names, sorted(held))))
 
 
-def folds(
-    labels: NDArray[np.integer], k: int, seed: int, writers: Sequence[str] | None = None
-) -> list[tuple[Indices, Indices]]:
-    """Cut a set into `k` parts and return, for each, the kept and the held-out indices.
+def per_class(
+    labels: NDArray[np.integer], count: int, seed: int, classes: Sequence[str]
+) -> Indices:
+    """Draw `count` pictures of every class; a smaller count draws some of a larger one's.
 
-    With `writers`, no writer is on both sides, and the largest writers are dealt first to the
-    emptiest part; without, every class is dealt evenly.
+    Args:
+        labels: (N,).
+        classes: K names, in label order.
+
+    Returns:
+        Indices, ascending.
 
     Raises:
-        ConfigError: if `k` is below 2 or above the number of pictures or writers.
+        ConfigError: if a class has fewer pictures.
     """
-    people = None if writers is None else np.unique(np.array(writers), return_inverse=True)[1]
-    most = len(labels) if people is None else int(people.max()) + 1
-    if not 2 <= k <= most:
-        raise ConfigError(f"k must be from 2 to {most} for this set, got {k}.")
     random = np.random.RandomState(seed)
-    part = np.empty(len(labels), dtype=np.int64)
-    if people is None:
-        dealt = 0
-        for label in np.unique(labels):
-            members = random.permutation(np.flatnonzero(labels == label))
-            part[members] = (np.arange(len(members)) + dealt) % k
-            dealt += len(members)
-    else:
-        sizes = np.bincount(people)
-        load = np.zeros(k, dtype=np.int64)
-        shuffled = random.permutation(most)
-        for person in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
-            part[people == person] = load.argmin()
-            load[load.argmin()] += sizes[person]
-    return [_parts(len(labels), np.flatnonzero(part == i)) for i in range(k)]
+    drawn = []
+    for label, name in enumerate(classes):
+        members = random.permutation(np.flatnonzero(labels == label))
+        if len(members) < count:
+            raise ConfigError(
+                f"per_class must be at most the {len(members)} pictures of class {name!r} that "
+                f"there are to train on, got {count}. Ask for fewer, or hold out less."
+            )
+        drawn.append(members[:count])
+    return np.sort(np.concatenate(drawn))
 
 
 def _parts(count: int, held: NDArray[np.integer]) -> tuple[Indices, Indices]:

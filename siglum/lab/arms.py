@@ -12,6 +12,7 @@ from typing import Any
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
+from siglum.lab.pooled import Finished
 from siglum.lab.runs import Run
 
 MOST = 3  # settings in a name, where fewer than all of those that differ can tell the arms apart
@@ -22,10 +23,11 @@ class Arm:
     """One way to train, and what has come of it so far."""
 
     name: str
-    runs: tuple[Run, ...]  # finished, each with a seed of its own
+    runs: tuple[Finished, ...]  # each with a seed of its own; of folds, all of a seed as one
     failed: tuple[tuple[int, str], ...] = ()  # seed and reason
     missing: int = 0  # trainings that are not finished yet
     published: Mapping[str, float] = field(default_factory=dict)  # train, val, test; fractions
+    levels: Mapping[str, Any] = field(default_factory=dict)  # what it is of a study's grid
 
 
 def arms_of(runs: Iterable[Run]) -> list[Arm]:
@@ -50,7 +52,7 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
     return arms
 
 
-def check_finished(run: Run) -> None:
+def check_finished(run: Finished) -> None:
     """Raise RunError unless the run is finished."""
     if run.result is None:
         raise RunError(
@@ -61,7 +63,7 @@ def check_finished(run: Run) -> None:
 
 def check_seeds(arm: Arm) -> None:
     """Raise ConfigError if two runs of an arm have one seed."""
-    seen: dict[int, Run] = {}
+    seen: dict[int, Finished] = {}
     for run in arm.runs:
         seed = run.config.seed
         if seed in seen:

@@ -6,16 +6,19 @@ Shapes: S seeds.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from siglum import stats
 from siglum.lab.arms import Arm
-from siglum.lab.paired import t_interval
-from siglum.lab.runs import Run
+from siglum.lab.paired import over_splits, t_interval
+from siglum.lab.pooled import Finished, Pooled
+
+N = TypeVar("N", int, float)
 
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+ALL = (1.0,)  # of the training pictures, where nothing was held out to validate
 RUNGS = 4  # levels at most, the highest
 BAND = 3  # seeds, from which on a curve has a band: of two it would be 12.7 deviations wide
 
@@ -39,17 +42,17 @@ class Record:
     epoch: int
     examples: int  # pictures shown since the beginning
     seconds: float  # of training since the beginning
-    accuracy: float  # on the validation pictures
+    accuracy: float  # on the pictures that are watched
     loss: float  # nats
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The way of one seed; empty without validation pictures."""
+    """The way of one seed, on its validation pictures; on those it learns where no run has any."""
 
     seed: int
-    examples_before: int  # pictures shown in the pretraining
-    seconds_before: float
+    examples_before: int | None  # pictures shown in the pretraining; None where nobody says
+    seconds_before: float | None
     records: tuple[Record, ...]
 
 
@@ -68,7 +71,7 @@ class Middle:
 
 @dataclass(frozen=True)
 class Reached:
-    """When an arm's validation accuracy was first at or above a level: a seed each, None: never.
+    """When an arm's watched accuracy was first at or above a level: a seed each, None: never.
 
     It is looked at after every epoch and nothing is read in between.
     """
@@ -105,7 +108,7 @@ class Outcome:
     seconds_with_pretraining: Figure | None
     examples: Figure | None  # pictures shown
     examples_with_pretraining: Figure | None
-    area: Figure | None  # mean validation accuracy over a span of pictures shown
+    area: Figure | None  # mean accuracy on what is watched over a span of pictures shown
     pretrained: bool
     curves: tuple[Curve, ...]
     middle: tuple[Middle, ...]
@@ -141,28 +144,61 @@ def figure(values: Sequence[float], pictures: int | None = None, share: bool = F
     return Figure(tuple(values), mean, None, None, None, "none")
 
 
+def watched_of(arms: Sequence[Arm]) -> str:
+    """Return what accuracy is watched by epochs: "val", or "train" where no run validated."""
+    validated = any(e.val_accuracy is not None for arm in arms for r in arm.runs for e in r.epochs)
+    return "val" if validated else "train"
+
+
+def figure_of_folds(runs: Sequence[Pooled]) -> Figure:
+    """Return the accuracy over the repeats of a cross-validation, with an interval that holds.
+
+    It is the wider, at either end, of Nadeau and Bengio's over the folds, which knows that their
+    trainings share pictures, and Wilson's of the pictures, which knows how few they are.
+    """
+    splits = [fold.result["test"] for run in runs for fold in run.runs if fold.result]
+    low, high, _ = over_splits([s["hits"] / s["total"] for s in splits], runs[0].ratio)
+    values = [run.result["test"]["hits"] / run.result["test"]["total"] for run in runs]
+    mean, pictures = float(np.mean(values)), int(runs[0].result["test"]["total"])
+    rate = stats.wilson(round(mean * pictures), pictures)
+    return Figure(
+        tuple(values),
+        mean,
+        float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        max(min(low, rate.low), 0.0),
+        min(max(high, rate.high), 1.0),
+        f"Nadeau and Bengio, {len(splits)} folds; at least Wilson, {pictures:,} pictures",
+    )
+
+
 def outcome_of(
-    arms: Sequence[Arm], part: str
+    arms: Sequence[Arm], part: str, watched: str = "val"
 ) -> tuple[tuple[Outcome, ...], tuple[int, int] | None]:
     """Measure arms, and return with them the span of pictures shown that all curves cover.
 
     Args:
         part: "test" or "val", which every run has.
+        watched: "val" or "train": what the curves are of.
     """
-    curves = [tuple(_curve(run) for run in arm.runs) for arm in arms]
+    curves = [tuple(_curve(run, watched) for run in arm.runs) for arm in arms]
     span = _span([curve for several in curves for curve in several])
     measured = tuple(_outcome(a, c, part, span) for a, c in zip(arms, curves, strict=True))
     return measured, span
 
 
-def levels_of(outcomes: Sequence[Outcome]) -> tuple[float, ...]:
+def levels_of(outcomes: Sequence[Outcome], watched: str = "val") -> tuple[float, ...]:
     """Return the accuracies that some run reaches, and not every run at its first record."""
     curves = [c.records for outcome in outcomes for c in outcome.curves if c.records]
     if not curves:
         return ()
     best = max(record.accuracy for records in curves for record in records)
     slowest = min(records[0].accuracy for records in curves)
-    return tuple(level for level in LADDER if slowest < level <= best)[-RUNGS:]
+    if watched == "val":
+        return tuple(level for level in LADDER if slowest < level <= best)[-RUNGS:]
+    kept: dict[tuple[int | None, ...], float] = {}  # of few pictures many levels are one
+    for level in (level for level in LADDER + ALL if slowest < level <= best):
+        kept[tuple(epoch for o in outcomes for epoch in reached(o, level).epochs)] = level
+    return tuple(sorted(kept.values()))[-RUNGS:]
 
 
 def reached(outcome: Outcome, level: float) -> Reached:
@@ -177,10 +213,10 @@ def reached(outcome: Outcome, level: float) -> Reached:
         examples=tuple(r.examples if r else None for r, _ in first),
         seconds=tuple(r.seconds if r else None for r, _ in first),
         examples_with_pretraining=tuple(
-            r.examples + c.examples_before if r else None for r, c in first
+            _sum(r.examples, c.examples_before) if r else None for r, c in first
         ),
         seconds_with_pretraining=tuple(
-            r.seconds + c.seconds_before if r else None for r, c in first
+            _sum(r.seconds, c.seconds_before) if r else None for r, c in first
         ),
     )
 
@@ -200,6 +236,9 @@ def _outcome(
         if not results or not all(result.get(name) for result in results):
             return None
         shares = [result[name]["hits"] / result[name]["total"] for result in results]
+        pooled = [run for run in arm.runs if isinstance(run, Pooled)]
+        if pooled and name == "test":
+            return figure_of_folds(pooled)
         return figure(shares, results[0][name]["total"], share=True)
 
     return Outcome(
@@ -216,12 +255,13 @@ def _outcome(
         ece=over(lambda i: _ece(arm.runs[i], part), share=True),
         seconds=over(lambda i: float(results[i]["seconds"])),
         seconds_with_pretraining=over(
-            lambda i: float(results[i]["seconds"]) + curves[i].seconds_before
+            lambda i: _sum(float(results[i]["seconds"]), curves[i].seconds_before)
         ),
         examples=over(lambda i: last[i].examples),
-        examples_with_pretraining=over(lambda i: last[i].examples + curves[i].examples_before),
+        examples_with_pretraining=over(lambda i: _sum(last[i].examples, curves[i].examples_before)),
         area=over(lambda i: _area(curves[i], span), share=True),
-        pretrained=any(run.env.get("init") for run in arm.runs),
+        # Of weights from a file it is not known what they took: nothing is counted then.
+        pretrained=any((run.env.get("init") or {}).get("seconds") is not None for run in arm.runs),
         curves=curves,
         middle=_middle(curves),
         published=dict(arm.published),
@@ -234,20 +274,31 @@ def _gap(train: float, val: float | None) -> float | None:
     return None if val is None else train - val
 
 
-def _ece(run: Run, part: str) -> float:
+def _ece(run: Finished, part: str) -> float:
     predictions = run.predictions()
     groups = stats.reliability(predictions[f"{part}_log_probs"], predictions[f"{part}_labels"])
     return stats.expected_calibration_error(groups)
 
 
-def _curve(run: Run) -> Curve:
+def _curve(run: Finished, watched: str) -> Curve:
     before = run.env.get("init") or {"examples": 0, "seconds": 0.0}
-    records = tuple(
-        Record(e.index, e.examples, e.seconds, e.val_accuracy, e.val_loss)
+    found = [
+        (e, e.train_accuracy, e.train_loss)
+        if watched == "train"
+        else (e, e.val_accuracy, e.val_loss)
         for e in run.epochs
-        if e.val_accuracy is not None and e.val_loss is not None
+    ]
+    records = tuple(
+        Record(e.index, e.examples, e.seconds, accuracy, loss)
+        for e, accuracy, loss in found
+        if accuracy is not None and loss is not None
     )
-    return Curve(run.config.seed, int(before["examples"]), float(before["seconds"]), records)
+    return Curve(run.config.seed, before["examples"], before["seconds"], records)
+
+
+def _sum(since: N, before: N | None) -> N | None:
+    """Add what came before, where it is known."""
+    return None if before is None else since + before
 
 
 def _middle(curves: Sequence[Curve]) -> tuple[Middle, ...]:

@@ -17,10 +17,16 @@ Each network's validation pictures differ with its seed. There the pictures of a
 by side, the spread over seeds already holds the luck of the pictures, and the interval over both is
 wider than it need be.
 
+Where pictures were cut into folds, the trainings of a seed share most of their pictures, and so do
+those of all seeds: how far the differences of the folds spread then tells too little of how far
+those of other trainings would, and the interval over seeds is the corrected one.
+
 Source: Clark 1973, "The language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal
 Behavior 12 (where the sum decides, t squared is its min F'); Dietterich 1998, "Approximate
 statistical tests for comparing supervised classification learning algorithms", Neural Computation
-10, for McNemar's test of two networks.
+10, for McNemar's test of two networks; Nadeau, Bengio 2003, "Inference for the generalization
+error", Machine Learning 52, for folds, and Bouckaert, Frank 2004, "Evaluating the replicability of
+significance tests for comparing learning algorithms", PAKDD, for repeats of them.
 Shapes: N pictures, S seeds.
 """
 
@@ -86,12 +92,40 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def over_splits(values: Sequence[float], ratio: float) -> tuple[float, float, float]:
+    """Return the 95 % interval of a mean over folds, and the p that it is 0: corrected t.
+
+    Args:
+        values: one a fold of every repeat: at least 2.
+        ratio: pictures tested on for each trained on: 1 / (folds - 1).
+
+    Source: Nadeau, Bengio 2003, "Inference for the generalization error", Machine Learning 52,
+    the corrected resampled t-test.
+    """
+    count, middle = len(values), float(np.mean(values))
+    error = math.sqrt((1 / count + ratio) * float(np.var(values, ddof=1)))
+    half = float(distributions.t.ppf(0.975, count - 1)) * error
+    if error < SAME:
+        return middle, middle, float(abs(middle) < SAME)
+    p = float(2 * distributions.t.sf(abs(middle) / error, count - 1))
+    return middle - half, middle + half, p
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How the pictures of all seeds were cut into folds."""
+
+    parts: Mapping[int, Sequence[NDArray[np.integer]]]  # by seed: the pictures of each fold
+    ratio: float  # pictures tested on for each trained on
+
+
 def pair(
     first: str,
     second: str,
     first_right: Mapping[int, Right],
     second_right: Mapping[int, Right],
     same_pictures: bool,
+    folds: Folds | None = None,
 ) -> Pair:
     """Compare two arms over the seeds that both have; p values are not adjusted yet.
 
@@ -99,6 +133,7 @@ def pair(
         first_right: by seed.
         second_right: by seed, on the same pictures as the first's of that seed.
         same_pictures: whether all seeds were measured on the same pictures.
+        folds: of both arms, where each picture was read by the training that had not seen it.
     """
     common = sorted(first_right.keys() & second_right.keys())
     if not common:
@@ -109,6 +144,17 @@ def pair(
     shares = gather(ours), gather(theirs)  # (N,) or, side by side, (S N,)
     accuracies = tuple(float(np.mean([r.mean() for r in right])) for right in (ours, theirs))
     differences = [seed.difference for seed in seeds]
+    of_pictures = shares[0].astype(float) - shares[1]
+    over_seeds, over_both = _over_seeds(ours, theirs), _over_both(differences, of_pictures)
+    if folds is not None:
+        splits = [
+            float(np.mean(a[rows].astype(float) - b[rows]))
+            for seed, a, b in zip(common, ours, theirs, strict=True)
+            for rows in folds.parts[seed]
+        ]
+        low, high, p = over_splits(splits, folds.ratio)
+        over_seeds = Interval(low, high, p, p) if high > low else None
+        over_both = _over_both(splits, of_pictures, folds.ratio)
     return Pair(
         first,
         second,
@@ -116,9 +162,9 @@ def pair(
         pictures=len(shares[0]),
         accuracies=(accuracies[0], accuracies[1]),
         difference=float(np.mean(differences)),
-        over_seeds=_over_seeds(ours, theirs),
+        over_seeds=over_seeds,
         over_pictures=stats.paired_bootstrap(*shares),
-        over_both=_over_both(differences, shares[0].astype(float) - shares[1]),
+        over_both=over_both,
     )
 
 
@@ -169,17 +215,20 @@ def _over_seeds(first: Sequence[Right], second: Sequence[Right]) -> Interval | N
     return Interval(*t_interval(differences), p, p)
 
 
-def _over_both(differences: Sequence[float], of_pictures: NDArray[np.floating]) -> Interval | None:
+def _over_both(
+    differences: Sequence[float], of_pictures: NDArray[np.floating], ratio: float = 0.0
+) -> Interval | None:
     """Return the wider of the interval by the two variances added up and that over seeds.
 
     Args:
-        differences: a seed each, at least 2.
+        differences: a seed each, or a fold of a seed; at least 2.
         of_pictures: (N,), a picture each, at least 2.
+        ratio: for folds, pictures tested on for each trained on.
     """
     seeds, pictures, middle = len(differences), len(of_pictures), float(np.mean(differences))
     if seeds < 2 or pictures < 2:
         return None
-    a = float(np.var(differences, ddof=1)) / seeds
+    a = float(np.var(differences, ddof=1)) * (1 / seeds + ratio)
     b = float(np.var(of_pictures, ddof=1)) / pictures
     if a + b < SAME**2:
         p = float(abs(middle) < SAME)

@@ -9,6 +9,8 @@
                           # these are all their settings, those of the base are not added
     [published.ARM]       # val = 0.779: figures to lay beside ours
 
+What `init` reads from a file, as "file:NAME", is part of what decides a run: by its SHA-256.
+With `folds = 5` in its settings an arm trains 5 runs a seed, each tested on a fold of its own.
 A run is named by the hash of what decides its outcome, so that it is trained once, whatever study
 asks for it. A lock file a run is held while it trains; the system lets go of it when its process
 ends, however it ends.
@@ -26,6 +28,7 @@ from typing import Any
 
 from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, choose, nearest
+from siglum.lab import pretrained
 
 MOST_CELLS = 1000  # unless the caller says that more are meant
 PARENT = "parents."
@@ -33,13 +36,20 @@ PARENT = "parents."
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: an arm with a seed."""
+    """One run of a study: an arm with a seed, and a fold where the pictures are cut into folds."""
 
     arm: str
     seed: int
     config: TrainConfig  # `init` names the parent's folder
     key: str  # the folder's name
     parent: "Cell | None"
+
+    @property
+    def name(self) -> str:
+        """The arm, the seed and the fold in words."""
+        folds = self.config.folds
+        fold = f", fold {self.config.fold + 1} of {folds}" if folds else ""
+        return f"{self.arm}, seed {self.seed}{fold}"
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,12 @@ class Study:
     name: str
     question: str
     hypotheses: tuple[str, ...]  # written before the runs
+    answers: tuple[str, ...]  # to the first of them, written after the runs
     note: str  # what a reader must know
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]  # arm by arm, seed by seed
     published: Mapping[str, Mapping[str, float]]  # by arm, then by train, val or test; fractions
+    levels: Mapping[str, Mapping[str, Any]]  # by arm: what it is of the grid, and which named arm
 
     @property
     def arms(self) -> list[str]:
@@ -75,6 +87,7 @@ class _File(Settings):
 
     question: str = ""
     hypotheses: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     note: str = ""
     seeds: tuple[int, ...] = (0,)
     base: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies
@@ -102,20 +115,31 @@ def read(path: Path, folder: Path, *, many: bool = False) -> Study:
     if not file.seeds or len(set(file.seeds)) < len(file.seeds):
         raise ConfigError(f"seeds must be different numbers, got {list(file.seeds)} in {path}.")
     grid = _values(file.grid)
+    if len(file.answers) > len(file.hypotheses):
+        raise ConfigError(
+            f"answers must be at most the {len(file.hypotheses)} hypotheses, got "
+            f"{len(file.answers)} in {path}."
+        )
     count = math.prod(map(len, grid.values())) * max(len(file.arms), 1) * len(file.seeds)
     if count > MOST_CELLS and not many:
         raise ConfigError(
             f"a study must have at most {MOST_CELLS:,} runs unless --yes is given, got {count:,} "
             f"in {path}. Run fewer seeds or values, or give --yes."
         )
-    cells = []
-    for arm, settings in _arms(file, grid):
+    cells, levels = [], {}
+    for arm, settings, chosen in _arms(file, grid):
+        levels[arm] = chosen
         if "seed" in settings:
             raise ConfigError(
                 "seed must stand in the list 'seeds' of a study, not in its settings."
             )
         for seed in file.seeds:
-            cells.append(_cell(arm, {**settings, "seed": seed}, file, folder))
+            first = _cell(arm, {**settings, "seed": seed}, file, folder)
+            folds = range(1, first.config.folds or 1) if "fold" not in settings else ()
+            cells.append(first)
+            cells += [
+                _cell(arm, {**settings, "seed": seed, "fold": fold}, file, folder) for fold in folds
+            ]
     arms = {cell.arm for cell in cells}
     for name, figures in file.published.items():
         if name not in arms:
@@ -127,9 +151,16 @@ def read(path: Path, folder: Path, *, many: bool = False) -> Study:
             if not 0 <= value <= 1:
                 raise ConfigError(f"published.{name}.{part} must be in [0, 1], got {value}.")
     return Study(
-        path.stem, file.question, file.hypotheses, file.note, file.seeds, tuple(cells),
-        file.published,
-    )  # fmt: skip
+        name=path.stem,
+        question=file.question,
+        hypotheses=file.hypotheses,
+        answers=file.answers,
+        note=file.note,
+        seeds=file.seeds,
+        cells=tuple(cells),
+        published=file.published,
+        levels=levels,
+    )
 
 
 def _values(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -148,8 +179,10 @@ def _values(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     return values
 
 
-def _arms(file: _File, grid: Mapping[str, list[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the settings of each arm."""
+def _arms(
+    file: _File, grid: Mapping[str, list[Any]]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the name, the settings and the levels of each arm."""
     for name, own in (file.arms or {"": {}}).items():
         for combination in itertools.product(*grid.values()):
             chosen = dict(zip(grid, combination, strict=True))
@@ -157,9 +190,11 @@ def _arms(file: _File, grid: Mapping[str, list[Any]]) -> Iterator[tuple[str, dic
             for key, value in chosen.items():
                 first, _, rest = key.partition(".")
                 settings = _merged(settings, {first: {rest: value}} if rest else {first: value})
-            words = [name] if name else []
-            words += [f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items()]
-            yield ", ".join(words) or "base", settings
+            levels = {key.rpartition(".")[2]: value for key, value in chosen.items()}
+            words = [name] * bool(name) + [f"{key}={value}" for key, value in levels.items()]
+            if len(file.arms) > 1:
+                levels = {"arm": name, **levels}
+            yield ", ".join(words) or "base", settings, levels
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +214,8 @@ def _cell(arm: str, settings: Mapping[str, Any], file: _File, folder: Path) -> C
             raise ConfigError(f"{init} must begin from scratch or from a run, got {own['init']!r}.")
         parent = _cell(init, {**own, "seed": settings["seed"]}, file, folder)
         settings = {**settings, "init": str(folder / parent.key)}
+    elif pretrained.is_file(init):
+        settings = {**settings, "init": pretrained.pinned(init)}
     config = build(TrainConfig, settings)
     return Cell(arm, config.seed, config, _key(config, parent), parent)
 
@@ -191,5 +228,7 @@ def _key(config: TrainConfig, parent: Cell | None) -> str:
     }
     if parent is not None:
         decided["init"] = parent.key
+    elif pretrained.is_file(config.init):  # wherever it lies
+        decided["init"] = pretrained.digest_of(config.init)
     text = json.dumps(decided, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

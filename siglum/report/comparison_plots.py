@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
-from siglum.lab.compare import Comparison, Outcome, Pair, shown
+from siglum.lab.compare import Comparison, Outcome, Pair
+from siglum.lab.finding import shown
 from siglum.lab.outcome import Curve, Middle, Record
 from siglum.report.plot import INK, LINE, QUIET, SERIES, TEXT, axes, svg
 
@@ -74,16 +75,17 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def curves(comparison: Comparison) -> list[tuple[str, list[Markup]]]:
-    """Draw validation accuracy and loss against each measure of effort, with titles."""
+    """Draw the accuracy and loss that were watched against each measure of effort, with titles."""
     arms = [arm for arm in drawn(comparison) if arm.outcome.middle]
     if not arms:
         return []
     measures: list[tuple[str, Measure]] = [
-        ("Accuracy on the validation pictures", "accuracy"),
-        ("Loss on the validation pictures, nats", "loss"),
+        (f"Accuracy on the {comparison.watching} pictures", "accuracy"),
+        (f"Loss on the {comparison.watching} pictures, nats", "loss"),
     ]
     against: list[Against] = ["epochs", "pictures shown", "seconds"]
-    if any(arm.outcome.pretrained for arm in arms):
+    before = [curve.seconds_before for arm in arms for curve in arm.outcome.curves]
+    if any(arm.outcome.pretrained for arm in arms) and None not in before:
         against.append("seconds, pretraining counted in")
     return [(title, [_curves(arms, name, x) for x in against]) for title, name in measures]
 
@@ -216,7 +218,7 @@ def _curves(arms: list[Drawn], measure: Measure, against: Against) -> Markup:
         made.xaxis.set_major_locator(MaxNLocator(3, integer=against == "epochs", min_n_ticks=1))
         made.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         made.set_xlabel(against)
-        _name(made, ends)
+        name_lines(made, ends)
         words = against.replace(",", "").split()
         return svg(made, f"{measure}-{words[0]}-{words[-1]}", f"{measure} against {against}")
 
@@ -231,8 +233,9 @@ def _against(
         return lambda at, _: at.examples
     if against == "seconds":
         return lambda at, _: at.seconds
-    before = statistics.fmean(curve.seconds_before for curve in outcome.curves)
-    return lambda at, curve: at.seconds + (curve.seconds_before if curve else before)
+    # Drawn only where the cost of every parent is known.
+    before = statistics.fmean(curve.seconds_before or 0.0 for curve in outcome.curves)
+    return lambda at, curve: at.seconds + ((curve.seconds_before or 0.0) if curve else before)
 
 
 def _upright(made: Axes, measure: Measure, arms: list[Drawn], published: list[float]) -> None:
@@ -249,7 +252,7 @@ def _upright(made: Axes, measure: Measure, arms: list[Drawn], published: list[fl
     made.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.4g} %"))
 
 
-def _name(made: Axes, ends: list[tuple[float, str, str, LineStyle]]) -> None:
+def name_lines(made: Axes, ends: list[tuple[float, str, str, LineStyle]]) -> None:
     """Name lines at the right, in the order they end in, each after a piece of it."""
     box = made.bbox
     ends = sorted(ends, key=lambda end: end[0])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from siglum.lab.arms import say
-from siglum.lab.compare import Comparison, Interval, Outcome, Reached, shown
+from siglum.lab.compare import Comparison, Interval, Outcome, Reached
+from siglum.lab.finding import shown
 from siglum.lab.outcome import Figure
 
 NONE = "–"
@@ -55,6 +56,8 @@ def arms_table(comparison: Comparison) -> Table:
         "Wilson's interval of the luck of the pictures; neither of both. Seconds are of training "
         "alone, validation left out."
     )
+    if with_pretraining and any(o.runs and o.seconds_with_pretraining is None for o in outcomes):
+        caption += f" {NONE} with pretraining: what the weights of a file took is not known."
     if len(comparison.machines) > 1:
         caption += " The runs were made on different machines: seconds cannot be compared."
     return Table(tuple(head), tuple(rows), caption=caption)
@@ -92,8 +95,8 @@ def figures_table(comparison: Comparison) -> Table:
     )
     if span:
         caption += (
-            f" Area: mean validation accuracy between {span[0]:,} and {span[1]:,} pictures shown, "
-            "the stretch that all runs have."
+            f" Area: mean {comparison.watching} accuracy between {span[0]:,} and {span[1]:,} "
+            "pictures shown, the stretch that all runs have."
         )
     return Table(tuple(head), tuple(rows), caption=caption)
 
@@ -123,7 +126,7 @@ def reached_table(comparison: Comparison) -> Table:
                 way = ways[o.name][index]
                 rows.append((level_name(level), o.name, *_way(way, pretrained)))
     caption = (
-        "The first time that accuracy on the validation pictures, looked at after every epoch, was "
+        f"The first time that {comparison.watching} accuracy, looked at after every epoch, was "
         "at or above the level; means over the seeds that got there. A mean over only some of the "
         "seeds flatters the arm."
     )
@@ -261,7 +264,8 @@ def _way(way: Reached, pretrained: bool) -> tuple[str, ...]:
 
 
 def _mean(values: Sequence[float | None], places: int) -> str:
-    return f"{statistics.fmean(v for v in values if v is not None):,.{places}f}"
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):,.{places}f}" if known else NONE
 
 
 def _percent(figure: Figure | None) -> str:

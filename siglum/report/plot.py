@@ -18,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, QUIET, LINE = "#010101", "#020202", "#030303"
+PAPER, ACCENT = "#0c0c0c", "#0d0d0d"
 # Series, Okabe-Ito. The stylesheet of every page has the first two, that of comparisons all.
 SERIES = {
     "#040404": "first",
@@ -30,7 +31,7 @@ SERIES = {
     "#0b0b0b": "eighth",
 }
 FIRST, SECOND = list(SERIES)[:2]
-VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", **SERIES}
+VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", PAPER: "paper", ACCENT: "accent"} | SERIES
 TEXT = 13
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -128,3 +129,42 @@ def svg(axes: Axes, name: str, title: str) -> Markup:
     )
     opened = head.format(w=width, h=height, t=title)
     return opened + Markup(re.sub(r"^<svg[^>]*>", "", text))
+
+
+LIGHT = {  # what stands alone is drawn on paper, by the values that the pages have for light
+    "ink": "#1c1b19",
+    "quiet": "#6b675f",
+    "line": "#e4e0d8",
+    "first": "#0072b2",
+    "second": "#d55e00",
+    "third": "#009e73",
+    "fourth": "#cc79a7",
+    "fifth": "#e69f00",
+    "sixth": "#56b4e9",
+    "seventh": "#1c1b19",
+    "eighth": "#8c7f00",
+}
+PAPER = "#fbfaf7"
+
+
+def standalone(plots: list[Markup], across: int = 2, gap: int = 24) -> str:
+    """Return figures of pages as one SVG file, side by side and one below the other."""
+    sizes = [
+        (int(w), int(h)) for p in plots for w, h in re.findall(r'viewBox="0 0 (\d+) (\d+)"', p)[:1]
+    ]
+    placed, top, widest = [], gap, 0
+    for start in range(0, len(plots), across):
+        left, row = gap, range(start, min(start + across, len(plots)))
+        for i in row:
+            width, height = sizes[i]
+            at = f'<svg x="{left}" y="{top}" height="{height}"'
+            placed.append(re.sub(r"^<svg", at, str(plots[i])))
+            left += width + gap
+        top, widest = top + max(sizes[i][1] for i in row) + gap, max(widest, left)
+    text = "".join(placed)
+    for name, colour in LIGHT.items():
+        text = text.replace(f"var(--{name})", colour)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {widest} {top}" width="{widest}">'
+        f'<rect width="100%" height="100%" fill="{PAPER}"/>{text}</svg>\n'
+    )

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError
-from siglum.images.split import by_writer, folds, stratified
+from siglum.images.split import by_writer, per_class, stratified
 
 seeds = st.integers(0, 2**32 - 1)
 shares = st.floats(0, 0.99)
@@ -65,7 +64,7 @@ def test_what_a_seed_holds_never_changes() -> None:
 
     assert stratified(labels, 0.3, seed=7)[1].tolist() == [0, 5, 8, 11, 12, 13]
     assert by_writer(list("abcdefgh"), 0.3, seed=7)[1].tolist() == [0, 2, 5]
-    assert folds(labels, 5, seed=7)[0][1].tolist() == [8, 9, 10, 11]
+    assert per_class(labels, 2, 7, "ab").tolist() == [5, 8, 11, 13]
 
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
@@ -125,53 +124,21 @@ def test_one_writer_cannot_be_split() -> None:
         by_writer(["ada"] * 9, 0.2, seed=0)
 
 
-@given(label_arrays.filter(lambda labels: len(labels) > 1), st.data(), seeds)
-def test_folds_hold_every_picture_once_and_classes_evenly(
-    labels: NDArray[np.int64], data: st.DataObject, seed: int
-) -> None:
-    k = data.draw(st.integers(2, len(labels)))
-    parts = folds(labels, k, seed)
+@given(st.integers(1, 4), st.integers(4, 9), seeds)
+def test_so_many_pictures_of_every_class_are_drawn(count: int, size: int, seed: int) -> None:
+    """And a smaller draw is part of a larger one."""
+    labels = np.repeat([0, 1, 2], size)
+    drawn = per_class(labels, count, seed, "abc")
 
-    assert len(parts) == k
-    assert is_partition_of_held(parts, len(labels))
-    for label in np.unique(labels):
-        counts = [(labels[held] == label).sum() for _, held in parts]
-        assert max(counts) - min(counts) <= 1
-    sizes = [len(held) for _, held in parts]
-    assert max(sizes) - min(sizes) <= 1
+    assert np.bincount(labels[drawn]).tolist() == [count] * 3
+    assert drawn.tolist() == sorted(set(drawn.tolist()))
+    assert set(drawn) <= set(per_class(labels, count + (count < size), seed, "abc"))
 
 
-def is_partition_of_held(
-    parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
-) -> bool:
-    held = sorted(np.concatenate([held for _, held in parts]).tolist())
-    return held == list(range(count)) and all(is_partition(*part, count=count) for part in parts)
-
-
-@given(writer_lists, st.data(), seeds)
-def test_folds_by_writer_keep_writers_together(
-    writers: list[str], data: st.DataObject, seed: int
-) -> None:
-    names = np.array(writers)
-    k = data.draw(st.integers(2, len(set(writers))))
-    parts = folds(np.zeros(len(names), dtype=np.int64), k, seed, writers)
-
-    assert is_partition_of_held(parts, len(names))
-    for kept, held in parts:
-        assert len(held) > 0
-        assert not set(names[kept]) & set(names[held])
-
-
-def test_folds_by_writer_balance_the_largest_first() -> None:
-    """Writers of 4, 3, 3 and 2 pictures make two parts of 6."""
-    writers = [*"aaaa", *"bbb", *"ccc", *"dd"]
-
-    parts = folds(np.zeros(12, dtype=np.int64), 2, 0, writers)
-
-    assert [len(held) for _, held in parts] == [6, 6]
-
-
-@pytest.mark.parametrize(("k", "writers", "most"), [(1, None, 4), (5, None, 4), (3, [*"aabb"], 2)])
-def test_k_must_fit_the_set(k: int, writers: list[str] | None, most: int) -> None:
-    with pytest.raises(ConfigError, match=rf"^k must be from 2 to {most} for this set, got {k}\.$"):
-        folds(np.zeros(4, dtype=np.int64), k, 0, writers)
+def test_a_class_with_too_few_pictures_is_named() -> None:
+    message = (
+        "per_class must be at most the 2 pictures of class 'beta' that there are to train on, "
+        "got 3. Ask for fewer, or hold out less."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        per_class(np.array([0, 0, 0, 1, 1]), 3, 0, ("alpha", "beta"))

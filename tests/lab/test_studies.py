@@ -58,6 +58,37 @@ def test_named_arms_are_taken_through_the_grid(tmp_path: Path) -> None:
     assert study.arms == ["small, lr=0.1", "small, lr=0.2", "old, lr=0.1", "old, lr=0.2"]
 
 
+def test_levels_tell_what_each_arm_is_of_the_grid(tmp_path: Path) -> None:
+    text = "[arms.a]\n[arms.b]\n[grid]\nepochs = [1, 2]\nmodel_options.width = [1]"
+    study = read(tmp_path, text)
+
+    assert study.levels["b, epochs=2, width=1"] == {"arm": "b", "epochs": 2, "width": 1}
+    assert read(tmp_path, "[grid]\nepochs = [1, 2]").levels["epochs=1"] == {"epochs": 1}
+
+
+def test_every_fold_of_every_seed_is_a_run(tmp_path: Path) -> None:
+    study = read(tmp_path, "seeds = [0, 1]\n[base]\nfolds = 3")
+
+    assert [(cell.seed, cell.config.fold) for cell in study.cells] == [
+        *((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2))
+    ]
+    assert len({cell.key for cell in study.cells}) == 6
+    assert study.cells[1].name == "base, seed 0, fold 2 of 3"
+
+
+def test_settings_that_came_later_change_no_run_that_leaves_them_out(tmp_path: Path) -> None:
+    """The name that this run had before there were folds and pictures a class."""
+    assert read(tmp_path, "[base]\nepochs = 2\nmomentum = 0.5").cells[0].key == "28bad9571d11"
+
+
+def test_answers_stand_beside_hypotheses(tmp_path: Path) -> None:
+    study = read(tmp_path, 'hypotheses = ["a", "b"]\nanswers = ["yes"]')
+
+    assert study.answers == ("yes",)
+    with pytest.raises(ConfigError, match=r"answers must be at most the 1 hypotheses, got 2 in"):
+        read(tmp_path, 'hypotheses = ["a"]\nanswers = ["yes", "no"]')
+
+
 def test_parents_come_first_seed_by_seed(tmp_path: Path) -> None:
     study = read(
         tmp_path,

@@ -9,8 +9,9 @@ import pytest
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.lab.compare import Arm, Comparison, compare, finding
+from siglum.lab.compare import Arm, Comparison, compare
 from siglum.lab.device import choose_machine
+from siglum.lab.finding import finding
 from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
 from siglum.report.comparison import About, Format, write_comparison
@@ -46,7 +47,14 @@ def comparison(runs: list[Run]) -> Comparison:
 
 def written(comparison: Comparison, folder: Path, format: Format, question: str = "Why?") -> str:
     path = folder / f"page.{format}"
-    about = About("A <title>", question, ("It <helps>.",), "A <note>.", "siglum study run x")
+    about = About(
+        "A <title>",
+        question,
+        ("It <helps>.", "It harms."),
+        ("It <did>.",),
+        "A <note>.",
+        "siglum study run x",
+    )
     write_comparison(comparison, about, path, format)
     return path.read_text()
 
@@ -99,7 +107,17 @@ def test_every_chapter_opens_with_a_finding(html: str) -> None:
     chapters = re.findall(r'<section id="(\w+)">\s*<h2>.*?</h2>\s*<p class="finding">([^<]*)', html)
 
     assert [anchor for anchor, _ in chapters] == [
-        *("arms", "learning", "reached", "figures", "pairs", "missing", "settings", "repeat")
+        *(
+            "arms",
+            "writers",
+            "learning",
+            "reached",
+            "figures",
+            "pairs",
+            "missing",
+            "settings",
+            "repeat",
+        )
     ]
     assert all(said.strip().endswith(".") for _, said in chapters)
 
@@ -222,6 +240,8 @@ def test_what_it_is_for_is_told_first(comparison: Comparison, tmp_path: Path) ->
 
     for written_page, end in ((page, "<main>"), (text, "## Arms")):
         head = written_page[: written_page.index(end)]
+        assert "Answered after the runs: It &lt;did&gt;." in head.replace("\n", " ")
+        assert head.count("Answered") == 1 and "It harms." in head
         assert "It &lt;helps&gt;." in head and "A &lt;note&gt;." in head
         assert "siglum study run x" in head
 

@@ -18,6 +18,7 @@ from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import silent
 from siglum.lab.arms import Arm
 from siglum.lab.device import Machine
+from siglum.lab.pooled import Finished, Pooled
 from siglum.lab.recipes.train import Watch, resume, train
 from siglum.lab.runs import Run
 from siglum.lab.studies import Cell, Study
@@ -107,24 +108,31 @@ def _train(
 
 
 def arms_of_study(study: Study, folder: Path) -> list[Arm]:
-    """Return what there is to compare: finished runs by arm, and what failed or is missing."""
+    """Return what there is to compare: finished runs by arm, and what failed or is missing.
+
+    The runs of a seed's folds count as one run, once all of them are finished.
+    """
     arms = []
     for name in study.arms:
-        cells = [cell for cell in study.cells if cell.arm == name]
-        states = [(cell, state_of(cell, folder)) for cell in cells]
-        done = tuple(Run(folder / cell.key) for cell, state in states if state == "finished")
-        failed = tuple(
-            (cell.seed, Run(folder / cell.key).failure or "")
-            for cell, state in states
-            if state == "failed"
-        )
+        done: list[Finished] = []
+        failed, missing = [], 0
+        for seed in study.seeds:
+            cells = [cell for cell in study.cells if (cell.arm, cell.seed) == (name, seed)]
+            states = [(cell, state_of(cell, folder)) for cell in cells]
+            runs = tuple(Run(folder / cell.key) for cell, state in states if state == "finished")
+            reasons = [Run(folder / cell.key).failure or "" for cell, s in states if s == "failed"]
+            failed += [(seed, reason) for reason in reasons]
+            missing += len(cells) - len(runs) - len(reasons)
+            if len(runs) == len(cells):
+                done.append(Pooled(runs) if len(runs) > 1 else runs[0])
         arms.append(
             Arm(
                 name=name,
-                runs=done,
-                failed=failed,
-                missing=len(cells) - len(done) - len(failed),
+                runs=tuple(done),
+                failed=tuple(failed),
+                missing=missing,
                 published=study.published.get(name, {}),
+                levels=study.levels[name],
             )
         )
     return arms

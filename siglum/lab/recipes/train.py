@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -19,12 +20,15 @@ from siglum import images as sources
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.images import split
+from siglum.images import framing, split
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import silent
 from siglum.images.imageset import ImageSet
-from siglum.lab import models, transfer
+from siglum.images.split import Indices
+from siglum.images.writers import writers_of
+from siglum.lab import models, pretrained, transfer
 from siglum.lab.device import Machine, processor
+from siglum.lab.folds import folds, known_writers
 from siglum.lab.optimizer import make_optimizer
 from siglum.lab.runs import Run
 from siglum.lab.training import (
@@ -36,9 +40,11 @@ from siglum.lab.training import (
     default_epochs,
     evaluate,
     fit,
+    sample,
 )
 
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
+MEASURED = 512  # pictures for batch normalisations that come without statistics
 
 Watch = Callable[[Progress | Epoch], bool | None]  # returns True to stop after saving
 
@@ -50,6 +56,8 @@ class Data:
     train: ImageSet
     val: ImageSet | None
     test: ImageSet | None
+    whole: ImageSet | None = None  # the source, where the test pictures are a fold of it
+    fold: Indices | None = None  # and where in it they lie
 
 
 class Stopped(Exception):
@@ -98,25 +106,33 @@ def load_data(
             f"validate: {', '.join(single[:5])}",
             stacklevel=2,
         )
-    if config.split == "writer":
-        if whole.writers is None:
-            raise ConfigError(
-                "split by writer needs to know the writers. Give a pattern whose group finds "
-                r"them in the file names, such as --writers='-(\d+)\.'."
-            )
-        kept, held = split.by_writer(whole.writers, config.val, config.seed)
+    fold, rest = None, whole
+    by_writer = config.split == "writer"
+    if config.folds is not None:
+        kept, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
+        rest = whole.subset(kept)
+    if by_writer:
+        kept, held = split.by_writer(known_writers(rest), config.val, config.seed)
     else:
-        kept, held = split.stratified(whole.labels, config.val, config.seed)
+        kept, held = split.stratified(rest.labels, config.val, config.seed)
+    train = rest.subset(kept) if len(held) else rest
+    if config.per_class is not None:
+        drawn = split.per_class(train.labels, config.per_class, config.seed, train.classes)
+        train = train.subset(drawn)
     test = None
-    if config.test is not None:
+    if fold is not None:
+        test = whole.subset(fold)
+    elif config.test is not None:
         test_parts = sources.parts(config.test)
         test = load(config.test, "test" if "test" in test_parts else test_parts[0])
     elif "test" in parts:
         test = load(config.data, "test")
     return Data(
-        train=whole.subset(kept) if len(held) else whole,
-        val=whole.subset(held) if len(held) else None,
+        train=train,
+        val=rest.subset(held) if len(held) else None,
         test=None if test is None else test.with_classes(whole.classes),
+        whole=None if fold is None else whole,
+        fold=fold,
     )
 
 
@@ -142,6 +158,8 @@ def train(
             f"{path} must not exist yet; a run is never overwritten. "
             f"Choose another name with -o, or go on with: siglum train --resume {path}"
         )
+    if pretrained.is_file(config.init):
+        config = config.model_copy(update={"init": pretrained.pinned(config.init)})
     data = load_data(config, progress=progress)
     config = config.model_copy(update={"epochs": config.epochs or default_epochs(len(data.train))})
     if "batch_size" not in config.model_fields_set:
@@ -149,6 +167,8 @@ def train(
         config = config.model_copy(update={"batch_size": fitting})
     check(config, len(data.train))
     preprocess = config.preprocess(*_moments(data, config))
+    if preprocess.fit != "glyph" and preprocess.ink == "light":
+        preprocess = preprocess.model_copy(update={"frame": framing.measured(data.train)})
     state, start = _fresh_state(config, preprocess, data, machine)
     env = {**_environment(machine, data), "init": asdict(start) if start else None}
     run = Run.create(path, config, preprocess, data.train.classes, env)
@@ -207,14 +227,17 @@ def _fresh_state(
     start = None
     if config.init == transfer.SCRATCH:
         if config.shuffle:
-            raise ConfigError("shuffle must have a run to take weights from. Give --init RUN.")
+            raise ConfigError(
+                "shuffle must have weights to shuffle. Give --init RUN or --init file:FILE."
+            )
     else:
         start = transfer.adopt(
             model,
             data.train.classes,
-            Path(config.init),
+            config.init,
             seed=config.seed,
             shuffle=config.shuffle,
+            batches=sample(data.train, MEASURED, config.seed, preprocess),
         )
     transfer.freeze(model, config.freeze)
     model = machine.place(model)
@@ -230,13 +253,16 @@ def _go_on(
     machine: Machine,
     watch: Watch,
 ) -> Run:
-    best = _best(state.epochs)
+    best, lowest = _best(state.epochs), _lowest(state.epochs)
     saved = state.seconds
     for record in fit(state, data.train, data.val, config, preprocess, machine):
         if isinstance(record, Epoch):
             if _best(state.epochs) != best:
                 best = _best(state.epochs)
                 run.save_weights("best", state.model)
+            if _lowest(state.epochs) != lowest:
+                lowest = _lowest(state.epochs)
+                run.save_weights("lowest_loss", state.model)
             run.save_weights("last", state.model)
             run.save_state(state)
             run.append(record)
@@ -263,6 +289,11 @@ def _best(epochs: list[Epoch]) -> int:
     return max(epochs, key=lambda e: (e.val_accuracy or 0.0, -(e.val_loss or 0.0))).index
 
 
+def _lowest(epochs: list[Epoch]) -> int:
+    """Return the index of the epoch with the lowest training loss, the first of equal ones."""
+    return min(epochs, key=lambda epoch: epoch.train_loss).index if epochs else 0
+
+
 def _outcome(
     run: Run,
     state: TrainState,
@@ -283,11 +314,16 @@ def _outcome(
         loss = stats.negative_log_likelihood(log_probs, pictures.labels)
         measured[part] = {**asdict(stats.wilson(right, len(pictures))), "loss": loss}
         predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": pictures.labels}
+        if (writers := writers_of(pictures)) is not None:
+            predictions[f"{part}_writers"] = np.array(writers)
+    if data.fold is not None:
+        predictions["test_rows"] = data.fold
     result = {
         "parameters": models.count_parameters(model),
         "trained": models.count_parameters(state.model),
         "epochs": len(state.epochs),
         "best_epoch": best,
+        "lowest_loss_epoch": _lowest(state.epochs),
         "seconds": state.seconds,
         "finished": _now(),
         **measured,
@@ -307,6 +343,11 @@ def _fingerprints(data: Data) -> dict[str, str | None]:
     return {name: part.fingerprint if part else None for name, part in parts.items()}
 
 
+def _of_the_whole(data: Data) -> dict[str, str]:
+    """Return the fingerprint of what the folds are cut from, by which runs of all folds agree."""
+    return {} if data.whole is None else {"whole": data.whole.fingerprint}
+
+
 def _environment(machine: Machine, data: Data) -> dict[str, Any]:
     return {
         "started": _now(),
@@ -316,7 +357,7 @@ def _environment(machine: Machine, data: Data) -> dict[str, Any]:
         "machine": asdict(machine),
         "processor": processor(),
         "platform": platform.platform(),
-        "data": _fingerprints(data),
+        "data": _fingerprints(data) | _of_the_whole(data),
         "counts": {
             name: 0 if part is None else len(part)
             for name, part in (("train", data.train), ("val", data.val), ("test", data.test))

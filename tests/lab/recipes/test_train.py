@@ -10,7 +10,7 @@ from siglum.errors import ConfigError, RunError
 from siglum.lab.device import Machine
 from siglum.lab.recipes.train import Stopped, load_data, resume, train
 from siglum.lab.runs import Run
-from siglum.lab.training import Epoch
+from siglum.lab.training import Epoch, evaluate
 
 
 def test_learns_three_signs(tiny_run: Run) -> None:
@@ -124,7 +124,7 @@ def test_stopped_and_resumed_gives_the_same_bits(
 
     resumed = resume(stopped, machine)
 
-    for name in ("best.safetensors", "last.safetensors"):
+    for name in ("best.safetensors", "last.safetensors", "lowest_loss.safetensors"):
         assert (resumed.path / name).read_bytes() == (tiny_run.path / name).read_bytes()
     assert [e.train_loss for e in resumed.epochs] == [e.train_loss for e in tiny_run.epochs]
     assert not (resumed.path / "resume").exists()
@@ -183,6 +183,62 @@ def test_classes_can_be_merged_by_renaming(
     )
 
     assert train(config, tmp_path / "run", machine).classes == ("lines", "ring")
+
+
+def test_the_weights_of_the_lowest_training_loss_are_kept(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    """Of a training that gets worse in its second half, stopped and resumed in between."""
+    config = tiny_config.model_copy(
+        update={"epochs": 6, "warmup": 0.95, "lr": 3.0, "weights": "lowest_loss"}
+    )
+    kept: list[bytes] = []
+
+    def watch(record: object) -> bool:
+        if isinstance(record, Epoch):
+            kept.append((tmp_path / "run" / "last.safetensors").read_bytes())
+        return isinstance(record, Epoch) and record.index == 3
+
+    with pytest.raises(Stopped):
+        train(config, tmp_path / "run", machine, watch)
+    run = resume(Run(tmp_path / "run"), machine, watch=lambda record: watch(record) and False)
+
+    losses = [epoch.train_loss for epoch in run.epochs]
+    lowest = losses.index(min(losses))
+    assert lowest < 5, losses  # or it would be the last, and nothing shown
+    assert run.result is not None and run.result["lowest_loss_epoch"] == lowest + 1
+    assert (run.path / "lowest_loss.safetensors").read_bytes() == kept[lowest]
+    assert (run.path / "last.safetensors").read_bytes() == kept[5] != kept[lowest]
+    told, stood_for = run.predictions()["test_log_probs"], run.model("lowest_loss")
+    data = load_data(run.config)
+    assert data.test is not None
+    measured = evaluate(stood_for, data.test, run.preprocess, machine)
+    assert (measured == told).all()
+
+
+@pytest.mark.parametrize("name", ["mnist_net", "mnist_net2", "mnist_net3"])
+def test_dropout_at_test_changes_the_measurement_alone(
+    name: str, tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+) -> None:
+    """The same bits are learned, and an evaluation repeats what the run kept."""
+    settings = {"data": tiny_config.data, "test": tiny_config.test, "batch_size": 16, "epochs": 2}
+    off, on = (
+        train(
+            TrainConfig(**settings, model=name, model_options={"dropout_at_test": switch}),
+            tmp_path / str(switch),
+            machine,
+        )
+        for switch in (False, True)
+    )
+    data = load_data(on.config)
+    assert data.test is not None
+    again = [evaluate(on.model(), data.test, on.preprocess, machine) for _ in range(2)]
+
+    assert (off.path / "last.safetensors").read_bytes() == (
+        on.path / "last.safetensors"
+    ).read_bytes()
+    assert (again[0] == on.predictions()["test_log_probs"]).all() and (again[0] == again[1]).all()
+    assert not (again[0] == off.predictions()["test_log_probs"]).all()
 
 
 @pytest.mark.slow
