@@ -1,6 +1,7 @@
 """Make what the docs show from the code: `python docs/generate.py`, or `make docs`.
 
 `docs/cli.md` holds what every command says of itself; a test compares it with the code.
+`docs/examine/` holds the pictures of docs/examine.md.
 `docs/report.png` is the page of a run on the bundled digits, taken by Chromium where there is one.
 """
 
@@ -13,9 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from siglum import cli
 
 HERE = Path(__file__).resolve().parent
+
+LARGEST = 200_000  # bytes of a picture; a larger one does with 256 colours
+EXAMINED = (
+    *("diagram", "filters", "effect", "maps"),
+    *("predictions", "integrated_gradients", "embedding"),
+)
 
 HEAD = """\
 # The command line
@@ -54,7 +63,22 @@ def report_picture(browser: str, path: Path) -> None:
         subprocess.run([browser, *flags, *shot], check=True, capture_output=True)
 
 
+def examine_pictures(folder: Path) -> None:
+    """Train as docs/examine.md says, and draw its figures."""
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        run = str(Path(place) / "digits")
+        flags = ["--model", "mnist_net", "--epochs", "8", "--threads", "1"]
+        cli.run(["train", "mnist5k", *flags, "-o", run])
+        for piece in EXAMINED:
+            file = folder / f"{piece}.png"
+            cli.run(["examine", run, "--only", piece, "-o", str(file)])
+            if file.stat().st_size > LARGEST:
+                Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
+
+
 if __name__ == "__main__":
+    examine_pictures(HERE / "examine")
     (HERE / "cli.md").write_text(cli_page())
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from siglum import cli
 from siglum.lab import studies
 from tests.conftest import draw_sign, write_signs
 
@@ -107,6 +108,24 @@ def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "'total': 1000" in done.stdout
+
+
+@pytest.mark.slow
+def test_every_command_about_looking_inside_works_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within this process; trained for an epoch, since that is enough to be looked into."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "examine.md"
+    commands = [line for block in blocks(page, "") for line in block.splitlines()]
+    assert len(commands) > 12
+    for command in commands:
+        name, *rest = shlex.split(command.replace("--epochs 8", "--epochs 1"))
+        assert name == "siglum" and cli.run(rest) == 0, command
+
+    assert (tmp_path / "runs/digits/examine.html").exists()
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert {f"{word}.png" for word in ("filters", "maps", "gradients", "embedding")} <= drawn
 
 
 def test_make_is_what_the_readme_says_it_is() -> None:

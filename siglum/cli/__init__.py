@@ -7,17 +7,22 @@ person who typed can put right is one line on standard error and exit code 2; a 
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 COMMANDS: dict[str, str] = {
     "data": "describe a source of pictures",
     "train": "train a network, or go on with a run",
     "evaluate": "measure a run on a source",
-    "predict": "read pictures with a run",
+    "export": "write a run as a bundle, which needs no torch",
+    "info": "say what a bundle is",
+    "normalise": "show what is taken for ink in pictures",
+    "predict": "read pictures with a bundle or a run",
     "examine": "look inside a network",
     "relabel": "label a source's pictures with a run",
     "report": "write a run's page",
     "runs": "list runs",
     "compare": "tell which way of training is better",
+    "crossval": "measure how well a small set is read",
     "study": "run a study of many trainings, and write its page",
 }
 
@@ -77,11 +82,11 @@ def _command(name: str, arguments: list[str]) -> None:
     """
     from importlib import import_module
 
-    from siglum.errors import ConfigError, MissingExtra, choose
+    from siglum.errors import MissingExtra, choose
 
     choose(COMMANDS, name, "command")
     try:
-        function = getattr(import_module(f"siglum.cli.{name}"), name)
+        _call(name, getattr(import_module(f"siglum.cli.{name}"), name), arguments)
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if not package or package == "siglum":
@@ -89,10 +94,19 @@ def _command(name: str, arguments: list[str]) -> None:
         raise MissingExtra(
             f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
         ) from error
+
+
+def _call(name: str, function: Callable[..., None], arguments: list[str]) -> None:
+    """Parse a command's arguments and call it; what it needs may be imported then.
+
+    Raises:
+        SiglumError: if the arguments or what they ask for is wrong.
+    """
     import cyclopts
     from pydantic import ValidationError
 
     from siglum.config import TrainConfig, explain
+    from siglum.errors import ConfigError
 
     app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
     app["--help"].show = False  # it is on the page already

@@ -51,7 +51,7 @@ def data(
             )
         found.append((part, describe(pictures)))
         if sheet is not None and len(found) == 1:
-            _save_sheet(contact_sheet(pictures), sheet)
+            terminal.save_picture(contact_sheet(pictures), sheet, "sheet")
     if not found:
         raise DataError(f"{source} must hold pictures, got none. Is it the right folder?")
     if json:
@@ -92,12 +92,3 @@ def _polarity(light: int, total: int) -> str:
     if light in (0, total):
         return "dark ink on light paper" if light else "light ink on dark"
     return f"{light:,} with dark ink on light paper, {total - light:,} with light ink on dark"
-
-
-def _save_sheet(sheet: object, path: Path) -> None:
-    try:
-        sheet.save(path, "PNG")  # type: ignore[attr-defined]
-    except OSError as error:
-        raise DataError(
-            f"sheet must be a place that can be written, got {path}: {error}."
-        ) from None

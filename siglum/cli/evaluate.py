@@ -48,7 +48,7 @@ def evaluate(
         classes: A CSV file of lines old,new that renames the source's classes to the run's.
         merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
             and any of them is right for any other. A class without a line is a group of its own.
-        weights: best or last; by default what the run stands for.
+        weights: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         threads: Of the CPU; 0 for one a core.
         json: Print everything as JSON.

@@ -4,14 +4,17 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from siglum.errors import DataError
 from siglum.images.cache import Progress as LoadProgress
 from siglum.stats import Rate
 
@@ -54,6 +57,33 @@ def interval(rate: Rate) -> str:
     """Write a rate with its interval and its counts."""
     low, high = percent(rate.low), percent(rate.high)
     return f"{percent(rate.value, 2)}  ({rate.hits:,} of {rate.total:,}; 95 %: {low} to {high})"
+
+
+def save_picture(picture: Image.Image, path: Path, flag: str) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        DataError: if `path`, which was given by `flag`, cannot be written.
+    """
+    try:
+        picture.save(path, "PNG")
+    except OSError as error:
+        raise DataError(
+            f"{flag} must be a place that can be written, got {path}: {error}."
+        ) from None
+
+
+def refuse(unreadable: Sequence[tuple[str, str]], total: int) -> None:
+    """Name the files that could not be read, once the others are done with.
+
+    Raises:
+        DataError: if there is one.
+    """
+    if unreadable:
+        listed = "; ".join(f"{name} {reason}" for name, reason in unreadable)
+        raise DataError(
+            f"{len(unreadable)} of {total} files must be pictures to be read: {printable(listed)}."
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose
-from siglum.images import archive, cache, digits, folder, idx, manifest, torchvision
+from siglum.images import archive, cache, digits, folder, fonts, framing, idx, manifest, torchvision
 from siglum.images.cache import Progress, silent
 from siglum.images.imageset import ImageSet
 
@@ -25,6 +25,7 @@ class Source:
     place: str  # what stands behind the colon, or "" for a set that needs no place
     parts: Callable[[Path], tuple[str, ...]]  # of "train", "test", or ("all",)
     load: Callable[[Path, str, str, Preprocess, Progress], ImageSet]
+    choice: str = ""  # where the place may be left out, what parts it from what to take of it
 
 
 def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
@@ -54,6 +55,10 @@ def _manifest(place: Path, part: str, spec: str, preprocess: Preprocess, see: Pr
     return manifest.select(images, listed, spec)
 
 
+def _fonts(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return fonts.load(place, spec, preprocess, see)
+
+
 def _known_parts(name: str, place: Path) -> tuple[str, ...]:
     return torchvision.parts(name)
 
@@ -71,6 +76,7 @@ SOURCES: dict[str, Source] = {
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
     "folder": Source("a folder a class", "DIR", _whole, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
+    "fonts": Source("characters of fonts", "DIR#CHARACTERS", _whole, _fonts, fonts.CHOICE),
     "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
 } | {
     name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)
@@ -96,6 +102,8 @@ def load(
 ) -> ImageSet:
     """Load the pictures of a source, fitted as `preprocess` says.
 
+    Where it has a `frame`, pictures that do not come cut out in that frame are brought into it.
+
     Args:
         spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
             A place that is not there is looked for under SIGLUM_DATA.
@@ -112,7 +120,12 @@ def load(
     source, place = _find(spec)
     if source.parts is not _whole:
         choose(idx.STEMS, part, "part")
-    images = source.load(place, part, spec, preprocess or Preprocess(), progress)
+    preprocess = preprocess or Preprocess()
+    plain = preprocess.model_copy(update={"frame": None})
+    images = source.load(place, part, spec, plain, progress)
+    frame = preprocess.frame
+    if frame is not None and not framing.same(framing.measured(images), frame):
+        images = source.load(place, part, spec, preprocess, progress)
     if images.unreadable:
         name, reason = images.unreadable[0]
         count, total = len(images.unreadable), len(images.unreadable) + len(images)
@@ -132,7 +145,9 @@ def _find(spec: str, beside: Path | None = None) -> tuple[Source, Path]:
     """Return a source and its place: here, else in the folder `beside`, else under SIGLUM_DATA."""
     kind, colon, place = spec.partition(":")
     source = choose(SOURCES, kind, "source")
-    if source.place and not place:
+    if source.choice:
+        place = place.partition(source.choice)[0]
+    elif source.place and not place:
         raise ConfigError(f"{kind} must name its place, as in {kind}:{source.place}, got {spec!r}.")
     if colon and not source.place:
         raise ConfigError(f"{kind} must stand alone, got {spec!r}.")

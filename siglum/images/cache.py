@@ -37,10 +37,11 @@ from siglum.images import normalise, pictures
 from siglum.images.imageset import ImageSet, Originals
 from siglum.images.listing import Listing, classes_of
 
-VERSION = 2  # of the format above and of everything that decides a packed byte
+VERSION = 4  # of the format above and of everything that decides a packed byte
 BATCH = 256  # pictures between two reports of progress
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
+Planes = Callable[[NDArray[np.uint8], Preprocess], NDArray[np.uint8]]
 Raw = bytes | NDArray[np.uint8] | DataError
 Pack = tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]  # last: the unreadable
 
@@ -69,7 +70,7 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
         )
     progress(f"reading {listing.source}", 0, 0)
     contents = recall(f"contents {listing.signature}", listing.contents)
-    store, mapping, originals, reasons = _packed(
+    store, mapping, originals, reasons = packed(
         contents, len(names), listing.read, preprocess, listing.source, progress
     )
     outside = [name for name, label in zip(listing.names, names, strict=True) if label is None]
@@ -116,7 +117,7 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
         DataError: if there is no room for the pack.
     """
     same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
-    if same and preprocess.fit != "glyph":
+    if same and not preprocess.cuts_out:
         turned = pictures.inverted(pictures.on_light_paper(images.store), preprocess)
         if not turned.any():
             return images
@@ -127,7 +128,7 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
     def raws() -> Iterator[tuple[int, Raw]]:
         return ((index, images.store[row]) for index, row in enumerate(images.rows))
 
-    store, mapping, originals, _ = _packed(
+    store, mapping, originals, _ = packed(
         images.fingerprint, len(images), raws, preprocess, images.source, progress
     )
     rows = np.arange(len(images), dtype=np.int64)
@@ -150,16 +151,26 @@ def recall(signature: str, make: Callable[[], Any]) -> Any:
     return made
 
 
-def _packed(
+def packed(
     contents: str,
     count: int,
     raws: Callable[[], Iterable[tuple[int, Raw]]],
     preprocess: Preprocess,
     source: str,
     progress: Progress,
+    planes: Planes = normalise.planes,
 ) -> Pack:
-    """Open the pack of `contents`, writing it first where there is none or a damaged one."""
-    geometry = preprocess.model_dump(include={"size", "channels", "fit", "place", "ink"})
+    """Open the pack of `contents`, writing it first where there is none or a damaged one.
+
+    Args:
+        contents: tells all that decides the `count` pictures, and `planes` of them.
+        raws: yields pictures in any order, each with its place.
+        planes: fits a picture (C, H, W) as `preprocess` says: uint8 (P, S, S).
+
+    Raises:
+        DataError: if there is no room for the pack.
+    """
+    geometry = preprocess.model_dump(include={"size", "channels", "fit", "place", "ink", "frame"})
     key = json.dumps([VERSION, contents, geometry], sort_keys=True)
     pack = folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     if pack.exists():
@@ -169,7 +180,7 @@ def _packed(
             warnings.warn(f"{error} It is made again", stacklevel=3)
             with _room(source):
                 shutil.rmtree(pack)
-    _write(pack, count, raws(), preprocess, source, progress)
+    _write(pack, count, raws(), preprocess, source, progress, planes)
     return _open(pack, count, preprocess)
 
 
@@ -180,6 +191,7 @@ def _write(
     preprocess: Preprocess,
     source: str,
     progress: Progress,
+    planes: Planes,
 ) -> None:
     """Decode `count` pictures, in any order, into a new pack."""
     size = preprocess.planes * preprocess.size**2
@@ -204,7 +216,7 @@ def _write(
                         light[index] = pictures.on_light_paper(image[None])[0]
                         digests[index] = _digest(image)
                         file.seek(index * size)
-                        file.write(normalise.planes(image, preprocess).tobytes())
+                        file.write(planes(image, preprocess).tobytes())
                     if done % BATCH == 0 or done == count:
                         progress(f"packing {source}", done, count)
                 readable = np.array([i not in reasons for i in range(count)])
@@ -241,7 +253,7 @@ def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(raw, DataError):
         raise raw
     if isinstance(raw, bytes):
-        return pictures.decode(raw, preprocess.channels)
+        return pictures.decode(raw, None if preprocess.cuts_out else preprocess.channels)
     return pictures.with_channels(raw, preprocess.channels)
 
 

@@ -82,7 +82,7 @@ def contact_sheet(images: ImageSet, columns: int = 12, most: int = 62) -> Image.
         most: classes at the most; the sheet says how many it leaves out.
     """
     shown = images.classes[:most]
-    font = _font(16)
+    font = face(16)
     left = MARGIN + 12 + max(int(font.getlength(_short(name))) for name in shown)
     height = 2 * MARGIN + len(shown) * (CELL + GAP) + (24 if len(images.classes) > most else 0)
     sheet = Image.new("RGB", (left + columns * (CELL + GAP) + MARGIN, height), PAPER)
@@ -113,7 +113,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:23]}…"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def face(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return a face that knows many scripts where one is installed, else Pillow's own."""
     package = find_spec("matplotlib")
     if package is not None and package.origin is not None:

@@ -1,30 +1,47 @@
 """Any picture -> canonical ink: light on dark, cut out, mass centred in a square frame.
 
-The steps are small functions in the order in which `normalise` takes them. Ink is what an even
-threshold tells from even paper. Shrinking averages over areas, and thin strokes are then
-strengthened until they are as dark as thick ones, so that none fades away.
-Shapes: C channels, H x W pixels as found, S the side of the frame, P planes, R runs.
+The steps are small functions in the order in which `normalise` takes them; the first of them,
+telling ink from paper, is `paper.darkness`. Shrinking averages over areas, and thin strokes are
+strengthened and widened, so that none fades away.
+Shapes: C channels, H x W pixels as found, h x w as looked at, S the side of the frame, P parts
+or planes.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.config import Preprocess
-from siglum.images import pictures
+from siglum.images import groups, paper, pictures
+from siglum.images.connected import Box, Mask, Parts, box_of, parts_of, stroke_width
+from siglum.images.paper import Darkness
 
-CONTRAST = 24  # of 255, the least between paper and ink; a blank page's grain stays below
+WORKING = 512  # px, the longer side on which ink is looked for; larger pictures are shrunk to it
+PALE = 0.5  # of what is ink for certain: paler pixels are ink where they hang together with it
 SPECK = 0.25  # of the stroke's width squared: a dot is about one, dust is less
-MARGIN = 1 / 14  # of the frame, free on either side of the longer side of the ink
+DOTS, MANY = 5, 500  # small parts on one level that make a dotted line; of more, none is looked for
+FILL = 6 / 7  # of the frame's side, by the longer side of the ink
+THIN = 1 / 10  # of the ink's longer side: thinner strokes are widened to that
 
-Box = tuple[int, int, int, int]
+
+@dataclass(frozen=True)
+class Ink:
+    """What of a picture is ink."""
+
+    dark: Darkness  # (h, w)
+    parts: Parts
+    kept: NDArray[np.bool_]  # (P,)
+    left_out: int  # parts that were cut off by the border, and are no part of the character
+    stroke: float  # mean width of the strokes, px of h x w; 0 where there is no ink
+    factor: int  # px of the picture for one of h x w, along each axis
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was found in a picture, and what was done to it."""
+    """What was found in a picture, and what was done to it; `evidence.sentences` says it."""
 
     inverted: bool  # whether dark ink on light paper was made light ink on dark
     box: Box  # around the ink: top, left, bottom, right (the last two exclusive), px
@@ -33,6 +50,11 @@ class Evidence:
     place: float  # of the box's middle: 0 at the picture's top, 1 at its bottom
     stroke: float  # mean width of a stroke, px of the picture
     scale: float  # px of the frame for one of the picture
+    contrast: float  # share of the paper's light that the ink takes, in [0, 1]
+    uneven: float  # share of the light that is missing where the paper is darkest, in [0, 1]
+    cut: bool  # whether the ink touches the border, so that some may be missing
+    left_out: int  # scraps at the border that were taken for something else's
+    characters: int  # how many it looks like; one is expected
 
     @property
     def empty(self) -> bool:
@@ -40,181 +62,211 @@ class Evidence:
         return self.box[2] == 0
 
 
-def normalise(picture: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], Evidence]:
+NOTHING = Evidence(
+    inverted=False,
+    box=(0, 0, 0, 0),
+    height=0,
+    width=0,
+    place=0.5,
+    stroke=0,
+    scale=1,
+    contrast=0,
+    uneven=0,
+    cut=False,
+    left_out=0,
+    characters=0,
+)
+
+
+def normalise(
+    picture: NDArray[np.uint8], size: int, fill: float = FILL
+) -> tuple[NDArray[np.uint8], Evidence]:
     """Return a picture's ink in the middle of a frame, and how it came there.
 
     Args:
-        picture: (H, W) or (C, H, W), of any polarity, on paper of one shade.
+        picture: (H, W) or (C, H, W), of any polarity, paper, light and ink.
         size: S, the side of the frame, px.
+        fill: share of the side that the longer side of the ink is to fill.
 
     Returns:
         uint8 (S, S), 0 for paper and 255 for full ink; all 0 where there is no ink.
     """
-    grey = pictures.with_channels(picture[None] if picture.ndim == 2 else picture, 1)
-    inverted = bool(pictures.on_light_paper(grey[None])[0])
-    light = 255 - grey[0] if inverted else grey[0]
-    above = threshold(light)
-    mask = light > above
-    if above == 255 or not mask.any():
-        return np.zeros((size, size), np.uint8), Evidence(
-            inverted, (0, 0, 0, 0), height=0, width=0, place=0.5, stroke=0, scale=1
-        )
-    mask, stroke = without_specks(mask)
+    picture = picture[None] if picture.ndim == 2 else picture
+    found = find(picture, WORKING)
+    if not found.stroke:
+        nothing = replace(NOTHING, inverted=found.dark.inverted, uneven=found.dark.uneven)
+        return np.zeros((size, size), np.uint8), nothing
+    mask = found.parts.drawn(found.kept)
     top, left, bottom, right = box = box_of(mask)
-    ink = flattened(light, mask)[top:bottom, left:right]
-    framed, scale = into_frame(ink, stroke, size)
-    height = len(light)
+    framed, scale = into_frame(flattened(found.dark, mask, box), found.stroke, size, fill)
+    height, width = found.parts.shape
+    factor = found.factor
     return framed, Evidence(
-        inverted,
-        box,
+        inverted=found.dark.inverted,
+        box=(
+            factor * top,
+            factor * left,
+            min(factor * bottom, picture.shape[1]),
+            min(factor * right, picture.shape[2]),
+        ),
         height=(bottom - top) / height,
         width=(right - left) / height,
         place=(top + bottom) / 2 / height,
-        stroke=stroke,
-        scale=scale,
+        stroke=found.stroke * factor,
+        scale=scale / factor,
+        contrast=found.dark.contrast,
+        uneven=found.dark.uneven,
+        cut=top == 0 or left == 0 or bottom == height or right == width,
+        left_out=found.left_out,
+        characters=groups.likely_characters(found.parts.boxes[found.kept], found.stroke),
     )
 
 
 def planes(picture: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Return what a network is to see of (C, H, W), in bytes: uint8 (P, S, S).
+    """Return what a network is to see of (C, H, W), in bytes: uint8 (P, S, S)."""
+    return seen(picture, preprocess)[0]
 
-    With `fit` "glyph" the ink is light on dark whatever it was; else it stays as it is. With
-    `place` three even planes follow the ink: the height, width and place of its `Evidence`.
+
+def seen(
+    picture: NDArray[np.uint8], preprocess: Preprocess
+) -> tuple[NDArray[np.uint8], Evidence | None]:
+    """Return what a network is to see of (C, H, W), in bytes: uint8 (P, S, S), and its evidence.
+
+    Where the preprocess `cuts_out` the ink is light on dark whatever it was; else it stays as it
+    is, and there is no evidence. With `place` three even planes follow the ink: the height, width
+    and place of its `Evidence`.
     """
-    if preprocess.fit != "glyph":
-        return pictures.fit(picture, preprocess)
-    ink, found = normalise(picture, preprocess.size)
+    if not preprocess.cuts_out:
+        return pictures.fit(picture, preprocess), None
+    ink, found = normalise(picture, preprocess.size, preprocess.frame or FILL)
     if not preprocess.place:
-        return ink[None]
+        return ink[None], found
     facts = np.clip([found.height, found.width, found.place], 0, 1)
     even = np.rint(255 * facts).astype(np.uint8)[:, None, None].repeat(ink.size, axis=1)
-    return np.concatenate([ink[None], even.reshape(-1, *ink.shape)])
+    return np.concatenate([ink[None], even.reshape(-1, *ink.shape)]), found
 
 
-def threshold(light: NDArray[np.uint8]) -> int:
-    """Return the level above which a pixel is ink; 255 where paper and ink are too near.
+def find(picture: NDArray[np.uint8], working: int) -> Ink:
+    """Tell what of (C, H, W) is ink, on a copy whose longer side is at most `working` px.
 
-    Source: Otsu 1979, "A threshold selection method from gray-level histograms", IEEE
-    Transactions on Systems, Man, and Cybernetics 9(1): the variance between the two is greatest.
+    Source of the two thresholds: Canny 1986, "A computational approach to edge detection", IEEE
+    Transactions on Pattern Analysis and Machine Intelligence 8(6).
     """
-    counts = np.bincount(light.ravel(), minlength=256).astype(np.float64)
-    below, total = counts.cumsum(), (counts * np.arange(256)).cumsum()
-    above = light.size - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        contrast = (total[-1] - total) / above - total / below  # of the two means
-    contrast[(below == 0) | (above == 0)] = 0
-    # A gap in the histogram is a plateau; its middle is as far from the paper as from the ink.
-    best = np.flatnonzero((score := below * above * contrast**2) >= score.max() * (1 - 1e-9))
-    level = int(best[len(best) // 2])
-    return level if contrast[level] >= CONTRAST else 255
+    factor = -(-max(picture.shape[1:]) // working)
+    if factor > 1:
+        picture = np.stack([paper.shrunk(plane, working) for plane in picture])
+    dark = paper.darkness(picture)
+    sure = dark.share > dark.above
+    parts = parts_of(dark.share > max(PALE * dark.above, min(3 * dark.grain, dark.above)))
+    kept = parts.holding(sure)
+    if not kept.any():
+        return Ink(dark, parts, kept, 0, 0.0, factor)
+    strange = foreign(parts, kept)
+    own = kept & ~strange
+    areas = np.where(own, parts.areas, 0)
+    stroke = stroke_width(parts.drawn(np.arange(len(parts)) == areas.argmax()))
+    dust = parts.areas < SPECK * stroke**2
+    return Ink(dark, parts, own & ~dust, int((kept & strange & ~dust).sum()), stroke, factor)
 
 
-def without_specks(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
-    """Return (H, W) without the parts that are too small for a dot, and the stroke's width, px.
+def foreign(parts: Parts, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say which parts (P,) come from outside the picture: a ruled line, a piece of a neighbour.
 
-    Parts hang together also by their corners. The width is that of the largest part.
+    Such a part is cut off by the border while the largest part is not. Lines that run from border
+    to border are not taken for the largest part where there is another.
     """
-    starts, ends, parts = _parts(mask)
-    areas = np.bincount(parts, weights=ends - starts)
-    largest = _drawn(mask.shape, starts, ends, parts == areas.argmax())
-    stroke = stroke_width(largest)
-    big = areas[parts] >= SPECK * stroke**2
-    return _drawn(mask.shape, starts, ends, big), stroke
+    cut = parts.cut
+    sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
+    longer = sides.max(axis=1)
+    lines = (cut[:, :2] & cut[:, 2:]).any(axis=1) & (parts.areas < longer * longer / 8)
+    whole = np.where(kept & ~lines, parts.areas, 0)
+    main = whole.argmax()
+    if not whole[main]:
+        return np.zeros(len(parts), dtype=bool)
+    dots = dotted(parts, kept, int(longer[main]))
+    return dots if cut[main].any() else dots | cut.any(axis=1)
 
 
-def stroke_width(mask: NDArray[np.bool_]) -> float:
-    """Return twice the area by the length of the outline, px; at least 1.
+def dotted(parts: Parts, kept: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """Say which parts (P,) are dots of a dotted line, such as forms have to write on.
 
-    The outline is counted in sides of pixels, so that slanting strokes come out up to a third
-    too thin.
+    That is at least `DOTS` of them on one level, over half of the picture, each a piece of a line
+    that is thin beside a character of that length, px.
     """
-    edged = np.pad(mask, 1)
-    outline = (edged[1:] != edged[:-1]).sum() + (edged[:, 1:] != edged[:, :-1]).sum()
-    return max(float(2 * mask.sum() / outline), 1.0)
+    found = np.zeros(len(parts), dtype=bool)
+    for across, along in ((0, 1), (1, 0)):
+        starts, ends = parts.boxes[:, :2], parts.boxes[:, 2:]
+        sides = ends - starts
+        thin = kept & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)
+        few = np.flatnonzero(thin)
+        if not DOTS <= len(few) <= MANY:
+            continue
+        middles = (starts[few, across] + ends[few, across]) / 2
+        level = np.abs(middles[:, None] - middles) <= length / 16
+        last = np.where(level, ends[few, along], 0).max(axis=1)
+        first = np.where(level, starts[few, along], last.max()).min(axis=1)
+        far = last - first >= parts.shape[along] / 2
+        found[few[far & (level.sum(axis=1) >= DOTS)]] = True
+    return found
 
 
-def box_of(mask: NDArray[np.bool_]) -> Box:
-    """Return top, left, bottom and right of what is true, the last two exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+def flattened(dark: Darkness, mask: Mask, box: Box) -> NDArray[np.float32]:
+    """Return the ink of a box between 0 and 1: the mask and its soft edge, and nothing else.
 
-
-def flattened(light: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return ink between 0 and 1, float32 (H, W), nothing but the mask and its soft edge.
-
-    Paper is the commonest level outside the mask, full ink the middle one inside.
+    Full ink is the middle of what is ink for certain.
     """
-    near = np.pad(mask, 1)
-    near = near[:-2] | near[1:-1] | near[2:]
-    near = near[:, :-2] | near[:, 1:-1] | near[:, 2:]
-    outside = light[~mask]
-    paper = float(np.bincount(outside).argmax()) if len(outside) else 0.0
-    full = max(float(np.median(light[mask])), paper + 1)
-    ink = np.clip((light.astype(np.float32) - paper) / (full - paper), 0, 1)
-    return np.where(near, ink, np.float32(0))
+    top, left, bottom, right = box
+    share, mask = dark.share[top:bottom, left:right], mask[top:bottom, left:right]
+    near = mask.copy()
+    for lines in (near, near.T):
+        lines[:-1] |= lines[1:]
+        lines[1:] |= lines[:-1]
+    full = np.median(share[mask & (share > dark.above)])
+    return np.where(near, np.clip(share / full, 0, 1), np.float32(0))
 
 
 def into_frame(
-    ink: NDArray[np.float32], stroke: float, size: int
+    ink: NDArray[np.float32], stroke: float, size: int, fill: float
 ) -> tuple[NDArray[np.uint8], float]:
     """Scale (H, W) to fill a frame but for its margin, and lay its mass into the middle.
 
-    Where there is more ink on one side, the box moves to the other, up to the edge of the frame.
+    Strokes that would be thinner than `THIN` are widened to that. Where there is more ink on one
+    side, the box moves to the other, up to the edge of the frame.
 
     Returns:
         uint8 (S, S), and the scale.
     """
-    height, width = ink.shape
-    scale = (size - 2 * max(1, round(size * MARGIN))) / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    longer = max(ink.shape)
+    inner = size - 2 * max(1, round(size * (1 - fill) / 2))
+    lacking = max(0.0, inner * THIN - max(1.0, stroke * inner / longer))
+    scale = (inner - lacking) / longer
+    rows, columns = (max(1, round(side * scale)) for side in ink.shape)
     how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
     small = np.asarray(Image.fromarray(ink).resize((columns, rows), how))
     small = np.clip(small / min(stroke * scale, 1.0), 0, 1)  # a stroke of half a pixel is half dark
+    small = widened(small, lacking / 2) if lacking else small
     framed = np.zeros((size, size), dtype=np.uint8)
     top, left = _start(small.sum(axis=1), size), _start(small.sum(axis=0), size)
-    framed[top : top + rows, left : left + columns] = np.rint(255 * small)
+    framed[top : top + len(small), left : left + small.shape[1]] = np.rint(255 * small)
     return framed, scale
+
+
+def widened(ink: NDArray[np.float32], by: float) -> NDArray[np.float32]:
+    """Return (H, W) with strokes that reach further by so many pixels, or parts of one, all around.
+
+    The shape grows by as many whole pixels on every side.
+    """
+    rim = math.ceil(by)
+    ink = np.pad(ink, rim)
+    for step in range(rim):
+        share = np.float32(min(by - step, 1.0))
+        for lines in (ink, ink.T):
+            near = np.maximum(lines[:-2], lines[2:]) * share
+            np.maximum(lines[1:-1], near, out=lines[1:-1])
+    return ink
 
 
 def _start(mass: NDArray[np.floating], size: int) -> int:
     """Return where rows of this mass begin, so that its centre is as near the middle as can be."""
     centre = float((mass * (np.arange(len(mass)) + 0.5)).sum() / mass.sum())
     return min(max(round(size / 2 - centre), 0), size - len(mass))
-
-
-Runs = NDArray[np.int64]  # (R,)
-
-
-def _parts(mask: NDArray[np.bool_]) -> tuple[Runs, Runs, Runs]:
-    """Cut a mask into runs along its rows: their starts, ends and the number of their part.
-
-    Starts and ends are counted through the mask with one column of nothing behind each row.
-    """
-    stride = mask.shape[1] + 1
-    steps = np.diff(np.pad(mask, ((0, 0), (0, 1))).ravel().astype(np.int8), prepend=0)
-    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-    # The runs of the next row that touch: those that end at or behind our start, and ...
-    first = np.searchsorted(ends, starts + stride)
-    counts = np.searchsorted(starts, ends + stride, side="right") - first
-    upper = np.repeat(np.arange(len(starts)), counts)
-    lower = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[upper]
-    part = np.arange(len(starts))
-    while True:  # each run takes the lowest number around it, and then that number's number
-        low = np.minimum(part[upper], part[lower])
-        before = part.copy()
-        np.minimum.at(part, before[upper], low)
-        np.minimum.at(part, before[lower], low)
-        part = part[part]
-        if (part == before).all():
-            return starts, ends, part
-
-
-def _drawn(
-    shape: tuple[int, ...], starts: Runs, ends: Runs, chosen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Return the mask (H, W) of the chosen runs."""
-    height, width = shape
-    steps = np.zeros(height * (width + 1) + 1, dtype=np.int8)
-    steps[starts[chosen]] = 1
-    steps[ends[chosen]] -= 1
-    return steps[:-1].cumsum(dtype=np.int8).astype(bool).reshape(height, width + 1)[:, :-1]

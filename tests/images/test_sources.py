@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import (
+    BAR,
+    RING,
     SIGNS,
     VALUES,
     png,
     run_unprivileged,
     write_folder,
+    write_font,
     write_idx_pair,
     write_tar,
     write_zip,
@@ -36,6 +39,10 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         write_folder(tmp_path / "place")
     elif name == "archive":
         write_zip(tmp_path / "place")
+    elif name == "fonts":
+        (tmp_path / "place").mkdir()
+        write_font(tmp_path / "place" / "a.ttf", {"T": BAR, "o": RING, "α": BAR}, "One")
+        write_font(tmp_path / "place" / "b.ttf", {"T": RING, "o": BAR, "ж": RING}, "Two")
     elif name == "manifest":
         write_folder(tmp_path / "signs")
         lines = [f"{file},{label}" for file, label in zip(SIGNS, "zyzy", strict=True)]

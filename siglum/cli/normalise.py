@@ -1,0 +1,71 @@
+"""`siglum normalise`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from siglum.cli import terminal
+from siglum.cli.terminal import Switch
+from siglum.errors import ConfigError, DataError
+from siglum.images import normalise as normaliser
+from siglum.images import pictures
+from siglum.images.evidence import sentences
+from siglum.images.sheet import Row, before_and_after
+
+
+def normalise(
+    *files: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    size: int = 64,
+    json: Switch = False,
+) -> None:
+    """Show what is taken for ink in pictures: before, after, and what was found.
+
+    Every picture that a network reads goes this way first: see docs/pictures.md.
+
+    Example: siglum normalise photo.jpg drawing.png -o sheet.png
+
+    Args:
+        files: Picture files.
+        out: Where to write a sheet of the pictures before and after, a PNG file.
+        size: Side of the square that the ink is brought into, px.
+        json: Print JSON.
+    """
+    if not files:
+        raise DataError("normalise must have at least one picture file, got none.")
+    if not 8 <= size <= 1024:
+        raise ConfigError(f"size must be at least 8 and at most 1024, got {size}.")
+    if out is not None and out.suffix.lower() != ".png":
+        raise ConfigError(f"out must end in .png, got {str(out)!r}.")
+    rows: list[Row] = []
+    found: list[tuple[str, normaliser.Evidence]] = []
+    unreadable: list[tuple[str, str]] = []
+    for file in files:
+        try:
+            picture = pictures.read(file, enough=2 * normaliser.WORKING)
+        except DataError as error:
+            unreadable.append((str(file), str(error)))
+            continue
+        ink, evidence = normaliser.normalise(picture, size)
+        found.append((str(file), evidence))
+        if out is not None:
+            rows.append(Row(file.name, picture, ink, evidence.box, sentences(evidence)))
+    if json:
+        terminal.write_json(
+            [
+                {"file": name, **asdict(evidence), "said": sentences(evidence)}
+                for name, evidence in found
+            ]
+        )
+    else:
+        for name, evidence in found:
+            print(terminal.printable(name))
+            for sentence in sentences(evidence):
+                print(f"  {sentence}")
+    if out is not None and rows:
+        terminal.save_picture(before_and_after(rows), out, "out")
+        if not json:
+            print(f"Sheet: {out}")
+    terminal.refuse(unreadable, len(files))

@@ -1,0 +1,52 @@
+"""Picture files one by one, as a network sees them.
+
+Shapes: N files, P planes, S the side of the square.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.images import normalise, pictures
+from siglum.images.listing import Unreadable
+
+
+class Fitted(NamedTuple):
+    """Picture files as a network sees them, and those that cannot be read."""
+
+    images: NDArray[np.uint8]  # (N, P, S, S), P planes
+    files: tuple[str, ...]  # N names
+    inverted: tuple[bool, ...]  # N times: whether dark ink was made light
+    unreadable: tuple[Unreadable, ...]
+
+
+def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
+    """Read files, each judged by itself: by all of it where its ink is cut out, else by its border.
+
+    Of what is cut out, nothing more than about twice the working size is decoded.
+    """
+    enough = 2 * normalise.WORKING if preprocess.cuts_out else pictures.MAX_SIDE
+    squares, names, inverted = [], [], []
+    unreadable: list[Unreadable] = []
+    for file in files:
+        try:
+            image = pictures.read(
+                file, None if preprocess.cuts_out else preprocess.channels, enough
+            )
+        except DataError as error:
+            unreadable.append((str(file), str(error)))
+            continue
+        square, found = normalise.seen(image, preprocess)
+        light = pictures.on_light_paper(image[None])
+        squares.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
+        names.append(str(file))
+        dark = bool(light[0]) if found is None else found.inverted
+        inverted.append(preprocess.ink == "light" and dark)
+    empty = np.empty((0, preprocess.planes, preprocess.size, preprocess.size), np.uint8)
+    images = np.stack(squares) if squares else empty
+    return Fitted(images, tuple(names), tuple(inverted), tuple(unreadable))

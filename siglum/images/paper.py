@@ -1,0 +1,295 @@
+"""How dark every pixel is beside the paper around it, whatever the light, the paper and the ink.
+
+The steps are small functions in the order in which `darkness` takes them: a grey that keeps the
+ink's colour apart from the paper's, the polarity, the paper's light, what the ink takes of it.
+Shapes: C channels, H x W pixels, h x w pixels of a copy made smaller by areas.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from siglum.images.connected import stroke_width
+
+GLANCE = 64  # px, the longer side of the copy on which colour, polarity and light are judged
+REACH = 1 / 4  # of the longer side: paper is looked for so far away, either way
+FALL = 0.04  # of the light: so near to a smooth surface paper lies
+EXPLAINED = 0.75  # of all pixels: so many must; the edge of a shadow is no smooth surface
+LEVELS = np.arange(256.0)
+STROKES = 2  # widths of a stroke: paper need not be looked for further away than that
+FLOOR = 0.04  # of the paper's light, the least that ink takes; a blank page's grain stays below
+SURE = 5.0  # standard deviations of the paper's grain, the least between paper and ink
+
+Grey = NDArray[np.uint8]  # (H, W)
+Shares = NDArray[np.floating]  # (H, W)
+
+
+@dataclass(frozen=True)
+class Darkness:
+    """What the ink takes of the light."""
+
+    share: Shares  # (H, W), of the paper's light; about 0 on paper, at most 1
+    above: float  # the share above which a pixel is ink for certain; 1 where there is no ink
+    contrast: float  # between the means of ink and paper, in [0, 1]; 0 where there is no ink
+    grain: float  # standard deviation of the share on paper
+    inverted: bool  # whether dark ink on light paper was made light ink on dark
+    uneven: float  # how much of the light is missing where the paper is darkest, in [0, 1]
+
+
+def darkness(picture: NDArray[np.uint8]) -> Darkness:
+    """Tell ink from paper.
+
+    Args:
+        picture: (C, H, W), grey or red, green, blue.
+    """
+    grey = projected(picture)
+    small = shrunk(grey, GLANCE)
+    inverted = dark_on_light(small)
+    if not inverted:
+        grey, small = 255 - grey, 255 - small
+    fall = falling_light(small)
+    if fall is not None:
+        small, grey = evened(small, fall), evened(grey, fall)
+    paper = light_of_paper(grey, small)
+    share = share_of(grey, paper)
+    grain = grain_of(share)
+    above, contrast = threshold(share)
+    if contrast < max(FLOOR, SURE * grain):
+        above, contrast = 1.0, 0.0
+    light = shrunk(paper, GLANCE) if fall is None else shrunk(paper, GLANCE) * fall
+    return Darkness(share, above, contrast, grain, inverted, unevenness(light))
+
+
+def shrunk(plane: Grey, side: int) -> Grey:
+    """Return (h, w), a longer side of at most `side`, by means over whole squares of pixels."""
+    factor = -(-max(plane.shape) // side)
+    if factor == 1:
+        return plane
+    return np.asarray(Image.fromarray(plane).reduce(factor), dtype=np.uint8)
+
+
+def projected(picture: NDArray[np.uint8]) -> Grey:
+    """Return the mix of the channels in which what is drawn differs most from what is around it.
+
+    The first principal component of the differences, without its negative parts, so that a mix
+    is light where all channels are: grey stays grey, and yellow on white becomes the blue channel.
+    """
+    if len(picture) == 1:
+        return np.asarray(picture[0])
+    small = np.stack([shrunk(plane, GLANCE) for plane in picture]).astype(np.float32)
+    fine = (small - blurred(small, max(small.shape) // 6)).reshape(3, -1)
+    direction = np.linalg.eigh(fine @ fine.T)[1][:, -1]
+    direction *= np.sign(direction[np.abs(direction).argmax()])
+    shares = np.maximum(direction, 0) / np.maximum(direction, 0).sum()
+    red, green = (int(share) for share in np.rint(256 * shares[:2]))
+    weights = np.array([red, green, 256 - red - green], dtype=np.uint16)
+    mixed = picture[0] * weights[0] + picture[1] * weights[1] + picture[2] * weights[2]
+    return np.asarray(mixed >> 8, dtype=np.uint8)
+
+
+def dark_on_light(small: Grey) -> bool:
+    """Say whether the ink of (h, w) is darker than the paper, from two witnesses.
+
+    Ink is the lesser part of what is near it, so that the differences from the surroundings are
+    skewed towards it, also where light falls off and where ink touches the border. Where ink is as
+    much as paper that says little (a skewness near 0), and what most of the border is decides.
+    """
+    fine = small - blurred(small, max(small.shape) // 6)
+    squares = middle_of(*small.shape) * fine * fine
+    skewness = float((squares * fine).sum()) / max(float(squares.sum()) ** 1.5, 1e-6)
+    light = float((border_of(small) > 255 * threshold(small / np.float32(255))[0]).mean())
+    return bool(2 * light - 1 > skewness)
+
+
+def falling_light(small: Grey) -> Shares | None:
+    """Return light that rises or falls smoothly over (h, w), 1 at its brightest; None where even.
+
+    A surface of the second degree through what most pixels have, fitted again and again without
+    those that lie off it. It is believed where most pixels lie on it in the end, and only looked
+    for where they do not lie on one level.
+    """
+    level = float(np.median(border_of(small)))
+    if min(small.shape) < 8 or np.count_nonzero(np.abs(small - level) <= FALL * level) > (
+        EXPLAINED * small.size
+    ):
+        return None
+    rough = shrunk(small, GLANCE // 2)
+    surfaces, values = surfaces_of(*rough.shape), rough.astype(np.float32).ravel()
+    near = np.ones(len(values), dtype=np.float32)
+    for _ in range(4):
+        some = (surfaces * near[:, None]).T
+        made_of = np.linalg.solve(some @ surfaces + 1e-3 * np.eye(6), some @ values)
+        fitted = surfaces @ made_of
+        off = np.abs(values - fitted) / np.maximum(fitted, 1)
+        near = (off <= max(FALL, 1.5 * float(np.sort(off)[len(off) // 2]))).astype(np.float32)
+    fitted = surfaces_of(*small.shape) @ made_of
+    if np.count_nonzero(off <= FALL) < EXPLAINED * len(off) or fitted.min() < 0.1 * fitted.max():
+        return None
+    fall: Shares = (fitted / fitted.max()).reshape(small.shape)
+    return fall
+
+
+def evened(grey: Grey, fall: Shares) -> Grey:
+    """Return (H, W) as it would be if the light (h, w) did not fall."""
+    if fall.shape != grey.shape:
+        image = Image.fromarray(fall.astype(np.float32))
+        fall = np.asarray(image.resize(grey.shape[::-1], Image.Resampling.BILINEAR))
+    return np.minimum(grey / fall, 255).astype(np.uint8)
+
+
+def light_of_paper(grey: Grey, small: Grey) -> Grey:
+    """Return the paper's light everywhere, also under the ink, which is darker: uint8 (H, W).
+
+    Two guesses, of which the lower holds. A closing keeps the hard edge of a shadow but is too
+    light where the light falls off towards a border. A mean over what is not ink by the first
+    guess follows such a fall, and blurs edges.
+
+    Args:
+        small: a copy (h, w) of the grey, on which the guesses are made.
+    """
+    reach = reach_of(small)
+    first = share_of(small, closed(small, reach))
+    above, contrast = threshold(first)
+    border = border_of(small)
+    if contrast < FLOOR and np.ptp(border) <= 2 * FLOOR * border.max():
+        # Nothing is narrower than the reach: on even paper, what differs from it is a blot.
+        return np.full_like(grey, np.median(border))
+    free = (first <= above / 2).astype(np.float32)
+    near, light = blurred(np.stack([free, free * small]), max(small.shape) // 8, times=2)
+    mean = np.where(near > 0.02, light / np.maximum(near, 1e-6), 255).astype(np.uint8)
+    height, width = grey.shape
+    if grey.shape != small.shape:
+        reach = max(1, round(reach * max(grey.shape) / max(small.shape)))
+        wide = Image.fromarray(mean).resize((width, height), Image.Resampling.BILINEAR)
+        mean = np.asarray(wide, dtype=np.uint8)
+    return np.minimum(closed(grey, reach), mean, dtype=np.uint8)
+
+
+def reach_of(small: Grey) -> int:
+    """Return how far away, either way, paper is to be looked for: two strokes' widths.
+
+    So near by a shadow or a piece of other paper, which are wider than strokes, are paper. Strokes
+    are what is darkest beside the paper that is far away.
+    """
+    far: int = max(1, round(REACH * max(small.shape)))
+    share = share_of(small, closed(small, far))
+    dark = share > threshold(share)[0]
+    if not dark.any():
+        return far
+    darker, contrast = threshold(share[dark][None])
+    stroke = stroke_width(share > darker if contrast else dark)
+    near: int = math.ceil(STROKES * stroke)
+    return min(far, near)
+
+
+def closed(grey: Grey, reach: int) -> Grey:
+    """Return the lightest around every pixel, and then the darkest around of these.
+
+    What is dark and narrower than the reach either way is filled with what is around it.
+    Source: Serra 1982, "Image analysis and mathematical morphology".
+    """
+    return extreme(extreme(grey, reach, np.maximum), reach, np.minimum)
+
+
+def extreme(grey: Grey, reach: int, either: np.ufunc) -> Grey:
+    """Return the largest or smallest value so near by, in a square around every pixel.
+
+    Windows double: the extreme of 2 n pixels is that of two neighbouring windows of n.
+    """
+    values, outside = grey, 0 if either is np.maximum else 255  # which is never the extreme
+    for across in (True, False):
+        height, width = values.shape
+        shape = (height, width + 2 * reach) if across else (height + 2 * reach, width)
+        wide = np.full(shape, outside, dtype=np.uint8)
+        inner = (slice(None), slice(reach, -reach)) if across else (slice(reach, -reach),)
+        wide[inner] = values
+        window, length = 1, 2 * reach + 1
+        while window < length:
+            step = min(window, length - window)
+            if across:
+                wide = either(wide[:, :-step], wide[:, step:])
+            else:
+                wide = either(wide[:-step], wide[step:])
+            window += step
+        values = wide
+    return values
+
+
+def share_of(grey: Grey, paper: Grey) -> Shares:
+    """Return which share of the paper's light is missing."""
+    return np.float32(1) - grey / np.maximum(paper, 1, dtype=np.float32)
+
+
+def threshold(share: Shares) -> tuple[float, float]:
+    """Return the share above which a pixel is ink, and the contrast of the means either side.
+
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms", IEEE
+    Transactions on Systems, Man, and Cybernetics 9(1): the variance between the two is greatest.
+    """
+    levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    counts = np.array(Image.fromarray(levels).histogram(), dtype=np.float64)
+    below, total = counts.cumsum(), (counts * LEVELS).cumsum()
+    both = below * (share.size - below)
+    score = (total[-1] * below - total * share.size) ** 2 / np.maximum(both, 1)
+    # A gap in the histogram is a plateau; its middle is as far from the paper as from the ink.
+    best = np.flatnonzero(score >= score.max() * (1 - 1e-9))
+    level = best[len(best) // 2]
+    if not both[level]:
+        return (level + 0.5) / 255, 0.0
+    dark = (total[-1] - total[level]) / (share.size - below[level])
+    return (level + 0.5) / 255, float(dark - total[level] / below[level]) / 255
+
+
+def border_of(grey: Grey) -> NDArray[np.uint8]:
+    """Return the outermost pixels, those of the corners twice."""
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def grain_of(share: Shares) -> float:
+    """Return the standard deviation on paper, from the differences of pixels near each other."""
+    lag = max(1, max(share.shape) // GLANCE)
+    apart = np.sort(np.abs(share[::lag, lag::lag] - share[::lag, :-lag:lag]), axis=None)
+    return 1.4826 / 2**0.5 * float(apart[len(apart) // 2]) if len(apart) else 0.0
+
+
+def unevenness(paper: NDArray[np.generic]) -> float:
+    """Return how much of the light is missing where the paper is darkest, but for a fiftieth."""
+    lights = np.sort(paper, axis=None)
+    few = len(lights) // 50
+    return 1 - float(lights[few]) / max(float(lights[-1 - few]), 1.0)
+
+
+def blurred(values: NDArray[np.generic], radius: int, times: int = 1) -> Shares:
+    """Return means of (..., h, w) over squares of side 2 `radius` + 1, cut off at the borders."""
+    height, width = values.shape[-2:]
+    down, across = means(height, radius, times), means(width, radius, times)
+    return down @ values.astype(np.float32) @ across.T
+
+
+@lru_cache(maxsize=256)
+def surfaces_of(height: int, width: int) -> Shares:
+    """Return the six surfaces of at most the second degree over (h, w): (h w, 6)."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (height, width)), indexing="ij")
+    made = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    return made.reshape(-1, 6).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def middle_of(height: int, width: int) -> Shares:
+    """Return weights (h, w) that fall from the middle to the borders and add up to 1."""
+    down, across = (1.1 - np.linspace(-1, 1, length) ** 2 for length in (height, width))
+    weights: Shares = np.outer(down, across) / (down.sum() * across.sum())
+    return weights
+
+
+@lru_cache(maxsize=256)
+def means(length: int, radius: int, times: int) -> Shares:
+    """Return the matrix that takes means over 2 `radius` + 1 of `length` values, so often."""
+    places = np.arange(length)
+    near = (np.abs(places[:, None] - places) <= radius).astype(np.float32)
+    once = near / near.sum(axis=1, keepdims=True)
+    return np.linalg.matrix_power(once, times)

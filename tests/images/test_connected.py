@@ -1,0 +1,65 @@
+"""Parts of a mask, against slow ways to find them."""
+
+import numpy as np
+import pytest
+
+from siglum.images.connected import box_of, parts_of, stroke_width
+
+
+def test_parts_hang_together_by_their_corners_and_no_further() -> None:
+    """Against a slow search from pixel to pixel."""
+    mask = np.random.RandomState(3).rand(40, 50) < 0.3
+    left, found = {tuple(p) for p in np.argwhere(mask).tolist()}, []
+    while left:
+        waiting, part = [left.pop()], set()
+        while waiting:
+            y, x = waiting.pop()
+            part.add((y, x))
+            near = {(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= near
+            waiting += near
+        found.append(part)
+    found.sort(key=min)
+
+    parts = parts_of(mask)
+
+    assert len(parts) == len(found)
+    assert parts.areas.tolist() == [len(part) for part in found]
+    for number, part in enumerate(found):
+        one = parts.drawn(np.arange(len(parts)) == number)
+        assert {tuple(p) for p in np.argwhere(one).tolist()} == part
+        assert parts.boxes[number].tolist() == list(box_of(one))
+    np.testing.assert_array_equal(parts.drawn(np.ones(len(parts), dtype=bool)), mask)
+
+
+def test_a_part_holds_the_pixels_that_lie_in_it() -> None:
+    mask = np.random.RandomState(4).rand(30, 20) < 0.3
+    some = mask & (np.random.RandomState(5).rand(30, 20) < 0.1)
+
+    parts = parts_of(mask)
+
+    each = [(parts.drawn(np.arange(len(parts)) == n) & some).any() for n in range(len(parts))]
+    assert parts.holding(some).tolist() == each
+
+
+def test_an_empty_mask_has_no_parts() -> None:
+    assert len(parts_of(np.zeros((5, 7), dtype=bool))) == 0
+
+
+def test_the_sides_that_cut_a_part_off_are_told() -> None:
+    mask = np.zeros((6, 8), dtype=bool)
+    mask[0, 2] = mask[3, 3] = mask[5, 7] = True
+
+    assert parts_of(mask).cut.tolist() == [
+        [True, False, False, False],
+        [False, False, False, False],
+        [False, False, True, True],
+    ]
+
+
+def test_a_hollow_box_has_the_width_of_its_lines() -> None:
+    picture = np.zeros((100, 100), dtype=bool)
+    picture[20:80, 20:80] = True
+    picture[26:74, 26:74] = False
+
+    assert stroke_width(picture) == pytest.approx(6)
