@@ -86,8 +86,7 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         ),
         "model": (
             (*train, "--model", "glyphnet"),
-            "model must be one of conv_pool, conv_transformer, glyph_net, mnist_net, "
-            "got 'glyphnet'. Did you mean 'glyph_net'?",
+            "picture_net, got 'glyphnet'. Did you mean 'glyph_net'?",
         ),
         "option": (
             (*train, "--model", "mnist_net", "--model-options.filter", "3"),
