@@ -213,7 +213,6 @@ def _side_by_side(arguments: list[str], jobs: int) -> None:
 
 def _status(study: Study, folder: Path, json: bool) -> None:
     from siglum.lab.recipes import study as recipe
-    from siglum.lab.runs import Run
 
     found = [(cell, recipe.state_of(cell, folder)) for cell in study.needed()]
     if json:
@@ -225,7 +224,7 @@ def _status(study: Study, folder: Path, json: bool) -> None:
         return
     table = []
     for cell, state in found:
-        run = Run(folder / cell.key) if state not in ("waiting", "failed") else None
+        run = None if state == "failed" else recipe.run_of(cell, folder)
         result = (run.result if run else None) or {}
         epochs = "" if run is None else f"{len(run.epochs)} of {run.config.epochs}"
         shares = [

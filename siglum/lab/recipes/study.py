@@ -32,7 +32,7 @@ State = Literal["waiting", "training", "stopped", "finished", "failed"]
 
 def state_of(cell: Cell, folder: Path) -> State:
     """Say how far a run is."""
-    run = _run(cell, folder)
+    run = run_of(cell, folder)
     if run is not None and run.result is not None:
         return "finished"
     if run is not None and run.failure is not None:
@@ -42,7 +42,7 @@ def state_of(cell: Cell, folder: Path) -> State:
         return "waiting" if run is None else "stopped"
     try:
         with lock.acquire(timeout=0):
-            return "waiting" if _run(cell, folder) is None else "stopped"
+            return "waiting" if run_of(cell, folder) is None else "stopped"
     except Timeout:
         return "training"
 
@@ -92,7 +92,7 @@ def _train(
         with _lock(cell, folder).acquire(timeout=0):
             if _done(cell, folder):
                 return True
-            run = _run(cell, folder)
+            run = run_of(cell, folder)
             try:
                 if run is not None:
                     resume(run, machine, begin(), progress)
@@ -139,7 +139,7 @@ def arms_of_study(study: Study, folder: Path) -> list[Arm]:
 
 
 def _done(cell: Cell, folder: Path) -> bool:
-    run = _run(cell, folder)
+    run = run_of(cell, folder)
     return run is not None and (run.result is not None or run.failure is not None)
 
 
@@ -147,7 +147,7 @@ def _ready(cell: Cell, folder: Path) -> bool:
     """Say whether the run that this one begins with is finished."""
     if cell.parent is None:
         return True
-    parent = _run(cell.parent, folder)
+    parent = run_of(cell.parent, folder)
     if parent is not None and parent.failure is not None:
         raise RunError(
             f"{cell.arm} must begin with {parent.path}, which failed: {parent.failure} "
@@ -156,7 +156,8 @@ def _ready(cell: Cell, folder: Path) -> bool:
     return parent is not None and parent.result is not None
 
 
-def _run(cell: Cell, folder: Path) -> Run | None:
+def run_of(cell: Cell, folder: Path) -> Run | None:
+    """Return what there is of a run; None before its first setting is on disk."""
     try:
         return Run(folder / cell.key)
     except RunError:
