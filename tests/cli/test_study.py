@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 TEXT = """
 question = "Does beginning with another run help?"
@@ -57,6 +58,22 @@ def table(siglum, folder: Path) -> list[dict[str, str]]:
     assert said.returncode == 0, said.stderr
     rows = json.loads(said.stdout)["runs"]
     return [{**row, "run": Path(row["run"]).name} for row in rows]
+
+
+def test_a_run_that_is_being_begun_is_told_as_training(
+    siglum, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """Its lock is held before there is a folder."""
+    file = write(tmp_path, signs, later_signs, epochs=1)
+    key = table(siglum, tmp_path)[0]["run"]
+    (tmp_path / "runs" / "locks").mkdir(parents=True)
+
+    with FileLock(tmp_path / "runs" / "locks" / f"{key}.lock"):
+        said = siglum("study", "status", file, "--folder", tmp_path / "runs")
+
+    assert said.returncode == 0, said.stderr
+    (row,) = (line for line in said.stdout.splitlines() if key in line)
+    assert "training" in row
 
 
 def test_two_jobs_share_the_runs(siglum, done: Path) -> None:
