@@ -161,6 +161,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mnist_net3": _REPORT_2,
     "mobilenet_v3_large": _MOBILENET,
     "mobilenet_v3_small": _MOBILENET,
+    "sign_net": {
+        "size": 40,
+        "fit": "glyph",
+        "batch_size": 256,
+        "lr": 0.2,
+        "weight_decay": 1e-4,
+        "augment": ("written",),
+    },
     "picture_net": {
         "model_options": {"mirror": True},
         "epochs": 15,

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from siglum.lab.written import written
+
 Augmentation = Callable[[Tensor, Generator], Tensor]
 
 
@@ -121,4 +123,5 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": flip,
     "rotate": rotate,
     "strong_affine": strong_affine,
+    "written": written,
 }

@@ -20,6 +20,7 @@ from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.picture_net import PictureNet
+from siglum.lab.models.sign_net import SignNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "conv_pool": ConvPool,
@@ -31,6 +32,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "mobilenet_v3_large": MobileNetV3Large,
     "mobilenet_v3_small": MobileNetV3Small,
     "picture_net": PictureNet,
+    "sign_net": SignNet,
 }
 
 

@@ -18,6 +18,7 @@ PARAMETERS = {  # of 1 channel: size, classes, count
     "mobilenet_v3_large": (64, 10, 2_983_482),
     "mobilenet_v3_small": (64, 10, 933_930),
     "picture_net": (28, 10, 1_940_970),
+    "sign_net": (40, 10, 689_120),
 }
 
 
