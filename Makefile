@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+LIGHT := runs/light
 
-.PHONY: demo test check docs clean
+.PHONY: demo test light check docs clean
 
 demo: $(VENV)/.lab
 	@rm -rf $(DEMO)
@@ -16,6 +17,17 @@ demo: $(VENV)/.lab
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
+light: $(VENV)/.lab
+	@rm -rf $(LIGHT)
+	$(PYTHON) -m venv $(LIGHT)/venv
+	$(LIGHT)/venv/bin/python -m pip install --quiet .
+	$(BIN)/siglum train mnist5k --epochs 1 --out $(LIGHT)/run
+	$(BIN)/siglum export $(LIGHT)/run --out $(LIGHT)/digits.siglum
+	$(BIN)/python tests/draw_seven.py $(LIGHT)/seven.png
+	$(LIGHT)/venv/bin/siglum info $(LIGHT)/digits.siglum
+	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/digits.siglum $(LIGHT)/seven.png --json | grep '"answer": "7"'
+	$(LIGHT)/venv/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None'
+
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -25,7 +37,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) $(LIGHT)
 
 $(VENV)/.lab: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[lab]'
