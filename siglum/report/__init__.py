@@ -1,11 +1,7 @@
 """A run as one self-contained HTML page, which opens offline and prints on A4."""
 
-import base64
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-
-from markupsafe import Markup
 
 from siglum.lab.runs import Run
 from siglum.report import files
@@ -16,7 +12,7 @@ from siglum.report.facts import Facts, gather
 from siglum.report.headline import account, headline
 from siglum.report.learning import learning
 from siglum.report.mistakes import mistakes
-from siglum.report.page import render, text
+from siglum.report.page import whole
 from siglum.report.repeat import repeat
 from siglum.report.samples import samples
 from siglum.report.section import Section
@@ -52,15 +48,14 @@ def write(run: Run, path: Path) -> Path:
 
 def _page(facts: Facts) -> str:
     made = {anchor: section(facts) for anchor, section in SECTIONS.items()}
-    script = text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return render(
+    sections = {anchor: section for anchor, section in made.items() if section is not None}
+    return whole(
         "page.html",
+        facts.name,
+        "report",
+        [(anchor, section.title) for anchor, section in sections.items()],
         facts=facts,
         headline=headline(facts),
         account=account(facts),
-        sections={anchor: section for anchor, section in made.items() if section is not None},
-        style=Markup(text("page.css")),
-        script=Markup(script),
-        digest=digest,
+        sections=sections,
     )

@@ -1,7 +1,5 @@
 """Arms side by side as one page: self-contained HTML, Markdown, or JSON."""
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -9,8 +7,6 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
-
-from markupsafe import Markup
 
 from siglum.errors import choose
 from siglum.lab.compare import Comparison
@@ -33,7 +29,7 @@ from siglum.report.comparison_chapters import (
 from siglum.report.comparison_tables import Table
 from siglum.report.effects import effects_chapter, effects_finding
 from siglum.report.growth import growth_chapter, growth_finding
-from siglum.report.page import render, text
+from siglum.report.page import whole
 from siglum.report.plot import SERIES, standalone
 
 Format = Literal["html", "md", "json"]
@@ -90,14 +86,16 @@ def _beside(path: Path, chapter: Chapter) -> Path:
 
 
 def _html(comparison: Comparison, about: About, chapters: list[Chapter], path: Path) -> str:
-    script = text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     looks = {
         arm.outcome.name: (SERIES[arm.colour], "dashed" if arm.broken else "solid")
         for arm in plots.drawn(comparison)
     }
-    return render(
+    return whole(
         "comparison.html",
+        about.title,
+        "comparison",
+        [(chapter.anchor, chapter.title) for chapter in chapters],
+        ["comparison.css"],
         hypotheses=HYPOTHESES,
         answered=ANSWER,
         about=about,
@@ -106,9 +104,6 @@ def _html(comparison: Comparison, about: About, chapters: list[Chapter], path: P
         warning=warning(comparison),
         chapters=chapters,
         looks=looks,
-        style=Markup(text("page.css") + text("comparison.css")),
-        script=Markup(script),
-        digest=digest,
     )
 
 

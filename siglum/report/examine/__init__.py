@@ -1,7 +1,5 @@
 """Looking into a network: one self-contained page, or a piece of it as a file."""
 
-import base64
-import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,7 +16,7 @@ from siglum.report import files, words
 from siglum.report.examine import canvas
 from siglum.report.examine.network import Table
 from siglum.report.examine.pieces import PIECES, Piece
-from siglum.report.page import render, text
+from siglum.report.page import whole
 
 __all__ = ["ENDINGS", "PIECES", "arrays", "write_folder", "write_page", "write_piece"]
 
@@ -143,16 +141,14 @@ def _array(value: Any) -> NDArray[Any]:
 
 def _page(subject: Subject, made: dict[str, Any]) -> bytes:
     shown = [_shown(name, result) for name, result in made.items()]
-    script = text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = render(
+    page = whole(
         "examine.html",
-        name=subject.run.name,
+        subject.run.name,
+        "examine",
+        [(piece.name, piece.piece.title) for piece in shown],
+        ["examine.css"],
         headline=_headline(subject),
         shown=shown,
-        style=Markup(text("page.css") + text("examine.css")),
-        script=Markup(script),
-        digest=digest,
     )
     return page.encode("utf-8", "backslashreplace")
 
