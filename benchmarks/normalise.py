@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.normalise
 
 Run it on a quiet machine: a second process slows it by half and more. Pictures are drawn by code:
-a stroke on grained paper in uneven light. The photo is timed from its pixels, and from its JPEG
-file with the decoding.
+a stroke on even paper, and on grained paper in uneven light. The photo is timed from its pixels,
+and from its JPEG file with the decoding.
 """
 
 import argparse
@@ -23,12 +23,17 @@ from siglum.images.normalise import WORKING, normalise
 POINTS = [(0.3, 0.2), (0.6, 0.25), (0.4, 0.5), (0.65, 0.7), (0.3, 0.8)]
 
 
-def photo(height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    """Draw one stroke on paper whose light falls to the right: uint8 (C, H, W)."""
+def drawing(height: int, width: int) -> NDArray[np.uint8]:
+    """Draw one light stroke on even dark paper, as data sets have them: uint8 (H, W)."""
     image = Image.new("L", (width, height))
     points = [(width * x, height * y) for x, y in POINTS]
     ImageDraw.Draw(image).line(points, fill=255, width=max(1, min(height, width) // 30))
-    light = np.linspace(230, 140, width) * (1 - 0.7 * (np.asarray(image) / 255))
+    return np.asarray(image)
+
+
+def photo(height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """Draw one stroke on paper whose light falls to the right: uint8 (C, H, W)."""
+    light = np.linspace(230, 140, width) * (1 - 0.7 * (drawing(height, width) / 255))
     noise = np.random.RandomState(0).normal(0, 3, (height, width))
     planes = [np.clip(light * shade + noise, 0, 255) for shade in (1, 0.97, 0.9)[:channels]]
     return np.stack(planes).astype(np.uint8)
@@ -49,6 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
+    for side in (28, 256):
+        even = drawing(side, side)
+        took = seconds(lambda even=even: normalise(even, 28), rounds)  # type: ignore[misc]
+        print(f"{side} x {side}, even paper: {1 / took:,.0f} pictures a second")
     for height, width, channels in ((28, 28, 1), (256, 256, 1), (256, 256, 3)):
         picture = photo(height, width, channels)
         took = seconds(lambda picture=picture: normalise(picture, 28), rounds)  # type: ignore[misc]

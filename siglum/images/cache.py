@@ -37,7 +37,7 @@ from siglum.images import normalise, pictures
 from siglum.images.imageset import ImageSet, Originals
 from siglum.images.listing import Listing, classes_of
 
-VERSION = 4  # of the format above and of everything that decides a packed byte
+VERSION = 5  # of the format above and of everything that decides a packed byte
 BATCH = 256  # pictures between two reports of progress
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, of)

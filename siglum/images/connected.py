@@ -22,6 +22,7 @@ class Parts:
     ends: Runs
     part: Runs  # the number of each run's part, in [0, P)
     areas: NDArray[np.int64]  # (P,), px
+    outlines: NDArray[np.int64]  # (P,), sides of pixels
     boxes: NDArray[np.int64]  # (P, 4): top, left, bottom, right, the last two exclusive
 
     def __len__(self) -> int:
@@ -45,11 +46,26 @@ class Parts:
         return drawn
 
     def holding(self, mask: Mask) -> NDArray[np.bool_]:
-        """Say of each part (P,) whether it holds a pixel of a mask (H, W) that lies within all."""
-        places = np.flatnonzero(mask)
-        places = places + places // self.shape[1]  # for the column of nothing behind each row
-        runs = np.searchsorted(self.starts, places, side="right") - 1
-        return np.bincount(self.part[runs], minlength=len(self)) > 0
+        """Say of each part (P,) whether it holds a pixel of a mask (H, W)."""
+        if not len(self):
+            return np.zeros(0, dtype=bool)
+        line = np.zeros((self.shape[0], self.shape[1] + 1), dtype=np.uint8)
+        line[:, :-1] = mask
+        edges = np.stack([self.starts, self.ends], axis=1).ravel()
+        held = np.maximum.reduceat(line.ravel(), edges)[::2]
+        return np.bincount(self.part, held, len(self)) > 0
+
+    def around(self, chosen: NDArray[np.bool_]) -> Box:
+        """Return the box around some of the parts (P,)."""
+        boxes = self.boxes[chosen]
+        top, left = boxes[:, :2].min(axis=0).tolist()
+        bottom, right = boxes[:, 2:].max(axis=0).tolist()
+        return top, left, bottom, right
+
+    def stroke(self, chosen: NDArray[np.bool_] | np.integer) -> float:
+        """Return the mean width of the strokes of some parts (P,) or one, as `stroke_width`."""
+        outline = self.outlines[chosen].sum()
+        return max(2 * float(self.areas[chosen].sum()) / float(outline), 1.0)
 
 
 def parts_of(mask: Mask) -> Parts:
@@ -65,26 +81,58 @@ def parts_of(mask: Mask) -> Parts:
     counts = np.searchsorted(starts, ends + stride, side="right") - first
     upper = np.repeat(np.arange(len(starts)), counts)
     lower = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[upper]
-    part = np.arange(len(starts))
-    while True:  # each run takes the lowest number around it, and then that number's number
-        low = np.minimum(part[upper], part[lower])
-        before = part.copy()
-        np.minimum.at(part, before[upper], low)
-        np.minimum.at(part, before[lower], low)
-        part = part[part]
-        if (part == before).all():
-            break
-    part = np.unique(part, return_inverse=True)[1]
-    count = int(part.max(initial=-1)) + 1
-    areas = np.bincount(part, weights=ends - starts, minlength=count).astype(np.int64)
+    part, count = numbered(len(starts), upper, lower)
+    lengths = ends - starts
+    shared = np.minimum(ends[upper] + stride, ends[lower])
+    shared -= np.maximum(starts[upper] + stride, starts[lower])  # 0 where only corners touch
+    areas = np.bincount(part, lengths, count).astype(np.int64)
+    within = np.bincount(part[upper], shared, count).astype(np.int64)
+    outlines = 2 * (np.bincount(part, minlength=count) + areas - within)
     boxes = np.empty((count, 4), dtype=np.int64)
     boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, 0
     rows, left = starts // stride, starts % stride
     for column, values in ((0, rows), (1, left)):
         np.minimum.at(boxes[:, column], part, values)
-    for column, values in ((2, rows + 1), (3, left + ends - starts)):
+    for column, values in ((2, rows + 1), (3, left + lengths)):
         np.maximum.at(boxes[:, column], part, values)
-    return Parts((mask.shape[0], mask.shape[1]), starts, ends, part, areas, boxes)
+    return Parts((height, width), starts, ends, part, areas, outlines, boxes)
+
+
+def numbered(runs: int, upper: Runs, lower: Runs) -> tuple[Runs, int]:
+    """Return the number of each run's part, by the first run, and how many parts there are.
+
+    Every run hangs from one above it, and so, in the end, from a topmost one; few topmost runs are
+    joined further down.
+    Source: Galler and Fischer 1964, "An improved equivalence algorithm", Communications of the
+    ACM 7(5).
+
+    Args:
+        upper, lower: pairs of runs that touch.
+    """
+    top = np.arange(runs)
+    top[lower] = upper
+    while True:  # each hangs from what that hangs from, which doubles the steps
+        above = top[top]
+        if (above == top).all():
+            break
+        top = above
+    joined = top[upper] != top[lower]
+    first = np.arange(runs)
+    if joined.any():
+        parent = first.tolist()
+        ones, others = top[upper[joined]].tolist(), top[lower[joined]].tolist()
+        for one, other in zip(ones, others, strict=True):
+            while parent[one] != one:
+                parent[one] = one = parent[parent[one]]
+            while parent[other] != other:
+                parent[other] = other = parent[parent[other]]
+            parent[max(one, other)] = min(one, other)
+        for run, lowest in enumerate(parent):  # no run's parent is behind it
+            parent[run] = parent[lowest]
+        top = np.array(parent)[top]
+    firsts = top == first
+    number = firsts.cumsum() - 1
+    return number[top], int(np.count_nonzero(firsts))
 
 
 def stroke_width(mask: Mask) -> float:
@@ -93,7 +141,9 @@ def stroke_width(mask: Mask) -> float:
     The outline is counted in sides of pixels, so that slanting strokes come out up to a third
     too thin.
     """
-    edged = np.pad(mask, 1)
+    height, width = mask.shape
+    edged = np.zeros((height + 2, width + 2), dtype=bool)
+    edged[1:-1, 1:-1] = mask
     outline = np.count_nonzero(edged[1:] != edged[:-1])
     outline += np.count_nonzero(edged[:, 1:] != edged[:, :-1])
     return max(2 * np.count_nonzero(mask) / outline, 1.0)

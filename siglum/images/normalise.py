@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from siglum.config import Preprocess
 from siglum.images import groups, paper, pictures
-from siglum.images.connected import Box, Mask, Parts, box_of, parts_of, stroke_width
+from siglum.images.connected import Box, Mask, Parts, parts_of
 from siglum.images.paper import Darkness
 
 WORKING = 512  # px, the longer side on which ink is looked for; larger pictures are shrunk to it
@@ -97,7 +96,7 @@ def normalise(
         nothing = replace(NOTHING, inverted=found.dark.inverted, uneven=found.dark.uneven)
         return np.zeros((size, size), np.uint8), nothing
     mask = found.parts.drawn(found.kept)
-    top, left, bottom, right = box = box_of(mask)
+    top, left, bottom, right = box = found.parts.around(found.kept)
     framed, scale = into_frame(flattened(found.dark, mask, box), found.stroke, size, fill)
     height, width = found.parts.shape
     factor = found.factor
@@ -163,8 +162,7 @@ def find(picture: NDArray[np.uint8], working: int) -> Ink:
         return Ink(dark, parts, kept, 0, 0.0, factor)
     strange = foreign(parts, kept)
     own = kept & ~strange
-    areas = np.where(own, parts.areas, 0)
-    stroke = stroke_width(parts.drawn(np.arange(len(parts)) == areas.argmax()))
+    stroke = parts.stroke(np.where(own, parts.areas, 0).argmax())
     dust = parts.areas < SPECK * stroke**2
     return Ink(dark, parts, own & ~dust, int((kept & strange & ~dust).sum()), stroke, factor)
 
@@ -175,6 +173,8 @@ def foreign(parts: Parts, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Such a part is cut off by the border while the largest part is not. Lines that run from border
     to border are not taken for the largest part where there is another.
     """
+    if len(parts) < 2:
+        return np.zeros(len(parts), dtype=bool)
     cut = parts.cut
     sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
     longer = sides.max(axis=1)
@@ -194,6 +194,8 @@ def dotted(parts: Parts, kept: NDArray[np.bool_], length: int) -> NDArray[np.boo
     that is thin beside a character of that length, px.
     """
     found = np.zeros(len(parts), dtype=bool)
+    if len(parts) < DOTS:
+        return found
     for across, along in ((0, 1), (1, 0)):
         starts, ends = parts.boxes[:, :2], parts.boxes[:, 2:]
         sides = ends - starts
@@ -221,8 +223,9 @@ def flattened(dark: Darkness, mask: Mask, box: Box) -> NDArray[np.float32]:
     for lines in (near, near.T):
         lines[:-1] |= lines[1:]
         lines[1:] |= lines[:-1]
-    full = np.median(share[mask & (share > dark.above)])
-    return np.where(near, np.clip(share / full, 0, 1), np.float32(0))
+    full = paper.middle(share[mask & (share > dark.above)])
+    ink: NDArray[np.float32] = np.clip(share / full, 0, 1) * near
+    return ink
 
 
 def into_frame(
@@ -241,9 +244,8 @@ def into_frame(
     lacking = max(0.0, inner * THIN - max(1.0, stroke * inner / longer))
     scale = (inner - lacking) / longer
     rows, columns = (max(1, round(side * scale)) for side in ink.shape)
-    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    small = np.asarray(Image.fromarray(ink).resize((columns, rows), how))
-    small = np.clip(small / min(stroke * scale, 1.0), 0, 1)  # a stroke of half a pixel is half dark
+    small = paper.resized(ink, rows, columns)
+    small = np.minimum(small / min(stroke * scale, 1.0), 1)  # a stroke of half a pixel is half dark
     small = widened(small, lacking / 2) if lacking else small
     framed = np.zeros((size, size), dtype=np.uint8)
     top, left = _start(small.sum(axis=1), size), _start(small.sum(axis=0), size)
@@ -257,13 +259,15 @@ def widened(ink: NDArray[np.float32], by: float) -> NDArray[np.float32]:
     The shape grows by as many whole pixels on every side.
     """
     rim = math.ceil(by)
-    ink = np.pad(ink, rim)
+    height, width = ink.shape
+    wide = np.zeros((height + 2 * rim, width + 2 * rim), dtype=np.float32)
+    wide[rim : rim + height, rim : rim + width] = ink
     for step in range(rim):
         share = np.float32(min(by - step, 1.0))
-        for lines in (ink, ink.T):
+        for lines in (wide, wide.T):
             near = np.maximum(lines[:-2], lines[2:]) * share
             np.maximum(lines[1:-1], near, out=lines[1:-1])
-    return ink
+    return wide
 
 
 def _start(mass: NDArray[np.floating], size: int) -> int:

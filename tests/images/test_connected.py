@@ -63,3 +63,26 @@ def test_a_hollow_box_has_the_width_of_its_lines() -> None:
     picture[26:74, 26:74] = False
 
     assert stroke_width(picture) == pytest.approx(6)
+
+
+def test_some_parts_are_measured_as_their_mask_is() -> None:
+    mask = np.random.RandomState(4).rand(60, 45) < 0.35
+    parts = parts_of(mask)
+
+    for seed in range(5):
+        chosen = np.random.RandomState(seed).rand(len(parts)) < 0.3
+        assert parts.stroke(chosen) == pytest.approx(stroke_width(parts.drawn(chosen)))
+        assert parts.around(chosen) == box_of(parts.drawn(chosen))
+    assert parts.stroke(parts.areas.argmax()) == pytest.approx(
+        stroke_width(parts.drawn(np.arange(len(parts)) == parts.areas.argmax()))
+    )
+
+
+def test_arms_that_meet_far_below_are_one_part() -> None:
+    """Combs, of which each joins the teeth of the one above it, two by two."""
+    mask = np.zeros((40, 64), dtype=bool)
+    for level in range(5):
+        mask[8 * level : 8 * level + 8, :: 2 ** (level + 1)] = True
+        mask[8 * level + 7, : 64 - 2 ** (level + 1)] = True
+
+    assert len(parts_of(mask)) == 1 and parts_of(mask).areas.tolist() == [mask.sum()]

@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from photographing import SIGNS, coverage, gradient, on_paper, shadow
 
-from siglum.images.paper import closed, dark_on_light, darkness, projected, shrunk, threshold
+from siglum import images
+from siglum.images.connected import box_of
+from siglum.images.paper import (
+    closed,
+    dark_on_light,
+    darkness,
+    on_any_paper,
+    on_even_paper,
+    projected,
+    resized,
+    shrunk,
+    threshold,
+)
 
 
 def test_the_threshold_lies_halfway_between_two_shades() -> None:
@@ -116,3 +128,60 @@ def test_the_edge_of_a_shadow_is_paper() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 300), (3, 200, 1), (3, 60, 90)])
 def test_one_level_is_paper(level: int, shape: tuple[int, ...]) -> None:
     assert darkness(np.full(shape, level, dtype=np.uint8)).contrast == 0
+
+
+def alike(grey: np.ndarray) -> bool:
+    """Hold that the short way, where it is taken, finds the ink that the long way finds."""
+    short, long = on_even_paper(grey), on_any_paper(grey)
+    if short is None:
+        return False
+    inks = [found.share > found.above for found in (short, long)]
+    assert short.inverted == long.inverted
+    assert short.contrast == pytest.approx(long.contrast, abs=0.05)
+    assert np.abs(np.subtract(box_of(inks[0]), box_of(inks[1]))).max() <= 1
+    assert np.count_nonzero(inks[0] != inks[1]) <= 0.15 * np.count_nonzero(inks[1])
+    return True
+
+
+def test_on_even_paper_the_short_way_finds_the_bundled_digits_as_the_long_way_does() -> None:
+    digits = images.load("mnist5k", "test").images[::10, 0]
+
+    for polarity in (digits, 255 - digits):
+        assert np.mean([alike(digit) for digit in polarity]) > 0.95
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("stroke", [0.03, 0.05, 0.1])
+@pytest.mark.parametrize("height", [40, 100, 300])
+@pytest.mark.parametrize(
+    ("paper", "pen", "grain"), [(255, 0, 0), (220, 60, 1), (90, 30, 0), (240, 180, 1)]
+)
+def test_on_even_paper_the_short_way_finds_drawn_ink_as_the_long_way_does(
+    sign: str, stroke: float, height: int, paper: float, pen: float, grain: float
+) -> None:
+    page = on_paper(coverage(sign, height, stroke=stroke), (paper,), (pen,), grain=grain)[0]
+
+    for grey in (page, 255 - page):
+        assert alike(grey) or stroke * height < 1.5  # such fine lines may be too pale
+
+
+@pytest.mark.parametrize("what", ["gradient", "shadow", "grain", "pale", "blot", "other", "blank"])
+def test_the_short_way_is_for_thin_ink_on_even_paper_alone(what: str) -> None:
+    ink = coverage("zed", 100)
+    light = {"gradient": gradient(ink.shape, 0.5), "shadow": shadow(ink.shape, 0.5)}.get(what, 1.0)
+    pen = (205.0,) if what == "pale" else (40.0,)
+    grain = 6 if what == "grain" else 0
+    page = on_paper(0 * ink if what == "blank" else ink, (220.0,), pen, light, grain)[0].copy()
+    if what == "blot":
+        page[60:140, 60:140] = 40
+    if what == "other":  # paper, which is darker
+        page[20:180, 60:120] = np.minimum(page[20:180, 60:120], 150)
+
+    assert on_even_paper(page) is None
+
+
+def test_resizing_takes_means_and_goes_straight_between_neighbours() -> None:
+    ramp = np.arange(12.0).repeat(6).reshape(12, 6)
+
+    np.testing.assert_allclose(resized(ramp, 4, 3)[:, 0], [1, 4, 7, 10], atol=1e-5)
+    np.testing.assert_allclose(resized(ramp, 24, 6)[1:-1, 0], np.arange(0.25, 11, 0.5), atol=1e-5)

@@ -1,0 +1,96 @@
+"""From a few samples and what print looks like to one vector a class, and how well that does.
+
+Two ways, both linear in the features, so that either becomes a `Head`. Print is a prior: it speaks
+alone where nothing was drawn, and samples outweigh it as they come. What is left out of a fit costs
+no second fit: both ways have closed forms for it.
+Shapes: N samples, K classes, D features. Features have length 1. A class without print has a row of
+zeros; one without samples stands by print alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siglum.recogniser.head import Head
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A head, and what it would say of each of its samples without having seen that one."""
+
+    head: Head
+    left_out: Floats  # (N, K) logits; -inf at the own class where that is then left with nothing
+
+
+def unit(rows: NDArray[np.floating]) -> Floats:
+    """Bring rows to length 1; rows of zeros stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    brought: Floats = (rows / np.maximum(length, 1e-12)).astype(np.float32)
+    return brought
+
+
+def means(features: Floats, labels: Labels, prints: Floats, weight: float, scale: float) -> Taught:
+    """A class is the direction of the sum of its samples, and of its print `weight` times.
+
+    Args:
+        features: (N, D).
+        labels: (N,), in [0, K).
+        prints: (K, D).
+        weight: how many samples print counts for.
+        scale: of the cosines.
+
+    Source: Snell, Swersky, Zemel 2017, "Prototypical networks for few-shot learning",
+    arXiv:1703.05175, section 2.
+    """
+    sums = weight * prints.astype(np.float64)
+    np.add.at(sums, labels, features)
+    vectors = unit(sums)
+    left_out = features @ vectors.T
+    rows = np.arange(len(labels))
+    without = sums[labels] - features  # the own class, less the sample
+    own = (features * unit(without)).sum(axis=1)
+    left_out[rows, labels] = np.where(np.linalg.norm(without, axis=1) > 1e-6, own, -np.inf)
+    return Taught(_head(scale * vectors, cosine=True), scale * left_out)
+
+
+def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scale: float) -> Taught:
+    """Least squares towards 1 for the own class and 0 for the others, kept near print.
+
+    Args:
+        features: (N, D).
+        labels: (N,), in [0, K).
+        prints: (K, D); where it is all zeros, vectors are kept near nothing.
+        penalty: how many samples' weight keeps vectors where they were.
+        scale: of the scores.
+
+    Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
+    3.4.1 and 7.10.1 (equation 7.64: what a sample would be given without itself).
+    """
+    x = features.astype(np.float64)
+    start = prints.astype(np.float64)
+    wanted = np.zeros((len(x), len(start)))
+    wanted[np.arange(len(x)), labels] = 1
+    gram = x.T @ x + penalty * np.eye(x.shape[1])
+    solved = np.linalg.solve(gram, x.T)  # (D, N)
+    vectors = start + (solved @ (wanted - x @ start.T)).T
+    leverage = np.einsum("nd,dn->n", x, solved)[:, None]
+    given = x @ vectors.T
+    left_out = (given - leverage * wanted) / np.maximum(1 - leverage, 1e-9)
+    alone = np.bincount(labels, minlength=len(start))[labels] == 1
+    unprinted = ~start[labels].any(axis=1)
+    rows = np.flatnonzero(alone & unprinted)
+    left_out[rows, labels[rows]] = -np.inf
+    return Taught(
+        _head(scale * vectors.astype(np.float32), cosine=True),
+        (scale * left_out).astype(np.float32),
+    )
+
+
+def _head(vectors: Floats, cosine: bool) -> Head:
+    classes, width = vectors.shape
+    zeros = np.zeros(classes, np.float32), np.zeros(width, np.float32)
+    return Head(vectors.astype(np.float32), *zeros, cosine=cosine)
