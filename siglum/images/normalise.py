@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import Preprocess
-from siglum.images import groups, paper, pictures
+from siglum.images import grids, groups, paper, pictures
 from siglum.images.connected import Box, Mask, Parts, parts_of
 from siglum.images.paper import Darkness
 
@@ -153,7 +153,7 @@ def find(picture: NDArray[np.uint8], working: int) -> Ink:
     """
     factor = -(-max(picture.shape[1:]) // working)
     if factor > 1:
-        picture = np.stack([paper.shrunk(plane, working) for plane in picture])
+        picture = np.stack([grids.shrunk(plane, working) for plane in picture])
     dark = paper.darkness(picture)
     sure = dark.share > dark.above
     parts = parts_of(dark.share > max(PALE * dark.above, min(3 * dark.grain, dark.above)))
@@ -223,7 +223,7 @@ def flattened(dark: Darkness, mask: Mask, box: Box) -> NDArray[np.float32]:
     for lines in (near, near.T):
         lines[:-1] |= lines[1:]
         lines[1:] |= lines[:-1]
-    full = paper.middle(share[mask & (share > dark.above)])
+    full = grids.middle(share[mask & (share > dark.above)])
     ink: NDArray[np.float32] = np.clip(share / full, 0, 1) * near
     return ink
 
@@ -244,7 +244,7 @@ def into_frame(
     lacking = max(0.0, inner * THIN - max(1.0, stroke * inner / longer))
     scale = (inner - lacking) / longer
     rows, columns = (max(1, round(side * scale)) for side in ink.shape)
-    small = paper.resized(ink, rows, columns)
+    small = grids.resized(ink, rows, columns)
     small = np.minimum(small / min(stroke * scale, 1.0), 1)  # a stroke of half a pixel is half dark
     small = widened(small, lacking / 2) if lacking else small
     framed = np.zeros((size, size), dtype=np.uint8)

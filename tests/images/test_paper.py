@@ -6,15 +6,13 @@ from photographing import SIGNS, coverage, gradient, on_paper, shadow
 
 from siglum import images
 from siglum.images.connected import box_of
+from siglum.images.grids import closed, resized, shrunk
 from siglum.images.paper import (
-    closed,
     dark_on_light,
     darkness,
     on_any_paper,
     on_even_paper,
     projected,
-    resized,
-    shrunk,
     threshold,
 )
 
