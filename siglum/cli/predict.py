@@ -2,19 +2,26 @@
 
 import csv as csv_module
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
+from numpy.typing import NDArray
 
 from siglum.cli import terminal
 from siglum.cli.page import read_page
 from siglum.cli.terminal import Switch
+from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images.listing import Unreadable
+from siglum.images.files import fitted
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.predict import Answer, load
-from siglum.recogniser.predict import predict as read_by_bundle
+from siglum.recogniser.predict import answers as answers_of
+from siglum.recogniser.predict import load
+
+Names = tuple[str, ...]
+Probs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 
 
 def predict(
@@ -53,15 +60,13 @@ def predict(
     if sheet is not None:
         if files or csv:
             raise ConfigError("sheet must stand alone, without further files and without --csv.")
-        read = _page_by_bundle if is_bundle(recogniser) else _page_by_run
-        read(recogniser, sheet, out, weights, device, json)
+        read_page(sheet, *_opened(recogniser, weights, device), out, json)
         return
     if not files:
         raise DataError("predict must have at least one picture file, got none.")
-    if is_bundle(recogniser):
-        answers, unreadable = _by_bundle(recogniser, files, weights, device)
-    else:
-        answers, unreadable = _by_run(recogniser, files, weights, device)
+    preprocess, classes, probs = _opened(recogniser, weights, device)
+    seen = fitted(files, preprocess)
+    answers = answers_of(seen, probs(seen.images), classes) if seen.files else []
     if json:
         terminal.write_json([answer._asdict() for answer in answers])
     elif csv:
@@ -80,7 +85,7 @@ def predict(
             for answer in answers
         ]
         terminal.show(terminal.table(("file", "answer", "", "runner-up", "ink"), rows))
-    terminal.refuse(unreadable, len(files))
+    terminal.refuse(seen.unreadable, len(files))
 
 
 def is_bundle(path: Path) -> bool:
@@ -88,38 +93,18 @@ def is_bundle(path: Path) -> bool:
     return path.suffix == SUFFIX or path.is_file()
 
 
-Answers = tuple[list[Answer], tuple[Unreadable, ...]]
-
-
-def _by_bundle(path: Path, files: tuple[Path, ...], weights: str | None, device: str) -> Answers:
-    _check_bundle(weights, device)
-    return read_by_bundle(load(path), files)
-
-
-def _page_by_bundle(
-    path: Path, sheet: Path, out: Path | None, weights: str | None, device: str, json: bool
-) -> None:
-    _check_bundle(weights, device)
-    recogniser = load(path)
-    read_page(sheet, recogniser.bundle.preprocess, recogniser.classes, recogniser.probs, out, json)
-
-
-def _page_by_run(
-    path: Path, sheet: Path, out: Path | None, weights: str | None, device: str, json: bool
-) -> None:
+def _opened(path: Path, weights: str | None, device: str) -> tuple[Preprocess, Names, Probs]:
+    """Return what a recogniser sees of a picture, its classes, and what reads (N, P, S, S)."""
+    if is_bundle(path):
+        _check_bundle(weights, device)
+        bundle = load(path)
+        return bundle.bundle.preprocess, bundle.classes, bundle.probs
     from siglum.lab.device import choose_machine  # late: a bundle is read without torch
     from siglum.lab.predict import probs
     from siglum.lab.runs import Run
 
     run, machine = Run(path), choose_machine(device, "float32")
-    read_page(
-        sheet,
-        run.preprocess,
-        run.classes,
-        lambda images: probs(run, images, machine, weights),
-        out,
-        json,
-    )
+    return run.preprocess, run.classes, lambda images: probs(run, images, machine, weights)
 
 
 def _check_bundle(weights: str | None, device: str) -> None:
@@ -129,11 +114,3 @@ def _check_bundle(weights: str | None, device: str) -> None:
         )
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
-
-
-def _by_run(path: Path, files: tuple[Path, ...], weights: str | None, device: str) -> Answers:
-    from siglum.lab.device import choose_machine  # late: a bundle is read without torch
-    from siglum.lab.predict import predict as read_by_run
-    from siglum.lab.runs import Run
-
-    return read_by_run(Run(path), files, choose_machine(device, "float32"), weights)

@@ -86,7 +86,7 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         ),
         "model": (
             (*train, "--model", "glyphnet"),
-            "picture_net, got 'glyphnet'. Did you mean 'glyph_net'?",
+            "sign_net, got 'glyphnet'. Did you mean 'glyph_net'?",
         ),
         "option": (
             (*train, "--model", "mnist_net", "--model-options.filter", "3"),

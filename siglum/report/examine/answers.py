@@ -157,25 +157,6 @@ def nearest_finding(found: Nearest) -> str:
     )
 
 
-def nearest_table(found: Nearest) -> Table:
-    """Return a row a picture: the answer, and the classes of the nearest with their cosines."""
-    count = found.cosines.shape[1]
-    rows = [
-        (
-            found.names[row],
-            found.answers[row],
-            *(
-                f"{name} {cosine:.2f}"
-                for name, cosine in zip(
-                    found.neighbour_classes[row], found.cosines[row], strict=True
-                )
-            ),
-        )
-        for row in range(len(found.names))
-    ]
-    return ("picture", "read as", *(f"{i + 1}." for i in range(count))), rows
-
-
 def draw_nearest(found: Nearest, look: Look) -> Canvas:
     """Draw a row a picture: itself, then its neighbours with class and cosine."""
     side, gap, left = 84, 16, 152

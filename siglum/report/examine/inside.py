@@ -147,9 +147,5 @@ def _first(shown: int, total: int) -> str:
     return f"{total}" if shown == total else f"{shown} of {total}"
 
 
-def _titled(found: Filters) -> str:
-    return filters_finding(found)
-
-
 def _number(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
