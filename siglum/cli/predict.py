@@ -2,16 +2,13 @@
 
 import csv as csv_module
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
-from numpy.typing import NDArray
 
 from siglum.cli import terminal
-from siglum.cli.page import read_page
+from siglum.cli.page import Probs, read_page
 from siglum.cli.terminal import Switch
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
@@ -21,7 +18,6 @@ from siglum.recogniser.predict import answers as answers_of
 from siglum.recogniser.predict import load
 
 Names = tuple[str, ...]
-Probs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 
 
 def predict(
