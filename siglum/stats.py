@@ -103,7 +103,7 @@ def expected_calibration_error(groups: list[Bin]) -> float:
     return sum(group.count * abs(group.confidence - group.accuracy) for group in groups) / total
 
 
-def fit_temperature(log_probs: FloatArray, labels: IntArray) -> float:
+def fit_temperature(log_probs: FloatArray, labels: IntArray, near: float | None = None) -> float:
     """Return the temperature T whose softmax(log_probs / T) makes the labels likeliest.
 
     1 leaves probabilities as they are; above 1 they were too sure. The negative log-likelihood is
@@ -113,6 +113,8 @@ def fit_temperature(log_probs: FloatArray, labels: IntArray) -> float:
     Args:
         log_probs: float (N, K), or logits; N at least 1.
         labels: int (N,).
+        near: what T is without pictures, from where few of them move it little: its logarithm is
+            taken to be normal around this one's, with a deviation of 0.5.
 
     Returns:
         T, between 0.01 and 100.
@@ -121,16 +123,19 @@ def fit_temperature(log_probs: FloatArray, labels: IntArray) -> float:
     arXiv:1706.04599, section 4.2.
     """
     logits = np.maximum(log_probs.astype(np.float64), -1e4)  # -inf times 0 is no number
-    if (logits.argmax(axis=1) == labels).all():
+    if near is None and (logits.argmax(axis=1) == labels).all():
         return 1.0
     wanted = logits[np.arange(len(labels)), labels].mean()
+    pull = 0.0 if near is None else 1 / (0.5**2 * len(labels))
+    expected = 0.0 if near is None else -math.log(near)
     low, high = -math.log(100), math.log(100)  # of log(1 / T)
-    for _ in range(50):
+    for _ in range(40):
         middle = (low + high) / 2
         scaled = math.exp(middle) * logits
         probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         probs /= probs.sum(axis=1, keepdims=True)
-        if (probs * logits).sum(axis=1).mean() < wanted:  # the labels want it surer
+        slope = math.exp(middle) * ((probs * logits).sum(axis=1).mean() - wanted)
+        if slope + pull * (middle - expected) < 0:  # the labels want it surer
             low = middle
         else:
             high = middle

@@ -10,13 +10,15 @@ import warnings
 from collections.abc import Callable
 
 COMMANDS: dict[str, str] = {
+    "teach": "teach a recogniser from names of characters, from drawings, or both",
+    "predict": "read pictures with a bundle or a run",
+    "info": "say what a bundle is",
     "data": "describe a source of pictures",
     "train": "train a network, or go on with a run",
     "evaluate": "measure a run on a source",
+    "pretrain": "train a backbone on the characters of fonts",
     "export": "write a run as a bundle, which needs no torch",
-    "info": "say what a bundle is",
     "normalise": "show what is taken for ink in pictures",
-    "predict": "read pictures with a bundle or a run",
     "examine": "look inside a network",
     "relabel": "label a source's pictures with a run",
     "report": "write a run's page",

@@ -1,25 +1,24 @@
 """`siglum predict RUN --sheet PAGE`: a page of several characters, in the order of reading."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images import page, pictures
 from siglum.images.sheet import boxed
+from siglum.recogniser.decide import Reader
 
-Probs = Callable[[NDArray[np.uint8]], NDArray[np.floating]]  # bytes (N, 1, S, S) -> (N, K)
+NONE = "?"  # stands for none of these
 
 
 def read_page(
     file: Path,
     preprocess: Preprocess,
     classes: tuple[str, ...],
-    probs: Probs,
+    reader: Reader,
     out: Path | None,
     json: bool,
 ) -> None:
@@ -46,9 +45,12 @@ def read_page(
     characters = [character for row in found.rows for character in row]
     if not characters:
         raise DataError(f"{name} must show ink on paper, got none.")
-    likely = probs(np.stack([character.ink for character in characters])[:, None])
-    answers = [classes[best] for best in likely.argmax(axis=1)]
-    sure = likely.max(axis=1).tolist()
+    reading = reader(np.stack([character.ink for character in characters])[:, None])
+    best = reading.probs.argmax(axis=1)
+    answers = [
+        NONE if none else classes[label] for label, none in zip(best, reading.none, strict=True)
+    ]
+    sure = reading.probs.max(axis=1).tolist()
     if json:
         places = [(i, j) for i, row in enumerate(found.rows) for j in range(len(row))]
         terminal.write_json(

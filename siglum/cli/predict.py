@@ -5,19 +5,24 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
+from numpy.typing import NDArray
 
 from siglum.cli import terminal
-from siglum.cli.page import Probs, read_page
+from siglum.cli.page import read_page
 from siglum.cli.terminal import Switch
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images.files import fitted
+from siglum.recogniser import decide
 from siglum.recogniser.bundle import SUFFIX
+from siglum.recogniser.place import Places
+from siglum.recogniser.predict import Answer, load
 from siglum.recogniser.predict import answers as answers_of
-from siglum.recogniser.predict import load
 
 Names = tuple[str, ...]
+MORE = 4  # further classes of a prediction set in a line of the table
 
 
 def predict(
@@ -60,28 +65,33 @@ def predict(
         return
     if not files:
         raise DataError("predict must have at least one picture file, got none.")
-    preprocess, classes, probs = _opened(recogniser, weights, device)
+    preprocess, classes, read = _opened(recogniser, weights, device)
     seen = fitted(files, preprocess)
-    answers = answers_of(seen, probs(seen.images), classes) if seen.files else []
+    answers = []
+    if seen.files:
+        answers = answers_of(seen, read(seen.images, seen.places), classes)
     if json:
         terminal.write_json([answer._asdict() for answer in answers])
     elif csv:
         writer = csv_module.writer(sys.stdout)
-        writer.writerow(answers[0]._fields if answers else ("file",))
-        writer.writerows(answers)
+        writer.writerow(Answer._fields)
+        writer.writerows([*answer[:-2], " ".join(answer.may_be), answer[-1]] for answer in answers)
     elif answers:
-        rows = [
-            (
-                answer.file,
-                answer.answer,
-                terminal.percent(answer.probability),
-                f"{answer.runner_up} {terminal.percent(answer.runner_up_probability)}",
-                "inverted" if answer.inverted else "",
-            )
-            for answer in answers
-        ]
-        terminal.show(terminal.table(("file", "answer", "", "runner-up", "ink"), rows))
+        rows = [_row(answer) for answer in answers]
+        terminal.show(terminal.table(("file", "answer", "", "or", "ink"), rows))
     terminal.refuse(seen.unreadable, len(files))
+
+
+def _row(answer: Answer) -> tuple[str, ...]:
+    """Return a line of the table; a further class of the prediction set comes without percent."""
+    second = f"{answer.runner_up} {terminal.percent(answer.runner_up_probability)}"
+    more = [name for name in answer.may_be if name not in (answer.answer, answer.runner_up)]
+    ink = "inverted" if answer.inverted else ""
+    if answer.none_of_these:
+        first = f"{answer.answer} {terminal.percent(answer.probability)}"
+        return answer.file, "none of these", "", first, ink
+    sure = terminal.percent(answer.probability)
+    return answer.file, answer.answer, sure, " ".join([second, *more[:MORE]]), ink
 
 
 def is_bundle(path: Path) -> bool:
@@ -89,18 +99,24 @@ def is_bundle(path: Path) -> bool:
     return path.suffix == SUFFIX or path.is_file()
 
 
-def _opened(path: Path, weights: str | None, device: str) -> tuple[Preprocess, Names, Probs]:
+def _opened(
+    path: Path, weights: str | None, device: str
+) -> tuple[Preprocess, Names, decide.Reader]:
     """Return what a recogniser sees of a picture, its classes, and what reads (N, P, S, S)."""
     if is_bundle(path):
         _check_bundle(weights, device)
         bundle = load(path)
-        return bundle.bundle.preprocess, bundle.classes, bundle.probs
+        return bundle.bundle.preprocess, bundle.classes, bundle.read
     from siglum.lab.device import choose_machine  # late: a bundle is read without torch
     from siglum.lab.predict import probs
     from siglum.lab.runs import Run
 
     run, machine = Run(path), choose_machine(device, "float32")
-    return run.preprocess, run.classes, lambda images: probs(run, images, machine, weights)
+
+    def read(images: NDArray[np.uint8], places: Places | None = None) -> decide.Reading:
+        return decide.plain(probs(run, images, machine, weights))
+
+    return run.preprocess, run.classes, read
 
 
 def _check_bundle(weights: str | None, device: str) -> None:

@@ -3,6 +3,7 @@
 Shapes: N files, P planes, S the side of the square.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ class Fitted(NamedTuple):
     images: NDArray[np.uint8]  # (N, P, S, S), P planes
     files: tuple[str, ...]  # N names
     inverted: tuple[bool, ...]  # N times: whether dark ink was made light
+    places: NDArray[np.float32]  # (N, 3): the ink's height, width and middle; NaN if not cut out
     unreadable: tuple[Unreadable, ...]
 
 
@@ -31,7 +33,7 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
     Of what is cut out, nothing more than about twice the working size is decoded.
     """
     enough = 2 * normalise.WORKING if preprocess.cuts_out else pictures.MAX_SIDE
-    squares, names, inverted = [], [], []
+    squares, names, inverted, places = [], [], [], []
     unreadable: list[Unreadable] = []
     for file in files:
         try:
@@ -47,6 +49,10 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
         names.append(str(file))
         dark = bool(light[0]) if found is None else found.inverted
         inverted.append(preprocess.ink == "light" and dark)
+        places.append(
+            (math.nan,) * 3 if found is None else (found.height, found.width, found.place)
+        )
     empty = np.empty((0, preprocess.planes, preprocess.size, preprocess.size), np.uint8)
     images = np.stack(squares) if squares else empty
-    return Fitted(images, tuple(names), tuple(inverted), tuple(unreadable))
+    placed = np.array(places, np.float32).reshape(-1, 3)
+    return Fitted(images, tuple(names), tuple(inverted), placed, tuple(unreadable))

@@ -12,6 +12,7 @@ from siglum.images.listing import Unreadable
 from siglum.lab.device import Machine
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
+from siglum.recogniser import decide
 from siglum.recogniser.predict import Answer, answers
 
 
@@ -23,7 +24,8 @@ def predict(
     seen = fitted(files, preprocess)
     if not seen.files:
         return [], seen.unreadable
-    return answers(seen, probs(run, seen.images, machine, weights), classes), seen.unreadable
+    reading = decide.plain(probs(run, seen.images, machine, weights))
+    return answers(seen, reading, classes), seen.unreadable
 
 
 def probs(

@@ -4,6 +4,7 @@
     preprocess.json    picture -> tensor       card.json          what it is, and sha256 of the rest
     classes.json       names in label order    golden.npz         a few pictures, and their logits
     head.npz           where the network gives features, and classes are taught behind it
+    place.npz          where the classes' ink stands, where that tells them apart
     samples.npz        the ink it was taught with, so that teaching can go on
 
 It is read whole or not at all: see `container` for the bytes, `onnx_check` for the network, and
@@ -29,12 +30,13 @@ from siglum.errors import ConfigError, DataError
 from siglum.recogniser import arrays, container, documents
 from siglum.recogniser.arrays import Wanted
 from siglum.recogniser.head import Head
+from siglum.recogniser.place import Places, Whereabouts
 
 FORMAT = 1
 SUFFIX = ".siglum"
 MODEL, PREPROCESS, CLASSES = "model.onnx", "preprocess.json", "classes.json"
 CALIBRATION, CARD, GOLDEN = "calibration.json", "card.json", "golden.npz"
-HEAD, SAMPLES = "head.npz", "samples.npz"
+HEAD, PLACE, SAMPLES = "head.npz", "place.npz", "samples.npz"
 
 _MIB = 2**20
 LIMITS = {  # bytes at most, in the order of the file
@@ -45,18 +47,30 @@ LIMITS = {  # bytes at most, in the order of the file
     MODEL: 256 * _MIB,
     GOLDEN: 64 * _MIB,
     HEAD: 64 * _MIB,
+    PLACE: 4 * _MIB,
     SAMPLES: 256 * _MIB,
 }
-OPTIONAL = (HEAD, SAMPLES)
+OPTIONAL = (HEAD, PLACE, SAMPLES)
 MAX_BYTES = sum(LIMITS.values()) + container.MAX_DIRECTORY
 MAX_GOLDEN = 64
+UNKNOWN = -1.0  # stands for a place that is not known, since arrays hold finite numbers only
 
-_GOLDEN = {"images": Wanted(("|u1",), 4), "logits": Wanted(("<f4",), 2)}
-_HEAD = {"vectors": Wanted(("<f4", "<f2"), 2), "bias": Wanted(("<f4",), 1)}
-_HEAD |= {"centre": Wanted(("<f4",), 1), "cosine": Wanted(("|b1",), 0)}
-_SAMPLES = {"ink": Wanted(("|u1",), 3), "labels": Wanted(("<i8",), 1)}
+_F4 = ("<f4",)
+_GOLDEN = {"images": Wanted(("|u1",), 4), "logits": Wanted(_F4, 2)}
+_HEAD = {"vectors": Wanted(("<f4", "<f2", "|i1"), 2), "scale": Wanted(_F4, 1)}
+_HEAD |= {"bias": Wanted(_F4, 1), "centre": Wanted(_F4, 1), "cosine": Wanted(("|b1",), 0)}
+_PLACE = {"middle": Wanted(_F4, 2), "spread": Wanted(_F4, 1), "gain": Wanted(("<f8",), 0)}
+_SAMPLES = {"ink": Wanted(("|u1",), 3), "labels": Wanted(("<i8",), 1), "places": Wanted(_F4, 2)}
 
 S = TypeVar("S", bound=Settings)
+
+
+class Promise(Settings):
+    """A share that is promised of pictures like the samples, and the thresholds that keep it."""
+
+    share: float = Field(gt=0, lt=1)
+    thresholds: tuple[float, ...] = Field(min_length=1, description="One, or one a class.")
+    pictures: int = Field(0, ge=0, description="Samples behind it; 0: a guess, and no promise.")
 
 
 class Calibration(Settings):
@@ -65,6 +79,8 @@ class Calibration(Settings):
     version: Literal[1] = 1
     temperature: float = Field(1.0, gt=0, description="What logits are divided by.")
     pictures: int = Field(0, ge=0, description="On how many it was measured; 0: it was not.")
+    sets: Promise | None = Field(None, description="Share of prediction sets that hold the sign.")
+    none: Promise | None = Field(None, description="Share of true signs taken for none of these.")
 
 
 class Share(Settings):
@@ -110,6 +126,7 @@ class Samples:
 
     ink: NDArray[np.uint8]  # (N, S, S)
     labels: NDArray[np.int64]  # (N,), in [0, K)
+    places: Places  # (N, 3); NaN where it is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +204,21 @@ def encode(bundle: Bundle) -> bytes:
         members[HEAD] = arrays.pack(
             {
                 "vectors": head.vectors,
+                "scale": head.scale,
                 "bias": head.bias,
                 "centre": head.centre,
                 "cosine": np.array(head.cosine),
             }
         )
+        if (place := head.whereabouts) is not None:
+            members[PLACE] = arrays.pack(
+                {"middle": place.middle, "spread": place.spread, "gain": np.array(place.gain)}
+            )
     if (samples := bundle.samples) is not None:
-        members[SAMPLES] = arrays.pack({"ink": samples.ink, "labels": samples.labels})
+        places = np.nan_to_num(samples.places, nan=UNKNOWN)
+        members[SAMPLES] = arrays.pack(
+            {"ink": samples.ink, "labels": samples.labels, "places": places}
+        )
     digests: dict[str, str] = {name: _digest(raw) for name, raw in members.items()}
     card = bundle.card.model_copy(update={"sha256": digests})
     return container.pack({CARD: documents.encode(card.model_dump()), **members})
@@ -237,23 +262,35 @@ def _check_shapes(bundle: Bundle, name: str) -> None:
             f"{name} must hold 1 to {MAX_GOLDEN} golden pictures of {planes} x {size} x {size}, "
             f"got {golden.images.shape}."
         )
-    outputs = [golden.logits.shape[1], *([len(bundle.head.vectors)] if bundle.head else [])]
+    head = bundle.head
+    outputs = [golden.logits.shape[1]]
+    if head is not None:
+        outputs += [min(len(head.vectors), classes)]
+    if head is not None and head.whereabouts is not None:
+        outputs += [len(head.whereabouts.middle)]
     for width in outputs:
         if width != classes:
             raise DataError(
                 f"{name} must name every output of its network once, got {classes} names for "
                 f"{width} outputs."
             )
+    for promise in (bundle.calibration.sets, bundle.calibration.none):
+        if promise is not None and len(promise.thresholds) not in (1, classes):
+            raise DataError(
+                f"{name} must promise by one threshold or one a class ({classes}), got "
+                f"{len(promise.thresholds)}."
+            )
     if len(golden.logits) != count:
         raise DataError(
             f"{name} must hold logits of every golden picture ({count}), got {len(golden.logits)}."
         )
     if (samples := bundle.samples) is not None:
-        ink, labels = samples.ink, samples.labels
-        if len(ink) != len(labels) or ink.shape[1:] != (size, size):
+        ink, labels, places = samples.ink, samples.labels, samples.places
+        fits = ink.shape == (len(labels), size, size) and places.shape == (len(labels), 3)
+        if not fits:
             raise DataError(
-                f"{name} must hold samples of {size} x {size} with a label each, got {ink.shape} "
-                f"with {labels.shape}."
+                f"{name} must hold samples of {size} x {size} with a label and a place each, got "
+                f"{ink.shape}, {labels.shape} and {places.shape}."
             )
         if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
             raise DataError(
@@ -284,13 +321,20 @@ def _head(members: Mapping[str, bytes], name: str) -> Head | None:
     if HEAD not in members:
         return None
     found = arrays.unpack(members[HEAD], _HEAD, _in(name, HEAD))
-    return Head(found["vectors"], found["bias"], found["centre"], bool(found["cosine"]))
+    found["cosine"] = bool(found["cosine"])  # type: ignore[assignment]
+    whereabouts = None
+    if PLACE in members:
+        place = arrays.unpack(members[PLACE], _PLACE, _in(name, PLACE))
+        whereabouts = Whereabouts(place["middle"], place["spread"], float(place["gain"]))
+    return Head(**found, whereabouts=whereabouts)  # type: ignore[arg-type]
 
 
 def _samples(members: Mapping[str, bytes], name: str) -> Samples | None:
     if SAMPLES not in members:
         return None
-    return Samples(**arrays.unpack(members[SAMPLES], _SAMPLES, _in(name, SAMPLES)))
+    found = arrays.unpack(members[SAMPLES], _SAMPLES, _in(name, SAMPLES))
+    places = np.where(found["places"] == UNKNOWN, np.float32(np.nan), found["places"])
+    return Samples(found["ink"], found["labels"], places)
 
 
 def _classes(raw: bytes, name: str) -> tuple[str, ...]:

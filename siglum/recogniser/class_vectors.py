@@ -54,7 +54,7 @@ def means(features: Floats, labels: Labels, prints: Floats, weight: float, scale
     without = sums[labels] - features  # the own class, less the sample
     own = (features * unit(without)).sum(axis=1)
     left_out[rows, labels] = np.where(np.linalg.norm(without, axis=1) > 1e-6, own, -np.inf)
-    return Taught(_head(scale * vectors, cosine=True), scale * left_out)
+    return Taught(_head(vectors, scale), scale * left_out)
 
 
 def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scale: float) -> Taught:
@@ -85,12 +85,17 @@ def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scal
     rows = np.flatnonzero(alone & unprinted)
     left_out[rows, labels[rows]] = -np.inf
     return Taught(
-        _head(scale * vectors.astype(np.float32), cosine=True),
+        _head(vectors.astype(np.float32), scale),
         (scale * left_out).astype(np.float32),
     )
 
 
-def _head(vectors: Floats, cosine: bool) -> Head:
+def _head(vectors: Floats, scale: float) -> Head:
     classes, width = vectors.shape
-    zeros = np.zeros(classes, np.float32), np.zeros(width, np.float32)
-    return Head(vectors.astype(np.float32), *zeros, cosine=cosine)
+    return Head(
+        vectors,
+        scale=np.full(classes, scale, np.float32),
+        bias=np.zeros(classes, np.float32),
+        centre=np.zeros(width, np.float32),
+        cosine=True,
+    )

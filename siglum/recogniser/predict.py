@@ -15,9 +15,12 @@ from siglum.errors import DataError
 from siglum.images.files import Fitted, fitted
 from siglum.images.listing import Unreadable
 from siglum.recogniser import bundle as bundles
+from siglum.recogniser import decide
 from siglum.recogniser.bundle import Bundle, Golden
+from siglum.recogniser.decide import Reading
 from siglum.recogniser.head import logits_of
 from siglum.recogniser.network import Network
+from siglum.recogniser.place import Places
 
 TOLERANCE = 1e-4  # of the largest golden logit: float32 summed in another order stays below 1e-5
 
@@ -31,6 +34,8 @@ class Answer(NamedTuple):
     runner_up: str  # empty where there is one class only
     runner_up_probability: float  # in [0, 1]
     inverted: bool  # whether dark ink was made light
+    may_be: tuple[str, ...]  # the prediction set: what it may be, the likeliest first
+    none_of_these: bool  # whether it looks like none of the classes; `answer` is the nearest then
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +50,25 @@ class Recogniser:
         """The K class names, in label order."""
         return self.bundle.classes
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 (N, K) for bytes (N, P, S, S), before they are calibrated."""
-        outputs = self.network.run(images)
-        return outputs if self.bundle.head is None else logits_of(outputs, self.bundle.head)
+    def logits(
+        self, images: NDArray[np.uint8], places: Places | None = None
+    ) -> NDArray[np.float32]:
+        """Return float32 (N, K + M), M outsiders, for bytes (N, P, S, S), not calibrated yet.
 
-    def probs(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return calibrated probabilities, float64 (N, K), for bytes (N, P, S, S)."""
+        Args:
+            places: (N, 3), of the ink in its picture; rows of NaN where it is not known.
+        """
+        head = self.bundle.head
         if not len(images):
-            return np.empty((0, len(self.classes)))
-        scaled = self.logits(images).astype(np.float64) / self.bundle.calibration.temperature
-        likely = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return likely / likely.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+            rows = len(self.classes) if head is None else len(head.vectors)
+            return np.empty((0, rows), np.float32)
+        outputs = self.network.run(images)
+        return outputs if head is None else logits_of(outputs, head, places)
+
+    def read(self, images: NDArray[np.uint8], places: Places | None = None) -> Reading:
+        """Return calibrated probabilities, prediction sets and what is none of the classes."""
+        logits = self.logits(images, places)
+        return decide.read(logits, self.bundle.calibration, len(self.classes))
 
 
 def load(path: Path, threads: int = 1) -> Recogniser:
@@ -85,6 +97,8 @@ def opened(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
                 f"({len(bundle.head.centre)}), got {width}."
             )
     found = recogniser.logits(bundle.golden.images)
+    if bundle.head is not None:
+        found = found[:, : len(bundle.classes)]  # behind them come outsiders
     if found.shape != bundle.golden.logits.shape:
         raise DataError(
             f"{name} must name every output of its network once, got {len(bundle.classes)} names "
@@ -104,24 +118,32 @@ def predict(
 ) -> tuple[list[Answer], tuple[Unreadable, ...]]:
     """Answer for every file that can be read, in order; and say which cannot, and why."""
     seen = fitted(files, recogniser.bundle.preprocess)
-    probs = recogniser.probs(seen.images)
-    return answers(seen, probs, recogniser.classes), seen.unreadable
+    reading = recogniser.read(seen.images, seen.places)
+    return answers(seen, reading, recogniser.classes), seen.unreadable
 
 
-def answers(seen: Fitted, probs: NDArray[np.floating], classes: Sequence[str]) -> list[Answer]:
-    """Name the likeliest class and the runner-up of each picture, by probabilities (N, K)."""
-    ranked = probs.argsort(axis=1)[:, ::-1][:, :2]
-    return [
-        Answer(
-            file,
-            classes[best[0]],
-            float(row[best[0]]),
-            classes[best[1]] if len(best) > 1 else "",
-            float(row[best[1]]) if len(best) > 1 else 0.0,
-            light,
+def answers(seen: Fitted, reading: Reading, classes: Sequence[str]) -> list[Answer]:
+    """Name the likeliest class of each picture, the runner-up, and what it may be."""
+    ranked = reading.probs.argsort(axis=1)[:, ::-1]
+    found = []
+    for row, (file, order) in enumerate(zip(seen.files, ranked, strict=True)):
+        names = [classes[label] for label in order[:2]] + [""]
+        chances = [float(reading.probs[row, label]) for label in order[:2]] + [0.0]
+        may_be = tuple(classes[label] for label in order if reading.sets[row, label])
+        none = bool(reading.none[row])
+        found.append(
+            Answer(
+                file,
+                names[0],
+                chances[0],
+                names[1],
+                chances[1],
+                seen.inverted[row],
+                may_be,
+                none,
+            )
         )
-        for file, light, row, best in zip(seen.files, seen.inverted, probs, ranked, strict=True)
-    ]
+    return found
 
 
 def difference(found: NDArray[np.floating], golden: Golden) -> tuple[float, tuple[int, int]]:

@@ -12,6 +12,7 @@ from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Samples
 from siglum.recogniser.head import Head
 
+PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")
 PREPROCESS = Preprocess(size=SIZE, ink="keep", mean=0.25, std=0.5)
 
@@ -83,9 +84,9 @@ def a_taught_bundle() -> Bundle:
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return a_bundle(
         classes=("p", "q", "r", "s"),
-        golden=Golden(pictures(), (features @ head.vectors.T + head.bias).astype("f4")),
+        golden=Golden(pictures(), (0.5 * features @ head.vectors.T + head.bias).astype("f4")),
         head=head,
-        samples=Samples(pictures(5)[:, 0], np.array([0, 1, 2, 3, 0])),
+        samples=Samples(pictures(5)[:, 0], np.array([0, 1, 2, 3, 0]), PLACES),
     )
 
 
@@ -93,6 +94,7 @@ def a_head() -> Head:
     random = np.random.RandomState(2)
     return Head(
         vectors=random.normal(size=(4, 3)).astype("f4"),
+        scale=np.full(4, 0.5, "f4"),
         bias=np.arange(4, dtype="f4"),
         centre=np.array([0.5, 0, -0.5], "f4"),
         cosine=True,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_bundles import CLASSES, a_bundle, a_head, a_taught_bundle, by_hand, linear, pictures
+from small_bundles import (
+    CLASSES,
+    PLACES,
+    a_bundle,
+    a_head,
+    a_taught_bundle,
+    by_hand,
+    linear,
+    pictures,
+)
 
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import container, documents
-from siglum.recogniser.bundle import Bundle, Calibration, Golden, Samples
+from siglum.recogniser.bundle import Bundle, Calibration, Golden, Promise, Samples
 from siglum.recogniser.head import Head
+from siglum.recogniser.place import Whereabouts
 from siglum.recogniser.predict import opened
 
 RAW = bundles.encode(a_bundle())
@@ -87,7 +98,8 @@ def test_every_changed_bit_is_refused(place: int, bit: int) -> None:
 
 
 def test_every_truncation_is_refused() -> None:
-    large = bundles.encode(a_bundle(samples=Samples(pictures(900)[:, 0], np.zeros(900, int))))
+    many = Samples(pictures(900)[:, 0], np.zeros(900, int), PLACES[:1].repeat(900, axis=0))
+    large = bundles.encode(a_bundle(samples=many))
     assert len(large) > 15 * 4096
 
     for raw, step in ((RAW, 61), (large, 4096)):
@@ -205,26 +217,41 @@ def test_golden_pictures_and_samples_must_fit() -> None:
         "x.siglum must hold logits of every golden picture (2), got 3."
     )
     ink = pictures(5)[:, 0]
-    assert refused(samples=Samples(ink[:, :7], np.zeros(5, int))) == (
-        "x.siglum must hold samples of 8 x 8 with a label each, got (5, 7, 8) with (5,)."
+    assert refused(samples=Samples(ink[:, :7], np.zeros(5, int), PLACES)) == (
+        "x.siglum must hold samples of 8 x 8 with a label and a place each, got (5, 7, 8), (5,) "
+        "and (5, 3)."
     )
-    assert refused(samples=Samples(ink, np.full(5, 3))) == (
+    assert refused(samples=Samples(ink, np.zeros(5, int), PLACES[:4])) == (
+        "x.siglum must hold samples of 8 x 8 with a label and a place each, got (5, 8, 8), (5,) "
+        "and (4, 3)."
+    )
+    assert refused(samples=Samples(ink, np.full(5, 3), PLACES)) == (
         "x.siglum must hold samples with labels in [0, 3), got 3 to 3."
     )
-    assert refused(head=a_head()) == (
+    short = Head(np.ones((2, 3), "f4"), np.ones(2, "f4"), np.zeros(2, "f4"), a_head().centre, True)
+    assert refused(head=short) == (
+        "x.siglum must name every output of its network once, got 3 names for 2 outputs."
+    )
+    places = Whereabouts(np.zeros((4, 3), "f4"), np.ones(3, "f4"), 0.5)
+    assert refused(head=replace(a_head(), whereabouts=places)) == (
         "x.siglum must name every output of its network once, got 3 names for 4 outputs."
+    )
+    promise = Promise(share=0.95, thresholds=(0.5, 0.5))
+    assert refused(calibration=Calibration(sets=promise)) == (
+        "x.siglum must promise by one threshold or one a class (3), got 2."
     )
 
 
 def test_a_head_must_fit_itself_and_its_network() -> None:
     head = a_head()
     with pytest.raises(DataError) as error:
-        Head(head.vectors, head.bias[:3], head.centre, cosine=False)
+        replace(head, bias=head.bias[:3])
     assert str(error.value) == (
-        "head must have a bias a class (4) and a centre a feature (3), got (3,) and (3,)."
+        "head must have a scale and a bias a vector (4) and a centre a feature (3), got (4,), "
+        "(3,) and (3,)."
     )
     taught = a_taught_bundle()
-    wide = Head(np.zeros((4, 5), "f4"), head.bias, np.zeros(5, "f4"), cosine=False)
+    wide = replace(head, vectors=np.zeros((4, 5), "f4"), centre=np.zeros(5, "f4"))
     with pytest.raises(DataError) as error:
         opened(a_bundle(classes=taught.classes, golden=taught.golden, head=wide), "x.siglum")
     assert str(error.value) == (
@@ -284,8 +311,8 @@ def test_temperature_is_applied() -> None:
     images = pictures(6)
     logits = by_hand(images).astype(float)
 
-    warm = opened(a_bundle(), "x").probs(images)
-    plain = opened(a_bundle(calibration=Calibration()), "x").probs(images)
+    warm = opened(a_bundle(), "x").read(images).probs
+    plain = opened(a_bundle(calibration=Calibration()), "x").read(images).probs
 
     for probs, temperature in ((warm, 2), (plain, 1)):
         likely = np.exp(logits / temperature)
@@ -300,8 +327,10 @@ def test_a_head_reads_the_features() -> None:
 
     found = opened(a_taught_bundle(), "x").logits(images)
 
-    np.testing.assert_allclose(found, moved @ head.vectors.T + head.bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found, 0.5 * moved @ head.vectors.T + head.bias, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_no_pictures_have_no_probabilities() -> None:
-    assert opened(a_bundle(), "x").probs(pictures(0)).shape == (0, 3)
+    assert opened(a_bundle(), "x").read(pictures(0)).probs.shape == (0, 3)
