@@ -197,6 +197,9 @@ class TrainConfig(Settings):
     val: float = Field(
         0.1, ge=0, lt=1, description="Share of the training pictures held out to validate."
     )
+    val_most: int | None = Field(
+        None, ge=1, description="Validate on at most so many of those, drawn by the seed."
+    )
     per_class: int | None = Field(
         None, ge=1, description="Train on so many pictures of every class, drawn by the seed."
     )
@@ -243,6 +246,16 @@ class TrainConfig(Settings):
 
     epochs: int | None = Field(
         None, ge=1, description="Passes over the training pictures; by default about 72,000 shown."
+    )
+    epoch_size: int | None = Field(
+        None, ge=1, description="Pictures drawn for an epoch; by default as many as there are."
+    )
+    balance: float = Field(
+        0.0, ge=0, le=1, description="Draw classes as often as they come (0), all alike (1)."
+    )
+    prefer: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="How often a writer's pictures are drawn, against others of their class.",
     )
     batch_size: int = Field(128, ge=1, description="Pictures a step.")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="Who takes the step.")

@@ -46,7 +46,7 @@ def examine(
         layer: The layer whose filters and maps are shown; all or the first by default.
         part: test, val or train: which of the run's pictures.
         count: How many pictures; each piece has its own number by default.
-        weights: best or last; by default what the run stands for.
+        weights: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         json: Print the tables of layers, answers and nearest pictures as JSON.
     """

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose
-from siglum.images import archive, cache, digits, folder, fonts, framing, idx, manifest, torchvision
+from siglum.images import (
+    archive,
+    cache,
+    digits,
+    folder,
+    fonts,
+    framing,
+    idx,
+    manifest,
+    sample_source,
+    torchvision,
+)
 from siglum.images.cache import Progress, silent
 from siglum.images.imageset import ImageSet
 
@@ -29,11 +40,14 @@ class Source:
 
 
 def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.load(folder.scan(place, spec), preprocess, see)
+    place = sample_source.place(place, part, spec)
+    return sample_source.told(cache.load(folder.scan(place, spec), preprocess, see), place)
 
 
 def _archive(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.load(archive.scan(place, spec), preprocess, see)
+    listing = archive.scan(place, spec)
+    sample_source.check_unpacked(listing.names, spec)
+    return cache.load(listing, preprocess, see)
 
 
 def _idx(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
@@ -74,7 +88,7 @@ def _whole(place: Path) -> tuple[str, ...]:
 SOURCES: dict[str, Source] = {
     "mnist5k": Source("5,000 digits that come along", "", _both, _digits),
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
-    "folder": Source("a folder a class", "DIR", _whole, _folder),
+    "folder": Source("a folder a class", "DIR", sample_source.parts, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
     "fonts": Source("characters of fonts", "DIR#CHARACTERS", _whole, _fonts, fonts.CHOICE),
     "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
@@ -107,8 +121,8 @@ def load(
     Args:
         spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
             A place that is not there is looked for under SIGLUM_DATA.
-        part: "train" or "test"; without meaning for a folder, an archive or a manifest, which are
-            whole.
+        part: "train" or "test"; without meaning for an archive, a manifest or a plain folder, which
+            are whole.
         rename: new names of classes; see `ImageSet.rename`.
         only: classes to keep, by their new names; all when empty.
         writers: a regular expression whose first group finds the writer in a file name.
@@ -118,7 +132,7 @@ def load(
         DataError: if there is nothing there that can be read.
     """
     source, place = _find(spec)
-    if source.parts is not _whole:
+    if "all" not in source.parts(place):
         choose(idx.STEMS, part, "part")
     preprocess = preprocess or Preprocess()
     plain = preprocess.model_copy(update={"frame": None})

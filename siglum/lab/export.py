@@ -67,12 +67,7 @@ def export(
         RunError: if `path` exists, the network cannot be written as ONNX, or onnxruntime gives
             something else than torch.
     """
-    if path.suffix != bundles.SUFFIX or path.exists():
-        found = "one that exists" if path.exists() else path.name
-        raise RunError(
-            f"out must be a new file that ends in {bundles.SUFFIX}, got {found}. "
-            "Choose another with -o."
-        )
+    check_place(path)
     model, preprocess = run.model(weights), run.preprocess
     data, warning = _pictures(run)
     images, golden_are = _golden(data, preprocess)
@@ -93,12 +88,23 @@ def export(
     return Exported(path, bundle, warning)
 
 
-def to_onnx(model: nn.Module, preprocess: Preprocess, name: str) -> bytes:
+def check_place(path: Path) -> None:
+    """Raise RunError where no new bundle can be written at `path`."""
+    if path.suffix != bundles.SUFFIX or path.exists():
+        found = "one that exists" if path.exists() else path.name
+        raise RunError(
+            f"out must be a new file that ends in {bundles.SUFFIX}, got {found}. "
+            "Choose another with -o."
+        )
+
+
+def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
     """Return a network as ONNX: float32 (N, P, S, S) to (N, K), N free.
 
     Args:
         model: on the CPU, in evaluation mode.
         name: of the network, for messages.
+        output: what it gives.
 
     Raises:
         RunError: if torch cannot write it.
@@ -112,7 +118,7 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str) -> bytes:
                 (torch.zeros(shape),),
                 dynamo=True,
                 input_names=["images"],
-                output_names=["logits"],
+                output_names=[output],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
                 verbose=False,
@@ -262,9 +268,12 @@ def _card(
         measured=measured,
         golden=golden_are,
         difference=largest,
-        versions={
-            **env.get("versions", {}),
-            **{name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")},
-        },
+        versions=versions(run),
         licence=licence,
     )
+
+
+def versions(run: Run) -> dict[str, str]:
+    """Return the versions of what made a run, and of what exports it."""
+    exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
+    return {**run.env.get("versions", {}), **exporting}

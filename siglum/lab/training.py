@@ -23,6 +23,7 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
+from siglum.lab import sampling
 from siglum.lab.augment import AUGMENTATIONS, augmented
 from siglum.lab.device import Machine
 from siglum.lab.drop_pool import DropPool
@@ -50,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training pictures measured."""
+    """What one epoch measured: a pass over the training pictures, or as many drawn of them."""
 
     index: int  # 1 for the first
     examples: int  # pictures shown since the beginning
@@ -200,11 +201,13 @@ def fit(
         ConfigError: if the batch is larger than the set, or an augmentation is unknown.
         DivergedError: if the loss is no number any more.
     """
-    check(config, len(train))
+    size = config.epoch_size or len(train)
+    check(config, size)
     labels = torch.from_numpy(train.labels)
+    weights = sampling.weights(train, config.balance, config.prefer)
     augmentations = [AUGMENTATIONS[name] for name in config.augment]
-    epochs = config.epochs or default_epochs(len(train))
-    steps = math.ceil(len(train) / config.batch_size)  # a pass
+    epochs = config.epochs or default_epochs(size)
+    steps = math.ceil(size / config.batch_size)  # an epoch
     order: NDArray[np.int64] | None = None
     pending: list[Batch] = []
     dropping = True
@@ -216,7 +219,7 @@ def fit(
         if order is None or batch == 0 or dropped != dropping:
             _learn(state.model, dropping)
             random = np.random.RandomState(chance(config.seed, "order", epoch))
-            order = random.permutation(len(train))
+            order = sampling.order(train.labels, weights, size, random)
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
         machine.seed(chance(config.seed, "step", state.step))
         if config.schedule == "one-cycle":
@@ -236,7 +239,7 @@ def fit(
         state.seconds, mark = state.seconds + now - mark, now
         if (batch + 1) * POINTS // steps > batch * POINTS // steps:
             _settle(state, pending, config)
-            examples = epoch * len(train) + min((batch + 1) * config.batch_size, len(train))
+            examples = epoch * size + min((batch + 1) * config.batch_size, size)
             state.curve.append(Point(examples, state.seconds, *state.point_sums.means))
             state.point_sums = Sums()
         if batch + 1 == steps:
@@ -270,12 +273,11 @@ def _learn(model: nn.Module, dropping: bool) -> None:
             module.train(module.weight.requires_grad)
 
 
-def check(config: TrainConfig, num_images: int) -> None:
-    """Raise ConfigError for a setting that does not fit `num_images` training pictures."""
-    if config.batch_size > num_images:
+def check(config: TrainConfig, size: int) -> None:
+    """Raise ConfigError for a setting that does not fit epochs of `size` pictures."""
+    if config.batch_size > size:
         raise ConfigError(
-            f"batch_size must be at most the {num_images} training pictures, "
-            f"got {config.batch_size}."
+            f"batch_size must be at most the {size} training pictures, got {config.batch_size}."
         )
     for name in config.augment:
         choose(AUGMENTATIONS, name, "augment")

@@ -60,12 +60,15 @@ def means(features: Floats, labels: Labels, prints: Floats, weight: float, scale
 def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scale: float) -> Taught:
     """Least squares towards 1 for the own class and 0 for the others, kept near print.
 
+    Vectors are brought to length 1 then, as print is: a class with samples would else have larger
+    scores than one that is known by print alone.
+
     Args:
         features: (N, D).
         labels: (N,), in [0, K).
         prints: (K, D); where it is all zeros, vectors are kept near nothing.
         penalty: how many samples' weight keeps vectors where they were.
-        scale: of the scores.
+        scale: of the cosines.
 
     Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
     3.4.1 and 7.10.1 (equation 7.64: what a sample would be given without itself).
@@ -77,17 +80,17 @@ def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scal
     gram = x.T @ x + penalty * np.eye(x.shape[1])
     solved = np.linalg.solve(gram, x.T)  # (D, N)
     vectors = start + (solved @ (wanted - x @ start.T)).T
-    leverage = np.einsum("nd,dn->n", x, solved)[:, None]
-    given = x @ vectors.T
-    left_out = (given - leverage * wanted) / np.maximum(1 - leverage, 1e-9)
+    # Without a sample the vectors are less by its column of `solved`, so many times: (N, K).
+    times = (wanted - x @ vectors.T) / np.maximum(1 - (x * solved.T).sum(axis=1), 1e-9)[:, None]
+    given = x @ vectors.T - (x * solved.T).sum(axis=1)[:, None] * times
+    squared = (vectors**2).sum(axis=1) - 2 * times * (solved.T @ vectors.T)
+    squared += (solved**2).sum(axis=0)[:, None] * times**2
+    left_out = given / np.sqrt(np.maximum(squared, 1e-12))
     alone = np.bincount(labels, minlength=len(start))[labels] == 1
     unprinted = ~start[labels].any(axis=1)
     rows = np.flatnonzero(alone & unprinted)
     left_out[rows, labels[rows]] = -np.inf
-    return Taught(
-        _head(vectors.astype(np.float32), scale),
-        (scale * left_out).astype(np.float32),
-    )
+    return Taught(_head(unit(vectors), scale), (scale * left_out).astype(np.float32))
 
 
 def _head(vectors: Floats, scale: float) -> Head:

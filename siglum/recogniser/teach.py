@@ -59,7 +59,7 @@ def learn(backbone: Recogniser, lesson: Lesson) -> Taught:
     rows = len(others) + count
     head = replace(
         fitted.head,
-        vectors=np.concatenate([vectors, others]),
+        vectors=np.concatenate([vectors, others]).astype(np.float16),  # as the bundle keeps them
         scale=np.full(rows, SCALE, np.float32),
         bias=np.zeros(rows, np.float32),
         centre=known.centre,

@@ -26,7 +26,7 @@ from siglum.images.cache import silent
 from siglum.images.imageset import ImageSet
 from siglum.images.split import Indices
 from siglum.images.writers import writers_of
-from siglum.lab import models, pretrained, transfer
+from siglum.lab import models, pretrained, sampling, transfer
 from siglum.lab.device import Machine, processor
 from siglum.lab.folds import folds, known_writers
 from siglum.lab.optimizer import make_optimizer
@@ -94,13 +94,14 @@ def load_data(
     whole = load(config.data, "all" if "all" in parts else "train")
     if classes is not None:
         whole = whole.with_classes(classes)
+    sampling.check(whole, config.prefer)
     if len(whole.classes) < 2:
         raise ConfigError(
             f"data must have at least 2 classes to train on, got {len(whole.classes)} "
             f"({whole.classes[0]}). Add a folder for each further class."
         )
     single = [name for name, count in zip(whole.classes, whole.counts, strict=True) if count == 1]
-    if single and config.val > 0:
+    if single and config.val > 0 and config.split == "stratified":
         warnings.warn(
             f"{config.data}: {len(single)} classes have one picture, used to train and never to "
             f"validate: {', '.join(single[:5])}",
@@ -116,6 +117,8 @@ def load_data(
     else:
         kept, held = split.stratified(rest.labels, config.val, config.seed)
     train = rest.subset(kept) if len(held) else rest
+    if config.val_most is not None:
+        held = sampling.some(held, config.val_most, config.seed)
     if config.per_class is not None:
         drawn = split.per_class(train.labels, config.per_class, config.seed, train.classes)
         train = train.subset(drawn)
@@ -161,11 +164,11 @@ def train(
     if pretrained.is_file(config.init):
         config = config.model_copy(update={"init": pretrained.pinned(config.init)})
     data = load_data(config, progress=progress)
-    config = config.model_copy(update={"epochs": config.epochs or default_epochs(len(data.train))})
+    size = config.epoch_size or len(data.train)
+    config = config.model_copy(update={"epochs": config.epochs or default_epochs(size)})
     if "batch_size" not in config.model_fields_set:
-        fitting = min(config.batch_size, len(data.train))
-        config = config.model_copy(update={"batch_size": fitting})
-    check(config, len(data.train))
+        config = config.model_copy(update={"batch_size": min(config.batch_size, size)})
+    check(config, size)
     preprocess = config.preprocess(*_moments(data, config))
     if preprocess.fit != "glyph" and preprocess.ink == "light":
         preprocess = preprocess.model_copy(update={"frame": framing.measured(data.train)})

@@ -1,0 +1,149 @@
+"""What print of each character looks like to a network: a vector a character.
+
+Either where its faces lie in the mean, or what the training itself found for its class.
+Shapes: N pictures, K characters, D features, G kinds of faces.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from siglum.config import Preprocess
+from siglum.errors import ConfigError
+from siglum.images.imageset import ImageSet
+from siglum.images.origins import Origin
+from siglum.lab.device import Machine
+from siglum.lab.recipes.train import Data
+from siglum.lab.runs import Run
+from siglum.lab.training import normalised, to_unit
+from siglum.recogniser.class_vectors import unit
+
+Vectors = Literal["means", "weights"]
+
+BATCH = 512  # pictures
+
+Floats = NDArray[np.float32]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What the faces of each kind make of the characters."""
+
+    kinds: tuple[str, ...]  # G, such as "hand"; "" for faces that lie in no folder of their own
+    sums: NDArray[np.float64]  # (G, K, D), of features of length 1
+
+
+class Features(nn.Module):
+    """A network without its head."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, P, S, S) to features (B, D)."""
+        features: Tensor = self.model.forward_features(images)  # type: ignore[operator]
+        return features
+
+
+def vectors_of(
+    model: nn.Module,
+    run: Run,
+    data: Data,
+    known: Mapping[str, Origin],
+    machine: Machine,
+    vectors: Vectors,
+    prefer: Mapping[str, float],
+) -> Floats:
+    """Return a vector of length 1 for each character (K, D), zeros for one that has none.
+
+    Args:
+        model: in evaluation mode, placed on the machine.
+        data: the run's pictures by character.
+        known: the origin of each face.
+        vectors: "means" of the training faces; of the held-out ones where no other draws it. Or the
+            "weights" of the training's own classes, the same for characters that look alike. These
+            lie elsewhere than means, so that what was not trained has none.
+        prefer: how often a face counts in a mean, by its kind.
+    """
+    rare = np.flatnonzero(data.train.counts == 0)
+    if vectors == "weights":
+        rows = own_weights(model, run, data.train.classes)
+        rows[rare] = 0
+        return rows
+    rows = means(gather(model, data.train, known, run.preprocess, machine), prefer)
+    if len(rare) and data.val is not None:
+        only = data.val.subset(np.flatnonzero(np.isin(data.val.labels, rare)))
+        rows[rare] = means(gather(model, only, known, run.preprocess, machine), prefer)[rare]
+    return rows
+
+
+@torch.inference_mode()
+def gather(
+    model: nn.Module,
+    images: ImageSet,
+    known: Mapping[str, Origin],
+    preprocess: Preprocess,
+    machine: Machine,
+) -> Gathered:
+    """Add up the features of a set of characters, by character and kind of face.
+
+    Args:
+        model: in evaluation mode, placed on the machine.
+        known: the origin of each face.
+    """
+    kinds = tuple(sorted({origin.kind for origin in known.values()}))
+    kind = kinds_of(images, known, kinds)
+    sums = None
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        seen = machine.lay(normalised(to_unit(images.take(part)), preprocess))
+        with machine.autocast():
+            features = Features(model)(seen)
+        found = unit(features.float().cpu().numpy())
+        if sums is None:
+            sums = np.zeros((len(kinds), len(images.classes), found.shape[1]))
+        np.add.at(sums, (kind[part], images.labels[part]), found)
+    assert sums is not None, images.source
+    return Gathered(kinds, sums)
+
+
+def means(gathered: Gathered, prefer: Mapping[str, float]) -> Floats:
+    """Return the direction of each character's mean (K, D); zeros where no face draws it.
+
+    Raises:
+        ConfigError: if `prefer` names a kind that is not there, or counts it less than nothing.
+    """
+    for kind, factor in prefer.items():
+        if kind not in gathered.kinds or factor < 0:
+            there = ", ".join(filter(None, gathered.kinds)) or "none here"
+            raise ConfigError(
+                f"prefer must name folders of faces ({there}) with numbers of at least 0, got "
+                f"{kind!r} with {factor}."
+            )
+    factors = np.array([prefer.get(kind, 1.0) for kind in gathered.kinds])
+    weighed = np.tensordot(factors, gathered.sums, axes=1)
+    # What only faces draw that count nothing is better told by these than by nothing.
+    lost = ~weighed.any(axis=1)
+    weighed[lost] = gathered.sums.sum(axis=0)[lost]
+    return unit(weighed)
+
+
+def own_weights(model: nn.Module, run: Run, characters: Sequence[str]) -> Floats:
+    """Return the vector that the training's own head has for each character's class: (K, D)."""
+    place = {name: label for label, name in enumerate(run.classes)}
+    labels = [place[run.config.rename.get(name, name)] for name in characters]
+    head: Tensor = model.head.weight  # type: ignore[union-attr,assignment]
+    return unit(head.detach().float().cpu().numpy()[labels])
+
+
+def kinds_of(images: ImageSet, known: Mapping[str, Origin], kinds: Sequence[str]) -> Counts:
+    """Return the number of each picture's kind of face: (N,), in [0, G)."""
+    place = {face: kinds.index(origin.kind) for face, origin in known.items()}
+    return np.array([place[face] for face in images.writers or ()], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""The page on which signs are drawn, taught, tried and corrected; needs no torch."""

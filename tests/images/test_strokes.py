@@ -1,0 +1,357 @@
+"""Drawings as pictures, and drawings as JSON that nobody can trust."""
+
+import hashlib
+import io
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from photographing import likeness
+from PIL import Image
+
+from siglum.errors import DataError
+from siglum.images.normalise import normalise
+from siglum.images.strokes import Drawing, drawn, parse, to_json
+
+Ink = NDArray[np.uint8]
+
+PLACES = st.floats(-0.2, 1.2).map(lambda value: round(value, 5))
+POINTS = st.tuples(
+    PLACES,
+    PLACES,
+    st.integers(0, 100_000).map(lambda tenths: tenths / 10),
+    st.integers(0, 1000).map(lambda thousandths: thousandths / 1000),
+).map(list)
+STROKES = st.lists(POINTS, min_size=1, max_size=8)
+VALUES = st.fixed_dictionaries(
+    {
+        "version": st.just(1),
+        "aspect": st.sampled_from([0.25, 0.8, 1.0, 1.7, 4]),
+        "strokes": st.lists(STROKES, max_size=4),
+    }
+)
+
+
+def drawing(*lines: list[tuple[float, ...]], aspect: float = 1.0, pressure: float = 0.5) -> Drawing:
+    """A drawing of lines of (x, y) or (x, y, pressure)."""
+    made = [
+        [[x, y, 10.0 * place, *(rest or [pressure])] for place, (x, y, *rest) in enumerate(line)]
+        for line in lines
+    ]
+    return parse({"version": 1, "aspect": aspect, "strokes": made})
+
+
+def covered(ink: Ink) -> float:
+    """The area of ink, px."""
+    return float(ink.sum()) / 255
+
+
+def differ(one: Ink, other: Ink) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max(initial=0))
+
+
+def of_dots(shown: Drawing, size: int, width: float) -> Ink:
+    """What all dots along all lines cover, laid one by one and very near: the definition."""
+    across, down = shown.sides
+    shape = round(size * down), round(size * across)
+    y, x = np.indices(shape) + 0.5
+    field = np.full(shape, np.inf)
+    for stroke in shown.strokes:
+        ends = stroke[1:] if len(stroke) > 1 else stroke
+        for a, b in zip(stroke, ends, strict=False):
+            for share in np.linspace(0, 1, 400):
+                dot = a + share * (b - a)
+                radius = width * size / 2 * (0.75 + 0.5 * dot[3])
+                away = np.hypot(x - dot[0] * across * size, y - dot[1] * down * size)
+                field = np.minimum(field, away - radius)
+    return np.rint(255 * np.clip(0.5 - field, 0, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
+def test_a_picture_is_what_the_dots_along_the_lines_cover(aspect: float) -> None:
+    bent = [(0.1, 0.2, 0.0), (0.8, 0.3, 1.0), (0.82, 0.35, 0.1), (0.3, 0.9, 0.6), (1.1, 1.2, 0.6)]
+    shown = drawing(bent, [(0.5, 0.1, 0.2)], aspect=aspect)
+
+    ink = drawn(shown, 48, 0.1)
+
+    assert ink.shape == (48, round(48 * aspect)) if aspect <= 1 else (24, 48)
+    assert differ(ink, of_dots(shown, 48, 0.1)) <= 2
+
+
+def test_a_line_has_its_width_and_a_dot_its_area() -> None:
+    line = drawn(drawing([(-0.5, 0.5), (1.5, 0.5)]), 100, 0.1)
+    dot = drawn(drawing([(0.5, 0.5)]), 100, 0.2)
+
+    assert (line[45:55] == 255).all() and not line[:45].any() and not line[55:].any()
+    assert covered(dot) == pytest.approx(math.pi * 10**2, rel=0.01)
+    assert differ(dot, dot[::-1]) == differ(dot, dot.T) == 0
+
+
+def test_ends_are_round() -> None:
+    ink = drawn(drawing([(0.3, 0.5), (0.7, 0.5)]), 100, 0.2)
+
+    assert covered(ink) == pytest.approx(40 * 20 + math.pi * 10**2, rel=0.01)
+    assert np.flatnonzero(ink.any(axis=0))[[0, -1]].tolist() == [20, 79]
+    assert ink[50, 22] == 255 and ink[42, 22] == 0
+
+
+@pytest.mark.parametrize("pressure, wide", [(0.0, 15), (0.5, 20), (1.0, 25)])
+def test_pressure_changes_the_width_mildly(pressure: float, wide: float) -> None:
+    ink = drawn(drawing([(0.5, -0.5), (0.5, 1.5)], pressure=pressure), 100, 0.2)
+
+    assert covered(ink[50:51]) == pytest.approx(wide, abs=0.01)
+
+
+def test_points_that_coincide_are_one_dot_as_large_as_the_hardest() -> None:
+    one = drawn(drawing([(0.5, 0.5, 0.9)]), 64)
+
+    assert differ(one, drawn(drawing([(0.5, 0.5, 0.9)] * 3), 64)) == 0
+    assert differ(one, drawn(drawing([(0.5, 0.5, 0.1), (0.5, 0.5, 0.9)]), 64)) == 0
+    assert differ(one, drawn(drawing([(0.5, 0.5, 0.9), (0.5, 0.5, 0.1)]), 64)) == 0
+
+
+def test_the_thinnest_pen_is_a_pixel_wide() -> None:
+    line = drawing([(0.505, -1), (0.505, 2)], pressure=0)
+
+    assert covered(drawn(line, 100, 1e-6)) == pytest.approx(100)
+
+
+def test_nothing_drawn_is_nothing() -> None:
+    assert not drawn(drawing()).any()
+    assert not drawn(drawing([(-0.5, -0.5), (-0.4, 1.6)], [(1.2, 1.2)])).any()
+    assert drawn(drawing(aspect=4)).shape == (64, 256)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    ends=st.tuples(POINTS, POINTS),
+    shares=st.lists(st.floats(0, 1), max_size=20),
+    size=st.integers(8, 200),
+    aspect=st.sampled_from([0.5, 1.0, 3.0]),
+)
+def test_points_on_a_straight_line_change_nothing(
+    ends: tuple[list[float], list[float]], shares: list[float], size: int, aspect: float
+) -> None:
+    """But for what rounding in the last digit of a coordinate may do to a byte."""
+    a, b = map(np.array, ends)
+    between = [a + share * (b - a) for share in sorted(shares)]
+
+    plain = drawn(Drawing((np.array([a, b]),), aspect), size)
+    cut = drawn(Drawing((np.array([a, *between, b]),), aspect), size)
+
+    assert differ(plain, cut) <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(value=VALUES, other=VALUES)
+def test_ink_is_the_union_of_its_strokes(value: dict[str, Any], other: dict[str, Any]) -> None:
+    """However they are ordered, and whatever is passed over because it is ink already."""
+    one, two = parse(value), parse(other | {"aspect": value["aspect"]})
+    both = Drawing(one.strokes + two.strokes, one.aspect)
+    turned = Drawing(tuple(reversed(both.strokes)), one.aspect)
+
+    ink = drawn(both, 64)
+
+    assert (ink == np.maximum(drawn(one, 64), drawn(two, 64))).all()
+    assert (ink == drawn(turned, 64)).all()
+
+
+def test_a_scribble_of_thousands_of_lines_is_still_the_union() -> None:
+    random = np.random.RandomState(0)
+    points = np.column_stack([0.2 + 0.6 * random.rand(3000, 2), np.zeros(3000), random.rand(3000)])
+    whole = drawn(Drawing((points,)), 96)
+    pieces = [drawn(Drawing((points[at : at + 101],)), 96) for at in range(0, 2999, 100)]
+
+    assert (whole == np.max(pieces, axis=0)).all()
+
+
+def test_every_machine_draws_the_same_bytes() -> None:
+    """A picture beside its strokes must stay the picture of them."""
+    turn = [(0.5 + 0.01 * n * ((n * 7) % 5 - 2), 0.03 * n, (n % 10) / 10) for n in range(30)]
+
+    digest = hashlib.blake2b(drawn(drawing(turn, [(0.9, 0.9)])).tobytes(), digest_size=8)
+
+    assert digest.hexdigest() == "7795dfe5bb88a83b"
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=VALUES)
+def test_a_drawing_and_its_json_are_the_same(value: dict[str, Any]) -> None:
+    assert to_json(parse(value)) == value
+    assert to_json(parse(json.loads(json.dumps(to_json(parse(value)))))) == value
+
+
+def test_numbers_are_rounded_once() -> None:
+    point = [0.123456789, 1 / 3, 1234.56789, 0.98765]
+
+    found = to_json(parse({"version": 1, "aspect": 1, "strokes": [[point]]}))
+
+    assert found == {"version": 1, "aspect": 1.0, "strokes": [[[0.12346, 0.33333, 1234.6, 0.988]]]}
+
+
+POINT = [0.5, 0.5, 0.0, 0.5]
+LONG = [[x % 2, 0.5, 0, 0.5] for x in range(1002)]
+DEEP: list[Any] = []
+for _ in range(500):
+    DEEP = [DEEP]
+
+
+X, Y = (f"{name} of point 2 of stroke 1 must be a number in [-1, 2], got " for name in "xy")
+
+
+def with_number(place: int, value: Any) -> dict[str, Any]:
+    return {"strokes": [[POINT, [value if n == place else x for n, x in enumerate(POINT)]]]}
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (None, "drawing must have aspect, strokes and version and nothing else, got None."),
+        ([], "drawing must have aspect, strokes and version and nothing else, got a list of 0."),
+        (
+            {"path": "/etc/passwd"},
+            "drawing must have aspect, strokes and version and nothing else, "
+            "got ['aspect', 'path', 'strokes', 'version'].",
+        ),
+        (
+            {"version": 2},
+            "version must be 1, got 2. A newer Siglum may have written it: "
+            "pip install --upgrade siglum",
+        ),
+        (
+            {"version": True},
+            "version must be 1, got True. A newer Siglum may have written it: "
+            "pip install --upgrade siglum",
+        ),
+        ({"aspect": 5}, "aspect must be a number in [0.25, 4], got 5."),
+        ({"aspect": "1"}, "aspect must be a number in [0.25, 4], got '1'."),
+        ({"aspect": math.nan}, "aspect must be a number in [0.25, 4], got nan."),
+        ({"strokes": "x"}, "strokes must be a list of lists of points, got 'x'."),
+        ({"strokes": [POINT, 1]}, "strokes must be a list of lists of points, got a list of 2."),
+        ({"strokes": [[POINT], []]}, "stroke 2 must have a point, got none. Leave it out."),
+        (
+            {"strokes": [POINT]},
+            "point 1 of stroke 1 must be [x, y, t, pressure], got 0.5.",
+        ),
+        (
+            {"strokes": [[POINT[:3]]]},
+            "point 1 of stroke 1 must be [x, y, t, pressure], got a list of 3.",
+        ),
+        ({"strokes": DEEP}, "point 1 of stroke 1 must be [x, y, t, pressure], got a list of 1."),
+        (
+            {"strokes": [[POINT]] * 1001},
+            "strokes must be at most 1,000, got 1,001. Draw one character.",
+        ),
+        (
+            {"strokes": [[POINT] * 50_000] * 2},
+            "points must be at most 10,000 in all, got 100,000. Draw one character.",
+        ),
+        (
+            {"strokes": [LONG]},
+            "lines must be at most 1,000 sides of the pad long in all, got 1,001. "
+            "Draw one character.",
+        ),
+        (with_number(0, 2.5), f"{X}2.5."),
+        (with_number(1, -1.01), f"{Y}-1.01."),
+        (with_number(0, math.nan), f"{X}nan."),
+        (with_number(1, math.inf), f"{Y}inf."),
+        (with_number(0, "0.5"), f"{X}'0.5'."),
+        (with_number(0, True), f"{X}True."),
+        (with_number(1, None), f"{Y}None."),
+        (
+            with_number(0, [[]]),
+            f"{X}a list of 1.",
+        ),
+        (
+            with_number(0, 10**400),
+            f"{X}1{'0' * 39}.",
+        ),
+        (
+            with_number(2, -1),
+            "t of point 2 of stroke 1 must be a number in [0, 8.64e+07], got -1.",
+        ),
+        (
+            with_number(3, 1.1),
+            "pressure of point 2 of stroke 1 must be a number in [0, 1], got 1.1.",
+        ),
+    ],
+)
+def test_what_is_no_drawing_is_refused(wrong: Any, message: str) -> None:
+    if isinstance(wrong, dict):
+        wrong = {"version": 1, "aspect": 1.0, "strokes": [[POINT]]} | wrong
+
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        parse(wrong)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=JSON, point=st.lists(JSON, min_size=4, max_size=4))
+def test_anything_at_all_is_a_drawing_or_a_data_error(value: Any, point: list[Any]) -> None:
+    for tried in (
+        value,
+        {"version": 1, "aspect": 1, "strokes": value},
+        {"version": 1, "aspect": 1, "strokes": [value]},
+        {"version": 1, "aspect": value, "strokes": [[point]]},
+        {"version": 1, "aspect": 1, "strokes": [[point]]},
+    ):
+        try:
+            ink = drawn(parse(tried), 16)
+        except DataError:
+            continue
+        assert ink.dtype == np.uint8
+
+
+def omniglot(text: str) -> Drawing:
+    """A drawing of Omniglot: x,y,ms a line, y counted upwards, of 105 pixels from their middles."""
+    lines: list[list[list[float]]] = []
+    for line in text.split():
+        if line in ("START", "BREAK"):
+            lines.append([])
+        else:
+            x, y, ms = map(float, line.split(","))
+            lines[-1].append([(x + 0.5) / 105, (0.5 - y) / 105, ms, 0.5])
+    return parse({"version": 1, "aspect": 1, "strokes": [line for line in lines if line]})
+
+
+def cosine(one: Ink, other: Ink) -> float:
+    a, b = one.ravel().astype(float), other.ravel().astype(float)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_real_strokes_look_like_their_pictures(data_folder: Path) -> None:
+    """Omniglot's own pictures were drawn from these strokes by another program, in black only."""
+    folder = data_folder / "omniglot"
+    if not (folder / "strokes_background_small1.zip").exists():
+        pytest.skip(f"no Omniglot strokes in {folder}")
+    raw, after = [], []
+    with (
+        zipfile.ZipFile(folder / "strokes_background_small1.zip") as texts,
+        zipfile.ZipFile(folder / "images_background_small1.zip") as pictures,
+    ):
+        names = [n for n in sorted(texts.namelist()) if re.match(r"strokes_.*\.txt$", n)]
+        assert len(names) == 2720
+        for name in names[::20]:
+            shown = omniglot(texts.read(name).decode())
+            file = name.replace("strokes_", "images_").replace(".txt", ".png")
+            picture = np.asarray(Image.open(io.BytesIO(pictures.read(file))).convert("L"))
+            ink = drawn(shown, 105, 4.7 / 105)
+            raw.append(cosine(ink, 255 - picture))
+            after.append(likeness(normalise(255 - ink, 28)[0], normalise(picture, 28)[0]))
+
+    assert min(raw) > 0.93 and np.median(raw) > 0.97
+    assert np.mean(np.array(after) > 0.93) > 0.98 and np.median(after) > 0.99
