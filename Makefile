@@ -26,6 +26,8 @@ light: $(VENV)/.lab
 	$(BIN)/python tests/draw_seven.py $(LIGHT)/seven.png
 	$(LIGHT)/venv/bin/siglum info $(LIGHT)/digits.siglum
 	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/digits.siglum $(LIGHT)/seven.png --json | grep '"answer": "7"'
+	$(LIGHT)/venv/bin/siglum teach --chars '0123456789' --out $(LIGHT)/print.siglum
+	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/print.siglum $(LIGHT)/seven.png --json | grep '"answer": "7"'
 	$(LIGHT)/venv/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None'
 
 check: $(VENV)/.dev

@@ -66,9 +66,16 @@ class Recogniser:
         return outputs if head is None else logits_of(outputs, head, places)
 
     def read(self, images: NDArray[np.uint8], places: Places | None = None) -> Reading:
-        """Return calibrated probabilities, prediction sets and what is none of the classes."""
+        """Return calibrated probabilities, prediction sets and what is none of the classes.
+
+        Where ink is cut out, a picture without any is none of them.
+        """
         logits = self.logits(images, places)
-        return decide.read(logits, self.bundle.calibration, len(self.classes))
+        reading = decide.read(logits, self.bundle.calibration, len(self.classes))
+        if self.bundle.preprocess.cuts_out:
+            blank = ~images[:, 0].any(axis=(1, 2))
+            reading = reading._replace(none=reading.none | blank)
+        return reading
 
 
 def load(path: Path, threads: int = 1) -> Recogniser:

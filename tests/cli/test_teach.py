@@ -1,0 +1,189 @@
+"""`siglum teach`: from names, from drawings, from both; read again by `siglum predict`."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from siglum.recogniser.predict import load
+
+Siglum = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(siglum: Callable[..., subprocess.CompletedProcess[str]]) -> Siglum:
+    """Run a command: its exit code, what it printed, what it warned of."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = siglum(*arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+SIGNS = "A7kR"
+
+
+def draw(path: Path, text: str, turn: float = 0.0, size: int = 90) -> Path:
+    """Write a picture of a character in the letters that Pillow brings along."""
+    image = Image.new("L", (160, 160), 255)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(image).text((80, 80), text, 30, font, anchor="mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.rotate(turn, fillcolor=255, resample=Image.Resampling.BILINEAR).save(path)
+    return path
+
+
+def samples(folder: Path, classes: dict[str, str], count: int = 4) -> Path:
+    """Write `count` pictures of each class: {class: what it looks like}."""
+    for name, text in classes.items():
+        for number in range(count):
+            draw(folder / name / f"{number}.png", text, turn=4 * number - 6, size=80 + 5 * number)
+    return folder
+
+
+def test_names_alone_are_enough(call: Siglum, tmp_path: Path) -> None:
+    out = tmp_path / "signs.siglum"
+    code, printed, _ = call("teach", "--chars", SIGNS, "-o", str(out))
+    assert code == 0
+    assert "knows 4 signs: A 7 k R." in printed
+    assert "How well it reads your hand is not known" in printed
+    assert "None of" not in printed  # nothing is promised without samples
+
+    files = [draw(tmp_path / f"{number}.png", sign, turn=5) for number, sign in enumerate(SIGNS)]
+    code, printed, _ = call("predict", str(out), *map(str, files), "--json")
+    assert code == 0
+    answers = json.loads(printed)
+    assert [answer["answer"] for answer in answers] == list(SIGNS)
+    assert all(answer["answer"] in answer["may_be"] for answer in answers)
+
+
+def test_drawings_of_invented_signs(call: Siglum, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "mine", {"sun": "O", "cross": "X", "hook": "J"})
+    out = tmp_path / "mine.siglum"
+    code, printed, _ = call("teach", "--samples", str(folder), "-o", str(out), "--json")
+    assert code == 0
+    said = json.loads(printed)
+    assert said["classes"] == ["cross", "hook", "sun"]
+    assert said["samples"] == 12
+    assert said["right"]["hits"] >= 11
+    assert [point["samples"] for point in said["curve"]] == [1, 2, 3]
+
+    code, printed, _ = call("predict", str(out), str(draw(tmp_path / "x.png", "X", turn=9)))
+    assert code == 0
+    assert "cross" in printed
+
+
+def test_both_together_and_what_is_kept(call: Siglum, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "mine", {"A": "A", "star": "*"})
+    out = tmp_path / "both.siglum"
+    code, printed, _ = call(
+        "teach", "--chars", "A,B", "--samples", str(folder), "-o", str(out), "--title", "a few"
+    )
+    assert code == 0
+    assert f"{out} knows a few." in printed
+    assert "Samples, each left out:" in printed
+    assert "Not tested, since without samples: B" in printed
+
+    bundle = load(out).bundle
+    assert bundle.classes == ("A", "B", "star")
+    assert bundle.samples is not None and len(bundle.samples.labels) == 8
+    assert bundle.head is not None and len(bundle.head.vectors) > 3  # outsiders behind the classes
+    code, printed, _ = call("info", str(out))
+    assert code == 0
+    assert "taught with 8 samples" in printed
+    assert "left out one by one" in printed
+
+
+def test_an_archive_and_renamed_classes(call: Siglum, tmp_path: Path) -> None:
+    import shutil
+
+    folder = samples(tmp_path / "mine", {"one": "1", "two": "2"})
+    packed = shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path, "mine")
+    (tmp_path / "names.csv").write_text("one,1\ntwo,2\n")
+    out = tmp_path / "digits.siglum"
+    code, _, _ = call(
+        "teach", "--samples", packed, "--classes", str(tmp_path / "names.csv"), "-o", str(out)
+    )
+    assert code == 0
+    assert load(out).classes == ("1", "2")
+    del folder
+
+
+def test_blank_repeated_and_contradicting_samples_are_named(call: Siglum, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "mine", {"a": "a", "b": "b"})
+    Image.new("L", (50, 50), 255).save(folder / "a" / "blank.png")
+    (folder / "a" / "again.png").write_bytes((folder / "a" / "0.png").read_bytes())
+    (folder / "b" / "wrong.png").write_bytes((folder / "a" / "1.png").read_bytes())
+    code, _, warned = call("teach", "--samples", str(folder), "-o", str(tmp_path / "x.siglum"))
+    assert code == 0
+    assert "1 samples show no ink and are left out, such as a/blank.png" in warned
+    assert "1 samples repeat another of their class to the pixel and are left out" in warned
+    assert "1 samples are equal to one of another class, such as b/wrong.png" in warned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "teach must have --chars, --samples or both, got neither."),
+        (("--chars", "a"), "classes must be 2 to 10,000, got 1."),
+        (("--chars", "aba"), "characters must differ, got 'a' and 'a'"),
+        (("--chars", "greek smal letter alpha,b"), "Did you mean 'GREEK SMALL LETTER ALPHA'?"),
+        (("--chars", "e\u0301,é"), "characters must differ, got 'e\\u0301' and '\\xe9'"),
+        (
+            ("--chars", "a,SNOWMAN WITHOUT SNOW"),
+            "chars must be characters of which print is known, or have samples, got ⛄ (U+26C4 "
+            "SNOWMAN WITHOUT SNOW). Give samples of it with --samples.",
+        ),
+        (("--samples", "no-such-folder"), "no-such-folder"),
+    ],
+)
+def test_mistakes_are_told(
+    call: Siglum, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, said = call("teach", *arguments, "-o", str(tmp_path / "x.siglum"))
+    assert code == 2
+    assert message in said
+    assert not list(tmp_path.glob("*.siglum"))
+
+
+def test_one_name_in_two_normal_forms_is_refused(call: Siglum, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "mine", {"e\u0301": "e", "\xe9": "e", "x": "x"}, count=1)
+    if len(list(folder.iterdir())) < 3:
+        pytest.skip("this file system takes both names for one")
+    code, _, said = call("teach", "--samples", str(folder), "-o", str(tmp_path / "x.siglum"))
+    assert code == 2
+    assert "which are one name in two normal forms. Make them one with --classes." in said
+
+
+def test_nothing_is_overwritten(call: Siglum, tmp_path: Path) -> None:
+    out = tmp_path / "x.siglum"
+    out.write_text("mine")
+    code, _, said = call("teach", "--chars", "ab", "-o", str(out))
+    assert code == 2
+    assert "out must be a new file that ends in .siglum, got one that exists." in said
+    assert out.read_text() == "mine"
+
+
+def test_another_backbone(call: Siglum, tmp_path: Path) -> None:
+    """Any taught bundle is no backbone of ink cut out with a character a vector, or is one."""
+    not_one = tmp_path / "x.siglum"
+    not_one.write_bytes(b"\x80\x04pickle")
+    code, _, said = call(
+        "teach", "--chars", "ab", "--backbone", str(not_one), "-o", str(tmp_path / "y.siglum")
+    )
+    assert code == 2
+    assert "a Python pickle, which is never opened" in said
+
+
+def test_no_ink_is_said_by_predict(call: Siglum, tmp_path: Path) -> None:
+    out = tmp_path / "x.siglum"
+    call("teach", "--chars", SIGNS, "-o", str(out))
+    Image.fromarray(np.full((60, 60), 255, np.uint8)).save(tmp_path / "blank.png")
+    code, printed, _ = call("predict", str(out), str(tmp_path / "blank.png"), "--json")
+    assert code == 0
+    assert json.loads(printed)[0]["none_of_these"] is True
