@@ -99,6 +99,32 @@ def test_every_command_of_the_readme_works_in_its_order(tmp_path: Path) -> None:
     assert (tmp_path / "runs/first/report.html").exists() and (tmp_path / "signs.png").exists()
 
 
+def draw_letter(file: Path, letter: str) -> None:
+    """Write a picture of a letter in the face that matplotlib brings along."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    image = Image.new("L", (200, 200), 250)
+    ImageDraw.Draw(image).text((100, 100), letter, 40, ImageFont.truetype(font, 110), anchor="mm")
+    image.save(file)
+
+
+def test_every_command_about_teaching_works_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_letter(tmp_path / "alpha.png", "α")
+    draw_letter(tmp_path / "beta.jpg", "β")
+    for block in blocks(ROOT / "docs" / "teach.md", ""):
+        for command in block.splitlines():
+            assert cli.run(shlex.split(command)[1:]) == 0, command
+
+    answers = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ["alpha.png", "α"] in answers
+    assert ["beta.jpg", "β"] in answers
+
+
 @pytest.mark.slow
 def test_the_python_of_the_readme_works(tmp_path: Path) -> None:
     (code,) = blocks(ROOT / "README.md", "python")
