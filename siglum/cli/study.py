@@ -135,7 +135,7 @@ def _report(study: Study, file: Path, folder: Path, out: Path | None) -> None:
         note=study.note,
         command=f"siglum study run {file}",
     )
-    write_comparison(compare(arms_of_study(study, folder)), about, path, format)
+    write_comparison(compare(arms_of_study(study, folder), study.pairs), about, path, format)
     print(f"Page: {path}")
 
 

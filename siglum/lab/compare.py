@@ -46,6 +46,7 @@ class Comparison:
     no_effects: str = ""  # why there are none, where there is a grid
     growth: Growth | None = None  # accuracy against a setting that is a number
     writers: ByWriter | None = None  # where it is known who wrote the test pictures
+    planned: bool = False  # whether the pairs were named before there was anything to compare
 
     @property
     def kind(self) -> str:
@@ -58,11 +59,15 @@ class Comparison:
         return {"val": "validation", "train": "training"}[self.watched]
 
 
-def compare(arms: Sequence[Arm]) -> Comparison:
+def compare(arms: Sequence[Arm], planned: Sequence[tuple[str, str]] = ()) -> Comparison:
     """Measure arms and test their differences, on the test pictures where every run has them.
 
     Otherwise on the validation pictures. Arms without a finished run are kept, with what is known
     of them, and are in no test.
+
+    Args:
+        planned: the names of the arms to test against each other, which the question was about
+            before there was an answer. The fewer, the more a test can show.
 
     Raises:
         RunError: if a run is not finished or is damaged.
@@ -103,7 +108,7 @@ def compare(arms: Sequence[Arm]) -> Comparison:
         pairs=adjust(
             [
                 pair(names[i], names[j], answers[i], answers[j], same_pictures, _folds(arms, i, j))
-                for i, j in _pairs(outcomes, part)
+                for i, j in _pairs(outcomes, part, planned)
             ]
         ),
         shared={n: v for n, v in first.items() if n != "seed" and n not in different},
@@ -114,6 +119,7 @@ def compare(arms: Sequence[Arm]) -> Comparison:
         no_effects=why,
         growth=growth_of(outcomes, factors, part),
         writers=by_writer(arms, answers) if part == "test" else None,
+        planned=bool(planned),
     )
 
 
@@ -124,8 +130,13 @@ def leader(outcomes: Sequence[Outcome], part: str) -> int:
     return max(there, key=lambda i: outcomes[i].figure(key).mean)
 
 
-def _pairs(outcomes: Sequence[Outcome], part: str) -> list[tuple[int, int]]:
+def _pairs(
+    outcomes: Sequence[Outcome], part: str, planned: Sequence[tuple[str, str]]
+) -> list[tuple[int, int]]:
     there = [i for i, outcome in enumerate(outcomes) if outcome.seeds]
+    if planned:
+        place = {outcomes[i].name: i for i in there}
+        return [(place[a], place[b]) for a, b in planned if a in place and b in place]
     if len(there) <= ALL_PAIRS:
         return list(combinations(there, 2))
     chosen: dict[tuple[int, int], None] = {}

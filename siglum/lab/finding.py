@@ -24,6 +24,8 @@ def finding(comparison: Comparison) -> str:
         return "No two arms have a seed in common: nothing can be paired. Train the same seeds."
     if len(arms) == 2:
         return _of_two(tested[0], comparison)
+    if comparison.planned:
+        return _of_planned(comparison, tested)
     return _of_several(comparison, list(arms), tested)
 
 
@@ -58,6 +60,20 @@ def _of_two(pair: Pair, comparison: Comparison) -> str:
         f"{_points(pair)} ({_interval((pair.over_both.low, pair.over_both.high), pair)}), {size}"
     )
     return sentence + _in_part(pair) + "."
+
+
+def _of_planned(comparison: Comparison, tested: Sequence[Pair]) -> str:
+    """Say of each pair that was named beforehand what it shows."""
+    parts = []
+    for pair in map(_ahead, tested):
+        if pair.over_both is None:
+            one = f"one seed cannot tell {pair.first} and {pair.second} apart"
+        elif shown(pair):
+            one = f"{pair.first} is better than {pair.second} by {_by(pair)}"
+        else:
+            one = f"{pair.first} and {pair.second}: no difference shown, {_by(pair)}"
+        parts.append(one)
+    return f"{'; '.join(parts)} ({_size(tested, comparison)})."
 
 
 def _of_several(comparison: Comparison, names: list[str], tested: list[Pair]) -> str:

@@ -8,6 +8,7 @@
     [parents.NAME]        # runs that others begin with: init = "parents.NAME", seed by seed;
                           # these are all their settings, those of the base are not added
     [published.ARM]       # val = 0.779: figures to lay beside ours
+    pairs = [["A", "B"]]  # the arms that the question is about: only these are tested
 
 What `init` reads from a file, as "file:NAME", is part of what decides a run: by its SHA-256.
 With `folds = 5` in its settings an arm trains 5 runs a seed, each tested on a fold of its own.
@@ -65,6 +66,7 @@ class Study:
     cells: tuple[Cell, ...]  # arm by arm, seed by seed
     published: Mapping[str, Mapping[str, float]]  # by arm, then by train, val or test; fractions
     levels: Mapping[str, Mapping[str, Any]]  # by arm: what it is of the grid, and which named arm
+    pairs: tuple[tuple[str, str], ...] = ()  # arms to test against each other; none: as many as fit
 
     @property
     def arms(self) -> list[str]:
@@ -95,6 +97,7 @@ class _File(Settings):
     arms: dict[str, dict[str, Any]] = {}  # noqa: RUF012
     parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012
     published: dict[str, dict[str, float]] = {}  # noqa: RUF012
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 def read(path: Path, folder: Path, *, many: bool = False) -> Study:
@@ -150,6 +153,13 @@ def read(path: Path, folder: Path, *, many: bool = False) -> Study:
             choose({"train": 0, "val": 0, "test": 0}, part, f"published.{name}")
             if not 0 <= value <= 1:
                 raise ConfigError(f"published.{name}.{part} must be in [0, 1], got {value}.")
+    for pair in file.pairs:
+        for name in pair:
+            if name not in arms or len(set(pair)) < 2:
+                raise ConfigError(
+                    f"pairs must be of two different arms of the study, got {list(pair)}."
+                    f"{'' if name in arms else nearest(name, list(arms))}"
+                )
     return Study(
         name=path.stem,
         question=file.question,
@@ -160,6 +170,7 @@ def read(path: Path, folder: Path, *, many: bool = False) -> Study:
         cells=tuple(cells),
         published=file.published,
         levels=levels,
+        pairs=file.pairs,
     )
 
 

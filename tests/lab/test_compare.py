@@ -219,6 +219,29 @@ def test_of_several_arms_the_best_validated_is_told_against_the_others(make_run:
     assert "it shows no difference from lr=0.3; the other two differ (4 seeds, 1,000 test" in said
 
 
+def test_only_the_pairs_that_were_planned_are_tested(make_run: MakeRun) -> None:
+    """Fewer tests: what Holm makes of a p is that of two, not of three."""
+    runs = [
+        make_run(f"{lr}-{s}", answers(n + s % 2, n + s), seed=s, lr=lr)
+        for lr, n in ((0.1, 30), (0.2, 10), (0.3, 11))
+        for s in range(2)
+    ]
+    arms = arms_of(runs)
+    compared = compare(arms, [("lr=0.1", "lr=0.2"), ("lr=0.3", "lr=0.2")])
+
+    assert [(pair.first, pair.second) for pair in compared.pairs] == [
+        ("lr=0.1", "lr=0.2"),
+        ("lr=0.3", "lr=0.2"),
+    ]
+    both = [pair.over_both for pair in compared.pairs]
+    assert both[0] is not None and both[1] is not None
+    first = min(both, key=lambda over: over.p)
+    assert first.adjusted == pytest.approx(min(2 * first.p, 1.0))
+    said = finding(compared)
+    assert "lr=0.2" in said and "; " in said and said.endswith("(2 seeds, 1,000 test pictures).")
+    assert "no difference shown" in said
+
+
 def test_an_arm_without_runs_stays_with_what_is_known_of_it(make_run: MakeRun) -> None:
     run = make_run("a", answers(5))
     arms = [Arm("a", (run,)), Arm("b", (), failed=((0, "it broke"),), missing=2)]

@@ -170,6 +170,14 @@ def test_published_figures_are_kept_by_arm(tmp_path: Path) -> None:
             "published must name arms of the study, got 'frist'. Did you mean 'first'?",
         ),
         (
+            "pairs = [['a', 'bb']]\n[arms.a]\n[arms.b]",
+            "pairs must be of two different arms of the study, got ['a', 'bb']. Did you mean 'b'?",
+        ),
+        (
+            "pairs = [['a', 'a']]\n[arms.a]\n[arms.b]",
+            "pairs must be of two different arms of the study, got ['a', 'a'].",
+        ),
+        (
             "[arms.a]\n[published.a]\nvall = 0.5",
             "published.a must be one of test, train, val, got 'vall'. Did you mean 'val'?",
         ),
