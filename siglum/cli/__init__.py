@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 
 COMMANDS: dict[str, str] = {
+    "studio": "draw, teach, try and correct signs on a page in the browser",
     "teach": "teach a recogniser from names of characters, from drawings, or both",
     "predict": "read pictures with a bundle or a run",
     "info": "say what a bundle is",

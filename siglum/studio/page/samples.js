@@ -1,0 +1,57 @@
+// The list of all samples, fetched when it is looked at and again when something changes.
+
+import { get } from "./server.js";
+import { now, onState } from "./state.js";
+import { settled } from "./dom.js";
+
+const FEW = 300; // so many are listed although nothing but thumbnails of them is shown
+
+const watchers = new Set();
+let list = null;
+let version = null;
+let looking = false; // a view that is about samples is open
+let asking = false;
+
+export const samples = () => list ?? [];
+
+/** Call `watcher(list)` after every change of the list. */
+export function onSamples(watcher) {
+  watchers.add(watcher);
+  if (list) watcher(list);
+}
+
+/** Say whether a view needs the list however long it is. */
+export function lookAtSamples(so) {
+  looking = so;
+  if (so) bring();
+}
+
+async function bring() {
+  const state = now();
+  if (!state || asking || state.version === version) return;
+  const total = state.classes.reduce((sum, one) => sum + one.taught + one.quiz, 0);
+  if (!looking && total > FEW) {
+    if (list?.length) publish([]);
+    version = null;
+    return;
+  }
+  asking = true;
+  const wanted = state.version;
+  try {
+    publish(await get("/api/samples"));
+    version = wanted;
+  } catch {
+    // The server has gone; a change of state when it is back asks again.
+  }
+  asking = false;
+  if (version === wanted) bring();
+}
+
+function publish(found) {
+  list = found;
+  for (const watcher of watchers) watcher(list);
+}
+
+export function followSamples() {
+  onState(settled(bring, 120));
+}

@@ -1,0 +1,262 @@
+"""What somebody sent: a bundle, or drawings in a zip. It is read whole, and nothing of it is run.
+
+No name in a file becomes a path: a folder's name is only a class's name here.
+Shapes: S the side of the frame, H x W pixels.
+"""
+
+import io
+import re
+import tempfile
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from siglum.errors import DataError, SiglumError
+from siglum.images import class_folders, pictures, samples, strokes
+from siglum.images.connected import box_of
+from siglum.images.samples import Sample
+from siglum.images.strokes import Drawing
+from siglum.recogniser import bundle as bundles
+from siglum.studio import wire
+from siglum.studio.changes import AddClass
+from siglum.studio.seen import look, small
+from siglum.studio.snapshot import Snapshot
+from siglum.studio.studio import MOST_DRAWINGS, Conflict, Studio
+
+MOST_MEMBERS = 3 * MOST_DRAWINGS
+MOST_BYTES = 2**30  # of all members, unpacked
+MOST_MEMBER = 20 * 2**20
+SIDE = 256  # px of a picture that is made of a bundle's sample
+USUAL = 0.6  # of that side, for ink of which nobody knows how large it was
+SKIPPED = re.compile(r"(?:^|/)(?:\.|__MACOSX/)")
+SAID = 5  # files that could not be read are named
+
+
+@dataclass
+class Job:
+    """The one long piece of work that there may be, and how to end it."""
+
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Given(NamedTuple):
+    """A drawing or photo that somebody sent, or why it cannot be read."""
+
+    what: str  # a name for messages
+    class_name: str
+    sample: Sample | SiglumError
+
+
+class Cancelled(Conflict):
+    """It was asked to stop."""
+
+
+def receive(studio: Studio, raw: bytes, who: str, job: Job) -> tuple[Snapshot, list[str]]:
+    """Take classes and drawings from a file; return what is so then, and what was done, in words.
+
+    Raises:
+        Conflict: if another file is being taken in.
+        DataError: if it is neither a bundle nor a zip of drawings.
+    """
+    if not job.busy.acquire(blocking=False):
+        raise Conflict("one file must be taken in at a time, got a second one. Wait, or cancel.")
+    try:
+        job.cancelled.clear()
+        classes, given = _opened(raw)
+        return _taken(studio, classes, given, who, job)
+    finally:
+        job.busy.release()
+
+
+def _taken(
+    studio: Studio, classes: tuple[str, ...], given: Iterator[Given], who: str, job: Job
+) -> tuple[Snapshot, list[str]]:
+    """Keep what is new of a file, and learn once at the end."""
+    new, known, kept = 0, 0, 0
+    bad: list[str] = []
+    for name in classes:
+        new += _add_class(studio, name, who)
+    # As often as it is here a drawing of the file is taken for one of those, and not kept again.
+    now = studio.current
+    here = Counter(
+        (entry.class_name, entry.part, now.seen[drawing].digest)
+        for drawing, entry in now.state.drawings.items()
+    )
+    for one in given:
+        if job.cancelled.is_set():
+            break
+        try:
+            if isinstance(one.sample, SiglumError):
+                raise one.sample
+            name = wire.text("class", one.class_name)
+            writer = wire.text("writer", one.sample.writer, least=0)
+            seen, found = look(studio.backbone, _shown(one.sample.drawing))
+            if found.empty:
+                raise DataError("it must show ink, got none.")
+            if here[mark := (name, one.sample.part, seen.digest)]:
+                here[mark] -= 1
+                known += 1
+                continue
+            new += _add_class(studio, name, who)
+            drawing = one.sample.drawing
+            drawing = drawing if isinstance(drawing, Drawing) else small(drawing)
+            when = one.sample.when or None
+            studio.keep(drawing, name, writer, one.sample.part, who, when=when)
+            kept += 1
+        except SiglumError as error:
+            bad.append(f"{one.what}: {error}")
+    now = studio.learned()
+    said = [f"Took {_count(kept, 'drawing')} and {_count(new, 'new sign')}."]
+    if job.cancelled.is_set():
+        said.append("It was cancelled; what was taken until then is kept.")
+    if known:
+        said.append(f"{_count(known, 'drawing')} more: here already, to the pixel.")
+    if bad:
+        more = f", and {len(bad) - SAID} more" if len(bad) > SAID else ""
+        said.append(
+            f"{_count(len(bad), 'drawing')} could not be taken: {' '.join(bad[:SAID])}{more}"
+        )
+    return now, said
+
+
+def _add_class(studio: Studio, name: str, who: str) -> bool:
+    """Add a class where it is not there yet; it is learned later."""
+    if name in studio.ledger.state.classes:
+        return False
+    try:
+        studio.note(AddClass(name), who)
+    except Conflict:  # somebody else did so in the same moment
+        return False
+    return True
+
+
+def _opened(raw: bytes) -> tuple[tuple[str, ...], Iterator[Given]]:
+    """Return the classes and drawings of a bundle or a zip."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(raw))
+        members = archive.infolist()
+    except Exception:  # the readers of hostile bytes raise nearly anything
+        raise DataError(
+            "file must be a bundle (.siglum) or a zip of drawings, got another kind of file."
+        ) from None
+    if bundles.CARD in {member.filename for member in members}:
+        bundle = bundles.decode(raw, "the bundle")
+        names = tuple(wire.text("class", name) for name in bundle.classes)
+        return names, _of_bundle(bundle)
+    unpacked = sum(member.file_size for member in members)
+    if len(members) > MOST_MEMBERS or unpacked > MOST_BYTES:
+        raise DataError(
+            f"zip must hold at most {MOST_MEMBERS:,} files of {MOST_BYTES:,} bytes in all, got "
+            f"{len(members):,} of {unpacked:,}. Send a part of it."
+        )
+    return (), _of_zip(archive, members)
+
+
+def _of_zip(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterator[Given]:
+    """Read drawings with their pictures, and pictures alone, each of the class of its folder."""
+    stems: dict[str, dict[str, zipfile.ZipInfo]] = {}
+    for member in members:
+        name = member.filename.replace("\\", "/")
+        if not member.is_dir() and not SKIPPED.search(name) and "/" in name:
+            stem, _, ending = name.rpartition(".")
+            stems.setdefault(stem, {})[f".{ending.lower()}"] = member
+    with tempfile.TemporaryDirectory() as folder:
+        for stem, files in stems.items():
+            above, _, own = stem.rpartition("/")
+            if own == class_folders.NAME.partition(".")[0] and ".txt" in files:
+                continue
+            shown = next((end for end in pictures.ENDINGS if end in files), None)
+            if shown is None:
+                continue
+            try:
+                told = stems.get(f"{above}/name", {}).get(".txt")
+                named = None if told is None else _read(archive, told).decode(errors="replace")
+                class_name = class_folders.class_of(above.rpartition("/")[2], named)
+                picture = _read(archive, files[shown])
+                facts = _read(archive, files[".json"]) if ".json" in files else None
+                yield Given(own[:40], class_name, _sample(Path(folder), picture, facts))
+            except SiglumError as error:
+                yield Given(own[:40], "?", error)
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.flag_bits & 1 or member.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        raise DataError("it must be stored or deflated without a password, got another way.")
+    try:
+        with archive.open(member) as file:
+            raw = file.read(MOST_MEMBER + 1)
+    except Exception as error:
+        raise DataError(f"it must be whole, got damage ({str(error)[:80]}).") from None
+    if len(raw) > MOST_MEMBER:
+        raise DataError(f"it must have at most {MOST_MEMBER:,} bytes, got more.")
+    return raw
+
+
+def _sample(folder: Path, picture: bytes, facts: bytes | None) -> Sample:
+    """Read one sample by the reader of samples, from files of our own naming."""
+    if facts is None:
+        return Sample(_decoded(picture), "", "taught", "")
+    path = folder / "sample"
+    path.with_suffix(".png").write_bytes(picture)
+    path.with_suffix(".json").write_bytes(facts)
+    return samples.read(path)
+
+
+def _decoded(raw: bytes) -> NDArray[np.uint8]:
+    try:
+        return pictures.decode(raw, None)
+    except DataError as error:
+        raise DataError(f"it {error}.") from None
+
+
+def _of_bundle(bundle: bundles.Bundle) -> Iterator[Given]:
+    if bundle.samples is None:
+        return
+    held = bundle.samples
+    rows = zip(held.ink, held.labels.tolist(), held.places, strict=True)
+    for number, (ink, label, place) in enumerate(rows, start=1):
+        found: Sample | SiglumError = DataError("it must show ink, got none.")
+        if ink.any():
+            found = Sample(as_picture(ink, place), "", "taught", "")
+        yield Given(f"sample {number}", bundle.classes[label], found)
+
+
+def as_picture(ink: NDArray[np.uint8], place: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a picture (1, H, W), dark on white, whose canonical ink is about the given one (S, S).
+
+    Args:
+        place: (3,): its height, width and middle in heights of the picture, where they are known.
+    """
+    top, left, bottom, right = box_of(ink > 0)
+    cut = ink[top:bottom, left:right]
+    height, width, middle = (float(value) for value in place)
+    if not np.isfinite(place).all() or not 0 < max(height, width) <= 1:
+        longer = max(cut.shape)
+        height, width, middle = USUAL * cut.shape[0] / longer, USUAL * cut.shape[1] / longer, 0.5
+    rows, columns = (min(max(round(SIDE * side), 1), SIDE - 2) for side in (height, width))
+    grown = np.asarray(Image.fromarray(cut).resize((columns, rows), Image.Resampling.BICUBIC))
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    first = min(max(round(SIDE * middle - rows / 2), 1), SIDE - 1 - rows)
+    start = (SIDE - columns) // 2
+    picture[first : first + rows, start : start + columns] = grown
+    return (255 - picture)[None]
+
+
+def _shown(drawing: Drawing | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return 255 - strokes.drawn(drawing) if isinstance(drawing, Drawing) else drawing
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
