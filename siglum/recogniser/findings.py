@@ -67,8 +67,9 @@ class Findings:
 def findings(backbone: Recogniser, lesson: Lesson, taught: Taught) -> Findings:
     """Say how well a lesson was learned."""
     labels, classes = lesson.samples.labels, lesson.classes
+    judged = np.isfinite(taught.left_out[np.arange(len(labels)), labels])
     answers = taught.left_out.argmax(axis=1)
-    confusion = stats.confusion_matrix(labels, answers, len(classes))
+    confusion = stats.confusion_matrix(labels[judged], answers[judged], len(classes))
     counts = lesson.counts
     off = confusion.copy()
     np.fill_diagonal(off, 0)

@@ -36,12 +36,17 @@ class Taught:
 
     @property
     def right(self) -> stats.Rate | None:
-        """How many samples are read right, each left out of its own fit; None without samples."""
+        """How many samples are read right, each left out of its own fit.
+
+        A class's only sample is not counted where there is no print of it: without it nothing of
+        the class would be known. None where nothing can be counted.
+        """
         samples = self.recogniser.bundle.samples
-        if samples is None or not len(samples.labels):
+        if samples is None:
             return None
-        hits = self.left_out.argmax(axis=1) == samples.labels
-        return stats.wilson(int(hits.sum()), len(hits))
+        own = self.left_out[np.arange(len(samples.labels)), samples.labels]
+        hits = (self.left_out.argmax(axis=1) == samples.labels)[np.isfinite(own)]
+        return stats.wilson(int(hits.sum()), len(hits)) if len(hits) else None
 
 
 def learn(backbone: Recogniser, lesson: Lesson) -> Taught:

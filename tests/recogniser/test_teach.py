@@ -172,6 +172,17 @@ def test_a_thousand_classes() -> None:
     assert taught.right is not None and taught.right.total == 2000
 
 
+def test_a_class_of_one_sample_is_not_judged() -> None:
+    lesson = begin(BACKBONE, ("x1", "x2"))
+    ink = np.concatenate([drawn(0, 1), drawn(1, 4)])
+    lesson, _ = of_images(BACKBONE, lesson, as_images(ink, np.repeat([0, 1], [1, 4]), ("x1", "x2")))
+    taught = learn(BACKBONE, lesson)
+
+    assert taught.right is not None and (taught.right.hits, taught.right.total) == (4, 4)
+    only = removed(lesson, [1, 2, 3])
+    assert learn(BACKBONE, only).right is None
+
+
 def test_neither_print_nor_sample_is_said() -> None:
     assert learn(BACKBONE, begin(BACKBONE, ("a", "no such sign"))).unknown == ("no such sign",)
 
