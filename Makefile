@@ -15,7 +15,7 @@ demo: $(VENV)/.lab
 	@$(BIN)/siglum report $(DEMO)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 light: $(VENV)/.lab
 	@rm -rf $(LIGHT)

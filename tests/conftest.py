@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageDraw
+
+settings.register_profile("siglum", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("siglum")
 
 CLASSES = ("cross", "ring", "stroke")
 

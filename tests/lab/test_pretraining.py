@@ -32,6 +32,7 @@ from siglum.lab.training import normalised, to_unit
 from siglum.recogniser.class_vectors import unit
 from siglum.recogniser.network import Network
 from siglum.recogniser.predict import load
+from siglum.recogniser.teach import SCALE
 
 CHARACTERS = (
     "ABTabαβАВ0Oo"  # of Latin, Greek and Cyrillic; the fourth last and third last are not A B
@@ -305,7 +306,7 @@ def features(run: Run, images: ImageSet) -> np.ndarray:
 def vectors(exported: Exported) -> np.ndarray:
     head = exported.bundle.head
     assert head is not None and head.vectors.dtype == np.int8
-    return head.vectors * head.scale[:, None]
+    return head.vectors * head.scale[:, None] / SCALE
 
 
 def test_a_character_is_the_mean_of_its_training_faces(exported: Exported, run: Run) -> None:
@@ -383,7 +384,7 @@ def test_it_opens_and_names_what_lies_nearest(exported: Exported, run: Run) -> N
     logits = recogniser.logits(data.val.images)
 
     expected = features(run, data.val) @ vectors(exported).T
-    np.testing.assert_allclose(logits, expected, atol=2e-3)
+    np.testing.assert_allclose(logits / SCALE, expected, atol=2e-3)
     assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9
 
 
