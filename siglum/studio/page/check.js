@@ -1,7 +1,7 @@
 // Check yourself: signs are asked for, drawn, and counted apart from what is taught.
 
-import { byId, make, said, sign } from "./dom.js";
-import { tell, writer } from "./draw.js";
+import { byId, make, said, sign, tell } from "./dom.js";
+import { writer } from "./keeping.js";
 import { matrix } from "./matrix.js";
 import { createPad } from "./pad.js";
 import { onSamples, samples } from "./samples.js";
@@ -47,6 +47,12 @@ async function next() {
   pad.reset();
   complain();
   asked = null;
+  byId("quiz-done").disabled = true;
+  if (!now()?.ready) {
+    byId("check-title").replaceChildren("Check yourself");
+    complain(new Error("A quiz needs two signs of which something is known. Name or draw them first."));
+    return;
+  }
   try {
     const { class: id, name } = await ask("/api/quiz");
     asked = id;

@@ -1,9 +1,9 @@
 // Correct: every sample on a sheet, a row a sign; relabelled by dragging, by touch or by keys.
 
-import { byId, isolated, keyed, make, said, sign } from "./dom.js";
-import { addSigns, tell, thumb } from "./draw.js";
+import { byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
 import { dragging } from "./drag.js";
-import { onSamples, samples } from "./samples.js";
+import { addSigns } from "./keeping.js";
+import { onSamples, samples, thumb } from "./samples.js";
 import { change, classOf, now, onState } from "./state.js";
 import { count, percent } from "./words.js";
 

@@ -27,6 +27,11 @@ export function said(words) {
   return make("span", { dir: "auto" }, words);
 }
 
+/** Say something to who listens. */
+export function tell(text) {
+  byId("live").textContent = text;
+}
+
 /** Make the children of `parent` those of `items`, keeping what is already there for a key. */
 export function keyed(parent, items, key, create, update) {
   const held = new Map([...parent.children].map((child) => [child.dataset.key, child]));

@@ -1,7 +1,6 @@
 // Undo and redo of what was done to the signs and their samples, at the head of every view.
 
-import { byId, said } from "./dom.js";
-import { tell } from "./draw.js";
+import { byId, said, tell } from "./dom.js";
 import { change, now, onState } from "./state.js";
 
 const BUTTONS = { undo: ["take-back", "Undo"], redo: ["bring-back", "Redo"] };

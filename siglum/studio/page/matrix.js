@@ -1,7 +1,7 @@
 // A confusion matrix whose cells show the drawings.
 
 import { make, sign } from "./dom.js";
-import { thumb } from "./draw.js";
+import { thumb } from "./samples.js";
 import { classOf } from "./state.js";
 
 const MOST = 24; // signs in a matrix; of more, those that are confused

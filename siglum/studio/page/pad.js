@@ -219,10 +219,9 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
     frame();
   });
 
-  const sized = new ResizeObserver(([entry]) => {
-    const exact = entry.devicePixelContentBoxSize?.[0];
-    canvas.width = exact?.inlineSize ?? Math.round(entry.contentRect.width * devicePixelRatio);
-    canvas.height = exact?.blockSize ?? Math.round(entry.contentRect.height * devicePixelRatio);
+  const sized = new ResizeObserver(([{ contentRect }]) => {
+    canvas.width = Math.round(contentRect.width * devicePixelRatio);
+    canvas.height = Math.round(contentRect.height * devicePixelRatio);
     repaint();
   });
   try {

@@ -1,8 +1,9 @@
 // Photos: one character goes to the pad, a page of several is boxed and read.
 
 import { createAnswer } from "./answer.js";
-import { byId, isolated, make, said, sign } from "./dom.js";
-import { addSigns, pictureAddress, showPicture, tell } from "./draw.js";
+import { byId, isolated, make, said, sign, tell } from "./dom.js";
+import { showPicture } from "./draw.js";
+import { addSigns, pictureAddress } from "./keeping.js";
 import { send } from "./server.js";
 import { classOf, onState, take } from "./state.js";
 import { count } from "./words.js";

@@ -1,8 +1,8 @@
 // The list of all samples, fetched when it is looked at and again when something changes.
 
+import { make, settled } from "./dom.js";
 import { get } from "./server.js";
 import { now, onState } from "./state.js";
-import { settled } from "./dom.js";
 
 const FEW = 300; // so many are listed although nothing but thumbnails of them is shown
 
@@ -50,6 +50,11 @@ async function bring() {
 function publish(found) {
   list = found;
   for (const watcher of watchers) watcher(list);
+}
+
+/** A picture of a sample. */
+export function thumb(id, alt = "a drawing") {
+  return make("img", { src: `/api/samples/${id}.png`, alt, width: 48, height: 48, draggable: "false" });
 }
 
 export function followSamples() {

@@ -1,8 +1,9 @@
 // The signs: how many drawings each has, what to do with them, and adding one.
 
-import { byId, isolated, keyed, make, said, sign } from "./dom.js";
-import { addSigns, inHand, onHand, startWith, takeInHand, tell, thumb } from "./draw.js";
-import { onSamples, samples } from "./samples.js";
+import { byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
+import { inHand, onHand, takeInHand } from "./draw.js";
+import { addSigns, startWith } from "./keeping.js";
+import { onSamples, samples, thumb } from "./samples.js";
 import { change, classOf, now, onState } from "./state.js";
 import { count } from "./words.js";
 

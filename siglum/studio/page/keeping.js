@@ -1,0 +1,114 @@
+// Keeping what is on the pad as a sample of a sign, which may be a new one.
+
+import { byId, make, sign, tell } from "./dom.js";
+import { best, complain, dontWait, inHand, keepBy, nothing, pad, photoOnPad, takeInHand } from "./draw.js";
+import { send } from "./server.js";
+import { change, classOf, named, take } from "./state.js";
+import { keep } from "./unsent.js";
+import { count } from "./words.js";
+
+export const writer = () => byId("writer").value.trim();
+
+/** Keep the drawing; it is sent again and again until the server has it. */
+async function keepAs(id) {
+  dontWait();
+  if (pad.empty) return;
+  if (pad.picture) return keepPicture(id);
+  const drawing = pad.drawing();
+  const kept = keep({ class: id, drawing, part: "taught", writer: writer() });
+  pad.reset();
+  byId("keep-name").value = "";
+  nothing("Keeping it as ", sign(classOf(id)?.name ?? ""));
+  try {
+    await kept;
+    thanks(id);
+  } catch (error) {
+    if (pad.empty) pad.reset({ strokes: drawing.strokes });
+    complain(error);
+  }
+}
+
+async function keepPicture(id) {
+  try {
+    take((await send(pictureAddress(id), photoOnPad())).state);
+    pad.reset();
+    thanks(id);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** Where a picture goes that is kept as a sample. */
+export function pictureAddress(id) {
+  return `/api/picture?${new URLSearchParams({ class: id, part: "taught", writer: writer() })}`;
+}
+
+function thanks(id) {
+  const one = classOf(id);
+  if (!one) return;
+  tell(`Kept as ${one.name}. ${count(one.taught, "drawing")}.`);
+  if (!pad.empty) return;
+  const undo = () => {
+    byId("take-back").click();
+    nothing();
+  };
+  const many = make("span", { class: "quiet" }, count(one.taught, "drawing"));
+  nothing("Kept as ", sign(one.name), many, make("button", { type: "button", onclick: undo }, "Undo"));
+}
+
+/** Add signs that are not there yet; returns their ids. */
+export async function addSigns(names) {
+  const ids = [];
+  for (const name of names) ids.push(named(name)?.id ?? (await change("/api/classes", { name })).id);
+  return ids;
+}
+
+/** After signs were added: draw the first of which nothing is known. */
+export function startWith(ids) {
+  const unknown = ids.map(classOf).find((one) => one && !one.print && !one.taught);
+  if (unknown) takeInHand(unknown.id);
+  else byId("pad").focus({ preventScroll: true });
+}
+
+async function keepNamed(event) {
+  event.preventDefault();
+  if (pad.empty) return;
+  const name = byId("keep-name").value.trim();
+  const id = inHand() ?? best()?.class;
+  if (!name && !id) {
+    byId("keep-name").focus();
+    return;
+  }
+  dontWait();
+  try {
+    await keepAs(name ? (await addSigns([name]))[0] : id);
+    if (byId("keep-name") === document.activeElement) byId("pad").focus({ preventScroll: true });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function nameFirst(event) {
+  event.preventDefault();
+  const text = byId("first-names").value.trim();
+  const names = text.split(/[,;]/.test(text) ? /[,;]/ : /\s+/).map((name) => name.trim());
+  try {
+    const ids = await addSigns(names.filter(Boolean));
+    byId("first-names").value = "";
+    if (ids.length) startWith(ids);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export function startKeeping() {
+  keepBy(keepAs);
+  byId("keep").addEventListener("submit", keepNamed);
+  byId("keep-name").addEventListener("input", dontWait); // who types decides
+  byId("first").addEventListener("submit", nameFirst);
+  byId("pad").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") keepNamed(event);
+  });
+  byId("writer").value = localStorage.getItem("siglum.writer") ?? "";
+  byId("writer").addEventListener("change", () => localStorage.setItem("siglum.writer", writer()));
+}
