@@ -1,0 +1,196 @@
+"""Check yourself, correct, photos, and what is taken along."""
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Visitor
+from hand_drawn import Strokes, drawn
+from PIL import Image
+from visiting import serving
+
+from siglum.images import strokes as pens
+from siglum.recogniser.predict import Recogniser
+from siglum.studio import server
+from siglum.studio.studio import Studio
+
+SIDE = 240  # px of a character on a page
+ROWS = "[...document.querySelectorAll('#sheet > li')].map((row) => row.querySelectorAll('[role=option]').length).join()"
+
+
+def taught(visitor: Visitor, count: int = 2) -> None:
+    visitor.name("zig, ladder")
+    for name in ("zig", "ladder"):
+        visitor.teach(name, *(drawn(name, seed) for seed in range(count)))
+
+
+def photo(*rows: list[Strokes]) -> bytes:
+    """A page of characters, dark on pale paper, as a PNG."""
+    lines = []
+    for row in rows:
+        cells = []
+        for strokes in row:
+            points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in strokes]
+            value = {"version": 1, "aspect": 1.0, "strokes": points}
+            cells.append(pens.drawn(pens.parse(value), SIDE))
+        lines.append(np.concatenate(cells, axis=1))
+    widest = max(line.shape[1] for line in lines)
+    lines = [np.pad(line, ((0, 0), (0, widest - line.shape[1]))) for line in lines]
+    ink = np.concatenate(lines)[..., None] / 255
+    paper, pen = np.array([228, 222, 208]), np.array([50, 50, 70])
+    taken = io.BytesIO()
+    Image.fromarray(np.uint8((1 - ink) * paper + ink * pen)).save(taken, "PNG")
+    return taken.getvalue()
+
+
+def give(
+    page: Any, kind: str, raw: bytes, name: str = "photo.png", type_: str = "image/png"
+) -> None:
+    """Drop or paste a file."""
+    page.evaluate(
+        """([kind, text, name, type]) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], name, { type }));
+          const event = kind === "drop"
+            ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+          document.body.dispatchEvent(event);
+        }""",
+        [kind, base64.b64encode(raw).decode(), name, type_],
+    )
+
+
+def test_the_quiz_counts_apart_from_what_is_taught(visitor: Visitor, folder: Path) -> None:
+    """Three signs are asked for; one is drawn as the other, and the matrix shows that drawing."""
+    page = visitor.page
+    taught(visitor, 3)
+    before = visitor.counts()
+    page.click("nav a[href='#check']")
+    for turn in range(3):
+        page.wait_for_selector("#quiz-done:enabled")
+        asked = page.locator("#check-title .sign").inner_text()
+        other = {"zig": "ladder", "ladder": "zig"}[asked]
+        visitor.draw(drawn(other if turn == 2 else asked, 5 + turn), "#quiz-pad")
+        page.click("#quiz-done")
+        page.wait_for_function(
+            f"() => document.querySelector('#tally').innerText.includes('of {turn + 1} ')"
+        )
+
+    assert (
+        "2 of 3 right; with so few, the true rate is between" in page.locator("#tally").inner_text()
+    )
+
+    page.locator("#matrices .wrong button").first.click()
+
+    assert page.locator(".drawings img").count() == 1
+
+    page.click("nav a[href='#draw']")
+
+    assert visitor.counts() == before
+    assert len(list(folder.glob("quiz/*/*.json"))) == 3
+
+
+def test_a_sample_is_dragged_to_where_it_belongs(visitor: Visitor) -> None:
+    page = visitor.page
+    taught(visitor, 3)
+    visitor.teach("zig", drawn("ladder", 4))  # which is wrong
+    page.click("nav a[href='#correct']")
+    page.wait_for_function(f"() => {ROWS} === '4,3'")
+    page.wait_for_selector(".looks-wrong")
+    page.check("#wrong")
+    page.wait_for_function(f"() => {ROWS} === '1,0'")
+    sample = page.locator("[role=option]").bounding_box()
+    row = page.locator("#sheet > li").nth(1).bounding_box()
+    page.mouse.move(sample["x"] + 30, sample["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(sample["x"] + 60, sample["y"] + 40)
+    page.mouse.move(row["x"] + row["width"] / 2, row["y"] + row["height"] / 2, steps=4)
+    assert page.locator(".over").count() == 1
+    page.mouse.up()
+    page.uncheck("#wrong")
+    page.wait_for_function(f"() => {ROWS} === '3,4'")
+    page.keyboard.press("Control+z")
+    page.wait_for_function(f"() => {ROWS} === '4,3'")
+
+
+def test_a_page_of_characters_is_boxed_and_read_and_taught_from(visitor: Visitor) -> None:
+    page = visitor.page
+    taught(visitor, 3)
+    give(page, "drop", photo([drawn("zig", 7), drawn("ladder", 7)], [drawn("ladder", 8)]))
+    page.wait_for_selector("#page", state="visible")
+
+    assert page.locator("#page-title").inner_text() == "3 characters in 2 rows"
+    assert page.locator("#page-text").inner_text() == "zig ladder\nladder"
+    assert page.locator(".box").count() == 3
+
+    page.locator(".box").nth(1).click()
+    page.fill("#page-name", "ladder")
+    page.press("#page-name", "Enter")
+    page.wait_for_selector(".box.kept")
+
+    assert visitor.counts()["ladder"] == "4 drawings"
+
+
+def test_a_picture_of_one_character_goes_to_the_pad(visitor: Visitor) -> None:
+    page = visitor.page
+    taught(visitor, 3)
+    give(page, "paste", photo([drawn("zig", 7)]))
+    page.wait_for_selector("#keep", state="visible")
+    page.locator("#answer .large", has_text="zig").wait_for()
+    visitor.keep()
+
+    assert visitor.counts()["zig"] == "4 drawings"
+
+
+def test_what_is_no_picture_is_refused_in_words(visitor: Visitor) -> None:
+    give(visitor.page, "drop", b"no picture at all")
+    visitor.page.wait_for_selector("#said:not(:empty)")
+    visitor.mishaps.clear()  # the browser logs every 4xx as an error
+
+    assert "must be" in visitor.page.locator("#said").inner_text()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, behind: Recogniser) -> Iterator[str]:
+    """The address of somebody else's Studio."""
+    with (
+        closing(Studio(tmp_path / "theirs", behind)) as opened,
+        serving(opened, server.listen("127.0.0.1", 0)) as port,
+    ):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.mark.parametrize("what", ["Save the recogniser", "Save the drawings"])
+def test_what_one_person_saves_another_opens(
+    visitor: Visitor, visit: Callable[..., Visitor], elsewhere: str, tmp_path: Path, what: str
+) -> None:
+    page = visitor.page
+    taught(visitor, 3)
+    page.click("nav a[href='#take']")
+    with page.expect_download() as waiting:
+        page.get_by_text(what).click()
+    file = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    other = visit(elsewhere)
+    other.page.click("nav a[href='#take']")
+    other.page.set_input_files("#open", file)
+    other.page.wait_for_selector("#opened li")
+    other.page.click("nav a[href='#draw']")
+
+    assert other.counts() == {"zig": "3 drawings", "ladder": "3 drawings"}
+    other.draw(drawn("ladder", 9))
+    assert other.answer() == "ladder"
+
+
+def test_a_file_that_is_neither_is_refused_in_words(visitor: Visitor) -> None:
+    give(visitor.page, "drop", b"no zip at all", "theirs.siglum", "")
+    visitor.page.wait_for_selector("#opened.said")
+    visitor.mishaps.clear()  # the browser logs every 4xx as an error
+
+    assert "must be" in visitor.page.locator("#opened").inner_text()
