@@ -119,12 +119,12 @@ function matrices(state) {
   const counts = (part) => new Map(state.classes.filter((one) => one[part]).map((one) => [one.id, one[part]]));
   if (state.quiz.right) {
     parts.push(make("section", {}, make("h2", {}, "Drawn for the quiz"),
-      matrix(state.quiz.confusions, counts("quiz"), "Choose a number to see the drawings.")));
+      matrix("quiz", state.quiz.confusions, counts("quiz"), "Choose a number to see the drawings.")));
   }
   if (state.right) {
     parts.push(make("section", {}, make("h2", {}, "Taught, each left out of what is learnt"),
       make("p", {}, `${rate(state.right)}.`),
-      matrix(state.confusions, counts("taught"), "Choose a number to see the drawings.")));
+      matrix("taught", state.confusions, counts("taught"), "Choose a number to see the drawings.")));
   }
   return parts;
 }
@@ -156,7 +156,9 @@ function render() {
   const state = now();
   if (!state || byId("view-check").hidden) return;
   byId("tally").replaceChildren(...tally(state.quiz));
+  const cell = document.activeElement?.dataset.cell;
   byId("matrices").replaceChildren(...matrices(state));
+  if (cell) byId("matrices").querySelector(`[data-cell="${cell}"]`)?.focus();
   byId("writers").replaceChildren(...writers(state));
 }
 

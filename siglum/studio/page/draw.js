@@ -168,10 +168,11 @@ function evidence(lines) {
 function forms() {
   const classes = now()?.classes ?? [];
   byId("first").hidden = classes.length > 1;
-  byId("answer-title").hidden = !classes.length;
+  byId("answer-title").hidden = classes.length < 2;
   byId("below").hidden = !classes.length;
   byId("first-label").textContent = classes.length ? "Name a second sign" : "Name your first two signs";
   byId("first-names").placeholder = classes.length ? "β" : "α β";
+  byId("first").querySelector("button").textContent = classes.length ? "Add" : "Begin";
   byId("keep").hidden = pad.empty;
   byId("keep").querySelector("label").textContent = hand
     ? "Enter keeps it."

@@ -73,7 +73,7 @@ function render(state) {
   const root = byId("growth");
   const advice = next(state);
   const { curve, right } = state;
-  root.hidden = !state.classes.length;
+  root.hidden = !state.ready;
   const parts = [];
   if (advice.length) {
     parts.push(make("h2", { id: "growth-title" }, "Draw next"), make("ul", { class: "next" }, advice));

@@ -10,11 +10,11 @@ import { repaint } from "./ink.js";
 import { startKeeping } from "./keeping.js";
 import { openPicture, startPhoto } from "./photo.js";
 import { followSamples, lookAtSamples } from "./samples.js";
-import { onLost, tryAgain } from "./server.js";
+import { isLost, onLost, tryAgain } from "./server.js";
 import { startSigns } from "./signs.js";
 import { follow, onState, refresh } from "./state.js";
 import { openFile, startTake } from "./take.js";
-import { takeUp, unsent } from "./unsent.js";
+import { onUnsent, takeUp, unsent } from "./unsent.js";
 import { count } from "./words.js";
 
 const VIEWS = { draw: null, check: openCheck, correct: openCorrect, take: null };
@@ -103,12 +103,12 @@ function theme() {
   changed();
 }
 
-function lostWords(lost) {
-  if (!lost) return byId("lost").replaceChildren();
-  const waiting = unsent() ? `${count(unsent(), "drawing")} waiting here, and sent when it is back. ` : "";
+function lostWords() {
+  if (!isLost()) return byId("lost").replaceChildren();
+  const wait = `${count(unsent(), "drawing")} ${unsent() === 1 ? "waits" : "wait"} here, to be sent when it is back.`;
   const retry = make("button", { type: "button", onclick: () => tryAgain() }, "Try now");
   byId("lost").replaceChildren(
-    make("p", {}, `The studio does not answer: its program may have ended. What you draw stays on this page. ${waiting}`),
+    make("p", {}, `The studio does not answer: its program may have ended. What you draw stays on this page. ${unsent() ? wait : ""}`),
     retry,
   );
 }
@@ -132,6 +132,7 @@ startKeeping();
 followSamples();
 onState(titles);
 onLost(lostWords);
+onUnsent(lostWords);
 theme();
 drops();
 addEventListener("hashchange", route);

@@ -51,7 +51,7 @@ function update(item, one) {
   button.title = "Draw more of it, rename it, merge it or delete it";
   const mine = samples().filter((sample) => sample.class === one.id && sample.part === "taught");
   pictures(thumbs, mine.slice(-SHOWN));
-  advice.replaceChildren(...(one.advice ? [said(one.advice)] : []));
+  advice.replaceChildren(...(one.advice && now().ready ? [said(one.advice)] : []));
 }
 
 function pictures(parent, list) {

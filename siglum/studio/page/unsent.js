@@ -10,6 +10,7 @@ const BUSY = 429;
 
 const waiting = new Map(); // by key
 const answers = new Map(); // by key: {resolve, reject} of who kept it, if this page did
+const watchers = new Set();
 let sending = false;
 
 /** Keep a drawing: {class, drawing, part, writer}. Resolves with the server's answer. */
@@ -22,17 +23,22 @@ export function keep(sample) {
     // Without a store it still waits here, as long as the page is open.
   }
   const kept = new Promise((resolve, reject) => answers.set(entry.key, { resolve, reject }));
+  for (const watcher of watchers) watcher();
   flush();
   return kept;
 }
 
 export const unsent = () => waiting.size;
 
+/** Call `watcher()` whenever more or fewer drawings wait. */
+export const onUnsent = (watcher) => watchers.add(watcher);
+
 function done(key) {
   waiting.delete(key);
   localStorage.removeItem(PREFIX + key);
   const whose = answers.get(key);
   answers.delete(key);
+  for (const watcher of watchers) watcher();
   return whose;
 }
 

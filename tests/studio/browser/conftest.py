@@ -4,24 +4,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hand_drawn import Strokes
+from hand_drawn import Strokes, drawn
 from visiting import serving
 
+from siglum.images import strokes as pens
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
 from siglum.studio import server
+from siglum.studio.changes import AddClass
 from siglum.studio.studio import Studio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 60_000  # ms: of a machine that does much else
+WINDOW = {"width": 1280, "height": 900}
 PEN = (Path(__file__).parent / "pen.js").read_text()
 
 
@@ -38,14 +41,43 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "my-signs"
 
 
-@pytest.fixture
-def url(folder: Path, behind: Recogniser) -> Iterator[str]:
-    """The address of a Studio whose folder is empty."""
+@contextmanager
+def studio_at(folder: Path, behind: Recogniser) -> Iterator[str]:
+    """Serve a folder; the address is given."""
     with (
         closing(Studio(folder, behind)) as opened,
         serving(opened, server.listen("127.0.0.1", 0)) as port,
     ):
         yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def url(folder: Path, behind: Recogniser) -> Iterator[str]:
+    """The address of a Studio whose folder is empty."""
+    with studio_at(folder, behind) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory: pytest.TempPathFactory, behind: Recogniser) -> Path:
+    """A folder with three drawings of zig and three of ladder."""
+    folder = tmp_path_factory.mktemp("lesson") / "my-signs"
+    with closing(Studio(folder, behind)) as opened:
+        for name in ("zig", "ladder"):
+            opened.record(AddClass(name))
+            for seed in range(3):
+                points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in drawn(name, seed)]
+                value = {"version": 1, "aspect": 1.0, "strokes": points}
+                opened.draw(pens.parse(value), name, "", "taught")
+    return folder
+
+
+@pytest.fixture
+def taught_url(lesson: Path, folder: Path, behind: Recogniser) -> Iterator[str]:
+    """The address of a Studio that was taught zig and ladder."""
+    shutil.copytree(lesson, folder)
+    with studio_at(folder, behind) as found:
+        yield found
 
 
 class Process:
@@ -95,30 +127,44 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+def context_of(browser: Any, **settings: Any) -> Any:
+    """Something like a browser of one's own."""
+    found = browser.new_context(**{"viewport": WINDOW, "reduced_motion": "reduce"} | settings)
+    found.set_default_timeout(WAIT)
+    found.add_init_script(PEN)
+    return found
+
+
 class Visitor:
     """Somebody at the page, in a browser of their own."""
 
-    def __init__(self, browser: Any, url: str, **settings: Any) -> None:
-        self.url = url
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | settings
-        )
-        self.context.set_default_timeout(WAIT)
-        self.context.add_init_script(PEN)
+    def __init__(self, context: Any, url: str, page: Any = None) -> None:
+        self.context, self.url = context, url
         self.mishaps: list[str] = []
         self.elsewhere: list[str] = []
-        self.page = self.open()
+        self.hearing = {
+            "weberror": lambda error: self.mishaps.append(str(error.error)),
+            "console": self._hear,
+            "dialog": lambda dialog: self.mishaps.append(dialog.message),
+            "request": self._watch,
+        }
+        for event, heard in self.hearing.items():
+            context.on(event, heard)
+        self.page = self.open(page)
 
-    def open(self, view: str = "") -> Any:
-        """Open one more tab."""
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.mishaps.append(str(error)))
-        page.on("console", self._hear)
-        page.on("dialog", lambda dialog: self.mishaps.append(dialog.message))
-        page.on("request", self._watch)
-        page.goto(self.url + view)
+    def open(self, page: Any = None) -> Any:
+        """Open the Studio, in one more tab."""
+        page = page or self.context.new_page()
+        page.goto(self.url)
         page.wait_for_selector("#title:not(:empty)", state="attached")
         return page
+
+    def leave(self) -> None:
+        """Nothing went wrong, and nobody else was asked."""
+        for event, heard in self.hearing.items():
+            self.context.remove_listener(event, heard)
+        assert self.mishaps == []
+        assert self.elsewhere == []
 
     def _hear(self, message: Any) -> None:
         if message.type == "error" and "net::ERR_" not in message.text:  # a server that was killed
@@ -137,16 +183,20 @@ class Visitor:
         """Name the first signs, and take none in hand."""
         self.page.fill("#first-names", names)
         self.page.press("#first-names", "Enter")
-        self.page.wait_for_selector("#signs li:nth-child(2)")
+        self._wait_for("first-names")
         if self.page.locator("#done").is_visible():
             self.page.click("#done")
 
     def add(self, name: str) -> None:
         """Add a sign."""
-        before = self.page.locator("#signs li").count()
         self.page.fill("#new-name", name)
         self.page.press("#new-name", "Enter")
-        self.page.locator("#signs li").nth(before).wait_for()
+        self._wait_for("new-name")
+
+    def _wait_for(self, field: str) -> None:
+        """Wait until what was typed into a field was taken: then it is empty."""
+        script = "(name) => !document.getElementById(name).value"
+        self.page.wait_for_function(script, arg=field)
 
     def keep(self, name: str = "") -> None:
         """Keep what is on the pad, as a sign that is named or as the best answer."""
@@ -178,21 +228,50 @@ class Visitor:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Visitor]]:
-    """Open a page in a new browser; nothing goes wrong in it, and nobody else is asked."""
+    """Open a page in a browser of one's own, such as a phone's."""
     visitors = []
 
     def come(url: str, **settings: Any) -> Visitor:
-        visitors.append(Visitor(browser, url, **settings))
+        visitors.append(Visitor(context_of(browser, **settings), url))
         return visitors[-1]
 
     yield come
     for visitor in visitors:
         visitor.context.close()
-        assert visitor.mishaps == []
-        assert visitor.elsewhere == []
+        visitor.leave()
+
+
+@pytest.fixture(scope="session")
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab that one test after the other uses: what a page stores is by its port."""
+    context = context_of(browser)
+    yield context.new_page()
+    context.close()
+
+
+@contextmanager
+def come_to(url: str, tab: Any) -> Iterator[Visitor]:
+    visitor = Visitor(tab.context, url, tab)
+    yield visitor
+    for page in tab.context.pages:
+        if page != tab:
+            page.close()
+    tab.context.unroute_all()
+    tab.emulate_media(color_scheme="light")
+    tab.set_viewport_size(WINDOW)
+    visitor.leave()
+    tab.goto("about:blank")
 
 
 @pytest.fixture
-def visitor(visit: Callable[..., Visitor], url: str) -> Visitor:
+def visitor(url: str, tab: Any) -> Iterator[Visitor]:
     """Somebody at the page of a Studio whose folder is empty."""
-    return visit(url)
+    with come_to(url, tab) as found:
+        yield found
+
+
+@pytest.fixture
+def pupil(taught_url: str, tab: Any) -> Iterator[Visitor]:
+    """Somebody at the page of a Studio that was taught zig and ladder."""
+    with come_to(taught_url, tab) as found:
+        yield found

@@ -3,30 +3,20 @@
 import base64
 import io
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Visitor
+from conftest import Visitor, studio_at
 from hand_drawn import Strokes, drawn
 from PIL import Image
-from visiting import serving
 
 from siglum.images import strokes as pens
 from siglum.recogniser.predict import Recogniser
-from siglum.studio import server
-from siglum.studio.studio import Studio
 
 SIDE = 240  # px of a character on a page
 ROWS = "[...document.querySelectorAll('#sheet > li')].map((row) => row.querySelectorAll('[role=option]').length).join()"
-
-
-def taught(visitor: Visitor, count: int = 2) -> None:
-    visitor.name("zig, ladder")
-    for name in ("zig", "ladder"):
-        visitor.teach(name, *(drawn(name, seed) for seed in range(count)))
 
 
 def photo(*rows: list[Strokes]) -> bytes:
@@ -66,17 +56,16 @@ def give(
     )
 
 
-def test_the_quiz_counts_apart_from_what_is_taught(visitor: Visitor, folder: Path) -> None:
+def test_the_quiz_counts_apart_from_what_is_taught(pupil: Visitor, folder: Path) -> None:
     """Three signs are asked for; one is drawn as the other, and the matrix shows that drawing."""
-    page = visitor.page
-    taught(visitor, 3)
-    before = visitor.counts()
+    page = pupil.page
+    before = pupil.counts()
     page.click("nav a[href='#check']")
     for turn in range(3):
         page.wait_for_selector("#quiz-done:enabled")
         asked = page.locator("#check-title .sign").inner_text()
         other = {"zig": "ladder", "ladder": "zig"}[asked]
-        visitor.draw(drawn(other if turn == 2 else asked, 5 + turn), "#quiz-pad")
+        pupil.draw(drawn(other if turn == 2 else asked, 5 + turn), "#quiz-pad")
         page.click("#quiz-done")
         page.wait_for_function(
             f"() => document.querySelector('#tally').innerText.includes('of {turn + 1} ')"
@@ -92,14 +81,13 @@ def test_the_quiz_counts_apart_from_what_is_taught(visitor: Visitor, folder: Pat
 
     page.click("nav a[href='#draw']")
 
-    assert visitor.counts() == before
+    assert pupil.counts() == before
     assert len(list(folder.glob("quiz/*/*.json"))) == 3
 
 
-def test_a_sample_is_dragged_to_where_it_belongs(visitor: Visitor) -> None:
-    page = visitor.page
-    taught(visitor, 3)
-    visitor.teach("zig", drawn("ladder", 4))  # which is wrong
+def test_a_sample_is_dragged_to_where_it_belongs(pupil: Visitor) -> None:
+    page = pupil.page
+    pupil.teach("zig", drawn("ladder", 4))  # which is wrong
     page.click("nav a[href='#correct']")
     page.wait_for_function(f"() => {ROWS} === '4,3'")
     page.wait_for_selector(".looks-wrong")
@@ -119,9 +107,8 @@ def test_a_sample_is_dragged_to_where_it_belongs(visitor: Visitor) -> None:
     page.wait_for_function(f"() => {ROWS} === '4,3'")
 
 
-def test_a_page_of_characters_is_boxed_and_read_and_taught_from(visitor: Visitor) -> None:
-    page = visitor.page
-    taught(visitor, 3)
+def test_a_page_of_characters_is_boxed_and_read_and_taught_from(pupil: Visitor) -> None:
+    page = pupil.page
     give(page, "drop", photo([drawn("zig", 7), drawn("ladder", 7)], [drawn("ladder", 8)]))
     page.wait_for_selector("#page", state="visible")
 
@@ -134,44 +121,39 @@ def test_a_page_of_characters_is_boxed_and_read_and_taught_from(visitor: Visitor
     page.press("#page-name", "Enter")
     page.wait_for_selector(".box.kept")
 
-    assert visitor.counts()["ladder"] == "4 drawings"
+    assert pupil.counts()["ladder"] == "4 drawings"
 
 
-def test_a_picture_of_one_character_goes_to_the_pad(visitor: Visitor) -> None:
-    page = visitor.page
-    taught(visitor, 3)
+def test_a_picture_of_one_character_goes_to_the_pad(pupil: Visitor) -> None:
+    page = pupil.page
     give(page, "paste", photo([drawn("zig", 7)]))
     page.wait_for_selector("#keep", state="visible")
     page.locator("#answer .large", has_text="zig").wait_for()
-    visitor.keep()
+    pupil.keep()
 
-    assert visitor.counts()["zig"] == "4 drawings"
+    assert pupil.counts()["zig"] == "4 drawings"
 
 
-def test_what_is_no_picture_is_refused_in_words(visitor: Visitor) -> None:
-    give(visitor.page, "drop", b"no picture at all")
-    visitor.page.wait_for_selector("#said:not(:empty)")
-    visitor.mishaps.clear()  # the browser logs every 4xx as an error
+def test_what_is_no_picture_is_refused_in_words(pupil: Visitor) -> None:
+    give(pupil.page, "drop", b"no picture at all")
+    pupil.page.wait_for_selector("#said:not(:empty)")
+    pupil.mishaps.clear()  # the browser logs every 4xx as an error
 
-    assert "must be" in visitor.page.locator("#said").inner_text()
+    assert "must be" in pupil.page.locator("#said").inner_text()
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, behind: Recogniser) -> Iterator[str]:
     """The address of somebody else's Studio."""
-    with (
-        closing(Studio(tmp_path / "theirs", behind)) as opened,
-        serving(opened, server.listen("127.0.0.1", 0)) as port,
-    ):
-        yield f"http://127.0.0.1:{port}/"
+    with studio_at(tmp_path / "theirs", behind) as found:
+        yield found
 
 
 @pytest.mark.parametrize("what", ["Save the recogniser", "Save the drawings"])
 def test_what_one_person_saves_another_opens(
-    visitor: Visitor, visit: Callable[..., Visitor], elsewhere: str, tmp_path: Path, what: str
+    pupil: Visitor, visit: Callable[..., Visitor], elsewhere: str, tmp_path: Path, what: str
 ) -> None:
-    page = visitor.page
-    taught(visitor, 3)
+    page = pupil.page
     page.click("nav a[href='#take']")
     with page.expect_download() as waiting:
         page.get_by_text(what).click()
@@ -188,9 +170,9 @@ def test_what_one_person_saves_another_opens(
     assert other.answer() == "ladder"
 
 
-def test_a_file_that_is_neither_is_refused_in_words(visitor: Visitor) -> None:
-    give(visitor.page, "drop", b"no zip at all", "theirs.siglum", "")
-    visitor.page.wait_for_selector("#opened.said")
-    visitor.mishaps.clear()  # the browser logs every 4xx as an error
+def test_a_file_that_is_neither_is_refused_in_words(pupil: Visitor) -> None:
+    give(pupil.page, "drop", b"no zip at all", "theirs.siglum", "")
+    pupil.page.wait_for_selector("#opened.said")
+    pupil.mishaps.clear()  # the browser logs every 4xx as an error
 
-    assert "must be" in visitor.page.locator("#opened").inner_text()
+    assert "must be" in pupil.page.locator("#opened").inner_text()
