@@ -103,7 +103,8 @@ def calibrate(left_out: Floats, labels: Labels, count: int, guess: Calibration) 
 
     Returns:
         Sets with a threshold a class where every class has samples enough for it, else one for
-        all; by `guess` where even they are too few.
+        all; by `guess` where even they are too few, or a class has none: what is said of drawn
+        classes does not hold for one known by print alone.
     """
     counted = np.isfinite(left_out[np.arange(len(labels)), labels]) if len(labels) else labels > 0
     left_out, labels = left_out[counted], labels[counted]
@@ -137,6 +138,8 @@ def quantile(scores: Floats, share: float) -> float:
 
 
 def _sets(scores: Floats, labels: Labels, count: int) -> Promise | None:
+    if len(np.unique(labels)) < count:
+        return None
     by_class = [quantile(scores[labels == label], COVERAGE) for label in range(count)]
     if all(math.isfinite(threshold) for threshold in by_class):
         return Promise(share=COVERAGE, thresholds=tuple(by_class), pictures=len(scores))

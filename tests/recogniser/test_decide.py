@@ -65,6 +65,15 @@ def test_with_enough_of_each_every_class_has_its_own_promise() -> None:
     assert (covered > 0.93).all()
 
 
+def test_nothing_is_promised_of_sets_where_a_class_was_not_drawn() -> None:
+    left_out, labels = samples(400)
+    drawn = labels != 2
+
+    calibration = decide.calibrate(left_out[drawn], labels[drawn], 4, GUESS)
+
+    assert calibration.sets == GUESS.sets
+
+
 def test_of_true_signs_the_promised_share_is_refused() -> None:
     refused = []
     for seed in range(200):
