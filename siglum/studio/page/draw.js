@@ -11,6 +11,7 @@ import { percent } from "./words.js";
 
 const PAUSE = 1400; // ms without a pen after which a sign that is being taught is kept
 const BUSY = 429;
+const REST = [60, 300]; // ms between two questions while a pen is down: four times what the last took, within these
 const STORED = "siglum.pad";
 const NO_INK = { answers: [], set: [], none: false, empty: true, evidence: [], nearest: [] };
 
@@ -22,6 +23,7 @@ let noticed = false; // the card says what was done last
 let busy = false;
 let again = false;
 let pausing = 0;
+let wake = () => {}; // ends the rest between two questions
 let keepAs = () => {}; // what keeps the drawing as a sign
 
 export const pad = createPad(byId("pad"), { onchange: changed, onlift: lifted, say: tell });
@@ -87,6 +89,7 @@ function lifted(type) {
   if (hand && byId("auto").checked && type !== "keys") {
     pausing = setTimeout(() => keepAs(hand), PAUSE);
   }
+  wake();
   look(); // for a heat map, which is asked for only while no pen is down
 }
 
@@ -112,7 +115,18 @@ export function nothing(...parts) {
   forms();
 }
 
-/** Ask what is on the pad: one question at a time, and the last state always. */
+/** Wait, for so many ms or until the pen is lifted. */
+function rest(time) {
+  return new Promise((done) => {
+    const timer = setTimeout(done, time);
+    wake = () => {
+      clearTimeout(timer);
+      done();
+    };
+  });
+}
+
+/** Ask what is on the pad: one question at a time, with rests, and the last state always. */
 async function look() {
   again = true;
   if (busy) return;
@@ -121,12 +135,15 @@ async function look() {
     again = false;
     const heat = byId("heat").getAttribute("aria-pressed") === "true" && !pad.drawingNow;
     const last = pad.lastPoint;
+    const asked = performance.now();
     try {
       const found = await read(heat);
       if (pad.empty) break;
       show(found);
+      const shown = performance.now();
       performance.clearMeasures("answer");
-      performance.measure("answer", { start: last, end: performance.now() });
+      performance.measure("answer", { start: last, end: shown });
+      if (pad.drawingNow) await rest(Math.min(Math.max(REST[0], 4 * (shown - asked)), REST[1]));
     } catch (error) {
       if (error instanceof Lost) break;
       if (error.status !== BUSY) complain(error);
