@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 LARGEST = 200_000  # bytes of a picture; a larger one does with 256 colours
 EXAMINED = (
     *("diagram", "filters", "effect", "maps"),
-    *("predictions", "integrated_gradients", "embedding"),
+    *("answers", "integrated_gradients", "embedding"),
 )
 
 HEAD = """\

@@ -53,9 +53,10 @@ def test_the_studies_that_are_explained_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "question.toml"
     examples = blocks(ROOT / "docs" / "studies.md", "toml")
     file.write_text(examples[0])
-    arms = studies.read(file, Path("runs")).arms
-    assert arms == ["scratch", "pretrained", "pretrained, frozen"]
-    file.write_text("\n".join(['[base]\nmodel = "mnist_net"', *examples[1:]]))
+    study = studies.read(file, Path("runs"))
+    assert study.arms == ["scratch", "pretrained", "pretrained, frozen"]
+    assert study.pairs == (("scratch", "pretrained"), ("pretrained", "pretrained, frozen"))
+    file.write_text(examples[1])
 
     assert len(studies.read(file, Path("runs")).arms) == 4
 
@@ -149,7 +150,7 @@ def test_every_command_about_looking_inside_works_in_its_order(
         name, *rest = shlex.split(command.replace("--epochs 8", "--epochs 1"))
         assert name == "siglum" and cli.run(rest) == 0, command
 
-    assert (tmp_path / "runs/digits/examine.html").exists()
+    assert (tmp_path / "runs/inside/examine.html").exists()
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert {f"{word}.png" for word in ("filters", "maps", "gradients", "embedding")} <= drawn
 

@@ -26,6 +26,8 @@ def examine(
     layer: str | None = None,
     part: Literal["test", "val", "train"] | None = None,
     count: int | None = None,
+    picture: Annotated[tuple[int, ...], Parameter(negative=())] = (),
+    wrong: Switch = False,
     weights: str | None = None,
     device: str = "auto",
     json: Switch = False,
@@ -46,6 +48,8 @@ def examine(
         layer: The layer whose filters and maps are shown; all or the first by default.
         part: test, val or train: which of the run's pictures.
         count: How many pictures; each piece has its own number by default.
+        picture: The number of a picture of the part, from 1; may be given several times.
+        wrong: Only pictures of the part that are misread.
         weights: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         json: Print the tables of layers, answers and nearest pictures as JSON.
@@ -69,7 +73,17 @@ def examine(
         report.check_place(out)
     machine = choose_machine(device, "float32")
     opened = Run(run)
-    looked = subject(opened, machine, files, part=part, layer=layer, count=count, weights=weights)
+    looked = subject(
+        opened,
+        machine,
+        files,
+        part=part,
+        layer=layer,
+        count=count,
+        weights=weights,
+        numbers=picture,
+        wrong=wrong,
+    )
     if not files and part is None and (page or folder):
         _say_part(looked)
     if page:

@@ -23,7 +23,7 @@ def normalise(
 ) -> None:
     """Show what is taken for ink in pictures: before, after, and what was found.
 
-    Every picture that a network reads goes this way first: see docs/pictures.md.
+    Photos that a network reads go this way first: see docs/pictures.md.
 
     Example: siglum normalise photo.jpg drawing.png -o sheet.png
 

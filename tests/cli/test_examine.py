@@ -108,6 +108,8 @@ def test_arrays_are_kept(siglum, run: Path, tmp_path: Path) -> None:
             "has none.",
         ),
         (["--part", "test"], "part must be one that the run has (val, train), got 'test'."),
+        (["--picture", "0"], "picture must be a number from 1 to "),
+        (["--picture", "1", "--wrong"], "--picture and --wrong must not be given together"),
         (["--count", "0"], "count must be at least 1, got 0."),
         (["--only", "maps", "-o", "maps.doc"], "-o must end in .png, .svg, .npz for a piece, got"),
         (["-o", "all.png"], "-o must be an .html page or a folder for 14 pieces, got 'all.png'."),

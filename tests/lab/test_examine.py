@@ -1,5 +1,6 @@
 """What is seen inside a network is what is there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +305,32 @@ def test_a_set_sorted_by_class_is_spread_and_another_begins_at_its_first(small: 
 
     assert small.pictures(2).labels.tolist() == mixed.labels[:2].tolist()
     assert spread(10, 4).tolist() == [0, 3, 6, 9]
+
+
+def test_pictures_are_taken_by_their_numbers(small: Subject) -> None:
+    taken = replace(small, numbers=(3, 1)).pictures(30)
+
+    np.testing.assert_array_equal(taken.images, small.held.take(np.array([2, 0])))
+    assert [name.rpartition(" ")[2] for name in taken.names] == ["3", "1"]
+
+
+def test_of_the_misread_all_and_no_others_are_taken(small: Subject) -> None:
+    every = replace(small, count=len(small.held))
+    wrong = answers.predictions(replace(every, wrong=True))
+    known = answers.predictions(replace(every, numbers=tuple(range(1, len(small.held) + 1))))
+
+    assert len(wrong.labels)
+    assert wrong.names == tuple(n for i, n in enumerate(known.names) if known.wrong(i))
+
+
+def test_where_all_is_read_right_nothing_is_misread(small: Subject) -> None:
+    right = np.setdiff1d(np.arange(len(small.held)), small.misread)
+    looked = replace(small, wrong=True)
+    looked.__dict__["held"] = small.held.subset(right)
+
+    assert len(right)
+    with pytest.raises(DoesNotApplyError, match=f"All {len(right)} .* are read right"):
+        looked.pictures(4)
 
 
 def test_tokens_are_laid_out_as_the_cells_they_come_from() -> None:

@@ -18,7 +18,7 @@ class Answers:
 
     names: tuple[str, ...]  # N pictures
     kind: str  # of one picture: "test picture", "file"
-    chosen: str  # "first", "spread" over a set that is sorted by class, or "" for files
+    chosen: str  # how: a key of `subject.CHOSEN`, or "" where somebody named them
     classes: tuple[str, ...]  # K
     pictures: NDArray[np.float32]  # (N, C, S, S), in [0, 1]
     log_probs: NDArray[np.float32]  # (N, K), natural logarithms

@@ -22,7 +22,13 @@ from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
 from siglum.lab.training import normalised, to_unit
 
+AT_ONCE = 256  # pictures that are read at once
 PARTS = {"test": "test", "val": "validation", "train": "training"}
+CHOSEN = {  # how pictures were taken from a part, in words behind "10 test pictures"
+    "first": "",
+    "spread": " spread over the set",
+    "misread": " that are misread",
+}
 
 
 class DoesNotApplyError(ConfigError):
@@ -37,7 +43,7 @@ class Pictures:
     labels: NDArray[np.int64]  # (N,); -1 where the truth is not known
     names: tuple[str, ...]  # N, for people
     kind: str  # of one: "test picture", "file"
-    chosen: str = ""  # how: "first", or "spread" over a set that is sorted by class
+    chosen: str = ""  # how: a key of CHOSEN, or "" where somebody named them
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,6 +66,8 @@ class Subject:
     layer: str | None = None
     count: int | None = None  # pictures; each examination has its own default
     weights: str | None = None
+    numbers: tuple[int, ...] = ()  # of pictures of the part, from 1: only these
+    wrong: bool = False  # only pictures of the part that are misread
 
     @cached_property
     def model(self) -> nn.Module:
@@ -134,15 +142,46 @@ class Subject:
         """Return the pictures to examine: every file, else the first `usual` of the part.
 
         Of a part that is sorted by class, where the first would be all alike, they are spread over
-        it. `count` decides how many where it is given.
+        it. `count` decides how many where it is given; `numbers` and `wrong` decide which.
+
+        Raises:
+            DoesNotApplyError: if all of the part is read right where `wrong` ones are wanted.
         """
         if self.files:
             return self._read.first(self.count or len(self._read))
-        count, labels = self.count or usual, self.held.labels
-        by_class = len(labels) > 1 and bool((np.diff(labels) >= 0).all())
-        rows = spread(len(labels), count) if by_class else np.arange(min(count, len(labels)))
+        rows, chosen = self._rows(self.count or usual)
         found = taken(self.held, rows, f"{PARTS[self.shown_part]} picture")
-        return replace(found, chosen="spread" if by_class else "first")
+        return replace(found, chosen=chosen)
+
+    def _rows(self, count: int) -> tuple[NDArray[np.int64], str]:
+        """Return which rows of the part to examine, and how they were chosen."""
+        labels = self.held.labels
+        if self.numbers:
+            return np.array(self.numbers) - 1, ""
+        if self.wrong:
+            return self.misread[:count], "misread"
+        if len(labels) > 1 and (np.diff(labels) >= 0).all():
+            return spread(len(labels), count), "spread"
+        return np.arange(min(count, len(labels))), "first"
+
+    @cached_property
+    def misread(self) -> NDArray[np.int64]:
+        """The rows of the part that are misread.
+
+        Raises:
+            DoesNotApplyError: if there are none.
+        """
+        rows = np.arange(len(self.held))
+        answers = [
+            logits(self, self.held.take(some)).argmax(dim=1).cpu().numpy()
+            for some in np.array_split(rows, -(-len(rows) // AT_ONCE))
+        ]
+        wrong: NDArray[np.int64] = np.flatnonzero(np.concatenate(answers) != self.held.labels)
+        if not len(wrong):
+            raise DoesNotApplyError(
+                f"All {len(rows):,} {PARTS[self.shown_part]} pictures are read right."
+            )
+        return wrong
 
     def seen(self, images: NDArray[np.uint8]) -> Tensor:
         """Return bytes (N, P, S, S) as the network sees them, on its device."""
@@ -158,11 +197,14 @@ def subject(
     layer: str | None = None,
     count: int | None = None,
     weights: str | None = None,
+    numbers: tuple[int, ...] = (),
+    wrong: bool = False,
 ) -> Subject:
     """Say what to look into, and check what can be checked at once.
 
     Raises:
-        ConfigError: if `part`, `layer` or `count` is not to be had.
+        ConfigError: if `part`, `layer`, `count` or one of the `numbers` is not to be had, or more
+            than one of `files`, `numbers` and `wrong` is given.
         DataError: if a file is no picture.
     """
     from siglum.lab.examine.layers import find_layer
@@ -172,13 +214,21 @@ def subject(
     if part is not None:
         choose(PARTS, part, "part")
     machine = replace(machine, precision="float32", channels_last=False)
-    made = Subject(run, machine, files, part, layer, count, weights)
+    if bool(files) + bool(numbers) + wrong > 1:
+        raise ConfigError("Files, --picture and --wrong must not be given together; choose one.")
+    made = Subject(run, machine, files, part, layer, count, weights, numbers, wrong)
     if layer is not None:
         find_layer(made.model, layer, made.shape)
     if files:
         made.pictures(1)
     if part is not None:
         _ = made.shown_part
+    if numbers and not all(1 <= number <= len(made.held) for number in numbers):
+        strange = next(number for number in numbers if not 1 <= number <= len(made.held))
+        raise ConfigError(
+            f"picture must be a number from 1 to {len(made.held):,}, that of the "
+            f"{PARTS[made.shown_part]} pictures, got {strange}."
+        )
     return made
 
 

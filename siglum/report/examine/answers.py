@@ -4,6 +4,7 @@ import numpy as np
 
 from siglum.lab.examine.answers import Answers
 from siglum.lab.examine.features import Nearest
+from siglum.lab.examine.subject import CHOSEN
 from siglum.report.examine.canvas import (
     Box,
     Canvas,
@@ -117,7 +118,7 @@ def draw_answers(found: Answers, look: Look) -> Canvas:
 
 
 def draw_predictions(found: Answers, look: Look) -> Canvas:
-    """Draw a grid: the answer under each picture, and where it is wrong the truth."""
+    """Draw a grid: the answer under each picture, its number, and where it is wrong the truth."""
     side, gap, across = 84, 20, 10
     down = -(-len(found.pictures) // across)
     on = canvas(
@@ -134,7 +135,10 @@ def draw_predictions(found: Answers, look: Look) -> Canvas:
         missed = found.wrong(number)
         (wrong if missed else right).append((float(x), y + 1.0, float(side), float(side)))
         colour = look.accent if missed else look.ink
-        write(on, x, y + side + 15, short(found.answer(number), 11), size=14, colour=colour)
+        write(on, x, y + side + 15, short(found.answer(number), 8), size=14, colour=colour)
+        if found.chosen:
+            place = found.names[number].rpartition(" ")[2]
+            write(on, x + side, y + side + 15, place, size=11, colour=look.quiet, ha="right")
         truth = found.truth(number)
         if missed and truth is not None:
             said = f"wrong: it is {truth}" if len(truth) < 4 else f"not {truth}"
@@ -211,4 +215,4 @@ def _some(found: Answers, count: int) -> str:
     said = f"{count} {found.kind}{'' if count == 1 else 's'}"
     if found.chosen == "first":
         return f"The first {said}"
-    return f"{said} spread over the set" if found.chosen else said
+    return said + CHOSEN.get(found.chosen, "")
