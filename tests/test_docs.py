@@ -1,10 +1,13 @@
 """The documents say what is so."""
 
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -77,17 +80,40 @@ def test_every_command_about_transfer_works_in_its_order(tmp_path: Path) -> None
     assert said.rstrip().removesuffix("...") in done.stdout
 
 
+def open_and_leave(command: str, folder: Path) -> None:
+    """Start a server as a person would, look at its page, and press Ctrl-C."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *shlex.split(command), "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as served:
+        assert served.stdout is not None
+        try:
+            address = next(line for line in served.stdout if line.startswith("http://127.0.0.1:"))
+            with urllib.request.urlopen(address.split()[0]) as page:
+                assert b"<title>Siglum</title>" in page.read()
+            served.send_signal(signal.SIGINT)
+            assert served.wait(60) in (0, 130)
+        finally:
+            served.kill()
+
+
 @pytest.mark.slow
 def test_every_command_of_the_readme_works_in_its_order(tmp_path: Path) -> None:
     import numpy as np
 
-    write_signs(tmp_path / "my-signs")
+    write_signs(tmp_path / "my-pictures")
     draw_sign("ring", np.random.RandomState(5)).save(tmp_path / "photo.png")
     lines = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("siglum ")]
 
-    assert len(commands) >= 7
+    assert len(commands) >= 10 and commands[0] == "siglum studio"
     for command in commands:
+        if command == "siglum studio":
+            open_and_leave(command, tmp_path)
+            continue
         done = subprocess.run(
             [sys.executable, "-m", *shlex.split(command)],
             capture_output=True,
