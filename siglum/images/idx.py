@@ -9,6 +9,7 @@ import gzip
 import math
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,13 @@ def _read(root: Path, stem: str, kind: str, axes: int) -> NDArray[np.uint8]:
             f"{root} must hold {stem}-{kind}-idx{axes}-ubyte or the same with .gz. "
             "Copy the IDX files there."
         )
+    facts = path.stat()
+    return _array(path, axes, (facts.st_size, facts.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)  # a study opens the same set for each of its runs
+def _array(path: Path, axes: int, version: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a file, once for each `version` of it; the array cannot be written to."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4)

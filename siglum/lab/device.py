@@ -4,7 +4,9 @@ Chosen by what the processor has, recorded with every run, and overridable. The 
 branches are kept plain; they have not been run by this project's own tests.
 """
 
+import ctypes
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from siglum.errors import ConfigError, choose
 
 PRECISIONS = {"float32": False, "bfloat16": True}  # whether products are rounded to 16 bits
 CORES = torch.get_num_threads()  # torch's own count of them, before anybody sets another
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # numbers of glibc's settings, in its malloc.h
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Machine:
 
 
 def choose_machine(device: str = "auto", precision: str = "auto", threads: int = 0) -> Machine:
-    """Return the machine to use, and set torch's thread count to it.
+    """Return the machine to use, and set this process up for it: threads, and memory on a CPU.
 
     Args:
         device: "auto", "cpu", "cuda" or "mps".
@@ -88,7 +91,23 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
         precision = "bfloat16" if low else "float32"
     choose(PRECISIONS, precision, "precision")
     torch.set_num_threads(threads or default_threads())
+    if device == "cpu":
+        keep_memory()
     return Machine(device, precision, device != "mps", torch.get_num_threads())
+
+
+def keep_memory() -> None:
+    """Keep memory that is freed for what comes next, where the C library is glibc.
+
+    A training step frees large arrays and takes as large ones again. By itself glibc hands each
+    back to the system, which fills every page of the next with zeros: up to half of a step.
+
+    Source: "Malloc tunable parameters", The GNU C Library reference manual.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be had
+        glibc = ctypes.CDLL(None)
+        glibc.mallopt(MMAP_MAX, 0)
+        glibc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def default_threads() -> int:
