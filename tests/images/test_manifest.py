@@ -261,5 +261,5 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         manifest.write(Path("m.csv"), "s", None, breaking())
     with pytest.raises(DataError, match=r"^out must be a place that can be "):
-        manifest.write(tmp_path / ("m" * 250), "s", None, [line])
+        manifest.write(tmp_path / ("m" * 255), "s", None, [line])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "signs"]
