@@ -17,7 +17,7 @@ from siglum.errors import ConfigError, choose
 
 PRECISIONS = {"float32": False, "bfloat16": True}  # whether products are rounded to 16 bits
 CORES = torch.get_num_threads()  # torch's own count of them, before anybody sets another
-TRIM_THRESHOLD, MMAP_MAX = -1, -4  # numbers of glibc's settings, in its malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of glibc's settings, in its malloc.h
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def keep_memory() -> None:
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be had
         glibc = ctypes.CDLL(None)
-        glibc.mallopt(MMAP_MAX, 0)
+        glibc.mallopt(MMAP_THRESHOLD, 2**25)  # the most it takes; what is larger still goes back
         glibc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
