@@ -5,20 +5,26 @@
 Run it on a quiet machine; the people are simulated on the same processors. The Studio is a process
 of its own, as `siglum studio` starts it. Each person draws a sign in a second and a half, has it
 read while drawing as the page does (one question at a time, and a rest of four times as long as the
-answer took), keeps it, and thinks for about as long. Printed are the times of the answers, as the
-person meets them, and what of all that was promised is there at the end.
+answer took), looks at the drawings that are nearest, keeps it, and thinks for about as long. Each
+page follows the others as it does in a browser: it hears of every version over an open stream,
+fetches the state half a second to a second later, one at a time, and the list of drawings while it
+is short. Printed are the times of the answers, as the person meets them, and what of all that was
+promised is there at the end.
 """
 
 import argparse
 import http.client
 import json
 import re
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,8 @@ import numpy as np
 DRAWS = 1.5  # seconds with the pen down
 THINKS = 1.5  # seconds before the next sign
 LEAST, RESTS = 0.06, 4  # seconds between two questions; times as long as the answer took
+LATER = 0.5  # seconds, and up to twice that, between news and asking for them
+FEW = 300  # drawings whose list is fetched
 SIGNS = 10
 POINTS = 60
 
@@ -42,36 +50,43 @@ def a_drawing(sign: int, random: np.random.RandomState, share: float = 1.0) -> d
     return {"version": 1, "aspect": 1.0, "strokes": [stroke]}
 
 
-class Person(threading.Thread):
-    """Somebody who draws until the time is over."""
+class Asking(threading.Thread):
+    """Whoever asks over a connection of their own until the time is over."""
 
-    def __init__(self, number: int, port: int, ids: list[str], until: float) -> None:
+    def __init__(self, number: int, port: int, until: float) -> None:
         super().__init__()
-        self.name = f"w{number:02}"
         self.random = np.random.RandomState(number)
-        self.ids, self.until, self.port = ids, until, port
+        self.until, self.port = until, port
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self.reads: list[float] = []  # seconds
-        self.keeps: list[float] = []
-        self.kept: list[str] = []
-        self.refused: dict[int, int] = {}
+        self.times: dict[str, list[float]] = {}  # seconds, by what was asked for
+        self.refused: Counter[int] = Counter()
 
-    def ask(self, path: str, value: Any, times: list[float]) -> Any:
-        """POST; return the answer, or None where it was refused."""
-        raw = json.dumps(value)
-        headers = {
-            "Content-Type": "application/json",
-            "Origin": f"http://127.0.0.1:{self.port}",
-        }
+    def ask(self, what: str, path: str, value: Any = None) -> Any:
+        """POST, or GET where there is nothing to send; return the answer, None if refused."""
+        sent: dict[str, Any] = {}
+        if value is not None:
+            headers = {"Content-Type": "application/json"}
+            headers["Origin"] = f"http://127.0.0.1:{self.port}"
+            sent = {"body": json.dumps(value), "headers": headers}
         begun = time.perf_counter()
-        self.connection.request("POST", path, raw, headers)
+        self.connection.request("GET" if value is None else "POST", path, **sent)
         answer = self.connection.getresponse()
         found = answer.read()
-        times.append(time.perf_counter() - begun)
+        self.times.setdefault(what, []).append(time.perf_counter() - begun)
         if answer.status != 200:
-            self.refused[answer.status] = self.refused.get(answer.status, 0) + 1
+            self.refused[answer.status] += 1
             return None
-        return json.loads(found)
+        return json.loads(found) if path[-4:] != ".png" else found
+
+
+class Person(Asking):
+    """Somebody who draws."""
+
+    def __init__(self, number: int, port: int, until: float, ids: list[str]) -> None:
+        super().__init__(number, port, until)
+        self.name, self.ids = f"w{number:02}", ids
+        self.kept: list[str] = []
+        self.shown: set[str] = set()  # pictures that a browser has already
 
     def run(self) -> None:
         """Draw, have it read, keep it, think."""
@@ -84,14 +99,52 @@ class Person(threading.Thread):
                 return a_drawing(sign, np.random.RandomState(seed), share)
 
             while (share := (time.monotonic() - begun) / DRAWS) < 1:
-                self.ask("/api/recognise", {"drawing": drawn(max(share, 0.05))}, self.reads)
-                time.sleep(max(LEAST, RESTS * self.reads[-1]))
-            self.ask("/api/recognise", {"drawing": drawn(1)}, self.reads)
+                self.ask("read", "/api/recognise", {"drawing": drawn(max(share, 0.05))})
+                time.sleep(max(LEAST, RESTS * self.times["read"][-1]))
+            read = self.ask("read", "/api/recognise", {"drawing": drawn(1)})
+            for name in [] if read is None else read["nearest"]:
+                if name not in self.shown:
+                    self.ask("seen", f"/api/samples/{name}.png")
+                    self.shown.add(name)
             sample = {"class": self.ids[sign], "drawing": drawn(1), "writer": self.name}
-            answer = self.ask("/api/samples", sample, self.keeps)
+            answer = self.ask("kept", "/api/samples", sample)
             if answer is not None:
                 self.kept.append(answer["id"])
             time.sleep(self.random.exponential(THINKS))
+
+
+class Follower(Asking):
+    """The page that somebody has open, as far as it follows the others."""
+
+    heard, version = 1, 0
+
+    def run(self) -> None:
+        """Fetch the state after news."""
+        while time.monotonic() < self.until:
+            time.sleep(self.random.uniform(LATER, 2 * LATER))
+            if self.heard > self.version:
+                state = self.ask("followed", "/api/state")
+                if state is not None:
+                    self.version = state["version"]
+                    if sum(one["taught"] for one in state["classes"]) <= FEW:
+                        self.ask("listed", "/api/samples")
+
+
+def listen(port: int, followers: list[Follower], closing: threading.Event) -> None:
+    """Hear the news for all followers, each over a stream of its own."""
+    with selectors.DefaultSelector() as selector:
+        for follower in followers:
+            stream = socket.create_connection(("127.0.0.1", port))
+            stream.sendall(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            selector.register(stream, selectors.EVENT_READ, follower)
+        while not closing.is_set():
+            for key, _ in selector.select(0.2):
+                assert isinstance(key.fileobj, socket.socket)
+                if found := re.findall(rb"data: (\d+)", key.fileobj.recv(1 << 12)):
+                    key.data.heard = int(found[-1])
+        for key in list(selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
 
 
 def spread(times: list[float]) -> str:
@@ -120,29 +173,32 @@ def main() -> None:
             found = re.search(r":(\d+)/", said)
             assert found, said
             port = int(found[1])
-            first = Person(0, port, [], 0)
-            ids = [first.ask("/api/classes", {"name": f"sign {n}"}, [])["id"] for n in range(SIGNS)]
-            until = time.monotonic() + given.seconds
-            people = [Person(number, port, ids, until) for number in range(given.clients)]
-            for person in people:
-                person.start()
-            for person in people:
-                person.join()
-            first.connection.request("GET", "/api/samples")
-            there = {one["id"] for one in json.loads(first.connection.getresponse().read())}
+            first = Asking(0, port, 0)
+            names = [f"sign {number}" for number in range(SIGNS)]
+            ids = [first.ask("", "/api/classes", {"name": name})["id"] for name in names]
+            until, numbers = time.monotonic() + given.seconds, range(given.clients)
+            people = [Person(number, port, until, ids) for number in numbers]
+            followers = [Follower(1000 + number, port, until) for number in numbers]
+            closing = threading.Event()
+            listening = threading.Thread(target=listen, args=(port, followers, closing))
+            for thread in (listening, *people, *followers):
+                thread.start()
+            for thread in (*people, *followers):
+                thread.join()
+            closing.set()
+            listening.join()
+            there = {one["id"] for one in first.ask("", "/api/samples")}
             running.send_signal(signal.SIGINT)
             running.wait(30)
         files = {path.stem for path in Path(folder).rglob("*.json")}
     kept = {name for person in people for name in person.kept}
-    refused: dict[int, int] = {}
-    for person in people:
-        for status, times in person.refused.items():
-            refused[status] = refused.get(status, 0) + times
+    asking = [*people, *followers]
+    refused = sum((one.refused for one in asking), Counter[int]())
     print(f"{given.clients} people for {given.seconds:g} s")
-    print(f"read    {spread([one for person in people for one in person.reads])}")
-    print(f"kept    {spread([one for person in people for one in person.keeps])}")
-    print(f"refused {refused or 'none'}")
-    print(f"lost    {len(kept - there)} of {len(kept)} in answers, {len(kept - files)} on disk")
+    for what in ("read", "seen", "kept", "followed", "listed"):
+        print(f"{what:8} {spread([took for one in asking for took in one.times.get(what, [])])}")
+    print(f"refused  {dict(refused) or 'none'}")
+    print(f"lost     {len(kept - there)} of {len(kept)} in answers, {len(kept - files)} on disk")
 
 
 if __name__ == "__main__":

@@ -58,12 +58,7 @@ def studio(
         _begin(folder, bundle, behind)
     _check_folder(folder)
     with terminal.loading() as progress:
-        opened = Studio(
-            folder,
-            behind,
-            None if bundle is None else bundle.name,
-            lambda done, total: progress("drawings", done, total),
-        )
+        opened = Studio(folder, behind, lambda done, total: progress("drawings", done, total))
     with contextlib.closing(opened):
         address = server.listen(host, port)
         state = opened.current.state

@@ -26,7 +26,9 @@ MAX_SIDE = 10_000  # px; a line of a few bytes would be padded to a square of gi
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def decode(raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE) -> NDArray[np.uint8]:
+def decode(
+    raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE, most: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Return a picture file's pixels: uint8 (C, H, W), grey or red, green, blue.
 
     Turns by EXIF, lays transparency on the paper that its ink needs, brings 16 bits to 8.
@@ -35,6 +37,7 @@ def decode(raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE) -> NDAr
         channels: 1 or 3; None for 3 where there is colour and 1 where there is none.
         enough: px of the longer side; a JPEG that has at least twice as many is read at a half, a
             quarter or an eighth of its size, which takes a fraction of the time.
+        most: pixels that it may have; each takes about 20 bytes for a moment.
 
     Raises:
         DataError: if the bytes are no picture that can be read whole; the message is the reason
@@ -46,8 +49,8 @@ def decode(raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE) -> NDAr
         raise DataError(f"has {len(raw)} bytes, more than {MAX_BYTES}")
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            longest = max(image.size)
-            if longest <= MAX_SIDE:
+            longest, pixels = max(image.size), image.width * image.height
+            if longest <= MAX_SIDE and pixels <= most:
                 across, down = (-(-side * enough // longest) for side in image.size)
                 image.draft(None, (across, down))
                 return _pixels(image, channels)
@@ -57,10 +60,14 @@ def decode(raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE) -> NDAr
         raise DataError(f"is no picture ({', '.join(FORMATS)})") from None
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
+    if longest <= MAX_SIDE:
+        raise DataError(f"has {pixels} pixels, more than {most}")
     raise DataError(f"has a side of {longest} pixels, more than {MAX_SIDE}")
 
 
-def read(file: Path, channels: int | None = None, enough: int = MAX_SIDE) -> NDArray[np.uint8]:
+def read(
+    file: Path, channels: int | None = None, enough: int = MAX_SIDE, most: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Return the pixels of a file, as `decode` does.
 
     Raises:
@@ -73,7 +80,7 @@ def read(file: Path, channels: int | None = None, enough: int = MAX_SIDE) -> NDA
             raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from None
-    return decode(raw, channels, enough)
+    return decode(raw, channels, enough, most)
 
 
 def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
@@ -103,12 +110,12 @@ def _pixels(image: Image.Image, channels: int | None) -> NDArray[np.uint8]:
 
 def _on_paper(image: Image.Image) -> Image.Image:
     """Lay a transparent picture on black when what it shows is light, on white otherwise."""
-    pixels = np.asarray(image.convert("LA"), dtype=np.float64)
-    grey, alpha = pixels[..., 0], pixels[..., 1]
-    shown = (grey * alpha).sum() / max(alpha.sum(), 1.0)
-    transparent = alpha.mean() < 250
-    paper = Image.new("RGBA", image.size, "black" if transparent and shown > 127 else "white")
-    return Image.alpha_composite(paper, image).convert("RGB")
+    grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+    shown = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
+    light = shown > 127 * max(alpha.sum(dtype=np.float64), 1.0)
+    paper = Image.new("RGB", image.size, "black" if light and alpha.mean() < 250 else "white")
+    paper.paste(image, mask=image)
+    return paper
 
 
 def on_light_paper(images: NDArray[np.uint8]) -> NDArray[np.bool_]:

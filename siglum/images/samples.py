@@ -6,9 +6,10 @@
             /quiz/<class>/...             drawn to test with, and never learned from
             /removed/<id>.json, <id>.png  what was removed, kept
             /ledger.jsonl                 every change
+            /.id                          a random name of the folder
 
-Files are written to a temporary name, synced and renamed, and never overwritten. The picture comes
-first: a sample is there, whole, once its JSON is.
+Files are written to a temporary name, synced and renamed, and a sample is never overwritten. The
+picture comes first: a sample is there, whole, once its JSON is.
 """
 
 import errno
@@ -33,7 +34,7 @@ from siglum.images.strokes import Drawing
 
 Picture = NDArray[np.uint8]  # (C, H, W), of any paper and ink
 
-LEDGER, REMOVED = "ledger.jsonl", "removed"
+LEDGER, REMOVED, ID = "ledger.jsonl", "removed", ".id"
 FOLDERS = {"taught": "samples", "quiz": "quiz"}  # by part
 MAX_BYTES = 4 * 2**20  # of a sample's JSON: several times what the most points take
 NAME = re.compile("[0-9a-f]{16}")
@@ -56,6 +57,23 @@ class Found(NamedTuple):
     path: Path  # of its files, less their endings
     class_name: str | None  # None for one that was removed
     part: str | None
+
+
+def identity(folder: Path) -> str:
+    """Return the random name of a folder, 16 hexadecimal digits; one is made where there is none.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    path, name = folder / ID, secrets.token_hex(8)
+    with suppress(OSError, ValueError):
+        if NAME.fullmatch(found := path.read_text("ascii")):
+            return found
+    with _writing(folder):
+        path.unlink(missing_ok=True)
+        _write(path, name.encode())
+        sync(folder)
+    return name
 
 
 def stem(folder: Path, part: str, class_name: str, name: str) -> Path:
@@ -106,8 +124,11 @@ def take_back(path: Path) -> None:
         path.with_suffix(ending).unlink(missing_ok=True)
 
 
-def read(path: Path) -> Sample:
+def read(path: Path, most: int = pictures.MAX_PIXELS) -> Sample:
     """Read a sample, given the path of its files less their endings; nothing of it is trusted.
+
+    Args:
+        most: pixels that a photo may have.
 
     Raises:
         DataError: if there is no such sample or it is damaged.
@@ -118,7 +139,7 @@ def read(path: Path) -> Sample:
             raise DataError(f"it must be a table, got {type(value).__name__}.")
         facts = {key: value.pop(key, None) for key in ("writer", "part", "when")}
         drawing = (
-            pictures.read(path.with_suffix(".png"))
+            pictures.read(path.with_suffix(".png"), most=most)
             if value == {"version": strokes.VERSION}
             else strokes.parse(value)
         )
@@ -154,6 +175,8 @@ def checked_part(part: Any) -> str:
 def move(source: Path, target: Path, class_name: str | None) -> None:
     """Move a sample (paths less endings), or what is left to be moved of it.
 
+    Half a sample of its name, which an interrupted write left there, makes room for it.
+
     Args:
         class_name: of the folder that it goes to; None for what is removed.
 
@@ -163,10 +186,8 @@ def move(source: Path, target: Path, class_name: str | None) -> None:
     with _writing(target.parent):
         _open_class(target.parent, class_name)
         for ending in (".json", ".png"):
-            if target.with_suffix(ending).exists():
-                continue
             with suppress(FileNotFoundError):
-                source.with_suffix(ending).rename(target.with_suffix(ending))
+                source.with_suffix(ending).replace(target.with_suffix(ending))
 
 
 def close(folder: Path) -> None:
@@ -207,16 +228,15 @@ def find(folder: Path) -> list[Found]:
                         one = Found(place / name, class_name, part)
                         (found if len(ends) == 2 else halves.setdefault(name, [])).append(one)
     for name, pieces in halves.items():
-        json_first = sorted(pieces, key=lambda half: not half.path.with_suffix(".json").exists())
-        target = json_first[0]
-        if len(pieces) == 1:
-            target = Found(folder / REMOVED / name, None, None)
+        facts = [half for half in pieces if half.path.with_suffix(".json").exists()]
+        target = Found(folder / REMOVED / name, None, None)
+        if 0 < len(facts) < len(pieces):
+            target = facts[0]
+            found.append(target)
         for half in pieces:
             if half.path != target.path:
                 move(half.path, target.path, target.class_name)
                 close(half.path.parent)
-        if len(pieces) == 2:
-            found.append(target)
     return found
 
 

@@ -5,6 +5,7 @@ Shapes: N taught drawings, K classes.
 
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,18 +37,20 @@ def analysed(backbone: Recogniser, now: Snapshot) -> Analysis:
 def by_writer(backbone: Recogniser, now: Snapshot) -> Mapping[str, stats.Rate]:
     """Return how well each writer's drawings are read by what the others taught.
 
-    Nobody is judged by signs that nobody else drew and no print shows.
+    Nobody is judged by signs that nobody else drew and no print shows. Drawings of which nobody
+    said whose they are may be anybody's own: they teach nobody here, and are not judged.
     """
     assert now.lesson is not None
     lesson = now.lesson
     writers = np.array([now.state.drawings[name].writer for name in now.rows])
     found: dict[str, stats.Rate] = {}
-    names = dict.fromkeys(writers.tolist())
+    names = [name for name in dict.fromkeys(writers.tolist()) if name]
     if len(names) < 2:
         return found
     for name in names:
         own = np.flatnonzero(writers == name)
-        taught = teaching.learn(backbone, lessons.removed(lesson, own.tolist()))
+        out = np.flatnonzero((writers == name) | (writers == ""))
+        taught = teaching.learn(backbone, lessons.removed(lesson, out.tolist()))
         head = taught.recogniser.bundle.head
         assert head is not None
         samples = lesson.samples
@@ -64,13 +67,21 @@ def by_writer(backbone: Recogniser, now: Snapshot) -> Mapping[str, stats.Rate]:
 
 
 def watch(studio: Studio, closing: threading.Event) -> None:
-    """Analyse each new snapshot, not all of them where they come quickly, until closing."""
+    """Analyse each new snapshot, not all of them where they come quickly, until closing.
+
+    A snapshot that cannot be analysed keeps what was found out of an earlier one.
+    """
+    failed = -1  # the changes that it has seen
     while not closing.is_set():
         with studio.news:
             now = studio.current
-            if now.analysis.at == now.at:
+            if now.at in (now.analysis.at, failed):
                 studio.news.wait(timeout=0.5)
                 continue
         begun = time.monotonic()
-        studio.analysed(analysed(studio.backbone, now))
+        try:
+            studio.analysed(analysed(studio.backbone, now))
+        except Exception:  # a bug, which the next change may not meet
+            failed = now.at
+            traceback.print_exc()
         closing.wait(max(LEAST_REST, REST * (time.monotonic() - begun)))

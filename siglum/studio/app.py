@@ -18,7 +18,10 @@ from siglum.studio.receive import Job
 from siglum.studio.studio import Conflict, Missing, Studio
 from siglum.studio.wire import said
 
-THREADS = 8  # that work at once: more would only be in each other's way
+TURNS = {  # how many at once
+    "reading": 8,  # more would only be in each other's way
+    "changing": 24,  # most of these wait, so that one learning serves them all
+}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -38,7 +41,9 @@ def build(studio: Studio) -> FastAPI:
     )
     app.state.studio = studio
     app.state.job = Job()
-    app.include_router(routes.router)
+    app.state.turns = {name: asyncio.Semaphore(count) for name, count in TURNS.items()}
+    app.include_router(routes.reading)
+    app.include_router(routes.changing)
     for name, (raw, kind) in page_files().items():
         path = "/" if name == INDEX else f"/static/{name}"
         app.add_route(path, _file(raw, kind), ["GET"], include_in_schema=False)
@@ -62,7 +67,7 @@ def page_files() -> dict[str, tuple[bytes, str]]:
 @asynccontextmanager
 async def _watched(app: FastAPI) -> AsyncIterator[None]:
     """Analyse behind the scenes as long as requests are answered."""
-    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    anyio.to_thread.current_default_thread_limiter().total_tokens = sum(TURNS.values())
     closing = threading.Event()
     watching = threading.Thread(
         target=analysis.watch, args=(app.state.studio, closing), name="analysis", daemon=True

@@ -54,18 +54,18 @@ class AddDrawing:
 
 
 @dataclass(frozen=True)
-class MoveDrawing:
-    """A drawing is of another class."""
+class MoveDrawings:
+    """Drawings are of another class."""
 
-    drawing: str
+    drawings: tuple[str, ...]
     to: str
 
 
 @dataclass(frozen=True)
-class RemoveDrawing:
-    """A drawing no longer counts."""
+class RemoveDrawings:
+    """Drawings no longer count."""
 
-    drawing: str
+    drawings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Redo:
     of: int
 
 
-Edit = AddClass | RenameClass | MergeClass | DeleteClass | MoveDrawing | RemoveDrawing
+Edit = AddClass | RenameClass | MergeClass | DeleteClass | MoveDrawings | RemoveDrawings
 Change = Edit | AddDrawing
 CHANGES: dict[str, type[Change | Undo | Redo]] = {
     "add class": AddClass,
@@ -90,12 +90,13 @@ CHANGES: dict[str, type[Change | Undo | Redo]] = {
     "merge class": MergeClass,
     "delete class": DeleteClass,
     "add drawing": AddDrawing,
-    "move drawing": MoveDrawing,
-    "remove drawing": RemoveDrawing,
+    "move drawings": MoveDrawings,
+    "remove drawings": RemoveDrawings,
     "undo": Undo,
     "redo": Redo,
 }
 WORDS = {kind: words for words, kind in CHANGES.items()}
+TYPES: dict[str, type] = {"of": int, "drawings": list}  # of what a line says; all else is text
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,17 @@ def parse(text: str | bytes) -> Line:
     if not isinstance(words, str) or words not in CHANGES:
         raise DataError(f"does {words!r:.40}, which this Siglum does not know")
     kind = CHANGES[words]
-    own: dict[str, type] = {each.name: int if each.name == "of" else str for each in fields(kind)}
+    own = {each.name: TYPES.get(each.name, str) for each in fields(kind)}
     wanted: dict[str, type] = own | {"when": str, "session": str}
     if value.keys() != {"do", *wanted}:
         raise DataError(f"must have do, {', '.join(wanted)}, got {', '.join(value):.80}")
     for name, type_ in wanted.items():
         if type(value[name]) is not type_:
             raise DataError(f"has {name} {value[name]!r:.40}, not {type_.__name__}")
+    if "drawings" in own:
+        if not all(isinstance(name, str) for name in value["drawings"]):
+            raise DataError(f"has drawings {value['drawings']!r:.40}, not names")
+        value["drawings"] = tuple(value["drawings"])
     when, session = value["when"], value["session"]
     return Line(when, session, kind(**{name: value[name] for name in own}))
 
@@ -264,12 +269,14 @@ def _apply(classes: list[str], drawings: dict[str, Entry], change: Change) -> No
             samples.checked_writer(writer)
             samples.checked_part(part)
             drawings[drawing] = Entry(name, writer, part)
-        case MoveDrawing(drawing, to):
+        case MoveDrawings(names, to):
             _there(to, classes)
-            drawings[drawing] = replace(_drawing(drawing, drawings), class_name=to)
-        case RemoveDrawing(drawing):
-            _drawing(drawing, drawings)
-            del drawings[drawing]
+            entries = {name: _drawing(name, drawings) for name in names}
+            moved = {name: replace(entry, class_name=to) for name, entry in entries.items()}
+            drawings.update(moved)
+        case RemoveDrawings(names):
+            for drawing in {name: _drawing(name, drawings) for name in names}:
+                del drawings[drawing]
 
 
 def _there(name: str, classes: Sequence[str]) -> int:

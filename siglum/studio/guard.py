@@ -11,7 +11,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -160,6 +159,8 @@ class Guard:
                 return None, self._entering(scope, cookies)
             self._check_cookie(cookies)
             scope[WHO] = _checked_who(cookies)
+            if not scope[WHO]:  # would be everybody
+                raise Refused(403, NO_NAME)
         if method == "GET":
             if headers.get("content-length", ["0"]) != ["0"] or "transfer-encoding" in headers:
                 raise Refused(400, "GET must have no body, got one.")
@@ -205,6 +206,10 @@ NO_TOKEN = (
     "address must have the token of this Studio, got none or another. "
     "Open the address that siglum studio printed."
 )
+NO_NAME = (
+    "cookies must say which of several people asks, got none that does. "
+    "Open the address that siglum studio printed."
+)
 SINGLE = (
     *("host", "origin", "content-type", "content-length", "transfer-encoding"),
     *("sec-fetch-site", "content-encoding"),
@@ -230,11 +235,9 @@ def _headers(scope: Scope) -> dict[str, list[str]]:
 
 
 def _cookies(headers: Mapping[str, list[str]]) -> dict[str, str]:
-    try:
-        parsed = SimpleCookie("; ".join(headers.get("cookie", [])))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in parsed.items()}
+    """Return cookies as they are sent; those of other programs on this host may hold anything."""
+    pairs = (pair.partition("=") for pair in ";".join(headers.get("cookie", [])).split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _check_body(body: Body, headers: Mapping[str, list[str]]) -> Body:

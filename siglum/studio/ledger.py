@@ -12,6 +12,7 @@ import secrets
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,7 @@ from siglum.studio.changes import (
     Entry,
     Line,
     Redo,
-    RemoveDrawing,
+    RemoveDrawings,
     State,
     Undo,
 )
@@ -145,23 +146,29 @@ class Ledger:
                 raise
             return name
 
-    def undo(self, session: str | None = None) -> Change:
+    def undo(self, session: str | None = None, line: int | None = None) -> Change:
         """Undo the last change, of a session or of all, that is not yet undone; return it.
 
+        Args:
+            line: the number of its line; None for whichever it is.
+
         Raises:
-            DataError: if there is none, or if a later change rests on it.
+            DataError: if there is none, if it is of another line, or if a later change rests on it.
         """
         with self._turn:
-            return self._leave(changes.last(self._lines, session)[0], "undo", session)
+            return self._leave(changes.last(self._lines, session)[0], "undo", session, line)
 
-    def redo(self, session: str | None = None) -> Change:
+    def redo(self, session: str | None = None, line: int | None = None) -> Change:
         """Make the change again that was undone last; return it. A new change ends that.
 
+        Args:
+            line: the number of its line; None for whichever it is.
+
         Raises:
-            DataError: if there is none, or if it does not fit any more.
+            DataError: if there is none, if it is of another line, or if it does not fit any more.
         """
         with self._turn:
-            return self._leave(changes.last(self._lines, session)[1], "redo", session)
+            return self._leave(changes.last(self._lines, session)[1], "redo", session, line)
 
     def path(self, drawing: str) -> Path:
         """Return the path of a drawing's files, less their endings .json and .png.
@@ -174,15 +181,38 @@ class Ledger:
             raise DataError(f"drawing must be one that counts, got {drawing!r:.40}.")
         return _stem(self.folder, drawing, entry)
 
+    def read(self, drawing: str, ending: str) -> bytes:
+        """Return what is in a file of a drawing: ".png" or ".json".
+
+        Raises:
+            DataError: if there is no such drawing, or its file cannot be read.
+        """
+        with suppress(OSError):
+            return self.path(drawing).with_suffix(ending).read_bytes()
+        try:
+            with self._turn:  # now nothing is being moved
+                return self.path(drawing).with_suffix(ending).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{drawing}{ending} must be a file that can be read: {error.strerror}."
+            ) from None
+
     @property
     def lines(self) -> Sequence[Line]:
         """All that happened, in order."""
         return self._lines
 
-    def _leave(self, number: int | None, word: str, session: str | None) -> Change:
-        """Undo or redo the change of a line."""
+    def _leave(
+        self, number: int | None, word: str, session: str | None, wanted: int | None
+    ) -> Change:
+        """Undo or redo the change of a line, which is the one that is wanted."""
         if number is None:
             raise DataError(f"{word} must have a change to {word}, got none.")
+        if wanted not in (None, number):
+            raise DataError(
+                f"{word} must be of the last change, line {number}, got line {wanted}: there is "
+                "news since. Look at it, and ask again."
+            )
         change = Undo(number) if word == "undo" else Redo(number)
         before, line = self._state, Line(_now(), session or "", change)
         try:
@@ -223,10 +253,16 @@ class Ledger:
         self._known.update(change.drawing for change in made if isinstance(change, AddDrawing))
 
     def _move(self, before: State) -> None:
-        """Bring the files to where they belong now."""
+        """Bring the files to where they belong now, or leave that to the next opening.
+
+        The line is on disk: whatever happens here, its change counts.
+        """
         old, new = before.drawings, self._state.drawings
         changed = [name for name in old | new if old.get(name) != new.get(name)]
-        self._bring({name: _stem(self.folder, name, old.get(name)) for name in changed})
+        try:
+            self._bring({name: _stem(self.folder, name, old.get(name)) for name in changed})
+        except DataError as error:
+            warnings.warn(f"{error} Drawings are moved when it is opened again.", stacklevel=4)
 
     def _bring(self, places: Mapping[str, Path]) -> None:
         """Move drawings from where they are."""
@@ -254,7 +290,7 @@ class Ledger:
         self._bring({name: place.path for name, place in found.items() if name in self._known})
         lost = [name for name in self._state.drawings if name not in found]
         if lost:
-            self._add([RemoveDrawing(name) for name in lost])
+            self._add([RemoveDrawings(tuple(lost))])
             warnings.warn(
                 f"{self.folder}: files of {len(lost)} drawings are gone, such as those of "
                 f"{lost[0]}; they no longer count.",

@@ -26,8 +26,7 @@ from siglum.images.samples import Sample
 from siglum.images.strokes import Drawing
 from siglum.recogniser import bundle as bundles
 from siglum.studio import wire
-from siglum.studio.changes import AddClass
-from siglum.studio.seen import look, small
+from siglum.studio.seen import DECODING, MOST_PIXELS, look, small
 from siglum.studio.snapshot import Snapshot
 from siglum.studio.studio import MOST_DRAWINGS, Conflict, Studio
 
@@ -81,10 +80,20 @@ def _taken(
     studio: Studio, classes: tuple[str, ...], given: Iterator[Given], who: str, job: Job
 ) -> tuple[Snapshot, list[str]]:
     """Keep what is new of a file, and learn once at the end."""
-    new, known, kept = 0, 0, 0
+    studio.check_classes(classes)
+    try:
+        said = _keep(studio, classes, given, who, job)
+    finally:
+        now = studio.learned()
+    return now, said
+
+
+def _keep(
+    studio: Studio, classes: tuple[str, ...], given: Iterator[Given], who: str, job: Job
+) -> list[str]:
+    known, kept = 0, 0
     bad: list[str] = []
-    for name in classes:
-        new += _add_class(studio, name, who)
+    new = sum(studio.add_class(name, who) for name in classes)
     # As often as it is here a drawing of the file is taken for one of those, and not kept again.
     now = studio.current
     here = Counter(
@@ -106,7 +115,7 @@ def _taken(
                 here[mark] -= 1
                 known += 1
                 continue
-            new += _add_class(studio, name, who)
+            new += studio.add_class(name, who)
             drawing = one.sample.drawing
             drawing = drawing if isinstance(drawing, Drawing) else small(drawing)
             when = one.sample.when or None
@@ -114,7 +123,6 @@ def _taken(
             kept += 1
         except SiglumError as error:
             bad.append(f"{one.what}: {error}")
-    now = studio.learned()
     said = [f"Took {_count(kept, 'drawing')} and {_count(new, 'new sign')}."]
     if job.cancelled.is_set():
         said.append("It was cancelled; what was taken until then is kept.")
@@ -125,18 +133,7 @@ def _taken(
         said.append(
             f"{_count(len(bad), 'drawing')} could not be taken: {' '.join(bad[:SAID])}{more}"
         )
-    return now, said
-
-
-def _add_class(studio: Studio, name: str, who: str) -> bool:
-    """Add a class where it is not there yet; it is learned later."""
-    if name in studio.ledger.state.classes:
-        return False
-    try:
-        studio.note(AddClass(name), who)
-    except Conflict:  # somebody else did so in the same moment
-        return False
-    return True
+    return said
 
 
 def _opened(raw: bytes) -> tuple[tuple[str, ...], Iterator[Given]]:
@@ -172,6 +169,8 @@ def _of_zip(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterato
     with tempfile.TemporaryDirectory() as folder:
         for stem, files in stems.items():
             above, _, own = stem.rpartition("/")
+            if samples.NAME.fullmatch(own) and _removed(above):
+                continue
             if own == class_folders.NAME.partition(".")[0] and ".txt" in files:
                 continue
             shown = next((end for end in pictures.ENDINGS if end in files), None)
@@ -186,6 +185,12 @@ def _of_zip(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterato
                 yield Given(own[:40], class_name, _sample(Path(folder), picture, facts))
             except SiglumError as error:
                 yield Given(own[:40], "?", error)
+
+
+def _removed(folder: str) -> bool:
+    """Say whether this is where removed samples are kept, and no class that is called so."""
+    above, _, name = folder.rpartition("/")
+    return name == samples.REMOVED and above.rpartition("/")[2] not in samples.FOLDERS.values()
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -211,12 +216,14 @@ def _sample(folder: Path, picture: bytes, facts: bytes | None) -> Sample:
     path = folder / "sample"
     path.with_suffix(".png").write_bytes(picture)
     path.with_suffix(".json").write_bytes(facts)
-    return samples.read(path)
+    with DECODING:
+        return samples.read(path, MOST_PIXELS)
 
 
 def _decoded(raw: bytes) -> NDArray[np.uint8]:
     try:
-        return pictures.decode(raw, None)
+        with DECODING:
+            return pictures.decode(raw, None, most=MOST_PIXELS)
     except DataError as error:
         raise DataError(f"it {error}.") from None
 

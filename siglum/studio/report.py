@@ -31,12 +31,11 @@ WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 560, 232, 44, 120, 12, 44  # px of the cu
 
 def page(studio: Studio, now: Snapshot) -> str:
     """Return the page of a snapshot as HTML."""
-    about = studio.about
-    state = view.state(now, studio.backbone, (), None, about)
+    state = view.shared(now, studio.backbone, studio.title, studio.id)
     names = now.names
     pictures = _Pictures(studio, now)
     style = resources.files("siglum.studio").joinpath("report.css").read_text("utf-8")
-    title = f"{about['title']}: what was taught, and how well it is read"
+    title = f"{studio.title}: what was taught, and how well it is read"
     parts = [
         _head(state),
         _promises(state["promises"]),

@@ -1,6 +1,7 @@
 """What the Studio's page can ask for; docs/studio-protocol.md. The work is done elsewhere."""
 
 import asyncio
+import json
 import re
 import secrets
 import time
@@ -18,11 +19,10 @@ from siglum.errors import DataError
 from siglum.images import strokes
 from siglum.studio import guard, receive, report, seen, take, view, wire
 from siglum.studio.changes import (
-    AddClass,
     DeleteClass,
     MergeClass,
-    MoveDrawing,
-    RemoveDrawing,
+    MoveDrawings,
+    RemoveDrawings,
     RenameClass,
 )
 from siglum.studio.snapshot import Snapshot, class_id
@@ -42,12 +42,11 @@ class Problem(wire.Asked):
     error: str
 
 
-router = APIRouter(
-    route_class=wire.StrictRoute,
-    responses={
-        status: {"model": Problem} for status in (400, 403, 404, 408, 409, 413, 415, 422, 429)
-    },
-)
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 403, 404, 408, 409, 413, 415, 422, 429)
+}
+reading = APIRouter(route_class=wire.ReadingRoute, responses=_REFUSALS)
+changing = APIRouter(route_class=wire.ChangingRoute, responses=_REFUSALS)
 
 
 def _studio(request: Request) -> Studio:
@@ -84,17 +83,38 @@ def _drawing(now: Snapshot, wanted: str) -> str:
     return wanted
 
 
-def _state(studio: Studio, now: Snapshot, who: str) -> Json:
-    return view.state(now, studio.backbone, studio.ledger.lines, who or None, studio.about)
+def _drawings(now: Snapshot, asked: wire.Choosing) -> tuple[str, ...]:
+    return tuple(_drawing(now, wanted) for wanted in dict.fromkeys(asked.samples))
 
 
-@router.get("/api/state")
-def state(studio: Opened, who: Who) -> Json:
+def _json(value: Any) -> Response:
+    """Answer with what is JSON as it is; FastAPI would look at every value of it first."""
+    return Response(_written(value), media_type="application/json")
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _state(studio: Studio, now: Snapshot, who: str) -> str:
+    """Return the state as JSON: what everybody is told, which is there already, and one's own."""
+    own = _written(view.turns(studio.ledger.lines, who or None))
+    return f"{studio.told(now)[:-1]},{own[1:]}"
+
+
+def _changed(studio: Studio, now: Snapshot, who: str, **more: Any) -> Response:
+    """Answer with the state after a change, and more."""
+    text = "".join(f",{_written(name)}:{_written(value)}" for name, value in more.items())
+    return Response(f'{{"state":{_state(studio, now, who)}{text}}}', media_type="application/json")
+
+
+@reading.get("/api/state")
+def state(studio: Opened, who: Who) -> Response:
     """Return all but the drawings."""
-    return _state(studio, studio.current, who)
+    return Response(_state(studio, studio.current, who), media_type="application/json")
 
 
-@router.get("/api/events", response_class=StreamingResponse)
+@reading.get("/api/events", response_class=StreamingResponse)
 async def events(studio: Opened) -> Response:
     """Send the number of each new version, the present one first."""
 
@@ -113,17 +133,17 @@ async def events(studio: Opened) -> Response:
     return StreamingResponse(numbers(), media_type="text/event-stream")
 
 
-@router.post("/api/recognise")
-def recognise(asked: wire.Reading, studio: Opened) -> Json:
+@reading.post("/api/recognise")
+def recognise(asked: wire.Reading, studio: Opened) -> Response:
     """Read a drawing."""
     began = time.perf_counter()
     picture = 255 - strokes.drawn(strokes.parse(asked.drawing))
     one, found = seen.look(studio.backbone, picture)
     said = seen.said_of_drawing(found)
-    return view.answer(studio.current, one, said, asked.heat, began)
+    return _json(view.answer(studio.current, one, said, asked.heat, began))
 
 
-@router.post("/api/picture", openapi_extra=_raw(guard.PICTURE.types))
+@changing.post("/api/picture", openapi_extra=_raw(guard.PICTURE.types))
 async def picture(
     request: Request,
     studio: Opened,
@@ -131,7 +151,7 @@ async def picture(
     class_: Annotated[Id | None, Query(alias="class")] = None,
     part: Part = "taught",
     writer: Annotated[str, Query(max_length=wire.MOST_TEXT)] = "",
-) -> Json:
+) -> Response:
     """Read a photo of a character, or of a page of them; with a class, keep it as its sample."""
     raw = await request.body()
     kind = request.headers["content-type"].partition(";")[0].strip().lower()
@@ -140,28 +160,28 @@ async def picture(
     return await run_in_threadpool(_keep_picture, studio, raw, kind, class_, part, writer, who)
 
 
-def _read_picture(studio: Studio, raw: bytes, kind: str) -> Json:
+def _read_picture(studio: Studio, raw: bytes, kind: str) -> Response:
     began = time.perf_counter()
     pixels = seen.decoded(raw, kind)
     now = studio.current
     one, found = seen.look(studio.backbone, pixels)
     about: Json = {"width": pixels.shape[2], "height": pixels.shape[1], "sideways": False}
     if found.empty:
-        return {**about, "characters": []}
+        return _json({**about, "characters": []})
     if found.characters < 2:
         said = view.answer(now, one, seen.said_of_photo(found), False, began)
-        return {**about, "characters": [{"box": found.box, "row": 0, **said}]}
+        return _json({**about, "characters": [{"box": found.box, "row": 0, **said}]})
     characters, sideways = seen.look_at_page(studio.backbone, pixels)
     answers = [
         {"box": each.box, "row": row, **view.answer(now, one, [], False, began)}
         for each, row, one in characters
     ]
-    return {**about, "sideways": sideways, "characters": answers}
+    return _json({**about, "sideways": sideways, "characters": answers})
 
 
 def _keep_picture(
     studio: Studio, raw: bytes, kind: str, wanted: str, part: str, writer: str, who: str
-) -> Json:
+) -> Response:
     name = _class(studio.current, wanted)
     writer = wire.text("writer", writer, least=0)
     pixels = seen.small(seen.decoded(raw, kind))
@@ -173,116 +193,111 @@ def _keep_picture(
     if any(now.seen[other].digest == one.digest for other in now.state.of(name)):
         raise Conflict("picture must be new to be kept, got one that is equal to the pixel.")
     kept, now = studio.draw(pixels, name, writer, part, who)
-    return {"id": kept, **_after_drawing(studio, now, who, kept)}
+    return _drawn(studio, now, who, kept)
 
 
-@router.post("/api/classes")
-def add_class(asked: wire.Naming, studio: Opened, who: Who) -> Json:
-    """Add a class: a character, a character's Unicode name, or any other name."""
+@changing.post("/api/classes")
+def add_class(asked: wire.Naming, studio: Opened, who: Who) -> Response:
+    """Add a class: a character, a character's Unicode name, or any other; or find it there."""
     name = wire.character(wire.text("name", asked.name))
-    now = studio.record(AddClass(name), who)
-    return {"id": class_id(name), "state": _state(studio, now, who)}
+    studio.add_class(name, who)
+    return _changed(studio, studio.learned(), who, id=class_id(name))
 
 
-@router.post("/api/classes/{class}/rename")
-def rename_class(class_: ClassId, asked: wire.Naming, studio: Opened, who: Who) -> Json:
+@changing.post("/api/classes/{class}/rename")
+def rename_class(class_: ClassId, asked: wire.Naming, studio: Opened, who: Who) -> Response:
     """Give a class another name; the answer has its new id."""
     name = wire.text("name", asked.name)
     now = studio.record(RenameClass(_class(studio.current, class_), name), who)
-    return {"id": class_id(name), "state": _state(studio, now, who)}
+    return _changed(studio, now, who, id=class_id(name))
 
 
-@router.post("/api/classes/{class}/merge")
-def merge_class(class_: ClassId, asked: wire.Merging, studio: Opened, who: Who) -> Json:
+@changing.post("/api/classes/{class}/merge")
+def merge_class(class_: ClassId, asked: wire.Merging, studio: Opened, who: Who) -> Response:
     """Make a class part of another."""
     name, into = _class(studio.current, class_), _class(studio.current, asked.into)
     now = studio.record(MergeClass(name, into), who)
-    return {"id": asked.into, "state": _state(studio, now, who)}
+    return _changed(studio, now, who, id=asked.into)
 
 
-@router.post("/api/classes/{class}/delete")
-def delete_class(class_: ClassId, asked: wire.Nothing, studio: Opened, who: Who) -> Json:
+@changing.post("/api/classes/{class}/delete")
+def delete_class(class_: ClassId, asked: wire.Nothing, studio: Opened, who: Who) -> Response:
     """Let a class and its drawings no longer count."""
     now = studio.record(DeleteClass(_class(studio.current, class_)), who)
-    return {"state": _state(studio, now, who)}
+    return _changed(studio, now, who)
 
 
-@router.post("/api/samples")
-def add_sample(asked: wire.Adding, studio: Opened, who: Who) -> Json:
-    """Keep a drawing; it is on disk, and learned where it is to be taught, when this answers."""
+@changing.post("/api/samples")
+def add_sample(asked: wire.Adding, studio: Opened, who: Who) -> Response:
+    """Keep a drawing; it is on disk when this answers, and learned, unless it is of the quiz."""
+    if asked.folder not in (None, studio.id):
+        raise Conflict("folder must be the one that is open here, got another. Open that one.")
     drawing = strokes.parse(asked.drawing)
     writer = wire.text("writer", asked.writer, least=0)
     name = _class(studio.current, asked.class_)
     kept, now = studio.draw(drawing, name, writer, asked.part, who, asked.key)
-    return {"id": kept, **_after_drawing(studio, now, who, kept)}
+    return _drawn(studio, now, who, kept)
 
 
-def _after_drawing(studio: Studio, now: Snapshot, who: str, kept: str) -> Json:
-    """Return the state, and of a drawing to test with how it was read."""
-    answer: Json = {"state": _state(studio, now, who)}
+def _drawn(studio: Studio, now: Snapshot, who: str, kept: str) -> Response:
+    """Answer after a drawing; of one to test with also how it was read."""
+    more: Json = {}
     if kept in now.state.drawings and now.state.drawings[kept].part == "quiz":
         one = view.sample(now, kept)
-        answer |= {"read": one["read"], "right": one["read"] == one["class"]}
-    return answer
+        right = None if one["read"] is None else one["read"] == one["class"]
+        more = {"read": one["read"], "right": right}
+    return _changed(studio, now, who, id=kept, **more)
 
 
-@router.post("/api/samples/{sample}/move")
-def move_sample(sample: Id, asked: wire.Moving, studio: Opened, who: Who) -> Json:
-    """Say that a drawing is of another class."""
+@changing.post("/api/samples/move")
+def move_samples(asked: wire.Moving, studio: Opened, who: Who) -> Response:
+    """Say that drawings are of another class."""
     now = studio.current
-    change = MoveDrawing(_drawing(now, sample), _class(now, asked.class_))
-    return {"state": _state(studio, studio.record(change, who), who)}
+    change = MoveDrawings(_drawings(now, asked), _class(now, asked.class_))
+    return _changed(studio, studio.record(change, who), who)
 
 
-@router.post("/api/samples/{sample}/delete")
-def delete_sample(sample: Id, asked: wire.Nothing, studio: Opened, who: Who) -> Json:
-    """Let a drawing no longer count."""
-    change = RemoveDrawing(_drawing(studio.current, sample))
-    return {"state": _state(studio, studio.record(change, who), who)}
+@changing.post("/api/samples/delete")
+def delete_samples(asked: wire.Choosing, studio: Opened, who: Who) -> Response:
+    """Let drawings no longer count."""
+    change = RemoveDrawings(_drawings(studio.current, asked))
+    return _changed(studio, studio.record(change, who), who)
 
 
-@router.get("/api/samples")
+@reading.get("/api/samples")
 def list_samples(
     studio: Opened,
     class_: Annotated[Id | None, Query(alias="class")] = None,
     part: Part | None = None,
     wrong: bool | None = None,
-) -> list[Json]:
+) -> Response:
     """Return the drawings, or some of them, in the order in which they came."""
     now = studio.current
     name = None if class_ is None else _class(now, class_)
     listed = [view.sample(now, one) for one in now.state.of(name, None, part)]
-    return [one for one in listed if wrong in (None, one["wrong"])]
+    return _json([one for one in listed if wrong in (None, one["wrong"])])
 
 
-@router.get("/api/samples/{sample}.png", response_class=Response)
+@reading.get("/api/samples/{sample}.png", response_class=Response)
 def sample_png(sample: Id, studio: Opened) -> Response:
     """Show a drawing as it was drawn."""
     raw = studio.picture(_drawing(studio.current, sample))
     return Response(raw, media_type="image/png", headers=FOREVER)
 
 
-@router.get("/api/samples/{sample}/ink.png", response_class=Response)
-def sample_ink(sample: Id, studio: Opened) -> Response:
-    """Show what the network sees of a drawing: light ink on black."""
-    now = studio.current
-    raw = seen.png(now.seen[_drawing(now, sample)].ink)
-    return Response(raw, media_type="image/png", headers=FOREVER)
-
-
-@router.post("/api/undo")
-def undo(asked: wire.Nothing, studio: Opened, who: Who) -> Json:
+@changing.post("/api/undo")
+def undo(asked: wire.Turning, studio: Opened, who: Who) -> Response:
     """Undo the last change of whoever asks."""
-    return {"state": _state(studio, studio.undo(who or None)[1], who)}
+    return _changed(studio, studio.undo(who or None, asked.line), who)
 
 
-@router.post("/api/redo")
-def redo(asked: wire.Nothing, studio: Opened, who: Who) -> Json:
+@changing.post("/api/redo")
+def redo(asked: wire.Turning, studio: Opened, who: Who) -> Response:
     """Make the change again that was undone last."""
-    return {"state": _state(studio, studio.redo(who or None)[1], who)}
+    return _changed(studio, studio.redo(who or None, asked.line), who)
 
 
-@router.post("/api/quiz")
+@reading.post("/api/quiz")
 def quiz(asked: wire.Nothing, studio: Opened) -> Json:
     """Name a class to be drawn: one of those that were drawn least to test with."""
     now = studio.current
@@ -296,14 +311,14 @@ def quiz(asked: wire.Nothing, studio: Opened) -> Json:
     return {"class": class_id(name), "name": name}
 
 
-@router.get("/api/bundle", response_class=Response)
+@reading.get("/api/bundle", response_class=Response)
 def bundle(studio: Opened) -> Response:
     """Return the recogniser as a file."""
     raw = take.bundle(studio.current)
     return Response(raw, media_type="application/octet-stream", headers=_file(studio, ".siglum"))
 
 
-@router.get("/api/samples.zip", response_class=StreamingResponse)
+@reading.get("/api/samples.zip", response_class=StreamingResponse)
 def samples_zip(studio: Opened) -> Response:
     """Return the drawings as a folder, zipped."""
     file = take.zipped(studio, studio.current)
@@ -313,7 +328,7 @@ def samples_zip(studio: Opened) -> Response:
     return StreamingResponse(parts, media_type="application/zip", headers=headers, background=done)
 
 
-@router.get("/api/report", response_class=Response)
+@reading.get("/api/report", response_class=Response)
 def report_page(studio: Opened) -> Response:
     """Return a page that says what was taught, and how well it reads; it loads nothing."""
     page = report.page(studio, studio.current)
@@ -321,15 +336,19 @@ def report_page(studio: Opened) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.post("/api/open", openapi_extra=_raw(guard.FILE.types))
-async def open_file(request: Request, studio: Opened, who: Who) -> Json:
+@changing.post("/api/open", openapi_extra=_raw(guard.FILE.types))
+async def open_file(request: Request, studio: Opened, who: Who) -> Response:
     """Take classes and drawings from a bundle or a zip that somebody sent."""
     raw, job = await request.body(), request.app.state.job
-    now, said = await run_in_threadpool(receive.receive, studio, raw, who, job)
-    return {"state": _state(studio, now, who), "said": said}
+    return await run_in_threadpool(_take_in, studio, raw, who, job)
 
 
-@router.post("/api/cancel")
+def _take_in(studio: Studio, raw: bytes, who: str, job: receive.Job) -> Response:
+    now, said = receive.receive(studio, raw, who, job)
+    return _changed(studio, now, who, said=said)
+
+
+@reading.post("/api/cancel")
 def cancel(asked: wire.Nothing, request: Request) -> Json:
     """Stop taking in a file."""
     request.app.state.job.cancelled.set()

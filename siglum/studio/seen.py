@@ -4,7 +4,7 @@ Shapes: C channels, H x W pixels, S the side of the frame, D features.
 """
 
 import hashlib
-import io
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +25,9 @@ BEGINNINGS = {  # of a file, by what it is sent as: what a decoder gets must be 
     "image/gif": (b"GIF87a", b"GIF89a"),
     "image/bmp": (b"BM",),
 }
+DECODING = threading.Lock()  # one picture at a time
 MOST = 500  # characters of a page
+MOST_PIXELS = 25_000_000  # of a picture that somebody sends: half a GiB for a moment
 KEPT = 1024  # px of the longer side of a photo that is kept: twice what is looked at
 
 
@@ -68,7 +70,8 @@ def decoded(raw: bytes, kind: str) -> NDArray[np.uint8]:
     if not raw.startswith(BEGINNINGS[kind]):
         raise DataError(f"picture must be {kind}, as it was sent, got {raw[:8]!r} at its start.")
     try:
-        return pictures.decode(raw, None, enough=2 * page.WORKING)
+        with DECODING:
+            return pictures.decode(raw, None, 2 * page.WORKING, MOST_PIXELS)
     except DataError as error:
         raise DataError(f"picture must be one that can be read, but it {error}.") from None
 
@@ -81,13 +84,6 @@ def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     down, across = (max(1, round(side * KEPT / longest)) for side in picture.shape[1:])
     planes = [Image.fromarray(p).resize((across, down), Image.Resampling.BOX) for p in picture]
     return np.stack([np.asarray(plane) for plane in planes])
-
-
-def png(grey: NDArray[np.uint8]) -> bytes:
-    """Return the PNG file of a picture (H, W)."""
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
-    return file.getvalue()
 
 
 def look_at_page(

@@ -1,5 +1,6 @@
 """A socket, the address that a person opens, and uvicorn behind it."""
 
+import asyncio
 import contextlib
 import secrets
 import socket
@@ -16,6 +17,7 @@ from siglum.studio.guard import EVENTS, HEAD_BYTES, Guard, Rules
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY = ("0.0.0.0", "::")
 HEAD_SECONDS = 10.0  # for a request's head to arrive
+STALLED_SECONDS = 60.0  # without a byte of an answer being taken, before it is given up
 IDLE_SECONDS = 30  # that a connection may rest between two requests
 
 
@@ -110,9 +112,10 @@ def serving(app: ASGIApp, address: Address) -> uvicorn.Server:
 
 
 class Patient(H11Protocol):
-    """uvicorn's protocol, which waits for the head of a request for a while only."""
+    """uvicorn's protocol, which waits for heads, and for answers to be taken, for a while only."""
 
     _waiting = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]
         """Begin to wait."""
@@ -128,6 +131,31 @@ class Patient(H11Protocol):
         elif self._waiting is None:
             self._wait()
 
+    def pause_writing(self) -> None:
+        """Begin to look whether an answer is being taken."""
+        super().pause_writing()
+        self._look(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stop looking."""
+        self._look(None)
+        super().resume_writing()
+
+    def _look(self, left: int | None) -> None:
+        """Look again later, where so many bytes are left of an answer."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        later = self.loop.call_later
+        self._stalled = None if left is None else later(STALLED_SECONDS, self._give_up, left)
+
+    def _give_up(self, before: int) -> None:
+        """Cut the connection where no byte was taken since."""
+        left = self.transport.get_write_buffer_size()
+        if left < before:
+            self._look(left)
+        else:
+            self.transport.abort()
+
     def shutdown(self) -> None:
         """End streams of events, too, which would go on for ever."""
         super().shutdown()
@@ -137,6 +165,7 @@ class Patient(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()
+        self._look(None)
         super().connection_lost(exc)
 
     def _wait(self) -> None:

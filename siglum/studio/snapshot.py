@@ -6,7 +6,7 @@ Shapes: N taught drawings, K classes that are known by print or a drawing, D fea
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -22,7 +22,7 @@ from siglum.recogniser.head import logits_of
 from siglum.recogniser.lesson import Lesson
 from siglum.recogniser.predict import Recogniser
 from siglum.recogniser.teach import Taught
-from siglum.studio.changes import State
+from siglum.studio.changes import Entry, State
 from siglum.studio.seen import Seen
 
 LEAST = 2  # known classes, before anything can be told apart
@@ -79,7 +79,8 @@ class Snapshot:
         reading = reading_of(self.taught.recogniser, [self.seen[name] for name in others])
         best = reading.probs.argmax(axis=1)
         for name, label, probs in zip(others, best.tolist(), reading.probs, strict=True):
-            found[name] = Read(label, float(probs[label]))
+            known = self.state.drawings[name].class_name in self.labels
+            found[name] = Read(label, float(probs[label])) if known else Read(None, 0.0)
         return found
 
     def is_wrong(self, drawing: str) -> bool:
@@ -97,12 +98,34 @@ def class_id(name: str) -> str:
 
 
 def taken(
-    backbone: Recogniser, state: State, seen: Mapping[str, Seen], at: int, before: Analysis
+    backbone: Recogniser,
+    state: State,
+    seen: Mapping[str, Seen],
+    at: int,
+    before: Snapshot | None = None,
 ) -> Snapshot:
-    """Learn from what counts. Classes of which nothing is known yet are left out."""
+    """Learn from what counts. Classes of which nothing is known yet are left out.
+
+    So are drawings that could not be seen. Where what is taught is as it was, as behind a drawing
+    for the quiz, what was learned and found out before is so still.
+    """
+    if not state.drawings.keys() <= seen.keys():
+        there = {name: entry for name, entry in state.drawings.items() if name in seen}
+        state = State(state.classes, there)
+    if before is not None and _taught(state) == _taught(before.state):
+        analysis = before.analysis
+        if analysis.at == before.at:
+            analysis = replace(analysis, at=at)
+        return replace(before, at=at, state=state, seen=seen, analysis=analysis)
     lesson, rows = lesson_of(backbone, state, seen)
     taught = None if lesson is None else teaching.learn(backbone, lesson)
-    return Snapshot(at, state, seen, lesson, rows, taught, before)
+    analysis = Analysis() if before is None else before.analysis
+    return Snapshot(at, state, seen, lesson, rows, taught, analysis)
+
+
+def _taught(state: State) -> tuple[tuple[str, ...], list[tuple[str, Entry]]]:
+    drawings = [item for item in state.drawings.items() if item[1].part == "taught"]
+    return state.classes, drawings
 
 
 def lesson_of(

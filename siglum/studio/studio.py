@@ -5,9 +5,11 @@ follows: one learning serves all changes that waited for it. Who only reads take
 there is, and waits for nobody.
 """
 
+import json
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from siglum.images import pictures, samples, strokes
 from siglum.images.samples import Picture
 from siglum.images.strokes import Drawing
 from siglum.recogniser.predict import Recogniser
-from siglum.studio import changes, snapshot
+from siglum.studio import changes, snapshot, view
 from siglum.studio.changes import Change, Edit
 from siglum.studio.ledger import Ledger
 from siglum.studio.seen import Seen, look
@@ -40,13 +42,11 @@ class Studio:
         self,
         folder: Path,
         backbone: Recogniser,
-        bundle: str | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Open a folder, and learn what is in it.
 
         Args:
-            bundle: name of the file whose samples the folder began with.
             progress: is told how many drawings of how many have been looked at.
 
         Raises:
@@ -54,19 +54,21 @@ class Studio:
         """
         self.backbone = backbone
         self.folder = folder
-        self.bundle = bundle
         self.ledger = Ledger(folder)
         self.news = threading.Condition()  # told of each new snapshot
         self._changing = threading.Lock()  # around the ledger and `_seen`; taken after `_learning`
         self._learning = threading.Lock()
         self._seen: dict[str, Seen] = {}
+        self._telling = threading.Lock()
+        self._told: tuple[Snapshot | None, str] = None, ""
         try:
+            self.id = samples.identity(folder)
             names = list(self.ledger.state.drawings)
             for done, name in enumerate(names):
                 self._seen[name] = self._look(name)
                 progress(done + 1, len(names))
             self._changes = 0
-            made = snapshot.taken(backbone, self.ledger.state, dict(self._seen), 0, Analysis())
+            made = snapshot.taken(backbone, self.ledger.state, dict(self._seen), 0)
             # Versions grow across restarts, so that no page takes an old state for the new one.
             self.current = replace(made, version=int(time.time() * 1000))
         except BaseException:
@@ -74,10 +76,9 @@ class Studio:
             raise
 
     @property
-    def about(self) -> dict[str, str | None]:
+    def title(self) -> str:
         """What the folder is called."""
-        name = self.folder.resolve().name
-        return {"title": name, "folder": name, "bundle": self.bundle}
+        return self.folder.resolve().name
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -94,13 +95,34 @@ class Studio:
     def note(self, change: Edit, session: str = "") -> int:
         """Make a change without learning from it yet; return how many there are for `learned`."""
         with self._changing:
-            if type(change) is changes.AddClass:
-                self._check_room(len(self.ledger.state.classes), MOST_CLASSES, "classes")
-            try:
-                self.ledger.record(change, session)
-            except DataError as error:
-                raise Conflict(str(error)) from None
-            return self._changed()
+            return self._note(change, session)
+
+    def _note(self, change: Edit, session: str) -> int:
+        if type(change) is changes.AddClass:
+            self.check_classes([change.name])
+        try:
+            self.ledger.record(change, session)
+        except DataError as error:
+            raise Conflict(str(error)) from None
+        self._changes += 1
+        return self._changes
+
+    def add_class(self, name: str, session: str = "") -> bool:
+        """Add a class where it is not there yet; return whether it is new. It is not learned yet.
+
+        Raises:
+            Conflict: if it may not be called so.
+        """
+        with self._changing:
+            if name in self.ledger.state.classes:
+                return False
+            self._note(changes.AddClass(name), session)
+            return True
+
+    def check_classes(self, names: Iterable[str]) -> None:
+        """Raise ConfigError where there is no room for those of the classes that are new."""
+        there = self.ledger.state.classes
+        _check_room(len(there), len(set(names) - set(there)), MOST_CLASSES, "classes")
 
     def draw(
         self,
@@ -140,45 +162,45 @@ class Studio:
         with self._changing:
             if class_name not in self.ledger.state.classes:
                 raise Conflict(f"class must be one that there is, got {class_name!r} any more.")
-            self._check_room(len(self.ledger.state.drawings), MOST_DRAWINGS, "drawings")
+            _check_room(len(self.ledger.state.drawings), 1, MOST_DRAWINGS, "drawings")
             name = self.ledger.draw(drawing, class_name, writer, part, session, name, when)
             if name in self.ledger.state.drawings and name not in self._seen:
                 self._seen[name] = self._look(name)
                 self._changes += 1
             return name, self._changes
 
-    def undo(self, session: str | None) -> tuple[Change, Snapshot]:
-        """Undo the last change, of a session or of all.
+    def undo(self, session: str | None, line: int) -> Snapshot:
+        """Undo the last change, of a session or of all, which must be that of a line.
 
         Raises:
-            Conflict: if there is none, or later changes rest on it.
+            Conflict: if there is none, or another is the last, or later changes rest on it.
         """
-        return self._leave(self.ledger.undo, session)
+        return self._leave(self.ledger.undo, session, line)
 
-    def redo(self, session: str | None) -> tuple[Change, Snapshot]:
-        """Make the change again that was undone last.
+    def redo(self, session: str | None, line: int) -> Snapshot:
+        """Make the change again that was undone last, which must be that of a line.
 
         Raises:
-            Conflict: if there is none, or it does not fit any more.
+            Conflict: if there is none, or another is the last, or it does not fit any more.
         """
-        return self._leave(self.ledger.redo, session)
+        return self._leave(self.ledger.redo, session, line)
 
     def _leave(
-        self, leave: Callable[[str | None], Change], session: str | None
-    ) -> tuple[Change, Snapshot]:
+        self, leave: Callable[[str | None, int], Change], session: str | None, line: int
+    ) -> Snapshot:
         with self._changing:
             try:
-                change = leave(session)
+                leave(session, line)
             except DataError as error:
                 raise Conflict(str(error)) from None
+            self._changes += 1
+            wanted = self._changes
             for name in self.ledger.state.drawings.keys() - self._seen.keys():
-                self._seen[name] = self._look(name)
-            wanted = self._changed()
-        return change, self.learned(wanted)
-
-    def _changed(self) -> int:
-        self._changes += 1
-        return self._changes
+                try:
+                    self._seen[name] = self._look(name)
+                except DataError as error:
+                    warnings.warn(f"{error} It does not count.", stacklevel=3)
+        return self.learned(wanted)
 
     def learned(self, wanted: int | None = None) -> Snapshot:
         """Return a snapshot that has seen so many changes, or all; learn where there is none."""
@@ -186,7 +208,7 @@ class Studio:
             if self.current.at < (self._changes if wanted is None else wanted):
                 with self._changing:
                     state, seen, at = self.ledger.state, dict(self._seen), self._changes
-                self._publish(snapshot.taken(self.backbone, state, seen, at, self.current.analysis))
+                self._publish(snapshot.taken(self.backbone, state, seen, at, self.current))
             return self.current
 
     def analysed(self, analysis: Analysis) -> None:
@@ -199,6 +221,14 @@ class Studio:
             self.current = replace(made, version=self.current.version + 1)
             self.news.notify_all()
 
+    def told(self, now: Snapshot) -> str:
+        """Return what everybody is told of a snapshot, as JSON, which is made once."""
+        with self._telling:
+            if self._told[0] is not now:
+                said = view.shared(now, self.backbone, self.title, self.id)
+                self._told = now, json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+            return self._told[1]
+
     def picture(self, name: str) -> bytes:
         """Return the PNG file of a drawing that counts.
 
@@ -206,8 +236,8 @@ class Studio:
             Missing: if it has gone.
         """
         try:
-            return self.ledger.path(name).with_suffix(".png").read_bytes()
-        except (DataError, OSError):
+            return self.ledger.read(name, ".png")
+        except DataError:
             raise Missing(f"sample must be one that there is, got {name}.") from None
 
     def _look(self, name: str) -> Seen:
@@ -228,7 +258,7 @@ class Studio:
             picture = 255 - strokes.drawn(kept)
         return look(self.backbone, picture)[0]
 
-    @staticmethod
-    def _check_room(there: int, most: int, what: str) -> None:
-        if there >= most:
-            raise ConfigError(f"{what} must be at most {most:,}, got that many already.")
+
+def _check_room(there: int, more: int, most: int, what: str) -> None:
+    if more and there + more > most:
+        raise ConfigError(f"{what} must be at most {most:,}, got {there:,} and {more:,} more.")

@@ -1,5 +1,6 @@
 """What a person takes along: the recogniser as a bundle, and the drawings as a plain folder."""
 
+import contextlib
 import tempfile
 import zipfile
 from typing import IO
@@ -34,22 +35,32 @@ def title(names: tuple[str, ...]) -> str:
 
 
 def zipped(studio: Studio, now: Snapshot) -> IO[bytes]:
-    """Return an open zip of all drawings that count, in the folders of docs/samples-format.md."""
-    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115  whoever sends it closes it
+    """Return an open zip of all drawings that count, in the folders of docs/samples-format.md.
+
+    Raises:
+        DataError: if one of them cannot be read.
+    """
+    with contextlib.ExitStack() as failing:
+        file = failing.enter_context(tempfile.SpooledTemporaryFile(SPOOL))
+        _write(file, studio, now)
+        failing.pop_all()  # whoever sends it closes it
+    file.seek(0)
+    return file
+
+
+def _write(file: IO[bytes], studio: Studio, now: Snapshot) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # pictures are small already
         named: set[str] = set()
         for name, entry in now.state.drawings.items():
             folder = f"{samples.FOLDERS[entry.part]}/{class_folders.folder_of(entry.class_name)}"
             try:
-                path = studio.ledger.path(name)
-                picture = path.with_suffix(".png").read_bytes()
-                facts = path.with_suffix(".json").read_bytes()
-            except (DataError, OSError):  # removed a moment ago
-                continue
+                picture, facts = (studio.ledger.read(name, ending) for ending in (".png", ".json"))
+            except DataError:
+                if name in studio.ledger.state.drawings:
+                    raise
+                continue  # removed a moment ago
             if folder not in named and not folder.endswith(f"/{entry.class_name}"):
                 archive.writestr(f"{folder}/{class_folders.NAME}", entry.class_name)
             named.add(folder)
             archive.writestr(f"{folder}/{name}.png", picture)
             archive.writestr(f"{folder}/{name}.json", facts)
-    file.seek(0)
-    return file

@@ -26,24 +26,21 @@ SHOWN = 5  # answers, nearest drawings
 Json = dict[str, Any]
 
 
-def state(
-    now: Snapshot, backbone: Recogniser, lines: Sequence[Line], session: str | None, about: Json
-) -> Json:
-    """Return all that the page shows of a folder, but for the drawings.
+def shared(now: Snapshot, backbone: Recogniser, title: str, folder: str) -> Json:
+    """Return what the page shows of a folder to everybody, but for the drawings.
 
     Args:
-        lines: of the ledger.
-        session: whose undo and redo are told; None for everybody's.
-        about: title and folder, as they are shown.
+        title: what the folder is called.
+        folder: its random id.
     """
     advice = {name: why for name, why in now.analysis.advice if name in now.state.classes}
     printed = frozenset(backbone.classes)
     counts = Counter((entry.class_name, entry.part) for entry in now.state.drawings.values())
     judged = _judged(now)
-    undo, redo = changes.last(lines, session)
     return {
         "version": now.version,
-        **about,
+        "title": title,
+        "folder": folder,
         "ready": now.taught is not None,
         "analysed": now.analysis.at == now.at,
         "classes": [
@@ -53,13 +50,12 @@ def state(
                 "print": name in printed,
                 "taught": counts[name, "taught"],
                 "quiz": counts[name, "quiz"],
+                "judged": {part: len(hits.get(name, [])) for part, hits in judged.items()},
                 "right": _rate(judged["taught"].get(name, [])),
                 "advice": advice.get(name),
             }
             for name in now.state.classes
         ],
-        "undo": _words(lines, undo),
-        "redo": _words(lines, redo),
         "right": _rate([hit for hits in judged["taught"].values() for hit in hits]),
         "confusions": _confusions(now, "taught"),
         "advice": [{"class": class_id(name), "why": why} for name, why in advice.items()],
@@ -74,6 +70,17 @@ def state(
             "confusions": _confusions(now, "quiz"),
         },
     }
+
+
+def turns(lines: Sequence[Line], session: str | None) -> Json:
+    """Return what can be undone and made again.
+
+    Args:
+        lines: of the ledger.
+        session: whose changes they are; None for everybody's.
+    """
+    undo, redo = changes.last(lines, session)
+    return {"undo": _line(lines, undo), "redo": _line(lines, redo)}
 
 
 def answer(now: Snapshot, seen: Seen, evidence: Sequence[str], heat: bool, began: float) -> Json:
@@ -200,9 +207,8 @@ def _writers(now: Snapshot) -> list[Json]:
         empty = {"name": entry.writer, "taught": 0, "quiz": 0, "right": None, "classes": {}}
         one = found.setdefault(entry.writer, empty)
         one[entry.part] += 1
-        if entry.part == "taught":
-            drawn = one["classes"]
-            drawn[class_id(entry.class_name)] = drawn.get(class_id(entry.class_name), 0) + 1
+        drawn, class_ = one["classes"], class_id(entry.class_name)
+        drawn[class_] = drawn.get(class_, 0) + 1
     rates: Mapping[str, stats.Rate] = now.analysis.writers
     for name, one in found.items():
         if name in rates:
@@ -210,17 +216,16 @@ def _writers(now: Snapshot) -> list[Json]:
     return list(found.values())
 
 
-def _words(lines: Sequence[Line], number: int | None) -> str | None:
-    """Say what a change was, as in "added x"; names stand in isolates, as they may be written."""
+def _line(lines: Sequence[Line], number: int | None) -> Json | None:
     if number is None:
         return None
     change = lines[number - 1].change
     assert not isinstance(change, changes.Undo | changes.Redo)
-    return words(change)
+    return {"line": number, "said": words(change)}
 
 
 def words(change: Change) -> str:
-    """Say what a change was."""
+    """Say what a change was, as in "added x"; names stand in isolates, as they may be written."""
     match change:
         case changes.AddClass(name):
             return f"added {_isolated(name)}"
@@ -232,10 +237,14 @@ def words(change: Change) -> str:
             return f"deleted {_isolated(name)}"
         case changes.AddDrawing(_, name):
             return f"drew {_isolated(name)}"
-        case changes.MoveDrawing(_, to):
-            return f"moved a drawing to {_isolated(to)}"
-        case _:
-            return "deleted a drawing"
+        case changes.MoveDrawings(drawings, to):
+            return f"moved {_drawings(drawings)} to {_isolated(to)}"
+        case changes.RemoveDrawings(drawings):
+            return f"deleted {_drawings(drawings)}"
+
+
+def _drawings(names: Sequence[str]) -> str:
+    return "a drawing" if len(names) == 1 else f"{len(names):,} drawings"
 
 
 def _isolated(name: str) -> str:

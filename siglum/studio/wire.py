@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from siglum.errors import ConfigError, DataError
 from siglum.images import alphabets, strokes
+from siglum.studio.studio import MOST_DRAWINGS
 
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="Sixteen hexadecimal digits.")]
 Part = Literal["taught", "quiz"]
@@ -78,8 +79,20 @@ class Merging(Asked):
     into: Id
 
 
-class Moving(Asked):
-    """The class that a sample belongs to."""
+class Turning(Asked):
+    """The change that is to be undone, or made again, by its line in the ledger."""
+
+    line: Annotated[int, Field(ge=1)]
+
+
+class Choosing(Asked):
+    """Samples."""
+
+    samples: Annotated[list[Id], Field(min_length=1, max_length=MOST_DRAWINGS)]
+
+
+class Moving(Choosing):
+    """The class that samples belong to."""
 
     class_: Annotated[Id, Field(alias="class")]
 
@@ -92,6 +105,7 @@ class Adding(Asked):
     part: Part = "taught"
     writer: str = Field("", max_length=MOST_TEXT)
     key: Id | None = Field(None, description="Its id; the same one again keeps nothing more.")
+    folder: Id | None = Field(None, description="What it was drawn for; no other one keeps it.")
 
 
 def text(name: str, value: str, least: int = 1) -> str:
@@ -137,17 +151,26 @@ class StrictRequest(Request):
         return self._json
 
 
-class StrictRoute(APIRoute):
-    """A route that reads JSON strictly."""
+class ReadingRoute(APIRoute):
+    """A route that reads JSON strictly, and waits for its turn."""
+
+    turn = "reading"  # of `app.state.turns`
 
     def get_route_handler(self):  # type: ignore[no-untyped-def]
         """Return the handler, with a strict request."""
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            return await inner(StrictRequest(request.scope, request.receive))
+            async with request.app.state.turns[self.turn]:
+                return await inner(StrictRequest(request.scope, request.receive))
 
         return handler
+
+
+class ChangingRoute(ReadingRoute):
+    """A route of changes, which wait for one another and for learning, but hold up no reading."""
+
+    turn = "changing"
 
 
 def parsed(raw: bytes) -> Any:

@@ -59,7 +59,7 @@ def test_a_new_folder_is_made(
     assert said[1].startswith("http://127.0.0.1:") and said[1].endswith("/   Ctrl-C ends it.")
     assert said[2] == "Everything is kept in my-signs."
     assert (tmp_path / "my-signs").is_dir() and len(served) == 1
-    assert served[0].about == {"title": "my-signs", "folder": "my-signs", "bundle": None}
+    assert served[0].title == "my-signs"
 
 
 def test_a_bundle_becomes_a_folder_beside_it_once(
@@ -78,7 +78,7 @@ def test_a_bundle_becomes_a_folder_beside_it_once(
         f"{tmp_path / 'greek'}: 14 signs, 0 drawings",
     ]
     assert again.stdout.splitlines()[0] == f"{tmp_path / 'greek'}: 14 signs, 0 drawings"
-    assert served[0].about["bundle"] == "greek.siglum"
+    assert served[0].title == served[1].title == "greek"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["greek", "greek.siglum"]
 
 

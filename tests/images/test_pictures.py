@@ -120,6 +120,31 @@ def test_transparency_becomes_the_paper_that_shows_the_ink(
     np.testing.assert_array_equal(decode(encoded(clear(ink)), channels=3)[2], expected)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_transparency_is_laid_on_paper_as_the_formula_says(seed: int) -> None:
+    """Within a grey level of light * alpha + paper * (1 - alpha)."""
+    random = np.random.RandomState(seed)
+    pixels = random.randint(0, 256, (30, 20, 4)).astype(np.uint8)
+    pixels[..., 3] = np.where(random.rand(30, 20) < 0.5, 0, pixels[..., 3])
+    pixels[..., :3] //= 1 + seed % 2
+    alpha = pixels[..., 3:].astype(float) / 255
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    paper = 255 * ((grey * alpha[..., 0]).sum() <= 127 * alpha.sum())
+    expected = pixels[..., :3] * alpha + paper * (1 - alpha)
+
+    found = decode(encoded(Image.fromarray(pixels)), channels=3)
+
+    assert np.abs(found.transpose(1, 2, 0) - expected).max() <= 1
+
+
+def test_so_many_pixels_and_no_more() -> None:
+    raw = encoded(Image.new("L", (30, 20)))
+
+    assert decode(raw, most=600).shape == (1, 20, 30)
+    with pytest.raises(DataError, match="^has 600 pixels, more than 599$"):
+        decode(raw, most=599)
+
+
 def test_half_transparent_ink_is_half_as_dark() -> None:
     image = clear((0, 0, 0))
     image.putpixel((1, 2), (0, 0, 0, 128))

@@ -330,6 +330,47 @@ def test_an_interrupted_move_is_ended(tmp_path: Path, moved: str) -> None:
     assert samples.find(tmp_path) == [found]
 
 
+def test_half_a_picture_makes_room_for_the_whole(tmp_path: Path) -> None:
+    """It was put away; the same drawing was sent again, and is removed now."""
+    name = "0123456789abcdef"
+    half = tmp_path / "samples" / "α" / f"{name}.png"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(png(1))
+    assert samples.find(tmp_path) == []
+    samples.write(tmp_path, sample(), "α", name)
+    whole = half.read_bytes()
+    source, target = (
+        samples.stem(tmp_path, "taught", "α", name),
+        samples.removed_stem(tmp_path, name),
+    )
+
+    samples.move(source, target, None)
+
+    assert files(tmp_path) == [f"removed/{name}.json", f"removed/{name}.png"]
+    assert target.with_suffix(".png").read_bytes() == whole
+
+
+def test_two_halves_without_facts_are_no_sample(tmp_path: Path) -> None:
+    name = "0123456789abcdef"
+    for folder in ("samples/α", "removed"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / f"{name}.png").write_bytes(png(1))
+
+    assert samples.find(tmp_path) == []
+    assert files(tmp_path) == [f"removed/{name}.png"]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"my-signs", b"\xff" * 16])
+def test_a_folder_keeps_its_random_name(tmp_path: Path, damage: bytes | None) -> None:
+    name = samples.identity(tmp_path)
+
+    assert samples.NAME.fullmatch(name) and samples.identity(tmp_path) == name
+    if damage is not None:
+        (tmp_path / ".id").write_bytes(damage)
+        assert samples.identity(tmp_path) not in (name, damage.decode("latin-1"))
+    assert samples.identity(tmp_path) == (tmp_path / ".id").read_text()
+
+
 def test_what_an_interrupted_write_left_is_no_sample(tmp_path: Path) -> None:
     name = samples.write(tmp_path, sample(), "α")
     half = tmp_path / "samples" / "α" / "0000000000000000.png"

@@ -1,7 +1,6 @@
 """A Studio on a real socket, with a small backbone, and somebody at its page."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,6 @@ from visiting import Client, serving
 
 from siglum.studio import server
 from siglum.studio.studio import Studio
-
-# The tests in a real browser are still being written: SIGLUM_BROWSER=1 pytest tests/studio/browser
-if "SIGLUM_BROWSER" not in os.environ:
-    collect_ignore = ["browser"]
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 

@@ -1,15 +1,19 @@
 """Reading by what others taught, worked out by teaching the others alone."""
 
+import threading
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from visiting import drawing_of
 
 from siglum.images import strokes
 from siglum.recogniser import lesson as lessons
 from siglum.recogniser import teach as teaching
-from siglum.studio.analysis import SILENT, analysed, by_writer
+from siglum.studio.analysis import SILENT, analysed, by_writer, watch
 from siglum.studio.changes import AddClass
 from siglum.studio.snapshot import reading_of
 from siglum.studio.studio import Studio
@@ -85,3 +89,42 @@ def test_reading_by_features_is_reading_by_the_network(tmp_path: Path, backbone)
 
     np.testing.assert_allclose(kept.probs, again.probs, atol=1e-5)
     assert (kept.sets == again.sets).all() and (kept.none == again.none).all()
+
+
+def test_drawings_of_nobody_said_teach_nobody_else(tmp_path: Path, backbone) -> None:
+    """They may be the writer's own: Bob is judged as if they were not there."""
+    with closing(drawn(tmp_path / "a", backbone, "Ann", "Bob")) as studio:
+        without = by_writer(backbone, studio.current)
+    with closing(drawn(tmp_path / "b", backbone, "Ann", "Bob", "")) as studio:
+        studio.draw(strokes.parse(drawing_of("ring", 77)), "cross", "", "taught")
+        found = by_writer(backbone, studio.current)
+    with closing(drawn(tmp_path / "c", backbone, "Ann", "")) as studio:
+        assert by_writer(backbone, studio.current) == {}
+
+    assert found == without and set(found) == {"Ann", "Bob"}
+
+
+def test_an_analysis_that_fails_is_not_the_last(
+    tmp_path: Path, backbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closing_now = threading.Event()
+    with closing(drawn(tmp_path / "a", backbone, "Ann")) as studio:
+        now = studio.current
+        assert now.lesson is not None
+        studio._publish(replace(now, lesson=replace(now.lesson, features=now.lesson.features[:1])))
+        watching = threading.Thread(target=watch, args=(studio, closing_now))
+        watching.start()
+        try:
+            said = ""
+            deadline = time.monotonic() + 20
+            while "Traceback" not in said:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+                said += capsys.readouterr().err
+            changed = studio.record(AddClass("b"))
+            while studio.current.analysis.at != changed.at:
+                assert time.monotonic() < deadline and watching.is_alive()
+                time.sleep(0.02)
+        finally:
+            closing_now.set()
+            watching.join(10)

@@ -17,9 +17,9 @@ from siglum.studio.changes import (
     Entry,
     Line,
     MergeClass,
-    MoveDrawing,
+    MoveDrawings,
     Redo,
-    RemoveDrawing,
+    RemoveDrawings,
     RenameClass,
     State,
     Undo,
@@ -71,8 +71,10 @@ def test_classes_and_drawings_keep_the_order_they_came_in() -> None:
         (RenameClass("a", "A"), ("A", "b"), {"1": "A", "2": "b", "3": "A"}),
         (MergeClass("a", "b"), ("b",), {"1": "b", "2": "b", "3": "b"}),
         (DeleteClass("a"), ("b",), {"2": "b"}),
-        (MoveDrawing(drawing(1), "b"), ("a", "b"), {"1": "b", "2": "b", "3": "a"}),
-        (RemoveDrawing(drawing(2)), ("a", "b"), {"1": "a", "3": "a"}),
+        (MoveDrawings((drawing(1),), "b"), ("a", "b"), {"1": "b", "2": "b", "3": "a"}),
+        (MoveDrawings((drawing(3), drawing(1)), "b"), ("a", "b"), dict.fromkeys("123", "b")),
+        (RemoveDrawings((drawing(2),)), ("a", "b"), {"1": "a", "3": "a"}),
+        (RemoveDrawings((drawing(3), drawing(1))), ("a", "b"), {"2": "b"}),
         (AddClass("<img src=x>"), ("a", "b", "<img src=x>"), {"1": "a", "2": "b", "3": "a"}),
     ],
 )
@@ -117,9 +119,16 @@ def test_a_state_that_was_given_out_never_changes() -> None:
             AddDrawing("../x", "a", "ada", "taught"),
             "sample must be named by 16 hexadecimal digits, got '../x'.",
         ),
-        (MoveDrawing(drawing(9), "a"), f"drawing must be one that counts, got '{drawing(9)}'."),
-        (MoveDrawing(drawing(1), "c"), "class must be one that there is, got 'c'."),
-        (RemoveDrawing(drawing(9)), f"drawing must be one that counts, got '{drawing(9)}'."),
+        (MoveDrawings((drawing(9),), "a"), f"drawing must be one that counts, got '{drawing(9)}'."),
+        (MoveDrawings((drawing(1),), "c"), "class must be one that there is, got 'c'."),
+        (
+            MoveDrawings((drawing(1), drawing(9)), "b"),
+            f"drawing must be one that counts, got '{drawing(9)}'.",
+        ),
+        (
+            RemoveDrawings((drawing(1), drawing(9))),
+            f"drawing must be one that counts, got '{drawing(9)}'.",
+        ),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(change: Change, message: str) -> None:
@@ -139,7 +148,7 @@ def test_what_others_did_later_stays_when_a_change_is_undone() -> None:
         *lines(*BEGUN),
         *lines(AddClass("c"), session="one"),
         *lines(draw(4, "a"), session="two"),
-        *lines(MoveDrawing(drawing(1), "b"), session="one"),
+        *lines(MoveDrawings((drawing(1),), "b"), session="one"),
         *lines(draw(5, "b"), session="two"),
     ]
 
@@ -212,8 +221,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 @pytest.mark.parametrize("kind", CHANGES.values())
 def test_a_line_says_what_was_written(kind: Any, texts: list[str], number: int) -> None:
     """In one line, whatever the names are."""
-    count = len(kind.__dataclass_fields__)
-    change = kind(number) if kind in (Undo, Redo) else kind(*texts[:count])
+    fields: dict[str, Any] = dict(zip(kind.__dataclass_fields__, texts, strict=False))
+    fields |= {"of": number, "drawings": tuple(texts)}
+    change = kind(**{name: fields[name] for name in kind.__dataclass_fields__})
     line = Line(texts[4], texts[5], change)
 
     text = written(line).encode()
@@ -243,6 +253,14 @@ def test_a_line_says_what_was_written(kind: Any, texts: list[str], number: int) 
         (
             '{"do": "add class", "when": "", "session": "", "name": 7}',
             "has name 7, not str",
+        ),
+        (
+            '{"do": "remove drawings", "when": "", "session": "", "drawings": "a"}',
+            "has drawings 'a', not list",
+        ),
+        (
+            '{"do": "remove drawings", "when": "", "session": "", "drawings": [["a"]]}',
+            "has drawings [['a']], not names",
         ),
         ('{"do": "undo", "when": "", "session": "", "of": true}', "has of True, not int"),
         ('{"do": "undo", "when": "", "session": "", "of": 1.0}', "has of 1.0, not int"),

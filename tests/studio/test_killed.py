@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from visiting import Client, drawing_of, serve
 
+from siglum import images
 from siglum.recogniser import bundle as bundles
 
 KILLS = 10
@@ -51,35 +52,43 @@ def process(folder: Path, backbone_file: Path) -> Iterator[tuple[BaseProcess, Cl
         ports.close()
 
 
-def draw(client: Client, ids: list[str], seed: int, begun: list[int], kept: dict[str, str]) -> None:
-    """Draw until nobody answers; note how often it was begun, and what was promised."""
-    for number in range(1000):
+def send(client: Client, ids: list[str], number: int) -> None:
+    """Keep a drawing under a key of its own."""
+    kind = number % 3
+    client.teach(ids[kind], drawing_of(KINDS[kind], number), key=f"{number:016x}")
+
+
+def draw(client: Client, ids: list[str], first: int, begun: list[int], kept: set[int]) -> None:
+    """Draw until nobody answers; note what was begun, and what was promised."""
+    for number in range(first, first + 1000):
         begun.append(number)
-        class_ = ids[number % 3]
         try:
-            kept[client.teach(class_, drawing_of(KINDS[number % 3], seed + number))["id"]] = class_
+            send(client, ids, number)
         except (OSError, http.client.HTTPException):
             return
+        kept.add(number)
 
 
 @pytest.mark.slow
 def test_a_killed_studio_has_every_drawing_that_it_promised(
     tmp_path: Path, backbone_file: Path
 ) -> None:
-    """Killed at any moment while three people draw."""
+    """Killed at any moment while three people draw, who send again what had no answer."""
     random = np.random.RandomState(0)
-    kept: dict[str, str] = {}
+    kept: set[int] = set()
     begun: list[int] = []
     for kills in range(KILLS + 1):
         with process(tmp_path / "my-signs", backbone_file) as (running, client):
-            there = {sample["id"]: sample["class"] for sample in client.get("/api/samples")}
-            assert kept.items() <= there.items(), f"after {kills} kills"
-            assert len(there) <= len(begun)  # and nothing was made up
+            ids = client.add(*KINDS)
+            there = {int(sample["id"], 16): sample for sample in client.get("/api/samples")}
+            assert kept <= there.keys(), f"after {kills} kills"
+            assert there.keys() <= set(begun)  # and nothing was made up
+            assert all(ids[number % 3] == there[number]["class"] for number in there)
+            for number in set(begun) - kept:
+                send(client, ids, number)
+                kept.add(number)
             if kills == KILLS:
                 break
-            if not kills:
-                client.add(*KINDS)
-            ids = [one["id"] for one in client.get("/api/state")["classes"]]
             people = [
                 threading.Thread(
                     target=draw, args=(client, ids, 10_000 * kills + 1000 * who, begun, kept)
@@ -98,6 +107,7 @@ def test_a_killed_studio_has_every_drawing_that_it_promised(
                 person.join(20)
 
     assert len(kept) > 2 * KILLS
+    assert len(images.load(f"folder:{tmp_path / 'my-signs'}")) == len(kept) == len(begun)
 
 
 @pytest.mark.slow

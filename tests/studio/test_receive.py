@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import threading
 import zipfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,14 +15,16 @@ from PIL import Image
 from small_backbone import printed
 from visiting import drawing_of
 
-from siglum.errors import DataError
+from siglum.errors import ConfigError, DataError
 from siglum.images import class_folders, strokes
 from siglum.images.normalise import normalise
+from siglum.images.samples import Sample
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.predict import load
+from siglum.studio import studio as studio_module
 from siglum.studio import take
-from siglum.studio.changes import AddClass, MoveDrawing, RemoveDrawing
-from siglum.studio.receive import Job, as_picture, receive
+from siglum.studio.changes import AddClass, MoveDrawings, RemoveDrawings, RenameClass
+from siglum.studio.receive import Given, Job, _taken, as_picture, receive
 from siglum.studio.studio import Conflict, Studio
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
@@ -65,8 +69,8 @@ def test_drawings_travel_in_a_zip(tmp_path: Path, backbone) -> None:
         closing(Studio(tmp_path / "two", backbone)) as two,
     ):
         names = list(one.current.state.drawings)
-        one.record(MoveDrawing(names[0], "O"))
-        one.record(RemoveDrawing(names[1]))
+        one.record(MoveDrawings((names[0],), "O"))
+        one.record(RemoveDrawings((names[1],)))
         raw = zip_of(one)
         now, said = receive(two, raw, "", Job())
 
@@ -79,6 +83,70 @@ def test_drawings_travel_in_a_zip(tmp_path: Path, backbone) -> None:
             "Took 0 drawings and 0 new signs.",
             "20 drawings more: here already, to the pixel.",
         ]
+
+
+def test_a_zip_of_the_folder_itself_has_what_counts(tmp_path: Path, backbone) -> None:
+    """What was removed is no class; a class that is called so is one."""
+    with (
+        closing(filled(tmp_path / "one", backbone, ("o", "removed"))) as one,
+        closing(Studio(tmp_path / "two", backbone)) as two,
+    ):
+        names = list(one.current.state.drawings)
+        one.record(RemoveDrawings(tuple(names[:2])))
+        for top in (tmp_path, tmp_path / "one"):
+            shutil.make_archive(
+                str(tmp_path / "all"), "zip", top, "one" if top == tmp_path else "."
+            )
+            receive(two, (tmp_path / "all.zip").read_bytes(), "", Job())
+
+            assert two.current.state.classes == ("removed", "o")
+            assert contents(two) == contents(one)
+
+
+def test_drawings_that_are_moved_meanwhile_are_in_the_zip(tmp_path: Path, backbone) -> None:
+    done = threading.Event()
+    with closing(filled(tmp_path / "one", backbone, ("a", "b"))) as one:
+
+        def rename() -> None:
+            while not done.is_set():
+                for old, new in (("a", "c"), ("c", "a")):
+                    one.note(RenameClass(old, new))
+
+        renaming = threading.Thread(target=rename)
+        renaming.start()
+        try:
+            for _ in range(30):
+                with zipfile.ZipFile(io.BytesIO(zip_of(one))) as archive:
+                    assert sum(name.endswith(".png") for name in archive.namelist()) == 6
+        finally:
+            done.set()
+            renaming.join()
+        gone = next(iter(one.current.state.drawings))
+        one.ledger.path(gone).with_suffix(".json").unlink()
+        with pytest.raises(DataError, match=f"{gone}.json must be a file that can be read"):
+            zip_of(one)
+
+
+def test_a_bundle_with_too_many_classes_changes_nothing(
+    tmp_path: Path, backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_module, "MOST_CLASSES", len(backbone.classes))
+    with closing(Studio(tmp_path / "two", backbone)) as two:
+        two.record(AddClass("one of my own"))
+        with pytest.raises(ConfigError, match="classes must be at most 14, got 1 and 14 more"):
+            receive(two, bundles.encode(backbone.bundle), "", Job())
+        assert two.ledger.state.classes == two.current.state.classes == ("one of my own",)
+
+
+def test_what_was_taken_before_a_failure_is_learned(tmp_path: Path, backbone) -> None:
+    def given() -> Iterator[Given]:
+        yield Given("1", "a", Sample(strokes.parse(drawing_of("ring")), "", "taught", ""))
+        raise OSError("the disk has gone")
+
+    with closing(Studio(tmp_path / "two", backbone)) as two:
+        with pytest.raises(OSError, match="the disk has gone"):
+            _taken(two, (), given(), "", Job())
+        assert len(two.current.state.drawings) == 1
 
 
 def test_an_unpacked_zip_is_a_folder_to_open(tmp_path: Path, backbone) -> None:
@@ -200,6 +268,7 @@ def test_names_that_climb_lead_nowhere(tmp_path: Path, backbone) -> None:
 
 BAD = {
     "no picture": b"x",
+    "25 million pixels and more": picture()[:16] + (5_001).to_bytes(4, "big") * 2 + picture()[24:],
     "a bomb": picture()[:16] + (30_000).to_bytes(4, "big") * 2 + picture()[24:],
 }
 

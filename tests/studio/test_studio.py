@@ -12,7 +12,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.images import strokes
 from siglum.recogniser import teach as teaching
 from siglum.studio import studio as module
-from siglum.studio.changes import AddClass, RemoveDrawing, RenameClass
+from siglum.studio.changes import AddClass, RemoveDrawings, RenameClass
 from siglum.studio.snapshot import Analysis
 from siglum.studio.studio import Conflict, Missing, Studio
 
@@ -57,9 +57,9 @@ def test_there_is_room_for_so_much(
     with closing(Studio(tmp_path / "a", backbone)) as studio:
         studio.record(AddClass("a"))
         studio.draw(a_drawing(), "a", "", "taught")
-        with pytest.raises(ConfigError, match="classes must be at most 1, got that many already"):
+        with pytest.raises(ConfigError, match="classes must be at most 1, got 1 and 1 more"):
             studio.record(AddClass("b"))
-        with pytest.raises(ConfigError, match="drawings must be at most 1, got that many already"):
+        with pytest.raises(ConfigError, match="drawings must be at most 1, got 1 and 1 more"):
             studio.draw(a_drawing(), "a", "", "taught")
 
 
@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_a_conflict(studio: Studio) -> None:
     with pytest.raises(Conflict, match="class must be one that there is, got 'b' any more"):
         studio.draw(a_drawing(), "b", "", "taught")
     with pytest.raises(Conflict, match="drawing must be one that counts"):
-        studio.record(RemoveDrawing("0" * 16))
+        studio.record(RemoveDrawings(("0" * 16,)))
     with pytest.raises(Missing, match="sample must be one that there is"):
         studio.picture("0" * 16)
     assert studio.current.state.classes == ("a",)
@@ -118,3 +118,39 @@ def test_an_analysis_that_comes_late_hides_no_change(studio: Studio) -> None:
 
     assert now.state.classes == ("c", "b") and now.version == old.version + 2
     assert now.analysis.advice == (("b", "why"),)
+
+
+def test_a_drawing_whose_files_are_gone_comes_back_uncounted(tmp_path: Path, backbone) -> None:
+    """The line of an undo is written before its files are sought; all goes on after it."""
+    with closing(Studio(tmp_path / "a", backbone)) as studio:
+        for name in "ab":
+            studio.record(AddClass(name))
+        names = [studio.draw(a_drawing(seed=seed), "a", "", "taught")[0] for seed in range(2)]
+        studio.record(RemoveDrawings(tuple(names)))
+        for ending in (".json", ".png"):
+            (studio.folder / "removed" / f"{names[0]}{ending}").unlink()
+    with closing(Studio(tmp_path / "a", backbone)) as studio:
+        with pytest.warns(UserWarning, match=f"{names[0]}.* It does not count"):
+            back = studio.undo(None, 5)
+
+        assert list(back.state.drawings) == [names[1]] and back.rows == (names[1],)
+        name, now = studio.draw(a_drawing(seed=7), "b", "", "taught")
+        assert list(now.state.drawings) == [names[1], name]
+        assert studio.record(RenameClass("a", "c")).state.classes == ("c", "b")
+
+
+def test_a_change_counts_whose_files_cannot_follow_yet(tmp_path: Path, backbone) -> None:
+    with closing(Studio(tmp_path / "a", backbone)) as studio:
+        for name in "ab":
+            studio.record(AddClass(name))
+        gone, _ = studio.draw(a_drawing(), "a", "", "taught")
+        kept, _ = studio.draw(a_drawing(seed=1), "a", "", "taught")
+        (studio.folder / "removed").write_text("in the way")
+        with pytest.warns(UserWarning, match="Drawings are moved when it is opened again"):
+            now = studio.record(RemoveDrawings((gone,)))
+        assert list(now.state.drawings) == [kept]
+        assert studio.record(AddClass("c")).state.classes == ("a", "b", "c")
+        (studio.folder / "removed").unlink()
+    with closing(Studio(tmp_path / "a", backbone)) as studio:
+        assert list(studio.current.state.drawings) == [kept]
+        assert (studio.folder / "removed" / f"{gone}.png").is_file()

@@ -3,7 +3,9 @@
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from visiting import Client, drawing_of, serving
 
 from siglum.errors import ConfigError
-from siglum.studio import receive, server
+from siglum.studio import receive, seen, server
 from siglum.studio.studio import Studio
 from siglum.studio.wire import character, text
 
@@ -127,12 +129,16 @@ WRONG = {
     "class that is not": (f"/api/classes/{NOBODY}/rename", {"name": "x"}, 404),
     "deleting what is not": (f"/api/classes/{NOBODY}/delete", {}, 404),
     "deleting with words": (f"/api/classes/{NOBODY}/delete", {"sure": True}, 422),
-    "sample that is not": (f"/api/samples/{NOBODY}/delete", {}, 404),
-    "sample of another form": ("/api/samples/ledger.jsonl/delete", {}, 422),
-    "moving what is not": (f"/api/samples/{NOBODY}/move", {"class": NOBODY}, 404),
-    "into a path": (f"/api/samples/{NOBODY}/move", {"class": "../../x"}, 422),
-    "a name that is there": ("/api/classes", {"name": "a"}, 409),
-    "nothing to redo": ("/api/redo", {}, 409),
+    "sample that is not": ("/api/samples/delete", {"samples": [NOBODY]}, 404),
+    "sample of another form": ("/api/samples/delete", {"samples": ["ledger.jsonl"]}, 422),
+    "no samples": ("/api/samples/delete", {"samples": []}, 422),
+    "too many samples": ("/api/samples/delete", {"samples": [NOBODY] * 20_001}, 422),
+    "moving what is not": ("/api/samples/move", {"samples": [NOBODY], "class": NOBODY}, 404),
+    "into a path": ("/api/samples/move", {"samples": [NOBODY], "class": "../../x"}, 422),
+    "nothing to redo": ("/api/redo", {"line": 1}, 409),
+    "a line that was not said": ("/api/undo", {}, 422),
+    "line 0": ("/api/undo", {"line": 0}, 422),
+    "a line that is none": ("/api/undo", {"line": True}, 422),
     "an unknown deed": (f"/api/classes/{NOBODY}/explode", {}, 404),
 }
 
@@ -159,6 +165,7 @@ def test_what_is_not_there_is_not_found(
         {"writer": "a\nb"},
         {"key": "../../../../x.png"},
         {"key": "ABCDEF0123456789"},
+        {"folder": "my-signs"},
         {"when": "now"},
         {"drawing": None},
         {"drawing": {"version": 1, "aspect": 1, "strokes": []}},
@@ -181,10 +188,11 @@ def png(side: int = 40) -> bytes:
     return file.getvalue()
 
 
-def bomb() -> bytes:
-    """The head of a PNG of 900 million pixels."""
+def declared(side: int) -> bytes:
+    """A small PNG whose head speaks of more."""
     raw = png()
-    return raw[:16] + (30_000).to_bytes(4, "big") * 2 + raw[24:]
+    head = raw[12:16] + side.to_bytes(4, "big") * 2 + raw[24:29]
+    return raw[:12] + head + zlib.crc32(head).to_bytes(4, "big") + raw[33:]
 
 
 def other(kind: str) -> bytes:
@@ -198,7 +206,8 @@ PICTURES = {
     "nothing": b"",
     "words": b"hello",
     "cut off": png()[:60],
-    "a bomb": bomb(),
+    "a bomb": declared(30_000),
+    "many pixels": declared(5_001),
     "TIFF": other("TIFF"),
     "JPEG": other("JPEG"),
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
@@ -211,6 +220,24 @@ def test_a_bad_picture_is_refused(asked: Client, raw: bytes) -> None:
     status, answer = asked.ask("/api/picture", raw=raw, kind="image/png")
 
     assert status == 422 and answer["error"].startswith("picture must be ")
+
+
+def test_a_picture_has_at_most_25_million_pixels(asked: Client) -> None:
+    status, answer = asked.ask("/api/picture", raw=declared(5_001), kind="image/png")
+
+    assert status == 422
+    assert answer["error"] == (
+        "picture must be one that can be read, but it has 25010001 pixels, more than 25000000."
+    )
+
+
+def test_one_picture_is_decoded_at_a_time() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with seen.DECODING:
+            waiting = pool.submit(seen.decoded, png(), "image/png")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+        assert waiting.result(10).shape == (1, 40, 40)
 
 
 def zipped(members: dict[str, bytes]) -> bytes:

@@ -1,10 +1,9 @@
 // Check yourself: signs are asked for, drawn, and counted apart from what is taught.
 
-import { byId, make, said, sign, tell } from "./dom.js";
+import { able, byId, make, renew, said, sign, tell } from "./dom.js";
 import { writer } from "./keeping.js";
 import { matrix } from "./matrix.js";
 import { createPad } from "./pad.js";
-import { onSamples, samples } from "./samples.js";
 import { ask } from "./server.js";
 import { classOf, now, onState } from "./state.js";
 import { keep } from "./unsent.js";
@@ -12,6 +11,7 @@ import { count, rate } from "./words.js";
 
 let pad = null;
 let asked = null; // id of the sign that is to be drawn
+let busy = false; // a question or a drawing is under way
 
 function build() {
   byId("view-check").replaceChildren(
@@ -25,7 +25,7 @@ function build() {
           make("button", { type: "button", id: "quiz-done", class: "main", onclick: done }, "Done"),
           make("button", { type: "button", onclick: () => pad.undo() }, "Undo"),
           make("button", { type: "button", onclick: () => pad.clear() }, "Clear"),
-          make("button", { type: "button", onclick: next }, "Skip")),
+          make("button", { type: "button", id: "quiz-skip", onclick: skip }, "Skip")),
         make("div", { id: "quiz-said", class: "said", role: "alert" })),
       make("div", { class: "card answer" },
         make("h2", {}, "How well it reads you"),
@@ -40,57 +40,78 @@ function build() {
 }
 
 function complain(error = null) {
-  byId("quiz-said").replaceChildren(...(error ? [said(error.message)] : []));
+  const box = byId("quiz-said");
+  if (box.textContent !== (error?.message ?? "")) box.replaceChildren(...(error ? [said(error.message)] : []));
 }
 
-async function next() {
-  pad.reset();
-  complain();
+function begin() {
+  busy = true;
   asked = null;
-  byId("quiz-done").disabled = true;
+  able(byId("quiz-done"), false);
+  able(byId("quiz-skip"), false);
+}
+
+function end(id) {
+  busy = false;
+  asked = id;
+  able(byId("quiz-done"), asked !== null);
+  able(byId("quiz-skip"), true);
+}
+
+/** Ask for a sign; what is on the pad stays. */
+async function question() {
+  if (busy) return;
   if (!now()?.ready) {
+    end(null);
     byId("check-title").replaceChildren("Check yourself");
     complain(new Error("A quiz needs two signs of which something is known. Name or draw them first."));
     return;
   }
+  begin();
+  complain();
   try {
     const { class: id, name } = await ask("/api/quiz");
-    asked = id;
     byId("check-title").replaceChildren("Draw ", sign(name));
     tell(`Draw ${name}.`);
+    end(id);
   } catch (error) {
     byId("check-title").replaceChildren("Check yourself");
     complain(error);
+    end(null);
   }
-  byId("quiz-done").disabled = !asked;
+}
+
+function skip() {
+  if (busy) return;
+  pad.reset();
+  question();
 }
 
 async function done() {
-  if (pad.empty || !asked) return;
+  if (pad.empty || busy || !asked) return;
   const sample = { class: asked, drawing: pad.drawing(), part: "quiz", writer: writer() };
-  const { strokes } = sample.drawing;
-  asked = null;
-  byId("quiz-done").disabled = true;
+  begin();
   pad.reset();
   byId("check-title").replaceChildren("One moment");
   try {
     judge(sample.class, await keep(sample));
-    await next();
-  } catch (error) {
-    if (pad.empty) pad.reset({ strokes });
-    asked = sample.class;
-    byId("quiz-done").disabled = false;
-    byId("check-title").replaceChildren("Draw ", sign(classOf(asked)?.name ?? ""));
-    complain(error);
+  } catch {
+    byId("outcome").replaceChildren(); // the head of the page says why, and what can be done
   }
+  end(null);
+  question();
 }
 
 function judge(meant, { read, right }) {
   const [was, name] = [classOf(read)?.name, classOf(meant)?.name ?? ""];
-  const instead = was ? [" was read as ", sign(was), "."] : [" was read as none of your signs."];
-  const words = right ? ["✓ ", sign(name), " was read as it was meant."] : ["✗ ", sign(name), ...instead];
-  byId("outcome").replaceChildren(make("p", { class: right ? "right" : "wrong" }, words));
-  tell(right ? `${name}: right.` : `${name} was read as ${was ?? "none of your signs"}.`);
+  const words = {
+    true: ["✓ ", sign(name), " was read as it was meant."],
+    false: ["✗ ", sign(name), ...(was ? [" was read as ", sign(was), "."] : [" was read as none of your signs."])],
+    null: [sign(name), " is kept, but not judged: nothing is known of it yet."],
+  }[right];
+  const paragraph = make("p", { class: { true: "right", false: "wrong" }[right] ?? "quiet" }, words);
+  byId("outcome").replaceChildren(paragraph);
+  tell(paragraph.textContent);
 }
 
 /** A rate as a track with its interval as a band. */
@@ -116,15 +137,15 @@ function tally({ right }) {
 
 function matrices(state) {
   const parts = [];
-  const counts = (part) => new Map(state.classes.filter((one) => one[part]).map((one) => [one.id, one[part]]));
+  const judged = (part) => new Map(state.classes.filter((one) => one.judged[part]).map((one) => [one.id, one.judged[part]]));
   if (state.quiz.right) {
     parts.push(make("section", {}, make("h2", {}, "Drawn for the quiz"),
-      matrix("quiz", state.quiz.confusions, counts("quiz"), "Choose a number to see the drawings.")));
+      matrix("quiz", state.quiz.confusions, judged("quiz"))));
   }
   if (state.right) {
     parts.push(make("section", {}, make("h2", {}, "Taught, each left out of what is learnt"),
       make("p", {}, `${rate(state.right)}.`),
-      matrix("taught", state.confusions, counts("taught"), "Choose a number to see the drawings.")));
+      matrix("taught", state.confusions, judged("taught"))));
   }
   return parts;
 }
@@ -132,21 +153,19 @@ function matrices(state) {
 function writers(state) {
   const known = state.writers.filter(({ name }) => name);
   if (!known.length || state.writers.length < 2) return [];
-  const ids = state.classes.map(({ id }) => id);
-  const drawn = (name, id) => samples().filter((one) => one.writer === name && one.class === id).length;
-  const row = ({ name, taught, quiz, right }) => make("tr", {},
+  const row = ({ name, taught, quiz, right, classes }) => make("tr", {},
     make("th", { scope: "row" }, make("bdi", {}, name || "nobody named")),
     make("td", { class: "number" }, String(taught)),
     make("td", { class: "number" }, String(quiz)),
     make("td", {}, right ? `${rate(right)}` : "–"),
-    ids.map((id) => make("td", { class: "number" }, String(drawn(name, id) || "·"))));
+    state.classes.map(({ id }) => make("td", { class: "number" }, String(classes[id] ?? "·"))));
   return [
     make("h2", {}, "Who drew"),
-    make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Who drew" },
+    make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Who drew", "data-stay": "writers" },
       make("table", { class: "writers" },
         make("thead", {}, make("tr", {}, ["drawn by", "taught", "quiz", "read by what the others taught"]
           .map((text) => make("th", { scope: "col" }, text)),
-          ids.map((id) => make("th", { scope: "col" }, sign(classOf(id).name))))),
+          state.classes.map(({ name }) => make("th", { scope: "col" }, sign(name))))),
         make("tbody", {}, state.writers.map(row)))),
     make("p", { class: "quiet" }, `${count(known.length, "writer")}. Under each sign: drawings of it, taught and quiz.`),
   ];
@@ -156,10 +175,9 @@ function render() {
   const state = now();
   if (!state || byId("view-check").hidden) return;
   byId("tally").replaceChildren(...tally(state.quiz));
-  const cell = document.activeElement?.dataset.cell;
-  byId("matrices").replaceChildren(...matrices(state));
-  if (cell) byId("matrices").querySelector(`[data-cell="${cell}"]`)?.focus();
-  byId("writers").replaceChildren(...writers(state));
+  renew(byId("matrices"), ...matrices(state));
+  renew(byId("writers"), ...writers(state));
+  if (!classOf(asked)) question();
 }
 
 /** Ctrl-Z and its like, for this pad. */
@@ -171,13 +189,9 @@ export function quizKey(key) {
 export const repaintQuiz = () => pad?.repaint();
 
 /** The view is opened: ask, if nothing is asked yet. */
-export function openCheck() {
-  render();
-  if (!asked || !classOf(asked)) next();
-}
+export const openCheck = render;
 
 export function startCheck() {
   build();
   onState(render);
-  onSamples(render);
 }

@@ -1,6 +1,6 @@
 // Correct: every sample on a sheet, a row a sign; relabelled by dragging, by touch or by keys.
 
-import { byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
+import { able, byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
 import { dragging } from "./drag.js";
 import { addSigns } from "./keeping.js";
 import { onSamples, samples, thumb } from "./samples.js";
@@ -31,7 +31,7 @@ function build() {
       make("label", {}, wrong, " only what looks wrong")),
     make("form", { id: "move", class: "field", onsubmit: moveNamed },
       make("span", { id: "chosen", role: "status" }),
-      make("label", { for: "target" }, "belong to"), target,
+      make("label", { id: "belong", for: "target" }), target,
       make("button", { class: "main" }, "Move"),
       make("button", { type: "button", id: "remove", onclick: remove }, "Remove"),
       make("button", { type: "button", onclick: () => choose() }, "Choose none")),
@@ -52,11 +52,11 @@ function press(id) {
   render();
 }
 
-/** Do one thing with several samples, one after the other; says what went wrong with one. */
-async function forEach(ids, what, body) {
+/** Move or delete samples, all or none; says what is wrong with it. */
+async function attempt(what, body) {
   byId("correct-said").replaceChildren();
   try {
-    for (const id of ids) await change(`/api/samples/${id}/${what}`, body);
+    await change(`/api/samples/${what}`, body);
     return true;
   } catch (error) {
     byId("correct-said").replaceChildren(said(error.message));
@@ -121,14 +121,15 @@ function render() {
   keyed(byId("only"), every, ({ id }) => id || "all", ({ id }) => make("option", { value: id }), (option, { name, id }) => {
     option.textContent = id ? isolated(name) : name;
   });
-  const there = new Set(samples().map(({ id }) => id));
-  for (const id of chosen) if (!there.has(id)) chosen.delete(id);
   const list = shown();
+  const there = new Set(list.map(({ id }) => id)); // what is not on the sheet is not chosen
+  for (const id of chosen) if (!there.has(id)) chosen.delete(id);
   if (!list.some(({ id }) => id === current)) current = list[0]?.id ?? null;
   const rows = state.classes.map((one) => ({ ...one, mine: list.filter((each) => each.class === one.id) }));
   keyed(byId("sheet"), rows, ({ id }) => id, row, updateRow);
   byId("chosen").textContent = chosen.size ? `${count(chosen.size, "drawing")} chosen` : "None chosen";
-  for (const button of byId("move").querySelectorAll("button")) button.disabled = !chosen.size;
+  byId("belong").textContent = chosen.size === 1 ? "belongs to" : "belong to";
+  for (const button of byId("move").querySelectorAll("button")) able(button, chosen.size > 0);
 }
 
 function focusOn(id) {
@@ -177,7 +178,7 @@ const place = (sample) => now().classes.findIndex(({ id }) => id === sample.clas
 
 async function move(ids, group) {
   const moved = ids.filter((id) => samples().find((one) => one.id === id)?.class !== group);
-  if (!(await forEach(moved, "move", { class: group }))) return;
+  if (moved.length && !(await attempt("move", { samples: moved, class: group }))) return;
   choose();
   if (moved.length) tell(`${count(moved.length, "drawing")} moved to ${classOf(group)?.name}.`);
 }
@@ -198,7 +199,7 @@ async function moveNamed(event) {
 
 async function remove() {
   const ids = [...chosen];
-  if (!(await forEach(ids, "delete"))) return;
+  if (!ids.length || !(await attempt("delete", { samples: ids }))) return;
   choose();
   tell(`${count(ids.length, "drawing")} removed. Undo brings them back.`);
   if (current) focusOn(current);

@@ -51,6 +51,23 @@ export function keyed(parent, items, key, create, update) {
   for (const child of held.values()) child.remove();
 }
 
+/** Put in new children, and leave alone what has the focus and how far anything is scrolled: by `data-stay`. */
+export function renew(root, ...children) {
+  const marked = () => [...root.querySelectorAll("[data-stay]")];
+  const scrolled = new Map(marked().map((one) => [one.dataset.stay, one.scrollLeft]));
+  const focused = root.contains(document.activeElement) ? document.activeElement.dataset.stay : null;
+  root.replaceChildren(...children);
+  for (const one of marked()) one.scrollLeft = scrolled.get(one.dataset.stay) ?? 0;
+  if (focused === null) return;
+  const again = marked().find((one) => one.dataset.stay === focused) ?? byId("main");
+  again.focus({ preventScroll: true });
+}
+
+/** Say that a button has something to do, or nothing; it keeps the focus. */
+export function able(button, so) {
+  button.setAttribute("aria-disabled", !so);
+}
+
 /** Call when nothing has asked for it any more for `wait` ms. */
 export function settled(action, wait) {
   let timer = 0;

@@ -1,7 +1,7 @@
 // The bench: the pad, and what is read while one draws.
 
 import { createAnswer, spoken } from "./answer.js";
-import { byId, keyed, make, said, settled, sign, tell } from "./dom.js";
+import { able, byId, keyed, make, said, sign, tell } from "./dom.js";
 import { clearInk, showInk } from "./ink.js";
 import { createPad } from "./pad.js";
 import { thumb } from "./samples.js";
@@ -10,6 +10,8 @@ import { classOf, now, onState } from "./state.js";
 import { percent } from "./words.js";
 
 const PAUSE = 1400; // ms without a pen after which a sign that is being taught is kept
+const QUIET = 600; // ms without another answer after which an answer is spoken
+const IDLE = 2000; // ms without a pen before news have the drawing read again
 const BUSY = 429;
 const REST = [60, 300]; // ms between two questions while a pen is down: four times what the last took, within these
 const STORED = "siglum.pad";
@@ -18,23 +20,34 @@ const NO_INK = { answers: [], set: [], none: false, empty: true, evidence: [], n
 const watchers = new Set();
 let hand = null; // id of the sign that is being taught
 let result = null; // the newest answer
-let photo = null; // {file, found}: the picture on the pad, and what was read
+let number = 0; // of the drawing on the pad: another one each time that the pad is begun anew
 let noticed = false; // the card says what was done last
 let busy = false;
 let again = false;
 let pausing = 0;
+let speaking = 0;
+let idling = 0;
+let spokenLast = ""; // what was or will be told of the drawing
 let wake = () => {}; // ends the rest between two questions
 let keepAs = () => {}; // what keeps the drawing as a sign
 
 export const pad = createPad(byId("pad"), { onchange: changed, onlift: lifted, say: tell });
 const answer = createAnswer(byId("answer"), { onpick: (id) => keepAs(id) });
-const speak = settled((text) => tell(text), 600);
+
+/** Tell who listens, once the answer rests, unless it was told. */
+function speak(text) {
+  if (text === spokenLast) return;
+  spokenLast = text;
+  clearTimeout(speaking);
+  if (text) speaking = setTimeout(tell, QUIET, text);
+}
 
 /** Set what keeps the drawing, and stop waiting for a pause to do it. */
 export const keepBy = (action) => (keepAs = action);
 export const dontWait = () => clearTimeout(pausing);
 
-export const photoOnPad = () => photo.file;
+/** Which drawing is on the pad: it changes when another is begun. */
+export const drawingNumber = () => number;
 
 /** The best answer to what is on the pad, unless it is none of the signs. */
 export const best = () => (result && !result.none && result.answers[0]) || null;
@@ -73,9 +86,9 @@ function store() {
 function changed() {
   clearTimeout(pausing);
   byId("ghost").hidden = !pad.empty || hand !== null;
-  byId("undo").disabled = !pad.canUndo;
-  byId("redo").disabled = !pad.canRedo;
-  byId("clear").disabled = pad.empty;
+  able(byId("undo"), pad.canUndo);
+  able(byId("redo"), pad.canRedo);
+  able(byId("clear"), !pad.empty);
   if (!pad.drawingNow) store();
   complain();
   if (pad.empty) nothing();
@@ -98,9 +111,17 @@ export function complain(error = null) {
   byId("said").replaceChildren(...(error ? [said(error.message)] : []));
 }
 
+/** Another drawing: what was known, typed or about to be told is of the one before. */
+function anew() {
+  number += 1;
+  result = null;
+  byId("keep-name").value = "";
+  speak("");
+}
+
 /** What the card says while there is nothing on the pad. */
 export function nothing(...parts) {
-  result = null;
+  anew();
   noticed = parts.length > 0;
   evidence(["What is drawn is cut out, brought to one size and laid in the middle of a square."]);
   clearInk(byId("ink"));
@@ -108,7 +129,7 @@ export function nothing(...parts) {
   byId("left").textContent = "";
   byId("nearest").replaceChildren();
   byId("nearest-title").hidden = true;
-  byId("heat").disabled = true;
+  able(byId("heat"), false);
   if (parts.length) answer.say(...parts);
   else if (now()?.classes.length) answer.say(hand ? "Draw it." : "Draw one of your signs.");
   else answer.say();
@@ -135,10 +156,13 @@ async function look() {
     again = false;
     const heat = byId("heat").getAttribute("aria-pressed") === "true" && !pad.drawingNow;
     const last = pad.lastPoint;
-    const asked = performance.now();
+    const [asked, which] = [performance.now(), number];
     try {
       const found = await read(heat);
-      if (pad.empty) break;
+      if (which !== number) {
+        again = true;
+        continue;
+      }
       show(found);
       const shown = performance.now();
       performance.clearMeasures("answer");
@@ -153,8 +177,18 @@ async function look() {
   busy = false;
 }
 
+/** Ask again for what others taught, once the pen rests: a room full of pages has news all the time. */
+function lookLater() {
+  const wait = IDLE * (1 + Math.random());
+  idling ||= setTimeout(() => {
+    idling = 0;
+    if (pad.drawingNow || performance.now() - pad.lastPoint < IDLE) lookLater();
+    else look();
+  }, wait);
+}
+
 async function read(heat) {
-  if (pad.picture && !pad.drawingNow) return photo.found;
+  if (pad.picture && !pad.drawingNow) return pad.picture.found;
   return ask("/api/recognise", heat ? { drawing: pad.drawing(), heat } : { drawing: pad.drawing() });
 }
 
@@ -164,7 +198,7 @@ function show(found) {
   if (found.ink) showInk(byId("ink"), found);
   byId("scale").hidden = !found.heat;
   byId("left").replaceChildren(...(found.heat ? missed(found) : []));
-  byId("heat").disabled = Boolean(pad.picture);
+  able(byId("heat"), !pad.picture);
   evidence(found.evidence);
   byId("nearest-title").hidden = !found.nearest.length;
   keyed(byId("nearest"), found.nearest, (id) => id, (id) => make("li", {}, thumb(id)), () => {});
@@ -201,8 +235,8 @@ function forms() {
 
 /** Put a picture with one character on the pad, or with none. */
 export function showPicture(file, bitmap, found = NO_INK) {
-  photo = { file, found };
-  pad.reset({ picture: bitmap });
+  anew();
+  pad.show({ file, bitmap, found });
 }
 
 /** Ctrl-Z and its like, for this pad; says whether there was something to do. */
@@ -219,23 +253,27 @@ export const repaintPad = () => pad.repaint();
 
 export function startDraw() {
   for (const name of ["undo", "redo", "clear"]) byId(name).addEventListener("click", () => pad[name]());
-  byId("done").addEventListener("click", () => takeInHand(null));
+  byId("done").addEventListener("click", () => {
+    takeInHand(null);
+    byId("pad").focus({ preventScroll: true });
+  });
   byId("heat").addEventListener("click", ({ target }) => {
+    if (target.getAttribute("aria-disabled") === "true") return;
     target.setAttribute("aria-pressed", target.getAttribute("aria-pressed") !== "true");
     if (!pad.empty) look();
   });
   onLost((lost) => lost || pad.empty || look());
   const stored = JSON.parse(sessionStorage.getItem(STORED) ?? "null");
   let before = null;
-  onState((state) => {
+  onState((state, news) => {
     if (before === null && stored?.hand) takeInHand(stored.hand);
     if (hand && !classOf(hand)) takeInHand(null);
     title();
-    if (!pad.empty && before !== state.version) look();
+    if (!pad.empty && before !== state.version) news && before !== null ? lookLater() : look();
     if (pad.empty && !noticed) nothing();
     else forms();
     before = state.version;
   });
-  if (stored?.strokes.length) pad.reset({ strokes: stored.strokes });
+  if (stored?.strokes.length) pad.reset(stored.strokes);
   else changed();
 }

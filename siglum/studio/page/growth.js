@@ -1,6 +1,6 @@
 // What to draw next and why, and how much was gained by what was drawn.
 
-import { byId, make, said, sign } from "./dom.js";
+import { byId, make, renew, said, sign } from "./dom.js";
 import { takeInHand } from "./draw.js";
 import { classOf, onState } from "./state.js";
 import { percent, rate } from "./words.js";
@@ -24,7 +24,7 @@ function next({ advice }) {
       takeInHand(id);
       byId("task").scrollIntoView({ block: "nearest" });
     };
-    const button = make("button", { type: "button", onclick: take }, "Draw ", sign(one.name));
+    const button = make("button", { type: "button", "data-stay": id, onclick: take }, "Draw ", sign(one.name));
     return [make("li", {}, button, make("span", {}, said(why)))];
   });
 }
@@ -90,10 +90,7 @@ function render(state) {
     const promises = state.promises.map((text) => make("li", {}, text));
     parts.push(make("ul", { class: "quiet promises" }, promises));
   }
-  // Built anew as a whole: keep the focus where it was.
-  const place = [...root.querySelectorAll("button")].indexOf(document.activeElement);
-  root.replaceChildren(...parts);
-  if (place >= 0) (root.querySelectorAll("button")[place] ?? byId("pad")).focus();
+  renew(root, ...parts);
 }
 
 export function startGrowth() {

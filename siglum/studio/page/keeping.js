@@ -1,7 +1,7 @@
 // Keeping what is on the pad as a sample of a sign, which may be a new one.
 
 import { byId, make, sign, tell } from "./dom.js";
-import { best, complain, dontWait, inHand, keepBy, nothing, pad, photoOnPad, takeInHand } from "./draw.js";
+import { best, complain, dontWait, drawingNumber, inHand, keepBy, nothing, pad, takeInHand } from "./draw.js";
 import { send } from "./server.js";
 import { change, classOf, named, take } from "./state.js";
 import { keep } from "./unsent.js";
@@ -14,25 +14,23 @@ async function keepAs(id) {
   dontWait();
   if (pad.empty) return;
   if (pad.picture) return keepPicture(id);
-  const drawing = pad.drawing();
-  const kept = keep({ class: id, drawing, part: "taught", writer: writer() });
+  const kept = keep({ class: id, drawing: pad.drawing(), part: "taught", writer: writer() });
   pad.reset();
-  byId("keep-name").value = "";
   nothing("Keeping it as ", sign(classOf(id)?.name ?? ""));
   try {
-    await kept;
-    thanks(id);
-  } catch (error) {
-    if (pad.empty) pad.reset({ strokes: drawing.strokes });
-    complain(error);
+    thanks(id, (await kept).id);
+  } catch {
+    if (pad.empty) nothing(); // the head of the page says why, and what can be done
   }
 }
 
 async function keepPicture(id) {
+  const which = drawingNumber();
   try {
-    take((await send(pictureAddress(id), photoOnPad())).state);
-    pad.reset();
-    thanks(id);
+    const answer = await send(pictureAddress(id), pad.picture.file);
+    take(answer.state);
+    if (which === drawingNumber()) pad.reset();
+    thanks(id, answer.id);
   } catch (error) {
     complain(error);
   }
@@ -43,14 +41,20 @@ export function pictureAddress(id) {
   return `/api/picture?${new URLSearchParams({ class: id, part: "taught", writer: writer() })}`;
 }
 
-function thanks(id) {
+function thanks(id, sample) {
   const one = classOf(id);
   if (!one) return;
   tell(`Kept as ${one.name}. ${count(one.taught, "drawing")}.`);
   if (!pad.empty) return;
-  const undo = () => {
-    byId("take-back").click();
-    nothing();
+  const undo = async () => {
+    byId("pad").focus({ preventScroll: true });
+    if (pad.empty) nothing();
+    try {
+      await change("/api/samples/delete", { samples: [sample] });
+      tell("Undone.");
+    } catch (error) {
+      complain(error);
+    }
   };
   const many = make("span", { class: "quiet" }, count(one.taught, "drawing"));
   nothing("Kept as ", sign(one.name), many, make("button", { type: "button", onclick: undo }, "Undo"));
@@ -80,8 +84,11 @@ async function keepNamed(event) {
     return;
   }
   dontWait();
+  const which = drawingNumber();
   try {
-    await keepAs(name ? (await addSigns([name]))[0] : id);
+    const wanted = name ? (await addSigns([name]))[0] : id;
+    if (which !== drawingNumber()) return;
+    await keepAs(wanted);
     if (byId("keep-name") === document.activeElement) byId("pad").focus({ preventScroll: true });
   } catch (error) {
     complain(error);

@@ -13,6 +13,7 @@ import { followSamples, lookAtSamples } from "./samples.js";
 import { isLost, onLost, tryAgain } from "./server.js";
 import { startSigns } from "./signs.js";
 import { follow, onState, refresh } from "./state.js";
+import { startStuck } from "./stuck.js";
 import { openFile, startTake } from "./take.js";
 import { onUnsent, takeUp, unsent } from "./unsent.js";
 import { count } from "./words.js";
@@ -31,7 +32,7 @@ function route() {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  lookAtSamples(view === "correct" || view === "check");
+  lookAtSamples(view === "correct");
   VIEWS[view]?.();
   scrollTo(0, 0);
 }
@@ -108,7 +109,7 @@ function lostWords() {
   const wait = `${count(unsent(), "drawing")} ${unsent() === 1 ? "waits" : "wait"} here, to be sent when it is back.`;
   const retry = make("button", { type: "button", onclick: () => tryAgain() }, "Try now");
   byId("lost").replaceChildren(
-    make("p", {}, `The studio does not answer: its program may have ended. What you draw stays on this page. ${unsent() ? wait : ""}`),
+    make("p", {}, `${isLost()} What you draw stays on this page. ${unsent() ? wait : ""}`),
     retry,
   );
 }
@@ -127,6 +128,7 @@ startPhoto();
 startCheck();
 startCorrect();
 startTake();
+startStuck();
 startDraw();
 startKeeping();
 followSamples();

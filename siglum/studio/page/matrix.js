@@ -4,23 +4,24 @@ import { make, sign } from "./dom.js";
 import { thumb } from "./samples.js";
 import { classOf } from "./state.js";
 
-const MOST = 24; // signs in a matrix; of more, those that are confused
+const MOST = 24; // signs in a matrix; of more, those that are confused most
 
 const opened = new Map(); // by the matrix's name: the cell whose drawings are shown, "meant read"
 
 /**
  * Make a matrix of {meant, read, times, of, samples} and of how often each sign was right.
  *
- * `counts` is a map from a class to how many of its drawings were read. A matrix made again under
+ * `judged` is a map from a class to how many of its drawings were judged. A matrix made again under
  * its name shows the same drawings as before.
  */
-export function matrix(name, confusions, counts, caption) {
-  const wrong = confusions.filter((cell) => cell.meant !== cell.read);
-  let ids = [...counts.keys()].filter((id) => classOf(id));
-  for (const { read } of wrong) if (classOf(read) && !ids.includes(read)) ids.push(read);
-  if (ids.length > MOST) {
-    ids = ids.filter((id) => wrong.some(({ meant, read }) => meant === id || read === id)).slice(0, MOST);
-  }
+export function matrix(name, confusions, judged) {
+  const wrong = confusions.filter(({ meant, read }) => meant !== read && classOf(meant) && classOf(read));
+  const every = new Set([...judged.keys(), ...wrong.map(({ read }) => read)]);
+  const times = (id) => wrong.reduce((sum, one) => sum + (one.meant === id || one.read === id ? one.times : 0), 0);
+  const most = [...every].sort((a, b) => times(b) - times(a)).slice(0, MOST);
+  const ids = [...every].filter((id) => most.includes(id));
+  const those = ids.length < every.size ? `The ${MOST} of ${every.size} signs that are confused most. ` : "";
+  const caption = `${those}${wrong.length ? "Choose a number to see the drawings." : "None is read as another."}`;
   const panel = make("div", { class: "drawings", "aria-live": "polite" });
   const key = (cell) => `${cell.meant} ${cell.read}`;
   const show = (cell) => () => {
@@ -37,19 +38,19 @@ export function matrix(name, confusions, counts, caption) {
       make("th", { scope: "row" }, sign(classOf(meant).name)),
       ids.map((read) => {
         if (read === meant) {
-          const hits = (counts.get(meant) ?? 0) - missed;
+          const hits = (judged.get(meant) ?? 0) - missed;
           return make("td", { class: "right" }, hits ? String(hits) : "");
         }
         const cell = mine.find((one) => one.read === read);
         if (!cell) return make("td");
         if (opened.get(name) === key(cell)) show(cell)();
-        const button = make("button", { type: "button", onclick: show(cell) }, String(cell.times));
-        button.dataset.cell = `${name} ${key(cell)}`;
-        return make("td", { class: "wrong" }, button);
+        const stay = `${name} ${key(cell)}`;
+        return make("td", { class: "wrong" },
+          make("button", { type: "button", "data-stay": stay, onclick: show(cell) }, String(cell.times)));
       }));
   };
   return make("div", { class: "matrix-and-drawings" },
-    make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": caption },
+    make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": caption, "data-stay": name },
       make("table", { class: "matrix" },
         make("caption", {}, caption),
         make("thead", {}, make("tr", {},

@@ -10,6 +10,13 @@ const STEP = 1 / 40; // of the pad, for an arrow key; with Shift a quarter of it
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const rounded = (value, digits) => Number(value.toFixed(digits));
+/** Where a point is, in words. */
+function placeOf([x, y]) {
+  const down = y < 1 / 3 ? "top" : y > 2 / 3 ? "bottom" : "";
+  const across = x < 1 / 3 ? "left" : x > 2 / 3 ? "right" : "";
+  return `${down} ${across}`.trim() || "middle";
+}
+
 const within = (value) => Math.min(REACH, Math.max(1 - REACH, value));
 
 /**
@@ -24,7 +31,7 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
   let future = [];
   let live = null; // {pointer, type, points} while a pen is down
   let started = null; // ms, when the drawing began
-  let picture = null; // a bitmap instead of strokes
+  let picture = null; // {bitmap, ...} instead of strokes
   let cursor = null; // [x, y] of the pen that the arrow keys move
   let lastPen = -Infinity;
   let lastPoint = 0; // ms, of the newest point, by the clock of events
@@ -43,10 +50,11 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
     [back.width, back.height] = size();
     const context = pen(back.getContext("2d"));
     if (picture) {
-      const scale = Math.min(back.width / picture.width, back.height / picture.height);
-      const [width, height] = [scale * picture.width, scale * picture.height];
+      const { bitmap } = picture;
+      const scale = Math.min(back.width / bitmap.width, back.height / bitmap.height);
+      const [width, height] = [scale * bitmap.width, scale * bitmap.height];
       const [left, top] = [(back.width - width) / 2, (back.height - height) / 2];
-      context.drawImage(picture, left, top, width, height);
+      context.drawImage(bitmap, left, top, width, height);
     }
     for (const stroke of strokes) layStroke(context, stroke, ...size());
     frame();
@@ -186,8 +194,11 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
       const reach = event.shiftKey ? STEP / 4 : STEP;
       for (const key of held) {
         const [right, down] = ARROWS[key];
-        cursor[0] = Math.min(1, Math.max(0, cursor[0] + reach * right));
-        cursor[1] = Math.min(1, Math.max(0, cursor[1] + reach * down));
+        [right, down].forEach((way, axis) => {
+          const inside = cursor[axis] > 0 && cursor[axis] < 1;
+          cursor[axis] = Math.min(1, Math.max(0, cursor[axis] + reach * way));
+          if (inside && (cursor[axis] === 0 || cursor[axis] === 1)) say(`At the edge, ${placeOf(cursor)}.`);
+        });
       }
       if (live?.pointer === "keys") {
         point(...cursor, event.timeStamp, 0.5);
@@ -200,12 +211,12 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
       cursor ??= [0.5, 0.5];
       if (live?.pointer === "keys") {
         lift();
-        say("Pen up.");
+        say(`Pen up, ${placeOf(cursor)}.`);
       } else if (!live) {
         begin("keys", "keys");
         if (!live) return;
         point(...cursor, event.timeStamp, 0.5);
-        say("Pen down.");
+        say(`Pen down, ${placeOf(cursor)}.`);
         frame();
         onchange();
       }
@@ -261,10 +272,15 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
       if (live) drop();
       if (strokes.length || picture) change({ strokes: [], picture: null });
     },
-    /** Begin anew, with strokes from before or a bitmap or nothing; there is no way back. */
-    reset({ strokes: given = [], picture: bitmap = null } = {}) {
+    /** Put a picture in the place of what is there; undo brings that back. */
+    show(shown) {
+      if (live) lift();
+      change({ strokes: [], picture: shown });
+    },
+    /** Begin anew, with strokes from before or nothing; there is no way back. */
+    reset(given = []) {
       [past, future, live] = [[], [], null];
-      [strokes, picture, started] = [given, bitmap, null];
+      [strokes, picture, started] = [given, null, null];
       repaint();
       onchange();
     },

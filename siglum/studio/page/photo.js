@@ -9,25 +9,41 @@ import { classOf, onState, take } from "./state.js";
 import { count } from "./words.js";
 
 const MARGIN = 0.15; // around a character that is cut out, in its longer sides
+const MOST = 25e6; // pixels of a picture, as the server takes them
 
-let page = null; // {file, bitmap, width, height, characters, chosen}
+let page = null; // {bitmap, width, height, characters, chosen}
 
 /** Read a picture file; says what is wrong with it on the card. */
-export async function openPicture(file) {
-  const alert = byId("said");
-  alert.replaceChildren();
+export async function openPicture(given) {
+  const complain = (...words) => byId(page ? "page-said" : "said").replaceChildren(...words);
+  complain();
   tell("Reading the picture.");
   try {
+    const [file, bitmap] = await taken(given);
     const found = await send("/api/picture", file);
-    const bitmap = await createImageBitmap(file);
-    if (found.characters.length > 1) showPage({ file, bitmap, ...found, chosen: 0 });
+    if (found.characters.length > 1) showPage({ bitmap, ...found, chosen: 0 });
     else {
       closePage();
       showPicture(file, bitmap, found.characters[0]);
     }
   } catch (error) {
-    alert.replaceChildren(said(error.message));
+    complain(said(error.message));
   }
+}
+
+/** A picture as it is sent and as it is shown; scaled where it has more pixels than the server takes. */
+async function taken(file) {
+  const bitmap = await createImageBitmap(file).catch(() => null); // the server says what is wrong with it
+  const scale = bitmap ? Math.sqrt(MOST / (bitmap.width * bitmap.height)) : 1;
+  if (scale >= 1) return [file, bitmap];
+  const [width, height] = [Math.floor(scale * bitmap.width), Math.floor(scale * bitmap.height)];
+  const canvas = make("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const smaller = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+  return [smaller, await createImageBitmap(smaller)];
 }
 
 function closePage() {
@@ -160,15 +176,19 @@ async function keepChosen(id) {
   const [x, y] = [Math.max(0, left - margin), Math.max(0, top - margin)];
   const width = Math.min(shown.width, right + margin) - x;
   const height = Math.min(shown.height, bottom + margin) - y;
-  const piece = make("canvas", { width, height });
-  piece.getContext("2d").drawImage(shown.bitmap, x, y, width, height, 0, 0, width, height);
+  const scale = shown.bitmap.width / shown.width; // the server may have read it smaller
+  const piece = make("canvas", { width: Math.round(scale * width), height: Math.round(scale * height) });
+  const from = [x, y, width, height].map((length) => scale * length);
+  piece.getContext("2d").drawImage(shown.bitmap, ...from, 0, 0, piece.width, piece.height);
   const file = await new Promise((done) => piece.toBlob(done, "image/png"));
   try {
     take((await send(pictureAddress(id), file)).state);
     character.kept = id;
-    byId("page-name").value = "";
     tell(`Kept as ${classOf(id)?.name}.`);
-    if (page === shown) choose(Math.min(shown.chosen + 1, shown.characters.length - 1));
+    if (page !== shown) return;
+    if (shown.characters[shown.chosen] !== character) return refresh();
+    byId("page-name").value = "";
+    choose(Math.min(shown.chosen + 1, shown.characters.length - 1));
   } catch (error) {
     byId("page-said").replaceChildren(said(error.message));
   }

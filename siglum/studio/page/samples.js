@@ -5,6 +5,8 @@ import { get } from "./server.js";
 import { now, onState } from "./state.js";
 
 const FEW = 300; // so many are listed although nothing but thumbnails of them is shown
+const SOON = 120; // ms from a change of this page to the list
+const NEWS = 2000; // ms, at least, from one that others made
 
 const watchers = new Set();
 let list = null;
@@ -58,5 +60,13 @@ export function thumb(id, alt = "a drawing") {
 }
 
 export function followSamples() {
-  onState(settled(bring, 120));
+  const soon = settled(bring, SOON);
+  let later = 0;
+  onState((state, news) => {
+    if (!news || !list) return soon();
+    later ||= setTimeout(() => {
+      later = 0;
+      bring();
+    }, NEWS);
+  });
 }

@@ -8,25 +8,30 @@ export class Refused extends Error {
   }
 }
 
-/** Nobody answered, or nobody that speaks as the studio does. */
+/** Nobody answered, or nobody that speaks as the studio does, or it does not let this page in. */
 export class Lost extends Error {}
+
+const SILENT = "The studio does not answer: its program may have ended.";
+const LOCKED =
+  "The studio does not let this page in any more: it was started again, with another token. Open the address that it printed, here or in another tab.";
 
 const WAIT = 15000; // ms for an answer
 const AGAIN = [500, 1000, 2000, 4000]; // ms between tries to find the server again
 
 const watchers = new Set();
-let lost = false;
+let lost = ""; // why, in words
 let tries = 0;
 let timer = 0;
 
+/** Why the server is lost, in words; none if it is not. */
 export const isLost = () => lost;
 
-/** Call `watcher(lost)` whenever the server goes or comes back. */
+/** Call `watcher(words)` whenever the server goes, and with none when it comes back. */
 export const onLost = (watcher) => watchers.add(watcher);
 
-function tell(now) {
-  if (now === lost) return;
-  lost = now;
+function tell(why) {
+  if (why === lost) return;
+  lost = why;
   for (const watcher of watchers) watcher(lost);
 }
 
@@ -42,15 +47,17 @@ async function answered(path, options, wait = WAIT) {
     const signal = AbortSignal.timeout(wait);
     response = await fetch(path, { ...options, signal, cache: "no-store" });
     const value = await response.json();
+    if (response.status === 403) throw new Lost(LOCKED);
     tries = 0;
-    tell(false);
+    tell("");
     if (response.ok) return value;
     throw new Refused(value.error ?? `The server answered ${response.status}.`, response.status);
   } catch (error) {
     if (error instanceof Refused) throw error;
-    tell(true);
+    const why = error instanceof Lost ? error.message : SILENT;
+    tell(why);
     tryAgain(AGAIN[Math.min(tries++, AGAIN.length - 1)]);
-    throw new Lost("The studio does not answer.", { cause: error });
+    throw new Lost(why, { cause: error });
   }
 }
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from siglum.recogniser.predict import Recogniser
 from siglum.studio import server
 from siglum.studio.changes import AddClass
 from siglum.studio.studio import Studio
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 60_000  # ms: of a machine that does much else
@@ -42,13 +41,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def studio_at(folder: Path, behind: Recogniser) -> Iterator[str]:
+def studio_at(
+    folder: Path, behind: Recogniser, port: int = 0, token: str | None = None
+) -> Iterator[str]:
     """Serve a folder; the address is given."""
-    with (
-        closing(Studio(folder, behind)) as opened,
-        serving(opened, server.listen("127.0.0.1", 0)) as port,
-    ):
-        yield f"http://127.0.0.1:{port}/"
+    address = server.listen("127.0.0.1", port)
+    address = replace(address, rules=replace(address.rules, token=token))
+    with closing(Studio(folder, behind)) as opened, serving(opened, address) as at:
+        yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
 
 
 @pytest.fixture
@@ -119,6 +119,8 @@ def process(folder: Path, behind: Recogniser) -> Iterator[Process]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
+    reason = "no Playwright here: pip install playwright"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
@@ -171,7 +173,7 @@ class Visitor:
             self.mishaps.append(message.text)
 
     def _watch(self, request: Any) -> None:
-        if not request.url.startswith(self.url):
+        if not request.url.startswith(self.url.partition("?")[0]):
             self.elsewhere.append(request.url)
 
     def draw(self, strokes: Strokes, pad: str = "#pad", **pointer: Any) -> None:
@@ -218,6 +220,10 @@ class Visitor:
         """The sign that is read, once what is on the pad now is answered."""
         self.page.evaluate("answered()")
         return str(self.page.locator("#answer .headline").inner_text()).split("\n")[0]
+
+    def wait_for(self, known: str, page: Any = None) -> None:
+        """Wait until so many drawings are said to be known of the signs."""
+        (page or self.page).wait_for_function("(known) => window.known() === known", arg=known)
 
     def counts(self) -> dict[str, str]:
         """What is said of how many drawings each sign has."""

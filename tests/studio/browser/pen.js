@@ -8,7 +8,9 @@ window.drawn = (selector, strokes, { pointerType = "pen", pointerId = 7, pressur
   const tell = (type, [x, y], buttons) => {
     const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
     const more = { bubbles: true, cancelable: true, isPrimary: true, button: type === "pointermove" ? -1 : 0 };
-    pad.dispatchEvent(new PointerEvent(type, { ...at, ...more, buttons, pointerType, pointerId, pressure }));
+    const event = new PointerEvent(type, { ...at, ...more, buttons, pointerType, pointerId, pressure });
+    pad.dispatchEvent(event);
+    if (type !== "pointerup") window.newest = event.timeStamp;
   };
   for (const stroke of strokes) {
     tell("pointerdown", stroke[0], 1);
@@ -17,14 +19,22 @@ window.drawn = (selector, strokes, { pointerType = "pen", pointerId = 7, pressur
   }
 };
 
-/** Wait until no question about a drawing is under way. */
+/** Wait until the newest point is answered, and no other question is under way. */
 window.answered = async () => {
-  const open = () => window.asking > 0;
-  const rest = (ms) => new Promise((wake) => setTimeout(wake, ms));
-  do await rest(30);
-  while (open());
-  await rest(0);
+  const answers = () => performance.getEntriesByName("answer");
+  const open = () => window.asking > 0 || answers().every(({ startTime }) => startTime < window.newest - 1);
+  while (open()) await new Promise((wake) => setTimeout(wake, 10));
 };
+
+/** How many drawings each sign is said to have. */
+window.known = () =>
+  [...document.querySelectorAll("#signs .known")].map((one) => one.textContent).join();
+
+/** How many drawings the sheet shows of each sign. */
+window.rows = () =>
+  [...document.querySelectorAll("#sheet > li")]
+    .map((row) => row.querySelectorAll("[role=option]").length)
+    .join();
 
 window.asking = 0;
 const ask = window.fetch;

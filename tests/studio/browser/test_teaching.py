@@ -135,9 +135,11 @@ def test_strokes_are_taken_back_and_brought_back(visitor: Visitor, folder: Path)
     visitor.draw(SIGNS["ladder"])
     page.click("#undo")
     page.click("#redo")
+    page.fill("#keep-name", "zig")
     page.press("#pad", "Escape")
     assert not page.locator("#keep").is_visible()
     page.click("#undo")  # the clearing
+    assert page.input_value("#keep-name") == ""  # a name is of one drawing
     visitor.keep("ladder")
 
     assert kept_strokes(folder) == [3, 4]

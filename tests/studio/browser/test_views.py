@@ -16,7 +16,6 @@ from siglum.images import strokes as pens
 from siglum.recogniser.predict import Recogniser
 
 SIDE = 240  # px of a character on a page
-ROWS = "[...document.querySelectorAll('#sheet > li')].map((row) => row.querySelectorAll('[role=option]').length).join()"
 
 
 def photo(*rows: list[Strokes]) -> bytes:
@@ -62,7 +61,7 @@ def test_the_quiz_counts_apart_from_what_is_taught(pupil: Visitor, folder: Path)
     before = pupil.counts()
     page.click("nav a[href='#check']")
     for turn in range(3):
-        page.wait_for_selector("#quiz-done:enabled")
+        page.wait_for_selector("#quiz-done[aria-disabled=false]")
         asked = page.locator("#check-title .sign").inner_text()
         other = {"zig": "ladder", "ladder": "zig"}[asked]
         pupil.draw(drawn(other if turn == 2 else asked, 5 + turn), "#quiz-pad")
@@ -89,10 +88,10 @@ def test_a_sample_is_dragged_to_where_it_belongs(pupil: Visitor) -> None:
     page = pupil.page
     pupil.teach("zig", drawn("ladder", 4))  # which is wrong
     page.click("nav a[href='#correct']")
-    page.wait_for_function(f"() => {ROWS} === '4,3'")
+    page.wait_for_function("() => rows() === '4,3'")
     page.wait_for_selector(".looks-wrong")
     page.check("#wrong")
-    page.wait_for_function(f"() => {ROWS} === '1,0'")
+    page.wait_for_function("() => rows() === '1,0'")
     sample = page.locator("[role=option]").bounding_box()
     row = page.locator("#sheet > li").nth(1).bounding_box()
     page.mouse.move(sample["x"] + 30, sample["y"] + 30)
@@ -102,9 +101,25 @@ def test_a_sample_is_dragged_to_where_it_belongs(pupil: Visitor) -> None:
     assert page.locator(".over").count() == 1
     page.mouse.up()
     page.uncheck("#wrong")
-    page.wait_for_function(f"() => {ROWS} === '3,4'")
+    page.wait_for_function("() => rows() === '3,4'")
     page.keyboard.press("Control+z")
-    page.wait_for_function(f"() => {ROWS} === '4,3'")
+    page.wait_for_function("() => rows() === '4,3'")
+
+
+def test_several_are_removed_at_once_and_brought_back_at_once(pupil: Visitor) -> None:
+    page = pupil.page
+    page.click("nav a[href='#correct']")
+    for place in (0, 1, 3):
+        page.locator("[role=option]").nth(place).click()
+    page.locator("#chosen", has_text="3 drawings chosen").wait_for()
+    page.select_option("#only", label="\u2068zig\u2069")  # what is not shown is not chosen
+    page.locator("#chosen", has_text="2 drawings chosen").wait_for()
+    page.click("#remove")
+    page.wait_for_function("() => rows() === '1,0'")
+    page.click("#take-back")
+    page.wait_for_function("() => rows() === '3,0'")
+    page.select_option("#only", "")
+    page.wait_for_function("() => rows() === '3,3'")
 
 
 def test_a_page_of_characters_is_boxed_and_read_and_taught_from(pupil: Visitor) -> None:
