@@ -36,7 +36,7 @@ class Package(NamedTuple):
     """One line of the list."""
 
     kind: str  # hand, script or text
-    registry: str  # npm or debian
+    system: str  # npm or debian
     package: str
     version: str
     sha256: str  # of the archive
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         try:
             said = install(package, root / package.kind / package.package)
         except Missing as error:
-            missing.append(f"{package.package} ({package.registry}): {error}")
+            missing.append(f"{package.package} ({package.system}): {error}")
             said = f"missing: {error}"
         place = f"{number:4} of {len(packages)}  {package.kind:6}"
         print(f"{place} {package.package}: {said}", flush=True)
@@ -83,7 +83,7 @@ def install(package: Package, folder: Path) -> str:
             return "is there"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as place:
-        archive, version = FETCH[package.registry](package, Path(place))
+        archive, version = FETCH[package.system](package, Path(place))
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if version == package.version and digest != package.sha256:
             raise Missing(f"SHA-256 must be {package.sha256} for version {version}, got {digest}")
@@ -141,7 +141,7 @@ def run(command: list[str], place: Path) -> str:
 
 def members(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of the fonts that are wanted and of the licence."""
-    if package.registry == "debian":
+    if package.system == "debian":
         data = subprocess.run(
             ["dpkg-deb", "--fsys-tarfile", str(archive)], capture_output=True, check=True
         ).stdout
@@ -151,11 +151,11 @@ def members(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             path = Path(member.name)
-            wanted = path.name in LICENCES and (package.registry == "npm" or "doc" in path.parts)
+            wanted = path.name in LICENCES and (package.system == "npm" or "doc" in path.parts)
             if path.suffix.lower() in ENDINGS:
                 wanted = any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
                 weight = re.search(r"-(\d00)-(normal|italic)\.woff2$", path.name)
-                if package.registry == "npm" and weight and not package.files:
+                if package.system == "npm" and weight and not package.files:
                     wanted = weight[1] in WEIGHTS and weight[2] == "normal"
             file = tar.extractfile(member) if wanted and member.isfile() else None
             if file is not None:
@@ -181,7 +181,7 @@ def write_files(root: Path, packages: list[Package]) -> tuple[int, int]:
                     digest = hashlib.sha256(data).hexdigest()
                     version = note.read_text().split()[0]
                     where = str(path.relative_to(root))
-                    about = (package.kind, package.registry, name, version, package.licence)
+                    about = (package.kind, package.system, name, version, package.licence)
                     rows.writerow([where, *about, digest])
                     count, size = count + 1, size + len(data)
     return count, size

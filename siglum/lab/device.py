@@ -100,7 +100,7 @@ def keep_memory() -> None:
     """Keep memory that is freed for what comes next, where the C library is glibc.
 
     A training step frees large arrays and takes as large ones again. By itself glibc hands each
-    back to the system, which fills every page of the next with zeros: up to half of a step.
+    back to the system, which fills every page of the next with zeros.
 
     Source: "Malloc tunable parameters", The GNU C Library reference manual.
     """

@@ -20,9 +20,8 @@ from siglum.images.imageset import ImageSet
 from siglum.lab.device import Machine
 from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
-from siglum.lab.training import normalised, to_unit
+from siglum.lab.training import evaluate, normalised, to_unit
 
-AT_ONCE = 256  # pictures that are read at once
 PARTS = {"test": "test", "val": "validation", "train": "training"}
 CHOSEN = {  # how pictures were taken from a part, in words behind "10 test pictures"
     "first": "",
@@ -171,15 +170,11 @@ class Subject:
         Raises:
             DoesNotApplyError: if there are none.
         """
-        rows = np.arange(len(self.held))
-        answers = [
-            logits(self, self.held.take(some)).argmax(dim=1).cpu().numpy()
-            for some in np.array_split(rows, -(-len(rows) // AT_ONCE))
-        ]
-        wrong: NDArray[np.int64] = np.flatnonzero(np.concatenate(answers) != self.held.labels)
+        log_probs = evaluate(self.model, self.held, self.preprocess, self.machine)
+        wrong: NDArray[np.int64] = np.flatnonzero(log_probs.argmax(axis=1) != self.held.labels)
         if not len(wrong):
             raise DoesNotApplyError(
-                f"All {len(rows):,} {PARTS[self.shown_part]} pictures are read right."
+                f"All {len(self.held):,} {PARTS[self.shown_part]} pictures are read right."
             )
         return wrong
 
