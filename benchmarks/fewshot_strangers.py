@@ -145,7 +145,7 @@ def as_shipped(backbone: Recogniser, setting: str, met: Sequence[Encounter]) -> 
         passed=means[1],
         refused=means[2],
         accepted=means[3],
-        promised=means[4] > 0.5,
+        promised=bool(means[4] > 0.5),
     )
 
 

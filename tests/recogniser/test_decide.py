@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
 from siglum.recogniser import decide
@@ -63,6 +64,31 @@ def test_with_enough_of_each_every_class_has_its_own_promise() -> None:
         covered += [sets[new == label, label].mean() / 40 for label in range(4)]
 
     assert (covered > 0.93).all()
+
+
+@pytest.mark.parametrize("count", [60, 1000])
+def test_sets_are_those_of_crepes(count: int) -> None:
+    """One threshold for all with 60 samples, one for each class with 1,000."""
+    left_out, labels = samples(count)
+    calibration = decide.calibrate(left_out, labels, 4, GUESS)
+    logits, _ = samples(300, seed=1)
+    found = decide.read(logits, calibration, 4)
+    scaled = left_out[:, :4].astype(np.float64) / calibration.temperature
+    scores = 1 - decide.softmax(scaled)[np.arange(count), labels]
+    assert calibration.sets is not None
+    by_class = len(calibration.sets.thresholds) == 4
+
+    expected = np.zeros_like(found.sets)
+    for label in range(4):
+        behind = scores[labels == label] if by_class else scores
+        other = ConformalClassifier().fit(behind)
+        asked = 1 - found.probs[:, [label]]
+        expected[:, [label]] = other.predict_set(asked, confidence=0.95, smoothing=False) == 1
+    expected[np.arange(300), found.probs.argmax(axis=1)] = True  # never an empty set
+
+    assert by_class == (count == 1000)
+    assert (len(scores) + 1) % 20 and all((np.bincount(labels) + 1) % 20)  # else crepes counts >=
+    np.testing.assert_array_equal(found.sets, expected)
 
 
 def test_nothing_is_promised_of_sets_where_a_class_was_not_drawn() -> None:
