@@ -75,11 +75,19 @@ def predict(
     elif csv:
         writer = csv_module.writer(sys.stdout)
         writer.writerow(Answer._fields)
-        writer.writerows([*answer[:-2], " ".join(answer.may_be), answer[-1]] for answer in answers)
+        writer.writerows(map(_cells, answers))
     elif answers:
         rows = [_row(answer) for answer in answers]
         terminal.show(terminal.table(("file", "answer", "", "or", "ink"), rows))
+        for answer in answers:
+            for doubt in answer.doubts:
+                print(terminal.printable(f"{answer.file}: {doubt}"))
     terminal.refuse(seen.unreadable, len(files))
+
+
+def _cells(answer: Answer) -> list[object]:
+    """Return a line of CSV; several classes or sentences stand in one cell, parted by a blank."""
+    return [" ".join(value) if isinstance(value, tuple) else value for value in answer]
 
 
 def _row(answer: Answer) -> tuple[str, ...]:

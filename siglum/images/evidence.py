@@ -8,10 +8,18 @@ SMALL = 20  # px: a longer side of the ink that is too short to show much
 
 
 def sentences(found: Evidence) -> list[str]:
-    """Say what was found, what is doubtful first to be seen, and what would help."""
+    """Say what was found, what is doubtful about it, and what would help."""
+    if found.empty:
+        return doubts(found)
+    ink = "Dark ink on light paper." if found.inverted else "Light ink on dark paper."
+    return [ink, *doubts(found)]
+
+
+def doubts(found: Evidence) -> list[str]:
+    """Say why an answer may be wrong that the picture alone is to blame for, the gravest first."""
     if found.empty:
         return ["No ink was found: nothing stands out from the paper."]
-    said = ["Dark ink on light paper." if found.inverted else "Light ink on dark paper."]
+    said = []
     if found.characters > 1:
         many = "two" if found.characters == 2 else "several"
         said.append(f"It looks like {many} characters side by side; one is expected.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import normalise, pictures
+from siglum.images import evidence, normalise, pictures
 from siglum.images.listing import Unreadable
 
 
@@ -24,6 +24,7 @@ class Fitted(NamedTuple):
     files: tuple[str, ...]  # N names
     inverted: tuple[bool, ...]  # N times: whether dark ink was made light
     places: NDArray[np.float32]  # (N, 3): the ink's height, width and middle; NaN if not cut out
+    doubts: tuple[tuple[str, ...], ...]  # N times: what is doubtful about it; see `evidence.doubts`
     unreadable: tuple[Unreadable, ...]
 
 
@@ -33,7 +34,7 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
     Of what is cut out, nothing more than about twice the working size is decoded.
     """
     enough = 2 * normalise.WORKING if preprocess.cuts_out else pictures.MAX_SIDE
-    squares, names, inverted, places = [], [], [], []
+    squares, names, inverted, places, doubts = [], [], [], [], []
     unreadable: list[Unreadable] = []
     for file in files:
         try:
@@ -49,10 +50,11 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
         names.append(str(file))
         dark = bool(light[0]) if found is None else found.inverted
         inverted.append(preprocess.ink == "light" and dark)
+        doubts.append(() if found is None else tuple(evidence.doubts(found)))
         places.append(
             (math.nan,) * 3 if found is None else (found.height, found.width, found.place)
         )
     empty = np.empty((0, preprocess.planes, preprocess.size, preprocess.size), np.uint8)
     images = np.stack(squares) if squares else empty
     placed = np.array(places, np.float32).reshape(-1, 3)
-    return Fitted(images, tuple(names), tuple(inverted), placed, tuple(unreadable))
+    return Fitted(images, tuple(names), tuple(inverted), placed, tuple(doubts), tuple(unreadable))

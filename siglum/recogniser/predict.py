@@ -36,6 +36,7 @@ class Answer(NamedTuple):
     inverted: bool  # whether dark ink was made light
     may_be: tuple[str, ...]  # the prediction set: what it may be, the likeliest first
     none_of_these: bool  # whether it looks like none of the classes; `answer` is the nearest then
+    doubts: tuple[str, ...]  # about the picture, in sentences; empty where its ink was not cut out
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,7 @@ def answers(seen: Fitted, reading: Reading, classes: Sequence[str]) -> list[Answ
                 seen.inverted[row],
                 may_be,
                 none,
+                seen.doubts[row],
             )
         )
     return found

@@ -62,6 +62,27 @@ def test_names_alone_are_enough(call: Siglum, tmp_path: Path) -> None:
     assert all(answer["answer"] in answer["may_be"] for answer in answers)
 
 
+def test_what_is_wrong_with_a_picture_is_said_beside_its_answer(
+    call: Siglum, tmp_path: Path
+) -> None:
+    out = tmp_path / "signs.siglum"
+    assert call("teach", "--chars", SIGNS, "-o", str(out))[0] == 0
+    one, two, blank = (
+        draw(tmp_path / f"{name}.png", text, size=50)
+        for name, text in (("one", "A"), ("two", "A k"), ("blank", " "))
+    )
+
+    code, printed, _ = call("predict", str(out), str(one), str(two), str(blank))
+    assert code == 0
+    below = printed.splitlines()[4:]
+    assert below == [
+        f"{two}: It looks like two characters side by side; one is expected.",
+        f"{blank}: No ink was found: nothing stands out from the paper.",
+    ]
+    answers = json.loads(call("predict", str(out), str(one), str(two), "--json")[1])
+    assert [len(answer["doubts"]) for answer in answers] == [0, 1]
+
+
 def test_drawings_of_invented_signs(call: Siglum, tmp_path: Path) -> None:
     folder = samples(tmp_path / "mine", {"sun": "O", "cross": "X", "hook": "J"})
     out = tmp_path / "mine.siglum"
