@@ -12,6 +12,7 @@ pickles are read by torch's reader of tensors alone, which refuses all else.
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,15 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickle(path: Path) -> dict[str, Tensor]:
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on old formats
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything in the reader
+        called = re.search(r"GLOBAL (\S+)", str(error))  # torch advises to run it; we do not
+        what = f"calls for {called[1]}" if called else "torch does not read"
         raise DataError(
-            f"{path} must be a whole file of tensors and nothing else, got one that torch refuses "
-            f"({_first_line(error)}). Nothing in it was run. Give a state_dict, or the weights as "
-            "safetensors."
+            f"{path} must be a whole file of tensors and nothing else, got one that {what}. "
+            "Nothing in it was run. Give a state_dict, or the weights as safetensors."
         ) from None
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
