@@ -171,7 +171,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "picture_net": {
         "model_options": {"mirror": True},
-        "epochs": 15,
+        "epochs": 12,
         "augment": ("flip", "crop", "erase"),
     },
 }
