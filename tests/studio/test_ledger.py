@@ -1,4 +1,4 @@
-"""The ledger on disk: kept through kills, one process at a time, and the files follow it."""
+"""The ledger on disk: one process at a time, and the files follow it."""
 
 import re
 import shutil

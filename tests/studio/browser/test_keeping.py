@@ -21,6 +21,14 @@ def on_disk(folder: Path) -> list[str]:
     return sorted(one.class_name for one in samples.find(folder) if one.class_name is not None)
 
 
+def about_to_keep(visitor: Visitor, sign: str) -> Visitor:
+    """Name two signs and draw one of them, which is not kept yet."""
+    visitor.name("zig, ladder")
+    visitor.draw(drawn(sign))
+    visitor.page.wait_for_selector("#keep", state="visible")
+    return visitor
+
+
 def keep_unheard(visitor: Visitor, name: str) -> None:
     """Keep what is on the pad, while nobody answers."""
     visitor.page.fill("#keep-name", name)
@@ -80,10 +88,7 @@ def test_what_a_closed_page_could_not_send_is_sent_by_the_next(
     visit: Callable[..., Visitor], folder: Path, behind: Recogniser
 ) -> None:
     with studio_at(folder, behind) as url:
-        visitor = visit(url)
-        visitor.name("zig, ladder")
-        visitor.draw(drawn("ladder"))
-        visitor.page.wait_for_selector("#keep", state="visible")
+        visitor = about_to_keep(visit(url), "ladder")
     keep_unheard(visitor, "ladder")
     visitor.page.close()
     with studio_at(folder, behind, urlsplit(url).port):
@@ -97,11 +102,8 @@ def test_what_is_refused_stays_until_somebody_says_what_it_is(
     visit: Callable[..., Visitor], folder: Path, behind: Recogniser
 ) -> None:
     with studio_at(folder, behind) as url:
-        visitor = visit(url)
+        visitor = about_to_keep(visit(url), "zig")
         page = visitor.page
-        visitor.name("zig, ladder")
-        visitor.draw(drawn("zig"))
-        page.wait_for_selector("#keep", state="visible")
     keep_unheard(visitor, "zig")
     with closing(Studio(folder, behind)) as opened:
         opened.record(DeleteClass("zig"))
@@ -134,10 +136,7 @@ def test_what_waits_is_sent_to_the_folder_that_it_was_drawn_for_and_to_no_other(
     shutil.copytree(lesson, theirs)
     before = on_disk(theirs)
     with studio_at(folder, behind) as url:
-        visitor = visit(url)
-        visitor.name("zig, ladder")
-        visitor.draw(drawn("zig"))
-        visitor.page.wait_for_selector("#keep", state="visible")
+        visitor = about_to_keep(visit(url), "zig")
     keep_unheard(visitor, "zig")
     with studio_at(theirs, behind, urlsplit(url).port):
         try_now(visitor.page)
@@ -158,10 +157,7 @@ def test_a_page_that_a_new_token_locks_out_says_so_and_sends_what_waits_when_it_
     visit: Callable[..., Visitor], folder: Path, behind: Recogniser
 ) -> None:
     with studio_at(folder, behind, token="of-the-first-hour") as url:
-        visitor = visit(url)
-        visitor.name("zig, ladder")
-        visitor.draw(drawn("zig"))
-        visitor.page.wait_for_selector("#keep", state="visible")
+        visitor = about_to_keep(visit(url), "zig")
     keep_unheard(visitor, "zig")
     with studio_at(folder, behind, urlsplit(url).port, token="of-the-second-hour") as again:
         try_now(visitor.page)
