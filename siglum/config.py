@@ -253,6 +253,7 @@ class TrainConfig(Settings):
     balance: float = Field(
         0.0, ge=0, le=1, description="Draw classes as often as they come (0), all alike (1)."
     )
+    beside: str = Field("", description="A further source to train on; none of it is held out.")
     prefer: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         description="How often a writer's pictures are drawn, against others of their class.",

@@ -18,6 +18,7 @@ from siglum.images import (
     fonts,
     framing,
     idx,
+    invented,
     manifest,
     sample_source,
     torchvision,
@@ -73,6 +74,10 @@ def _fonts(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progr
     return fonts.load(place, spec, preprocess, see)
 
 
+def _invented(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    return invented.load(spec, preprocess, see)
+
+
 def _known_parts(name: str, place: Path) -> tuple[str, ...]:
     return torchvision.parts(name)
 
@@ -91,6 +96,7 @@ SOURCES: dict[str, Source] = {
     "folder": Source("a folder a class", "DIR", sample_source.parts, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
     "fonts": Source("characters of fonts", "DIR#CHARACTERS", _whole, _fonts, fonts.CHOICE),
+    "invented": Source("signs that nobody uses, drawn", "SIGNSxHANDS", _whole, _invented),
     "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
 } | {
     name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)

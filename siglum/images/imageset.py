@@ -122,7 +122,7 @@ class ImageSet:
             chunk = self.take(slice(start, start + CHUNK))[:, :channels].astype(np.uint16)
             total += int(chunk.sum(dtype=np.uint64))
             squares += int((chunk * chunk).sum(dtype=np.uint64))
-        count = len(self) * math.prod(self.store[0, :channels].shape)
+        count = len(self) * math.prod(self.take(slice(1))[0, :channels].shape)
         mean = total / count
         return mean / 255, math.sqrt(max(squares / count - mean * mean, 0.0)) / 255
 
@@ -188,3 +188,46 @@ class ImageSet:
     def _has_pictures(self, name: str) -> bool:
         wanted = [label for label, other in enumerate(self.classes) if other == name]
         return bool(np.isin(self.labels, wanted).any())
+
+
+class _Chain:
+    """Stores of pictures of one shape, one behind the other, read as if they were one."""
+
+    def __init__(self, *stores: NDArray[np.uint8]) -> None:
+        self.stores = stores
+        self.begins = np.cumsum([0, *map(len, stores)])
+        self.shape = (int(self.begins[-1]), *stores[0].shape[1:])
+        self.dtype, self.ndim = stores[0].dtype, stores[0].ndim
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        number = np.searchsorted(self.begins, rows, side="right") - 1
+        for which in np.unique(number):
+            mine = number == which
+            found[mine] = self.stores[which][rows[mine] - self.begins[which]]
+        return found
+
+
+def joined(one: ImageSet, other: ImageSet) -> ImageSet:
+    """Return the pictures of two sets, without copying them; classes by one name are one.
+
+    Writers and files are kept where both sets have them.
+
+    Raises:
+        DataError: if pictures of the one are of another shape than those of the other.
+    """
+    if one.shape != other.shape:
+        raise DataError(f"sets must have pictures of one shape, got {one.shape} and {other.shape}.")
+    classes = one.classes + tuple(name for name in other.classes if name not in one.classes)
+    one, other = one.with_classes(classes), other.with_classes(classes)
+    return ImageSet(
+        store=_Chain(one.store, other.store),  # type: ignore[arg-type]
+        rows=np.concatenate([one.rows, len(one.store) + other.rows]),
+        labels=np.concatenate([one.labels, other.labels]),
+        classes=classes,
+        source=f"{one.source} and {other.source}",
+        files=[*one.files, *other.files] if one.files and other.files else None,
+        writers=one.writers + other.writers if one.writers and other.writers else None,
+        unreadable=one.unreadable + other.unreadable,
+        mapping=one.mapping,
+    )

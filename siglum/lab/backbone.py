@@ -112,18 +112,21 @@ def export(
 def load(run: Run) -> Data:
     """Return the pictures of a pretraining by their characters, with all that were held out.
 
+    What it was trained on beside its fonts is left out.
+
     Raises:
         RunError: if they are not those that it was trained on.
     """
     config = run.config
-    data = load_data(config.model_copy(update={"rename": {}, "val_most": None, "prefer": {}}))
-    trained = data.train.rename(config.rename).with_classes(run.classes)
+    config = config.model_copy(update={"rename": {}, "val_most": None, "prefer": {}})
+    trained = load_data(config).train.rename(run.config.rename).with_classes(run.classes)
     if trained.fingerprint != run.env["data"]["train"]:
+        beside = f" or {config.beside}" if config.beside else ""
         raise RunError(
             f"{run.path} must be exported with the pictures it was trained on; those of "
-            f"{config.data} have changed. Train a new run."
+            f"{config.data}{beside} have changed. Train a new run."
         )
-    return data
+    return load_data(config.model_copy(update={"beside": ""}))
 
 
 def halved(raw: bytes) -> bytes:

@@ -6,23 +6,15 @@ Shapes: B pictures, S the side; ink is 1, paper 0.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+Change = Callable[[Tensor, Generator], Tensor]
+
 CELLS = 7  # of the bending grid, a side, its edge included: strokes bend, they do not tremble
-
-
-def written(images: Tensor, generator: Generator) -> Tensor:
-    """Bend, slant, thicken, thin, break, double, blur and soil: float32 (B, 1, S, S) in [0, 1]."""
-    images = bent(images, generator)
-    images = _some(images, generator, 0.15, doubled)
-    images = _some(images, generator, 0.75, restroked)
-    images = _some(images, generator, 0.20, broken)
-    images = _some(images, generator, 0.15, coarse)
-    images = _some(images, generator, 0.10, covered)
-    return _some(images, generator, 0.25, soiled)
 
 
 def bent(images: Tensor, generator: Generator) -> Tensor:
@@ -45,6 +37,20 @@ def bent(images: Tensor, generator: Generator) -> Tensor:
     amount = 0.14 * torch.rand(batch, 1, 1, 1, generator=generator)
     grid = grid * lean + amount * shifts.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def parted(images: Tensor, generator: Generator) -> Tensor:
+    """Move what lies beyond a line, twice, as strokes go astray that are drawn one by one."""
+    batch, size = len(images), images.shape[-1]
+    angle = 2 * math.pi * torch.rand(batch, 2, 1, 1, generator=generator)
+    place = torch.rand(batch, 2, 1, 1, generator=generator) * 1.2 - 0.6
+    sharp = 3 + 25 * torch.rand(batch, 2, 1, 1, generator=generator)
+    axis = torch.linspace(-1, 1, size)
+    across = angle.cos() * axis + angle.sin() * axis[:, None] - place  # (B, 2, S, S)
+    shifts = 0.10 * torch.randn(batch, 2, 2, generator=generator)
+    moves = torch.einsum("blyx,blc->byxc", torch.sigmoid(sharp * across) - 0.5, shifts)
+    grid = F.affine_grid(torch.eye(2, 3).repeat(batch, 1, 1), list(images.shape), False)
+    return F.grid_sample(images, grid + moves, padding_mode="zeros", align_corners=False)
 
 
 def restroked(images: Tensor, generator: Generator) -> Tensor:
@@ -108,7 +114,7 @@ def soiled(images: Tensor, generator: Generator) -> Tensor:
     return (images.clamp_min(1e-4).pow(power) + amount * grain).clamp(0, 1)
 
 
-def _some(images: Tensor, generator: Generator, share: float, change) -> Tensor:  # type: ignore[no-untyped-def]
+def _some(images: Tensor, generator: Generator, share: float, change: Change) -> Tensor:
     """Change a random share of the pictures, and leave the others."""
     chosen = torch.rand(len(images), generator=generator) < share
     rows = chosen.nonzero().flatten()
@@ -136,3 +142,24 @@ def _spread(cells: Tensor, size: int) -> Tensor:
         near < 1, 2 / 3 - near**2 + near**3 / 2, (2 - near).clamp_min(0) ** 3 / 6
     )  # (S, G)
     return weights @ cells @ weights.T
+
+
+CHANGES: tuple[tuple[Change, float], ...] = (  # and the share of pictures that each reaches
+    (bent, 1.0),
+    (parted, 0.5),
+    (doubled, 0.15),
+    (restroked, 0.75),
+    (broken, 0.20),
+    (coarse, 0.15),
+    (covered, 0.10),
+    (soiled, 0.25),
+)
+
+
+def written(
+    images: Tensor, generator: Generator, changes: Sequence[tuple[Change, float]] = CHANGES
+) -> Tensor:
+    """Bend, part, thicken, thin, break, double, blur and soil: float32 (B, 1, S, S) in [0, 1]."""
+    for change, share in changes:
+        images = _some(images, generator, share, change)
+    return images

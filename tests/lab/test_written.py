@@ -9,6 +9,7 @@ from siglum.lab.written import written
 
 SINGLE = (
     ways.bent,
+    ways.parted,
     ways.restroked,
     ways.broken,
     ways.doubled,
@@ -36,7 +37,7 @@ def test_ink_stays_between_paper_and_full_and_something_stays(way, crosses: Tens
     assert not torch.equal(changed, crosses)
 
 
-@pytest.mark.parametrize("way", [ways.bent, ways.restroked, ways.broken, ways.doubled])
+@pytest.mark.parametrize("way", [ways.bent, ways.parted, ways.restroked, ways.broken, ways.doubled])
 def test_paper_stays_paper(way) -> None:  # type: ignore[no-untyped-def]
     blank = torch.zeros(8, 1, 40, 40)
 

@@ -23,7 +23,7 @@ from siglum.errors import ConfigError, RunError
 from siglum.images import framing, split
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import silent
-from siglum.images.imageset import ImageSet
+from siglum.images.imageset import ImageSet, joined
 from siglum.images.split import Indices
 from siglum.images.writers import writers_of
 from siglum.lab import models, pretrained, sampling, transfer
@@ -122,6 +122,10 @@ def load_data(
     if config.per_class is not None:
         drawn = split.per_class(train.labels, config.per_class, config.seed, train.classes)
         train = train.subset(drawn)
+    if config.beside:
+        part = "all" if "all" in sources.parts(config.beside) else "train"
+        train = joined(train, sources.load(config.beside, part, preprocess, progress=progress))
+        whole, rest = whole.with_classes(train.classes), rest.with_classes(train.classes)
     test = None
     if fold is not None:
         test = whole.subset(fold)
