@@ -466,6 +466,23 @@ def test_other_fonts_than_it_was_trained_on_are_refused(
     )
 
 
+def test_signs_trained_on_beside_are_not_in_the_bundle(
+    config: TrainConfig, exported: Exported, machine: Machine, tmp_path: Path
+) -> None:
+    changes = {"beside": "invented:6x5", "epochs": 1, "rename": {}, "prefer": {"serif": 2.0}}
+    run = recipe.pretrain(config.model_copy(update=changes), tmp_path / "run", machine)
+    found = backbone.export(run, tmp_path / "x.siglum", machine)
+
+    assert [name for name in run.classes if name.startswith("invented")] == [
+        f"invented {number}" for number in range(6)
+    ]
+    assert found.bundle.classes == exported.bundle.classes
+    assert found.bundle.card.settings["beside"] == "invented:6x5"
+    assert found.bundle.card.measured["held-out faces"].total == (
+        exported.bundle.card.measured["held-out faces"].total
+    )
+
+
 def test_a_run_on_other_pictures_is_no_backbone(
     tiny_run: Run, machine: Machine, tmp_path: Path
 ) -> None:
