@@ -2,6 +2,7 @@
 
 `docs/cli.md` holds what every command says of itself; a test compares it with the code.
 `docs/examine/` holds the pictures of docs/examine.md.
+`docs/invented.png` shows some signs that nobody uses.
 `docs/report.png` is the page of a run on the bundled digits, taken by Chromium where there is one.
 """
 
@@ -80,6 +81,7 @@ def examine_pictures(folder: Path) -> None:
 if __name__ == "__main__":
     examine_pictures(HERE / "examine")
     (HERE / "cli.md").write_text(cli_page())
+    cli.run(["data", "invented:12x12", "--size", "48", "--sheet", str(HERE / "invented.png")])
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         print("docs/report.png is left as it is: no Chromium here")
