@@ -17,21 +17,20 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from siglum import stats
 from siglum.errors import RunError
 from siglum.images.origins import Origin, origins
-from siglum.lab import sampling
 from siglum.lab.by_writer import over_writers
 from siglum.lab.device import Machine
 from siglum.lab.export import Exported, check_place, to_onnx, versions
 from siglum.lab.models import count_parameters
-from siglum.lab.prints import BATCH, Features, Floats, Vectors, kinds_of, vectors_of
+from siglum.lab.prints import BATCH, Features, Floats, Vectors, centred, kinds_of, vectors_of
 from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
 from siglum.lab.training import normalised, to_unit
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Share
+from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Promise, Share
 from siglum.recogniser.class_vectors import unit
+from siglum.recogniser.decide import COVERAGE, REFUSED
 from siglum.recogniser.head import Head, logits_of, small
 from siglum.recogniser.network import Network
 from siglum.recogniser.predict import opened
@@ -41,7 +40,15 @@ HELD = "held-out faces"
 GOLDEN = 2  # pictures kept
 COMPARED = (1, 7)  # pictures at once whose features onnxruntime and torch must agree on
 NEAR = 1e-3  # by so much the cosine between both may be below 1
-CALIBRATED = 1000  # pictures at most by which the temperature is fitted
+# How sure an answer by print alone may be. Print says nothing of people's drawings, so these come
+# from drawings, of one half of the writers (benchmarks/fewshot_tune.py): a guess for all others.
+TEMPERATURE = 0.67
+STRANGE = 0.0  # cosine
+GUESS = Calibration(
+    temperature=TEMPERATURE,
+    sets=Promise(share=COVERAGE, thresholds=(COVERAGE,)),
+    none=Promise(share=REFUSED, thresholds=(SCALE * STRANGE / TEMPERATURE,)),
+)
 
 Counts = NDArray[np.int64]
 
@@ -74,20 +81,21 @@ def export(
     known = origins(run.config.data)
     data = load(run)
     model, preprocess = run.model(weights), run.preprocess
-    raw = halved(to_onnx(Features(model), preprocess, run.config.model, "features"))
+    features = centred(machine.place(model), data.train, preprocess, machine)
+    rows = vectors_of(features, run, data, known, machine, vectors, prefer or {})
+    features = features.cpu()
+    raw = halved(to_onnx(features, preprocess, run.config.model, "features"))
     network = Network(raw, preprocess, machine.threads)
     images, golden_are = _golden(data)
-    difference = compare(network, model, images, run)
-    model = machine.place(model)
-    rows = vectors_of(model, run, data, known, machine, vectors, prefer or {})
+    difference = compare(network, features, images, run)
     kept = np.flatnonzero(rows.any(axis=1))
     head = _head(rows[kept])
-    measured, calibration = _measured(network, head, kept, data, known, run)
+    measured = _measured(network, head, kept, data, known, run)
     bundle = Bundle(
         model=raw,
         preprocess=preprocess,
         classes=tuple(data.train.classes[label] for label in kept),
-        calibration=calibration,
+        calibration=GUESS,
         card=Card(
             title=f"features of {run.config.model}, and {len(kept):,} characters",
             command=str(run.env.get("command", "")),
@@ -146,11 +154,11 @@ def halved(raw: bytes) -> bytes:
 
 
 @torch.inference_mode()
-def compare(network: Network, model: nn.Module, images: NDArray[np.uint8], run: Run) -> float:
+def compare(network: Network, features: Features, images: NDArray[np.uint8], run: Run) -> float:
     """Return the largest distance (1 - cosine) of features by onnxruntime from those by torch.
 
     Args:
-        model: in evaluation mode, on the CPU, in float32.
+        features: on the CPU, in float32.
         images: as many as `COMPARED` adds up to.
 
     Raises:
@@ -158,7 +166,7 @@ def compare(network: Network, model: nn.Module, images: NDArray[np.uint8], run: 
     """
     batches = np.split(images, np.cumsum(COMPARED)[:-1])
     found = unit(np.concatenate([network.run(batch) for batch in batches]))
-    whole = Features(model)(normalised(to_unit(images), run.preprocess)).numpy()
+    whole = features(normalised(to_unit(images), run.preprocess)).numpy()
     share = float((1 - (found * unit(whole)).sum(axis=1)).max())
     if not share <= NEAR:
         raise RunError(
@@ -193,24 +201,21 @@ def _measured(
     data: Data,
     known: Mapping[str, Origin],
     run: Run,
-) -> tuple[dict[str, Share], Calibration]:
+) -> dict[str, Share]:
     """Measure on the held-out faces, but for characters that no other face draws.
 
     Args:
         kept: the labels that the rows of `head` stand for, ascending.
     """
     if data.val is None:
-        return {}, Calibration()
+        return {}
     held = data.val.subset(np.flatnonzero(data.train.counts[data.val.labels] > 0))
     if not len(held):
-        return {}, Calibration()
-    chosen = sampling.some(np.arange(len(held)), CALIBRATED, run.config.seed)
-    predicted, drawn = [], []
+        return {}
+    predicted = []
     for start in range(0, len(held), BATCH):
         logits = logits_of(network.run(held.take(slice(start, start + BATCH))), head)
         predicted.append(kept[logits.argmax(axis=1)])
-        inside = chosen[(chosen >= start) & (chosen < start + BATCH)]
-        drawn.append(logits[inside - start])
     answers = np.concatenate(predicted)
     names = [run.config.rename.get(name, name) for name in held.classes]
     merged = np.unique(np.array(names), return_inverse=True)[1]
@@ -222,10 +227,7 @@ def _measured(
     for number in np.unique(kind) if len(kinds) > 1 else ():
         mine = kind == number
         measured[f"{kinds[number]}, look-alikes as one"] = _share(alike[mine], face[mine])
-    temperature = stats.fit_temperature(
-        np.concatenate(drawn), np.searchsorted(kept, held.labels[chosen])
-    )
-    return measured, Calibration(temperature=temperature, pictures=len(chosen))
+    return measured
 
 
 def _share(right: NDArray[np.bool_], face: Counts) -> Share:

@@ -26,6 +26,7 @@ from siglum.recogniser.class_vectors import unit
 Vectors = Literal["means", "weights"]
 
 BATCH = 512  # pictures
+SOME = 4  # faces of each character by which the centre is found
 
 Floats = NDArray[np.float32]
 Counts = NDArray[np.int64]
@@ -40,20 +41,72 @@ class Gathered:
 
 
 class Features(nn.Module):
-    """A network without its head."""
+    """A network without its head, its features counted from a centre."""
 
-    def __init__(self, model: nn.Module) -> None:
+    centre: Tensor
+
+    def __init__(self, model: nn.Module, centre: Tensor | None = None, length: float = 1.0) -> None:
+        """Take a network apart.
+
+        Args:
+            model: in evaluation mode, placed on the machine.
+            centre: (D,); by default nothing.
+            length: of features as the network gives them, in the mean.
+        """
         super().__init__()
-        self.model = model
+        self.model, self.length = model, length
+        nothing = torch.zeros(int(model.num_features))  # type: ignore[arg-type]
+        self.register_buffer("centre", nothing if centre is None else centre)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, P, S, S) to features (B, D)."""
         features: Tensor = self.model.forward_features(images)  # type: ignore[operator]
-        return features
+        return features - self.centre.to(features.device)
+
+    def run(
+        self, images: NDArray[np.uint8], preprocess: Preprocess, machine: Machine
+    ) -> NDArray[np.float32]:
+        """Return features (N, D) of pictures in bytes."""
+        seen = machine.lay(normalised(to_unit(images), preprocess))
+        with machine.autocast():
+            found = self.model.forward_features(seen)  # type: ignore[operator]
+        centred: NDArray[np.float32] = found.float().cpu().numpy() - self.centre.numpy()
+        return centred
+
+
+@torch.inference_mode()
+def centred(
+    model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Machine
+) -> Features:
+    """Count a network's features from where its characters lie in the mean.
+
+    Else all lie on one side, and signs that are drawn are told from signs that are known by print
+    before they are told from each other.
+
+    Args:
+        model: in evaluation mode, placed on the machine.
+        images: of characters; some faces of each are looked at.
+    """
+    by_label = np.argsort(images.labels, kind="stable")
+    ends = np.cumsum(images.counts)
+    rows = [
+        by_label[np.unique(np.linspace(end - count, end - 1, SOME).astype(int))]
+        for end, count in zip(ends.tolist(), images.counts.tolist(), strict=True)
+        if count
+    ]
+    sums, lengths, plain = [], [], Features(model)
+    for start in range(0, len(rows), BATCH // SOME):
+        few = rows[start : start + BATCH // SOME]
+        found = plain.run(images.take(np.concatenate(few)), preprocess, machine)
+        parts = np.split(found, np.cumsum([len(one) for one in few])[:-1])
+        sums += [part.mean(axis=0) for part in parts]
+        lengths += [float(np.linalg.norm(part, axis=1).mean()) for part in parts]
+    centre = torch.from_numpy(np.mean(sums, axis=0).astype(np.float32))
+    return Features(model, centre, float(np.mean(lengths)))
 
 
 def vectors_of(
-    model: nn.Module,
+    features: Features,
     run: Run,
     data: Data,
     known: Mapping[str, Origin],
@@ -64,7 +117,6 @@ def vectors_of(
     """Return a vector of length 1 for each character (K, D), zeros for one that has none.
 
     Args:
-        model: in evaluation mode, placed on the machine.
         data: the run's pictures by character.
         known: the origin of each face.
         vectors: "means" of the training faces; of the held-out ones where no other draws it. Or the
@@ -74,19 +126,19 @@ def vectors_of(
     """
     rare = np.flatnonzero(data.train.counts == 0)
     if vectors == "weights":
-        rows = own_weights(model, run, data.train.classes)
+        rows = own_weights(features, run, data.train.classes)
         rows[rare] = 0
         return rows
-    rows = means(gather(model, data.train, known, run.preprocess, machine), prefer)
+    rows = means(gather(features, data.train, known, run.preprocess, machine), prefer)
     if len(rare) and data.val is not None:
         only = data.val.subset(np.flatnonzero(np.isin(data.val.labels, rare)))
-        rows[rare] = means(gather(model, only, known, run.preprocess, machine), prefer)[rare]
+        rows[rare] = means(gather(features, only, known, run.preprocess, machine), prefer)[rare]
     return rows
 
 
 @torch.inference_mode()
 def gather(
-    model: nn.Module,
+    features: Features,
     images: ImageSet,
     known: Mapping[str, Origin],
     preprocess: Preprocess,
@@ -95,7 +147,6 @@ def gather(
     """Add up the features of a set of characters, by character and kind of face.
 
     Args:
-        model: in evaluation mode, placed on the machine.
         known: the origin of each face.
     """
     kinds = tuple(sorted({origin.kind for origin in known.values()}))
@@ -103,10 +154,7 @@ def gather(
     sums = None
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        seen = machine.lay(normalised(to_unit(images.take(part)), preprocess))
-        with machine.autocast():
-            features = Features(model)(seen)
-        found = unit(features.float().cpu().numpy())
+        found = unit(features.run(images.take(part), preprocess, machine))
         if sums is None:
             sums = np.zeros((len(kinds), len(images.classes), found.shape[1]))
         np.add.at(sums, (kind[part], images.labels[part]), found)
@@ -135,12 +183,13 @@ def means(gathered: Gathered, prefer: Mapping[str, float]) -> Floats:
     return unit(weighed)
 
 
-def own_weights(model: nn.Module, run: Run, characters: Sequence[str]) -> Floats:
+def own_weights(features: Features, run: Run, characters: Sequence[str]) -> Floats:
     """Return the vector that the training's own head has for each character's class: (K, D)."""
     place = {name: label for label, name in enumerate(run.classes)}
     labels = [place[run.config.rename.get(name, name)] for name in characters]
-    head: Tensor = model.head.weight  # type: ignore[union-attr,assignment]
-    return unit(head.detach().float().cpu().numpy()[labels])
+    head: Tensor = features.model.head.weight  # type: ignore[union-attr,assignment]
+    directions = unit(head.detach().float().cpu().numpy()[labels])
+    return unit(features.length * directions - features.centre.numpy())
 
 
 def kinds_of(images: ImageSet, known: Mapping[str, Origin], kinds: Sequence[str]) -> Counts:

@@ -18,6 +18,7 @@ from siglum.recogniser.place import Places
 
 COVERAGE = 0.95  # share of the sets that are to hold the sign that was meant
 REFUSED = 0.02  # share of true signs that may be taken for none of these
+HALF = 0.5  # of the likeliest outsider: being near nothing is as strange as being near another
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -81,14 +82,14 @@ def likely(probs: Floats, promise: Promise) -> NDArray[np.bool_]:
 
 
 def strangeness(scaled: Floats, count: int) -> NDArray[np.float64]:
-    """Return how much likelier (N,) than any of the K classes something else is, in nats.
+    """Return how strange pictures are (N,): half the largest outsider's logit, less the classes'.
 
-    Something else is an outsider, or a picture that is near nothing: with no outsider, the
-    likeliest class's logit alone decides.
+    That tells signs which nobody taught better than the whole of it, or none, does
+    (benchmarks/fewshot_tune.py). With no outsider the likeliest class's logit alone decides.
     """
     best = scaled[:, :count].max(axis=1)
     other = scaled[:, count:].max(axis=1) if scaled.shape[1] > count else np.zeros(len(scaled))
-    strange: NDArray[np.float64] = other - best
+    strange: NDArray[np.float64] = HALF * other - best
     return strange
 
 

@@ -296,11 +296,34 @@ def test_a_folder_that_is_not_there_is_not_preferred(
 # The bundle
 
 
-def features(run: Run, images: ImageSet) -> np.ndarray:
-    """By torch, in float32, of length 1: (N, D)."""
+def raw_features(run: Run, images: ImageSet) -> np.ndarray:
+    """By torch, in float32: (N, D)."""
     with torch.inference_mode():
         seen = normalised(to_unit(images.images), run.preprocess)
-        return unit(run.model().forward_features(seen).numpy())  # type: ignore[operator]
+        return run.model().forward_features(seen).numpy()  # type: ignore[operator,no-any-return]
+
+
+def features(run: Run, images: ImageSet) -> np.ndarray:
+    """From the centre of a few faces of each character, of length 1: (N, D)."""
+    return unit(raw_features(run, images) - centre(run))
+
+
+def centre(run: Run) -> np.ndarray:
+    """The mean of the characters, by the faces that the export looks at."""
+    return np.mean([found.mean(axis=0) for found in looked_at(run)], axis=0)
+
+
+def looked_at(run: Run) -> list[np.ndarray]:
+    """Raw features of the first, the last and two other faces of each character."""
+    train = backbone.load(run).train
+    found = raw_features(run, train)
+    rows = [np.flatnonzero(train.labels == label) for label in range(len(train.classes))]
+    chosen = [np.unique(np.linspace(0, len(own) - 1, 4).astype(int)) for own in rows]
+    return [found[own[some]] for own, some in zip(rows, chosen, strict=True)]
+
+
+def from_centre(run: Run, machine: Machine) -> prints.Features:
+    return prints.centred(run.model(), backbone.load(run).train, run.preprocess, machine)
 
 
 def vectors(exported: Exported) -> np.ndarray:
@@ -325,7 +348,8 @@ def test_faces_count_as_they_are_preferred(run: Run, machine: Machine) -> None:
     found = features(run, data.train)
     serif = np.array(["Serif" in face for face in data.train.writers or ()])
     known = origins(run.config.data)
-    gathered = prints.gather(run.model(), data.train, known, run.preprocess, machine)
+    seen = from_centre(run, machine)
+    gathered = prints.gather(seen, data.train, known, run.preprocess, machine)
 
     assert gathered.kinds == ("sans", "serif")
     for label in range(12):
@@ -348,7 +372,10 @@ def test_the_weights_that_the_training_found_are_the_other_vectors(
     made = backbone.export(run, tmp_path / "own.siglum", machine, vectors="weights")
     head = run.model().head
     assert isinstance(head, torch.nn.Linear)
-    own = unit(head.weight.detach().numpy())
+    seen = from_centre(run, machine)
+    lengths = [np.linalg.norm(found, axis=1).mean() for found in looked_at(run)]
+    assert seen.length == pytest.approx(np.mean(lengths), rel=1e-3)
+    own = unit(seen.length * unit(head.weight.detach().numpy()) - centre(run))
 
     found = vectors(made)
 
@@ -364,10 +391,10 @@ def test_what_only_held_out_faces_draw_is_their_mean_or_has_no_trained_vector(
     assert data.val is not None
     train = data.train.subset(np.flatnonzero(data.train.labels != 3))
     without = replace(data, train=train)
-    known, model = origins(run.config.data), run.model()
+    known, seen = origins(run.config.data), from_centre(run, machine)
 
-    means = prints.vectors_of(model, run, without, known, machine, "means", {})
-    trained = prints.vectors_of(model, run, without, known, machine, "weights", {})
+    means = prints.vectors_of(seen, run, without, known, machine, "means", {})
+    trained = prints.vectors_of(seen, run, without, known, machine, "weights", {})
 
     mean = features(run, data.val)[data.val.labels == 3].sum(axis=0)
     np.testing.assert_allclose(means[3], unit(mean[None])[0], atol=1e-4)
@@ -405,7 +432,7 @@ def test_the_card_says_what_the_bundle_reads_of_held_out_faces(
     assert sum(card.data["faces"]["train"].values()) == len(set(data.train.writers or ()))
     assert card.settings["alike"].split() == sorted(set(run.config.rename.values()))
     assert card.settings["prefer"] == FACTORS and card.licence == "CC0-1.0"
-    assert exported.bundle.calibration.pictures == len(data.val)
+    assert exported.bundle.calibration == backbone.GUESS and backbone.GUESS.pictures == 0
 
 
 def test_golden_pictures_are_two_of_held_out_faces(exported: Exported, run: Run) -> None:
@@ -430,7 +457,7 @@ def test_weights_take_two_bytes_and_vectors_one(exported: Exported) -> None:
 def test_a_network_that_16_bits_do_not_hold_is_refused(exported: Exported, run: Run) -> None:
     """And any other that computes something else: here the same network with other weights."""
     torch.manual_seed(1)
-    other = models.build("sign_net", 3, 1, 16, SMALL).eval()
+    other = prints.Features(models.build("sign_net", 3, 1, 16, SMALL).eval())
     images = backbone.load(run).train.take(slice(0, 8))
     with pytest.raises(RunError) as error:
         backbone.compare(Network(exported.bundle.model, run.preprocess), other, images, run)
