@@ -65,6 +65,8 @@ def show(path: Path, bundle: Bundle) -> None:
 
 def _calibration(bundle: Bundle) -> str:
     found = bundle.calibration
+    if not found.pictures and found.temperature != 1:
+        return f"temperature {found.temperature:.3g}, a guess: no pictures were held out"
     if not found.pictures:
         return "none: probabilities are as the network gives them"
     return f"temperature {found.temperature:.3g}, of {found.pictures:,} pictures held out"
