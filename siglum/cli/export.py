@@ -23,7 +23,7 @@ def export(
     weights: str | None = None,
     licence: str = "",
     features: Switch = False,
-    vectors: Literal["means", "weights"] | None = None,
+    vectors: Literal["both", "means", "weights"] | None = None,
     prefer: dict[str, float] | None = None,
     threads: int = 0,
 ) -> None:
@@ -43,15 +43,15 @@ def export(
         licence: Under which the bundle may be used, such as CC-BY-4.0; kept in it.
         features: Of a pretraining: the network without its last layer, and behind it a vector for
             each character.
-        vectors: With features: means of the faces (the default), or the weights that the training
-            found.
+        vectors: With features: means of the faces, weights that the training found, or both
+            (the default), half-way between them.
         prefer: With features: how often the faces of a folder count in the means, as in
             --prefer.hand 3.
         threads: Of the CPU; 0 for one a core.
     """
     if features:
         machine = choose_machine("cpu", "auto", threads)
-        made = backbone.export(Run(run), out, machine, vectors or "means", prefer, weights, licence)
+        made = backbone.export(Run(run), out, machine, vectors or "both", prefer, weights, licence)
     elif vectors or prefer:
         raise ConfigError("vectors and prefer must go with features. Give --features, too.")
     else:

@@ -42,8 +42,8 @@ COMPARED = (1, 7)  # pictures at once whose features onnxruntime and torch must 
 NEAR = 1e-3  # by so much the cosine between both may be below 1
 # How sure an answer by print alone may be. Print says nothing of people's drawings, so these come
 # from drawings, of one half of the writers (benchmarks/fewshot_tune.py): a guess for all others.
-TEMPERATURE = 0.67
-STRANGE = 0.0  # cosine
+TEMPERATURE = 1.2
+STRANGE = -0.04  # in cosines
 GUESS = Calibration(
     temperature=TEMPERATURE,
     sets=Promise(share=COVERAGE, thresholds=(COVERAGE,)),
@@ -57,7 +57,7 @@ def export(
     run: Run,
     path: Path,
     machine: Machine,
-    vectors: Vectors = "means",
+    vectors: Vectors = "both",
     prefer: Mapping[str, float] | None = None,
     weights: str | None = None,
     licence: str = "",
@@ -66,7 +66,7 @@ def export(
 
     Args:
         path: where no file is yet.
-        vectors: "means" of the faces, or the "weights" of the training's own classes; see
+        vectors: "means" of the faces, "weights" of the training's own classes, or "both"; see
             `prints.vectors_of`. A character without a vector is left out.
         prefer: how often a face counts in a mean, by its kind; 1 for those that are not named.
         weights: "best" or "last"; by default what the run stands for.

@@ -1,6 +1,6 @@
 """What print of each character looks like to a network: a vector a character.
 
-Either where its faces lie in the mean, or what the training itself found for its class.
+Where its faces lie in the mean, what the training itself found for its class, or between both.
 Shapes: N pictures, K characters, D features, G kinds of faces.
 """
 
@@ -23,7 +23,7 @@ from siglum.lab.runs import Run
 from siglum.lab.training import normalised, to_unit
 from siglum.recogniser.class_vectors import unit
 
-Vectors = Literal["means", "weights"]
+Vectors = Literal["both", "means", "weights"]
 
 BATCH = 512  # pictures
 SOME = 4  # faces of each character by which the centre is found
@@ -120,20 +120,20 @@ def vectors_of(
         data: the run's pictures by character.
         known: the origin of each face.
         vectors: "means" of the training faces; of the held-out ones where no other draws it. Or the
-            "weights" of the training's own classes, the same for characters that look alike. These
-            lie elsewhere than means, so that what was not trained has none.
+            "weights" of the training's own classes, the same for characters that look alike; what
+            was not trained has none. Or "both": half-way between them.
         prefer: how often a face counts in a mean, by its kind.
     """
     rare = np.flatnonzero(data.train.counts == 0)
+    trained = own_weights(features, run, data.train.classes)
+    trained[rare] = 0
     if vectors == "weights":
-        rows = own_weights(features, run, data.train.classes)
-        rows[rare] = 0
-        return rows
+        return trained
     rows = means(gather(features, data.train, known, run.preprocess, machine), prefer)
     if len(rare) and data.val is not None:
         only = data.val.subset(np.flatnonzero(np.isin(data.val.labels, rare)))
         rows[rare] = means(gather(features, only, known, run.preprocess, machine), prefer)[rare]
-    return rows
+    return unit(rows + trained) if vectors == "both" else rows
 
 
 @torch.inference_mode()

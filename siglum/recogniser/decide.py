@@ -18,7 +18,7 @@ from siglum.recogniser.place import Places
 
 COVERAGE = 0.95  # share of the sets that are to hold the sign that was meant
 REFUSED = 0.02  # share of true signs that may be taken for none of these
-HALF = 0.5  # of the likeliest outsider: being near nothing is as strange as being near another
+BESIDE = 0.25  # what an outsider counts, against the classes
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -82,14 +82,14 @@ def likely(probs: Floats, promise: Promise) -> NDArray[np.bool_]:
 
 
 def strangeness(scaled: Floats, count: int) -> NDArray[np.float64]:
-    """Return how strange pictures are (N,): half the largest outsider's logit, less the classes'.
+    """Return how strange pictures are (N,): far from every class, and nearer to an outsider.
 
-    That tells signs which nobody taught better than the whole of it, or none, does
+    How much the second counts was chosen by which signs that nobody taught it tells
     (benchmarks/fewshot_tune.py). With no outsider the likeliest class's logit alone decides.
     """
     best = scaled[:, :count].max(axis=1)
     other = scaled[:, count:].max(axis=1) if scaled.shape[1] > count else np.zeros(len(scaled))
-    strange: NDArray[np.float64] = HALF * other - best
+    strange: NDArray[np.float64] = BESIDE * other - best
     return strange
 
 

@@ -81,7 +81,7 @@ def run(config: TrainConfig, machine: Machine, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def exported(run: Run, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     path = tmp_path_factory.mktemp("bundles") / "backbone.siglum"
-    return backbone.export(run, path, machine, licence="CC0-1.0")
+    return backbone.export(run, path, machine, vectors="means", licence="CC0-1.0")
 
 
 # What an epoch draws
@@ -395,12 +395,14 @@ def test_what_only_held_out_faces_draw_is_their_mean_or_has_no_trained_vector(
 
     means = prints.vectors_of(seen, run, without, known, machine, "means", {})
     trained = prints.vectors_of(seen, run, without, known, machine, "weights", {})
+    both = prints.vectors_of(seen, run, without, known, machine, "both", {})
 
     mean = features(run, data.val)[data.val.labels == 3].sum(axis=0)
     np.testing.assert_allclose(means[3], unit(mean[None])[0], atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(means, axis=1), 1, atol=1e-5)
     expected = np.arange(12) != 3
     np.testing.assert_allclose(np.linalg.norm(trained, axis=1), expected, atol=1e-5)
+    np.testing.assert_allclose(both, unit(means + trained), atol=1e-5)
 
 
 def test_it_opens_and_names_what_lies_nearest(exported: Exported, run: Run) -> None:
@@ -471,7 +473,7 @@ def test_a_network_that_16_bits_do_not_hold_is_refused(exported: Exported, run: 
 def test_two_exports_are_the_same_bytes(
     exported: Exported, run: Run, machine: Machine, tmp_path: Path
 ) -> None:
-    again = backbone.export(run, tmp_path / "again.siglum", machine, licence="CC0-1.0")
+    again = backbone.export(run, tmp_path / "again.siglum", machine, "means", licence="CC0-1.0")
 
     assert again.path.read_bytes() == exported.path.read_bytes()
 

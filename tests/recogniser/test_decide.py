@@ -171,7 +171,7 @@ def test_without_outsiders_the_largest_logit_decides() -> None:
     np.testing.assert_allclose(decide.strangeness(logits, 2), [-5.0, -0.5])
 
 
-def test_an_outsider_counts_half() -> None:
+def test_an_outsider_counts_a_quarter() -> None:
     logits = np.array([[5.0, 1.0, 8.0, 2.0], [0.5, 0.2, 0.1, -3.0]], "f4")
 
-    np.testing.assert_allclose(decide.strangeness(logits, 2), [-1.0, -0.45], atol=1e-6)
+    np.testing.assert_allclose(decide.strangeness(logits, 2), [-3.0, -0.475], atol=1e-6)
