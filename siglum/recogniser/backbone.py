@@ -20,7 +20,7 @@ from siglum.recogniser.class_vectors import unit
 from siglum.recogniser.predict import Recogniser, load, opened
 
 SHIPPED = "backbone.siglum"
-SHA256 = "d6ee2c1ff4b71265f00e1631d88d4cdda3859c6a586ac1a243d722da07f50afd"
+SHA256 = "a5085ec0478f73992e68b189098291b7da5a6115caf380a781980efc61062da2"
 ALIKE = 0.9  # cosine from which a character is no outsider to a class, but looks like it
 
 Floats = NDArray[np.float32]
