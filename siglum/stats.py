@@ -125,16 +125,16 @@ def fit_temperature(log_probs: FloatArray, labels: IntArray, near: float | None 
     logits = np.maximum(log_probs.astype(np.float64), -1e4)  # -inf times 0 is no number
     if near is None and (logits.argmax(axis=1) == labels).all():
         return 1.0
+    logits -= logits.max(axis=1, keepdims=True)
     wanted = logits[np.arange(len(labels)), labels].mean()
     pull = 0.0 if near is None else 1 / (0.5**2 * len(labels))
     expected = 0.0 if near is None else -math.log(near)
     low, high = -math.log(100), math.log(100)  # of log(1 / T)
-    for _ in range(40):
+    while high - low > 1e-5:
         middle = (low + high) / 2
-        scaled = math.exp(middle) * logits
-        probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        probs /= probs.sum(axis=1, keepdims=True)
-        slope = math.exp(middle) * ((probs * logits).sum(axis=1).mean() - wanted)
+        powers = np.exp(math.exp(middle) * logits)
+        means = np.einsum("nk,nk->n", powers, logits) / powers.sum(axis=1)
+        slope = math.exp(middle) * (means.mean() - wanted)
         if slope + pull * (middle - expected) < 0:  # the labels want it surer
             low = middle
         else:
