@@ -83,14 +83,20 @@ class Arm:
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the settings
     kinds: tuple[str, ...] = KINDS  # of faces that are trained on
     named: str = COMMON  # characters that are trained on
+    left_out: tuple[Change, ...] = ()  # of what makes print look written
 
 
 def without(*left_out: Change) -> Arm:
     """Return the arm in which print is made to look written without some of the changes."""
     name = "written without " + ", ".join(change.__name__ for change in left_out)
-    rest = [pair for pair in CHANGES if pair[0] not in left_out]
-    AUGMENTATIONS[name] = partial(written, changes=rest)
-    return Arm({"augment": [name]})
+    return Arm({"augment": [name]}, left_out=left_out)
+
+
+def register(arm: Arm) -> None:
+    """Let the training find what the arm changes pictures by."""
+    if arm.left_out:
+        rest = [pair for pair in CHANGES if pair[0] not in arm.left_out]
+        AUGMENTATIONS[arm.changes["augment"][0]] = partial(written, changes=rest)
 
 
 ARMS: dict[str, Arm] = {
@@ -173,6 +179,7 @@ def lay(options: argparse.Namespace) -> Ground:
 
 def tried(arm: Arm, ground: Ground, options: argparse.Namespace) -> dict[str, Any]:
     """Train an arm and measure it."""
+    register(arm)
     config = base(options, arm)
     images, machine = chosen(arm, ground), choose_machine("cpu", threads=options.threads)
     if config.prefer:

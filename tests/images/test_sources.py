@@ -32,6 +32,8 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """Each source in turn, with a place where six pictures lie."""
     monkeypatch.setenv("SIGLUM_DATA", str(tmp_path))
     name: str = request.param
+    if name == "invented":
+        return "invented:3x2"
     if name == "idx":
         write_idx_pair(tmp_path / "place", "train")
         write_idx_pair(tmp_path / "place", "t10k")

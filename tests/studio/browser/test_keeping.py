@@ -118,6 +118,7 @@ def test_what_is_refused_stays_until_somebody_says_what_it_is(
         page.select_option("#stuck-as", label="\u2068ladder\u2069")
         page.locator("#stuck").get_by_role("button", name="Keep").click()
         page.wait_for_selector("#stuck:empty", state="attached")
+        visitor.wait_for("1 drawing")
 
         assert on_disk(folder) == ["ladder"]
 
