@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from benchmarks.fewshot import measured, table
-from benchmarks.fewshot_measure import Row
 from benchmarks.fewshot_sets import seen
 from benchmarks.fewshot_tasks import SETS
 from siglum import images as sources
@@ -206,8 +205,7 @@ def tried(arm: Arm, ground: Ground, options: argparse.Namespace) -> dict[str, An
     model.eval()
     backbone = made(model, config, preprocess, ground, machine)
     seen.cache_clear()
-    rows = [row for name in MEASURED for row in of(backbone, name)]
-    found = {(row.set, row.setting): row.share for row in rows}
+    found = {(row.set, row.setting): row.share for row in measured(backbone, MEASURED, "tune")[0]}
     return {
         "seconds": seconds,
         "characters": len(images.classes),
@@ -215,11 +213,6 @@ def tried(arm: Arm, ground: Ground, options: argparse.Namespace) -> dict[str, An
         "parameters": count_parameters(model) - count_parameters(model.head),
         "shares": {heading: found[what] for heading, what in SHOWN.items()},
     }
-
-
-def of(backbone: Recogniser, name: str) -> list[Row]:
-    """Measure a backbone on a set."""
-    return measured(backbone, [name], "tune")[0]
 
 
 def chosen(arm: Arm, ground: Ground) -> ImageSet:

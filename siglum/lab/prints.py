@@ -69,9 +69,8 @@ class Features(nn.Module):
         """Return features (N, D) of pictures in bytes."""
         seen = machine.lay(normalised(to_unit(images), preprocess))
         with machine.autocast():
-            found = self.model.forward_features(seen)  # type: ignore[operator]
-        centred: NDArray[np.float32] = found.float().cpu().numpy() - self.centre.numpy()
-        return centred
+            found: NDArray[np.float32] = self(seen).float().cpu().numpy()
+        return found
 
 
 @torch.inference_mode()

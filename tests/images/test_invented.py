@@ -1,7 +1,5 @@
 """Signs made up: the same everywhere, different from each other, and no two drawings alike."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.random import RandomState
@@ -77,6 +75,6 @@ def test_a_part_that_is_joined_begins_where_it_is_said() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "12", "0x3", "3x0", "3 x 3", "-3x3", "9999999x9999999"])
-def test_numbers_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
+def test_numbers_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="invented must"):
         images.load(f"invented:{text}", "all", CUT)
