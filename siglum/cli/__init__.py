@@ -106,9 +106,7 @@ def _call(name: str, function: Callable[..., None], arguments: list[str]) -> Non
         SiglumError: if the arguments or what they ask for is wrong.
     """
     import cyclopts
-    from pydantic import ValidationError
 
-    from siglum.config import TrainConfig, explain
     from siglum.errors import ConfigError
 
     app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
@@ -117,6 +115,10 @@ def _call(name: str, function: Callable[..., None], arguments: list[str]) -> Non
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
+        from pydantic import ValidationError
+
+        from siglum.config import TrainConfig, explain
+
         if isinstance(error.__cause__, ValidationError):
             raise ConfigError(explain(error.__cause__, TrainConfig)) from None
         raise ConfigError(f"{error} See: siglum {name} --help") from None

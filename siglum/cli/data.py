@@ -7,6 +7,7 @@ from typing import Literal
 from siglum import images
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.config import Preprocess, build
 from siglum.errors import DataError
@@ -40,7 +41,7 @@ def data(
     preprocess = build(Preprocess, {"size": size, "fit": fit})
     found: list[tuple[str, Description]] = []
     for part in images.parts(source):
-        with terminal.loading() as progress:
+        with loading() as progress:
             pictures = images.load(
                 source,
                 part,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from siglum import images, stats
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, nearest
 from siglum.lab.device import choose_machine
@@ -72,7 +73,7 @@ def evaluate(
         measured = "test" if "test" in parts else parts[0]
         machine = choose_machine(device, "float32", threads)
         model = machine.place(opened.model(weights))
-        with terminal.loading() as progress:
+        with loading() as progress:
             pictures = images.load(
                 spec,
                 measured,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from siglum.cli import terminal, train
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.cli.watching import Watcher
 from siglum.config import RECIPES
@@ -85,7 +86,7 @@ def pretrain(
     chosen = recipe.settings(wanted)
     machine = choose_machine(device, precision, threads)
     path = out or runs.next_path(Path("runs"), chosen)
-    with terminal.loading() as progress, Watcher(quiet=json) as watcher:
+    with loading() as progress, Watcher(quiet=json) as watcher:
         try:
             run = recipe.pretrain(chosen, path, machine, hours, watcher, progress)
         except Stopped:

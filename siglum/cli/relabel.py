@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from siglum import images
 from siglum.cli import relabel_words as words
 from siglum.cli import terminal
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch, percent
 from siglum.errors import ConfigError, DataError, choose
 from siglum.images import ImageSet, manifest
@@ -79,7 +80,7 @@ def relabel(
             "(temperature 1)",
             stacklevel=2,
         )
-    with terminal.loading() as progress:
+    with loading() as progress:
         fitted = opened.preprocess
         pictures = images.load(source, part, fitted, progress=progress)
         found = lab.relabel(opened, pictures, machine, validation, threshold)

@@ -7,6 +7,7 @@ import webbrowser
 from pathlib import Path
 
 from siglum.cli import terminal
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, DataError
 from siglum.images.samples import FOLDERS, LEDGER, REMOVED, listed
@@ -57,7 +58,7 @@ def studio(
     if bundle is not None and not (folder / LEDGER).exists():
         _begin(folder, bundle, behind)
     _check_folder(folder)
-    with terminal.loading() as progress:
+    with loading() as progress:
         opened = Studio(folder, behind, lambda done, total: progress("drawings", done, total))
     with contextlib.closing(opened):
         address = server.listen(host, port)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from siglum.cli import terminal
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, RunError, nearest
 from siglum.lab import studies
@@ -165,7 +166,7 @@ def _run(cells: list[Cell], study: Study, folder: Path, machine: "Machine") -> N
     from siglum.lab.recipes.train import Stopped
     from siglum.lab.runs import Run
 
-    with terminal.loading() as progress, Watcher(quiet=False) as watcher:
+    with loading() as progress, Watcher(quiet=False) as watcher:
 
         def begin(cell: Cell, left: int) -> Watcher:
             watcher.restart()

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, RunError
 from siglum.images import SOURCES, alphabets, load
@@ -97,7 +98,7 @@ def _samples(given: str, classes: Path | None, behind: Recogniser) -> ImageSet:
         kind = "folder" if Path(given).is_dir() else "archive"
         given = f"{'manifest' if given.endswith('.csv') else kind}:{given}"
     preprocess = behind.bundle.preprocess.model_copy(update={"place": True})
-    with terminal.loading() as progress:
+    with loading() as progress:
         images = load(given, "train", preprocess, rename=read_names(classes), progress=progress)
     composed: dict[str, str] = {}
     for name in images.classes:

@@ -1,9 +1,7 @@
-"""How commands show progress, tables and shares in the terminal."""
+"""How commands show tables and shares in the terminal."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +9,9 @@ from cyclopts import Parameter
 from PIL import Image
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from siglum.errors import DataError
-from siglum.images.cache import Progress as LoadProgress
 from siglum.stats import Rate
 
 ACCENT = "rgb(179,64,42)"
@@ -84,24 +80,3 @@ def refuse(unreadable: Sequence[tuple[str, str]], total: int) -> None:
         raise DataError(
             f"{len(unreadable)} of {total} files must be pictures to be read: {printable(listed)}."
         )
-
-
-@contextmanager
-def loading() -> Iterator[LoadProgress]:
-    """Show a bar on standard error while pictures are read; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(complete_style=ACCENT),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("", total=None, visible=False)
-
-        def progress(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None, visible=True)
-
-        yield progress

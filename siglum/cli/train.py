@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
+from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.cli.watching import Watcher
 from siglum.config import TrainConfig, build
@@ -93,7 +94,7 @@ def train(
         chosen = build(TrainConfig, wanted)
         machine = choose_machine(device, precision, threads)
         path = out or runs.next_path(Path("runs"), chosen)
-    with terminal.loading() as progress, Watcher(quiet=json) as watcher:
+    with loading() as progress, Watcher(quiet=json) as watcher:
         try:
             if resume is not None:
                 run = recipe.resume(run, machine, watcher, progress)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siglum.errors import ConfigError, DataError
-from siglum.images import _find, alphabets, faces, fonts
+from siglum.images import alphabets, faces, fonts
+from siglum.images.sources import find
 
 LIST = "files.csv"
 
@@ -35,7 +36,7 @@ def origins(spec: str) -> dict[str, Origin]:
     if spec.partition(":")[0] != "fonts":
         raise ConfigError(f"source must be fonts:DIR, whose faces are known, got {spec!r}.")
     where, _, named = spec.partition(":")[2].partition(fonts.CHOICE)
-    folders = [_find(spec)[1]] if where else faces.system_folders()
+    folders = [find(spec)[1]] if where else faces.system_folders()
     wanted = alphabets.resolve(named or ",".join(alphabets.GROUPS))
     listed = {file: origin for folder in folders for file, origin in _listed(folder)}
     found, _, _ = fonts.scan(folders, wanted, spec)

@@ -78,11 +78,12 @@ def ridge(features: Floats, labels: Labels, prints: Floats, penalty: float, scal
     wanted = np.zeros((len(x), len(start)))
     wanted[np.arange(len(x)), labels] = 1
     gram = x.T @ x + penalty * np.eye(x.shape[1])
-    solved = np.linalg.solve(gram, x.T)  # (D, N)
+    solved = np.linalg.inv(gram) @ x.T  # (D, N); the penalty keeps this well-conditioned
     vectors = start + (solved @ (wanted - x @ start.T)).T
     # Without a sample the vectors are less by its column of `solved`, so many times: (N, K).
-    times = (wanted - x @ vectors.T) / np.maximum(1 - (x * solved.T).sum(axis=1), 1e-9)[:, None]
-    given = x @ vectors.T - (x * solved.T).sum(axis=1)[:, None] * times
+    leverage, given = (x * solved.T).sum(axis=1)[:, None], x @ vectors.T
+    times = (wanted - given) / np.maximum(1 - leverage, 1e-9)
+    given -= leverage * times
     squared = (vectors**2).sum(axis=1) - 2 * times * (solved.T @ vectors.T)
     squared += (solved**2).sum(axis=0)[:, None] * times**2
     left_out = given / np.sqrt(np.maximum(squared, 1e-12))

@@ -81,15 +81,16 @@ def learned(
     own = (sums[labels] - known + SHRINK * usual) / (counts[labels] - 1 + SHRINK)
     off[np.arange(len(labels)), labels] = known - own
     distance = ((off / spread) ** 2).sum(axis=2)
+    whole = _logits(distance, 1.0)
     losses = {
-        gain: _loss(left_out[judged] + _logits(distance[judged], gain), labels[judged])
+        gain: _loss(left_out[judged] + gain * whole[judged], labels[judged])
         for gain in (0.0, *GAINS)
     }
     gain = min(losses, key=lambda gain: losses[gain])
     if losses[0.0] - losses[gain] < WORTH:
         return None, nothing
     found = Whereabouts(middle.astype(np.float32), spread.astype(np.float32), gain)
-    return found, _logits(distance, gain)
+    return found, (gain * whole).astype(np.float32)
 
 
 def _logits(distance: NDArray[np.floating], gain: float) -> NDArray[np.float32]:

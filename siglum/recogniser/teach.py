@@ -71,6 +71,8 @@ def learn(backbone: Recogniser, lesson: Lesson) -> Taught:
         whereabouts=whereabouts,
     )
     beside = SCALE * (lesson.features @ others.T)
+    if len(others):
+        beside = beside.max(axis=1, keepdims=True)  # of outsiders, the nearest alone counts
     calibration = decide.calibrate(
         np.concatenate([left_out, beside], axis=1), labels, count, backbone.bundle.calibration
     )

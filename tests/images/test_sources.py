@@ -196,11 +196,12 @@ def test_writers_need_file_names() -> None:
 READ_ALL = """
 import sys, warnings
 from siglum import images
+from siglum.errors import DataError
 warnings.showwarning = lambda message, *_: print(message)
 for spec in sys.argv[1:]:
     try:
         print(len(images.load(spec)))
-    except images.DataError as error:
+    except DataError as error:
         print(error)
 """
 
