@@ -3,6 +3,7 @@
 `docs/cli.md` holds what every command says of itself; a test compares it with the code.
 `docs/examine/` holds the pictures of docs/examine.md.
 `docs/invented.png` shows some signs that nobody uses.
+`docs/letters/` holds the pictures that README's first example reads, from lists of strokes.
 `docs/report.png` is the page of a run on the bundled digits, taken by Chromium where there is one.
 """
 
@@ -15,11 +16,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from siglum import cli
+from siglum.images import strokes
 
 HERE = Path(__file__).resolve().parent
+DRAWN = HERE.parent / "tests" / "studio" / "browser"
+LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ"}
+PAPER, PEN = (250, 247, 240), (38, 43, 94)
 
 LARGEST = 200_000  # bytes of a picture; a larger one does with 256 colours
 EXAMINED = (
@@ -78,7 +84,22 @@ def examine_pictures(folder: Path) -> None:
                 Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
 
 
+def letter_pictures(folder: Path) -> None:
+    """Draw three letters as a pen does, dark blue on paper."""
+    sys.path.append(str(DRAWN))
+    from hand_drawn import drawn
+
+    folder.mkdir(exist_ok=True)
+    for file, letter in LETTERS.items():
+        lines = [[[x, y, 0, 0.5] for x, y in line] for line in drawn(letter, seed=2)]
+        ink = strokes.drawn(strokes.parse({"version": 1, "aspect": 1, "strokes": lines}), 160)
+        share = ink[:, :, None] / 255
+        pixels = np.rint(share * PEN + (1 - share) * PAPER).astype(np.uint8)
+        Image.fromarray(pixels).quantize(64).save(folder / f"{file}.png", optimize=True)
+
+
 if __name__ == "__main__":
+    letter_pictures(HERE / "letters")
     examine_pictures(HERE / "examine")
     (HERE / "cli.md").write_text(cli_page())
     cli.run(["data", "invented:12x12", "--size", "48", "--sheet", str(HERE / "invented.png")])
