@@ -3,7 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.light [--backbone FILE]
 
 Run it on a quiet machine. Pictures are drawn by code: strokes through random points, a shape of
-points for each class, shaken for each sample. `siglum predict` is timed as a whole process.
+points for each class, shaken for each sample. `siglum predict` is timed as a whole process, in turn
+with a bare one that only loads onnxruntime, numpy and Pillow, opens the same picture, and runs the
+same network once: machines differ, and this one does from hour to hour.
 """
 
 import argparse
@@ -28,6 +30,18 @@ from siglum.recogniser import lesson as lessons
 from siglum.recogniser.findings import findings
 from siglum.recogniser.teach import finished, learn
 
+BARE = """
+import sys, zipfile
+import numpy, onnxruntime
+from PIL import Image
+raw = zipfile.ZipFile(sys.argv[1]).read("model.onnx")
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(raw, options)
+(given,) = session.get_inputs()
+Image.open(sys.argv[2]).load()
+session.run(None, {given.name: numpy.zeros((1, *given.shape[1:]), numpy.float32)})
+"""
 SIDE = 64
 CLASSES, SAMPLES = 100, 10
 
@@ -100,9 +114,15 @@ def main() -> None:
         bundles.save(finished(taught, "signs", ""), bundle)
         files = sorted(map(str, (folder / "signs").glob("*/*.png")))
         one = [sys.executable, "-m", "siglum", "predict", str(bundle), files[0]]
-        took, memory = processes(one, given.rounds)
-        print(f"predict one picture, whole process: {took:.2f} s, {memory:.0f} MB")
-        many, memory = processes([*one[:-1], *files], 3)
+        bare = [sys.executable, "-c", BARE, str(bundle), files[0]]
+        pairs = [(processes(one, 1)[0], processes(bare, 1)[0]) for _ in range(given.rounds)]
+        took, least = (statistics.median(times) for times in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(
+            f"predict one picture, whole process: {took:.2f} s; a bare one {least:.2f} s, "
+            f"{ratio:.2f} times"
+        )
+        many, memory = processes([*one[:-1], *files, "--csv"], 3)
         each = (many - took) / (len(files) - 1)
         print(
             f"predict {len(files):,} pictures of {SIDE} x {SIDE}: {1000 * each:.2f} ms each, "

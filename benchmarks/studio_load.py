@@ -5,11 +5,11 @@
 Run it on a quiet machine; the people are simulated on the same processors. The Studio is a process
 of its own, as `siglum studio` starts it. Each person draws a sign in a second and a half, has it
 read while drawing as the page does (one question at a time, and a rest of four times as long as the
-answer took), looks at the drawings that are nearest, keeps it, and thinks for about as long. Each
-page follows the others as it does in a browser: it hears of every version over an open stream,
-fetches the state half a second to a second later, one at a time, and the list of drawings while it
-is short. Printed are the times of the answers, as the person meets them, and what of all that was
-promised is there at the end.
+answer took, 60 to 1,000 ms), looks at the drawings that are nearest, keeps it, and thinks for about
+as long. Each page follows the others as it does in a browser: it hears of every version over an
+open stream, fetches the state half a second later, or twenty times as long as the last answer took, up
+to twice that, and the list of drawings, while it is short, every two seconds. Printed are the times
+of the answers, as the person meets them, and what of all that was promised is there at the end.
 """
 
 import argparse
@@ -32,8 +32,9 @@ import numpy as np
 
 DRAWS = 1.5  # seconds with the pen down
 THINKS = 1.5  # seconds before the next sign
-LEAST, RESTS = 0.06, 4  # seconds between two questions; times as long as the answer took
-LATER = 0.5  # seconds, and up to twice that, between news and asking for them
+REST, RESTS = (0.06, 1.0), 4  # seconds between two questions; times as long as the answer took
+LATER, MOST, PATIENCE = 0.5, 5.0, 20  # seconds between news and asking for them; times the answer
+LISTS = 2.0  # seconds between two lists of drawings
 FEW = 300  # drawings whose list is fetched
 SIGNS = 10
 POINTS = 60
@@ -100,9 +101,9 @@ class Person(Asking):
 
             while (share := (time.monotonic() - begun) / DRAWS) < 1:
                 self.ask("read", "/api/recognise", {"drawing": drawn(max(share, 0.05))})
-                time.sleep(max(LEAST, RESTS * self.times["read"][-1]))
+                time.sleep(min(max(REST[0], RESTS * self.times["read"][-1]), REST[1]))
             read = self.ask("read", "/api/recognise", {"drawing": drawn(1)})
-            for name in [] if read is None else read["nearest"]:
+            for name in [] if read is None else [one["id"] for one in read["nearest"]]:
                 if name not in self.shown:
                     self.ask("seen", f"/api/samples/{name}.png")
                     self.shown.add(name)
@@ -116,18 +117,23 @@ class Person(Asking):
 class Follower(Asking):
     """The page that somebody has open, as far as it follows the others."""
 
-    heard, version = 1, 0
+    heard, version, listed = 1, 0, 0.0
 
     def run(self) -> None:
         """Fetch the state after news."""
+        took = 0.0
         while time.monotonic() < self.until:
-            time.sleep(self.random.uniform(LATER, 2 * LATER))
+            wait = max(LATER, min(PATIENCE * took, MOST))
+            time.sleep(self.random.uniform(wait, 2 * wait))
             if self.heard > self.version:
                 state = self.ask("followed", "/api/state")
+                took = self.times["followed"][-1]
                 if state is not None:
                     self.version = state["version"]
-                    if sum(one["taught"] for one in state["classes"]) <= FEW:
+                    few = sum(one["taught"] for one in state["classes"]) <= FEW
+                    if few and time.monotonic() - self.listed > max(LISTS, PATIENCE * took):
                         self.ask("listed", "/api/samples")
+                        self.listed = time.monotonic()
 
 
 def listen(port: int, followers: list[Follower], closing: threading.Event) -> None:
@@ -187,7 +193,8 @@ def main() -> None:
                 thread.join()
             closing.set()
             listening.join()
-            there = {one["id"] for one in first.ask("", "/api/samples")}
+            last = Asking(0, port, 0)  # the first connection has rested for too long
+            there = {one["id"] for one in last.ask("", "/api/samples")}
             running.send_signal(signal.SIGINT)
             running.wait(30)
         files = {path.stem for path in Path(folder).rglob("*.json")}

@@ -78,6 +78,8 @@ def pretrain(
         read.pop("epochs", None)
     elif "epochs" not in typed:
         hours = read.get("hours")
+    if hours is not None and (isinstance(hours, bool) or not isinstance(hours, int | float)):
+        raise ConfigError(f"hours must be a number, got {hours!r}.")
     wanted = {name: value for name, value in read.items() if name != "hours"} | typed
     if source is not None:
         wanted["data"] = source

@@ -19,6 +19,7 @@ from siglum.studio.app import build
 from siglum.studio.studio import Studio
 
 FOLDER = Path("my-signs")
+PORT = 7445
 
 
 def studio(
@@ -26,7 +27,7 @@ def studio(
     /,
     *,
     host: str = "127.0.0.1",
-    port: int = 0,
+    port: int | None = None,
     backbone: Path | None = None,
     no_browser: Switch = False,
 ) -> None:
@@ -46,11 +47,12 @@ def studio(
         place: A folder of samples, which is made where there is none; or a bundle, whose samples
             become a folder beside it.
         host: The address to listen at; 0.0.0.0 for all of this machine.
-        port: The port to listen at; 0 for one that is free.
+        port: The port to listen at; 0 for any that is free. By default 7445, so that a page that
+            is still open finds the Studio again; any, where another program listens there.
         backbone: A backbone of your own; by default the one that comes with Siglum.
         no_browser: Print the address, and leave it to you to open it.
     """
-    if not 0 <= port <= 65535:
+    if port is not None and not 0 <= port <= 65535:
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
     behind = backbones.shipped() if backbone is None else backbones.given(backbone)
     bundle = place if place.suffix == SUFFIX and not place.is_dir() else None
@@ -61,7 +63,7 @@ def studio(
     with loading() as progress:
         opened = Studio(folder, behind, lambda done, total: progress("drawings", done, total))
     with contextlib.closing(opened):
-        address = server.listen(host, port)
+        address = _listen(host, port)
         state = opened.current.state
         signs, drawings = len(state.classes), len(state.drawings)
         print(terminal.printable(f"{folder}: {signs:,} signs, {drawings:,} drawings"))
@@ -71,6 +73,16 @@ def studio(
         with contextlib.suppress(KeyboardInterrupt):
             server.serving(build(opened), address).run(sockets=[address.listening])
     print(f"Everything is kept in {terminal.printable(str(folder))}.")
+
+
+def _listen(host: str, port: int | None) -> server.Address:
+    """Listen at a port, or at the usual one, or where that is taken at any."""
+    if port is not None:
+        return server.listen(host, port)
+    try:
+        return server.listen(host, PORT)
+    except ConfigError:
+        return server.listen(host, 0)
 
 
 def _begin(folder: Path, bundle: Path, behind: Recogniser) -> None:
@@ -94,11 +106,11 @@ def _begin(folder: Path, bundle: Path, behind: Recogniser) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         with contextlib.closing(Studio(unfinished, behind)) as made:
-            _, said = receive.receive(made, raw, "", receive.Job())
+            _, taken = receive.receive(made, raw, "", receive.Job())
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    print(terminal.printable(" ".join(said)))
+    print(terminal.printable(" ".join(taken.said)))
 
 
 def _check_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, RunError
 from siglum.images import SOURCES, alphabets, load
 from siglum.images.imageset import ImageSet
+from siglum.images.listing import as_text
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import lesson as lessons
@@ -79,7 +80,7 @@ def teach(
             f"{_described(taught.unknown[0])}. Give samples of it with --samples."
         )
     command = shlex.join(["siglum", *sys.argv[1:]])
-    made = teaching.finished(taught, title or _title(names), command)
+    made = teaching.finished(taught, as_text(title or _title(names)), as_text(command))
     bundles.save(made, out)
     said = findings(behind, lesson, taught)
     if json:
@@ -137,7 +138,10 @@ def _show(out: Path, said: Findings, made: Bundle, samples: int) -> None:
     say = [f"{out} knows {made.card.title}."]
     if said.right is None:
         say.append(
-            "No samples: it goes by print. How well it reads your hand is not known; "
+            "No sample can be left out, since each is the only one of its sign. How well it reads "
+            "is not known yet; draw a second of each."
+            if samples
+            else "No samples: it goes by print. How well it reads your hand is not known; "
             "teach it a few drawings, or try it."
         )
     else:

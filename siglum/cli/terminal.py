@@ -15,6 +15,7 @@ from siglum.errors import DataError
 from siglum.stats import Rate
 
 ACCENT = "rgb(179,64,42)"
+NAMED = 20  # unreadable files
 
 Switch = Annotated[bool, Parameter(negative=())]  # a flag that is off unless given
 
@@ -76,7 +77,9 @@ def refuse(unreadable: Sequence[tuple[str, str]], total: int) -> None:
         DataError: if there is one.
     """
     if unreadable:
-        listed = "; ".join(f"{name} {reason}" for name, reason in unreadable)
+        listed = "; ".join(f"{name} {reason}" for name, reason in unreadable[:NAMED])
+        more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
         raise DataError(
-            f"{len(unreadable)} of {total} files must be pictures to be read: {printable(listed)}."
+            f"{len(unreadable)} of {total} files must be pictures to be read: "
+            f"{printable(listed)}{more}."
         )

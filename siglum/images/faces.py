@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,9 @@ def read(
                 have |= {*new}
                 if new:
                     found = Part(part.path, part.index, part.axes, new)
-                    parts.setdefault(name, []).append(found)
                     if name not in lines or {*LINE} <= {*new}:
                         lines[name] = _line(found)
+                    parts.setdefault(name, []).append(found)
         except DataError as error:
             unreadable.append((str(path), str(error)))
     return [Face(name, tuple(parts[name]), *lines[name]) for name in sorted(parts)], unreadable
@@ -153,8 +154,9 @@ def _line(part: Part) -> tuple[float, float]:
     font = opened(part)
     above, below = map(float, font.getmetrics())
     if {*LINE} <= {*part.characters}:
-        boxes = [font.getbbox(letter, anchor="ls") for letter in LINE]
-        above, below = -min(box[1] for box in boxes), max(box[3] for box in boxes)
+        with suppress(OSError):  # a damaged outline
+            boxes = [font.getbbox(letter, anchor="ls") for letter in LINE]
+            above, below = -min(box[1] for box in boxes), max(box[3] for box in boxes)
     return min(max(above / EM, 0.5), 2.0), min(max(below / EM, 0.1), 1.0)
 
 

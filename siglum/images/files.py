@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images import evidence, normalise, pictures
-from siglum.images.listing import Unreadable
+from siglum.images.listing import Unreadable, as_text
 
 
 class Fitted(NamedTuple):
@@ -42,12 +42,12 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
                 file, None if preprocess.cuts_out else preprocess.channels, enough
             )
         except DataError as error:
-            unreadable.append((str(file), str(error)))
+            unreadable.append((as_text(str(file)), str(error)))
             continue
         square, found = normalise.seen(image, preprocess)
         light = pictures.on_light_paper(image[None])
         squares.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
-        names.append(str(file))
+        names.append(as_text(str(file)))
         dark = bool(light[0]) if found is None else found.inverted
         inverted.append(preprocess.ink == "light" and dark)
         doubts.append(() if found is None else tuple(evidence.doubts(found)))

@@ -41,7 +41,10 @@ def origins(spec: str) -> dict[str, Origin]:
     listed = {file: origin for folder in folders for file, origin in _listed(folder)}
     found, _, _ = fonts.scan(folders, wanted, spec)
     files = {face.name: Path(face.parts[0].path) for face in found}
-    return {name: listed.get(file) or _unlisted(file, folders) for name, file in files.items()}
+    return {
+        name: listed.get(file.absolute()) or _unlisted(file, folders)
+        for name, file in files.items()
+    }
 
 
 def _unlisted(file: Path, folders: list[Path]) -> Origin:
@@ -52,7 +55,8 @@ def _unlisted(file: Path, folders: list[Path]) -> Origin:
 
 def _listed(folder: Path) -> Iterator[tuple[Path, Origin]]:
     """Yield each file that the list in or above a folder names, with its origin."""
-    place = next((p for p in (folder, *folder.absolute().parents) if (p / LIST).is_file()), None)
+    folder = folder.absolute()
+    place = next((p for p in (folder, *folder.parents) if (p / LIST).is_file()), None)
     if place is None:
         return
     try:

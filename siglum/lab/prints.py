@@ -4,6 +4,7 @@ Where its faces lie in the mean, what the training itself found for its class, o
 Shapes: N pictures, K characters, D features, G kinds of faces.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -168,7 +169,7 @@ def means(gathered: Gathered, prefer: Mapping[str, float]) -> Floats:
         ConfigError: if `prefer` names a kind that is not there, or counts it less than nothing.
     """
     for kind, factor in prefer.items():
-        if kind not in gathered.kinds or factor < 0:
+        if kind not in gathered.kinds or not 0 <= factor < math.inf:
             there = ", ".join(filter(None, gathered.kinds)) or "none here"
             raise ConfigError(
                 f"prefer must name folders of faces ({there}) with numbers of at least 0, got "

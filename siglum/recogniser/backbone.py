@@ -48,11 +48,18 @@ def given(path: Path) -> Recogniser:
         DataError: if it is no bundle, or none with a vector a character.
     """
     found = load(path)
-    head = found.bundle.head
-    if head is None or not head.cosine or found.bundle.preprocess.fit != "glyph":
+    bundle, head = found.bundle, found.bundle.head
+    ink = bundle.preprocess.fit == "glyph" and bundle.preprocess.planes == 1
+    if head is None or not head.cosine or not ink:
         raise DataError(
             f"{path} must be a backbone, which gives features of cut-out ink and a vector a "
             "character, got another bundle. Make one by siglum pretrain."
+        )
+    outsiders = len(head.vectors) - len(found.classes)
+    if bundle.samples is not None or head.whereabouts is not None or outsiders:
+        raise DataError(
+            f"{path} must be a backbone, got a recogniser that was taught. Leave out --backbone, "
+            "or give the one that it was taught on."
         )
     return found
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.recogniser import backbone as backbones
-from siglum.recogniser import class_vectors
+from siglum.recogniser import class_vectors, place
 from siglum.recogniser.lesson import Lesson
 from siglum.recogniser.predict import Recogniser
 from siglum.recogniser.teach import PENALTY, SCALE, Taught
@@ -91,7 +91,7 @@ def curve(backbone: Recogniser, lesson: Lesson) -> tuple[Point, ...]:
 
     Of every class with more than that, so many are drawn and the rest is read; `DRAWS` times.
     """
-    labels, counts = lesson.samples.labels, lesson.counts
+    labels, places, counts = lesson.samples.labels, lesson.samples.places, lesson.counts
     prints = backbones.prints(backbone, lesson.classes)
     random = np.random.RandomState(0)
     printed = prints.any(axis=1)
@@ -109,7 +109,11 @@ def curve(backbone: Recogniser, lesson: Lesson) -> tuple[Point, ...]:
             fitted = class_vectors.ridge(
                 lesson.features[chosen], labels[chosen], prints, PENALTY, SCALE
             )
-            answers = (lesson.features[rest] @ fitted.head.vectors.T).argmax(axis=1)
+            logits = SCALE * (lesson.features[rest] @ fitted.head.vectors.T)
+            where, _ = place.learned(places[chosen], labels[chosen], len(counts), fitted.left_out)
+            if where is not None:
+                logits += place.place_logits(places[rest], where)
+            answers = logits.argmax(axis=1)
             shares.append(float((answers == labels[rest]).mean()))
         points.append(Point(size, float(np.mean(shares)), min(shares), max(shares)))
     return tuple(points)
@@ -130,7 +134,7 @@ def _advice(lesson: Lesson, taught: Taught, off: NDArray[np.int64]) -> tuple[Adv
             why = "nothing is known of it yet."
         elif wrong:
             taken = lesson.classes[int(off[label].argmax())]
-            why = f"it is taken for {taken!r} ({wrong} of {n})."
+            why = f"it is taken for {taken!r} ({int(off[label].max())} of {n})."
         elif n == 0:
             why = "it is known from print alone, and was never tested."
         elif n < MORE:

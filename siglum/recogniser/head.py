@@ -4,6 +4,7 @@ Shapes: N pictures, D features, K classes, M outsiders.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class Head:
                 f"({width}), got {self.scale.shape}, {self.bias.shape} and {self.centre.shape}."
             )
 
+    @cached_property
+    def columns(self) -> Floats:
+        """The vectors as float32 (D, K + M)."""
+        return np.ascontiguousarray(self.vectors.T, dtype=np.float32)
+
 
 def logits_of(features: Floats, head: Head, places: Places | None = None) -> Floats:
     """Return float32 (N, K + M) of features (N, D).
@@ -50,7 +56,7 @@ def logits_of(features: Floats, head: Head, places: Places | None = None) -> Flo
     if head.cosine:
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         moved /= np.maximum(length, np.finfo(np.float32).tiny)
-    logits: Floats = moved @ head.vectors.T.astype(np.float32) * head.scale + head.bias
+    logits = moved @ head.columns * head.scale + head.bias
     if head.whereabouts is not None and places is not None:
         logits[:, : len(head.whereabouts.middle)] += place_logits(places, head.whereabouts)
     return logits.astype(np.float32)

@@ -116,14 +116,17 @@ def of_images(backbone: Recogniser, lesson: Lesson, images: ImageSet) -> tuple[L
     blank = np.flatnonzero(~ink.any(axis=(1, 2)))
     if len(blank) == len(ink):
         raise DataError(f"{images.source} must show ink in its pictures, got none that does.")
-    first: dict[bytes, int] = {}
+    first: dict[bytes, dict[int, int]] = {}  # by ink and class, the first row of each
     repeated, contradicting = [], []
     for row in np.flatnonzero(ink.any(axis=(1, 2))).tolist():
-        before = first.setdefault(ink[row].tobytes(), row)
-        if labels[before] != labels[row]:
-            contradicting.append((before, row))
-        elif before != row:
+        rows = first.setdefault(ink[row].tobytes(), {})
+        label = int(labels[row])
+        if label in rows:
             repeated.append(row)
+            continue
+        if rows:
+            contradicting.append((next(iter(rows.values())), row))
+        rows[label] = row
     good = np.setdiff1d(np.arange(len(ink)), [*blank, *repeated])
     places = whole[good][:, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
     left_out = LeftOut(tuple(blank.tolist()), tuple(repeated), tuple(contradicting))

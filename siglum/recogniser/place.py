@@ -2,8 +2,9 @@
 
 `o` and `O` have one shape. Where samples were drawn on one kind of paper, their heights, widths and
 places on it tell them apart; where they were cut out somehow, they tell nothing, and are not used.
+They part the classes from each other, and say nothing of whether a sign is one of them.
 Shapes: N samples, K classes. A place is (height, width, middle) of the ink in heights of the
-picture, as `normalise.Evidence` has it; NaN where it is not known.
+picture, as `normalise.Evidence` has it, above 1 as good as 1; NaN where it is not known.
 """
 
 from dataclasses import dataclass
@@ -39,13 +40,13 @@ class Whereabouts:
 
 
 def place_logits(places: Places, whereabouts: Whereabouts) -> NDArray[np.float32]:
-    """Return (N, K): 0 at a class's middle and less further away; 0 where a place is not known.
+    """Return (N, K): 0 for the nearest class and less for others; 0 where a place is not known.
 
-    Far from all classes the differences vanish (Student's t with two degrees of freedom): ink that
-    is much larger or smaller than every sample was written on another kind of paper.
+    Far from all classes the differences are small (Student's t with two degrees of freedom): ink
+    that is much larger or smaller than every sample was written on another kind of paper.
     """
-    off = (places[:, None] - whereabouts.middle) / whereabouts.spread  # (N, K, 3)
-    return _logits((off**2).sum(axis=2), whereabouts.gain)
+    off = (_bounded(places)[:, None] - whereabouts.middle) / whereabouts.spread  # (N, K, 3)
+    return (whereabouts.gain * _logits((off**2).sum(axis=2))).astype(np.float32)
 
 
 def learned(
@@ -68,7 +69,7 @@ def learned(
     judged = np.isfinite(left_out[np.arange(len(labels)), labels]) if len(labels) else labels > 0
     if judged.sum() < 2 * count or not np.isfinite(places).all():
         return None, nothing
-    known = places.astype(np.float64)
+    known = _bounded(places).astype(np.float64)
     counts = np.bincount(labels, minlength=count)[:, None]
     sums = np.zeros((count, 3))
     np.add.at(sums, labels, known)
@@ -81,7 +82,7 @@ def learned(
     own = (sums[labels] - known + SHRINK * usual) / (counts[labels] - 1 + SHRINK)
     off[np.arange(len(labels)), labels] = known - own
     distance = ((off / spread) ** 2).sum(axis=2)
-    whole = _logits(distance, 1.0)
+    whole = _logits(distance)
     losses = {
         gain: _loss(left_out[judged] + gain * whole[judged], labels[judged])
         for gain in (0.0, *GAINS)
@@ -93,9 +94,15 @@ def learned(
     return found, (gain * whole).astype(np.float32)
 
 
-def _logits(distance: NDArray[np.floating], gain: float) -> NDArray[np.float32]:
-    added = -gain * 2.5 * np.log1p(distance / 2)  # (degrees of freedom + 3) / 2 = 2.5
-    return np.nan_to_num(added, nan=0.0).astype(np.float32)
+def _bounded(places: Places) -> Places:
+    """Return places as samples have them, whose picture may be wider than it is high."""
+    return np.clip(places, 0, 1)
+
+
+def _logits(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    added = np.nan_to_num(-2.5 * np.log1p(distance / 2))  # (degrees of freedom + 3) / 2 = 2.5
+    nearest: NDArray[np.floating] = added - added.max(axis=1, keepdims=True)
+    return nearest
 
 
 def _loss(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:

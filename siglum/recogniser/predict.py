@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import DataError
-from siglum.images.files import Fitted, fitted
-from siglum.images.listing import Unreadable
+from siglum.images.files import Fitted
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import decide
 from siglum.recogniser.bundle import Bundle, Golden
@@ -119,15 +118,6 @@ def opened(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
             f"largest logit, got {share:.2g} {said(where, bundle.classes)}. Make it again."
         )
     return recogniser
-
-
-def predict(
-    recogniser: Recogniser, files: Sequence[Path]
-) -> tuple[list[Answer], tuple[Unreadable, ...]]:
-    """Answer for every file that can be read, in order; and say which cannot, and why."""
-    seen = fitted(files, recogniser.bundle.preprocess)
-    reading = recogniser.read(seen.images, seen.places)
-    return answers(seen, reading, recogniser.classes), seen.unreadable
 
 
 def answers(seen: Fitted, reading: Reading, classes: Sequence[str]) -> list[Answer]:

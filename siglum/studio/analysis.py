@@ -19,7 +19,7 @@ from siglum.recogniser.predict import Recogniser
 from siglum.studio.snapshot import Analysis, Snapshot
 from siglum.studio.studio import Studio
 
-REST = 2.0  # times as long as it worked, so that who draws has most of the machine
+REST = 4.0  # times as long as it worked, so that who draws has most of the machine
 LEAST_REST = 0.2  # seconds
 SILENT = "nothing is known of it yet."
 

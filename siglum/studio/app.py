@@ -19,7 +19,7 @@ from siglum.studio.studio import Conflict, Missing, Studio
 from siglum.studio.wire import said
 
 TURNS = {  # how many at once
-    "reading": 8,  # more would only be in each other's way
+    "reading": 4,  # more would only be in each other's way
     "changing": 24,  # most of these wait, so that one learning serves them all
 }
 TYPES = {

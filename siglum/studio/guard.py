@@ -198,8 +198,11 @@ class Guard:
         if not self._is_token(asked.get("token", "")):
             raise Refused(403, NO_TOKEN)
         who = _checked_who(cookies) or secrets.token_hex(8)
-        pairs = ((self._cookie, self.rules.token), (WHO, who))
-        return tuple(f"{name}={value}; Path=/; HttpOnly; SameSite=Strict" for name, value in pairs)
+        kept = "; Path=/; HttpOnly; SameSite=Strict"
+        return (
+            f"{self._cookie}={self.rules.token}{kept}",
+            f"{WHO}={who}{kept}; Max-Age={REMEMBERED}",
+        )
 
 
 NO_TOKEN = (
@@ -214,6 +217,7 @@ SINGLE = (
     *("host", "origin", "content-type", "content-length", "transfer-encoding"),
     *("sec-fetch-site", "content-encoding"),
 )
+REMEMBERED = 30 * 24 * 3600  # seconds that a browser stays the same person
 WHO = "siglum-who"  # a cookie that tells people apart, for whom undo is each their own
 
 

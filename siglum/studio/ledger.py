@@ -146,6 +146,11 @@ class Ledger:
                 raise
             return name
 
+    def knows(self, name: str) -> bool:
+        """Say whether a drawing was ever added under a name."""
+        with self._turn:
+            return name in self._known
+
     def undo(self, session: str | None = None, line: int | None = None) -> Change:
         """Undo the last change, of a session or of all, that is not yet undone; return it.
 

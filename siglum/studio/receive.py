@@ -31,6 +31,7 @@ from siglum.studio.snapshot import Snapshot
 from siglum.studio.studio import MOST_DRAWINGS, Conflict, Studio
 
 MOST_MEMBERS = 3 * MOST_DRAWINGS
+MEMBER = b"PK\x01\x02"  # what each begins with in a zip's list of them
 MOST_BYTES = 2**30  # of all members, unpacked
 MOST_MEMBER = 20 * 2**20
 SIDE = 256  # px of a picture that is made of a bundle's sample
@@ -55,12 +56,15 @@ class Given(NamedTuple):
     sample: Sample | SiglumError
 
 
-class Cancelled(Conflict):
-    """It was asked to stop."""
+class Taken(NamedTuple):
+    """What was done with a file."""
+
+    said: list[str]  # in words
+    samples: list[str]  # ids of the drawings that are kept of it
 
 
-def receive(studio: Studio, raw: bytes, who: str, job: Job) -> tuple[Snapshot, list[str]]:
-    """Take classes and drawings from a file; return what is so then, and what was done, in words.
+def receive(studio: Studio, raw: bytes, who: str, job: Job) -> tuple[Snapshot, Taken]:
+    """Take classes and drawings from a file; return what is so then, and what was done.
 
     Raises:
         Conflict: if another file is being taken in.
@@ -78,20 +82,21 @@ def receive(studio: Studio, raw: bytes, who: str, job: Job) -> tuple[Snapshot, l
 
 def _taken(
     studio: Studio, classes: tuple[str, ...], given: Iterator[Given], who: str, job: Job
-) -> tuple[Snapshot, list[str]]:
+) -> tuple[Snapshot, Taken]:
     """Keep what is new of a file, and learn once at the end."""
     studio.check_classes(classes)
     try:
-        said = _keep(studio, classes, given, who, job)
+        taken = _keep(studio, classes, given, who, job)
     finally:
         now = studio.learned()
-    return now, said
+    return now, taken
 
 
 def _keep(
     studio: Studio, classes: tuple[str, ...], given: Iterator[Given], who: str, job: Job
-) -> list[str]:
-    known, kept = 0, 0
+) -> Taken:
+    known = 0
+    kept: list[str] = []
     bad: list[str] = []
     new = sum(studio.add_class(name, who) for name in classes)
     # As often as it is here a drawing of the file is taken for one of those, and not kept again.
@@ -119,11 +124,10 @@ def _keep(
             drawing = one.sample.drawing
             drawing = drawing if isinstance(drawing, Drawing) else small(drawing)
             when = one.sample.when or None
-            studio.keep(drawing, name, writer, one.sample.part, who, when=when)
-            kept += 1
+            kept.append(studio.keep(drawing, name, writer, one.sample.part, who, when=when)[0])
         except SiglumError as error:
             bad.append(f"{one.what}: {error}")
-    said = [f"Took {_count(kept, 'drawing')} and {_count(new, 'new sign')}."]
+    said = [f"Took {_count(len(kept), 'drawing')} and {_count(new, 'new sign')}."]
     if job.cancelled.is_set():
         said.append("It was cancelled; what was taken until then is kept.")
     if known:
@@ -133,11 +137,15 @@ def _keep(
         said.append(
             f"{_count(len(bad), 'drawing')} could not be taken: {' '.join(bad[:SAID])}{more}"
         )
-    return said
+    return Taken(said, kept)
 
 
 def _opened(raw: bytes) -> tuple[tuple[str, ...], Iterator[Given]]:
     """Return the classes and drawings of a bundle or a zip."""
+    if (many := raw.count(MEMBER)) > MOST_MEMBERS:  # a list of so many takes minutes to read
+        raise DataError(
+            f"zip must hold at most {MOST_MEMBERS:,} files, got {many:,}. Send a part of it."
+        )
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
         members = archive.infolist()
@@ -150,10 +158,10 @@ def _opened(raw: bytes) -> tuple[tuple[str, ...], Iterator[Given]]:
         names = tuple(wire.text("class", name) for name in bundle.classes)
         return names, _of_bundle(bundle)
     unpacked = sum(member.file_size for member in members)
-    if len(members) > MOST_MEMBERS or unpacked > MOST_BYTES:
+    if unpacked > MOST_BYTES:
         raise DataError(
-            f"zip must hold at most {MOST_MEMBERS:,} files of {MOST_BYTES:,} bytes in all, got "
-            f"{len(members):,} of {unpacked:,}. Send a part of it."
+            f"zip must hold at most {MOST_BYTES:,} bytes in all, got {unpacked:,}. Send a part of "
+            "it."
         )
     return (), _of_zip(archive, members)
 

@@ -189,7 +189,7 @@ def _confusions(
     title: str, confusions: Sequence[Json], names: dict[str, str], pictures: _Pictures
 ) -> str:
     rows = [
-        f"<tr><td>{_sign(names[one['meant']])}</td><td>{_sign(names[one['read']])}</td>"
+        f"<tr><td>{_sign(names[one['meant']])}</td><td>{_read_as(one['read'], names)}</td>"
         f'<td class="number">{one["times"]} of {one["of"]}</td>'
         f"<td>{pictures.of(one['samples'])}</td></tr>"
         for one in confusions[:CONFUSIONS]
@@ -233,6 +233,10 @@ def _writers(writers: Sequence[Json]) -> str:
 def _sign(name: str) -> str:
     kind = "sign" if len(name) <= 3 else "short"
     return f'<bdi class="{kind}">{escape(name)}</bdi>'
+
+
+def _read_as(id_: str | None, names: dict[str, str]) -> str:
+    return "none of these" if id_ is None else _sign(names[id_])
 
 
 def _rate(rate: Json | None) -> str:

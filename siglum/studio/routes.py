@@ -151,16 +151,17 @@ async def picture(
     class_: Annotated[Id | None, Query(alias="class")] = None,
     part: Part = "taught",
     writer: Annotated[str, Query(max_length=wire.MOST_TEXT)] = "",
+    heat: bool = False,
 ) -> Response:
     """Read a photo of a character, or of a page of them; with a class, keep it as its sample."""
     raw = await request.body()
     kind = request.headers["content-type"].partition(";")[0].strip().lower()
     if class_ is None:
-        return await run_in_threadpool(_read_picture, studio, raw, kind)
+        return await run_in_threadpool(_read_picture, studio, raw, kind, heat)
     return await run_in_threadpool(_keep_picture, studio, raw, kind, class_, part, writer, who)
 
 
-def _read_picture(studio: Studio, raw: bytes, kind: str) -> Response:
+def _read_picture(studio: Studio, raw: bytes, kind: str, heat: bool) -> Response:
     began = time.perf_counter()
     pixels = seen.decoded(raw, kind)
     now = studio.current
@@ -169,7 +170,7 @@ def _read_picture(studio: Studio, raw: bytes, kind: str) -> Response:
     if found.empty:
         return _json({**about, "characters": []})
     if found.characters < 2:
-        said = view.answer(now, one, seen.said_of_photo(found), False, began)
+        said = view.answer(now, one, seen.said_of_photo(found), heat, began)
         return _json({**about, "characters": [{"box": found.box, "row": 0, **said}]})
     characters, sideways = seen.look_at_page(studio.backbone, pixels)
     answers = [
@@ -234,6 +235,8 @@ def add_sample(asked: wire.Adding, studio: Opened, who: Who) -> Response:
         raise Conflict("folder must be the one that is open here, got another. Open that one.")
     drawing = strokes.parse(asked.drawing)
     writer = wire.text("writer", asked.writer, least=0)
+    if asked.key is not None and studio.was_kept(asked.key):  # whatever its class is called by now
+        return _drawn(studio, studio.learned(), who, asked.key)
     name = _class(studio.current, asked.class_)
     kept, now = studio.draw(drawing, name, writer, asked.part, who, asked.key)
     return _drawn(studio, now, who, kept)
@@ -243,9 +246,7 @@ def _drawn(studio: Studio, now: Snapshot, who: str, kept: str) -> Response:
     """Answer after a drawing; of one to test with also how it was read."""
     more: Json = {}
     if kept in now.state.drawings and now.state.drawings[kept].part == "quiz":
-        one = view.sample(now, kept)
-        right = None if one["read"] is None else one["read"] == one["class"]
-        more = {"read": one["read"], "right": right}
+        more = {"read": view.sample(now, kept)["read"], "right": now.is_right(kept)}
     return _changed(studio, now, who, id=kept, **more)
 
 
@@ -344,8 +345,8 @@ async def open_file(request: Request, studio: Opened, who: Who) -> Response:
 
 
 def _take_in(studio: Studio, raw: bytes, who: str, job: receive.Job) -> Response:
-    now, said = receive.receive(studio, raw, who, job)
-    return _changed(studio, now, who, said=said)
+    now, taken = receive.receive(studio, raw, who, job)
+    return _changed(studio, now, who, said=taken.said, samples=taken.samples)
 
 
 @reading.post("/api/cancel")

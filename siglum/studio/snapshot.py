@@ -34,6 +34,7 @@ class Read:
 
     label: int | None  # None where nothing else is known of its class
     probability: float
+    none: bool = False  # whether it looks like none of the classes; of taught ones never told
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,25 @@ class Snapshot:
         others = [name for name in self.state.drawings if name not in found]
         reading = reading_of(self.taught.recogniser, [self.seen[name] for name in others])
         best = reading.probs.argmax(axis=1)
-        for name, label, probs in zip(others, best.tolist(), reading.probs, strict=True):
+        for row, (name, label) in enumerate(zip(others, best.tolist(), strict=True)):
             known = self.state.drawings[name].class_name in self.labels
-            found[name] = Read(label, float(probs[label])) if known else Read(None, 0.0)
+            probability, none = float(reading.probs[row, label]), bool(reading.none[row])
+            found[name] = Read(label, probability, none) if known else Read(None, 0.0)
         return found
 
-    def is_wrong(self, drawing: str) -> bool:
-        """Whether a drawing is read as another class than its own."""
+    def read_as(self, drawing: str) -> str | None:
+        """The class that a drawing is read as; None for none of them, or where nothing is said."""
         read = self.read.get(drawing)
-        if read is None or read.label is None or self.lesson is None:
-            return False
-        return self.lesson.classes[read.label] != self.state.drawings[drawing].class_name
+        if read is None or read.label is None or read.none or self.lesson is None:
+            return None
+        return self.lesson.classes[read.label]
+
+    def is_right(self, drawing: str) -> bool | None:
+        """Whether a drawing is read as its own class; None where that cannot be judged."""
+        read = self.read.get(drawing)
+        if read is None or read.label is None:
+            return None
+        return self.read_as(drawing) == self.state.drawings[drawing].class_name
 
 
 @lru_cache(maxsize=4096)

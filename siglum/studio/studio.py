@@ -169,6 +169,10 @@ class Studio:
                 self._changes += 1
             return name, self._changes
 
+    def was_kept(self, name: str) -> bool:
+        """Say whether a drawing was kept under a name, though it may have been removed since."""
+        return self.ledger.knows(name)
+
     def undo(self, session: str | None, line: int) -> Snapshot:
         """Undo the last change, of a session or of all, which must be that of a line.
 

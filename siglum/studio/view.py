@@ -128,15 +128,14 @@ def answer(now: Snapshot, seen: Seen, evidence: Sequence[str], heat: bool, began
 def sample(now: Snapshot, name: str) -> Json:
     """Return what is known of a drawing."""
     entry = now.state.drawings[name]
-    read = now.read.get(name)
-    label = None if read is None else read.label
+    read, read_as = now.read.get(name), now.read_as(name)
     return {
         "id": name,
         "class": class_id(entry.class_name),
         "writer": entry.writer,
         "part": entry.part,
-        "wrong": now.is_wrong(name),
-        "read": None if label is None or now.lesson is None else _id_at(now, label),
+        "wrong": now.is_right(name) is False,
+        "read": None if read_as is None else class_id(read_as),
         "probability": 0.0 if read is None else read.probability,
     }
 
@@ -157,41 +156,40 @@ def promises(now: Snapshot) -> list[str]:
     return said
 
 
-def _nearest(now: Snapshot, seen: Seen) -> list[str]:
+def _nearest(now: Snapshot, seen: Seen) -> list[Json]:
     """Return the taught drawings that look most alike to the network, the nearest first."""
     if now.lesson is None or not len(now.lesson):
         return []
     alike = now.lesson.features @ seen.features
-    return [now.rows[row] for row in np.argsort(-alike, kind="stable")[:SHOWN].tolist()]
+    nearest = [now.rows[row] for row in np.argsort(-alike, kind="stable")[:SHOWN].tolist()]
+    return [{"id": one, "class": class_id(now.state.drawings[one].class_name)} for one in nearest]
 
 
 def _judged(now: Snapshot) -> dict[str, dict[str, list[bool]]]:
     """Return whether each drawing that can be judged is read right, by part and class."""
     found: dict[str, dict[str, list[bool]]] = {"taught": {}, "quiz": {}}
-    for name, read in now.read.items():
-        if read.label is not None and now.lesson is not None:
+    for name in now.read:
+        if (right := now.is_right(name)) is not None:
             entry = now.state.drawings[name]
-            right = now.lesson.classes[read.label] == entry.class_name
             found[entry.part].setdefault(entry.class_name, []).append(right)
     return found
 
 
 def _confusions(now: Snapshot, part: str) -> list[Json]:
-    """Return which class is read as which other, the commonest first, with the drawings."""
-    cells: dict[tuple[str, str], list[str]] = {}
+    """Return which class is read as which other or none, the commonest first, with the drawings."""
+    cells: dict[tuple[str, str | None], list[str]] = {}
     of: Counter[str] = Counter()
-    for name, read in now.read.items():
-        entry = now.state.drawings[name]
-        if entry.part != part or read.label is None or now.lesson is None:
+    for name in now.read:
+        entry, right = now.state.drawings[name], now.is_right(name)
+        if entry.part != part or right is None:
             continue
         of[entry.class_name] += 1
-        answer_ = now.lesson.classes[read.label]
-        if answer_ != entry.class_name:
-            cells.setdefault((entry.class_name, answer_), []).append(name)
+        if not right:
+            cells.setdefault((entry.class_name, now.read_as(name)), []).append(name)
     return [
         {
             "meant": class_id(meant),
-            "read": class_id(read_as),
+            "read": None if read_as is None else class_id(read_as),
             "times": len(names),
             "of": of[meant],
             "samples": names,
@@ -249,11 +247,6 @@ def _drawings(names: Sequence[str]) -> str:
 
 def _isolated(name: str) -> str:
     return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
-
-
-def _id_at(now: Snapshot, label: int) -> str:
-    assert now.lesson is not None
-    return class_id(now.lesson.classes[label])
 
 
 def _rate(hits: Sequence[bool]) -> Json | None:

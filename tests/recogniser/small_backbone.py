@@ -36,7 +36,7 @@ def drawn(label: int, count: int, noise: float = 0.3, seed: int = 0) -> NDArray[
     return np.where(random.rand(*ink.shape) < noise / 2, 255 - ink, ink).astype(np.uint8)
 
 
-def a_backbone(prints: bool = True) -> Recogniser:
+def a_backbone() -> Recogniser:
     """Features are a random projection; a character's vector is that of its picture."""
     random = np.random.RandomState(3)
     matrix = random.normal(size=(WIDTH, SIZE * SIZE)).astype("f4")

@@ -48,14 +48,32 @@ def test_unknown_places_say_nothing() -> None:
 
 def test_far_from_every_sample_the_classes_are_alike() -> None:
     """A picture cut out otherwise than the samples is judged by its shape."""
-    middle = np.array([[0.3, 0.3, 0.5], [0.6, 0.3, 0.5]], "f4")
-    whereabouts = Whereabouts(middle, np.full(3, 0.05, "f4"), 1.0)
-    places = np.array([[0.3, 0.3, 0.5], [20.0, 20.0, 0.5]], "f4")
+    middle = np.array([[0.3, 0.3, 0.5], [0.34, 0.3, 0.5]], "f4")
+    whereabouts = Whereabouts(middle, np.full(3, 0.02, "f4"), 1.0)
+    places = np.array([[0.3, 0.3, 0.5], [1.0, 1.0, 0.5]], "f4")
 
     near, far = place_logits(places, whereabouts)
 
-    assert near[0] - near[1] > 5
-    assert abs(far[0] - far[1]) < 0.1
+    assert near[0] - near[1] > 2
+    assert abs(far[0] - far[1]) < 0.2
+
+
+def test_the_nearest_class_loses_nothing_wherever_the_ink_is() -> None:
+    """Or size would make a sign look like none of these, for which outsiders have no size."""
+    middle = np.array([[0.3, 0.3, 0.5], [0.6, 0.6, 0.5]], "f4")
+    whereabouts = Whereabouts(middle, np.full(3, 0.02, "f4"), 1.0)
+    places = np.random.RandomState(0).uniform(0, 1, (50, 3)).astype("f4")
+
+    assert (place_logits(places, whereabouts).max(axis=1) == 0).all()
+
+
+def test_ink_wider_than_its_picture_is_high_is_as_wide_as_samples_can_say() -> None:
+    """A sample keeps its size and place in bytes, 255 for 1."""
+    middle = np.array([[0.9, 1.0, 0.5], [0.9, 0.9, 0.5]], "f4")
+    whereabouts = Whereabouts(middle, np.full(3, 0.02, "f4"), 1.0)
+    wide, full = np.array([[0.9, 1.3, 0.5], [0.9, 1.0, 0.5]], "f4")
+
+    assert (place_logits(wide[None], whereabouts) == place_logits(full[None], whereabouts)).all()
 
 
 def test_a_sample_is_judged_by_the_others() -> None:

@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -102,7 +103,7 @@ def test_three_drawings_teach_a_sign(known: tuple[Client, Ids]) -> None:
         assert id_ in read["set"]
         assert len(base64.b64decode(read["ink"])) == read["side"] ** 2
         nearest = client.get(f"/api/samples?class={id_}")
-        assert read["nearest"][0] in [sample["id"] for sample in nearest]
+        assert read["nearest"][0]["id"] in [sample["id"] for sample in nearest]
         assert len(read["nearest"]) == 5
 
 
@@ -396,3 +397,40 @@ def test_all_is_there_after_closing_and_opening_again(tmp_path: Path, backbone) 
     for read in reads:
         del read["ms"]
     assert reads[0] == reads[1]
+
+
+def test_a_report_comes_with_a_policy_of_its_own(known: tuple[Client, Ids]) -> None:
+    client, _ = known
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+    with closing(connection):
+        connection.request("GET", "/api/report")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+
+    assert answer.status == 200 and "9 of 9 drawings are read right" in page
+    assert answer.headers["content-disposition"] == 'attachment; filename="my-signs.html"'
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_is_taken_in_can_be_cancelled_by_another_request(client: Client) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for number in range(200):
+            png = io.BytesIO()
+            shade = np.full((60, 60), 255, np.uint8)
+            shade[10:50, 10 + number % 40] = shade[number // 40 + 20, 10:50] = 0
+            Image.fromarray(shade).save(png, "PNG")
+            archive.writestr(f"a/{number}.png", png.getvalue())
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(
+            client.ask, "/api/open", raw=held.getvalue(), kind="application/octet-stream"
+        )
+        while not client.get("/api/state")["undo"]:
+            pass
+        client.post("/api/cancel", {})
+        status, answer = sent.result()
+
+    assert status == 200
+    assert answer["said"][1] == "It was cancelled; what was taken until then is kept."
+    assert 0 < len(answer["samples"]) < 200

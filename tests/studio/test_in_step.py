@@ -41,6 +41,17 @@ def opened(folder: Path, backbone) -> Iterator[Client]:
         yield Client(port)
 
 
+def test_a_drawing_that_was_kept_is_kept_whatever_its_sign_is_called_now(client: Client) -> None:
+    """Its first answer may have been lost, and another page have renamed the sign meanwhile."""
+    (id_,) = client.add("a")
+    sent = {"class": id_, "drawing": drawing_of("ring"), "key": "0123456789abcdef"}
+    client.post("/api/samples", sent)
+    client.post(f"/api/classes/{id_}/rename", {"name": "b"})
+
+    assert client.post("/api/samples", sent)["id"] == "0123456789abcdef"
+    assert counts(client.get("/api/state")) == {"b": (1, 0)}
+
+
 def test_only_what_was_shown_is_undone(client: Client) -> None:
     (id_,) = client.add("a")
     shown = client.teach(id_, drawing_of("ring"))["state"]["undo"]

@@ -72,12 +72,12 @@ def test_drawings_travel_in_a_zip(tmp_path: Path, backbone) -> None:
         one.record(MoveDrawings((names[0],), "O"))
         one.record(RemoveDrawings((names[1],)))
         raw = zip_of(one)
-        now, said = receive(two, raw, "", Job())
+        now, (said, _) = receive(two, raw, "", Job())
 
         assert contents(two) == contents(one)
         assert set(now.state.classes) == set(NAMES)
         assert said == ["Took 20 drawings and 7 new signs."]
-        again, said = receive(two, raw, "", Job())
+        again, (said, _) = receive(two, raw, "", Job())
         assert len(again.state.drawings) == 20
         assert said == [
             "Took 0 drawings and 0 new signs.",
@@ -165,7 +165,7 @@ def test_a_recogniser_travels_as_a_bundle(tmp_path: Path, backbone) -> None:
     ):
         (tmp_path / "one.siglum").write_bytes(take.bundle(one.current))
         opened = load(tmp_path / "one.siglum")
-        now, said = receive(two, (tmp_path / "one.siglum").read_bytes(), "", Job())
+        now, (said, _) = receive(two, (tmp_path / "one.siglum").read_bytes(), "", Job())
 
         assert opened.classes == names == now.state.classes
         assert opened.bundle.card.title == "3 signs: a b a sign of my own"
@@ -182,7 +182,7 @@ def test_a_recogniser_travels_as_a_bundle(tmp_path: Path, backbone) -> None:
 def test_a_bundle_without_samples_brings_its_classes(tmp_path: Path, backbone) -> None:
     raw = bundles.encode(backbone.bundle)
     with closing(Studio(tmp_path / "two", backbone)) as two:
-        now, said = receive(two, raw, "", Job())
+        now, (said, _) = receive(two, raw, "", Job())
 
     assert now.state.classes == backbone.classes and now.taught is not None
     assert said == ["Took 0 drawings and 14 new signs."]
@@ -257,7 +257,7 @@ def test_names_that_climb_lead_nowhere(tmp_path: Path, backbone) -> None:
         }
     )
     with closing(Studio(tmp_path / "two" / "my-signs", backbone)) as two:
-        now, said = receive(two, raw, "", Job())
+        now, (said, _) = receive(two, raw, "", Job())
 
     assert now.state.classes == ("evil",) and len(now.state.drawings) == 2
     reason = "class must be text on one line, got U+0001 in it."
@@ -278,7 +278,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_taken(
     tmp_path: Path, backbone, raw: bytes
 ) -> None:
     with closing(Studio(tmp_path / "two", backbone)) as two:
-        now, said = receive(two, zipped({"a/1.png": raw, "a/2.png": picture()}), "", Job())
+        now, (said, _) = receive(two, zipped({"a/1.png": raw, "a/2.png": picture()}), "", Job())
 
     assert len(now.state.drawings) == 1
     assert said[0] == "Took 1 drawing and 1 new sign."
@@ -304,7 +304,7 @@ def test_bad_facts_about_a_drawing_are_refused(tmp_path: Path, backbone, raw: by
     members = {"samples/a/0123456789abcdef.png": picture()}
     members["samples/a/0123456789abcdef.json"] = raw
     with closing(Studio(tmp_path / "two", backbone)) as two:
-        now, said = receive(two, zipped(members), "", Job())
+        now, (said, _) = receive(two, zipped(members), "", Job())
 
     assert not now.state.drawings and not now.state.classes
     assert "1 drawing could not be taken: 0123456789abcdef: " in said[1]
@@ -329,7 +329,7 @@ def test_one_file_at_a_time_and_it_can_be_cancelled(tmp_path: Path, backbone) ->
     job = Job()
     with closing(Studio(tmp_path / "two", backbone)) as two:
         said: list[str] = []
-        thread = threading.Thread(target=lambda: said.extend(receive(two, raw, "", job)[1]))
+        thread = threading.Thread(target=lambda: said.extend(receive(two, raw, "", job)[1].said))
         thread.start()
         while not two.ledger.state.drawings:
             pass
@@ -342,3 +342,25 @@ def test_one_file_at_a_time_and_it_can_be_cancelled(tmp_path: Path, backbone) ->
     assert 0 < taken < 14
     assert said[0].startswith(f"Took {taken} drawing")
     assert said[1] == "It was cancelled; what was taken until then is kept."
+
+
+def test_a_zip_that_lists_too_many_files_is_refused_before_it_is_read(
+    tmp_path: Path, backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siglum.studio.receive.MOST_MEMBERS", 3)
+    raw = zipped({f"a/{number}.png": b"" for number in range(4)})
+    with (
+        closing(Studio(tmp_path / "two", backbone)) as two,
+        pytest.raises(DataError, match="zip must hold at most 3 files, got 4. Send a part of it."),
+    ):
+        receive(two, raw, "", Job())
+
+
+def test_the_drawings_that_came_with_a_file_are_named(tmp_path: Path, backbone) -> None:
+    with (
+        closing(filled(tmp_path / "one", backbone, ("o", "x"))) as one,
+        closing(Studio(tmp_path / "two", backbone)) as two,
+    ):
+        now, taken = receive(two, zip_of(one), "", Job())
+
+        assert len(taken.samples) == 6 and set(taken.samples) == set(now.state.drawings)

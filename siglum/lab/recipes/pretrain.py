@@ -50,7 +50,12 @@ def settings(typed: Mapping[str, Any]) -> TrainConfig:
         raise ConfigError(f"source must be fonts:DIR to pretrain on, got {config.data!r}.")
     if config.split != "writer":
         raise ConfigError("split must be writer, so that whole faces are held out.")
-    for name in ("only", "test", "folds"):
+    if config.fit != "glyph" or config.place:
+        raise ConfigError(
+            "fit must be glyph, without place, for a backbone to teach on, got "
+            f"fit {config.fit!r}{' with place' if config.place else ''}."
+        )
+    for name in ("only", "test", "folds", "per_class"):
         if getattr(config, name):
             raise ConfigError(
                 f"{name} must be left out of a pretraining. Name the characters behind #, as in "

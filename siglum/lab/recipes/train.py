@@ -24,6 +24,7 @@ from siglum.images import framing, split
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import silent
 from siglum.images.imageset import ImageSet, joined
+from siglum.images.listing import as_text
 from siglum.images.split import Indices
 from siglum.images.writers import writers_of
 from siglum.lab import models, pretrained, sampling, transfer
@@ -358,7 +359,7 @@ def _of_the_whole(data: Data) -> dict[str, str]:
 def _environment(machine: Machine, data: Data) -> dict[str, Any]:
     return {
         "started": _now(),
-        "command": shlex.join(["siglum", *sys.argv[1:]]),
+        "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "commit": _commit(),
         "versions": _versions(),
         "machine": asdict(machine),

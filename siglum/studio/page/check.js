@@ -180,8 +180,9 @@ function render() {
   if (!classOf(asked)) question();
 }
 
-/** Ctrl-Z and its like, for this pad. */
+/** Ctrl-Z and its like, for this pad; says whether there was something to do. */
 export function quizKey(key) {
+  if (!{ undo: pad.canUndo, redo: pad.canRedo, clear: !pad.empty }[key]) return false;
   pad[key]();
   return true;
 }

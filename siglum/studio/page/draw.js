@@ -1,11 +1,11 @@
 // The bench: the pad, and what is read while one draws.
 
 import { createAnswer, spoken } from "./answer.js";
-import { able, byId, keyed, make, said, sign, tell } from "./dom.js";
+import { able, byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
 import { clearInk, showInk } from "./ink.js";
 import { createPad } from "./pad.js";
 import { thumb } from "./samples.js";
-import { ask, Lost, onLost } from "./server.js";
+import { ask, Lost, onLost, send } from "./server.js";
 import { classOf, now, onState } from "./state.js";
 import { percent } from "./words.js";
 
@@ -13,7 +13,7 @@ const PAUSE = 1400; // ms without a pen after which a sign that is being taught 
 const QUIET = 600; // ms without another answer after which an answer is spoken
 const IDLE = 2000; // ms without a pen before news have the drawing read again
 const BUSY = 429;
-const REST = [60, 300]; // ms between two questions while a pen is down: four times what the last took, within these
+const REST = [60, 1000]; // ms between two questions while a pen is down: four times what the last took, within these
 const STORED = "siglum.pad";
 const NO_INK = { answers: [], set: [], none: false, empty: true, evidence: [], nearest: [] };
 
@@ -188,7 +188,11 @@ function lookLater() {
 }
 
 async function read(heat) {
-  if (pad.picture && !pad.drawingNow) return pad.picture.found;
+  if (pad.picture && !pad.drawingNow) {
+    if (!heat || !pad.picture.found.answers.length) return pad.picture.found;
+    const { characters } = await send("/api/picture?heat=true", pad.picture.file);
+    return characters.length === 1 ? characters[0] : pad.picture.found;
+  }
   return ask("/api/recognise", heat ? { drawing: pad.drawing(), heat } : { drawing: pad.drawing() });
 }
 
@@ -198,12 +202,18 @@ function show(found) {
   if (found.ink) showInk(byId("ink"), found);
   byId("scale").hidden = !found.heat;
   byId("left").replaceChildren(...(found.heat ? missed(found) : []));
-  able(byId("heat"), !pad.picture);
+  able(byId("heat"), found.answers.length > 0);
   evidence(found.evidence);
   byId("nearest-title").hidden = !found.nearest.length;
-  keyed(byId("nearest"), found.nearest, (id) => id, (id) => make("li", {}, thumb(id)), () => {});
+  keyed(byId("nearest"), found.nearest, ({ id }) => id, nearby, () => {});
   forms();
   speak(spoken(found));
+}
+
+/** One of the drawings that look most alike to the network. */
+function nearby({ id, class: of }) {
+  const name = classOf(of)?.name;
+  return make("li", {}, thumb(id, name ? `a drawing of ${isolated(name)}` : "a drawing"));
 }
 
 /** What covering the reddest piece of ink leaves of the best answer. */

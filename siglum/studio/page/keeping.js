@@ -3,7 +3,7 @@
 import { byId, make, sign, tell } from "./dom.js";
 import { best, complain, dontWait, drawingNumber, inHand, keepBy, nothing, pad, takeInHand } from "./draw.js";
 import { send } from "./server.js";
-import { change, classOf, named, take } from "./state.js";
+import { change, classOf, named, now, take } from "./state.js";
 import { keep } from "./unsent.js";
 import { count } from "./words.js";
 
@@ -95,12 +95,20 @@ async function keepNamed(event) {
   }
 }
 
+/** The names in what was typed: parted by commas; by blanks only where no name can have them. */
+function severalNames(text) {
+  const words = text.split(/\s+/);
+  const short = words.every((word) => [...word].length === 1);
+  const pair = words.length === 2 && !now()?.classes.length; // the first two were asked for
+  const names = /[,;]/.test(text) ? text.split(/[,;]/) : short || pair ? words : [text];
+  return names.map((name) => name.trim()).filter(Boolean);
+}
+
 async function nameFirst(event) {
   event.preventDefault();
   const text = byId("first-names").value.trim();
-  const names = text.split(/[,;]/.test(text) ? /[,;]/ : /\s+/).map((name) => name.trim());
   try {
-    const ids = await addSigns(names.filter(Boolean));
+    const ids = await addSigns(severalNames(text));
     byId("first-names").value = "";
     if (ids.length) startWith(ids);
   } catch (error) {

@@ -47,9 +47,9 @@ function keys(event) {
   else if (event.key === "Escape" && !control) key = "clear";
   if (!key || typing) return;
   event.preventDefault();
-  if (view === "draw" && padKey(key)) return;
-  if (view === "check") quizKey(key);
-  else if (key !== "clear" && !event.repeat) turnBack(key);
+  if (view === "draw" && byId("page").hidden && padKey(key)) return;
+  if (view === "check" && quizKey(key)) return;
+  if (key !== "clear" && !event.repeat) turnBack(key);
 }
 
 function opened(file) {

@@ -67,7 +67,7 @@ export function createPad(canvas, { onchange, onlift, say = () => {} }) {
       const context = pen(canvas.getContext("2d"));
       context.clearRect(0, 0, ...size());
       if (back.width && back.height) context.drawImage(back, 0, 0);
-      if (live) layStroke(context, live.points, ...size());
+      if (live?.points.length) layStroke(context, live.points, ...size());
       if (cursor) cross(context);
     });
   }

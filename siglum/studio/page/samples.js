@@ -2,7 +2,7 @@
 
 import { make, settled } from "./dom.js";
 import { get } from "./server.js";
-import { now, onState } from "./state.js";
+import { now, onState, patience } from "./state.js";
 
 const FEW = 300; // so many are listed although nothing but thumbnails of them is shown
 const SOON = 120; // ms from a change of this page to the list
@@ -67,6 +67,6 @@ export function followSamples() {
     later ||= setTimeout(() => {
       later = 0;
       bring();
-    }, NEWS);
+    }, patience(NEWS));
   });
 }

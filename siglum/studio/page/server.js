@@ -11,6 +11,9 @@ export class Refused extends Error {
 /** Nobody answered, or nobody that speaks as the studio does, or it does not let this page in. */
 export class Lost extends Error {}
 
+/** This page asked to stop. */
+export class Stopped extends Error {}
+
 const SILENT = "The studio does not answer: its program may have ended.";
 const LOCKED =
   "The studio does not let this page in any more: it was started again, with another token. Open the address that it printed, here or in another tab.";
@@ -41,10 +44,11 @@ export function tryAgain(wait = 0) {
   timer = setTimeout(() => get("/api/state").catch(() => {}), wait);
 }
 
-async function answered(path, options, wait = WAIT) {
+async function answered(path, options, wait = WAIT, stop = null) {
   let response;
   try {
-    const signal = AbortSignal.timeout(wait);
+    const patience = AbortSignal.timeout(wait);
+    const signal = stop ? AbortSignal.any([patience, stop]) : patience;
     response = await fetch(path, { ...options, signal, cache: "no-store" });
     const value = await response.json();
     if (response.status === 403) throw new Lost(LOCKED);
@@ -54,6 +58,7 @@ async function answered(path, options, wait = WAIT) {
     throw new Refused(value.error ?? `The server answered ${response.status}.`, response.status);
   } catch (error) {
     if (error instanceof Refused) throw error;
+    if (stop?.aborted) throw new Stopped("Cancelled.");
     const why = error instanceof Lost ? error.message : SILENT;
     tell(why);
     tryAgain(AGAIN[Math.min(tries++, AGAIN.length - 1)]);
@@ -68,8 +73,8 @@ export function ask(path, body = {}) {
   return answered(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-/** Send a file as it is. */
-export function send(path, file, type = file.type) {
+/** Send a file as it is; the signal `stop` ends that. */
+export function send(path, file, type = file.type, stop = null) {
   const headers = { "Content-Type": type || "application/octet-stream" };
-  return answered(path, { method: "POST", headers, body: file }, 600000);
+  return answered(path, { method: "POST", headers, body: file }, 600000, stop);
 }

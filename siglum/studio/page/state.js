@@ -3,6 +3,8 @@
 import { ask, get, Lost, onLost } from "./server.js";
 
 const LATER = 500; // ms, and up to twice that, before news are asked for: not by all pages at once
+const RESTS = 20; // times as long as the last answer took, where that is longer
+const MOST = 5000; // ms
 const REFUSED = 3000; // ms after which they are asked for again
 
 const watchers = new Set();
@@ -11,6 +13,10 @@ let stream = null;
 let asking = null; // a refresh that is under way
 let heard = 0; // the newest version that there is news of
 let timer = 0;
+let took = 0; // ms, for the last answer
+
+/** How long to wait with news, ms: a room full of pages asks less often where answers are slow. */
+export const patience = (least) => Math.max(least, Math.min(RESTS * took, MOST));
 
 export const now = () => state;
 
@@ -46,8 +52,12 @@ export async function change(path, body) {
 
 /** Ask for the state; one question at a time. */
 export function refresh() {
+  const begun = performance.now();
   asking ??= get("/api/state")
-    .then((found) => take(found, true))
+    .then((found) => {
+      took = performance.now() - begun;
+      take(found, true);
+    })
     .finally(() => (asking = null));
   return asking;
 }
@@ -58,7 +68,7 @@ function later(wait) {
     if (document.hidden || !isBehind()) return;
     try {
       await refresh();
-      if (isBehind()) later(LATER);
+      if (isBehind()) later(patience(LATER));
     } catch (error) {
       if (!(error instanceof Lost)) later(REFUSED);
     }
@@ -75,7 +85,7 @@ export function follow() {
     stream = new EventSource("/api/events");
     stream.onmessage = ({ data }) => {
       heard = Number(data);
-      if (isBehind()) later(LATER);
+      if (isBehind()) later(patience(LATER));
     };
     // A stream that ends may be the first sign that the server has gone; asking tells.
     stream.onerror = again;

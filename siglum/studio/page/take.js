@@ -2,8 +2,12 @@
 
 import { byId, make, said, sign } from "./dom.js";
 import { ask, send } from "./server.js";
-import { onState, take } from "./state.js";
+import { change, onState, take } from "./state.js";
 import { count } from "./words.js";
+
+const LONG = 1000; // ms after which a file that is still coming is stopped by not sending the rest
+
+let stopping = new AbortController();
 
 function offer(title, words, ...actions) {
   return make("section", { class: "card offer" }, make("h2", {}, title), make("p", {}, words), ...actions);
@@ -29,11 +33,37 @@ function build() {
         link("/api/report", "Save the report")),
       offer("The drawings", "All of them as a plain folder, zipped: a picture and the strokes of each.",
         link("/api/samples.zip", "Save the drawings")),
-      offer("From somebody else", "A recogniser with its drawings, or drawings in a zip. It is checked whole before anything is taken from it.",
+      offer("From somebody else", "A recogniser with its drawings, or drawings in a zip. It is checked, and nothing in it is run.",
         make("label", { class: "button" }, "Open a file…", file),
         make("button", { id: "cancel", type: "button", hidden: true }, "Cancel"),
         make("div", { id: "opened", role: "status" }))));
-  byId("cancel").addEventListener("click", () => ask("/api/cancel").catch(() => {}));
+  byId("cancel").addEventListener("click", cancel);
+}
+
+/** Have the server stop, which says what it took until then; or stop sending, where it has not all. */
+function cancel() {
+  const stop = () => ask("/api/cancel").catch(() => {});
+  const mine = stopping;
+  stop();
+  setTimeout(() => {
+    mine.abort();
+    if (!byId("cancel").hidden) stop(); // the rest may have come meanwhile
+  }, LONG);
+}
+
+/** What was done with a file, and a way to take its drawings back. */
+function outcome(lines, samples) {
+  const undo = make("button", { type: "button" }, "Take them back");
+  undo.addEventListener("click", async () => {
+    undo.remove();
+    try {
+      await change("/api/samples/delete", { samples });
+      byId("opened").replaceChildren("Its drawings are removed. Undo brings them back.");
+    } catch (error) {
+      byId("opened").append(said(error.message));
+    }
+  });
+  return [make("ul", {}, lines.map((line) => make("li", {}, said(line)))), ...(samples.length ? [undo] : [])];
 }
 
 /** Open a bundle or a zip of samples. */
@@ -44,9 +74,10 @@ export async function openFile(file) {
   box.replaceChildren("Opening ", make("bdi", {}, file.name), "…");
   byId("cancel").hidden = false;
   try {
-    const { state, said: lines } = await send("/api/open", file, "application/octet-stream");
+    stopping = new AbortController();
+    const { state, said: lines, samples } = await send("/api/open", file, "application/octet-stream", stopping.signal);
     take(state);
-    box.replaceChildren(make("ul", {}, lines.map((line) => make("li", {}, said(line)))));
+    box.replaceChildren(...outcome(lines, samples));
   } catch (error) {
     box.className = "said";
     box.replaceChildren(said(error.message));

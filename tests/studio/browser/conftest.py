@@ -83,9 +83,11 @@ def taught_url(lesson: Path, folder: Path, behind: Recogniser) -> Iterator[str]:
 class Process:
     """`siglum studio` as a process that can be killed, and started again at its port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = 0) -> None:
+        """Start it at a port, 0 for any; or at the usual one."""
         self.command = [sys.executable, "-m", "siglum", "studio", str(folder), "--no-browser"]
-        self.port = 0
+        self.usual = port is None
+        self.port = port or 0
         self.start()
 
     @property
@@ -95,7 +97,7 @@ class Process:
     def start(self) -> None:
         """Start it, and wait until it says where it is."""
         pipe = subprocess.PIPE
-        command = [*self.command, "--port", str(self.port)]
+        command = [*self.command, *([] if self.usual else ["--port", str(self.port)])]
         self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "")

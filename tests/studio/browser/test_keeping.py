@@ -175,6 +175,26 @@ def test_a_page_that_a_new_token_locks_out_says_so_and_sends_what_waits_when_it_
     assert on_disk(folder) == ["zig"]
 
 
+def test_a_studio_that_is_started_again_is_found_where_it_was(
+    visit: Callable[..., Visitor], folder: Path, tmp_path: Path, behind: Recogniser
+) -> None:
+    """Without --port: what waits in the browser waits for one address."""
+    process = Process(folder, port=None)
+    try:
+        visitor = about_to_keep(visit(process.url), "zig")
+        process.kill()
+        keep_unheard(visitor, "zig")
+        process.start()
+        try_now(visitor.page)
+        visitor.wait_for("1 drawing,to be drawn")
+        other = Process(tmp_path / "other", port=None)
+        other.kill()
+    finally:
+        process.kill()
+
+    assert other.port != process.port
+
+
 def test_two_tabs_keep_in_step(visitor: Visitor) -> None:
     first, second = visitor.page, visitor.open()
     visitor.name("zig, ladder")

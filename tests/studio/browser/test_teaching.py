@@ -195,6 +195,43 @@ def test_signs_are_renamed_merged_deleted_and_brought_back(visitor: Visitor) -> 
     assert visitor.counts() == {"zig": "1 drawing", "ladder": "to be drawn", "wheel": "to be drawn"}
 
 
+def test_a_sign_that_nobody_taught_is_none_of_them(pupil: Visitor) -> None:
+    pupil.draw(drawn("wheel", 1))
+    card = pupil.page.locator("#answer")
+
+    assert pupil.answer() == "?" or "None of your signs" in card.inner_text()
+    assert "Nearest to it, if it were one of them:" in card.inner_text()
+
+
+def test_what_print_cannot_tell_apart_may_be_both(visitor: Visitor) -> None:
+    visitor.name("o 0")
+    visitor.draw(drawn("0", 1))
+    visitor.answer()
+    said = visitor.page.locator("#answer").inner_text()
+
+    assert "It may be o or 0." in said or "It may be 0 or o." in said
+
+
+def test_what_to_draw_next_and_what_was_gained_follow(pupil: Visitor) -> None:
+    """The advice has a button, which takes the sign in hand; the curve grows with the drawings."""
+    page = pupil.page
+    page.wait_for_selector(".plot .dot", state="attached")
+    before = page.locator(".plot .dot").count()
+    for seed in (3, 4):
+        for name in ("zig", "ladder"):
+            pupil.teach(name, drawn(name, seed))
+    page.wait_for_function(f"() => document.querySelectorAll('.plot .dot').length > {before}")
+
+    assert "of the others are read right" in page.locator("#growth").inner_text()
+
+    pupil.add("wheel")
+    page.locator("#growth", has_text="nothing is known of it yet").wait_for()
+    page.click("#done")
+    page.locator("#growth").get_by_role("button", name="Draw wheel").click()
+
+    assert page.locator("#task").inner_text().split() == ["Draw", "wheel"]
+
+
 def test_what_the_network_sees_is_shown_and_what_mattered(pupil: Visitor) -> None:
     page = pupil.page
     pupil.draw(drawn("zig", 4))

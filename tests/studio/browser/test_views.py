@@ -191,3 +191,90 @@ def test_a_file_that_is_neither_is_refused_in_words(pupil: Visitor) -> None:
     pupil.mishaps.clear()  # the browser logs every 4xx as an error
 
     assert "must be" in pupil.page.locator("#opened").inner_text()
+
+
+def test_a_quiz_drawing_that_is_none_of_the_signs_is_read_wrong(pupil: Visitor) -> None:
+    page = pupil.page
+    page.click("nav a[href='#check']")
+    page.wait_for_selector("#quiz-done[aria-disabled=false]")
+    asked = page.locator("#check-title .sign").inner_text()
+    pupil.draw(drawn("wheel", 1), "#quiz-pad")
+    page.press("#quiz-pad", "Enter")
+    page.locator("#outcome", has_text=f"{asked} was read as none of your signs.").wait_for()
+
+    assert "0 of 1 right" in page.locator("#tally").inner_text()
+
+    page.get_by_label("read as none of these: 1").click()
+
+    assert page.locator(".drawings").first.inner_text() == f"{asked} read as none of these:"
+    assert page.locator(".drawings img").count() == 1
+
+
+def test_what_matters_in_a_picture_is_shown_too(pupil: Visitor) -> None:
+    page = pupil.page
+    give(page, "paste", photo([drawn("zig", 7)]))
+    page.locator("#answer .large", has_text="zig").wait_for()
+    page.click("#heat")
+    page.wait_for_selector("#scale", state="visible")
+
+    assert "With the reddest piece covered, zig has" in page.locator("#left").inner_text()
+
+
+def test_undo_beside_a_page_of_characters_leaves_the_hidden_pad_alone(pupil: Visitor) -> None:
+    page = pupil.page
+    pupil.draw(drawn("zig", 7))
+    give(page, "drop", photo([drawn("zig", 0), drawn("ladder", 1)]))
+    page.wait_for_selector("#page:not([hidden])")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    pupil.wait_for("3 drawings,2 drawings")
+    page.get_by_role("button", name="Back to the pad").click()
+
+    assert page.locator("#keep").is_visible()
+
+
+def test_what_was_opened_is_taken_back_at_once(
+    pupil: Visitor, visit: Callable[..., Visitor], elsewhere: str, tmp_path: Path
+) -> None:
+    page = pupil.page
+    page.click("nav a[href='#take']")
+    with page.expect_download() as waiting:
+        page.get_by_text("Save the drawings").click()
+    waiting.value.save_as(tmp_path / "theirs.zip")
+    other = visit(elsewhere)
+    other.page.click("nav a[href='#take']")
+    other.page.set_input_files("#open", tmp_path / "theirs.zip")
+    other.page.get_by_role("button", name="Take them back").click()
+    other.page.locator("#opened", has_text="Its drawings are removed.").wait_for()
+    other.wait_for("to be drawn,to be drawn")
+
+
+def test_a_report_is_saved_that_says_how_well_it_reads(pupil: Visitor, tmp_path: Path) -> None:
+    page = pupil.page
+    page.click("nav a[href='#take']")
+    with page.expect_download() as waiting:
+        page.get_by_text("Save the report").click()
+    waiting.value.save_as(tmp_path / "report.html")
+
+    assert waiting.value.suggested_filename == "my-signs.html"
+    assert "6 of 6 drawings are read right" in (tmp_path / "report.html").read_text()
+
+
+def test_who_drew_what_is_told_by_name_and_sign(pupil: Visitor) -> None:
+    """Each writer is read by what the others taught."""
+    page = pupil.page
+    for writer, seed in (("Ann", 3), ("Bob", 4)):
+        page.fill("#writer", writer)
+        page.press("#writer", "Tab")
+        for name in ("zig", "ladder"):
+            pupil.teach(name, drawn(name, seed))
+    page.click("nav a[href='#check']")
+    page.locator(".writers", has_text="2 of 2 right").wait_for()
+    rows = [row.inner_text().split("\t") for row in page.locator(".writers tbody tr").all()]
+
+    assert [row[:3] + row[4:] for row in rows] == [
+        ["nobody named", "6", "0", "3", "3"],
+        ["Ann", "2", "0", "1", "1"],
+        ["Bob", "2", "0", "1", "1"],
+    ]
+    assert rows[0][3] == "–" and all(row[3].startswith("2 of 2 right") for row in rows[1:])
