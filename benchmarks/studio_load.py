@@ -7,9 +7,10 @@ of its own, as `siglum studio` starts it. Each person draws a sign in a second a
 read while drawing as the page does (one question at a time, and a rest of four times as long as the
 answer took, 60 to 1,000 ms), looks at the drawings that are nearest, keeps it, and thinks for about
 as long. Each page follows the others as it does in a browser: it hears of every version over an
-open stream, fetches the state half a second later, or twenty times as long as the last answer took, up
-to twice that, and the list of drawings, while it is short, every two seconds. Printed are the times
-of the answers, as the person meets them, and what of all that was promised is there at the end.
+open stream, fetches the state half a second later, or twenty times as long as the last answer took,
+up to twice that, and the list of drawings, while it is short, every two seconds. Printed are the
+times of the answers, as the person meets them, and what of all that was promised is there at the
+end.
 """
 
 import argparse
