@@ -138,3 +138,11 @@ def test_the_help_tells_the_settings_of_a_pretraining_and_leaves_those_of_train(
     assert "[default: sign_net]" in pretraining and "[default: glyph_net]" in training
     assert "[default: 0.5]" in pretraining and "--split" not in pretraining
     assert "--split" in training and "[default: sign_net]" not in training
+
+
+@pytest.mark.parametrize("hours", ['"2"', "[1]", "true"])
+def test_hours_in_a_file_must_be_a_number(siglum: Call, place: Path, hours: str) -> None:
+    (place / "long.toml").write_text(f"hours = {hours}\n")
+    done = siglum("pretrain", "fonts:my-fonts#AB", "--config", "long.toml", cwd=place)
+
+    assert done.returncode == 2 and "hours must be a number, got" in done.stderr

@@ -208,3 +208,23 @@ def test_no_ink_is_said_by_predict(call: Siglum, tmp_path: Path) -> None:
     code, printed, _ = call("predict", str(out), str(tmp_path / "blank.png"), "--json")
     assert code == 0
     assert json.loads(printed)[0]["none_of_these"] is True
+
+
+def test_one_drawing_a_sign_is_known_and_not_yet_judged(call: Siglum, tmp_path: Path) -> None:
+    folder = samples(tmp_path / "signs", {"mark one": "A", "mark two": "R"}, count=1)
+    code, printed, _ = call("teach", "--samples", str(folder), "-o", str(tmp_path / "s.siglum"))
+
+    assert code == 0
+    assert "No sample can be left out, since each is the only one of its sign." in printed
+    assert "goes by print" not in printed
+
+
+def test_names_that_are_not_utf_8_are_shown_as_bytes(call: Siglum, tmp_path: Path) -> None:
+    out = tmp_path / "s.siglum"
+    assert call("teach", "--chars", "ab", "--title", "caf\udce9", "-o", str(out))[0] == 0
+    assert "caf\\xe9" in call("info", str(out))[1]
+
+    file = draw(tmp_path / "p\udce9.png", "a")
+    for form in ("--json", "--csv"):
+        code, printed, _ = call("predict", str(out), str(file), form)
+        assert code == 0 and "xe9.png" in printed

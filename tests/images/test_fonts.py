@@ -217,6 +217,22 @@ def test_no_flipped_bytes_ever_raise_anything_else(
     assert all(reason for _, reason in unreadable)
 
 
+def test_damaged_outlines_of_the_letters_that_tell_the_line_stop_nothing(tmp_path: Path) -> None:
+    """FreeType opens such a font, and fails at the letter."""
+    path = write_font(tmp_path / "a.ttf", dict.fromkeys({*faces.LINE, "T"}, RING), "Bad")
+    table = TTFont(path).reader.tables["glyf"]
+    raw = bytearray(path.read_bytes())
+    raw[table.offset : table.offset + table.length] = b"\x7f" * table.length
+    path.write_bytes(raw)
+    part = faces.Part(str(path), 0, (), "".join(sorted(faces.LINE)))
+    with pytest.raises(OSError):
+        faces.opened(part).getbbox(faces.LINE[0], anchor="ls")
+
+    found, _ = faces.read([path], "T" + "".join(faces.LINE))
+
+    assert all(0.5 <= face.above <= 2 and 0.1 <= face.below <= 1 for face in found)
+
+
 def fails(spec: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=f"^{re.escape(message)}$"):
         images.load(spec)

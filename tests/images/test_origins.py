@@ -38,6 +38,16 @@ def test_the_list_beside_the_fonts_tells_package_and_licence(place: Path) -> Non
     assert origins(f"fonts:{place}#T")["Printed Regular"] == Origin("text", "", "")
 
 
+def test_a_folder_within_may_be_named_from_here(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = "hand/inner/a.ttf,script,npm,@fontsource/written,5.1,OFL-1.1,00"
+    (place / "files.csv").write_text(f"{HEAD}\n{row}\n")
+    monkeypatch.chdir(place)
+
+    assert origins("fonts:hand#T")["Written Regular"].licence == "OFL-1.1"
+
+
 def test_another_list_is_refused(place: Path) -> None:
     (place / "files.csv").write_text("file,licence\nhand/inner/a.ttf,OFL-1.1\n")
     with pytest.raises(DataError) as error:

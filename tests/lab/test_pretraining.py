@@ -261,6 +261,20 @@ def test_a_length_in_hours_is_measured_and_kept(
             "only must be left out of a pretraining. Name the characters behind #, as in "
             "fonts:DIR#greek.",
         ),
+        (
+            {"per_class": 3},
+            "per_class must be left out of a pretraining. Name the characters behind #, as in "
+            "fonts:DIR#greek.",
+        ),
+        (
+            {"fit": "stretch"},
+            "fit must be glyph, without place, for a backbone to teach on, got fit 'stretch'.",
+        ),
+        (
+            {"place": True},
+            "fit must be glyph, without place, for a backbone to teach on, got fit 'glyph' with "
+            "place.",
+        ),
         ({"balance": 2}, "balance must be at most 1.0, got 2."),
         ({"prefer": {"hand": 0}}, "prefer.hand must be above 0.0, got 0."),
     ],
@@ -358,6 +372,8 @@ def test_faces_count_as_they_are_preferred(run: Run, machine: Machine) -> None:
         np.testing.assert_allclose(mean, unit(own[None])[0], atol=1e-4)
     weighed = gathered.sums[0] + 3 * gathered.sums[1]
     np.testing.assert_allclose(prints.means(gathered, {"serif": 3.0}), unit(weighed), atol=1e-6)
+    with pytest.raises(ConfigError, match="numbers of at least 0, got 'serif' with nan"):
+        prints.means(gathered, {"serif": float("nan")})
     with pytest.raises(ConfigError) as error:
         prints.means(gathered, {"hand": 3.0})
     assert str(error.value) == (

@@ -14,7 +14,7 @@ from siglum.images.normalise import NOTHING
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.findings import findings
-from siglum.recogniser.lesson import Lesson, added, begin, of_images, removed
+from siglum.recogniser.lesson import LeftOut, Lesson, added, begin, of_images, removed
 from siglum.recogniser.predict import load
 from siglum.recogniser.teach import finished, learn
 
@@ -230,3 +230,63 @@ def test_print_of_a_character_is_its_own() -> None:
 
     assert ((features @ prints.T).argmax(axis=1) == np.arange(len(CHARACTERS))).all()
     assert not backbones.prints(BACKBONE, ("nothing like that",)).any()
+
+
+def test_signs_that_differ_in_size_alone_are_told_apart_and_never_refused_for_it() -> None:
+    """Also where ink is wider than its picture is high, which samples keep as 1, or was cut out."""
+    lesson = begin(BACKBONE, ("small", "large"))
+    ink = np.concatenate([drawn(0, 30), drawn(0, 30, seed=1)])
+    images = as_images(ink, np.repeat([0, 1], 30), lesson.classes).images.copy()
+    jitter = np.random.RandomState(0).randint(-5, 6, 60)
+    for label, height in ((0, 60), (1, 200)):
+        images[30 * label :][:30, 1] = (height + jitter[30 * label :][:30])[:, None, None]
+    images[:, 2] = 255
+    lesson, _ = of_images(
+        BACKBONE, lesson, ImageSet.of(images, np.repeat([0, 1], 30), lesson.classes)
+    )
+    recogniser = learn(BACKBONE, lesson).recogniser
+    new = np.concatenate([drawn(0, 30, seed=2), drawn(0, 30, seed=3)])[:, None]
+    heights = np.repeat([60, 200], 30) / 255
+    wide = np.stack([heights, np.full(60, 1.3), np.full(60, 0.5)], axis=1).astype("f4")
+    cut = np.tile(np.array([[0.95, 0.6, 0.5]], "f4"), (60, 1))
+
+    reading = recogniser.read(new, wide)
+    head = recogniser.bundle.head
+
+    assert head is not None and head.whereabouts is not None
+    assert (reading.probs.argmax(axis=1) == np.repeat([0, 1], 30)).mean() > 0.9
+    assert reading.none.mean() <= 0.1
+    assert (recogniser.read(new, cut).none == reading.none).all()
+    assert (recogniser.read(new).none == reading.none).all()
+
+
+def test_a_recogniser_that_was_taught_is_no_backbone(tmp_path: Path) -> None:
+    for lesson in (a_lesson(("a", "b"), 3), begin(BACKBONE, ("a", "b"))):
+        file = tmp_path / f"{len(lesson)}.siglum"
+        bundles.save(finished(learn(BACKBONE, lesson), "a title", ""), file)
+        with pytest.raises(DataError, match="must be a backbone, got a recogniser that was taught"):
+            backbones.given(file)
+
+
+def test_a_repeated_sample_is_left_out_whoever_else_has_that_picture() -> None:
+    lesson = begin(BACKBONE, ("a", "b"))
+    ink = np.repeat(drawn(0, 1), 3, axis=0)
+    images = as_images(ink, np.array([0, 1, 1]), lesson.classes)
+    lesson, left_out = of_images(BACKBONE, lesson, images)
+
+    assert left_out == LeftOut(blank=(), repeated=(2,), contradicting=((0, 1),))
+    assert lesson.samples.labels.tolist() == [0, 1]
+
+
+def test_advice_counts_what_a_sign_is_taken_for_by_that_alone() -> None:
+    lesson = begin(BACKBONE, ("x1", "x2", "x3"))
+    ink = np.concatenate([drawn(0, 8, seed=seed) for seed in range(3)])
+    images = as_images(ink, np.repeat([0, 1, 2], 8), lesson.classes)
+    lesson, _ = of_images(BACKBONE, lesson, images)
+    said = findings(BACKBONE, lesson, learn(BACKBONE, lesson))
+    most = {one.meant: one for one in reversed(said.confusions)}
+
+    assert len(said.confusions) > 3
+    for advice in said.advice:
+        one = most[advice.name]
+        assert advice.why == f"it is taken for {one.read!r} ({one.times} of 8)."

@@ -28,6 +28,7 @@ from siglum.lab.training import Epoch, TrainState, fit
 # What a backbone is trained with unless told otherwise, on top of its network's own recipe.
 DEFAULTS: dict[str, Any] = {
     "model": "sign_net",
+    "fit": "glyph",
     "split": "writer",
     "val": 0.03,
     "val_most": 2000,
