@@ -76,7 +76,7 @@ def teach(
     taught = teaching.learn(behind, lesson)
     if taught.unknown:
         raise ConfigError(
-            "chars must be characters of which print is known, or have samples, got "
+            "a class must be known by print or have a sample that shows ink, got "
             f"{_described(taught.unknown[0])}. Give samples of it with --samples."
         )
     command = shlex.join(["siglum", *sys.argv[1:]])

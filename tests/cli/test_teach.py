@@ -157,7 +157,7 @@ def test_blank_repeated_and_contradicting_samples_are_named(call: Siglum, tmp_pa
         (("--chars", "e\u0301,é"), "characters must differ, got 'e\\u0301' and '\\xe9'"),
         (
             ("--chars", "a,CUNEIFORM SIGN A"),
-            "chars must be characters of which print is known, or have samples, got 𒀀 (U+12000 "
+            "a class must be known by print or have a sample that shows ink, got 𒀀 (U+12000 "
             "CUNEIFORM SIGN A). Give samples of it with --samples.",
         ),
         (("--samples", "no-such-folder"), "no-such-folder"),
