@@ -78,6 +78,10 @@ export function dragging(sheet, { press, dropped, picked }) {
     }
   });
   addEventListener("pointercancel", end);
+  sheet.addEventListener("click", (event) => {
+    const element = event.target.closest("[data-sample]");
+    if (element && event.detail === 0) press(element.dataset.sample); // by voice or a screen reader
+  });
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") end();
   });

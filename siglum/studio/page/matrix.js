@@ -61,7 +61,8 @@ export function matrix(name, confusions, judged) {
         make("caption", {}, caption),
         make("thead", {}, make("tr", {},
           make("th", { class: "corner" }, "meant ↓ read →"),
-          columns.map((id) => make("th", { scope: "col" }, called(id))))),
+          columns.map((id) => make("th", { scope: "col", class: id === null ? "quiet" : "" },
+            id === null ? "none" : called(id))))),
         make("tbody", {}, ids.map(row)))),
     panel);
 }

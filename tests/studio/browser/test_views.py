@@ -106,6 +106,15 @@ def test_a_sample_is_dragged_to_where_it_belongs(pupil: Visitor) -> None:
     page.wait_for_function("() => rows() === '4,3'")
 
 
+def test_a_sample_is_chosen_by_a_click_that_no_pointer_made(pupil: Visitor) -> None:
+    """As voice control and screen readers send it."""
+    pupil.page.click("nav a[href='#correct']")
+    sample = pupil.page.locator("[data-sample]").first
+    sample.evaluate("element => element.click()")
+
+    assert pupil.page.locator("[data-sample]").first.get_attribute("aria-selected") == "true"
+
+
 def test_several_are_removed_at_once_and_brought_back_at_once(pupil: Visitor) -> None:
     page = pupil.page
     page.click("nav a[href='#correct']")
