@@ -4,13 +4,12 @@
 
 Run it on a quiet machine; the people are simulated on the same processors. The Studio is a process
 of its own, as `siglum studio` starts it. Each person draws a sign in a second and a half, has it
-read while drawing as the page does (one question at a time, and a rest of four times as long as the
-answer took, 60 to 1,000 ms), looks at the drawings that are nearest, keeps it, and thinks for about
-as long. Each page follows the others as it does in a browser: it hears of every version over an
-open stream, fetches the state half a second later, or twenty times as long as the last answer took,
-up to twice that, and the list of drawings, while it is short, every two seconds. Printed are the
-times of the answers, as the person meets them, and what of all that was promised is there at the
-end.
+read while drawing as the page does (one question at a time, and a rest of 20 to 1,000 ms, longer
+where answers are slow), looks at the drawings that are nearest, keeps it, and thinks for about as
+long. Each page follows the others as it does in a browser: it hears of every version over an open
+stream, fetches the state half a second later, or twenty times as long as the last answer took, up
+to twice that, and the list of drawings, while it is short, every two seconds. Printed are the times
+of the answers, as the person meets them, and what of all that was promised is there at the end.
 """
 
 import argparse
@@ -33,7 +32,7 @@ import numpy as np
 
 DRAWS = 1.5  # seconds with the pen down
 THINKS = 1.5  # seconds before the next sign
-REST, RESTS = (0.06, 1.0), 4  # seconds between two questions; times as long as the answer took
+REST, EASY = (0.02, 1.0), 0.01  # seconds between two questions; the square of the answer's by this
 LATER, MOST, PATIENCE = 0.5, 5.0, 20  # seconds between news and asking for them; times the answer
 LISTS = 2.0  # seconds between two lists of drawings
 FEW = 300  # drawings whose list is fetched
@@ -102,7 +101,7 @@ class Person(Asking):
 
             while (share := (time.monotonic() - begun) / DRAWS) < 1:
                 self.ask("read", "/api/recognise", {"drawing": drawn(max(share, 0.05))})
-                time.sleep(min(max(REST[0], RESTS * self.times["read"][-1]), REST[1]))
+                time.sleep(min(max(REST[0], self.times["read"][-1] ** 2 / EASY), REST[1]))
             read = self.ask("read", "/api/recognise", {"drawing": drawn(1)})
             for name in [] if read is None else [one["id"] for one in read["nearest"]]:
                 if name not in self.shown:

@@ -13,7 +13,8 @@ const PAUSE = 1400; // ms without a pen after which a sign that is being taught 
 const QUIET = 600; // ms without another answer after which an answer is spoken
 const IDLE = 2000; // ms without a pen before news have the drawing read again
 const BUSY = 429;
-const REST = [60, 1000]; // ms between two questions while a pen is down: four times what the last took, within these
+const [LEAST, MOST] = [20, 1000]; // ms between two questions while a pen is down
+const EASY = 10; // ms: after an answer that took so long, the rest is as long; after slower ones by its square
 const STORED = "siglum.pad";
 const NO_INK = { answers: [], set: [], none: false, empty: true, evidence: [], nearest: [] };
 
@@ -167,7 +168,7 @@ async function look() {
       const shown = performance.now();
       performance.clearMeasures("answer");
       performance.measure("answer", { start: last, end: shown });
-      if (pad.drawingNow) await rest(Math.min(Math.max(REST[0], 4 * (shown - asked)), REST[1]));
+      if (pad.drawingNow) await rest(Math.min(Math.max(LEAST, (shown - asked) ** 2 / EASY), MOST));
     } catch (error) {
       if (error instanceof Lost) break;
       if (error.status !== BUSY) complain(error);
