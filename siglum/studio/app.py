@@ -19,7 +19,7 @@ from siglum.studio.studio import Conflict, Missing, Studio
 from siglum.studio.wire import said
 
 TURNS = {  # how many at once
-    "reading": 4,  # more would only be in each other's way
+    "reading": 8,  # more would only be in each other's way
     "changing": 24,  # most of these wait, so that one learning serves them all
 }
 TYPES = {
@@ -44,6 +44,7 @@ def build(studio: Studio) -> FastAPI:
     app.state.turns = {name: asyncio.Semaphore(count) for name, count in TURNS.items()}
     app.include_router(routes.reading)
     app.include_router(routes.changing)
+    app.include_router(routes.showing)
     for name, (raw, kind) in page_files().items():
         path = "/" if name == INDEX else f"/static/{name}"
         app.add_route(path, _file(raw, kind), ["GET"], include_in_schema=False)

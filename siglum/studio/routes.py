@@ -47,6 +47,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 reading = APIRouter(route_class=wire.ReadingRoute, responses=_REFUSALS)
 changing = APIRouter(route_class=wire.ChangingRoute, responses=_REFUSALS)
+showing = APIRouter(responses=_REFUSALS)  # what is there already: no thread, and no turn
 
 
 def _studio(request: Request) -> Studio:
@@ -108,8 +109,8 @@ def _changed(studio: Studio, now: Snapshot, who: str, **more: Any) -> Response:
     return Response(f'{{"state":{_state(studio, now, who)}{text}}}', media_type="application/json")
 
 
-@reading.get("/api/state")
-def state(studio: Opened, who: Who) -> Response:
+@showing.get("/api/state")
+async def state(studio: Opened, who: Who) -> Response:
     """Return all but the drawings."""
     return Response(_state(studio, studio.current, who), media_type="application/json")
 
@@ -279,8 +280,8 @@ def list_samples(
     return _json([one for one in listed if wrong in (None, one["wrong"])])
 
 
-@reading.get("/api/samples/{sample}.png", response_class=Response)
-def sample_png(sample: Id, studio: Opened) -> Response:
+@showing.get("/api/samples/{sample}.png", response_class=Response)
+async def sample_png(sample: Id, studio: Opened) -> Response:
     """Show a drawing as it was drawn."""
     raw = studio.picture(_drawing(studio.current, sample))
     return Response(raw, media_type="image/png", headers=FOREVER)

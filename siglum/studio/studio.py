@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from siglum.errors import ConfigError, DataError, SiglumError
@@ -25,6 +26,7 @@ from siglum.studio.seen import Seen, look
 from siglum.studio.snapshot import Analysis, Snapshot
 
 MOST_CLASSES, MOST_DRAWINGS = 1_000, 20_000
+PICTURES = 1_000  # that are held, since whoever draws alike is shown the same ones
 
 
 class Missing(SiglumError):
@@ -60,6 +62,7 @@ class Studio:
         self._learning = threading.Lock()
         self._seen: dict[str, Seen] = {}
         self._telling = threading.Lock()
+        self._picture = lru_cache(PICTURES)(partial(self.ledger.read, ending=".png"))
         self._told: tuple[Snapshot | None, str] = None, ""
         try:
             self.id = samples.identity(folder)
@@ -240,7 +243,7 @@ class Studio:
             Missing: if it has gone.
         """
         try:
-            return self.ledger.read(name, ".png")
+            return self._picture(name)
         except DataError:
             raise Missing(f"sample must be one that there is, got {name}.") from None
 

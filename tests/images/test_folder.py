@@ -10,6 +10,7 @@ import pytest
 from making import SIGNS, VALUES, png, write_folder
 
 from siglum import images
+from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images import ImageSet, cache, folder
 from siglum.images.listing import Listing
@@ -167,7 +168,7 @@ def test_a_file_that_goes_while_it_is_read_is_left_out(tmp_path: Path) -> None:
     (root / "a" / "0.png").unlink()
 
     with warnings.catch_warnings(record=True):
-        loaded = cache.load(found, images.Preprocess())
+        loaded = cache.load(found, Preprocess())
 
     assert loaded.unreadable == (("a/0.png", "cannot be read (No such file or directory)"),)
     assert values(loaded) == VALUES[1:]

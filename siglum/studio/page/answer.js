@@ -20,7 +20,7 @@ export function createAnswer(root, { onpick }) {
     const answers = result.answers.filter(({ class: id }) => classOf(id));
     root.dataset.kind = result.none ? "none" : names.length > 1 ? "several" : "one";
     if (!answers.length) {
-      head(make("span", { class: "words" }, result.empty ? "No ink yet." : "No sign to compare with."));
+      head(make("span", { class: "words" }, result.empty ? "No ink yet." : "Two signs must be known before it can compare."));
     } else if (result.none) {
       head(make("span", { class: "mark", "aria-hidden": "true" }, "?"), words("None of your signs"));
     } else {
@@ -50,7 +50,7 @@ export function createAnswer(root, { onpick }) {
     if (label.textContent !== name) label.replaceChildren(sign(name));
     track.firstElementChild.style.width = `${100 * probability}%`;
     number.textContent = percent(probability);
-    item.firstElementChild.title = "This is what it is: keep it so";
+    item.firstElementChild.title = "It was this";
   }
 
   function remark(result, names) {

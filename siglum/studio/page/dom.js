@@ -16,7 +16,7 @@ export function make(tag, props = {}, ...children) {
 
 /** The name of a sign, kept apart from the direction of the words around it. */
 export function sign(name) {
-  return make("bdi", { class: "sign", title: name }, name);
+  return make("bdi", { class: [...name].length > 2 ? "sign word" : "sign", title: name }, name);
 }
 
 /** A name for attributes and options, where there are no elements: the same by control characters. */

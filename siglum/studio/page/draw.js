@@ -14,6 +14,7 @@ const QUIET = 600; // ms without another answer after which an answer is spoken
 const IDLE = 2000; // ms without a pen before news have the drawing read again
 const BUSY = 429;
 const [LEAST, MOST] = [20, 1000]; // ms between two questions while a pen is down
+const STILL = 20; // ms without a point after which a pen that is down rests, and is not kept waiting
 const EASY = 10; // ms: after an answer that took so long, the rest is as long; after slower ones by its square
 const STORED = "siglum.pad";
 const NO_INK = { answers: [], set: [], none: false, empty: true, evidence: [], nearest: [] };
@@ -27,13 +28,14 @@ let busy = false;
 let again = false;
 let pausing = 0;
 let speaking = 0;
+let stilling = 0;
 let idling = 0;
 let spokenLast = ""; // what was or will be told of the drawing
 let wake = () => {}; // ends the rest between two questions
 let keepAs = () => {}; // what keeps the drawing as a sign
 
 export const pad = createPad(byId("pad"), { onchange: changed, onlift: lifted, say: tell });
-const answer = createAnswer(byId("answer"), { onpick: (id) => keepAs(id) });
+const answer = createAnswer(byId("answer"), { onpick: nameIt });
 
 /** Tell who listens, once the answer rests, unless it was told. */
 function speak(text) {
@@ -41,6 +43,13 @@ function speak(text) {
   spokenLast = text;
   clearTimeout(speaking);
   if (text) speaking = setTimeout(tell, QUIET, text);
+}
+
+/** Say what the drawing is, to be kept so by Enter or the button. */
+function nameIt(id) {
+  dontWait();
+  byId("keep-name").value = classOf(id)?.name ?? "";
+  byId("keep").querySelector("button").focus();
 }
 
 /** Set what keeps the drawing, and stop waiting for a pause to do it. */
@@ -91,6 +100,8 @@ function changed() {
   able(byId("redo"), pad.canRedo);
   able(byId("clear"), !pad.empty);
   if (!pad.drawingNow) store();
+  clearTimeout(stilling);
+  stilling = setTimeout(() => wake(), STILL);
   complain();
   if (pad.empty) nothing();
   else {
@@ -168,7 +179,8 @@ async function look() {
       const shown = performance.now();
       performance.clearMeasures("answer");
       performance.measure("answer", { start: last, end: shown });
-      if (pad.drawingNow) await rest(Math.min(Math.max(LEAST, (shown - asked) ** 2 / EASY), MOST));
+      const moves = pad.drawingNow && shown - pad.lastPoint < STILL;
+      if (moves) await rest(Math.min(Math.max(LEAST, (shown - asked) ** 2 / EASY), MOST));
     } catch (error) {
       if (error instanceof Lost) break;
       if (error.status !== BUSY) complain(error);

@@ -74,14 +74,18 @@ function render(state) {
   const advice = next(state);
   const { curve, right } = state;
   root.hidden = !state.ready;
+  root.classList.toggle("stale", !state.analysed);
+  const waiting = state.analysed ? "" : make("span", { class: "quiet" }, " is being worked out…");
   const parts = [];
   if (advice.length) {
-    parts.push(make("h2", { id: "growth-title" }, "Draw next"), make("ul", { class: "next" }, advice));
+    parts.push(make("h2", { id: "growth-title" }, "Draw next", waiting), make("ul", { class: "next" }, advice));
   }
   parts.push(make("h2", advice.length ? {} : { id: "growth-title" }, "How it learns"));
   if (curve.length > 1) {
     parts.push(make("p", { class: "finding" }, finding(curve)), plot(curve));
-    parts.push(make("p", { class: "quiet" }, "The band: the lowest and the highest of ten draws of which drawings are learnt from."));
+    if (curve.some(({ low, high }) => high - low > 0.005)) {
+      parts.push(make("p", { class: "quiet" }, "The band: the lowest and the highest of ten draws of which drawings are learnt from."));
+    }
   } else {
     parts.push(make("p", { class: "quiet" }, "A curve grows here, once most signs have two drawings or more."));
   }

@@ -7,6 +7,8 @@ import { change, classOf, named, now, take } from "./state.js";
 import { keep } from "./unsent.js";
 import { count } from "./words.js";
 
+const ENOUGH = 3; // drawings of a sign, to begin with
+
 export const writer = () => byId("writer").value.trim();
 
 /** Keep the drawing; it is sent again and again until the server has it. */
@@ -57,7 +59,14 @@ function thanks(id, sample) {
     }
   };
   const many = make("span", { class: "quiet" }, count(one.taught, "drawing"));
-  nothing("Kept as ", sign(one.name), many, make("button", { type: "button", onclick: undo }, "Undo"));
+  nothing("Kept as ", sign(one.name), many, make("button", { type: "button", onclick: undo }, "Undo"), ...another(one));
+}
+
+/** Once a sign that is being taught has enough to begin with: the next one that has not. */
+function another({ id, taught }) {
+  const next = now().classes.find((one) => one.id !== id && !one.print && one.taught < ENOUGH);
+  if (inHand() !== id || taught < ENOUGH || !next) return [];
+  return [make("button", { type: "button", onclick: () => takeInHand(next.id) }, "Now ", sign(next.name))];
 }
 
 /** Add signs that are not there yet; returns their ids. */

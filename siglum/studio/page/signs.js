@@ -1,7 +1,7 @@
 // The signs: how many drawings each has, what to do with them, and adding one.
 
 import { byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
-import { inHand, onHand, takeInHand } from "./draw.js";
+import { inHand, onHand, pad, takeInHand } from "./draw.js";
 import { addSigns, startWith } from "./keeping.js";
 import { onSamples, samples, thumb } from "./samples.js";
 import { change, classOf, now, onState } from "./state.js";
@@ -32,7 +32,10 @@ function known({ taught, print }) {
 }
 
 function card(one) {
-  const toggle = () => takeInHand(inHand() === one.id ? null : one.id);
+  const toggle = () => {
+    if (!pad.empty && inHand() !== one.id) pad.clear(); // what was drawn is of something else; undo brings it back
+    takeInHand(inHand() === one.id ? null : one.id);
+  };
   const button = make(
     "button",
     { type: "button", onclick: toggle },
@@ -61,6 +64,7 @@ function pictures(parent, list) {
 function render() {
   const state = now();
   if (!state) return;
+  byId("signs").classList.toggle("stale", !state.analysed);
   keyed(byId("signs"), state.classes, ({ id }) => id, card, update);
   keyed(byId("names"), state.classes, ({ id }) => id, () => make("option"), (option, { name }) => {
     option.value = name;

@@ -160,6 +160,38 @@ def test_what_is_kept_can_be_undone_and_done_again(visitor: Visitor) -> None:
     assert visitor.counts()["zig"] == "1 drawing"
 
 
+def test_choosing_another_answer_says_what_it_was_and_keeps_nothing_yet(pupil: Visitor) -> None:
+    """A touch by mistake teaches nothing."""
+    page = pupil.page
+    pupil.draw(drawn("zig", 4))
+    pupil.answer()
+    page.locator(".bars button", has_text="ladder").click()
+
+    assert page.input_value("#keep-name") == "ladder"
+    assert pupil.counts() == {"zig": "3 drawings", "ladder": "3 drawings"}
+
+    page.keyboard.press("Enter")
+    page.locator("#answer", has_text="Kept as").wait_for()
+
+    assert pupil.counts() == {"zig": "3 drawings", "ladder": "4 drawings"}
+
+
+def test_a_sign_that_has_enough_leads_to_the_next(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.name("zig, ladder")
+    visitor.draw(drawn("wheel", 0))
+    page.locator("#signs button", has_text="zig").click()
+
+    assert page.locator("#keep").is_hidden()  # what was drawn is of something else
+
+    for seed in range(3):
+        visitor.draw(drawn("zig", seed))
+        visitor.keep()
+    page.get_by_role("button", name="Now ladder").click()
+
+    assert page.locator("#task").inner_text().split() == ["Draw", "ladder"]
+
+
 def test_a_sign_in_hand_is_kept_when_the_pen_pauses(visitor: Visitor) -> None:
     visitor.name("zig, ladder")
     visitor.page.locator("#signs button", has_text="zig").click()
