@@ -21,6 +21,7 @@ from siglum.studio.studio import Studio
 
 REST = 4.0  # times as long as it worked, so that who draws has most of the machine
 LEAST_REST = 0.2  # seconds
+EASY = 0.05  # seconds: after longer work the rest grows by its square, as where many people draw
 SILENT = "nothing is known of it yet."
 
 
@@ -84,4 +85,5 @@ def watch(studio: Studio, closing: threading.Event) -> None:
         except Exception:  # a bug, which the next change may not meet
             failed = now.at
             traceback.print_exc()
-        closing.wait(max(LEAST_REST, REST * (time.monotonic() - begun)))
+        took = time.monotonic() - begun
+        closing.wait(max(LEAST_REST, REST * took, took**2 / EASY))
