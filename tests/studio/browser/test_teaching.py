@@ -9,6 +9,8 @@ import pytest
 from conftest import Visitor
 from hand_drawn import DIGITS, GREEK, SIGNS, Strokes, drawn, line
 
+from siglum.images import pictures
+
 DOT: Strokes = [[(0.5, 0.5)]]
 FLAT: Strokes = [line((0.1, 0.5), (0.9, 0.5))]
 OMNIGLOT = "omniglot/strokes_background_small1.zip"
@@ -123,6 +125,20 @@ def test_no_drawing_one_dot_and_a_flat_line_are_no_trouble(visitor: Visitor, fol
         visitor.keep("zig")
 
     assert visitor.counts()["zig"] == "2 drawings"
+
+
+def test_a_pen_that_presses_draws_broader(visitor: Visitor, folder: Path) -> None:
+    """What the browser told of it is in the strokes that are kept, and in their picture."""
+    visitor.name("zig, ladder")
+    for pressure in (0.1, 1.0):
+        visitor.draw(drawn("zig", 0), pointerType="pen", pressure=pressure)
+        visitor.keep("zig")
+    found = {}
+    for file in folder.glob("samples/zig/*.json"):
+        (pressure,) = {p[3] for one in json.loads(file.read_text())["strokes"] for p in one}
+        found[pressure] = int((255 - pictures.read(file.with_suffix(".png"))).sum())
+
+    assert found.keys() == {0.1, 1.0} and found[1.0] > 1.3 * found[0.1]
 
 
 def test_strokes_are_taken_back_and_brought_back(visitor: Visitor, folder: Path) -> None:

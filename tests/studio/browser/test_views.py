@@ -11,6 +11,7 @@ import pytest
 from conftest import Visitor, studio_at
 from hand_drawn import Strokes, drawn
 from PIL import Image
+from test_reach import serious
 
 from siglum.images import strokes as pens
 from siglum.recogniser.predict import Recogniser
@@ -146,6 +147,20 @@ def test_a_page_of_characters_is_boxed_and_read_and_taught_from(pupil: Visitor) 
     page.wait_for_selector(".box.kept")
 
     assert pupil.counts()["ladder"] == "4 drawings"
+
+
+def test_axe_finds_no_serious_violation_in_a_page_and_an_opened_cell(pupil: Visitor) -> None:
+    page = pupil.page
+    give(page, "drop", photo([drawn("zig", 0), drawn("ladder", 1)]))
+    page.wait_for_selector("#page:not([hidden])")
+    assert serious(page) == []
+
+    page.get_by_role("button", name="Back to the pad").click()
+    pupil.teach("zig", drawn("ladder", 5))
+    page.click("nav a[href='#check']")
+    page.locator("#matrices .wrong button").first.click()
+    page.wait_for_selector(".drawings img")
+    assert serious(page) == []
 
 
 def test_a_picture_of_one_character_goes_to_the_pad(pupil: Visitor) -> None:
