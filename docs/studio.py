@@ -41,7 +41,7 @@ def photograph(url: str, path: Path) -> None:
         page = playwright.chromium.launch(executable_path=browser).new_page(viewport=SIZE)
         page.add_init_script((TESTS / "browser" / "pen.js").read_text())
         page.goto(url)
-        page.fill("#first-names", " ".join(SIGNS))
+        page.fill("#first-names", ", ".join(SIGNS))
         page.press("#first-names", "Enter")
         page.click("#done")
         for seed in range(4):

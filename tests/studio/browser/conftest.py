@@ -171,7 +171,9 @@ class Visitor:
         assert self.elsewhere == []
 
     def _hear(self, message: Any) -> None:
-        if message.type == "error" and "net::ERR_" not in message.text:  # a server that was killed
+        killed = "net::ERR_" in message.text
+        removed = "404" in message.text and message.location["url"].endswith(".png")  # elsewhere
+        if message.type == "error" and not killed and not removed:
             self.mishaps.append(message.text)
 
     def _watch(self, request: Any) -> None:
