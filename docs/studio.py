@@ -51,6 +51,7 @@ def photograph(url: str, path: Path) -> None:
         page.evaluate("([pad, strokes]) => drawn(pad, strokes, {})", ["#pad", drawn("ψ", 7)])
         page.click("#heat")
         page.wait_for_selector("#scale", state="visible")
+        page.wait_for_selector("#growth:not(.stale)", state="attached")
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.screenshot(path=path)
