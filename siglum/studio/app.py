@@ -44,7 +44,6 @@ def build(studio: Studio) -> FastAPI:
     app.state.turns = {name: asyncio.Semaphore(count) for name, count in TURNS.items()}
     app.include_router(routes.reading)
     app.include_router(routes.changing)
-    app.include_router(routes.showing)
     for name, (raw, kind) in page_files().items():
         path = "/" if name == INDEX else f"/static/{name}"
         app.add_route(path, _file(raw, kind), ["GET"], include_in_schema=False)

@@ -47,7 +47,6 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 reading = APIRouter(route_class=wire.ReadingRoute, responses=_REFUSALS)
 changing = APIRouter(route_class=wire.ChangingRoute, responses=_REFUSALS)
-showing = APIRouter(responses=_REFUSALS)  # what is there already: no thread, and no turn
 
 
 def _studio(request: Request) -> Studio:
@@ -109,8 +108,8 @@ def _changed(studio: Studio, now: Snapshot, who: str, **more: Any) -> Response:
     return Response(f'{{"state":{_state(studio, now, who)}{text}}}', media_type="application/json")
 
 
-@showing.get("/api/state")
-async def state(studio: Opened, who: Who) -> Response:
+@reading.get("/api/state")
+def state(studio: Opened, who: Who) -> Response:
     """Return all but the drawings."""
     return Response(_state(studio, studio.current, who), media_type="application/json")
 
@@ -236,7 +235,7 @@ def add_sample(asked: wire.Adding, studio: Opened, who: Who) -> Response:
         raise Conflict("folder must be the one that is open here, got another. Open that one.")
     drawing = strokes.parse(asked.drawing)
     writer = wire.text("writer", asked.writer, least=0)
-    if asked.key is not None and studio.was_kept(asked.key):  # whatever its class is called by now
+    if asked.key is not None and studio.ledger.knows(asked.key):  # whatever its class is called now
         return _drawn(studio, studio.learned(), who, asked.key)
     name = _class(studio.current, asked.class_)
     kept, now = studio.draw(drawing, name, writer, asked.part, who, asked.key)
@@ -280,8 +279,8 @@ def list_samples(
     return _json([one for one in listed if wrong in (None, one["wrong"])])
 
 
-@showing.get("/api/samples/{sample}.png", response_class=Response)
-async def sample_png(sample: Id, studio: Opened) -> Response:
+@reading.get("/api/samples/{sample}.png", response_class=Response)
+def sample_png(sample: Id, studio: Opened) -> Response:
     """Show a drawing as it was drawn."""
     raw = studio.picture(_drawing(studio.current, sample))
     return Response(raw, media_type="image/png", headers=FOREVER)

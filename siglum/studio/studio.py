@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache, partial
 from pathlib import Path
 
 from siglum.errors import ConfigError, DataError, SiglumError
@@ -26,7 +25,6 @@ from siglum.studio.seen import Seen, look
 from siglum.studio.snapshot import Analysis, Snapshot
 
 MOST_CLASSES, MOST_DRAWINGS = 1_000, 20_000
-PICTURES = 1_000  # that are held, since whoever draws alike is shown the same ones
 
 
 class Missing(SiglumError):
@@ -62,7 +60,6 @@ class Studio:
         self._learning = threading.Lock()
         self._seen: dict[str, Seen] = {}
         self._telling = threading.Lock()
-        self._picture = lru_cache(PICTURES)(partial(self.ledger.read, ending=".png"))
         self._told: tuple[Snapshot | None, str] = None, ""
         try:
             self.id = samples.identity(folder)
@@ -172,10 +169,6 @@ class Studio:
                 self._changes += 1
             return name, self._changes
 
-    def was_kept(self, name: str) -> bool:
-        """Say whether a drawing was kept under a name, though it may have been removed since."""
-        return self.ledger.knows(name)
-
     def undo(self, session: str | None, line: int) -> Snapshot:
         """Undo the last change, of a session or of all, which must be that of a line.
 
@@ -243,7 +236,7 @@ class Studio:
             Missing: if it has gone.
         """
         try:
-            return self._picture(name)
+            return self.ledger.read(name, ".png")
         except DataError:
             raise Missing(f"sample must be one that there is, got {name}.") from None
 
