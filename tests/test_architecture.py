@@ -13,16 +13,28 @@ ROOT = Path(siglum.__file__).parent
 
 LAYERS = (  # a group may import from the lines above its own, and from itself
     ("errors",),
-    ("config", "stats"),
+    ("files", "stats"),
+    ("config", "formatting"),
     ("images",),
     ("recogniser",),
-    ("lab",),
+    ("api", "sklearn", "lab"),
     ("report", "studio"),
+    ("examine",),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-LIGHT = ("errors", "config", "stats", "images", "recogniser", "studio")
+LIGHT = (
+    "errors",
+    "files",
+    "config",
+    "stats",
+    "formatting",
+    "images",
+    "recogniser",
+    "api",
+    "studio",
+)
 HEAVY = ("torch", "torchvision", "siglum.lab")
 
 MODULES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
