@@ -1,32 +1,33 @@
-"""The command line: `siglum COMMAND ...`, one file a command, imported when it is called.
+"""The command line: `siglum COMMAND ...`. Each command is a function in a module of its name.
 
-Each file holds one function of the command's name, whose signature is its command line. What the
-person who typed can put right is one line on standard error and exit code 2; a bug is a traceback.
+A command is imported when it is called; its signature is its command line. Errors that the user
+can fix are one line on standard error and exit code 2; a bug keeps its traceback.
 """
 
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import TextIO
 
 COMMANDS: dict[str, str] = {
-    "studio": "draw, teach, try and correct signs on a page in the browser",
     "teach": "teach a recogniser from names of characters, from drawings, or both",
-    "predict": "read pictures with a bundle or a run",
-    "info": "say what a bundle is",
-    "data": "describe a source of pictures",
-    "train": "train a network, or go on with a run",
-    "evaluate": "measure a run on a source",
-    "pretrain": "train a backbone on the characters of fonts",
-    "export": "write a run as a bundle, which needs no torch",
-    "normalise": "show what is taken for ink in pictures",
+    "predict": "recognise images with a bundle or a run",
+    "studio": "draw, teach, test and correct signs on a page in the browser",
+    "export": "export a run as a bundle, which needs no PyTorch",
+    "info": "describe a bundle",
+    "train": "train a network, or resume a run",
+    "evaluate": "measure a run on a data source",
+    "report": "write a report about a run",
     "examine": "look inside a network",
-    "relabel": "label a source's pictures with a run",
-    "report": "write a run's page",
+    "compare": "compare runs: which way of training is better",
+    "study": "run a study: many trainings, one comparison",
+    "data": "describe a data source",
     "runs": "list runs",
-    "compare": "tell which way of training is better",
     "crossval": "measure how well a small set is read",
-    "study": "run a study of many trainings, and write its page",
+    "normalise": "show the extracted ink",
+    "pretrain": "train a backbone on the characters of fonts",
+    "relabel": "label a source's pictures with a run",
 }
 
 HELP = """\
@@ -36,28 +37,42 @@ Usage: siglum COMMAND ...
 
 {commands}
 
-siglum COMMAND --help explains each, with an example. siglum --version tells the version.
+"siglum COMMAND --help" explains a command, with examples. "siglum --version" prints the version.
 """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and end the process with its exit code."""
+    set_encoding(sys.stdout)
+    set_encoding(sys.stderr)
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os._exit(0)
     sys.stderr.flush()
-    os._exit(code)  # at once: taking torch down piece by piece costs 0.7 s and frees nothing
+    os._exit(code)  # tearing down torch takes 0.7 s and frees nothing
+
+
+def set_encoding(stream: TextIO) -> None:
+    """Write UTF-8 to files and pipes; on a terminal, replace what its encoding cannot show.
+
+    Windows redirects output in a code page that has no Greek letters, which raises otherwise.
+    """
+    if hasattr(stream, "reconfigure"):
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def run(arguments: list[str]) -> int:
-    """Carry out one command line and return its exit code: 0, 2 for a mistake, 130 for Ctrl-C."""
+    """Run one command line; return its exit code: 0, 2 for a user's error, 130 for Ctrl-C."""
     name, *rest = arguments or ["--help"]
     if name in ("--help", "-h", "help"):
         width = max(map(len, COMMANDS))
-        listed = "\n".join(f"  {command:<{width}}  {what}" for command, what in COMMANDS.items())
-        print(HELP.format(commands=listed), end="")
+        lines = "\n".join(f"  {command:<{width}}  {text}" for command, text in COMMANDS.items())
+        print(HELP.format(commands=lines), end="")
         return 0
     if name in ("--version", "-V"):
         from siglum import __version__
@@ -68,28 +83,26 @@ def run(arguments: list[str]) -> int:
 
     warnings.showwarning = _show_warning
     try:
-        _command(name, rest)
+        _run_command(name, rest)
     except SiglumError as error:
-        print(f"siglum: {error}", file=sys.stderr)
+        from siglum.formatting import printable
+
+        print(f"siglum: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _command(name: str, arguments: list[str]) -> None:
-    """Parse and call one command.
-
-    Raises:
-        SiglumError: if the command line or what it asks for is wrong.
-    """
+def _run_command(name: str, arguments: list[str]) -> None:
     from importlib import import_module
 
     from siglum.errors import MissingExtra, choose
 
     choose(COMMANDS, name, "command")
+    module = name.replace("-", "_")
     try:
-        _call(name, getattr(import_module(f"siglum.cli.{name}"), name), arguments)
+        _call(name, getattr(import_module(f"siglum.cli.{module}"), module), arguments)
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if not package or package == "siglum":
@@ -100,17 +113,17 @@ def _command(name: str, arguments: list[str]) -> None:
 
 
 def _call(name: str, function: Callable[..., None], arguments: list[str]) -> None:
-    """Parse a command's arguments and call it; what it needs may be imported then.
+    """Parse a command's arguments and call it.
 
     Raises:
-        SiglumError: if the arguments or what they ask for is wrong.
+        SiglumError: if the arguments are wrong, or the command raises one.
     """
     import cyclopts
 
     from siglum.errors import ConfigError
 
     app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
-    app["--help"].show = False  # it is on the page already
+    app["--help"].show = False  # the page is the answer to it
     app.default(function)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

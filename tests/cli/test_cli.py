@@ -1,14 +1,18 @@
 """What every command promises."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from siglum import cli
 from siglum.cli import COMMANDS
+from siglum.cli.output import print_table
+from tests.conftest import draw_sign
 
 
 def test_help_lists_every_command(siglum) -> None:
@@ -39,7 +43,8 @@ def test_each_command_explains_itself_with_an_example(siglum, command: str) -> N
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_each_command_is_one_function_in_a_file_of_its_name(command: str) -> None:
-    assert callable(getattr(import_module(f"siglum.cli.{command}"), command))
+    module = command.replace("-", "_")
+    assert callable(getattr(import_module(f"siglum.cli.{module}"), module))
 
 
 def test_data_and_help_need_no_torch(signs: Path) -> None:
@@ -52,7 +57,34 @@ def test_data_and_help_need_no_torch(signs: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
-def test_version_is_told(siglum) -> None:
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_pipes_and_files_are_utf_8_whatever_the_system_says(tmp_path, encoding: str) -> None:
+    """On Windows a redirect is written in a code page that has no Greek letters."""
+    (tmp_path / "ψ").mkdir()
+    for label in "αβ":
+        (tmp_path / "ψ" / label).mkdir()
+        draw_sign("ring", np.random.RandomState(0)).save(tmp_path / "ψ" / label / "1.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "siglum", "data", "folder:ψ"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "α" in done.stdout.decode("utf-8")
+
+
+def test_tables_outside_a_terminal_are_never_cut(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/home/anna/" + "scans/" * 20 + "a.png"
+
+    print_table(("file", "prediction"), [(path, "α")])
+
+    assert path in capsys.readouterr().out
+
+
+def test_version_is_printed(siglum) -> None:
     from siglum import __version__
 
     assert siglum("--version").stdout == f"siglum {__version__}\n"
