@@ -1,5 +1,7 @@
 """`siglum evaluate`."""
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +14,16 @@ from siglum.cli import terminal
 from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
-from siglum.errors import ConfigError, nearest
-from siglum.lab.device import choose_machine
+from siglum.errors import ConfigError, SiglumError, nearest
+from siglum.images.cache import Progress as LoadProgress
+from siglum.images.imageset import CHUNK, ImageSet
+from siglum.lab.device import Machine, choose_machine
+from siglum.lab.recipes.train import load_data
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate as log_probs_of
 
 Predictions = tuple[NDArray[np.floating], NDArray[np.integer]]  # log-probabilities (N, K), labels
+PART_NAMES = {"train": "training images", "val": "validation images", "test": "test images"}
 
 
 def evaluate(
@@ -25,7 +31,7 @@ def evaluate(
     source: str | None = None,
     /,
     *,
-    part: Literal["val", "test"] | None = None,
+    part: Literal["train", "val", "test"] | None = None,
     classes: Path | None = None,
     merge: Path | None = None,
     weights: str | None = None,
@@ -33,19 +39,22 @@ def evaluate(
     threads: int = 0,
     json: Switch = False,
 ) -> None:
-    """Measure a run on the test part of a source, or on all of one that has none.
+    """Measure a run on images that it was not trained on.
 
+    Without SOURCE these are its test images, or its validation images if it has no test part.
     Prints accuracy with its 95 % interval (Wilson), precision and recall of each class, the
     confusion matrix, the negative log-likelihood and the expected calibration error.
 
+    Example: siglum evaluate runs/first
+
     Example: siglum evaluate runs/first archive:later.zip
 
-    Example: siglum evaluate runs/first --part val --merge look-alikes.csv
+    Example: siglum evaluate runs/first --part val --merge confusables.csv
 
     Args:
         run: The run's folder.
-        source: Where the pictures come from; by default the run's own source.
-        part: Take what the run itself kept of its val or test pictures, and read none again.
+        source: Other images to measure on: the test part of a source, or all of it.
+        part: Measure on this part of the run's own images instead.
         classes: A CSV file of lines old,new that renames the source's classes to the run's.
         merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
             and any of them is right for any other. A class without a line is a group of its own.
@@ -56,45 +65,109 @@ def evaluate(
     """
     opened = Run(run)
     groups = read_names(merge, "merge")
-    config = opened.config
-    if part is not None:
-        if source or classes or weights:
-            flag = "source" if source else "classes" if classes else "weights"
-            raise ConfigError(
-                f"part must stand without {flag}, since it reads what the run kept, got {part!r}. "
-                f"Leave {flag} out, or part."
-            )
-        spec = config.test if part == "test" and config.test else config.data
-        log_probs, labels = _kept(opened, part)
-        measured: str = part
-    else:
-        spec = source or config.test or config.data
-        parts = images.parts(spec)
-        measured = "test" if "test" in parts else parts[0]
-        machine = choose_machine(device, "float32", threads)
-        model = machine.place(opened.model(weights))
-        with loading() as progress:
+    if source is not None and _is_own_source(opened, source) and classes is None:
+        source = None  # its training images are in it
+    if source is None and classes is not None:
+        raise ConfigError("classes renames the classes of SOURCE. Give a SOURCE, or leave it out.")
+    if source is not None and part is not None:
+        raise ConfigError(f"part {part!r} is a part of the run's own images. Leave out {source}.")
+    machine = choose_machine(device, "float32", threads)
+    spec, trained = source or opened.config.data, 0
+    with loading() as progress:
+        if source is None:
+            name, log_probs, labels = _own_predictions(opened, part, weights, machine, progress)
+            trained = len(labels) if name == "train" else 0
+            if name == "test":
+                spec = opened.config.test or spec
+            headline = PART_NAMES[name]
+        else:
+            parts = images.parts(source)
+            name = headline = "test" if "test" in parts else parts[0]
             pictures = images.load(
-                spec,
-                measured,
-                opened.preprocess,
-                rename=read_names(classes) if classes or source else config.rename,
-                only=() if source else config.only,
-                progress=progress,
+                source, name, opened.preprocess, rename=read_names(classes), progress=progress
             ).with_classes(opened.classes)
-        log_probs, labels = (
-            log_probs_of(model, pictures, opened.preprocess, machine),
-            pictures.labels,
-        )
+            log_probs = _log_probs(opened, pictures, weights, machine)
+            labels = pictures.labels
+            trained = _count_training_images(opened, pictures, progress)
+    if trained:
+        headline += f"; the run was trained on {trained:,} of these {len(labels):,} images"
     names, (log_probs, labels) = merged(opened.classes, groups, (log_probs, labels))
     measures = stats.measure(log_probs, labels, len(names))
     if json:
-        about = {"run": str(run), "source": spec, "part": measured, "classes": names}
+        about = {"run": str(run), "source": spec, "part": name, "trained_on": trained}
         report = {**asdict(measures), "confusion": measures.confusion.tolist()}
-        terminal.write_json({**about, **report})
+        terminal.write_json({**about, "classes": names, **report})
     else:
-        print(f"source      {spec} ({measured})")
+        print(f"source      {spec} ({headline})")
         _show(measures, names)
+
+
+def _is_own_source(run: Run, source: str) -> bool:
+    own = run.config.data
+    kind, _, place = source.partition(":")
+    own_kind, _, own_place = own.partition(":")
+    return source == own or (
+        kind == own_kind
+        and bool(place and own_place)
+        and Path(place).expanduser().resolve() == Path(own_place).expanduser().resolve()
+    )
+
+
+def _own_predictions(
+    run: Run, part: str | None, weights: str | None, machine: Machine, progress: LoadProgress
+) -> tuple[str, NDArray[np.floating], NDArray[np.integer]]:
+    """Predict a part of the run's own images: by default test, else validation.
+
+    Takes what the finished run stored, where it did, so that its images may be gone.
+
+    Raises:
+        ConfigError: if the run does not have that part.
+    """
+    own_weights = weights in (None, run.config.weights)
+    if run.result is not None and own_weights and part != "train":
+        arrays: dict[str, NDArray[Any]] = run.predictions()
+        stored = [name for name in ("test", "val") if f"{name}_labels" in arrays]
+        if stored and (part is None or part in stored):
+            part = part or stored[0]
+            return part, arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
+        there = ["train", *stored]
+    else:
+        data = load_data(run.config, run.classes, progress)
+        parts = {"test": data.test, "val": data.val, "train": data.train}
+        there = [name for name, pictures in parts.items() if pictures is not None]
+        if part in there or there[0] != "train":
+            part = part or there[0]
+            pictures = parts[part]
+            assert pictures is not None
+            return part, _log_probs(run, pictures, weights, machine), pictures.labels
+    if part is None:
+        raise ConfigError(
+            f"{run.path} has no test and no validation images. Give a source of other images, or "
+            "measure on those that it was trained on: --part train."
+        )
+    raise ConfigError(f"{run.path} has no {PART_NAMES[part]}; it has: {', '.join(there)}.")
+
+
+def _log_probs(
+    run: Run, pictures: ImageSet, weights: str | None, machine: Machine
+) -> NDArray[np.floating]:
+    return log_probs_of(machine.place(run.model(weights)), pictures, run.preprocess, machine)
+
+
+def _count_training_images(run: Run, pictures: ImageSet, progress: LoadProgress) -> int:
+    """Count the images that are pixel by pixel training images; 0 if those cannot be read."""
+    try:
+        train = load_data(run.config, run.classes, progress).train
+    except SiglumError:
+        return 0
+    trained = set(_digests(train))
+    return sum(digest in trained for digest in _digests(pictures))
+
+
+def _digests(pictures: ImageSet) -> Iterator[bytes]:
+    for start in range(0, len(pictures), CHUNK):
+        for picture in pictures.take(slice(start, start + CHUNK)):
+            yield hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
 
 
 def merged(
@@ -125,18 +198,6 @@ def merged(
     together = number[:, None] == np.arange(len(names))  # (K, groups)
     probs = np.exp(log_probs.astype(np.float64)) @ together
     return names, (np.log(np.maximum(probs, np.finfo(np.float64).tiny)), number[labels])
-
-
-def _kept(run: Run, part: str) -> Predictions:
-    """Return what a finished run predicted of its own pictures."""
-    arrays: dict[str, NDArray[Any]] = run.predictions()
-    if f"{part}_labels" not in arrays:
-        there = [name for name in ("val", "test") if f"{name}_labels" in arrays]
-        raise ConfigError(
-            f"part must be one that {run.path} kept ({', '.join(there) or 'none'}), got {part!r}. "
-            "Give a source instead."
-        )
-    return arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
 
 
 def _show(measures: stats.Measures, classes: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from siglum.cli.classes import read_names
 from siglum.cli.evaluate import merged
 from siglum.errors import ConfigError
+from siglum.lab.recipes.train import load_data
 from siglum.lab.runs import Run
 from tests.conftest import CLASSES
 
@@ -25,7 +27,7 @@ def test_part_measures_what_the_run_kept(siglum, run: Path) -> None:
     assert measured["accuracy"]["hits"] == result["val"]["hits"]
     assert measured["accuracy"]["total"] == result["val"]["total"]
     assert measured["loss"] == pytest.approx(result["val"]["loss"])
-    assert measured["part"] == "val" and "(val)" in told.stdout
+    assert measured["part"] == "val" and "(validation images)" in told.stdout
 
 
 def test_part_needs_no_pictures(siglum, run: Path) -> None:
@@ -35,22 +37,81 @@ def test_part_needs_no_pictures(siglum, run: Path) -> None:
     assert done.returncode == 0 and not done.stderr
 
 
-@pytest.mark.parametrize("extra", ["source", "weights"])
-def test_part_stands_without_what_it_would_ignore(
-    siglum, run: Path, later_signs: Path, extra: str
+def test_training_images_are_not_counted_by_default(siglum, run: Path, signs: Path) -> None:
+    """Neither without a source, nor when the run's own source is named."""
+    result = Run(run).result
+    assert result is not None
+    for source in ([], [f"folder:{signs}"], [f"folder:{signs}/../signs"]):
+        text = siglum("evaluate", run, *source)
+        measured = json.loads(siglum("evaluate", run, *source, "--json").stdout)
+
+        assert measured["part"] == "val" and measured["trained_on"] == 0
+        assert measured["accuracy"]["total"] == result["val"]["total"] == 15
+        assert "(validation images)" in text.stdout
+
+
+def test_training_images_are_named_in_the_headline(siglum, run: Path) -> None:
+    text = siglum("evaluate", run, "--part", "train")
+    measured = json.loads(siglum("evaluate", run, "--part", "train", "--json").stdout)
+
+    assert measured["accuracy"]["total"] == measured["trained_on"] == 57
+    assert "training images; the run was trained on 57 of these 57 images" in text.stdout
+
+
+def test_training_images_in_another_source_are_counted(
+    siglum, run: Path, signs: Path, later_signs: Path, tmp_path: Path
 ) -> None:
-    given = [f"folder:{later_signs}"] if extra == "source" else ["--weights", "best"]
-    done = siglum("evaluate", run, *given, "--part", "val")
+    shutil.copytree(later_signs, tmp_path / "mixed")
+    trained = load_data(Run(run).config).train.files
+    assert trained is not None
+    for name in trained:
+        target = tmp_path / "mixed" / Path(name).parent / f"copy-{Path(name).name}"
+        shutil.copy(signs / name, target)
+
+    text = siglum("evaluate", run, f"folder:{tmp_path / 'mixed'}")
+
+    assert "the run was trained on 58 of these 87 images" in text.stdout
+
+
+def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_path: Path) -> None:
+    flags = ("--folds", 3, "--fold", 1, "--epochs", 1, "--batch-size", 16, "--threads", 1)
+    done = siglum("train", f"folder:{signs}", "-o", tmp_path / "fold", *flags)
+    assert done.returncode == 0, done.stderr
+    result = Run(tmp_path / "fold").result
+    assert result is not None
+
+    measured = json.loads(siglum("evaluate", tmp_path / "fold", "--json").stdout)
+    last = json.loads(
+        siglum("evaluate", tmp_path / "fold", "--weights", "best", "--threads", 1, "--json").stdout
+    )
+
+    assert measured["part"] == last["part"] == "test"
+    assert measured["accuracy"]["hits"] == result["test"]["hits"]
+    assert measured["accuracy"]["total"] == last["accuracy"]["total"] == 24
+
+
+def test_a_part_is_one_of_the_run_itself(siglum, run: Path, later_signs: Path) -> None:
+    done = siglum("evaluate", run, f"folder:{later_signs}", "--part", "val")
 
     assert done.returncode == 2
-    assert f"part must stand without {extra}" in done.stderr
+    assert "part 'val' is a part of the run's own images" in done.stderr
 
 
-def test_a_part_that_the_run_has_not_is_said(siglum, run: Path) -> None:
+def test_a_missing_part_is_an_error(siglum, run: Path) -> None:
     done = siglum("evaluate", run, "--part", "test")
 
     assert done.returncode == 2
-    assert f"part must be one that {run} kept (val), got 'test'" in done.stderr
+    assert f"{run} has no test images; it has: train, val." in done.stderr
+
+
+def test_a_run_without_held_out_images_has_no_default(siglum, signs: Path, tmp_path: Path) -> None:
+    flags = ("--val", 0, "--epochs", 1, "--batch-size", 16, "--threads", 1)
+    assert siglum("train", f"folder:{signs}", "-o", tmp_path / "all", *flags).returncode == 0
+
+    done = siglum("evaluate", tmp_path / "all")
+
+    assert done.returncode == 2
+    assert "has no test and no validation images" in done.stderr and "--part train" in done.stderr
 
 
 def test_merge_counts_classes_of_a_group_as_one(
