@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import about
-from siglum import images as sources
+from siglum.images import sources
 from siglum.images.imageset import ImageSet
 from siglum.lab import models
 from siglum.lab.device import choose_machine
@@ -83,7 +83,7 @@ def _pictures(run: Run, data: str | None, sign: str, most: int) -> ImageSet:
     else:
         parts = sources.parts(data)
         held = sources.load(data, "test" if "test" in parts else parts[0], run.preprocess)
-    chosen = held.only([sign])
+    chosen = held.select_classes([sign])
     return chosen.subset(np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(int))
 
 

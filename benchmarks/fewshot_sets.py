@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum import images as sources
 from siglum.config import Preprocess
-from siglum.images.cache import refit
+from siglum.images import sources
+from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
@@ -157,7 +157,7 @@ def _loaded(source: Source, spec: str, preprocess: Preprocess) -> ImageSet:
         for half in (tune, ~tune):
             members = np.flatnonzero((plain.labels == label) & half)
             rows.append(random.permutation(members)[: source.most])
-    return refit(plain.subset(np.sort(np.concatenate(rows))), preprocess)
+    return rebuild(plain.subset(np.sort(np.concatenate(rows))), preprocess)
 
 
 def _as_seen(backbone: Recogniser, name: str, source: Source, loaded: ImageSet) -> Pictures:

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from siglum.images import load
 from siglum.images.normalise import NOTHING, normalise
+from siglum.images.sources import load
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import lesson as lessons

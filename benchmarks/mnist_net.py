@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from benchmarks.rows import about, spread
-from siglum import images
 from siglum.config import TrainConfig
+from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.device import Machine, choose_machine
 from siglum.lab.optimizer import make_optimizer
@@ -77,7 +77,7 @@ def main() -> None:
     print(about(exact))
 
     config = TrainConfig(data=f"idx:{options.folder}", model="mnist_net", epochs=1)
-    train = images.load(config.data, "train", config.preprocess())
+    train = sources.load(config.data, "train", config.preprocess())
     preprocess = config.preprocess(0.1307, 0.3081)
     whole = (torch.from_numpy(train.images).float() / 255 - 0.1307) / 0.3081
     labels = torch.from_numpy(train.labels)

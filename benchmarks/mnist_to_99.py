@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from benchmarks.rows import about, spread
-from siglum import images
 from siglum.config import TrainConfig
+from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.device import Machine, choose_machine
 from siglum.lab.optimizer import make_optimizer
@@ -52,7 +52,7 @@ def ours(folder: Path, seed: int, machine: Machine) -> tuple[float, float, int]:
         for record in fit(state, train, None, config, preprocess, machine):
             assert isinstance(record, Epoch) or record.loss > 0
         spent += time.perf_counter() - start
-        test = images.load(config.data, "test", config.preprocess())
+        test = sources.load(config.data, "test", config.preprocess())
         right = evaluate(model, test, preprocess, machine).argmax(axis=1) == test.labels
         if right.mean() >= AIM:
             break

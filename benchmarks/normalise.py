@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from siglum.images import pictures
+from siglum.images import decode
 from siglum.images.normalise import WORKING, normalise
 
 POINTS = [(0.3, 0.2), (0.6, 0.25), (0.4, 0.5), (0.65, 0.7), (0.3, 0.8)]
@@ -70,7 +70,7 @@ def main() -> None:
     raw = file.getvalue()
 
     def read() -> object:
-        return normalise(pictures.decode(raw, None, 2 * WORKING), 28)
+        return normalise(decode.decode(raw, None, 2 * WORKING), 28)
 
     print(f"12 megapixels, from a JPEG of {len(raw) / 2**20:.1f} MB: {seconds(read, few):.3f} s")
 

@@ -26,12 +26,11 @@ import torch
 from benchmarks.fewshot import measured, table
 from benchmarks.fewshot_sets import seen
 from benchmarks.fewshot_tasks import SETS
-from siglum import images as sources
 from siglum.config import Preprocess, TrainConfig
-from siglum.images import alphabets, lookalike, split
-from siglum.images.imageset import ImageSet, joined
+from siglum.images import alphabets, lookalike, sources, splits
+from siglum.images.imageset import ImageSet, concat
 from siglum.images.origins import Origin, origins
-from siglum.images.writers import writers_of
+from siglum.images.splits import writers_of
 from siglum.lab import models, prints
 from siglum.lab import written as ways
 from siglum.lab.augment import AUGMENTATIONS
@@ -166,7 +165,7 @@ def lay(options: argparse.Namespace) -> Ground:
     renamed = merged(lookalike.groups(alike(images)))
     writers = writers_of(images)
     assert writers is not None
-    kept, _ = split.by_writer(writers, config.val, config.seed)
+    kept, _ = splits.by_writer(writers, config.val, config.seed)
     images = images.subset(kept)
     random, wanted = np.random.RandomState(0), alphabets.resolve(NAMED)
     labels = [label for label, name in enumerate(images.classes) if name in wanted]
@@ -186,7 +185,7 @@ def tried(arm: Arm, ground: Ground, options: argparse.Namespace) -> dict[str, An
         config = config.model_copy(update={"prefer": factors})
     trained = images.rename({c: ground.renamed.get(c, c) for c in images.classes})
     if config.beside:
-        trained = joined(trained, sources.load(config.beside, "all", config.preprocess()))
+        trained = concat(trained, sources.load(config.beside, "all", config.preprocess()))
     preprocess = config.preprocess(*trained.moments())
     torch.manual_seed(config.seed)
     model = models.build(

@@ -4,13 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from siglum import images
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.config import Preprocess, build
 from siglum.errors import DataError
+from siglum.images import sources
 from siglum.images.describe import Description, contact_sheet, describe
 
 
@@ -40,9 +40,9 @@ def data(
     """
     preprocess = build(Preprocess, {"size": size, "fit": fit})
     found: list[tuple[str, Description]] = []
-    for part in images.parts(source):
+    for part in sources.parts(source):
         with loading() as progress:
-            pictures = images.load(
+            pictures = sources.load(
                 source,
                 part,
                 preprocess,

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum import images, stats
+from siglum import stats
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, SiglumError, nearest
+from siglum.images import sources
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab.device import Machine, choose_machine
@@ -81,9 +82,9 @@ def evaluate(
                 spec = opened.config.test or spec
             headline = PART_NAMES[name]
         else:
-            parts = images.parts(source)
+            parts = sources.parts(source)
             name = headline = "test" if "test" in parts else parts[0]
-            pictures = images.load(
+            pictures = sources.load(
                 source, name, opened.preprocess, rename=read_names(classes), progress=progress
             ).with_classes(opened.classes)
             log_probs = _log_probs(opened, pictures, weights, machine)

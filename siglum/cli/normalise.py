@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from siglum.cli import terminal
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, DataError
+from siglum.images import decode
 from siglum.images import normalise as normaliser
-from siglum.images import pictures
 from siglum.images.evidence import sentences
 from siglum.images.sheet import Row, before_and_after
 
@@ -44,7 +44,7 @@ def normalise(
     unreadable: list[tuple[str, str]] = []
     for file in files:
         try:
-            picture = pictures.read(file, enough=2 * normaliser.WORKING)
+            picture = decode.read(file, max_side=2 * normaliser.WORKING)
         except DataError as error:
             unreadable.append((str(file), str(error)))
             continue

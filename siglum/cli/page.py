@@ -7,7 +7,7 @@ import numpy as np
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import page, pictures
+from siglum.images import decode, page
 from siglum.images.sheet import boxed
 from siglum.recogniser.decide import Reader
 
@@ -38,7 +38,7 @@ def read_page(
         raise ConfigError(f"out must end in .png, got {str(out)!r}.")
     name = terminal.printable(str(file))
     try:
-        picture = pictures.read(file, enough=2 * page.WORKING)
+        picture = decode.read(file, max_side=2 * page.WORKING)
     except DataError as error:
         raise DataError(f"{name} must be a picture, but it {error}.") from None
     found = page.read(picture, preprocess)

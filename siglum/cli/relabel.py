@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from siglum import images
 from siglum.cli import relabel_words as words
 from siglum.cli import terminal
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch, percent
 from siglum.errors import ConfigError, DataError, choose
-from siglum.images import ImageSet, manifest
+from siglum.images import manifest, sources
+from siglum.images.imageset import ImageSet
 from siglum.lab import duplicates
 from siglum.lab import relabel as lab
 from siglum.lab.device import choose_machine
@@ -72,7 +72,7 @@ def relabel(
     validation = lab.validate(opened.predictions())
     threshold = lab.chosen_threshold(validation, at_least, precision)
     part = _part(source, part)
-    other_parts = images.parts(against) if against is not None else ()
+    other_parts = sources.parts(against) if against is not None else ()
     machine = choose_machine(device, "float32", threads)
     if validation is None:
         warnings.warn(
@@ -82,19 +82,19 @@ def relabel(
         )
     with loading() as progress:
         fitted = opened.preprocess
-        pictures = images.load(source, part, fitted, progress=progress)
+        pictures = sources.load(source, part, fitted, progress=progress)
         found = lab.relabel(opened, pictures, machine, validation, threshold)
         beside = None
         if against is not None:
             seen = {
-                name: lab.shown(opened, images.load(against, name, fitted, progress=progress))
+                name: lab.shown(opened, sources.load(against, name, fitted, progress=progress))
                 for name in other_parts
             }
             small = lab.compared(fitted)
             beside = lab.compare(
-                images.load(source, part, small, progress=progress),
+                sources.load(source, part, small, progress=progress),
                 np.array(opened.classes)[found.new.labels],
-                {name: images.load(against, name, small, progress=progress) for name in seen},
+                {name: sources.load(against, name, small, progress=progress) for name in seen},
                 seen,
                 progress,
             )
@@ -156,7 +156,7 @@ def relabel(
 
 def _part(source: str, wanted: str | None) -> str:
     """Return the part to label: the wanted one, else train, else all there is."""
-    parts = images.parts(source)
+    parts = sources.parts(source)
     if not parts:
         raise DataError(f"{source} must hold pictures, got none. Is it the right folder?")
     if wanted is None:

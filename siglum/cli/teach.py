@@ -15,9 +15,10 @@ from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, RunError
-from siglum.images import SOURCES, alphabets, load
+from siglum.images import alphabets
+from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
-from siglum.images.listing import as_text
+from siglum.images.sources import SOURCES, load
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import lesson as lessons

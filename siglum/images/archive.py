@@ -18,9 +18,9 @@ from posixpath import normpath
 from typing import IO
 
 from siglum.errors import DataError
-from siglum.images.cache import recall
-from siglum.images.listing import Listing, Unreadable, as_text, empty_of, is_picture
-from siglum.images.pictures import MAX_BYTES
+from siglum.images.cache import load_cached
+from siglum.images.decode import MAX_BYTES, Unreadable, as_text
+from siglum.images.listing import Listing, empty_of, is_picture
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 MAX_MEMBERS = 2_000_000
@@ -64,7 +64,7 @@ def scan(path: Path, source: str) -> Listing:
         empty = empty_of(folders, [*found, *(name for name, _ in unreadable)])
         return sorted(found), unreadable, empty
 
-    names, unreadable, empty = recall(f"listing {signature}", names_in)
+    names, unreadable, empty = load_cached(f"listing {signature}", names_in)
 
     def read() -> Iterator[tuple[int, bytes | DataError]]:
         left = {name: position for position, name in enumerate(names)}

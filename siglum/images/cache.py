@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import normalise, pictures
+from siglum.images import decode, normalise
 from siglum.images.imageset import ImageSet, Originals
 from siglum.images.listing import Listing, classes_of
 
@@ -46,7 +46,7 @@ Raw = bytes | NDArray[np.uint8] | DataError
 Pack = tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]  # last: the unreadable
 
 
-def silent(what: str, done: int, total: int) -> None:
+def no_progress(what: str, done: int, total: int) -> None:
     """Report progress to nobody."""
 
 
@@ -55,7 +55,7 @@ def folder() -> Path:
     return Path(os.environ.get("SIGLUM_CACHE") or platformdirs.user_cache_dir("siglum"))
 
 
-def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) -> ImageSet:
+def load(listing: Listing, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
     """Return the pictures of a listing, packing them first if they are not packed yet.
 
     Raises:
@@ -69,8 +69,8 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
             stacklevel=2,
         )
     progress(f"reading {listing.source}", 0, 0)
-    contents = recall(f"contents {listing.signature}", listing.contents)
-    store, mapping, originals, reasons = packed(
+    contents = load_cached(f"contents {listing.signature}", listing.contents)
+    store, mapping, originals, reasons = memmap(
         contents, len(names), listing.read, preprocess, listing.source, progress
     )
     outside = [name for name, label in zip(listing.names, names, strict=True) if label is None]
@@ -110,7 +110,7 @@ def load(listing: Listing, preprocess: Preprocess, progress: Progress = silent) 
     )
 
 
-def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent) -> ImageSet:
+def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
     """Return a set in memory as `preprocess` wants it: as it is, inverted, or fitted and packed.
 
     Raises:
@@ -118,7 +118,7 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
     """
     same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
     if same and not preprocess.cuts_out:
-        turned = pictures.inverted(pictures.on_light_paper(images.store), preprocess)
+        turned = decode.needs_inversion(decode.has_light_background(images.store), preprocess)
         if not turned.any():
             return images
         store = images.store.copy()
@@ -128,14 +128,14 @@ def refit(images: ImageSet, preprocess: Preprocess, progress: Progress = silent)
     def raws() -> Iterator[tuple[int, Raw]]:
         return ((index, images.store[row]) for index, row in enumerate(images.rows))
 
-    store, mapping, originals, _ = packed(
+    store, mapping, originals, _ = memmap(
         images.fingerprint, len(images), raws, preprocess, images.source, progress
     )
     rows = np.arange(len(images), dtype=np.int64)
     return replace(images, store=store, rows=rows, mapping=mapping, originals=originals)
 
 
-def recall(signature: str, make: Callable[[], Any]) -> Any:
+def load_cached(signature: str, make: Callable[[], Any]) -> Any:
     """Return what `make` returned when the files behind `signature` were first seen; JSON only."""
     digest = hashlib.blake2b(signature.encode("utf-8", "surrogateescape"), digest_size=16)
     note = folder() / "seen" / f"{digest.hexdigest()}.json"
@@ -151,7 +151,7 @@ def recall(signature: str, make: Callable[[], Any]) -> Any:
     return made
 
 
-def packed(
+def memmap(
     contents: str,
     count: int,
     raws: Callable[[], Iterable[tuple[int, Raw]]],
@@ -213,7 +213,7 @@ def _write(
                         reasons[index] = str(error)
                     else:
                         sizes[index] = image.shape[1:]
-                        light[index] = pictures.on_light_paper(image[None])[0]
+                        light[index] = decode.has_light_background(image[None])[0]
                         digests[index] = _digest(image)
                         file.seek(index * size)
                         file.write(planes(image, preprocess).tobytes())
@@ -221,7 +221,7 @@ def _write(
                         progress(f"packing {source}", done, count)
                 readable = np.array([i not in reasons for i in range(count)])
                 turned = np.zeros(count, dtype=bool)
-                turned[readable] = pictures.inverted(light[readable], preprocess)
+                turned[readable] = decode.needs_inversion(light[readable], preprocess)
                 _invert(file, np.flatnonzero(turned), size)
                 file.flush()
                 os.fsync(file.fileno())
@@ -253,8 +253,8 @@ def _decoded(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(raw, DataError):
         raise raw
     if isinstance(raw, bytes):
-        return pictures.decode(raw, None if preprocess.cuts_out else preprocess.channels)
-    return pictures.with_channels(raw, preprocess.channels)
+        return decode.decode(raw, None if preprocess.cuts_out else preprocess.channels)
+    return decode.to_channels(raw, preprocess.channels)
 
 
 def _digest(image: NDArray[np.uint8]) -> int:

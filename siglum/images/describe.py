@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from siglum.images import pictures
+from siglum.images import decode
+from siglum.images.decode import Unreadable
 from siglum.images.imageset import CHUNK, ImageSet
-from siglum.images.listing import Unreadable
 
 CELL, GAP, MARGIN = 56, 4, 24  # of the sheet, px
 PAPER, INK, QUIET = "#fbfaf7", "#1c1b19", "#6b675f"
@@ -43,7 +43,7 @@ def describe(images: ImageSet) -> Description:
         )
         sides, counts = np.unique(images.originals.sizes[images.rows], axis=0, return_counts=True)
     else:
-        digests, light = _digests(images), pictures.on_light_paper(images.images)
+        digests, light = _digests(images), decode.has_light_background(images.images)
         sides, counts = np.array([images.shape[1:]]), np.array([len(images)])
     sizes = {f"{w} x {h}": n for (h, w), n in zip(sides.tolist(), counts.tolist(), strict=True)}
     _, first, number = np.unique(digests, return_index=True, return_inverse=True)
@@ -103,7 +103,7 @@ def _cell(image: NDArray[np.uint8]) -> Image.Image:
     """Return a picture as a cell of the sheet; grey ones as dark ink on paper."""
     if len(image) == 3:
         return Image.fromarray(image.transpose(1, 2, 0)).resize((CELL, CELL))
-    ink = image[0] if not pictures.on_light_paper(image[None])[0] else 255 - image[0]
+    ink = image[0] if not decode.has_light_background(image[None])[0] else 255 - image[0]
     cell = Image.new("RGB", ink.shape[::-1], "white")
     cell.paste(INK, mask=Image.fromarray(ink))
     return cell.resize((CELL, CELL), Image.Resampling.NEAREST)

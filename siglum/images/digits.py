@@ -7,7 +7,7 @@ import numpy as np
 
 from siglum.errors import MissingExtra
 from siglum.images.imageset import ImageSet
-from siglum.images.split import stratified
+from siglum.images.splits import stratified
 
 SHARE, SEED = 0.2, 0  # of the pictures, held out as the test part: 100 a class
 
@@ -26,5 +26,5 @@ def load(part: str, source: str = "mnist5k") -> ImageSet:
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
     train, test = stratified(labels, SHARE, SEED)
-    whole = ImageSet.of(images, labels, tuple("0123456789"), source)
+    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), source)
     return whole.subset(train if part == "train" else test)

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import ImageFont
 
 from siglum.errors import DataError
-from siglum.images.cache import Progress, silent
+from siglum.images.cache import Progress, no_progress
 
 ENDINGS = (".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2")
 EM = 128  # px that a face is drawn at
@@ -85,7 +85,7 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def read(
-    paths: Iterable[Path], wanted: Iterable[str], progress: Progress = silent
+    paths: Iterable[Path], wanted: Iterable[str], progress: Progress = no_progress
 ) -> tuple[list[Face], list[tuple[str, str]]]:
     """Return the faces in some files, by name, and the files that cannot be read with reasons.
 

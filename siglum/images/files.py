@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import evidence, normalise, pictures
-from siglum.images.listing import Unreadable, as_text
+from siglum.images import decode, evidence, normalise
+from siglum.images.decode import Unreadable, as_text
 
 
 class Fitted(NamedTuple):
@@ -33,20 +33,18 @@ def fitted(files: Sequence[Path], preprocess: Preprocess) -> Fitted:
 
     Of what is cut out, nothing more than about twice the working size is decoded.
     """
-    enough = 2 * normalise.WORKING if preprocess.cuts_out else pictures.MAX_SIDE
+    enough = 2 * normalise.WORKING if preprocess.cuts_out else decode.MAX_SIDE
     squares, names, inverted, places, doubts = [], [], [], [], []
     unreadable: list[Unreadable] = []
     for file in files:
         try:
-            image = pictures.read(
-                file, None if preprocess.cuts_out else preprocess.channels, enough
-            )
+            image = decode.read(file, None if preprocess.cuts_out else preprocess.channels, enough)
         except DataError as error:
             unreadable.append((as_text(str(file)), str(error)))
             continue
         square, found = normalise.seen(image, preprocess)
-        light = pictures.on_light_paper(image[None])
-        squares.append(255 - square if pictures.inverted(light, preprocess)[0] else square)
+        light = decode.has_light_background(image[None])
+        squares.append(255 - square if decode.needs_inversion(light, preprocess)[0] else square)
         names.append(as_text(str(file)))
         dark = bool(light[0]) if found is None else found.inverted
         inverted.append(preprocess.ink == "light" and dark)

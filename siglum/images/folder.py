@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siglum.errors import DataError
-from siglum.images.listing import Listing, Unreadable, as_text, empty_of, is_picture
-from siglum.images.pictures import MAX_BYTES
+from siglum.images.decode import MAX_BYTES, Unreadable, as_text
+from siglum.images.listing import Listing, empty_of, is_picture
 
 
 def scan(root: Path, source: str) -> Listing:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images import alphabets, cache, faces, glyphs
-from siglum.images.cache import Progress, silent
+from siglum.images.cache import Progress, no_progress
 from siglum.images.faces import Face
 from siglum.images.imageset import ImageSet
 
@@ -52,7 +52,7 @@ def load(place: Path, spec: str, preprocess: Preprocess, progress: Progress) -> 
             f"{', '.join(map(alphabets.describe, missing[:5]))}",
             stacklevel=2,
         )
-    store, mapping, originals, reasons = cache.packed(
+    store, mapping, originals, reasons = cache.memmap(
         contents,
         glyphs.count(found),
         lambda: _raws(found),
@@ -83,7 +83,7 @@ def load(place: Path, spec: str, preprocess: Preprocess, progress: Progress) -> 
 
 
 def scan(
-    folders: Sequence[Path], wanted: Sequence[str], source: str, progress: Progress = silent
+    folders: Sequence[Path], wanted: Sequence[str], source: str, progress: Progress = no_progress
 ) -> tuple[list[Face], list[tuple[str, str]], str]:
     """Return the faces in some folders with what they have of `wanted` and can be trusted.
 
@@ -112,7 +112,7 @@ def scan(
             "contents": _contents(found),
         }
 
-    noted = cache.recall(f"fonts {digest.hexdigest()}", look)
+    noted = cache.load_cached(f"fonts {digest.hexdigest()}", look)
     unreadable = [(name, reason) for name, reason in noted["unreadable"]]
     return faces.from_json(noted["faces"]), unreadable, noted["contents"]
 

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import faces, normalise, pictures
-from siglum.images.cache import Progress, silent
+from siglum.images import decode, faces, normalise
+from siglum.images.cache import Progress, no_progress
 from siglum.images.connected import box_of, stroke_width
 from siglum.images.faces import EM, Face
 
@@ -88,7 +88,7 @@ def planes(picture: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uin
     As `normalise.planes`, which must find out first what is ink and what is paper.
     """
     if not preprocess.cuts_out:
-        return pictures.fit(picture, preprocess)
+        return decode.resize(picture, preprocess)
     ink = picture[0]
     mask = ink > ink.max() / 2
     top, left, bottom, right = box_of(mask)
@@ -118,7 +118,7 @@ def pictures_of(face: Face) -> Iterator[tuple[str, NDArray[np.uint8] | DataError
                 yield character, on_line(drawing, face)
 
 
-def kept(found: Sequence[Face], progress: Progress = silent) -> list[Face]:
+def kept(found: Sequence[Face], progress: Progress = no_progress) -> list[Face]:
     """Return faces with only the characters that can be trusted to look like themselves.
 
     Two characters of a face that look the same at the same height:

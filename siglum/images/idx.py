@@ -46,7 +46,7 @@ def load(root: Path, part: str, source: str, prefix: str = "") -> ImageSet:
             f"{stem}-labels must hold a label for each of {len(images)} images, got {len(labels)}."
         )
     names = tuple(str(label) for label in range(int(labels.max()) + 1))
-    return ImageSet.of(images, labels, names, source)
+    return ImageSet.from_arrays(images, labels, names, source)
 
 
 def _find(root: Path, stem: str, kind: str) -> Path | None:

@@ -61,7 +61,7 @@ class ImageSet:
             )
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
         images: NDArray[np.uint8],
         labels: NDArray[np.integer],
@@ -151,7 +151,7 @@ class ImageSet:
         renamed = [names.get(name, name) for name in self.classes]
         return replace(self, classes=tuple(renamed)).with_classes(tuple(sorted(set(renamed))))
 
-    def only(self, names: Sequence[str]) -> "ImageSet":
+    def select_classes(self, names: Sequence[str]) -> "ImageSet":
         """Keep the pictures of some classes, in the order that the classes have.
 
         Raises:
@@ -208,7 +208,7 @@ class _Chain:
         return found
 
 
-def joined(one: ImageSet, other: ImageSet) -> ImageSet:
+def concat(one: ImageSet, other: ImageSet) -> ImageSet:
     """Return the pictures of two sets, without copying them; classes by one name are one.
 
     Writers and files are kept where both sets have them.

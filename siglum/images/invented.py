@@ -56,7 +56,7 @@ def load(spec: str, preprocess: Preprocess, progress: Progress) -> ImageSet:
     """
     signs, hands = _numbers(spec)
     count = signs * hands
-    store, mapping, originals, _ = cache.packed(
+    store, mapping, originals, _ = cache.memmap(
         f"invented {VERSION} {signs} {hands}",
         count,
         lambda: _raws(signs, hands),

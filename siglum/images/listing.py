@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from siglum.errors import DataError
-from siglum.images.pictures import ENDINGS
-
-Unreadable = tuple[str, str]  # (name, reason)
+from siglum.images.decode import IMAGE_SUFFIXES, Unreadable
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def is_picture(name: str) -> bool:
     """Say whether a relative name is one of a picture, and not of a hidden or system file."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in ENDINGS
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def empty_of(folders: Collection[str], names: Collection[str]) -> list[str]:
@@ -44,11 +42,6 @@ def empty_of(folders: Collection[str], names: Collection[str]) -> list[str]:
         for folder in sorted({*folders} - used - {*names})
         if not any(part.startswith((".", "__")) for part in folder.split("/"))
     ]
-
-
-def as_text(name: str) -> str:
-    """Return a name that can be written as UTF-8; bytes that cannot be are shown, as in \\xff."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def classes_of(listing: Listing) -> tuple[list[str | None], tuple[str, ...]]:
@@ -78,6 +71,6 @@ def classes_of(listing: Listing) -> tuple[list[str | None], tuple[str, ...]]:
             found += f" ({name} {reason})"
         raise DataError(
             f"{listing.source} must hold pictures in a folder for each class, got {found}. "
-            f"Pictures end in {', '.join(ENDINGS)}."
+            f"Pictures end in {', '.join(IMAGE_SUFFIXES)}."
         )
     return [named[folder] for folder in folders], classes

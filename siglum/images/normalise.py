@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import Preprocess
-from siglum.images import grids, groups, paper, pictures
+from siglum.images import decode, grids, groups, paper
 from siglum.images.connected import Box, Mask, Parts, parts_of
 from siglum.images.paper import Darkness
 
@@ -136,7 +136,7 @@ def seen(
     and place of its `Evidence`.
     """
     if not preprocess.cuts_out:
-        return pictures.fit(picture, preprocess), None
+        return decode.resize(picture, preprocess), None
     ink, found = normalise(picture, preprocess.size, preprocess.frame or FILL)
     if not preprocess.place:
         return ink[None], found

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.errors import DataError
-from siglum.images import class_folders, pictures, strokes
+from siglum.images import class_folders, decode, strokes
 from siglum.images.strokes import Drawing
 
 Picture = NDArray[np.uint8]  # (C, H, W), of any paper and ink
@@ -124,7 +124,7 @@ def take_back(path: Path) -> None:
         path.with_suffix(ending).unlink(missing_ok=True)
 
 
-def read(path: Path, most: int = pictures.MAX_PIXELS) -> Sample:
+def read(path: Path, most: int = decode.MAX_PIXELS) -> Sample:
     """Read a sample, given the path of its files less their endings; nothing of it is trusted.
 
     Args:
@@ -139,7 +139,7 @@ def read(path: Path, most: int = pictures.MAX_PIXELS) -> Sample:
             raise DataError(f"it must be a table, got {type(value).__name__}.")
         facts = {key: value.pop(key, None) for key in ("writer", "part", "when")}
         drawing = (
-            pictures.read(path.with_suffix(".png"), most=most)
+            decode.read(path.with_suffix(".png"), max_pixels=most)
             if value == {"version": strokes.VERSION}
             else strokes.parse(value)
         )

@@ -23,7 +23,7 @@ from siglum.images import (
     sample_source,
     torchvision,
 )
-from siglum.images.cache import Progress, silent
+from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 
 __all__ = ["SOURCES", "ImageSet", "Source", "load", "parts"]
@@ -52,15 +52,15 @@ def _archive(place: Path, part: str, spec: str, preprocess: Preprocess, see: Pro
 
 
 def _idx(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.refit(idx.load(place, part, spec), preprocess, see)
+    return cache.rebuild(idx.load(place, part, spec), preprocess, see)
 
 
 def _digits(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.refit(digits.load(part, spec), preprocess, see)
+    return cache.rebuild(digits.load(part, spec), preprocess, see)
 
 
 def _known(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.refit(torchvision.load(spec, part), preprocess, see)
+    return cache.rebuild(torchvision.load(spec, part), preprocess, see)
 
 
 def _manifest(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
@@ -116,9 +116,9 @@ def load(
     preprocess: Preprocess | None = None,
     *,
     rename: Mapping[str, str] | None = None,
-    only: Sequence[str] = (),
+    classes: Sequence[str] = (),
     writers: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> ImageSet:
     """Load the pictures of a source, fitted as `preprocess` says.
 
@@ -130,11 +130,11 @@ def load(
         part: "train" or "test"; without meaning for an archive, a manifest or a plain folder, which
             are whole.
         rename: new names of classes; see `ImageSet.rename`.
-        only: classes to keep, by their new names; all when empty.
+        classes: those to keep, by their new names; all when empty.
         writers: a regular expression whose first group finds the writer in a file name.
 
     Raises:
-        ConfigError: if the source is unknown, or `rename`, `only` or `writers` do not fit it.
+        ConfigError: if the source is unknown, or `rename`, `classes` or `writers` do not fit it.
         DataError: if there is nothing there that can be read.
     """
     source, place = find(spec)
@@ -156,8 +156,8 @@ def load(
         )
     if rename:
         images = images.rename(rename)
-    if only:
-        images = images.only(only)
+    if classes:
+        images = images.select_classes(classes)
     return _with_writers(images, writers) if writers else images
 
 

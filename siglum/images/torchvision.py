@@ -62,10 +62,10 @@ def load(name: str, part: str) -> ImageSet:
         _fetch(name, part, set_name, split, raw)
     images = idx.load(raw, part, name, prefix)
     if not split:
-        return ImageSet.of(images.store, images.labels, classes, name)
+        return ImageSet.from_arrays(images.store, images.labels, classes, name)
     labels = images.labels - 1 if split == "letters" else images.labels
     upright = np.ascontiguousarray(images.store.transpose(0, 1, 3, 2))  # EMNIST lies on its side
-    return ImageSet.of(upright, labels, classes, name)
+    return ImageSet.from_arrays(upright, labels, classes, name)
 
 
 def _prefix(split: str) -> str:

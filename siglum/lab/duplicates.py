@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from siglum.images.cache import Progress, silent
+from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.stats import Rate, wilson
 
@@ -72,7 +72,7 @@ def nearest(
     channels: int,
     *,
     own: NDArray[np.int64] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Nearest:
     """Find for every picture the nearest of another set, comparing each with each.
 
@@ -111,7 +111,7 @@ def nearest(
     return Nearest(np.concatenate(indices), np.concatenate(distances))
 
 
-def measure_scale(images: ImageSet, channels: int, progress: Progress = silent) -> Scale:
+def measure_scale(images: ImageSet, channels: int, progress: Progress = no_progress) -> Scale:
     """Measure, on a sample, how far copies lie apart and how far different pictures do.
 
     A copy is a picture saved as JPEG at quality 75. The threshold is the largest distance to such

@@ -10,10 +10,10 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.images import cache
+from siglum.files import cache_dir
 
 # Compiled code is kept beside the packs, which is a place that can be written.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.folder() / "compiled"))
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "compiled"))
 
 from numba import njit
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from siglum.images.decode import Unreadable
 from siglum.images.files import fitted
 from siglum.images.imageset import ImageSet
-from siglum.images.listing import Unreadable
 from siglum.lab.device import Machine
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
@@ -32,6 +32,6 @@ def probs(
     run: Run, images: NDArray[np.uint8], machine: Machine, weights: str | None = None
 ) -> NDArray[np.floating]:
     """Return probabilities (N, K) for bytes (N, P, S, S) that are as the network sees them."""
-    batch = ImageSet.of(images, np.zeros(len(images), int), run.classes)
+    batch = ImageSet.from_arrays(images, np.zeros(len(images), int), run.classes)
     model = machine.place(run.model(weights))
     return np.exp(evaluate(model, batch, run.preprocess, machine))

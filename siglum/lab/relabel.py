@@ -15,8 +15,8 @@ from scipy.special import log_softmax
 from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import split
-from siglum.images.cache import Progress, silent
+from siglum.images import splits
+from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab.association import Diagnosis, diagnose
 from siglum.lab.device import Machine
@@ -122,7 +122,7 @@ def compare(
     new: NDArray[np.str_],
     others: Mapping[str, ImageSet],
     seen: Mapping[str, NDArray[np.bool_] | None],
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Against:
     """Look for the pictures of a set in every part of another.
 
@@ -252,7 +252,7 @@ def shown(run: Run, pictures: ImageSet) -> NDArray[np.bool_] | None:
     """
     config, rows = run.config, np.zeros(len(pictures), dtype=bool)
     if config.split == "stratified":
-        kept, _ = split.stratified(pictures.labels, config.val, config.seed)
+        kept, _ = splits.stratified(pictures.labels, config.val, config.seed)
         rows[kept] = True
         if pictures.subset(kept).fingerprint == run.env["data"]["train"]:
             return rows

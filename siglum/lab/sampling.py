@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from siglum.errors import ConfigError, nearest
 from siglum.images.imageset import ImageSet
-from siglum.images.writers import writers_of
+from siglum.images.splits import writers_of
 
 Labels = NDArray[np.int64]
 Weights = NDArray[np.float64]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.errors import DataError, SiglumError
-from siglum.images import class_folders, pictures, samples, strokes
+from siglum.images import class_folders, decode, samples, strokes
 from siglum.images.connected import box_of
 from siglum.images.samples import Sample
 from siglum.images.strokes import Drawing
@@ -181,7 +181,7 @@ def _of_zip(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Iterato
                 continue
             if own == class_folders.NAME.partition(".")[0] and ".txt" in files:
                 continue
-            shown = next((end for end in pictures.ENDINGS if end in files), None)
+            shown = next((end for end in decode.IMAGE_SUFFIXES if end in files), None)
             if shown is None:
                 continue
             try:
@@ -231,7 +231,7 @@ def _sample(folder: Path, picture: bytes, facts: bytes | None) -> Sample:
 def _decoded(raw: bytes) -> NDArray[np.uint8]:
     try:
         with DECODING:
-            return pictures.decode(raw, None, most=MOST_PIXELS)
+            return decode.decode(raw, None, max_pixels=MOST_PIXELS)
     except DataError as error:
         raise DataError(f"it {error}.") from None
 

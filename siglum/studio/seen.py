@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.errors import DataError
-from siglum.images import evidence, normalise, page, pictures
+from siglum.images import decode, evidence, normalise, page
 from siglum.images.normalise import Evidence
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
@@ -71,7 +71,7 @@ def decoded(raw: bytes, kind: str) -> NDArray[np.uint8]:
         raise DataError(f"picture must be {kind}, as it was sent, got {raw[:8]!r} at its start.")
     try:
         with DECODING:
-            return pictures.decode(raw, None, 2 * page.WORKING, MOST_PIXELS)
+            return decode.decode(raw, None, 2 * page.WORKING, MOST_PIXELS)
     except DataError as error:
         raise DataError(f"picture must be one that can be read, but it {error}.") from None
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from siglum.errors import ConfigError, DataError, SiglumError
-from siglum.images import pictures, samples, strokes
+from siglum.images import decode, samples, strokes
 from siglum.images.samples import Picture
 from siglum.images.strokes import Drawing
 from siglum.recogniser.predict import Recogniser
@@ -248,7 +248,7 @@ class Studio:
         """
         path = self.ledger.path(name)
         try:
-            picture = pictures.read(path.with_suffix(".png"))
+            picture = decode.read(path.with_suffix(".png"))
         except DataError as error:
             kept = samples.read(path).drawing
             if not isinstance(kept, Drawing):

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import SIGNS, VALUES, Files, png, write_folder, write_tar, write_zip
 
-from siglum import images
 from siglum.errors import DataError
-from siglum.images import ImageSet, archive, pictures
+from siglum.images import archive, decode, sources
+from siglum.images.imageset import ImageSet
 
 DAMAGED = "must be a whole archive (.zip, .tar, .tar.gz, .tgz, .tar.xz, .txz, .tar.bz2), "
 DAMAGED += "got another kind of file or a damaged one ("
@@ -40,7 +40,7 @@ either = pytest.mark.parametrize("write", [write_zip, write_tar])
 
 
 def load(path: Path) -> ImageSet:
-    return images.load(f"archive:{path}")
+    return sources.load(f"archive:{path}")
 
 
 def values(found: ImageSet) -> list[int]:
@@ -55,7 +55,7 @@ def fails(path: Path, message: str, *, whole: bool = True) -> None:
 
 @every_kind
 def test_an_archive_is_what_its_folder_is(tmp_path: Path, kind: str) -> None:
-    folder = images.load(f"folder:{write_folder(tmp_path / 'signs')}")
+    folder = sources.load(f"folder:{write_folder(tmp_path / 'signs')}")
 
     found = load(WRITERS[kind](tmp_path / kind, SIGNS))
 
@@ -152,7 +152,7 @@ def test_a_member_that_is_too_big_is_left_out(
     tmp_path: Path, write: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not even read to its end."""
-    for module in (archive, pictures):
+    for module in (archive, decode):
         monkeypatch.setattr(module, "MAX_BYTES", 1000)
     path = write(tmp_path / "signs", {**SIGNS, "a/2.png": bytes(5000)})
 

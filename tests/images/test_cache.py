@@ -12,10 +12,10 @@ import pytest
 from making import SIGNS, VALUES, encoded, png, write_folder
 from PIL import Image
 
-from siglum import images
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import ImageSet, cache, pictures
+from siglum.images import cache, decode, sources
+from siglum.images.imageset import ImageSet
 
 
 class Watch:
@@ -31,7 +31,7 @@ class Watch:
 
 def load(root: Path, watch: Watch | None = None, **settings: object) -> ImageSet:
     preprocess = Preprocess.model_validate(settings)
-    return images.load(f"folder:{root}", preprocess=preprocess, progress=watch or Watch())
+    return sources.load(f"folder:{root}", preprocess=preprocess, progress=watch or Watch())
 
 
 def values(found: ImageSet) -> list[int]:
@@ -96,9 +96,9 @@ def test_a_pack_holds_what_decoding_and_fitting_give(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "signs", {f"a/{i}.png": raw for i, raw in enumerate(raws)})
     for channels in (1, 3):
         preprocess = Preprocess(size=24, channels=channels, fit="stretch")
-        expected = [pictures.fit(pictures.decode(raw, channels), preprocess) for raw in raws]
+        expected = [decode.resize(decode.decode(raw, channels), preprocess) for raw in raws]
 
-        found = images.load(f"folder:{root}", preprocess=preprocess)
+        found = sources.load(f"folder:{root}", preprocess=preprocess)
 
         np.testing.assert_array_equal(found.images, np.stack(expected))
         assert found.originals is not None
@@ -107,7 +107,7 @@ def test_a_pack_holds_what_decoding_and_fitting_give(tmp_path: Path) -> None:
 
 def test_dark_ink_is_inverted_and_known_to_have_been_dark(tmp_path: Path) -> None:
     def dark(value: int) -> bytes:
-        return encoded(Image.fromarray(255 - np.asarray(pictures.decode(png(value))[0])))
+        return encoded(Image.fromarray(255 - np.asarray(decode.decode(png(value))[0])))
 
     root = write_folder(tmp_path / "signs", {**SIGNS, "c/0.png": dark(50), "c/1.png": dark(60)})
 
@@ -156,13 +156,13 @@ def test_memory_lets_go_of_a_mapped_set(tmp_path: Path) -> None:
 
 def make(count: int = 6, side: int = 20) -> ImageSet:
     pixels = np.random.RandomState(0).randint(0, 100, (count, side, side)).astype(np.uint8)
-    return ImageSet.of(pixels, np.arange(count) % 2, ("a", "b"), "mine")
+    return ImageSet.from_arrays(pixels, np.arange(count) % 2, ("a", "b"), "mine")
 
 
 def test_a_set_in_memory_of_the_right_size_is_left_alone(cache_folder: Path) -> None:
     found = make(side=28)
 
-    assert cache.refit(found, Preprocess()) is found
+    assert cache.rebuild(found, Preprocess()) is found
     assert not (cache_folder / "packs").exists()
 
 
@@ -170,16 +170,16 @@ def test_a_set_in_memory_is_inverted_without_a_pack(cache_folder: Path) -> None:
     found = make(side=28)
     dark = replace(found, store=255 - found.store)
 
-    np.testing.assert_array_equal(cache.refit(dark, Preprocess()).images, found.images)
+    np.testing.assert_array_equal(cache.rebuild(dark, Preprocess()).images, found.images)
     assert not (cache_folder / "packs").exists()
 
 
 def test_a_set_in_memory_is_packed_at_another_size() -> None:
     found, preprocess, watch = make(), Preprocess(size=32), Watch()
-    expected = np.stack([pictures.fit(image, preprocess) for image in found.images])
+    expected = np.stack([decode.resize(image, preprocess) for image in found.images])
 
-    fitted = cache.refit(found, preprocess, watch)
-    again = cache.refit(found, preprocess, watch)
+    fitted = cache.rebuild(found, preprocess, watch)
+    again = cache.rebuild(found, preprocess, watch)
 
     np.testing.assert_array_equal(fitted.images, expected)
     np.testing.assert_array_equal(again.images, expected)
@@ -189,22 +189,22 @@ def test_a_set_in_memory_is_packed_at_another_size() -> None:
 
 def test_grey_sets_in_memory_can_be_had_in_colour_and_back() -> None:
     found = make(side=28)
-    colour = cache.refit(found, Preprocess(channels=3))
+    colour = cache.rebuild(found, Preprocess(channels=3))
 
     assert colour.shape == (3, 28, 28)
     for plane in range(3):
         np.testing.assert_array_equal(colour.images[:, [plane]], found.images)
-    np.testing.assert_array_equal(cache.refit(colour, Preprocess()).images, found.images)
+    np.testing.assert_array_equal(cache.rebuild(colour, Preprocess()).images, found.images)
 
 
 @pytest.mark.parametrize("order", [[5, 1, 3], [5, 4, 3, 2, 1, 0]])
 def test_a_part_and_the_same_pictures_alone_share_a_pack(order: list[int]) -> None:
     """Their fingerprints are equal, so what is packed must not depend on the rest of the store."""
     part = make().subset(np.array(order))
-    alone = ImageSet.of(part.images, part.labels, part.classes)
+    alone = ImageSet.from_arrays(part.images, part.labels, part.classes)
     preprocess, watch = Preprocess(size=32), Watch()
 
-    first, second = (cache.refit(found, preprocess, watch) for found in (part, alone))
+    first, second = (cache.rebuild(found, preprocess, watch) for found in (part, alone))
 
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.labels, part.labels)
@@ -218,19 +218,23 @@ def test_recall_asks_once() -> None:
         asked.append(1)
         return ["é", {"a": 1}, "\udcff"]
 
-    assert cache.recall("key", make) == cache.recall("key", make) == ["é", {"a": 1}, "\udcff"]
-    assert cache.recall("other", make) == ["é", {"a": 1}, "\udcff"]
+    assert (
+        cache.load_cached("key", make)
+        == cache.load_cached("key", make)
+        == ["é", {"a": 1}, "\udcff"]
+    )
+    assert cache.load_cached("other", make) == ["é", {"a": 1}, "\udcff"]
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("text", ["", '["cut', "\0\0\0"])
 def test_a_note_that_was_cut_off_is_written_anew(cache_folder: Path, text: str) -> None:
     """As a power cut may leave it."""
-    cache.recall("key", lambda: 1)
+    cache.load_cached("key", lambda: 1)
     (note,) = (cache_folder / "seen").iterdir()
     note.write_text(text)
 
-    assert cache.recall("key", lambda: 2) == 2
+    assert cache.load_cached("key", lambda: 2) == 2
     assert json.loads(note.read_text()) == 2
 
 
@@ -301,13 +305,13 @@ def test_a_cache_folder_that_is_a_file_is_told(
 
 PROGRAM = """
 import sys, warnings
-from siglum import images
+from siglum.images import sources
 from siglum.config import Preprocess
 from siglum.errors import DataError
 warnings.simplefilter("error")
 {before}
 try:
-    print(images.load(sys.argv[1], preprocess=Preprocess(size=256)).fingerprint)
+    print(sources.load(sys.argv[1], preprocess=Preprocess(size=256)).fingerprint)
 except DataError as error:
     print(error)
 """
@@ -369,7 +373,7 @@ def test_an_error_on_the_way_leaves_nothing_behind(tmp_path: Path, cache_folder:
 
     root = write_folder(tmp_path / "signs")
     with pytest.raises(KeyboardInterrupt):
-        images.load(f"folder:{root}", progress=stop)
+        sources.load(f"folder:{root}", progress=stop)
 
     assert packs(cache_folder) == []
     assert values(load(root)) == VALUES
@@ -384,7 +388,7 @@ def test_whoever_packs_second_takes_the_first_ones_pack(tmp_path: Path, cache_fo
         if what.startswith("packing") and not other:
             other.append(load(root))
 
-    found = images.load(f"folder:{root}", progress=overtaken)
+    found = sources.load(f"folder:{root}", progress=overtaken)
 
     assert found.fingerprint == other[0].fingerprint
     assert len(packs(cache_folder)) == 1
@@ -402,7 +406,7 @@ def test_two_processes_may_pack_the_same_folder_at_once(tmp_path: Path, cache_fo
 
 def test_duplicates_in_real_data_are_found(data_folder: Path) -> None:
     """The data's own notes: 462 files are exact copies of another, of 6,200."""
-    found = images.load(f"archive:{data_folder / 'HandWritten62.zip'}").originals
+    found = sources.load(f"archive:{data_folder / 'HandWritten62.zip'}").originals
 
     assert found is not None
     assert len(found.digests) == 6200

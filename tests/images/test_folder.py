@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from making import SIGNS, VALUES, png, write_folder
 
-from siglum import images
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import ImageSet, cache, folder
+from siglum.images import cache, folder, sources
+from siglum.images.imageset import ImageSet
 from siglum.images.listing import Listing
 
 
@@ -21,7 +21,7 @@ def scan(root: Path) -> Listing:
 
 
 def load(root: Path) -> ImageSet:
-    return images.load(f"folder:{root}")
+    return sources.load(f"folder:{root}")
 
 
 def values(found: ImageSet) -> list[int]:
@@ -53,9 +53,9 @@ def test_a_place_that_cannot_be_looked_at_is_told() -> None:
 
     message = "must name a (place that can be looked at: File name too long|folder, got nothing)"
     with pytest.raises(DataError, match=f"^folder:{name} {message}"):
-        images.load(f"folder:{name}")
+        sources.load(f"folder:{name}")
     with pytest.raises(DataError, match=r"must name a place that can be looked at: Could not"):
-        images.load("folder:~no-such-user/signs")
+        sources.load("folder:~no-such-user/signs")
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from making import BAR, HOUSE, LOW, MISSING, RING, write_font
 from PIL import ImageFont
 
-from siglum import images
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import alphabets, faces, fonts, glyphs, lookalike, normalise
+from siglum.images import alphabets, faces, fonts, glyphs, lookalike, normalise, sources
 from siglum.images.describe import contact_sheet
+from siglum.images.imageset import ImageSet
 
 
-def found_in(place: Path, characters: str) -> images.ImageSet:
-    return images.load(f"fonts:{place}#{characters}", "all", Preprocess(fit="glyph"))
+def found_in(place: Path, characters: str) -> ImageSet:
+    return sources.load(f"fonts:{place}#{characters}", "all", Preprocess(fit="glyph"))
 
 
-def pairs_of(found: images.ImageSet) -> list[tuple[str, str]]:
+def pairs_of(found: ImageSet) -> list[tuple[str, str]]:
     assert found.writers is not None
     names = (found.classes[label] for label in found.labels)
     return sorted(zip(names, found.writers, strict=True))
@@ -95,7 +95,7 @@ def test_size_and_place_are_those_on_the_line(tmp_path: Path) -> None:
     """The line is 1,000 high as declared, with an eighth of an em free above and below."""
     write_font(tmp_path / "a.ttf", {"o": RING, "T": BAR})
     preprocess = Preprocess(fit="glyph", place=True)
-    found = images.load(f"fonts:{tmp_path}#To", "all", preprocess)
+    found = sources.load(f"fonts:{tmp_path}#To", "all", preprocess)
     height, width, place = found.images[:, 1:, 0, 0].T / 255
 
     np.testing.assert_allclose(height, [0.7 / 1.25, 0.5 / 1.25], atol=0.02)
@@ -107,8 +107,8 @@ def test_the_line_does_not_depend_on_what_is_asked_for(tmp_path: Path) -> None:
     shapes = dict.fromkeys(faces.LINE, BAR) | {"g": LOW, "α": RING}
     write_font(tmp_path / "a.ttf", shapes)
     preprocess = Preprocess(fit="glyph", place=True)
-    alone = images.load(f"fonts:{tmp_path}#α", "all", preprocess).images
-    among = images.load(f"fonts:{tmp_path}#αbg", "all", preprocess)
+    alone = sources.load(f"fonts:{tmp_path}#α", "all", preprocess).images
+    among = sources.load(f"fonts:{tmp_path}#αbg", "all", preprocess)
 
     np.testing.assert_array_equal(alone[0], among.images[among.labels == 2][0])
 
@@ -235,7 +235,7 @@ def test_damaged_outlines_of_the_letters_that_tell_the_line_stop_nothing(tmp_pat
 
 def fails(spec: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=f"^{re.escape(message)}$"):
-        images.load(spec)
+        sources.load(spec)
 
 
 def test_a_place_without_fonts_is_told(tmp_path: Path) -> None:
@@ -265,13 +265,13 @@ def test_without_a_place_the_systems_fonts_are_taken(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "nowhere"))
 
-    assert len(images.load("fonts:#T")) == len(images.load("fonts")) == 1
+    assert len(sources.load("fonts:#T")) == len(sources.load("fonts")) == 1
 
 
 def test_a_real_font_makes_a_sheet() -> None:
     matplotlib = pytest.importorskip("matplotlib")
     place = Path(matplotlib.__file__).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
-    found = images.load(f"fonts:{place}#αβγ,digits", "all", Preprocess(fit="glyph"))
+    found = sources.load(f"fonts:{place}#αβγ,digits", "all", Preprocess(fit="glyph"))
 
     assert found.classes == tuple("0123456789αβγ")
     assert (found.images.max(axis=(1, 2, 3)) == 255).all()
@@ -380,7 +380,7 @@ def test_look_alikes_are_found_in_the_pictures(tmp_path: Path) -> None:
 
 def test_look_alikes_need_faces() -> None:
     with pytest.raises(ConfigError, match=r"^images must be of known faces, got none for mnist5k"):
-        lookalike.pairs(images.load("mnist5k"))
+        lookalike.pairs(sources.load("mnist5k"))
 
 
 def test_every_group_can_be_asked_for_by_its_name() -> None:

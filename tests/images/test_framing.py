@@ -6,31 +6,30 @@ import numpy as np
 import pytest
 from photographing import coverage, likeness, on_paper
 
-from siglum import images
 from siglum.config import Preprocess
-from siglum.images import framing, normalise
+from siglum.images import framing, normalise, sources
 from siglum.images.imageset import ImageSet
 
 MNIST = 20 / 28
 
 
 def test_the_bundled_digits_fill_20_of_28_pixels() -> None:
-    assert framing.measured(images.load("mnist5k")) == MNIST
+    assert framing.measured(sources.load("mnist5k")) == MNIST
 
 
 def test_noise_anything_at_the_border_and_ink_of_any_place_have_no_frame() -> None:
-    digits = images.load("mnist5k", "test").images[:100]
+    digits = sources.load("mnist5k", "test").images[:100]
     labels = np.zeros(100, dtype=int)
     noise = np.random.RandomState(0).randint(0, 256, (100, 1, 28, 28)).astype(np.uint8)
     moved = np.stack([np.roll(d, i % 9 - 4, 2) for i, d in enumerate(digits)])
     tight = digits[:, :, 4:24, 4:24]
 
     for pictures in (noise, moved, tight, 255 - digits):
-        assert framing.measured(ImageSet.of(pictures, labels, ("a",))) is None
+        assert framing.measured(ImageSet.from_arrays(pictures, labels, ("a",))) is None
 
 
 def test_mnist_in_its_own_frame_is_nearly_what_it_was() -> None:
-    digits = images.load("mnist5k", "test").images[::10, 0]
+    digits = sources.load("mnist5k", "test").images[::10, 0]
     alike = [likeness(d, normalise.normalise(d, 28, MNIST)[0]) for d in digits]
 
     assert np.mean(alike) > 0.98 and np.quantile(alike, 0.01) > 0.94
@@ -38,10 +37,10 @@ def test_mnist_in_its_own_frame_is_nearly_what_it_was() -> None:
 
 def test_a_set_in_its_frame_passes_as_it_is_and_another_is_brought_into_it(signs: Path) -> None:
     preprocess = Preprocess(frame=MNIST)
-    plain = images.load("mnist5k", "test")
+    plain = sources.load("mnist5k", "test")
 
-    same = images.load("mnist5k", "test", preprocess)
-    other = images.load(f"folder:{signs}", preprocess=preprocess)
+    same = sources.load("mnist5k", "test", preprocess)
+    other = sources.load(f"folder:{signs}", preprocess=preprocess)
 
     np.testing.assert_array_equal(same.images, plain.images)
     marked = other.images[:, 0] > 0

@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siglum.errors import ConfigError, DataError
-from siglum.images import ImageSet
-from siglum.images.imageset import joined
+from siglum.images.imageset import ImageSet, concat
 
 
 def make(labels: tuple[int, ...] = (2, 0, 1, 0), classes: str = "abc") -> ImageSet:
     images = np.random.RandomState(0).randint(0, 256, (len(labels), 4, 5)).astype(np.uint8)
-    made = ImageSet.of(images, np.array(labels), tuple(classes), "mine")
+    made = ImageSet.from_arrays(images, np.array(labels), tuple(classes), "mine")
     names = [f"{i}.png" for i in range(len(labels))]
     return replace(made, files=names, writers=tuple(f"w{i}" for i in range(len(labels))))
 
@@ -38,12 +37,12 @@ def test_images_must_be_bytes_of_four_axes(images: np.ndarray, got: str) -> None
     message = f"images must be uint8 (N, C, H, W), got {got}."
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        ImageSet.of(images, np.zeros(2, int), ("a",))
+        ImageSet.from_arrays(images, np.zeros(2, int), ("a",))
 
 
 def test_labels_must_be_one_a_picture() -> None:
     with pytest.raises(DataError, match=r"^labels must be one a picture \(2\), got 3\.$"):
-        ImageSet.of(np.zeros((2, 3, 4), np.uint8), np.zeros(3, int), ("a",))
+        ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.zeros(3, int), ("a",))
 
 
 @pytest.mark.parametrize(("labels", "got"), [([0, 3], "0 to 3"), ([-1, 1], "-1 to 1")])
@@ -51,7 +50,7 @@ def test_labels_must_have_a_class(labels: list[int], got: str) -> None:
     message = f"labels must lie in [0, 3) for 3 classes, got {got}."
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        ImageSet.of(np.zeros((2, 3, 4), np.uint8), np.array(labels), ("a", "b", "c"))
+        ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.array(labels), ("a", "b", "c"))
 
 
 def test_no_pictures_are_a_set_too() -> None:
@@ -108,7 +107,7 @@ def test_the_fingerprint_is_of_pictures_labels_and_classes_alone() -> None:
     changed[3, 0, 3, 4] ^= 1
     same = [
         replace(images, source="other", files=None, writers=None),
-        ImageSet.of(images.images, images.labels, images.classes),
+        ImageSet.from_arrays(images.images, images.labels, images.classes),
         images.subset(np.arange(4)),
         images.subset(np.array([3, 2, 1, 0])).subset(np.array([3, 2, 1, 0])),
     ]
@@ -127,7 +126,9 @@ def test_the_fingerprint_is_of_pictures_labels_and_classes_alone() -> None:
 
 def test_the_fingerprint_never_changes() -> None:
     """Runs keep it, so that it must be the same in another year and on another machine."""
-    images = ImageSet.of(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([1, 0]), "ab")
+    images = ImageSet.from_arrays(
+        np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([1, 0]), "ab"
+    )
 
     assert images.fingerprint == "171916713136f00542591bb9c1c3bf32"
 
@@ -150,7 +151,9 @@ def test_classes_may_change_places() -> None:
 
 
 def test_renaming_a_class_that_is_not_there_offers_the_nearest() -> None:
-    images = ImageSet.of(np.zeros((1, 2, 2), np.uint8), np.array([0]), ("alpha", "beta"), "mine")
+    images = ImageSet.from_arrays(
+        np.zeros((1, 2, 2), np.uint8), np.array([0]), ("alpha", "beta"), "mine"
+    )
 
     message = "classes must name classes of mine, got 'alpa'. Did you mean 'alpha'?"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
@@ -179,7 +182,7 @@ def test_a_class_unknown_to_the_run_is_an_error() -> None:
 
 def test_joined_sets_share_classes_by_name_and_read_as_each_alone() -> None:
     one, other = make((2, 0, 1, 0)), make((0, 1, 1), "bd").subset(np.array([2, 0]))
-    both = joined(one, other)
+    both = concat(one, other)
 
     assert both.classes == ("a", "b", "c", "d")
     assert [both.classes[label] for label in both.labels] == list("caba") + list("db")
@@ -192,8 +195,8 @@ def test_joined_sets_share_classes_by_name_and_read_as_each_alone() -> None:
 
 
 def test_sets_of_other_shapes_are_not_joined() -> None:
-    other = ImageSet.of(np.zeros((1, 5, 5), np.uint8), np.zeros(1, int), ("a",))
+    other = ImageSet.from_arrays(np.zeros((1, 5, 5), np.uint8), np.zeros(1, int), ("a",))
     message = "sets must have pictures of one shape, got (1, 4, 5) and (1, 5, 5)."
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        joined(make(), other)
+        concat(make(), other)

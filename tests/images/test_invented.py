@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 
-from siglum import images
 from siglum.config import Preprocess
 from siglum.errors import ConfigError
-from siglum.images import invented
+from siglum.images import invented, sources
 from siglum.images.invented import Part
 
 CUT = Preprocess(size=32, fit="glyph")
 
 
 def test_the_class_is_the_sign_and_the_writer_the_hand() -> None:
-    found = images.load("invented:12x3", "all", CUT)
+    found = sources.load("invented:12x3", "all", CUT)
 
     assert found.classes == tuple(f"invented {sign:02}" for sign in range(12))
     assert found.counts.tolist() == [3] * 12
@@ -24,7 +23,7 @@ def test_the_class_is_the_sign_and_the_writer_the_hand() -> None:
 
 
 def test_more_signs_and_hands_change_none_that_are_there() -> None:
-    few, many = (images.load(f"invented:{what}", "all", CUT) for what in ("3x2", "5x4"))
+    few, many = (sources.load(f"invented:{what}", "all", CUT) for what in ("3x2", "5x4"))
 
     for sign in range(3):
         assert np.array_equal(
@@ -33,7 +32,7 @@ def test_more_signs_and_hands_change_none_that_are_there() -> None:
 
 
 def test_drawings_of_a_sign_are_nearer_to_each_other_than_to_other_signs() -> None:
-    found = images.load("invented:40x6", "all", CUT)
+    found = sources.load("invented:40x6", "all", CUT)
     flat = found.images.reshape(len(found), -1) / 255.0
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     cosines = flat @ flat.T
@@ -77,4 +76,4 @@ def test_a_part_that_is_joined_begins_where_it_is_said() -> None:
 @pytest.mark.parametrize("text", ["", "12", "0x3", "3x0", "3 x 3", "-3x3", "9999999x9999999"])
 def test_numbers_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="invented must"):
-        images.load(f"invented:{text}", "all", CUT)
+        sources.load(f"invented:{text}", "all", CUT)

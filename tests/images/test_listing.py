@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siglum.errors import DataError
+from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.listing import Listing, classes_of, empty_of, is_picture
-from siglum.images.pictures import ENDINGS
 
 
 def listing(*names: str, unreadable: tuple[tuple[str, str], ...] = ()) -> Listing:
@@ -60,7 +60,7 @@ def test_a_class_is_the_folder_below_what_all_share(
 def test_without_classes_it_says_what_was_found(found: Listing, message: str) -> None:
     message = (
         f"folder:here must hold pictures in a folder for each class, got {message}. "
-        f"Pictures end in {', '.join(ENDINGS)}."
+        f"Pictures end in {', '.join(IMAGE_SUFFIXES)}."
     )
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):

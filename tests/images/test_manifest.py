@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from making import SIGNS, png, write_folder, write_idx_pair, write_zip
 
-from siglum import images
 from siglum.errors import ConfigError, DataError
-from siglum.images import manifest
+from siglum.images import manifest, sources
 from siglum.images.manifest import Line
 
 HEAD = "# source: folder:signs\nfile,new\n"
@@ -28,7 +27,7 @@ def write(text: str | bytes, path: Path = Path("labels.csv")) -> str:
 
 def named(text: str | bytes) -> list[tuple[str, str]]:
     """Load and return what each picture is and is called."""
-    found = images.load(write(text))
+    found = sources.load(write(text))
     files = found.files or [str(image.max()) for image in found.images]
     return list(zip(files, (found.classes[label] for label in found.labels), strict=True))
 
@@ -36,12 +35,12 @@ def named(text: str | bytes) -> list[tuple[str, str]]:
 def fails(text: str | bytes, message: str) -> None:
     spec = write(text)
     with pytest.raises(DataError, match=f"^{re.escape(f'{spec} {message}')}$"):
-        images.load(spec)
+        sources.load(spec)
 
 
 def test_pictures_are_those_of_the_source_under_the_labels_of_the_manifest() -> None:
-    found = images.load(write(HEAD + LINES))
-    whole = images.load("folder:signs")
+    found = sources.load(write(HEAD + LINES))
+    whole = sources.load("folder:signs")
 
     assert found.classes == ("x", "y")
     assert found.labels.tolist() == [0, 1, 0, 1]
@@ -83,7 +82,7 @@ def test_names_with_commas_and_quotes_come_back(tmp_path: Path) -> None:
     lines = [Line(name, "a", f"{name[-5:]},", "1", "1", "r") for name in names]
     manifest.write(Path("odd.csv"), "folder:odd", None, lines, ["two\nlines"])
 
-    found = images.load("manifest:odd.csv")
+    found = sources.load("manifest:odd.csv")
 
     assert list(found.files or ()) == sorted(names)
     assert {found.classes[k] for k in found.labels} == {line.new for line in lines}
@@ -92,8 +91,8 @@ def test_names_with_commas_and_quotes_come_back(tmp_path: Path) -> None:
 def test_pictures_without_files_go_by_their_number_in_the_part(tmp_path: Path) -> None:
     write_idx_pair(tmp_path / "digits", count=6)
     shown, _ = write_idx_pair(tmp_path / "digits", "t10k", count=5)
-    train = images.load(write("# source: idx:digits\nfile,new\n4,x\n2,y\n"))
-    test = images.load(write("# source: idx:digits\n# part: test\nfile,new\n4,x\n2,y\n"))
+    train = sources.load(write("# source: idx:digits\nfile,new\n4,x\n2,y\n"))
+    test = sources.load(write("# source: idx:digits\n# part: test\nfile,new\n4,x\n2,y\n"))
 
     assert [train.classes[label] for label in train.labels] == ["y", "x"]
     np.testing.assert_array_equal(test.images[:, 0], shown[[2, 4]])
@@ -109,32 +108,32 @@ def test_the_place_is_looked_for_here_then_beside_the_manifest_then_under_the_da
     monkeypatch.setenv("SIGLUM_DATA", str(tmp_path / "data"))
 
     monkeypatch.chdir(tmp_path / "here")
-    assert images.load(spec).images.max() == 3
+    assert sources.load(spec).images.max() == 3
     monkeypatch.chdir(tmp_path)
-    assert images.load(spec).images.max() == 2
+    assert sources.load(spec).images.max() == 2
     (tmp_path / "beside/s.zip").unlink()
-    assert images.load(spec).images.max() == 1
+    assert sources.load(spec).images.max() == 1
 
 
 def test_classes_of_a_run_are_held_to_and_may_be_renamed() -> None:
     spec = write(HEAD + LINES)
 
     with pytest.raises(DataError, match=r"must hold only classes of the run \(x, z\), got 'y'"):
-        images.load(spec).with_classes(("x", "z"))
-    assert images.load(spec, rename={"y": "z"}).with_classes(("x", "z")).labels.tolist()
+        sources.load(spec).with_classes(("x", "z"))
+    assert sources.load(spec, rename={"y": "z"}).with_classes(("x", "z")).labels.tolist()
     with pytest.raises(ConfigError, match=r"classes must name classes of manifest:.*got 'a'"):
-        images.load(spec, rename={"a": "z"})
+        sources.load(spec, rename={"a": "z"})
 
 
 def test_writers_are_found_in_the_names() -> None:
-    assert images.load(write(HEAD + LINES), writers=r"/(\d)").writers == ("0", "1", "0", "1")
+    assert sources.load(write(HEAD + LINES), writers=r"/(\d)").writers == ("0", "1", "0", "1")
 
 
 def test_a_picture_that_is_not_named_may_be_unreadable(tmp_path: Path) -> None:
     """Only what the manifest leaves out; no warning, since nothing that was asked for is gone."""
     (tmp_path / "signs/a/2.png").write_text("no picture")
 
-    assert len(images.load(write(HEAD + LINES))) == 4
+    assert len(sources.load(write(HEAD + LINES))) == 4
     fails(
         HEAD + LINES + "a/2.png,x\n",
         "must name pictures of folder:signs, got 'a/2.png' in line 7, which is no picture "
@@ -224,12 +223,12 @@ def test_what_is_wrong_with_a_manifest_is_told(text: str | bytes, message: str) 
 def test_a_manifest_must_be_a_file() -> None:
     for place, found in (("signs", "a folder"), ("nowhere", "nothing")):
         with pytest.raises(DataError, match=f"must name a CSV file, got {found} there.$"):
-            images.load(f"manifest:{place}")
+            sources.load(f"manifest:{place}")
 
 
 def test_an_unknown_source_is_told() -> None:
     with pytest.raises(ConfigError, match=r"source must be one of .*got 'foldr'\. Did you mean"):
-        images.load(write("# source: foldr:signs\nfile,new\n" + LINES))
+        sources.load(write("# source: foldr:signs\nfile,new\n" + LINES))
 
 
 def test_what_is_written_is_read_again() -> None:

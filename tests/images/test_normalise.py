@@ -8,10 +8,10 @@ from making import sign
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from siglum import images
 from siglum.config import Preprocess
-from siglum.images import cache, pictures
+from siglum.images import cache, decode, sources
 from siglum.images.connected import box_of, stroke_width
+from siglum.images.imageset import ImageSet
 from siglum.images.normalise import FILL, normalise, planes
 
 Picture = NDArray[np.uint8]
@@ -226,17 +226,17 @@ def test_without_glyph_planes_are_the_fitted_picture() -> None:
     image = sign(200)[None]
 
     for preprocess in (Preprocess(size=20), Preprocess(size=40, fit="stretch")):
-        np.testing.assert_array_equal(planes(image, preprocess), pictures.fit(image, preprocess))
+        np.testing.assert_array_equal(planes(image, preprocess), decode.resize(image, preprocess))
 
 
 def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) -> None:
     preprocess = Preprocess(size=20, fit="glyph", place=True)
-    found = images.load(f"folder:{signs}", preprocess=preprocess)
-    plain = images.load(f"folder:{signs}", preprocess=Preprocess(size=20, fit="glyph"))
+    found = sources.load(f"folder:{signs}", preprocess=preprocess)
+    plain = sources.load(f"folder:{signs}", preprocess=Preprocess(size=20, fit="glyph"))
 
     assert found.files is not None
     for name, seen in zip(found.files, found.images, strict=True):
-        image = pictures.decode((signs / name).read_bytes())
+        image = decode.decode((signs / name).read_bytes())
         np.testing.assert_array_equal(seen, planes(image, preprocess))
     np.testing.assert_array_equal(found.images[:, :1], plain.images)
     assert found.moments(1) == plain.moments() != found.moments()
@@ -245,9 +245,9 @@ def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) 
 def test_a_set_in_memory_of_the_right_size_is_cut_out_too() -> None:
     preprocess = Preprocess(fit="glyph", place=True)
     store = np.stack([sign(200), 255 - sign(200)])
-    given = images.ImageSet.of(store, np.array([0, 1]), ("a", "b"))
+    given = ImageSet.from_arrays(store, np.array([0, 1]), ("a", "b"))
 
-    found = cache.refit(given, preprocess)
+    found = cache.rebuild(given, preprocess)
 
     assert found.shape == (4, 28, 28)
     np.testing.assert_array_equal(found.images[0], planes(store[:1], preprocess))

@@ -9,7 +9,7 @@ import pytest
 from photographing import SIGNS, coverage, likeness, on_paper, shadow
 
 from siglum.config import Preprocess
-from siglum.images import groups, normalise, page, pictures
+from siglum.images import decode, groups, normalise, page
 
 GLYPH = Preprocess(fit="glyph")
 
@@ -77,7 +77,7 @@ def test_real_pages_have_the_characters_that_people_see(data_folder: Path) -> No
     with zipfile.ZipFile(data_folder / "handdrawn" / "sheets.zip") as packed:
         truth = json.loads(packed.read("sheets/truth.json"))
         for name, known in truth.items():
-            picture = pictures.decode(packed.read(f"sheets/{name}"), None)
+            picture = decode.decode(packed.read(f"sheets/{name}"), None)
             if "counter-clockwise" in known["note"]:
                 assert page.read(picture, GLYPH).sideways
                 picture = np.rot90(picture, 1, (1, 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from photographing import SIGNS, coverage, gradient, on_paper, shadow
 
-from siglum import images
+from siglum.images import sources
 from siglum.images.connected import box_of
 from siglum.images.grids import closed, resized, shrunk
 from siglum.images.paper import (
@@ -142,7 +142,7 @@ def alike(grey: np.ndarray) -> bool:
 
 
 def test_on_even_paper_the_short_way_finds_the_bundled_digits_as_the_long_way_does() -> None:
-    digits = images.load("mnist5k", "test").images[::10, 0]
+    digits = sources.load("mnist5k", "test").images[::10, 0]
 
     for polarity in (digits, 255 - digits):
         assert np.mean([alike(digit) for digit in polarity]) > 0.95

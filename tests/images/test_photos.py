@@ -23,9 +23,8 @@ from photographing import (
 )
 from PIL import Image
 
-from siglum import images
 from siglum.errors import DataError
-from siglum.images import pictures
+from siglum.images import decode, sources
 from siglum.images.evidence import sentences
 from siglum.images.normalise import normalise
 
@@ -111,7 +110,7 @@ def test_a_camera_that_was_turned(number: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = number
 
-    upright = pictures.decode(file_of(raw, "PNG", exif=exif), None)
+    upright = decode.decode(file_of(raw, "PNG", exif=exif), None)
 
     np.testing.assert_array_equal(upright, page)
     assert likeness(normalise(page, 28)[0], normalise(raw, 28)[0]) < 0.9 or number == 1
@@ -121,7 +120,7 @@ def test_a_camera_that_was_turned(number: int) -> None:
 def test_a_jpeg_that_is_read_at_a_quarter_of_its_size(sign: str) -> None:
     page = on_paper(coverage(sign, 1000), PAPER, PEN)
     raw = file_of(page, "JPEG", quality=85)
-    small = pictures.decode(raw, None, enough=500)
+    small = decode.decode(raw, None, max_side=500)
 
     assert small.shape == (3, 500, 500)
     assert likeness(normalise(page, 28)[0], normalise(small, 28)[0]) > 0.95
@@ -136,11 +135,11 @@ def test_a_transparent_drawing_is_its_ink() -> None:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
 
-        assert likeness(plain, normalise(pictures.decode(file.getvalue(), None), 28)[0]) > 0.99
+        assert likeness(plain, normalise(decode.decode(file.getvalue(), None), 28)[0]) > 0.99
 
 
 def test_the_bundled_digits_survive_paper_and_light() -> None:
-    digits = images.load("mnist5k", "test").images[::50, 0] / 255  # (20, 28, 28)
+    digits = sources.load("mnist5k", "test").images[::50, 0] / 255  # (20, 28, 28)
     alike = []
     for digit in digits:
         large = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((224, 224)))
@@ -254,7 +253,7 @@ def test_nothing_but_transparency_is_no_ink() -> None:
     file = io.BytesIO()
     Image.new("RGBA", (40, 30), (10, 200, 30, 0)).save(file, "PNG")
 
-    assert normalise(pictures.decode(file.getvalue(), None), 28)[1].empty
+    assert normalise(decode.decode(file.getvalue(), None), 28)[1].empty
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
@@ -262,11 +261,11 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     raw = b"P5 10000 10000 255\n"
 
     with pytest.raises(DataError, match=r"^declares more than 89478485 pixels$"):
-        pictures.decode(raw, None)
+        decode.decode(raw, None)
 
 
 def test_a_truncated_jpeg_is_damaged() -> None:
     raw = file_of(on_paper(coverage("zed")), "JPEG")
 
     with pytest.raises(DataError, match=r"^is damaged \("):
-        pictures.decode(raw[: len(raw) // 2], None, enough=100)
+        decode.decode(raw[: len(raw) // 2], None, max_side=100)

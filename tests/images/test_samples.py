@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from making import VALUES, png, sign, write_folder
 from PIL import Image
 
-from siglum import images
 from siglum.errors import DataError
-from siglum.images import samples
+from siglum.images import samples, sources
 from siglum.images.samples import Sample
 from siglum.images.strokes import Drawing, drawn, parse, to_json
 
@@ -78,7 +77,7 @@ def test_a_class_of_any_name_is_found_again(name: str, tmp_path_factory: Any) ->
     samples.write(folder, sample(), "o")
 
     assert {found.class_name for found in samples.find(folder)} == {name, "o"}
-    assert images.load(f"folder:{folder}").classes == tuple(sorted({name, "o"}))
+    assert sources.load(f"folder:{folder}").classes == tuple(sorted({name, "o"}))
 
 
 def test_every_command_reads_the_folder_with_names_and_writers(tmp_path: Path) -> None:
@@ -88,18 +87,18 @@ def test_every_command_reads_the_folder_with_names_and_writers(tmp_path: Path) -
         samples.write(folder, sample("bob"), name)
     samples.write(folder, sample("eve", "quiz"), "O")
 
-    found = images.load(f"folder:{folder}")
+    found = sources.load(f"folder:{folder}")
 
-    assert images.parts(f"folder:{folder}") == ("train", "test")
+    assert sources.parts(f"folder:{folder}") == ("train", "test")
     names = sorted(["O", "o", "<img src=x>", "a/b", "..", "CON", "אבג", "x" * 300])
     assert found.classes == tuple(names)
     assert found.counts.tolist() == [2] * 8
     assert sorted(found.writers or ()) == ["ada"] * 8 + ["bob"] * 8
     assert found.unreadable == ()
     assert found.originals is not None and found.originals.light.all()
-    quiz = images.load(f"folder:{folder}", "test")
+    quiz = sources.load(f"folder:{folder}", "test")
     assert (quiz.classes, quiz.writers, len(quiz)) == (("O",), ("eve",), 1)
-    below = images.load(f"folder:{folder}/samples")
+    below = sources.load(f"folder:{folder}/samples")
     assert (below.classes, below.writers) == (found.classes, found.writers)
     assert below.fingerprint == found.fingerprint
 
@@ -109,7 +108,7 @@ def test_each_picture_has_its_own_class_and_writer(tmp_path: Path) -> None:
     samples.write(folder, sample("ada", shown=drawing((0.1, 0.5), (0.9, 0.5))), "Level")
     samples.write(folder, sample("bob", shown=drawing((0.5, 0.1), (0.5, 0.9))), "Upright")
 
-    found = images.load(f"folder:{folder}")
+    found = sources.load(f"folder:{folder}")
 
     for picture, label, writer in zip(found.images, found.labels, found.writers or (), strict=True):
         rows = int(picture[0].any(axis=1).sum())
@@ -122,25 +121,25 @@ def test_a_folder_without_a_quiz_is_whole(tmp_path: Path) -> None:
     folder = kept(tmp_path)
     message = f"folder:{folder} must hold drawings to learn from, got none yet."
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        images.load(f"folder:{folder}")
+        sources.load(f"folder:{folder}")
 
     samples.write(folder, sample(), "α")
 
-    assert images.parts(f"folder:{folder}") == ("all",)
-    assert len(images.load(f"folder:{folder}", "all")) == 1
+    assert sources.parts(f"folder:{folder}") == ("all",)
+    assert len(sources.load(f"folder:{folder}", "all")) == 1
     message = f"folder:{folder} must hold drawings to test with, got none yet."
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        images.load(f"folder:{folder}", "test")
+        sources.load(f"folder:{folder}", "test")
 
 
 def test_writers_are_known_when_all_are(tmp_path: Path) -> None:
     folder = kept(tmp_path)
     samples.write(folder, sample("ada"), "α")
-    assert images.load(f"folder:{folder}").writers == ("ada",)
+    assert sources.load(f"folder:{folder}").writers == ("ada",)
 
     samples.write(folder, sample(""), "α")
 
-    assert images.load(f"folder:{folder}").writers is None
+    assert sources.load(f"folder:{folder}").writers is None
 
 
 def test_a_folder_that_a_person_made_is_read_as_it_is(tmp_path: Path) -> None:
@@ -156,21 +155,21 @@ def test_a_folder_that_a_person_made_is_read_as_it_is(tmp_path: Path) -> None:
     }
     root = write_folder(tmp_path / "signs", signs)
 
-    found = images.load(f"folder:{root}")
+    found = sources.load(f"folder:{root}")
 
     assert found.classes == ("+o", "100%25")
     assert found.images.max(axis=(1, 2, 3)).tolist() == VALUES
     assert found.writers is None and found.unreadable == ()
-    assert images.parts(f"folder:{root}") == ("all",)
+    assert sources.parts(f"folder:{root}") == ("all",)
 
 
 def test_a_folder_that_somebody_sent_needs_no_ledger(tmp_path: Path) -> None:
     samples.write(tmp_path, sample("ada"), "O")
     samples.write(tmp_path, sample("bob", "quiz"), "O")
 
-    assert images.parts(f"folder:{tmp_path}") == ("train", "test")
-    assert images.load(f"folder:{tmp_path}").writers == ("ada",)
-    assert images.load(f"folder:{tmp_path}", "test").writers == ("bob",)
+    assert sources.parts(f"folder:{tmp_path}") == ("train", "test")
+    assert sources.load(f"folder:{tmp_path}").writers == ("ada",)
+    assert sources.load(f"folder:{tmp_path}", "test").writers == ("bob",)
 
 
 def test_an_archive_of_samples_does_not_mix_the_quiz_in(tmp_path: Path) -> None:
@@ -184,14 +183,14 @@ def test_an_archive_of_samples_does_not_mix_the_quiz_in(tmp_path: Path) -> None:
             "name the folder: folder:DIR"
         )
         with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-            images.load(spec)
+            sources.load(spec)
 
 
 def test_a_class_may_be_called_samples(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "signs", {"samples/0.png": png(10), "quiz/0.png": png(20)})
 
-    assert images.load(f"folder:{root}").classes == ("quiz", "samples")
-    assert images.parts(f"folder:{root}") == ("all",)
+    assert sources.load(f"folder:{root}").classes == ("quiz", "samples")
+    assert sources.parts(f"folder:{root}") == ("all",)
 
 
 def test_two_folders_of_one_class_become_one(tmp_path: Path) -> None:
@@ -200,7 +199,7 @@ def test_two_folders_of_one_class_become_one(tmp_path: Path) -> None:
     samples.write(folder, sample(), "O")
     write_folder(folder / "samples", {"O/photo.png": png(10)})
 
-    found = images.load(f"folder:{folder}")
+    found = sources.load(f"folder:{folder}")
 
     assert (found.classes, len(found), found.writers) == (("O",), 2, None)
 

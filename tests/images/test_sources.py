@@ -19,10 +19,11 @@ from making import (
     write_zip,
 )
 
-from siglum import images
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import SOURCES, ImageSet, describe, torchvision
+from siglum.images import describe, sources, torchvision
+from siglum.images.imageset import ImageSet
+from siglum.images.sources import SOURCES
 
 KNOWN = ", ".join(sorted(SOURCES))
 
@@ -61,8 +62,8 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("settings", [{}, {"size": 20, "channels": 3}], ids=["plain", "fitted"])
 def test_every_part_is_a_sound_set(spec: str, settings: dict[str, int]) -> None:
     preprocess = Preprocess.model_validate(settings)
-    for part in images.parts(spec):
-        found = images.load(spec, part, preprocess)
+    for part in sources.parts(spec):
+        found = sources.load(spec, part, preprocess)
 
         assert found.store.dtype == np.uint8
         assert found.images.shape == (len(found), *found.shape)
@@ -75,8 +76,8 @@ def test_every_part_is_a_sound_set(spec: str, settings: dict[str, int]) -> None:
 
 
 def test_two_loads_are_equal(spec: str) -> None:
-    for part in images.parts(spec):
-        first, second = images.load(spec, part), images.load(spec, part)
+    for part in sources.parts(spec):
+        first, second = sources.load(spec, part), sources.load(spec, part)
 
         assert first.fingerprint == second.fingerprint
         assert list(first.files or ()) == list(second.files or ())
@@ -84,18 +85,18 @@ def test_two_loads_are_equal(spec: str) -> None:
 
 
 def test_parts_are_train_and_test_or_all(spec: str) -> None:
-    assert images.parts(spec) in (("train", "test"), ("all",))
+    assert sources.parts(spec) in (("train", "test"), ("all",))
 
 
 def test_every_source_can_be_described(spec: str) -> None:
-    found = describe.describe(images.load(spec, images.parts(spec)[0]))
+    found = describe.describe(sources.load(spec, sources.parts(spec)[0]))
 
     assert sum(found.counts) == sum(count for _, count in found.sizes)
 
 
 def fails(spec: str, message: str, **options: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        images.load(spec, **options)
+        sources.load(spec, **options)
 
 
 def test_an_unknown_source_offers_the_nearest() -> None:
@@ -118,7 +119,7 @@ def test_a_part_must_be_one_that_there_may_be() -> None:
 def test_a_place_may_have_colons(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a:b")
 
-    assert len(images.load(f"folder:{root}")) == 4
+    assert len(sources.load(f"folder:{root}")) == 4
 
 
 def test_a_place_is_looked_for_here_and_then_under_the_data(
@@ -128,30 +129,30 @@ def test_a_place_is_looked_for_here_and_then_under_the_data(
     monkeypatch.setenv("SIGLUM_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
-    assert len(images.load("folder:signs")) == 4
+    assert len(sources.load("folder:signs")) == 4
     write_folder(tmp_path / "signs", {"c/0.png": png(1)})
-    assert images.load("folder:signs").classes == ("c",)
+    assert sources.load("folder:signs").classes == ("c",)
 
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "signs")
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    assert len(images.load("folder:~/signs")) == 4
+    assert len(sources.load("folder:~/signs")) == 4
 
 
 def test_a_tar_lies_under_any_name(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "signs.backup", mode="w:gz")
 
-    assert images.load(f"archive:{path}").images.max(axis=(1, 2, 3)).tolist() == VALUES
+    assert sources.load(f"archive:{path}").images.max(axis=(1, 2, 3)).tolist() == VALUES
 
 
 def test_classes_may_be_renamed_on_the_way(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "signs")
 
-    assert images.load(f"folder:{root}", rename={"b": "a"}).classes == ("a",)
+    assert sources.load(f"folder:{root}", rename={"b": "a"}).classes == ("a",)
     with pytest.raises(ConfigError, match=r"^classes must name classes of folder:.+, got 'c'\."):
-        images.load(f"folder:{root}", rename={"c": "a"})
+        sources.load(f"folder:{root}", rename={"c": "a"})
 
 
 def named(tmp_path: Path) -> str:
@@ -160,7 +161,7 @@ def named(tmp_path: Path) -> str:
 
 
 def test_writers_are_found_in_file_names(tmp_path: Path) -> None:
-    assert images.load(named(tmp_path), writers=r"/(\w+)_").writers == ("w1", "w2", "w1")
+    assert sources.load(named(tmp_path), writers=r"/(\w+)_").writers == ("w1", "w2", "w1")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_pattern_for_writers_must_match_every_name(tmp_path: Path, pattern: st
     message = f"writers must match every file name, got 'a/w2_0.png' for {pattern!r}."
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        images.load(named(tmp_path), writers=pattern)
+        sources.load(named(tmp_path), writers=pattern)
 
 
 def test_writers_need_file_names() -> None:
@@ -195,12 +196,12 @@ def test_writers_need_file_names() -> None:
 
 READ_ALL = """
 import sys, warnings
-from siglum import images
+from siglum.images import sources
 from siglum.errors import DataError
 warnings.showwarning = lambda message, *_: print(message)
 for spec in sys.argv[1:]:
     try:
-        print(len(images.load(spec)))
+        print(len(sources.load(spec)))
     except DataError as error:
         print(error)
 """
@@ -257,7 +258,7 @@ def test_a_folder_whose_files_may_not_be_looked_at_is_told(tmp_path: Path) -> No
 
 
 def real(data_folder: Path, name: str, **options: str) -> ImageSet:
-    return images.load(f"archive:{data_folder / name}", **options)
+    return sources.load(f"archive:{data_folder / name}", **options)
 
 
 def test_pencil_on_grey_paper_is_inverted_throughout(data_folder: Path) -> None:

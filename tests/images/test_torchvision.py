@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from making import write_idx, write_idx_pair
 
-from siglum import images
 from siglum.errors import DataError, MissingExtra
-from siglum.images import torchvision
+from siglum.images import sources, torchvision
 
 
 @pytest.fixture
@@ -149,10 +148,10 @@ def test_fashion_is_not_inverted(data_folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SIGLUM_DATA", str(data_folder))
     raw = torchvision.load("fashion-mnist", "train")
 
-    found = images.load("fashion-mnist", "train")
+    found = sources.load("fashion-mnist", "train")
 
     assert found.fingerprint == raw.fingerprint
     assert found.moments() == pytest.approx((0.2860, 0.3530), abs=1e-4)
     assert found.counts.tolist() == [6000] * 10
-    first = [found.classes[label] for label in images.load("fashion-mnist", "test").labels[:3]]
+    first = [found.classes[label] for label in sources.load("fashion-mnist", "test").labels[:3]]
     assert first == ["Ankle boot", "Pullover", "Trouser"]

@@ -8,7 +8,7 @@ import pytest
 from answering import MakeRun, answers
 
 from siglum.images.imageset import ImageSet
-from siglum.images.writers import writers_of
+from siglum.images.splits import writers_of
 from siglum.lab.arms import Arm
 from siglum.lab.by_writer import by_writer, over_writers
 from siglum.stats import cluster_bootstrap
@@ -63,7 +63,7 @@ def test_groups_of_one_picture_are_the_bootstrap_of_pictures() -> None:
 def pictures(files: Sequence[str] | None) -> ImageSet:
     from dataclasses import replace
 
-    images = ImageSet.of(np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64), ["a"])
+    images = ImageSet.from_arrays(np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64), ["a"])
     return replace(images, files=files)
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from siglum import images, stats
+from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import RunError
+from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import Exported, export, to_onnx
 from siglum.lab.runs import Run
@@ -71,7 +72,7 @@ def test_both_halves_prepare_pictures_alike() -> None:
 def test_a_bundle_gives_what_its_run_gives(
     exported: Exported, tiny_run: Run, later_signs: Path, machine
 ) -> None:
-    pictures = images.load(f"folder:{later_signs}", preprocess=tiny_run.preprocess)
+    pictures = sources.load(f"folder:{later_signs}", preprocess=tiny_run.preprocess)
     log_probs = evaluate(tiny_run.model(), pictures, tiny_run.preprocess, machine)
     recogniser = load(exported.path)
 

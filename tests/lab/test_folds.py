@@ -24,7 +24,9 @@ WRITERS = tuple("abcdefgh")
 
 def images(counts: tuple[int, ...], by: int = 1) -> ImageSet:
     labels = np.repeat(np.arange(len(counts)), counts)
-    made = ImageSet.of(np.zeros((len(labels), 8, 8), np.uint8), labels, "xyz"[: len(counts)])
+    made = ImageSet.from_arrays(
+        np.zeros((len(labels), 8, 8), np.uint8), labels, "xyz"[: len(counts)]
+    )
     return replace(made, writers=tuple(WRITERS[i // by % 8] for i in range(len(labels))))
 
 

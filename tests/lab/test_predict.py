@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siglum import images
 from siglum.config import TrainConfig
+from siglum.images import sources
 from siglum.lab.predict import predict
 from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
@@ -26,7 +26,7 @@ def placed(tmp_path_factory: pytest.TempPathFactory, signs: Path, machine) -> Ru
 
 
 def test_files_are_read_as_in_a_folder(placed: Run, later_signs: Path, machine) -> None:
-    found = images.load(f"folder:{later_signs}", preprocess=placed.preprocess)
+    found = sources.load(f"folder:{later_signs}", preprocess=placed.preprocess)
     expected = np.exp(evaluate(placed.model(), found, placed.preprocess, machine))
     assert found.files is not None
 
@@ -44,7 +44,7 @@ def test_the_network_has_an_input_for_ink_and_three_for_its_place(placed: Run, m
 
 
 def test_the_place_reaches_the_network(placed: Run, later_signs: Path, machine) -> None:
-    found = images.load(f"folder:{later_signs}", preprocess=placed.preprocess)
+    found = sources.load(f"folder:{later_signs}", preprocess=placed.preprocess)
     store = found.store.copy()
     store[:, 3] = 255 - store[:, 3]
     lower = replace(found, store=store)

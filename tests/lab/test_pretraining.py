@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from siglum import images as sources
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.images import lookalike
+from siglum.images import lookalike, sources
 from siglum.images.imageset import ImageSet
 from siglum.images.origins import origins
 from siglum.lab import backbone, models, prints, sampling, training
@@ -90,7 +89,7 @@ def exported(run: Run, machine: Machine, tmp_path_factory: pytest.TempPathFactor
 def pictures(labels: list[int], writers: list[int] | None = None) -> ImageSet:
     count = max(labels) + 1
     store = np.zeros((len(labels), 8, 8), np.uint8)
-    made = ImageSet.of(store, np.array(labels), [str(label) for label in range(count)])
+    made = ImageSet.from_arrays(store, np.array(labels), [str(label) for label in range(count)])
     names = None if writers is None else tuple(f"w{writer}" for writer in writers)
     return replace(made, writers=names)
 

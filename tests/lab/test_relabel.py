@@ -10,10 +10,11 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2_contingency
 from sklearn.metrics import mutual_info_score
 
-from siglum import images, stats
+from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import ImageSet
+from siglum.images import sources
+from siglum.images.imageset import ImageSet
 from siglum.lab import association, duplicates, relabel
 from siglum.lab.association import Diagnosis, diagnose, quasi_independent
 from siglum.lab.device import Machine
@@ -305,7 +306,7 @@ def test_planted_duplicates_are_found_exactly(
     planted = np.random.RandomState(2).permutation(300)[:50]
     mine[:50] = theirs[planted]
     mine[1, 0, 0, 0] ^= 1  # one grey level in one value
-    set_of = lambda pixels: ImageSet.of(pixels, np.zeros(len(pixels), int), ("a",))  # noqa: E731
+    set_of = lambda pixels: ImageSet.from_arrays(pixels, np.zeros(len(pixels), int), ("a",))  # noqa: E731
 
     found = duplicates.nearest(set_of(mine), set_of(theirs), channels)
 
@@ -319,7 +320,7 @@ def test_planted_duplicates_are_found_exactly(
 
 
 def test_the_scale_tells_copies_from_other_pictures() -> None:
-    pictures = ImageSet.of(drawings(300), np.zeros(300, int), ("a",))
+    pictures = ImageSet.from_arrays(drawings(300), np.zeros(300, int), ("a",))
 
     scale = duplicates.measure_scale(pictures, 1)
 
@@ -329,7 +330,7 @@ def test_the_scale_tells_copies_from_other_pictures() -> None:
 
 
 def test_overlap_counts_copies_and_compares_their_labels() -> None:
-    theirs = ImageSet.of(drawings(10), np.arange(10) % 2, ("a", "b"))
+    theirs = ImageSet.from_arrays(drawings(10), np.arange(10) % 2, ("a", "b"))
     found = duplicates.Nearest(np.array([0, 1, 1, 5]), np.array([0.0, 2.0, 1.0, 9.0]))
     seen = np.array([True] + [False] * 9)
     old, new = np.array(["x", "x", "x", "x"]), np.array(["a", "b", "a", "b"])
@@ -345,7 +346,7 @@ def test_overlap_counts_copies_and_compares_their_labels() -> None:
 
 
 def test_a_run_labels_what_it_learned_nearly_as_it_was(tiny_run: Run, machine: Machine) -> None:
-    pictures = images.load(tiny_run.config.data, "all", tiny_run.preprocess)
+    pictures = sources.load(tiny_run.config.data, "all", tiny_run.preprocess)
     validation = relabel.validate(tiny_run.predictions())
 
     found = relabel.relabel(tiny_run, pictures, machine, validation, 0.0)
@@ -359,9 +360,9 @@ def test_a_run_labels_what_it_learned_nearly_as_it_was(tiny_run: Run, machine: M
 
 def test_what_a_run_was_trained_on_is_known_by_its_pictures(tiny_run: Run) -> None:
     config = tiny_run.config
-    learned = images.load(config.data, "all", tiny_run.preprocess)
+    learned = sources.load(config.data, "all", tiny_run.preprocess)
     assert config.test is not None
-    other = images.load(config.test, "all", tiny_run.preprocess)
+    other = sources.load(config.test, "all", tiny_run.preprocess)
 
     shown = relabel.shown(tiny_run, learned)
 
@@ -379,12 +380,12 @@ def test_pictures_are_compared_as_small_as_they_are_seen_or_smaller() -> None:
 
 
 def test_a_set_is_found_in_itself(tiny_run: Run, machine: Machine) -> None:
-    learned = images.load(tiny_run.config.data, "all", tiny_run.preprocess)
+    learned = sources.load(tiny_run.config.data, "all", tiny_run.preprocess)
     new = relabel.relabel(tiny_run, learned, machine, None, 0.0).new
 
     names = np.array(tiny_run.classes)[new.labels]
     seen = {"all": relabel.shown(tiny_run, learned)}
-    small = images.load(tiny_run.config.data, "all", relabel.compared(tiny_run.preprocess))
+    small = sources.load(tiny_run.config.data, "all", relabel.compared(tiny_run.preprocess))
 
     found = relabel.compare(small, names, {"all": small}, seen)
 

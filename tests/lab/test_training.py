@@ -34,7 +34,7 @@ def toy_set(count: int = 60) -> ImageSet:
     for image, label in zip(images, labels, strict=True):
         top, left = ((4, 4), (4, 16), (16, 10))[label]
         image[top : top + 8, left : left + 8] = 255
-    return ImageSet.of(images, labels, ("left", "right", "bottom"))
+    return ImageSet.from_arrays(images, labels, ("left", "right", "bottom"))
 
 
 def start(config: TrainConfig, machine: Machine) -> TrainState:

@@ -185,7 +185,7 @@ def test_deeper_layers_learn_more_slowly(machine: Machine) -> None:
 def test_the_schedule_keeps_the_ratio_of_the_rates(
     machine: Machine, tiny_config: TrainConfig
 ) -> None:
-    images = ImageSet.of(
+    images = ImageSet.from_arrays(
         torch.randint(0, 255, (32, 28, 28)).byte().numpy(), torch.arange(32).numpy() % 3, "abc"
     )
     config = tiny_config.model_copy(update={"lr_decay": 0.5, "epochs": 1})

@@ -26,7 +26,7 @@ def as_images(ink: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
     """A set as `images.load` gives it, with planes of place."""
     planes = np.full((len(ink), 4, SIZE, SIZE), 128, np.uint8)
     planes[:, 0] = ink
-    return ImageSet.of(planes, labels, classes)
+    return ImageSet.from_arrays(planes, labels, classes)
 
 
 def a_lesson(classes: tuple[str, ...], count: int, noise: float = 0.3) -> Lesson:
@@ -242,7 +242,7 @@ def test_signs_that_differ_in_size_alone_are_told_apart_and_never_refused_for_it
         images[30 * label :][:30, 1] = (height + jitter[30 * label :][:30])[:, None, None]
     images[:, 2] = 255
     lesson, _ = of_images(
-        BACKBONE, lesson, ImageSet.of(images, np.repeat([0, 1], 30), lesson.classes)
+        BACKBONE, lesson, ImageSet.from_arrays(images, np.repeat([0, 1], 30), lesson.classes)
     )
     recogniser = learn(BACKBONE, lesson).recogniser
     new = np.concatenate([drawn(0, 30, seed=2), drawn(0, 30, seed=3)])[:, None]

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from visiting import Client, Json, drawing_of, serving
 
-from siglum.images import load, samples
+from siglum.images import samples
+from siglum.images.sources import load
 from siglum.studio import server
 from siglum.studio.app import page_files
 from siglum.studio.snapshot import class_id

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from visiting import Client, drawing_of, serve
 
-from siglum import images
+from siglum.images import sources
 from siglum.recogniser import bundle as bundles
 
 KILLS = 10
@@ -107,7 +107,7 @@ def test_a_killed_studio_has_every_drawing_that_it_promised(
                 person.join(20)
 
     assert len(kept) > 2 * KILLS
-    assert len(images.load(f"folder:{tmp_path / 'my-signs'}")) == len(kept) == len(begun)
+    assert len(sources.load(f"folder:{tmp_path / 'my-signs'}")) == len(kept) == len(begun)
 
 
 @pytest.mark.slow

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from keeping import SHOWN, begun, in_state, on_disk
 
-from siglum import images
 from siglum.errors import DataError
-from siglum.images import samples
+from siglum.images import samples, sources
 from siglum.images.samples import Sample
 from siglum.images.strokes import Drawing
 from siglum.studio.changes import (
@@ -57,11 +56,11 @@ def test_every_command_reads_what_the_ledger_says(tmp_path: Path) -> None:
         ledger.record(RemoveDrawings((gone,)))
         ledger.draw(SHOWN, "o", "w5", "quiz")
 
-    found = images.load(f"folder:{tmp_path}")
+    found = sources.load(f"folder:{tmp_path}")
 
     assert found.classes == ("<img src=x>", "Omega / Ω")
     assert sorted(found.writers or ()) == ["w0", "w1", "w2", "w3"]
-    assert images.load(f"folder:{tmp_path}", "test").classes == ("o",)
+    assert sources.load(f"folder:{tmp_path}", "test").classes == ("o",)
     assert sorted(path.name for path in (tmp_path / "removed").iterdir()) == [
         f"{gone}.json",
         f"{gone}.png",

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from siglum import images as sources
 from siglum.config import TrainConfig, build
 from siglum.errors import ConfigError, RunError, nearest
-from siglum.images import cache, lookalike
+from siglum.images import cache, lookalike, sources
 from siglum.images.cache import Progress as LoadProgress
-from siglum.images.cache import silent
+from siglum.images.cache import no_progress
 from siglum.images.imageset import ImageSet
 from siglum.images.lookalike import Alike
 from siglum.images.origins import Origin, origins
@@ -71,7 +70,7 @@ def pretrain(
     machine: Machine,
     hours: float | None = None,
     watch: Watch = lambda _: None,
-    progress: LoadProgress = silent,
+    progress: LoadProgress = no_progress,
 ) -> Run:
     """Train as `config` says and keep the run at `path`, a folder that does not exist yet.
 
@@ -107,14 +106,16 @@ def pretrain(
     return train(config, path, machine, watch, progress)
 
 
-def alike(images: ImageSet, progress: LoadProgress = silent) -> list[Alike]:
+def alike(images: ImageSet, progress: LoadProgress = no_progress) -> list[Alike]:
     """Return characters that look alike in some face; found once for the same pictures."""
     progress("finding look-alikes", 0, 0)
 
     def look() -> list[list[Any]]:
         return [[a.one, a.other, a.faces, a.both] for a in lookalike.pairs(images)]
 
-    return [Alike(*pair) for pair in cache.recall(f"alike {VERSION} {images.fingerprint}", look)]
+    return [
+        Alike(*pair) for pair in cache.load_cached(f"alike {VERSION} {images.fingerprint}", look)
+    ]
 
 
 def merged(groups: list[tuple[str, ...]]) -> dict[str, str]:

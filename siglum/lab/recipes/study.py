@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from siglum.errors import RunError
 from siglum.images.cache import Progress as LoadProgress
-from siglum.images.cache import silent
+from siglum.images.cache import no_progress
 from siglum.lab.arms import Arm
 from siglum.lab.device import Machine
 from siglum.lab.pooled import Finished, Pooled
@@ -52,7 +52,7 @@ def run_study(
     folder: Path,
     machine: Machine,
     begin: Callable[[Cell, int], Watch],
-    progress: LoadProgress = silent,
+    progress: LoadProgress = no_progress,
 ) -> None:
     """Train every one of `cells` that is not finished, parents first; wait for those of others.
 

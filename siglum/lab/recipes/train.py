@@ -16,17 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from siglum import images as sources
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.images import framing, split
+from siglum.images import framing, sources, splits
 from siglum.images.cache import Progress as LoadProgress
-from siglum.images.cache import silent
-from siglum.images.imageset import ImageSet, joined
-from siglum.images.listing import as_text
-from siglum.images.split import Indices
-from siglum.images.writers import writers_of
+from siglum.images.cache import no_progress
+from siglum.images.decode import as_text
+from siglum.images.imageset import ImageSet, concat
+from siglum.images.splits import Indices, writers_of
 from siglum.lab import models, pretrained, sampling, transfer
 from siglum.lab.device import Machine, processor
 from siglum.lab.folds import folds, known_writers
@@ -68,7 +66,7 @@ class Stopped(Exception):
 def load_data(
     config: TrainConfig,
     classes: tuple[str, ...] | None = None,
-    progress: LoadProgress = silent,
+    progress: LoadProgress = no_progress,
 ) -> Data:
     """Load and split the pictures that `config` names.
 
@@ -86,7 +84,7 @@ def load_data(
             part,
             preprocess,
             rename=config.rename,
-            only=config.only,
+            classes=config.only,
             writers=config.writers,
             progress=progress,
         )
@@ -114,18 +112,18 @@ def load_data(
         kept, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
         rest = whole.subset(kept)
     if by_writer:
-        kept, held = split.by_writer(known_writers(rest), config.val, config.seed)
+        kept, held = splits.by_writer(known_writers(rest), config.val, config.seed)
     else:
-        kept, held = split.stratified(rest.labels, config.val, config.seed)
+        kept, held = splits.stratified(rest.labels, config.val, config.seed)
     train = rest.subset(kept) if len(held) else rest
     if config.val_most is not None:
         held = sampling.some(held, config.val_most, config.seed)
     if config.per_class is not None:
-        drawn = split.per_class(train.labels, config.per_class, config.seed, train.classes)
+        drawn = splits.per_class(train.labels, config.per_class, config.seed, train.classes)
         train = train.subset(drawn)
     if config.beside:
         part = "all" if "all" in sources.parts(config.beside) else "train"
-        train = joined(train, sources.load(config.beside, part, preprocess, progress=progress))
+        train = concat(train, sources.load(config.beside, part, preprocess, progress=progress))
         whole, rest = whole.with_classes(train.classes), rest.with_classes(train.classes)
     test = None
     if fold is not None:
@@ -149,7 +147,7 @@ def train(
     path: Path,
     machine: Machine,
     watch: Watch = lambda _: None,
-    progress: LoadProgress = silent,
+    progress: LoadProgress = no_progress,
 ) -> Run:
     """Train as `config` says and keep the run at `path`, a folder that does not exist yet.
 
@@ -187,7 +185,7 @@ def resume(
     run: Run,
     machine: Machine,
     watch: Watch = lambda _: None,
-    progress: LoadProgress = silent,
+    progress: LoadProgress = no_progress,
 ) -> Run:
     """Go on with an unfinished run, to the same bits on the same machine, versions and threads.
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import Visitor
 from hand_drawn import DIGITS, GREEK, SIGNS, Strokes, drawn, line
 
-from siglum.images import pictures
+from siglum.images import decode
 
 DOT: Strokes = [[(0.5, 0.5)]]
 FLAT: Strokes = [line((0.1, 0.5), (0.9, 0.5))]
@@ -136,7 +136,7 @@ def test_a_pen_that_presses_draws_broader(visitor: Visitor, folder: Path) -> Non
     found = {}
     for file in folder.glob("samples/zig/*.json"):
         (pressure,) = {p[3] for one in json.loads(file.read_text())["strokes"] for p in one}
-        found[pressure] = int((255 - pictures.read(file.with_suffix(".png"))).sum())
+        found[pressure] = int((255 - decode.read(file.with_suffix(".png"))).sum())
 
     assert found.keys() == {0.1, 1.0} and found[1.0] > 1.3 * found[0.1]
 

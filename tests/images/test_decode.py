@@ -13,8 +13,14 @@ from PIL import Image
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import pictures
-from siglum.images.pictures import decode, fit, inverted, on_light_paper, with_channels
+from siglum.images.decode import (
+    MAX_PIXELS,
+    decode,
+    has_light_background,
+    needs_inversion,
+    resize,
+    to_channels,
+)
 
 GREY = np.array([[0, 60, 120], [180, 240, 255]], dtype=np.uint8)
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
@@ -140,9 +146,9 @@ def test_transparency_is_laid_on_paper_as_the_formula_says(seed: int) -> None:
 def test_so_many_pixels_and_no_more() -> None:
     raw = encoded(Image.new("L", (30, 20)))
 
-    assert decode(raw, most=600).shape == (1, 20, 30)
+    assert decode(raw, max_pixels=600).shape == (1, 20, 30)
     with pytest.raises(DataError, match="^has 600 pixels, more than 599$"):
-        decode(raw, most=599)
+        decode(raw, max_pixels=599)
 
 
 def test_half_transparent_ink_is_half_as_dark() -> None:
@@ -206,7 +212,7 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [60_000, 9_999])
 def test_a_picture_that_declares_too_many_pixels_is_refused(side: int) -> None:
     """9,999 a side is between Pillow's warning and Pillow's error."""
-    fails(bomb(side, side), f"declares more than {pictures.MAX_PIXELS} pixels")
+    fails(bomb(side, side), f"declares more than {MAX_PIXELS} pixels")
 
 
 def test_a_line_is_refused_that_would_be_padded_to_gigabytes() -> None:
@@ -240,7 +246,7 @@ def test_formats_that_run_programs_are_not_opened() -> None:
 
 def test_files_of_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = png(10)
-    monkeypatch.setattr(pictures, "MAX_BYTES", len(raw) - 1)
+    monkeypatch.setattr("siglum.images.decode.MAX_BYTES", len(raw) - 1)
 
     fails(raw, f"has {len(raw)} bytes, more than {len(raw) - 1}")
 
@@ -278,7 +284,7 @@ images = arrays(
 def test_fitted_pictures_are_squares_within_the_range_they_had(
     image: NDArray[np.uint8], how: str, size: int
 ) -> None:
-    found = fit(image, Preprocess(size=size, fit=how))
+    found = resize(image, Preprocess(size=size, fit=how))
 
     assert found.shape == (1, size, size)
     assert found.dtype == np.uint8
@@ -288,14 +294,14 @@ def test_fitted_pictures_are_squares_within_the_range_they_had(
 def test_a_picture_of_the_right_size_is_left_alone() -> None:
     image = np.random.RandomState(0).randint(0, 256, (3, 28, 28)).astype(np.uint8)
 
-    np.testing.assert_array_equal(fit(image, Preprocess(channels=3)), image)
+    np.testing.assert_array_equal(resize(image, Preprocess(channels=3)), image)
 
 
 def test_shrinking_is_the_mean_over_areas() -> None:
     image = (np.random.RandomState(0).randint(0, 64, (1, 32, 32)) * 4).astype(np.uint8)
     expected = image.reshape(8, 4, 8, 4).mean(axis=(1, 3))
 
-    np.testing.assert_allclose(fit(image, Preprocess(size=8))[0], expected, atol=0.51)
+    np.testing.assert_allclose(resize(image, Preprocess(size=8))[0], expected, atol=0.51)
 
 
 def test_thin_strokes_grow_pale_but_do_not_vanish() -> None:
@@ -303,7 +309,7 @@ def test_thin_strokes_grow_pale_but_do_not_vanish() -> None:
     image = np.zeros((1, 280, 280), dtype=np.uint8)
     image[0, :, 141] = 250
 
-    assert fit(image, Preprocess())[0, :, 14].tolist() == [25] * 28
+    assert resize(image, Preprocess())[0, :, 14].tolist() == [25] * 28
 
 
 @pytest.mark.parametrize("paper", [0, 200])
@@ -311,7 +317,7 @@ def test_margins_have_the_colour_of_the_border(paper: int) -> None:
     image = np.full((1, 8, 24), paper, dtype=np.uint8)
     image[0, 2:6, 4:20] = 100
 
-    found = fit(image, Preprocess(size=24))[0]
+    found = resize(image, Preprocess(size=24))[0]
 
     np.testing.assert_array_equal(found[8:16], image[0])
     assert (found[:8] == paper).all()
@@ -322,7 +328,7 @@ def test_stretching_leaves_no_margins() -> None:
     image = np.zeros((1, 8, 16), dtype=np.uint8)
     image[0, :4] = 200
 
-    found = fit(image, Preprocess(size=8, fit="stretch"))[0]
+    found = resize(image, Preprocess(size=8, fit="stretch"))[0]
 
     assert found[:, 0].tolist() == [200] * 4 + [0] * 4
 
@@ -331,15 +337,15 @@ def test_paper_is_what_most_of_the_border_is() -> None:
     dark_ink = np.full((1, 9, 9), 250, dtype=np.uint8)
     dark_ink[0, 4] = 0  # a stroke that runs through both sides
 
-    found = on_light_paper(np.stack([dark_ink, 255 - dark_ink]))
+    found = has_light_background(np.stack([dark_ink, 255 - dark_ink]))
 
     assert found.tolist() == [True, False]
 
 
 @given(images)
 def test_inverting_a_picture_turns_its_paper(image: NDArray[np.uint8]) -> None:
-    light = on_light_paper(image[None])[0]
-    other = on_light_paper(255 - image[None])[0]
+    light = has_light_background(image[None])[0]
+    other = has_light_background(255 - image[None])[0]
 
     assert not (light and other)
 
@@ -351,14 +357,14 @@ def test_inverting_a_picture_turns_its_paper(image: NDArray[np.uint8]) -> None:
 def test_where_nearly_all_agree_the_few_follow(light: int, expected: int) -> None:
     paper = np.arange(100) < light
 
-    assert inverted(paper, Preprocess()).sum() == expected
-    assert inverted(paper, Preprocess(ink="keep")).sum() == 0
+    assert needs_inversion(paper, Preprocess()).sum() == expected
+    assert needs_inversion(paper, Preprocess(ink="keep")).sum() == 0
 
 
 def test_grey_becomes_three_equal_planes_and_back() -> None:
-    three = with_channels(GREY[None], 3)
+    three = to_channels(GREY[None], 3)
 
     assert three.shape == (3, 2, 3)
     np.testing.assert_array_equal(three[1], GREY)
-    np.testing.assert_array_equal(with_channels(three, 1), GREY[None])
-    assert with_channels(COLOURS.transpose(2, 0, 1), 1).tolist() == [[[76, 150], [29, 255]]]
+    np.testing.assert_array_equal(to_channels(three, 1), GREY[None])
+    assert to_channels(COLOURS.transpose(2, 0, 1), 1).tolist() == [[[76, 150], [29, 255]]]

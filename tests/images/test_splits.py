@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError
-from siglum.images.split import by_writer, per_class, stratified
+from siglum.images.splits import by_writer, per_class, stratified
 
 seeds = st.integers(0, 2**32 - 1)
 shares = st.floats(0, 0.99)

@@ -17,17 +17,19 @@ from siglum.config import Preprocess
 from siglum.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 MAX_BYTES = 64 * 2**20  # of one file
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound: 1 GiB of RGBA / 3
 MAX_SIDE = 10_000  # px; a line of a few bytes would be padded to a square of gigabytes
+
+Unreadable = tuple[str, str]  # (file name, reason)
 
 # Pillow only warns between its bound and twice its bound; refuse there already.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def decode(
-    raw: bytes, channels: int | None = 1, enough: int = MAX_SIDE, most: int = MAX_PIXELS
+    raw: bytes, channels: int | None = 1, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Return a picture file's pixels: uint8 (C, H, W), grey or red, green, blue.
 
@@ -35,9 +37,9 @@ def decode(
 
     Args:
         channels: 1 or 3; None for 3 where there is colour and 1 where there is none.
-        enough: px of the longer side; a JPEG that has at least twice as many is read at a half, a
+        max_side: px of the longer side; a JPEG that has at least twice as many is read at a half, a
             quarter or an eighth of its size, which takes a fraction of the time.
-        most: pixels that it may have; each takes about 20 bytes for a moment.
+        max_pixels: pixels that it may have; each takes about 20 bytes for a moment.
 
     Raises:
         DataError: if the bytes are no picture that can be read whole; the message is the reason
@@ -50,8 +52,8 @@ def decode(
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             longest, pixels = max(image.size), image.width * image.height
-            if longest <= MAX_SIDE and pixels <= most:
-                across, down = (-(-side * enough // longest) for side in image.size)
+            if longest <= MAX_SIDE and pixels <= max_pixels:
+                across, down = (-(-side * max_side // longest) for side in image.size)
                 image.draft(None, (across, down))
                 return _pixels(image, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -61,12 +63,12 @@ def decode(
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
     if longest <= MAX_SIDE:
-        raise DataError(f"has {pixels} pixels, more than {most}")
+        raise DataError(f"has {pixels} pixels, more than {max_pixels}")
     raise DataError(f"has a side of {longest} pixels, more than {MAX_SIDE}")
 
 
 def read(
-    file: Path, channels: int | None = None, enough: int = MAX_SIDE, most: int = MAX_PIXELS
+    file: Path, channels: int | None = None, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Return the pixels of a file, as `decode` does.
 
@@ -80,10 +82,15 @@ def read(
             raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from None
-    return decode(raw, channels, enough, most)
+    return decode(raw, channels, max_side, max_pixels)
 
 
-def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def as_text(name: str) -> str:
+    """Return a file name that can be written as UTF-8: bytes that are not UTF-8 become `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Return pixels (C, H, W) as grey or as red, green, blue, whichever they are."""
     if len(image) == channels:
         return image
@@ -118,7 +125,7 @@ def _on_paper(image: Image.Image) -> Image.Image:
     return paper
 
 
-def on_light_paper(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Say of each picture whether most of its border is light, so that its ink must be dark.
 
     Args:
@@ -140,7 +147,7 @@ def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([top, bottom, left, right], axis=2)
 
 
-def fit(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
     """Bring (C, H, W) to the square (C, S, S); margins have the colour of the border.
 
     Shrinking averages over areas, so that thin strokes grow pale but never vanish; growing
@@ -161,7 +168,7 @@ def fit(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
     return np.stack([np.asarray(plane) for plane in planes])
 
 
-def inverted(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
+def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
     """Say which pictures of a set must be inverted so that all have light ink.
 
     Where at least 98 % of a set agree, the few others are taken for pictures with much ink at

@@ -5,12 +5,16 @@ generators may change theirs between releases.
 Shapes: N pictures.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError
+from siglum.images.imageset import ImageSet
+
+WRITER = re.compile(r"(?:^|/)(w\d+)_[^/]*$")  # w07_02.png: the second image of writer w07
 
 Indices = NDArray[np.int64]
 
@@ -89,3 +93,14 @@ def _parts(count: int, held: NDArray[np.integer]) -> tuple[Indices, Indices]:
     mask = np.zeros(count, dtype=bool)
     mask[held] = True
     return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def writers_of(images: ImageSet) -> tuple[str, ...] | None:
+    """Return each image's writer: as the set has it, or from file names such as `w07_02.png`.
+
+    None where the writer of any image is unknown.
+    """
+    if images.writers is not None or images.files is None:
+        return images.writers
+    matches = [WRITER.search(name) for name in images.files]
+    return tuple(match[1] for match in matches if match) if all(matches) else None
