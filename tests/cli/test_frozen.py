@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LETTERS = sorted((Path(__file__).resolve().parents[1] / "docs" / "letters").glob("*.png"))
+LETTERS = sorted((Path(__file__).resolve().parents[2] / "docs" / "letters").glob("*.png"))
 
 
 @pytest.fixture(scope="module")
