@@ -1,0 +1,94 @@
+"""Nothing leaves the machine, and no file appears outside the output and Siglum's own cache."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+COMMANDS = {
+    "teach": ("teach", "--chars", "αβγ", "-o", "work/new.siglum"),
+    "predict": ("predict", "work/greek.siglum", "work/image.png"),
+    "train": ("train", "folder:signs", "--epochs", "1", "--threads", "1", "-o", "work/run"),
+    "studio": ("studio", "work/set", "--no-browser", "--port", "0"),
+}
+OURS = ("work/", "signs/", ".cache/siglum/")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, signs: Path) -> Path:
+    """A home folder with a taught bundle, an image and labelled images in it."""
+    from siglum.cli import run
+
+    home = tmp_path_factory.mktemp("home")
+    (home / "work").mkdir()
+    shutil.copytree(signs, home / "signs")
+    shutil.copy(next(signs.rglob("*.png")), home / "work" / "image.png")
+    assert run(["teach", "--chars", "αβγ", "-o", str(home / "work" / "greek.siglum")]) == 0
+    return home
+
+
+@contextmanager
+def process(home: Path, command: tuple[str, ...], trace: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start `siglum COMMAND` as a user would: a home of its own, no CI, no other settings."""
+    keep = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+    environment = {name: os.environ[name] for name in keep if name in os.environ}
+    environment |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    (home / "tmp").mkdir(exist_ok=True)
+    strace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace)]
+    program = [sys.executable, "-u", "-m", "siglum", *command]
+    started = subprocess.Popen(
+        [*strace, *program] if shutil.which("strace") else program,
+        env=environment,
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_leaves_a_trace_or_calls_out(name: str, home: Path, tmp_path: Path) -> None:
+    """`CI` and `GITHUB_ACTIONS` would silence what some libraries send; they are unset here."""
+    trace = tmp_path / "trace"
+
+    with process(home, COMMANDS[name], trace) as started:
+        if name == "studio":
+            assert started.stdout is not None
+            while "http://127.0.0.1:" not in (line := started.stdout.readline()):
+                assert line, "the Studio ended before it served"
+        else:
+            _, error = started.communicate(timeout=300)
+            assert started.returncode == 0, error
+        files = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+
+    assert not {file for file in files if not file.startswith(OURS)}
+    if trace.exists():
+        calls = re.findall(r"sa_family=AF_INET6?, (.*)\}", trace.read_text())
+        assert not [call for call in calls if '"127.0.0.1"' not in call and '"::1"' not in call]
+
+
+def test_siglum_switches_off_reports_before_onnxruntime_is_imported() -> None:
+    """Whoever imports it: torch's exporter and a notebook read the same variable."""
+    program = "import sys, os, siglum; print('onnxruntime' in sys.modules, os.environ['{0}'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program.format("ORT_DISABLE_TELEMETRY")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "0"},
+    )
+
+    assert done.stdout.split() == ["False", "1"], done.stderr
