@@ -50,7 +50,7 @@ def _page(facts: Facts) -> str:
     made = {anchor: section(facts) for anchor, section in SECTIONS.items()}
     sections = {anchor: section for anchor, section in made.items() if section is not None}
     return whole(
-        "page.html",
+        "run.html",
         facts.name,
         "report",
         [(anchor, section.title) for anchor, section in sections.items()],

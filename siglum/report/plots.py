@@ -1,0 +1,253 @@
+"""Draw plots with matplotlib: as SVG whose colours the page's stylesheet sets, or as files.
+
+A plot is a function of a palette. In a page, colours are placeholders that become CSS variables,
+so that one drawing serves light, dark and print. Lengths are px.
+"""
+
+import csv
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from siglum.files import write_atomic
+from siglum.formatting import shorten
+
+TEXT = 13  # font size
+DASHED = (0, (4, 4))  # a published figure or a reference
+SUFFIXES = (".png", ".svg", ".csv")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of a drawing; `series` are Okabe-Ito's."""
+
+    ink: str
+    quiet: str
+    line: str
+    paper: str
+    accent: str
+    series: tuple[str, ...]
+
+
+PAGE = Palette(
+    "#010101",
+    "#020202",
+    "#030303",
+    "#040404",
+    "#050505",
+    tuple(f"#1{i}1{i}1{i}" for i in range(8)),
+)
+LIGHT = Palette(
+    "#1c1b19",
+    "#6b675f",
+    "#e4e0d8",
+    "#fbfaf7",
+    "#b3402a",
+    (
+        "#0072b2",
+        "#d55e00",
+        "#009e73",
+        "#cc79a7",
+        "#e69f00",
+        "#56b4e9",
+        "#1c1b19",
+        "#8c7f00",
+    ),
+)
+VARIABLES = {getattr(PAGE, name): name for name in ("ink", "quiet", "line", "paper", "accent")} | {
+    colour: f"series-{index}" for index, colour in enumerate(PAGE.series)
+}
+
+Draw = Callable[[Palette], Figure]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, its finding as the title, and its numbers."""
+
+    name: str
+    title: str
+    draw: Draw
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)  # of the CSV file
+    caption: str = ""  # with the number of images
+
+    def svg(self) -> Markup:
+        """Return the plot as an element of a page."""
+        return to_svg(self.draw(PAGE), self.name, self.title)
+
+    def save(self, folder: Path) -> None:
+        """Write NAME.png, NAME.svg and NAME.csv into a folder.
+
+        Raises:
+            DataError: if a file cannot be written.
+        """
+        for suffix in (".png", ".svg"):
+            path = folder / f"{self.name}{suffix}"
+            save_figure(self.draw(LIGHT), path, self.title, self.caption)
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(zip_longest(*self.columns.values(), fillvalue=""))
+        write_atomic(folder / f"{self.name}.csv", file.getvalue())
+
+
+@contextmanager
+def axes(
+    palette: Palette,
+    width: float,
+    height: float,
+    *,
+    left: float = 48,
+    right: float = 84,
+    bottom: float = 48,
+    top: float = 12,
+) -> Iterator[Axes]:
+    """Yield the axes of a new figure: no frame, a hairline grid on y, room for labels."""
+    with matplotlib.rc_context(style(palette)):
+        figure = new_figure(palette, width, height)
+        inside = (width - left - right) / width, (height - bottom - top) / height
+        made = figure.add_axes((left / width, bottom / height, *inside))
+        made.patch.set_visible(False)
+        yield made
+
+
+def new_figure(palette: Palette, width: float, height: float) -> Figure:
+    """Return an empty figure; its background is drawn in files only."""
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure.patch.set_facecolor(palette.paper)
+    return figure
+
+
+def style(palette: Palette) -> dict[Any, Any]:
+    """Return matplotlib's settings for a palette."""
+    return {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "siglum",
+        "font.family": "sans-serif",
+        "font.size": TEXT,
+        "text.color": palette.ink,
+        "text.parse_math": False,
+        "axes.edgecolor": palette.line,
+        "axes.labelcolor": palette.quiet,
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.axisbelow": True,
+        "grid.color": palette.line,
+        "grid.linewidth": 1,
+        "xtick.color": palette.line,
+        "ytick.color": palette.line,
+        "xtick.labelcolor": palette.quiet,
+        "ytick.labelcolor": palette.quiet,
+        "ytick.major.size": 0,
+        "lines.linewidth": 2,
+        "lines.solid_capstyle": "round",
+    }
+
+
+def percent_axis(axes: Axes, which: str = "y", digits: int = 0) -> None:
+    """Label an axis of shares in per cent."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Name lines at their ends (x, y, text, colour), in order of y, without overlap."""
+    ordered = sorted(ends, key=lambda end: end[1])
+    wanted = [float(axes.transData.transform(end[:2])[1]) for end in ordered]
+    places: list[float] = []
+    for y in wanted:
+        places.append(max(y, axes.bbox.y0, places[-1] + TEXT + 4 if places else y))
+    excess = max(places[-1] - axes.bbox.y1, 0)
+    for (x, y, text, colour), at, place in zip(ordered, wanted, places, strict=True):
+        for offset, part, part_colour in ((8, "—", colour), (26, text, None)):
+            axes.annotate(
+                part,
+                (x, y),
+                (offset, place - excess - at),
+                textcoords="offset pixels",
+                color=part_colour,
+                va="center",
+                annotation_clip=False,
+            )
+
+
+def short_labels(names: Sequence[str], width: int) -> list[str]:
+    """Shorten names for labels; those that become equal get their number in front."""
+    labels = [shorten(text, width) for text in names]
+    return [
+        label if labels.count(label) == 1 else f"{number} {shorten(text, width - 3)}"
+        for number, (label, text) in enumerate(zip(labels, names, strict=True), 1)
+    ]
+
+
+def to_svg(figure: Figure, name: str, title: str) -> Markup:
+    """Return a figure in the `PAGE` palette as an element of a page.
+
+    Args:
+        name: Unique on the page; keeps its identifiers apart from those of other figures.
+        title: What the figure shows, for those who cannot see it.
+    """
+    figure.patch.set_visible(False)
+    text = _render(figure, ".svg").decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', lambda match: f"{match[0]}{name}-", text)
+    text = text.replace("xlink:href", "href")
+    for colour, variable in VARIABLES.items():
+        text = text.replace(f": {colour}", f": var(--{variable})")
+    text = re.sub(
+        r"(font: [^\"';]*\d+px) [^;\"]*", r"\1 ui-sans-serif, system-ui, sans-serif", text
+    )
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    head = Markup(
+        '<svg class="plot" viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{title}">'
+    ).format(w=width, h=height, title=title)
+    return head + Markup(re.sub(r"^<svg[^>]*>", "", text))
+
+
+def save_figure(figure: Figure, path: Path, title: str = "", caption: str = "") -> None:
+    """Write a figure as .png (144 dpi) or .svg, with its title above and its caption below.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    width, height = figure.get_size_inches() * 72
+    for text, size, y, align in (
+        (title, 17, 1 + 12 / height, "bottom"),
+        (caption, 12, -8 / height, "top"),
+    ):
+        wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
+        figure.text(8 / width, y, wrapped, fontsize=size, va=align, linespacing=1.35)
+    write_atomic(path, _render(figure, path.suffix, bbox_inches="tight", pad_inches=0.25))
+
+
+def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    # A font may lack the letters of a class name: a PNG shows boxes, a browser finds another font.
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "siglum"}),
+    ):
+        if suffix == ".png":
+            FigureCanvasAgg(figure).print_figure(file, format="png", dpi=144, **options)
+        else:
+            options["metadata"] = {"Date": None}
+            FigureCanvasSVG(figure).print_figure(file, format="svg", **options)
+    return file.getvalue()
