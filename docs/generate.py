@@ -92,7 +92,7 @@ def letter_pictures(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file, letter in LETTERS.items():
         lines = [[[x, y, 0, 0.5] for x, y in line] for line in drawn(letter, seed=2)]
-        ink = strokes.drawn(strokes.parse({"version": 1, "aspect": 1, "strokes": lines}), 160)
+        ink = strokes.rasterise(strokes.parse({"version": 1, "aspect": 1, "strokes": lines}), 160)
         share = ink[:, :, None] / 255
         pixels = np.rint(share * PEN + (1 - share) * PAPER).astype(np.uint8)
         Image.fromarray(pixels).quantize(64).save(folder / f"{file}.png", optimize=True)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from siglum.images.evidence import sentences
-from siglum.images.normalise import normalise
-from siglum.images.sheet import Row, before_and_after
+from siglum.images.contact_sheet import comparison
+from siglum.images.ink import normalise
 
 HERE = Path(__file__).resolve().parent
 SIDE = 320
@@ -62,8 +61,8 @@ def main() -> None:
     rows = []
     for name, picture in shown.items():
         ink, found = normalise(picture, 64)
-        rows.append(Row(name, picture, ink, found.box, sentences(found)))
-    before_and_after(rows).save(HERE / "pictures.png", optimize=True)
+        rows.append((name, picture, ink, found))
+    comparison(rows).save(HERE / "pictures.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from siglum.cli.terminal import Switch
 from siglum.config import Preprocess, build
 from siglum.errors import DataError
 from siglum.images import sources
-from siglum.images.describe import Description, contact_sheet, describe
+from siglum.images.contact_sheet import contact_sheet
+from siglum.images.describe import Description, describe
 
 
 def data(

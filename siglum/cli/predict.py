@@ -14,7 +14,7 @@ from siglum.cli.page import read_page
 from siglum.cli.terminal import Switch
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images.files import fitted
+from siglum.images.ink import preprocess_files
 from siglum.recogniser import decide
 from siglum.recogniser.bundle import SUFFIX
 from siglum.recogniser.place import Places
@@ -66,10 +66,10 @@ def predict(
     if not files:
         raise DataError("predict must have at least one picture file, got none.")
     preprocess, classes, read = _opened(recogniser, weights, device)
-    seen = fitted(files, preprocess)
+    seen = preprocess_files(files, preprocess)
     answers = []
     if seen.files:
-        answers = answers_of(seen, read(seen.images, seen.places), classes)
+        answers = answers_of(seen, read(seen.images, seen.positions), classes)
     if json:
         terminal.write_json([answer._asdict() for answer in answers])
     elif csv:

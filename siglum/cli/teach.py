@@ -15,7 +15,7 @@ from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, RunError
-from siglum.images import alphabets
+from siglum.images import charsets
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import SOURCES, load
@@ -66,7 +66,7 @@ def teach(
     if out.suffix != SUFFIX or out.exists():
         found = "one that exists" if out.exists() else repr(str(out))
         raise RunError(f"out must be a new file that ends in {SUFFIX}, got {found}.")
-    named = () if chars is None else alphabets.resolve(chars)
+    named = () if chars is None else charsets.resolve(chars)
     behind = backbones.shipped() if backbone is None else backbones.given(backbone)
     images = None if samples is None else _samples(samples, classes, behind)
     names = tuple(dict.fromkeys([*named, *(() if images is None else images.classes)]))
@@ -126,7 +126,7 @@ def _warn(images: ImageSet, left_out: LeftOut) -> None:
 
 
 def _described(name: str) -> str:
-    return alphabets.describe(name) if len(name) == 1 else repr(name)
+    return charsets.describe(name) if len(name) == 1 else repr(name)
 
 
 def _title(names: tuple[str, ...]) -> str:

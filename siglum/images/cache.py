@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import decode, normalise
+from siglum.images import decode
 from siglum.images.imageset import ImageSet, Originals
+from siglum.images.ink import preprocess_image
 from siglum.images.listing import Listing, classes_of
 
 VERSION = 5  # of the format above and of everything that decides a packed byte
@@ -44,6 +45,11 @@ Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
 Planes = Callable[[NDArray[np.uint8], Preprocess], NDArray[np.uint8]]
 Raw = bytes | NDArray[np.uint8] | DataError
 Pack = tuple[NDArray[np.uint8], mmap.mmap, Originals, list[tuple[int, str]]]  # last: the unreadable
+
+
+def preprocess_planes(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return what a network sees of an image: uint8 (P, S, S)."""
+    return preprocess_image(image, preprocess)[0]
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -158,7 +164,7 @@ def memmap(
     preprocess: Preprocess,
     source: str,
     progress: Progress,
-    planes: Planes = normalise.planes,
+    planes: Planes = preprocess_planes,
 ) -> Pack:
     """Open the pack of `contents`, writing it first where there is none or a damaged one.
 

@@ -5,6 +5,7 @@ most fonts (measured on the fonts in tools/backbone/packages.csv).
 Kanji are the 2,965 of JIS X 0208 level 1 and Hangul the 2,350 syllables of KS X 1001.
 """
 
+import itertools
 import json
 import re
 import unicodedata
@@ -155,7 +156,7 @@ def _lookup(name: str) -> str | None:
 
 def _compose(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
-    for previous, mark in zip(composed, composed[1:], strict=False):
+    for previous, mark in itertools.pairwise(composed):
         if unicodedata.category(mark)[0] == "M" and mark not in "\ufe0e\ufe0f":
             raise ConfigError(
                 f"characters must be single code points, got {previous + mark!r} "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from siglum import formatting
-from siglum.images import pictures
+from siglum.images import decode
 from siglum.images.imageset import ImageSet
 from siglum.images.ink import InkReport
 
@@ -55,10 +55,12 @@ def comparison(
     draw = ImageDraw.Draw(sheet)
     for number, (name, image, ink, report) in enumerate(rows):
         top = MARGIN + number * height
-        labels = [] if report.empty else [(report.box, "")]
         scale = SIDE / max(image.shape[1:])
         size = tuple(max(1, round(side * scale)) for side in image.shape[:0:-1])
-        original = boxed(image, labels).resize((size[0], size[1]))
+        original = _colour(image).resize((size[0], size[1]))
+        if not report.empty:
+            y, x, bottom, right = (scale * edge for edge in report.box)
+            ImageDraw.Draw(original).rectangle((x - 1, y - 1, right, bottom), None, BOX)
         sheet.paste(original, (MARGIN + (SIDE - size[0]) // 2, top + (SIDE - size[1]) // 2))
         sheet.paste(_on_paper(ink).resize((SIDE, SIDE), Image.Resampling.NEAREST), (left, top))
         polarity = "Dark ink on light paper." if report.inverted else "Light ink on dark paper."
@@ -72,8 +74,7 @@ def comparison(
 
 def boxed(image: NDArray[np.uint8], labels: Sequence[tuple[Sequence[int], str]]) -> Image.Image:
     """Draw boxes (top, left, bottom, right), each with a label above, on an image (C, H, W)."""
-    colours = image if len(image) == 3 else image.repeat(3, axis=0)
-    page = Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
+    page = _colour(image)
     draw = ImageDraw.Draw(page)
     line = max(2, max(page.size) // 500)
     font = _font(max(12, max(page.size) // 45))
@@ -83,10 +84,15 @@ def boxed(image: NDArray[np.uint8], labels: Sequence[tuple[Sequence[int], str]])
     return page
 
 
+def _colour(image: NDArray[np.uint8]) -> Image.Image:
+    colours = image if len(image) == 3 else image.repeat(3, axis=0)
+    return Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
+
+
 def _cell(image: NDArray[np.uint8]) -> Image.Image:
     if len(image) == 3:
         return Image.fromarray(image.transpose(1, 2, 0)).resize((CELL, CELL))
-    dark = pictures.on_light_paper(image[None])[0]
+    dark = decode.has_light_background(image[None])[0]
     ink = _on_paper(255 - image[0] if dark else image[0])
     return ink.resize((CELL, CELL), Image.Resampling.NEAREST)
 

@@ -1,20 +1,14 @@
-"""What a set of pictures is like: counts, sizes, polarity, exact duplicates, a sheet of samples."""
+"""What a set of pictures is like: counts, sizes, polarity, exact duplicates."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from siglum.images import decode
 from siglum.images.decode import Unreadable
 from siglum.images.imageset import CHUNK, ImageSet
-
-CELL, GAP, MARGIN = 56, 4, 24  # of the sheet, px
-PAPER, INK, QUIET = "#fbfaf7", "#1c1b19", "#6b675f"
 
 
 @dataclass(frozen=True)
@@ -72,52 +66,3 @@ def _digests(images: ImageSet) -> NDArray[np.uint64]:
     for start in range(0, len(images), CHUNK):
         found += [numbers[image.tobytes()] for image in images.take(slice(start, start + CHUNK))]
     return np.array(found, dtype=np.uint64)
-
-
-def contact_sheet(images: ImageSet, columns: int = 12, most: int = 62) -> Image.Image:
-    """Draw the first pictures of each class, a row a class, as ink on paper.
-
-    Args:
-        columns: pictures a class at the most.
-        most: classes at the most; the sheet says how many it leaves out.
-    """
-    shown = images.classes[:most]
-    font = face(16)
-    left = MARGIN + 12 + max(int(font.getlength(_short(name))) for name in shown)
-    height = 2 * MARGIN + len(shown) * (CELL + GAP) + (24 if len(images.classes) > most else 0)
-    sheet = Image.new("RGB", (left + columns * (CELL + GAP) + MARGIN, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for row, name in enumerate(shown):
-        top = MARGIN + row * (CELL + GAP)
-        draw.text((MARGIN, top + CELL / 2), _short(name), INK, font, anchor="lm")
-        members = np.flatnonzero(images.labels == row)[:columns]
-        for column, image in enumerate(images.take(members)):
-            sheet.paste(_cell(image), (left + column * (CELL + GAP), top))
-    if len(images.classes) > most:
-        note = f"and {len(images.classes) - most} more classes"
-        draw.text((MARGIN, height - MARGIN), note, QUIET, font, anchor="ls")
-    return sheet
-
-
-def _cell(image: NDArray[np.uint8]) -> Image.Image:
-    """Return a picture as a cell of the sheet; grey ones as dark ink on paper."""
-    if len(image) == 3:
-        return Image.fromarray(image.transpose(1, 2, 0)).resize((CELL, CELL))
-    ink = image[0] if not decode.has_light_background(image[None])[0] else 255 - image[0]
-    cell = Image.new("RGB", ink.shape[::-1], "white")
-    cell.paste(INK, mask=Image.fromarray(ink))
-    return cell.resize((CELL, CELL), Image.Resampling.NEAREST)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"
-
-
-def face(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return a face that knows many scripts where one is installed, else Pillow's own."""
-    package = find_spec("matplotlib")
-    if package is not None and package.origin is not None:
-        face = Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
-        if face.exists():
-            return ImageFont.truetype(face, size)
-    return ImageFont.load_default(size)

@@ -1,6 +1,6 @@
 """`fonts:DIR#greek`: characters drawn from fonts; the class is the character, the writer the face.
 
-Without a folder the system's fonts are taken, without characters all of `alphabets.GROUPS`.
+Without a folder the system's fonts are taken, without characters all of `charsets.groups()`.
 What each font has is remembered in the cache folder, and the pictures are packed there.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import alphabets, cache, faces, glyphs
+from siglum.images import cache, charsets, faces, glyphs
 from siglum.images.cache import Progress, no_progress
 from siglum.images.faces import Face
 from siglum.images.imageset import ImageSet
@@ -32,11 +32,11 @@ def load(place: Path, spec: str, preprocess: Preprocess, progress: Progress) -> 
         place: a folder or a file; not looked at where `spec` names none, as in "fonts:#greek".
 
     Raises:
-        ConfigError: if the characters are not named as `alphabets.resolve` has it.
+        ConfigError: if the characters are not named as `charsets.resolve` has it.
         DataError: if no font has one of them.
     """
     where, _, named = spec.partition(":")[2].partition(CHOICE)
-    wanted = alphabets.resolve(named) if named else alphabets.resolve(",".join(alphabets.GROUPS))
+    wanted = charsets.resolve(named) if named else charsets.resolve(",".join(charsets.groups()))
     folders = [place] if where else faces.system_folders()
     found, unreadable, contents = scan(folders, wanted, spec, progress)
     classes = tuple(sorted({char for face in found for char in face.characters}))
@@ -49,7 +49,7 @@ def load(place: Path, spec: str, preprocess: Preprocess, progress: Progress) -> 
     if named and (missing := [char for char in wanted if char not in classes]):
         warnings.warn(
             f"{spec}: no font has {len(missing)} of {len(wanted)} characters: "
-            f"{', '.join(map(alphabets.describe, missing[:5]))}",
+            f"{', '.join(map(charsets.describe, missing[:5]))}",
             stacklevel=2,
         )
     store, mapping, originals, reasons = cache.memmap(
@@ -102,7 +102,7 @@ def scan(
         )
 
     def look() -> dict[str, Any]:
-        judges = [character for name in JUDGES for character in alphabets.groups()[name]]
+        judges = [character for name in JUDGES for character in charsets.groups()[name]]
         found, unreadable = faces.read(paths, {*wanted, *judges}, progress)
         trusted = [glyphs.only(face, {*wanted}) for face in glyphs.kept(found, progress)]
         found = [face for face in trusted if face.parts]

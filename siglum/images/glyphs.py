@@ -18,10 +18,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import decode, faces, normalise
+from siglum.images import decode, faces
 from siglum.images.cache import Progress, no_progress
-from siglum.images.connected import box_of, stroke_width
+from siglum.images.components import bounding_box, stroke_width
 from siglum.images.faces import EM, Face
+from siglum.images.ink import FILL, frame
 
 SCAN_EM = 64  # px to the em where pictures are only compared
 ABOVE, BELOW, ASIDE = (
@@ -91,10 +92,10 @@ def planes(picture: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uin
         return decode.resize(picture, preprocess)
     ink = picture[0]
     mask = ink > ink.max() / 2
-    top, left, bottom, right = box_of(mask)
+    top, left, bottom, right = bounding_box(mask)
     cut = ink[top:bottom, left:right].astype(np.float32) / 255
-    fill = preprocess.frame or normalise.FILL
-    framed, _ = normalise.into_frame(cut, stroke_width(mask), preprocess.size, fill)
+    fill = preprocess.frame or FILL
+    framed, _ = frame(cut, stroke_width(mask), preprocess.size, fill)
     if not preprocess.place:
         return framed[None]
     facts = np.array([bottom - top, right - left, (top + bottom) / 2]) / len(ink)

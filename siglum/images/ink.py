@@ -19,7 +19,7 @@ from PIL import Image
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images import pictures
+from siglum.images import decode
 from siglum.images.components import (
     Box,
     Components,
@@ -28,8 +28,8 @@ from siglum.images.components import (
     find_components,
     stroke_width,
 )
+from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
-from siglum.images.listing import as_text
 
 Grey = NDArray[np.uint8]  # (H, W)
 Floats = NDArray[np.floating]
@@ -164,9 +164,7 @@ def normalise(
     """
     image = image[None] if image.ndim == 2 else image
     found = extract(image, WORKING)
-    report = InkReport(
-        inverted=found.binarized.inverted, unevenness=found.binarized.unevenness
-    )
+    report = InkReport(inverted=found.binarized.inverted, unevenness=found.binarized.unevenness)
     if not found.stroke:
         return np.zeros((size, size), np.uint8), report
     components, selected, factor = found.components, found.selected, found.factor
@@ -203,7 +201,7 @@ def preprocess_image(
     Three even planes with height, width and position follow where `position_channels` is set.
     """
     if not preprocess.cuts_out:
-        return pictures.fit(image, preprocess), None
+        return decode.resize(image, preprocess), None
     ink, report = normalise(image, preprocess.size, preprocess.frame or FILL)
     return add_position(ink, report.height, report.width, report.position, preprocess), report
 
@@ -221,19 +219,19 @@ def add_position(
 def preprocess_files(files: Sequence[Path], preprocess: Preprocess) -> PreprocessedFiles:
     """Read and preprocess files, each by itself."""
     # Of extracted ink, twice the working size is enough.
-    enough = 2 * WORKING if preprocess.cuts_out else pictures.MAX_SIDE
+    enough = 2 * WORKING if preprocess.cuts_out else decode.MAX_SIDE
     channels = None if preprocess.cuts_out else preprocess.channels
     images, names, inverted, positions, warnings = [], [], [], [], []
     unreadable: list[tuple[str, str]] = []
     for file in files:
         try:
-            image = pictures.read(file, channels, enough)
+            image = decode.read(file, channels, enough)
         except DataError as error:
             unreadable.append((as_text(str(file)), str(error)))
             continue
         planes, report = preprocess_image(image, preprocess)
-        light = pictures.on_light_paper(image[None])
-        images.append(255 - planes if pictures.inverted(light, preprocess)[0] else planes)
+        light = decode.has_light_background(image[None])
+        images.append(255 - planes if decode.needs_inversion(light, preprocess)[0] else planes)
         names.append(as_text(str(file)))
         dark_ink = bool(light[0]) if report is None else report.inverted
         inverted.append(preprocess.ink == "light" and dark_ink)
@@ -460,7 +458,9 @@ def _on_any_paper(grey: Grey) -> Binarized:
         threshold, contrast = 1.0, 0.0
     step = max(1, max(light.shape) // SMALL)
     lights = np.sort(light[::step, ::step], axis=None)
-    unevenness = 1 - float(lights[len(lights) // 50]) / max(float(lights[-1 - len(lights) // 50]), 1)
+    unevenness = 1 - float(lights[len(lights) // 50]) / max(
+        float(lights[-1 - len(lights) // 50]), 1
+    )
     return Binarized(share, threshold, contrast, grain, inverted, unevenness)
 
 

@@ -116,7 +116,7 @@ def drawn(sign: tuple[Part, ...], random: RandomState) -> NDArray[np.uint8]:
         pressure = np.linspace(pressures[0], pressures[1], len(way))
         inked.append(np.stack([*places.T, np.zeros(len(way)), pressure], axis=1).round(4))
     # Rounded, so that machines whose sines differ in the last bit draw the same.
-    return strokes.drawn(strokes.Drawing(tuple(inked)), SIZE, round(width, 4))[None]
+    return strokes.rasterise(strokes.Drawing(tuple(inked)), SIZE, round(width, 4))[None]
 
 
 def path(part: Part) -> Floats:

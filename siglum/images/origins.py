@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siglum.errors import ConfigError, DataError
-from siglum.images import alphabets, faces, fonts
+from siglum.images import charsets, faces, fonts
 from siglum.images.sources import find
 
 LIST = "files.csv"
@@ -37,7 +37,7 @@ def origins(spec: str) -> dict[str, Origin]:
         raise ConfigError(f"source must be fonts:DIR, whose faces are known, got {spec!r}.")
     where, _, named = spec.partition(":")[2].partition(fonts.CHOICE)
     folders = [find(spec)[1]] if where else faces.system_folders()
-    wanted = alphabets.resolve(named or ",".join(alphabets.GROUPS))
+    wanted = charsets.resolve(named or ",".join(charsets.groups()))
     listed = {file: origin for folder in folders for file, origin in _listed(folder)}
     found, _, _ = fonts.scan(folders, wanted, spec)
     files = {face.name: Path(face.parts[0].path) for face in found}

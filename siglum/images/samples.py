@@ -275,7 +275,7 @@ def sync(folder: Path) -> None:
 
 def _png(drawing: Drawing | Picture) -> bytes:
     """Return the picture of a drawing, or a photo, as a file."""
-    pixels = 255 - strokes.drawn(drawing) if isinstance(drawing, Drawing) else drawing
+    pixels = 255 - strokes.rasterise(drawing) if isinstance(drawing, Drawing) else drawing
     if isinstance(drawing, Drawing) and pixels.min() == 255:
         raise DataError("drawing must have ink on the pad, got none. Draw inside it.")
     if pixels.ndim == 3:

@@ -16,8 +16,8 @@ from siglum.images import (
     digits,
     folder,
     fonts,
-    framing,
     idx,
+    ink,
     invented,
     manifest,
     sample_source,
@@ -144,7 +144,7 @@ def load(
     plain = preprocess.model_copy(update={"frame": None})
     images = source.load(place, part, spec, plain, progress)
     frame = preprocess.frame
-    if frame is not None and not framing.same(framing.measured(images), frame):
+    if frame is not None and not ink.same_margins(ink.margins(images), frame):
         images = source.load(place, part, spec, preprocess, progress)
     if images.unreadable:
         name, reason = images.unreadable[0]

@@ -99,7 +99,9 @@ def parse(value: Any) -> Drawing:
         ("points", count, MAX_POINTS),
     ):
         if number > limit:
-            raise DataError(f"{name} must be at most {limit:,}, got {number:,}. Draw one character.")
+            raise DataError(
+                f"{name} must be at most {limit:,}, got {number:,}. Draw one character."
+            )
     drawing = Drawing(tuple(_parse_stroke(p, n) for n, p in enumerate(lists, start=1)), aspect)
     lines = [np.diff(stroke[:, :2] * drawing.sides, axis=0) for stroke in drawing.strokes]
     total = sum(float(np.hypot(*line.T).sum()) for line in lines)

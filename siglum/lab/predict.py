@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.images.decode import Unreadable
-from siglum.images.files import fitted
 from siglum.images.imageset import ImageSet
+from siglum.images.ink import preprocess_files
 from siglum.lab.device import Machine
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
@@ -21,7 +21,7 @@ def predict(
 ) -> tuple[list[Answer], tuple[Unreadable, ...]]:
     """Answer for every file that can be read, in order; and say which cannot, and why."""
     preprocess, classes = run.preprocess, run.classes
-    seen = fitted(files, preprocess)
+    seen = preprocess_files(files, preprocess)
     if not seen.files:
         return [], seen.unreadable
     reading = decide.plain(probs(run, seen.images, machine, weights))

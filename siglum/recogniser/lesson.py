@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from siglum.errors import ConfigError, DataError
 from siglum.images.imageset import ImageSet
-from siglum.images.normalise import Evidence
+from siglum.images.ink import InkReport
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.predict import Recogniser
@@ -69,7 +69,7 @@ def begin(backbone: Recogniser, classes: Sequence[str]) -> Lesson:
 
 
 def added(
-    backbone: Recogniser, lesson: Lesson, ink: NDArray[np.uint8], label: int, place: Evidence
+    backbone: Recogniser, lesson: Lesson, ink: NDArray[np.uint8], label: int, place: InkReport
 ) -> Lesson:
     """Return a lesson with one more sample: ink (S, S) of class `label`, and how it lay.
 
@@ -78,7 +78,7 @@ def added(
     """
     if not ink.any():
         raise DataError(f"a sample of {lesson.classes[label]!r} must show ink, got none. Draw it.")
-    placed = np.array([[place.height, place.width, place.place]], np.float32)
+    placed = np.array([[place.height, place.width, place.position]], np.float32)
     return _with(backbone, lesson, ink[None], np.array([label]), placed)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import DataError
-from siglum.images.files import Fitted
+from siglum.images.ink import PreprocessedFiles
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import decide
 from siglum.recogniser.bundle import Bundle, Golden
@@ -120,7 +120,7 @@ def opened(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
     return recogniser
 
 
-def answers(seen: Fitted, reading: Reading, classes: Sequence[str]) -> list[Answer]:
+def answers(seen: PreprocessedFiles, reading: Reading, classes: Sequence[str]) -> list[Answer]:
     """Name the likeliest class of each picture, the runner-up, and what it may be."""
     ranked = reading.probs.argsort(axis=1)[:, ::-1]
     found = []
@@ -139,7 +139,7 @@ def answers(seen: Fitted, reading: Reading, classes: Sequence[str]) -> list[Answ
                 seen.inverted[row],
                 may_be,
                 none,
-                seen.doubts[row],
+                seen.warnings[row],
             )
         )
     return found

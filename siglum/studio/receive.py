@@ -21,7 +21,7 @@ from PIL import Image
 
 from siglum.errors import DataError, SiglumError
 from siglum.images import class_folders, decode, samples, strokes
-from siglum.images.connected import box_of
+from siglum.images.components import bounding_box
 from siglum.images.samples import Sample
 from siglum.images.strokes import Drawing
 from siglum.recogniser import bundle as bundles
@@ -254,7 +254,7 @@ def as_picture(ink: NDArray[np.uint8], place: NDArray[np.float32]) -> NDArray[np
     Args:
         place: (3,): its height, width and middle in heights of the picture, where they are known.
     """
-    top, left, bottom, right = box_of(ink > 0)
+    top, left, bottom, right = bounding_box(ink > 0)
     cut = ink[top:bottom, left:right]
     height, width, middle = (float(value) for value in place)
     if not np.isfinite(place).all() or not 0 < max(height, width) <= 1:
@@ -270,7 +270,7 @@ def as_picture(ink: NDArray[np.uint8], place: NDArray[np.float32]) -> NDArray[np
 
 
 def _shown(drawing: Drawing | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return 255 - strokes.drawn(drawing) if isinstance(drawing, Drawing) else drawing
+    return 255 - strokes.rasterise(drawing) if isinstance(drawing, Drawing) else drawing
 
 
 def _count(number: int, what: str) -> str:

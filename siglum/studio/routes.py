@@ -137,7 +137,7 @@ async def events(studio: Opened) -> Response:
 def recognise(asked: wire.Reading, studio: Opened) -> Response:
     """Read a drawing."""
     began = time.perf_counter()
-    picture = 255 - strokes.drawn(strokes.parse(asked.drawing))
+    picture = 255 - strokes.rasterise(strokes.parse(asked.drawing))
     one, found = seen.look(studio.backbone, picture)
     said = seen.said_of_drawing(found)
     return _json(view.answer(studio.current, one, said, asked.heat, began))

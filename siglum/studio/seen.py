@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.errors import DataError
-from siglum.images import decode, evidence, normalise, page
-from siglum.images.normalise import Evidence
+from siglum.images import decode, page
+from siglum.images.ink import FILL, InkReport, normalise
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
 
@@ -50,11 +50,11 @@ class Seen:
         return hashlib.blake2b(self.ink.tobytes(), digest_size=16).digest()
 
 
-def look(backbone: Recogniser, picture: NDArray[np.uint8]) -> tuple[Seen, Evidence]:
+def look(backbone: Recogniser, picture: NDArray[np.uint8]) -> tuple[Seen, InkReport]:
     """Return what is seen of one character's picture (H, W) or (C, H, W), and what was found."""
     preprocess = backbone.bundle.preprocess
-    ink, found = normalise.normalise(picture, preprocess.size, preprocess.frame or normalise.FILL)
-    place = np.array([found.height, found.width, found.place], np.float32)
+    ink, found = normalise(picture, preprocess.size, preprocess.frame or FILL)
+    place = np.array([found.height, found.width, found.position], np.float32)
     return Seen(ink, place, backbones.features(backbone, ink[None])[0]), found
 
 
@@ -94,7 +94,7 @@ def look_at_page(
     Raises:
         DataError: if there are too many.
     """
-    found = page.read(picture, backbone.bundle.preprocess)
+    found = page.read_page(picture, backbone.bundle.preprocess)
     characters = [(one, row) for row, ones in enumerate(found.rows) for one in ones]
     if len(characters) > MOST:
         raise DataError(
@@ -111,20 +111,20 @@ def look_at_page(
     return [(*pair, one) for pair, one in zip(characters, seen, strict=True)], found.sideways
 
 
-def said_of_photo(found: Evidence) -> list[str]:
+def said_of_photo(found: InkReport) -> list[str]:
     """Say what was found in a photo."""
-    return evidence.sentences(found)
+    return found.warnings()
 
 
-def said_of_drawing(found: Evidence) -> list[str]:
+def said_of_drawing(found: InkReport) -> list[str]:
     """Say what was found on a pad, whose paper and light are known."""
     if found.empty:
         return ["Nothing is drawn yet."]
     # Of the pad everybody knows that its ink is light or dark.
-    doubts = evidence.sentences(found)[1:]
+    doubts = found.warnings()
     box = f"The ink is {100 * found.width:.0f} x {100 * found.height:.0f} % of the pad's height"
     return [
         *doubts,
-        f"{box}, its middle {100 * found.place:.0f} % from the top.",
+        f"{box}, its middle {100 * found.position:.0f} % from the top.",
         f"Cut out, scaled {found.scale:.2f} times, and centred by its mass.",
     ]

@@ -255,7 +255,7 @@ class Studio:
                 raise DataError(
                     f"{path}.png must be a picture, but it {error}. Remove it and its .json."
                 ) from None
-            picture = 255 - strokes.drawn(kept)
+            picture = 255 - strokes.rasterise(kept)
         return look(self.backbone, picture)[0]
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.responses import Response
 
 from siglum.errors import ConfigError, DataError
-from siglum.images import alphabets, strokes
+from siglum.images import charsets, strokes
 from siglum.studio.studio import MOST_DRAWINGS
 
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="Sixteen hexadecimal digits.")]
@@ -130,7 +130,7 @@ def character(name: str) -> str:
     words = name.split()
     if len(words) > 1 and name.isascii() and "," not in name:
         try:
-            (found,) = alphabets.resolve(name)
+            (found,) = charsets.resolve(name)
             return found
         except (ConfigError, ValueError):
             pass

@@ -14,8 +14,8 @@ from PIL import ImageFont
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import alphabets, faces, fonts, glyphs, lookalike, normalise, sources
-from siglum.images.describe import contact_sheet
+from siglum.images import charsets, faces, fonts, glyphs, ink, lookalike, sources
+from siglum.images.contact_sheet import contact_sheet
 from siglum.images.imageset import ImageSet
 
 
@@ -120,7 +120,7 @@ def test_a_picture_is_what_the_normaliser_makes_of_it(tmp_path: Path) -> None:
     for _, picture in glyphs.pictures_of(face):
         assert not isinstance(picture, DataError)
         ours = glyphs.planes(picture, Preprocess(fit="glyph"))[0]
-        framed, _ = normalise.normalise(picture, 28)
+        framed, _ = ink.normalise(picture, 28)
 
         assert np.abs(ours.astype(int) - framed).mean() < 4
 
@@ -294,20 +294,20 @@ def test_pillows_own_face_tells_lower_case_from_capitals(tmp_path: Path) -> None
 
 
 def test_groups_hold_what_can_be_drawn_once_and_in_order() -> None:
-    every = [character for characters in alphabets.groups().values() for character in characters]
+    every = [character for characters in charsets.groups().values() for character in characters]
 
     assert len(every) == len(set(every)) > 10_000
-    assert all(map(alphabets.drawable, every))
-    for characters in alphabets.groups().values():
+    assert all(map(charsets.stands_alone, every))
+    for characters in charsets.groups().values():
         assert list(characters) == sorted(characters) != []
 
 
 def test_kanji_and_hangul_are_those_of_the_standards() -> None:
     """2,965 of JIS X 0208's first level, and KS X 1001's 2,350 syllables and 51 letters."""
-    assert len(alphabets.groups()["kanji"]) == 2965
-    assert len(alphabets.groups()["hangul"]) == 2350 + 51
-    assert {"一", "亜", "腕"} <= {*alphabets.groups()["kanji"]}
-    assert {"가", "힝", "ㄱ"} <= {*alphabets.groups()["hangul"]}
+    assert len(charsets.groups()["kanji"]) == 2965
+    assert len(charsets.groups()["hangul"]) == 2350 + 51
+    assert {"一", "亜", "腕"} <= {*charsets.groups()["kanji"]}
+    assert {"가", "힝", "ㄱ"} <= {*charsets.groups()["hangul"]}
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_kanji_and_hangul_are_those_of_the_standards() -> None:
     ],
 )
 def test_characters_are_named_in_these_ways(text: str, characters: str) -> None:
-    assert alphabets.resolve(text) == tuple(characters)
+    assert charsets.resolve(text) == tuple(characters)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_characters_are_named_in_these_ways(text: str, characters: str) -> None:
 )
 def test_what_names_no_character_is_told(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        alphabets.resolve(text)
+        charsets.resolve(text)
 
 
 def test_look_alikes_are_found_in_the_pictures(tmp_path: Path) -> None:
@@ -384,6 +384,6 @@ def test_look_alikes_need_faces() -> None:
 
 
 def test_every_group_can_be_asked_for_by_its_name() -> None:
-    assert fonts.CHOICE not in "".join(alphabets.GROUPS)
-    for name in alphabets.GROUPS:
-        assert alphabets.resolve(name) == alphabets.groups()[name]
+    assert fonts.CHOICE not in "".join(charsets.GROUPS)
+    for name in charsets.GROUPS:
+        assert charsets.resolve(name) == charsets.groups()[name]

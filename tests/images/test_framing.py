@@ -7,14 +7,14 @@ import pytest
 from photographing import coverage, likeness, on_paper
 
 from siglum.config import Preprocess
-from siglum.images import framing, normalise, sources
+from siglum.images import ink, sources
 from siglum.images.imageset import ImageSet
 
 MNIST = 20 / 28
 
 
 def test_the_bundled_digits_fill_20_of_28_pixels() -> None:
-    assert framing.measured(sources.load("mnist5k")) == MNIST
+    assert ink.margins(sources.load("mnist5k")) == MNIST
 
 
 def test_noise_anything_at_the_border_and_ink_of_any_place_have_no_frame() -> None:
@@ -25,12 +25,12 @@ def test_noise_anything_at_the_border_and_ink_of_any_place_have_no_frame() -> No
     tight = digits[:, :, 4:24, 4:24]
 
     for pictures in (noise, moved, tight, 255 - digits):
-        assert framing.measured(ImageSet.from_arrays(pictures, labels, ("a",))) is None
+        assert ink.margins(ImageSet.from_arrays(pictures, labels, ("a",))) is None
 
 
 def test_mnist_in_its_own_frame_is_nearly_what_it_was() -> None:
     digits = sources.load("mnist5k", "test").images[::10, 0]
-    alike = [likeness(d, normalise.normalise(d, 28, MNIST)[0]) for d in digits]
+    alike = [likeness(d, ink.normalise(d, 28, MNIST)[0]) for d in digits]
 
     assert np.mean(alike) > 0.98 and np.quantile(alike, 0.01) > 0.94
 
@@ -51,7 +51,7 @@ def test_a_set_in_its_frame_passes_as_it_is_and_another_is_brought_into_it(signs
 def test_a_photo_is_seen_in_the_frame_of_the_training_pictures() -> None:
     page = on_paper(coverage("four"), (220, 215, 205), (60, 60, 70))
 
-    seen, found = normalise.seen(page, Preprocess(frame=MNIST))
+    seen, found = ink.preprocess_image(page, Preprocess(frame=MNIST))
 
     assert found is not None and found.inverted
-    np.testing.assert_array_equal(seen[0], normalise.normalise(page, 28, MNIST)[0])
+    np.testing.assert_array_equal(seen[0], ink.normalise(page, 28, MNIST)[0])

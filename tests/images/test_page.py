@@ -9,7 +9,8 @@ import pytest
 from photographing import SIGNS, coverage, likeness, on_paper, shadow
 
 from siglum.config import Preprocess
-from siglum.images import decode, groups, normalise, page
+from siglum.images import decode, page
+from siglum.images.components import group_characters
 
 GLYPH = Preprocess(fit="glyph")
 
@@ -36,11 +37,11 @@ def test_characters_come_in_rows(slope: float, dark: bool) -> None:
     """The i is in two parts, and so is the eta where its strokes do not meet."""
     ink = laid(ROWS, slope=slope)
     sheet = on_paper(ink, (220, 215, 205), (50, 50, 60), shadow(ink.shape, 0.4), grain=2)
-    found = page.read(255 - sheet if dark else sheet, GLYPH)
+    found = page.read_page(255 - sheet if dark else sheet, GLYPH)
 
     assert [len(row) for row in found.rows] == [len(row) for row in ROWS]
     assert (found.inverted, found.sideways) == (not dark, False)
-    alone = {s: normalise.normalise(on_paper(coverage(s, 90, stroke=0.07)), 28)[0] for s in SIGNS}
+    alone = {s: ink.normalise(on_paper(coverage(s, 90, stroke=0.07)), 28)[0] for s in SIGNS}
     for row, expected in zip(found.rows, ROWS, strict=True):
         for character, sign in zip(row, expected, strict=True):
             assert likeness(alone[sign], character.ink) > 0.93, sign
@@ -49,8 +50,8 @@ def test_characters_come_in_rows(slope: float, dark: bool) -> None:
 def test_a_page_on_its_side_is_said() -> None:
     sheet = on_paper(laid([["four", "i", "i"], ["i", "i", "four"]]))
 
-    assert page.read(np.rot90(sheet, 1, (1, 2)), GLYPH).sideways
-    assert not page.read(sheet, GLYPH).sideways
+    assert page.read_page(np.rot90(sheet, 1, (1, 2)), GLYPH).sideways
+    assert not page.read_page(sheet, GLYPH).sideways
 
 
 def test_the_corner_of_a_table_is_no_character() -> None:
@@ -58,18 +59,18 @@ def test_the_corner_of_a_table_is_no_character() -> None:
     down, right = np.mgrid[: sheet.shape[1], : sheet.shape[2]]
     sheet[:, down + right < 60] = 20
 
-    assert [len(row) for row in page.read(sheet, GLYPH).rows] == [3, 2, 3]
+    assert [len(row) for row in page.read_page(sheet, GLYPH).rows] == [3, 2, 3]
 
 
 def test_a_blank_page_has_no_rows() -> None:
-    assert page.read(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
+    assert page.read_page(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
 
 
 def test_dots_belong_to_the_stroke_below_and_neighbours_stay_apart() -> None:
     """An i, a line to its right, and a stop at its foot far off."""
     boxes = np.array([[0, 10, 10, 20], [30, 10, 100, 20], [0, 60, 100, 70]])
 
-    assert groups.grouped(boxes, stroke=10).tolist() == [0, 0, 1]
+    assert group_characters(boxes, stroke=10).tolist() == [0, 0, 1]
 
 
 @pytest.mark.slow
@@ -79,8 +80,8 @@ def test_real_pages_have_the_characters_that_people_see(data_folder: Path) -> No
         for name, known in truth.items():
             picture = decode.decode(packed.read(f"sheets/{name}"), None)
             if "counter-clockwise" in known["note"]:
-                assert page.read(picture, GLYPH).sideways
+                assert page.read_page(picture, GLYPH).sideways
                 picture = np.rot90(picture, 1, (1, 2))
-            found = page.read(picture, GLYPH)
+            found = page.read_page(picture, GLYPH)
 
             assert [len(row) for row in found.rows] == [len(row) for row in known["rows"]], name

@@ -25,8 +25,7 @@ from PIL import Image
 
 from siglum.errors import DataError
 from siglum.images import decode, sources
-from siglum.images.evidence import sentences
-from siglum.images.normalise import normalise
+from siglum.images.ink import normalise
 
 PAPER, PEN = (220, 215, 205), (60, 60, 70)
 shades = st.integers(120, 255)
@@ -71,7 +70,7 @@ def test_uneven_light(sign: str, light: object) -> None:
     )
 
     assert likeness(plain, found) > 0.93
-    assert evidence.uneven > 0.2
+    assert evidence.unevenness > 0.2
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -173,8 +172,8 @@ def test_a_ruled_line_and_a_neighbour_are_left_out() -> None:
     found, evidence = normalise(page, 28)
 
     assert difference(plain, found) < 0.02
-    assert evidence.left_out == 2 and not evidence.cut
-    assert "2 pieces at the border were left out." in sentences(evidence)
+    assert evidence.ignored == 2 and not evidence.touches_border
+    assert "Ignored 2 pieces at the edge of the picture." in evidence.warnings()
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -214,10 +213,8 @@ def test_ink_at_the_border_is_kept_and_said() -> None:
 
     _, evidence = normalise(cropped, 28)
 
-    assert evidence.cut and evidence.inverted
-    assert "The ink touches the border: some of the character may be missing." in sentences(
-        evidence
-    )
+    assert evidence.touches_border and evidence.inverted
+    assert "Ink touches the edge of the picture: leave a margin." in (evidence)
 
 
 def test_two_characters_are_said() -> None:
@@ -230,13 +227,13 @@ def test_two_characters_are_said() -> None:
     one = normalise(on_paper(coverage("i")), 28)[1]
 
     assert (two.characters, one.characters) == (2, 1)
-    assert "It looks like two characters side by side; one is expected." in sentences(two)
+    assert "Two characters found: use --page, or crop the picture to one." in two.warnings()
 
 
 def test_pale_ink_is_said() -> None:
     _, evidence = normalise(on_paper(coverage("zed"), (200, 200, 200), (180, 180, 180)), 28)
 
-    assert any(said.startswith("The ink is pale: it takes 9 %") for said in sentences(evidence))
+    assert any(said.startswith("Pale ink: it takes 9 %") for said in evidence.warnings())
 
 
 @pytest.mark.parametrize("grain", [1, 4, 12])
@@ -246,7 +243,9 @@ def test_the_grain_of_a_blank_page_is_no_ink(grain: float) -> None:
     ink, evidence = normalise(page, 28)
 
     assert evidence.empty and not ink.any()
-    assert sentences(evidence) == ["No ink was found: nothing stands out from the paper."]
+    assert evidence.warnings() == [
+        "No ink found: nothing stands out from the paper. Use a darker pen."
+    ]
 
 
 def test_nothing_but_transparency_is_no_ink() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from siglum.errors import DataError
 from siglum.images import samples, sources
 from siglum.images.samples import Sample
-from siglum.images.strokes import Drawing, drawn, parse, to_json
+from siglum.images.strokes import Drawing, parse, rasterise, to_json
 
 WHEN = "2025-01-31T12:00:00Z"
 
@@ -54,7 +54,7 @@ def test_a_sample_is_its_strokes_and_its_picture(tmp_path: Path) -> None:
     assert to_json(found.drawing) == to_json(drawing((0.2, 0.2), (0.7, 0.8)))
     assert (found.writer, found.part, found.when) == ("Ada Lovelace", "taught", WHEN)
     picture = np.asarray(Image.open(path.with_suffix(".png")))
-    assert (picture == 255 - drawn(found.drawing)).all()
+    assert (picture == 255 - rasterise(found.drawing)).all()
     assert picture[0, 0] == 255
 
 

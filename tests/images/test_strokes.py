@@ -18,8 +18,8 @@ from photographing import likeness
 from PIL import Image
 
 from siglum.errors import DataError
-from siglum.images.normalise import normalise
-from siglum.images.strokes import Drawing, drawn, parse, to_json
+from siglum.images.ink import normalise
+from siglum.images.strokes import Drawing, parse, rasterise, to_json
 
 Ink = NDArray[np.uint8]
 
@@ -80,15 +80,15 @@ def test_a_picture_is_what_the_dots_along_the_lines_cover(aspect: float) -> None
     bent = [(0.1, 0.2, 0.0), (0.8, 0.3, 1.0), (0.82, 0.35, 0.1), (0.3, 0.9, 0.6), (1.1, 1.2, 0.6)]
     shown = drawing(bent, [(0.5, 0.1, 0.2)], aspect=aspect)
 
-    ink = drawn(shown, 48, 0.1)
+    ink = rasterise(shown, 48, 0.1)
 
     assert ink.shape == (48, round(48 * aspect)) if aspect <= 1 else (24, 48)
     assert differ(ink, of_dots(shown, 48, 0.1)) <= 2
 
 
 def test_a_line_has_its_width_and_a_dot_its_area() -> None:
-    line = drawn(drawing([(-0.5, 0.5), (1.5, 0.5)]), 100, 0.1)
-    dot = drawn(drawing([(0.5, 0.5)]), 100, 0.2)
+    line = rasterise(drawing([(-0.5, 0.5), (1.5, 0.5)]), 100, 0.1)
+    dot = rasterise(drawing([(0.5, 0.5)]), 100, 0.2)
 
     assert (line[45:55] == 255).all() and not line[:45].any() and not line[55:].any()
     assert covered(dot) == pytest.approx(math.pi * 10**2, rel=0.01)
@@ -96,7 +96,7 @@ def test_a_line_has_its_width_and_a_dot_its_area() -> None:
 
 
 def test_ends_are_round() -> None:
-    ink = drawn(drawing([(0.3, 0.5), (0.7, 0.5)]), 100, 0.2)
+    ink = rasterise(drawing([(0.3, 0.5), (0.7, 0.5)]), 100, 0.2)
 
     assert covered(ink) == pytest.approx(40 * 20 + math.pi * 10**2, rel=0.01)
     assert np.flatnonzero(ink.any(axis=0))[[0, -1]].tolist() == [20, 79]
@@ -105,29 +105,29 @@ def test_ends_are_round() -> None:
 
 @pytest.mark.parametrize("pressure, wide", [(0.0, 15), (0.5, 20), (1.0, 25)])
 def test_pressure_changes_the_width_mildly(pressure: float, wide: float) -> None:
-    ink = drawn(drawing([(0.5, -0.5), (0.5, 1.5)], pressure=pressure), 100, 0.2)
+    ink = rasterise(drawing([(0.5, -0.5), (0.5, 1.5)], pressure=pressure), 100, 0.2)
 
     assert covered(ink[50:51]) == pytest.approx(wide, abs=0.01)
 
 
 def test_points_that_coincide_are_one_dot_as_large_as_the_hardest() -> None:
-    one = drawn(drawing([(0.5, 0.5, 0.9)]), 64)
+    one = rasterise(drawing([(0.5, 0.5, 0.9)]), 64)
 
-    assert differ(one, drawn(drawing([(0.5, 0.5, 0.9)] * 3), 64)) == 0
-    assert differ(one, drawn(drawing([(0.5, 0.5, 0.1), (0.5, 0.5, 0.9)]), 64)) == 0
-    assert differ(one, drawn(drawing([(0.5, 0.5, 0.9), (0.5, 0.5, 0.1)]), 64)) == 0
+    assert differ(one, rasterise(drawing([(0.5, 0.5, 0.9)] * 3), 64)) == 0
+    assert differ(one, rasterise(drawing([(0.5, 0.5, 0.1), (0.5, 0.5, 0.9)]), 64)) == 0
+    assert differ(one, rasterise(drawing([(0.5, 0.5, 0.9), (0.5, 0.5, 0.1)]), 64)) == 0
 
 
 def test_the_thinnest_pen_is_a_pixel_wide() -> None:
     line = drawing([(0.505, -1), (0.505, 2)], pressure=0)
 
-    assert covered(drawn(line, 100, 1e-6)) == pytest.approx(100)
+    assert covered(rasterise(line, 100, 1e-6)) == pytest.approx(100)
 
 
 def test_nothing_drawn_is_nothing() -> None:
-    assert not drawn(drawing()).any()
-    assert not drawn(drawing([(-0.5, -0.5), (-0.4, 1.6)], [(1.2, 1.2)])).any()
-    assert drawn(drawing(aspect=4)).shape == (64, 256)
+    assert not rasterise(drawing()).any()
+    assert not rasterise(drawing([(-0.5, -0.5), (-0.4, 1.6)], [(1.2, 1.2)])).any()
+    assert rasterise(drawing(aspect=4)).shape == (64, 256)
 
 
 @settings(max_examples=30, deadline=None)
@@ -144,8 +144,8 @@ def test_points_on_a_straight_line_change_nothing(
     a, b = map(np.array, ends)
     between = [a + share * (b - a) for share in sorted(shares)]
 
-    plain = drawn(Drawing((np.array([a, b]),), aspect), size)
-    cut = drawn(Drawing((np.array([a, *between, b]),), aspect), size)
+    plain = rasterise(Drawing((np.array([a, b]),), aspect), size)
+    cut = rasterise(Drawing((np.array([a, *between, b]),), aspect), size)
 
     assert differ(plain, cut) <= 1
 
@@ -158,17 +158,17 @@ def test_ink_is_the_union_of_its_strokes(value: dict[str, Any], other: dict[str,
     both = Drawing(one.strokes + two.strokes, one.aspect)
     turned = Drawing(tuple(reversed(both.strokes)), one.aspect)
 
-    ink = drawn(both, 64)
+    ink = rasterise(both, 64)
 
-    assert (ink == np.maximum(drawn(one, 64), drawn(two, 64))).all()
-    assert (ink == drawn(turned, 64)).all()
+    assert (ink == np.maximum(rasterise(one, 64), rasterise(two, 64))).all()
+    assert (ink == rasterise(turned, 64)).all()
 
 
 def test_a_scribble_of_thousands_of_lines_is_still_the_union() -> None:
     random = np.random.RandomState(0)
     points = np.column_stack([0.2 + 0.6 * random.rand(3000, 2), np.zeros(3000), random.rand(3000)])
-    whole = drawn(Drawing((points,)), 96)
-    pieces = [drawn(Drawing((points[at : at + 101],)), 96) for at in range(0, 2999, 100)]
+    whole = rasterise(Drawing((points,)), 96)
+    pieces = [rasterise(Drawing((points[at : at + 101],)), 96) for at in range(0, 2999, 100)]
 
     assert (whole == np.max(pieces, axis=0)).all()
 
@@ -177,7 +177,7 @@ def test_every_machine_draws_the_same_bytes() -> None:
     """A picture beside its strokes must stay the picture of them."""
     turn = [(0.5 + 0.01 * n * ((n * 7) % 5 - 2), 0.03 * n, (n % 10) / 10) for n in range(30)]
 
-    digest = hashlib.blake2b(drawn(drawing(turn, [(0.9, 0.9)])).tobytes(), digest_size=8)
+    digest = hashlib.blake2b(rasterise(drawing(turn, [(0.9, 0.9)])).tobytes(), digest_size=8)
 
     assert digest.hexdigest() == "7795dfe5bb88a83b"
 
@@ -310,7 +310,7 @@ def test_anything_at_all_is_a_drawing_or_a_data_error(value: Any, point: list[An
         {"version": 1, "aspect": 1, "strokes": [[point]]},
     ):
         try:
-            ink = drawn(parse(tried), 16)
+            ink = rasterise(parse(tried), 16)
         except DataError:
             continue
         assert ink.dtype == np.uint8
@@ -349,7 +349,7 @@ def test_real_strokes_look_like_their_pictures(data_folder: Path) -> None:
             shown = omniglot(texts.read(name).decode())
             file = name.replace("strokes_", "images_").replace(".txt", ".png")
             picture = np.asarray(Image.open(io.BytesIO(pictures.read(file))).convert("L"))
-            ink = drawn(shown, 105, 4.7 / 105)
+            ink = rasterise(shown, 105, 4.7 / 105)
             raw.append(cosine(ink, 255 - picture))
             after.append(likeness(normalise(255 - ink, 28)[0], normalise(picture, 28)[0]))
 

@@ -10,7 +10,7 @@ from small_bundles import SIZE
 
 from siglum.errors import ConfigError, DataError
 from siglum.images.imageset import ImageSet
-from siglum.images.normalise import NOTHING
+from siglum.images.ink import InkReport
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.findings import findings
@@ -19,7 +19,7 @@ from siglum.recogniser.predict import load
 from siglum.recogniser.teach import finished, learn
 
 BACKBONE = a_backbone()
-PLACE = replace(NOTHING, box=(0, 0, 8, 8), height=0.5, width=0.4)
+PLACE = replace(InkReport(), box=(0, 0, 8, 8), height=0.5, width=0.4)
 
 
 def as_images(ink: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> ImageSet:
@@ -154,7 +154,7 @@ def test_blank_ink_teaches_nothing() -> None:
     lesson = begin(BACKBONE, ("a", "b"))
     blank = np.zeros((2, SIZE, SIZE), np.uint8)
     with pytest.raises(DataError, match="a sample of 'b' must show ink, got none"):
-        added(BACKBONE, lesson, blank[0], 1, NOTHING)
+        added(BACKBONE, lesson, blank[0], 1, InkReport())
     with pytest.raises(DataError, match="must show ink in its pictures, got none that does"):
         of_images(BACKBONE, lesson, as_images(blank, np.array([0, 1]), ("a", "b")))
 

@@ -272,7 +272,7 @@ def photo(*kinds: str) -> bytes:
     """A photo of signs in a row, dark on light."""
     from siglum.images import strokes
 
-    cells = [255 - strokes.drawn(strokes.parse(drawing_of(kind, 3)), 200) for kind in kinds]
+    cells = [255 - strokes.rasterise(strokes.parse(drawing_of(kind, 3)), 200) for kind in kinds]
     row = np.pad(np.concatenate(cells, axis=1), 40, constant_values=255)
     file = io.BytesIO()
     Image.fromarray(np.stack([row] * 3, axis=2)).save(file, "JPEG", quality=90)

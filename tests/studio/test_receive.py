@@ -17,7 +17,7 @@ from visiting import drawing_of
 
 from siglum.errors import ConfigError, DataError
 from siglum.images import class_folders, strokes
-from siglum.images.normalise import normalise
+from siglum.images.ink import normalise
 from siglum.images.samples import Sample
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.predict import load
@@ -202,13 +202,13 @@ def test_a_changed_bundle_is_refused(tmp_path: Path, backbone) -> None:
 @pytest.mark.parametrize("place", [[0.6, 0.6, 0.5], [0.2, 0.2, 0.8], [np.nan] * 3, [1, 1, 0.5]])
 def test_a_picture_of_ink_is_read_as_that_ink(place: list[float]) -> None:
     drawing = strokes.parse(drawing_of("cross"))
-    ink, _ = normalise(strokes.drawn(drawing), 40)
+    ink, _ = normalise(strokes.rasterise(drawing), 40)
     again, found = normalise(as_picture(ink, np.array(place, np.float32)), 40)
 
     a, b = ink.ravel().astype(float), again.ravel().astype(float)
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.85
     if np.isfinite(place).all() and max(place) < 1:
-        assert [found.height, found.place] == pytest.approx([place[0], place[2]], abs=0.03)
+        assert [found.height, found.position] == pytest.approx([place[0], place[2]], abs=0.03)
 
 
 def picture(number: int = 0) -> bytes:

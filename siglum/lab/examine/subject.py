@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, SiglumError, choose
-from siglum.images.files import fitted
 from siglum.images.imageset import ImageSet
+from siglum.images.ink import preprocess_files
 from siglum.lab.device import Machine
 from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
@@ -130,7 +130,7 @@ class Subject:
         Raises:
             DataError: if one cannot be read.
         """
-        seen = fitted(self.files, self.preprocess)
+        seen = preprocess_files(self.files, self.preprocess)
         if seen.unreadable:
             name, reason = seen.unreadable[0]
             raise DataError(f"{name} must be a picture, but it {reason}.")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.images import framing, sources, splits
+from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
@@ -174,7 +174,7 @@ def train(
     check(config, size)
     preprocess = config.preprocess(*_moments(data, config))
     if preprocess.fit != "glyph" and preprocess.ink == "light":
-        preprocess = preprocess.model_copy(update={"frame": framing.measured(data.train)})
+        preprocess = preprocess.model_copy(update={"frame": ink.margins(data.train)})
     state, start = _fresh_state(config, preprocess, data, machine)
     env = {**_environment(machine, data), "init": asdict(start) if start else None}
     run = Run.create(path, config, preprocess, data.train.classes, env)

@@ -27,7 +27,7 @@ def photo(*rows: list[Strokes]) -> bytes:
         for strokes in row:
             points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in strokes]
             value = {"version": 1, "aspect": 1.0, "strokes": points}
-            cells.append(pens.drawn(pens.parse(value), SIDE))
+            cells.append(pens.rasterise(pens.parse(value), SIDE))
         lines.append(np.concatenate(cells, axis=1))
     widest = max(line.shape[1] for line in lines)
     lines = [np.pad(line, ((0, 0), (0, widest - line.shape[1]))) for line in lines]

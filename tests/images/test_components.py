@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from siglum.images.connected import box_of, parts_of, stroke_width
+from siglum.images.components import bounding_box, find_components, stroke_width
 
 
 def test_parts_hang_together_by_their_corners_and_no_further() -> None:
@@ -21,36 +21,36 @@ def test_parts_hang_together_by_their_corners_and_no_further() -> None:
         found.append(part)
     found.sort(key=min)
 
-    parts = parts_of(mask)
+    parts = find_components(mask)
 
     assert len(parts) == len(found)
     assert parts.areas.tolist() == [len(part) for part in found]
     for number, part in enumerate(found):
-        one = parts.drawn(np.arange(len(parts)) == number)
+        one = parts.mask(np.arange(len(parts)) == number)
         assert {tuple(p) for p in np.argwhere(one).tolist()} == part
-        assert parts.boxes[number].tolist() == list(box_of(one))
-    np.testing.assert_array_equal(parts.drawn(np.ones(len(parts), dtype=bool)), mask)
+        assert parts.boxes[number].tolist() == list(bounding_box(one))
+    np.testing.assert_array_equal(parts.mask(np.ones(len(parts), dtype=bool)), mask)
 
 
 def test_a_part_holds_the_pixels_that_lie_in_it() -> None:
     mask = np.random.RandomState(4).rand(30, 20) < 0.3
     some = mask & (np.random.RandomState(5).rand(30, 20) < 0.1)
 
-    parts = parts_of(mask)
+    parts = find_components(mask)
 
-    each = [(parts.drawn(np.arange(len(parts)) == n) & some).any() for n in range(len(parts))]
-    assert parts.holding(some).tolist() == each
+    each = [(parts.mask(np.arange(len(parts)) == n) & some).any() for n in range(len(parts))]
+    assert parts.overlapping(some).tolist() == each
 
 
 def test_an_empty_mask_has_no_parts() -> None:
-    assert len(parts_of(np.zeros((5, 7), dtype=bool))) == 0
+    assert len(find_components(np.zeros((5, 7), dtype=bool))) == 0
 
 
 def test_the_sides_that_cut_a_part_off_are_told() -> None:
     mask = np.zeros((6, 8), dtype=bool)
     mask[0, 2] = mask[3, 3] = mask[5, 7] = True
 
-    assert parts_of(mask).cut.tolist() == [
+    assert find_components(mask).at_border.tolist() == [
         [True, False, False, False],
         [False, False, False, False],
         [False, False, True, True],
@@ -67,14 +67,14 @@ def test_a_hollow_box_has_the_width_of_its_lines() -> None:
 
 def test_some_parts_are_measured_as_their_mask_is() -> None:
     mask = np.random.RandomState(4).rand(60, 45) < 0.35
-    parts = parts_of(mask)
+    parts = find_components(mask)
 
     for seed in range(5):
         chosen = np.random.RandomState(seed).rand(len(parts)) < 0.3
-        assert parts.stroke(chosen) == pytest.approx(stroke_width(parts.drawn(chosen)))
-        assert parts.around(chosen) == box_of(parts.drawn(chosen))
-    assert parts.stroke(parts.areas.argmax()) == pytest.approx(
-        stroke_width(parts.drawn(np.arange(len(parts)) == parts.areas.argmax()))
+        assert parts.stroke_width(chosen) == pytest.approx(stroke_width(parts.mask(chosen)))
+        assert parts.bounding_box(chosen) == bounding_box(parts.mask(chosen))
+    assert parts.stroke_width(parts.areas.argmax()) == pytest.approx(
+        stroke_width(parts.mask(np.arange(len(parts)) == parts.areas.argmax()))
     )
 
 
@@ -85,4 +85,4 @@ def test_arms_that_meet_far_below_are_one_part() -> None:
         mask[8 * level : 8 * level + 8, :: 2 ** (level + 1)] = True
         mask[8 * level + 7, : 64 - 2 ** (level + 1)] = True
 
-    assert len(parts_of(mask)) == 1 and parts_of(mask).areas.tolist() == [mask.sum()]
+    assert len(find_components(mask)) == 1 and find_components(mask).areas.tolist() == [mask.sum()]

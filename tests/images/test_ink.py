@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 
 from siglum.config import Preprocess
 from siglum.images import cache, decode, sources
-from siglum.images.connected import box_of, stroke_width
+from siglum.images.components import bounding_box, stroke_width
 from siglum.images.imageset import ImageSet
-from siglum.images.normalise import FILL, normalise, planes
+from siglum.images.ink import FILL, normalise, preprocess_image
 
 Picture = NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ def test_ink_is_light_and_its_mass_lies_in_the_middle_of_the_frame(size: int) ->
 
     ink, found = normalise(picture, size)
 
-    top, _, bottom, _ = box_of(ink > 0)
+    top, _, bottom, _ = bounding_box(ink > 0)
     assert ink.shape == (size, size) and ink.dtype == np.uint8 and ink.max() == 255
     assert bottom - top == size - 2 * round(size / 14)  # a fourteenth is free on either side
     assert centre(ink) == pytest.approx((size / 2, size / 2), abs=0.51)
@@ -70,7 +70,7 @@ def test_heavy_ink_moves_the_box_no_further_than_to_the_edge() -> None:
     picture[10:90, 48:52] = 0
     picture[70:90, 30:70] = 0
 
-    top, left, bottom, right = box_of(normalise(picture, 28)[0] > 0)
+    top, left, bottom, right = bounding_box(normalise(picture, 28)[0] > 0)
 
     assert (top, bottom) == (0, 24)
     assert (left, right) == (8, 20)
@@ -81,7 +81,7 @@ def test_where_the_ink_lies_changes_nothing_but_the_place() -> None:
     moved, there = normalise(drawn(left=90, top=48), 28)
 
     np.testing.assert_array_equal(ink, moved)
-    assert there.place == pytest.approx(found.place + 18 / 120)
+    assert there.position == pytest.approx(found.position + 18 / 120)
     assert (there.height, there.width, there.stroke) == (found.height, found.width, found.stroke)
 
 
@@ -112,7 +112,11 @@ def test_size_changes_nothing_but_the_scale(factor: int) -> None:
     assert difference(ink, scaled) < 0.05
     assert other.scale == pytest.approx(found.scale / factor)
     assert other.stroke == pytest.approx(found.stroke * factor)
-    assert (other.height, other.width, other.place) == (found.height, found.width, found.place)
+    assert (other.height, other.width, other.position) == (
+        found.height,
+        found.width,
+        found.position,
+    )
 
 
 def test_colours_are_read_as_grey() -> None:
@@ -130,7 +134,7 @@ def test_a_stroke_of_one_pixel_stays_dark_however_far_it_is_shrunk(side: int) ->
 
     ink, found = normalise(picture, 28)
 
-    top, left, bottom, right = box_of(ink > 0)
+    top, left, bottom, right = bounding_box(ink > 0)
     box = ink[top:bottom, left:right]
     assert found.stroke <= 2
     assert min(box.shape) >= 23 and max(box.shape) <= 25
@@ -145,7 +149,7 @@ def test_the_evidence_of_a_box_is_its_measures() -> None:
     _, found = normalise(picture, 28)
 
     assert found.box == (20, 60, 50, 70)
-    assert (found.height, found.width, found.place) == (0.3, 0.1, 0.35)
+    assert (found.height, found.width, found.position) == (0.3, 0.1, 0.35)
     assert found.scale == 24 / 30
     assert found.stroke == 2 * 300 / 80
 
@@ -159,7 +163,7 @@ def test_thin_strokes_are_widened_and_thick_ones_stay() -> None:
 
 @pytest.mark.parametrize("fill", [0.4, 20 / 28, FILL])
 def test_the_ink_fills_as_much_of_the_frame_as_is_asked_for(fill: float) -> None:
-    top, left, bottom, right = box_of(normalise(drawn(), 28, fill)[0] > 0)
+    top, left, bottom, right = bounding_box(normalise(drawn(), 28, fill)[0] > 0)
 
     assert max(bottom - top, right - left) == pytest.approx(28 * fill, abs=1)
 
@@ -171,7 +175,7 @@ def test_a_picture_without_ink_is_an_empty_frame(shape: tuple[int, ...], level: 
 
     assert not ink.any() and ink.shape == (28, 28)
     assert found.empty and found.box == (0, 0, 0, 0)
-    assert (found.height, found.width, found.place) == (0, 0, 0.5)
+    assert (found.height, found.width, found.position) == (0, 0, 0.5)
 
 
 def test_the_grain_of_a_blank_page_is_no_ink() -> None:
@@ -207,11 +211,11 @@ def test_planes_are_the_ink_and_what_the_evidence_says() -> None:
     preprocess = Preprocess(size=20, fit="glyph", place=True)
     ink, found = normalise(drawn(), 20)
 
-    seen = planes(drawn()[None], preprocess)
+    seen = preprocess_image(drawn()[None], preprocess)[0]
 
     assert seen.shape == (preprocess.planes, 20, 20) and seen.dtype == np.uint8
     np.testing.assert_array_equal(seen[0], ink)
-    for plane, fact in zip(seen[1:], (found.height, found.width, found.place), strict=True):
+    for plane, fact in zip(seen[1:], (found.height, found.width, found.position), strict=True):
         assert (plane == round(255 * fact)).all()
 
 
@@ -219,14 +223,16 @@ def test_ink_wider_than_the_picture_is_high_fills_its_plane() -> None:
     picture = np.full((20, 90), 255, dtype=np.uint8)
     picture[8:12, 10:80] = 0
 
-    assert planes(picture[None], Preprocess(fit="glyph", place=True))[2].min() == 255
+    assert preprocess_image(picture[None], Preprocess(fit="glyph", place=True))[0][2].min() == 255
 
 
 def test_without_glyph_planes_are_the_fitted_picture() -> None:
     image = sign(200)[None]
 
     for preprocess in (Preprocess(size=20), Preprocess(size=40, fit="stretch")):
-        np.testing.assert_array_equal(planes(image, preprocess), decode.resize(image, preprocess))
+        np.testing.assert_array_equal(
+            preprocess_image(image, preprocess), decode.resize(image, preprocess)
+        )[0]
 
 
 def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) -> None:
@@ -237,7 +243,7 @@ def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) 
     assert found.files is not None
     for name, seen in zip(found.files, found.images, strict=True):
         image = decode.decode((signs / name).read_bytes())
-        np.testing.assert_array_equal(seen, planes(image, preprocess))
+        np.testing.assert_array_equal(seen, preprocess_image(image, preprocess))[0]
     np.testing.assert_array_equal(found.images[:, :1], plain.images)
     assert found.moments(1) == plain.moments() != found.moments()
 
@@ -250,5 +256,5 @@ def test_a_set_in_memory_of_the_right_size_is_cut_out_too() -> None:
     found = cache.rebuild(given, preprocess)
 
     assert found.shape == (4, 28, 28)
-    np.testing.assert_array_equal(found.images[0], planes(store[:1], preprocess))
+    np.testing.assert_array_equal(found.images[0], preprocess_image(store[:1], preprocess))[0]
     np.testing.assert_array_equal(found.images[0], found.images[1])
