@@ -26,7 +26,6 @@ COMMANDS: dict[str, str] = {
     "runs": "list runs",
     "crossval": "measure how well a small set is read",
     "normalise": "show the extracted ink",
-    "pretrain": "train a backbone on the characters of fonts",
     "relabel": "label a source's pictures with a run",
 }
 

@@ -15,10 +15,8 @@ from siglum.images import (
     cache,
     digits,
     folder,
-    fonts,
     idx,
     ink,
-    invented,
     manifest,
     sample_source,
     torchvision,
@@ -37,7 +35,6 @@ class Source:
     place: str  # what stands behind the colon, or "" for a set that needs no place
     parts: Callable[[Path], tuple[str, ...]]  # of "train", "test", or ("all",)
     load: Callable[[Path, str, str, Preprocess, Progress], ImageSet]
-    choice: str = ""  # where the place may be left out, what parts it from what to take of it
 
 
 def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
@@ -70,14 +67,6 @@ def _manifest(place: Path, part: str, spec: str, preprocess: Preprocess, see: Pr
     return manifest.select(images, listed, spec)
 
 
-def _fonts(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return fonts.load(place, spec, preprocess, see)
-
-
-def _invented(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return invented.load(spec, preprocess, see)
-
-
 def _known_parts(name: str, place: Path) -> tuple[str, ...]:
     return torchvision.parts(name)
 
@@ -95,8 +84,6 @@ SOURCES: dict[str, Source] = {
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
     "folder": Source("a folder a class", "DIR", sample_source.parts, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
-    "fonts": Source("characters of fonts", "DIR#CHARACTERS", _whole, _fonts, fonts.CHOICE),
-    "invented": Source("signs that nobody uses, drawn", "SIGNSxHANDS", _whole, _invented),
     "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
 } | {
     name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)
@@ -165,9 +152,7 @@ def find(spec: str, beside: Path | None = None) -> tuple[Source, Path]:
     """Return a source and its place: here, else in the folder `beside`, else under SIGLUM_DATA."""
     kind, colon, place = spec.partition(":")
     source = choose(SOURCES, kind, "source")
-    if source.choice:
-        place = place.partition(source.choice)[0]
-    elif source.place and not place:
+    if source.place and not place:
         raise ConfigError(f"{kind} must name its place, as in {kind}:{source.place}, got {spec!r}.")
     if colon and not source.place:
         raise ConfigError(f"{kind} must stand alone, got {spec!r}.")

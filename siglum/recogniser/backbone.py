@@ -2,7 +2,7 @@
 
 A backbone is a bundle whose classes are single characters: its network gives features, and each
 character's vector is what print of it looks like. The shipped one is inside the package; others are
-made by `siglum pretrain`.
+made by `tools/backbone`.
 Shapes: N pictures, K classes, D features, M outsiders.
 """
 
@@ -53,7 +53,7 @@ def given(path: Path) -> Recogniser:
     if head is None or not head.cosine or not ink:
         raise DataError(
             f"{path} must be a backbone, which gives features of cut-out ink and a vector a "
-            "character, got another bundle. Make one by siglum pretrain."
+            "character, got another bundle. Make one with: python -m tools.backbone"
         )
     outsiders = len(head.vectors) - len(found.classes)
     if bundle.samples is not None or head.whereabouts is not None or outsiders:

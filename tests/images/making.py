@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -103,46 +101,3 @@ def run_unprivileged(program: str, *arguments: str) -> subprocess.CompletedProce
             pytest.skip("root reads everything here")
         command = [*setpriv, *command]
     return subprocess.run(command, capture_output=True, text=True)
-
-
-Box = tuple[int, int, int, int]  # left, bottom, right, top, in thousandths of an em
-
-BAR: tuple[Box, ...] = ((100, 0, 200, 700),)
-RING: tuple[Box, ...] = ((100, 0, 500, 100), (100, 400, 500, 500), (100, 0, 200, 500))
-HOUSE: tuple[Box, ...] = ((0, 0, 600, 80), (0, 0, 80, 700), (520, 0, 600, 700))
-LOW: tuple[Box, ...] = ((100, -200, 200, 100),)
-MISSING: tuple[Box, ...] = ((50, 0, 450, 650),)
-
-
-def write_font(
-    path: Path,
-    shapes: Mapping[str, tuple[Box, ...]],
-    family: str = "Test",
-    style: str = "Regular",
-    weight: bool = False,
-) -> Path:
-    """Write a font of boxes; a character without any is blank."""
-    order = [".notdef", *(f"g{ord(char):04X}" for char in shapes)]
-    builder = FontBuilder(1000, isTTF=True)
-    builder.setupGlyphOrder(order)
-    builder.setupCharacterMap({ord(char): f"g{ord(char):04X}" for char in shapes})
-    drawn = {}
-    for name, boxes in zip(order, [MISSING, *shapes.values()], strict=True):
-        pen = TTGlyphPen(None)
-        for left, bottom, right, top in boxes:
-            pen.moveTo((left, bottom))
-            for point in ((left, top), (right, top), (right, bottom)):
-                pen.lineTo(point)
-            pen.closePath()
-        drawn[name] = pen.glyph()
-    builder.setupGlyf(drawn)
-    builder.setupHorizontalMetrics(dict.fromkeys(order, (700, 0)))
-    builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": family, "styleName": style})
-    builder.setupOS2()
-    builder.setupPost()
-    if weight:
-        builder.setupFvar([("wght", 400, 400, 900, "Weight")], [])
-        builder.setupGvar({})
-    builder.save(path)
-    return path

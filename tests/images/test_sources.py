@@ -33,8 +33,6 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """Each source in turn, with a place where six pictures lie."""
     monkeypatch.setenv("SIGLUM_DATA", str(tmp_path))
     name: str = request.param
-    if name == "invented":
-        return "invented:3x2"
     if name == "idx":
         write_idx_pair(tmp_path / "place", "train")
         write_idx_pair(tmp_path / "place", "t10k")
@@ -42,9 +40,6 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         write_folder(tmp_path / "place")
     elif name == "archive":
         write_zip(tmp_path / "place")
-    elif name == "fonts":
-        (tmp_path / "place").mkdir()
-        write_font(tmp_path / "place" / "a.ttf", {"T": BAR, "o": RING, "α": BAR}, "One")
         write_font(tmp_path / "place" / "b.ttf", {"T": RING, "o": BAR, "ж": RING}, "Two")
     elif name == "manifest":
         write_folder(tmp_path / "signs")

@@ -2,7 +2,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -49,19 +48,6 @@ def test_split_by_unknown_writers_is_refused(tiny_config: TrainConfig) -> None:
     config = tiny_config.model_copy(update={"split": "writer", "writers": None})
     with pytest.raises(ConfigError, match="split by writer needs to know the writers"):
         load_data(config)
-
-
-def test_what_is_trained_on_beside_is_never_held_out(tiny_config: TrainConfig) -> None:
-    config = tiny_config.model_copy(update={"fit": "glyph"})
-    alone = load_data(config)
-    data = load_data(config.model_copy(update={"beside": "invented:4x5"}))
-
-    assert data.train.classes == (*alone.train.classes, *(f"invented {n}" for n in range(4)))
-    assert data.val is not None and alone.val is not None
-    assert data.val.classes == data.train.classes
-    assert np.array_equal(data.val.images, alone.val.images)
-    assert np.array_equal(data.train.take(slice(57)), alone.train.images)
-    assert data.train.counts.tolist() == [*alone.train.counts.tolist(), 5, 5, 5, 5]
 
 
 def test_one_class_is_refused(tmp_path: Path, signs: Path) -> None:
