@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import (
-    BAR,
-    RING,
     SIGNS,
     VALUES,
     png,
     run_unprivileged,
     write_folder,
-    write_font,
     write_idx_pair,
     write_tar,
     write_zip,
