@@ -37,7 +37,6 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         write_folder(tmp_path / "place")
     elif name == "archive":
         write_zip(tmp_path / "place")
-        write_font(tmp_path / "place" / "b.ttf", {"T": RING, "o": BAR, "ж": RING}, "Two")
     elif name == "manifest":
         write_folder(tmp_path / "signs")
         lines = [f"{file},{label}" for file, label in zip(SIGNS, "zyzy", strict=True)]
