@@ -173,7 +173,7 @@ def mnist_net(rounds: int) -> None:
     from siglum.images.sources import load
     from siglum.lab import models
     from siglum.lab.device import choose_device
-    from siglum.lab.optim import make_optimizer
+    from siglum.lab.optim import build_optimizer
     from siglum.lab.training import TrainState, fit
 
     batch, warm, steps = 64, 20, 300
@@ -211,7 +211,7 @@ def mnist_net(rounds: int) -> None:
         torch.manual_seed(0)
         device = choose_device(precision=precision)
         model = device.to(models.build("mnist_net", 10))
-        state, start = TrainState(model, make_optimizer(model, config)), 0.0
+        state, start = TrainState(model, build_optimizer(model, config)), 0.0
         preprocess = config.preprocess(0.1307, 0.3081)
         for _ in fit(state, train, None, config, preprocess, device):
             if not start and state.step >= warm:
@@ -248,7 +248,7 @@ def conv_transformer(rounds: int) -> None:
     from siglum.lab import models
     from siglum.lab.augment import AUGMENTATIONS
     from siglum.lab.device import choose_device
-    from siglum.lab.optim import make_optimizer
+    from siglum.lab.optim import build_optimizer
     from siglum.lab.training import normalise_batch, to_unit, train_step
 
     size, batch, classes = 200, 64, 62
@@ -277,7 +277,7 @@ def conv_transformer(rounds: int) -> None:
     adam = torch.optim.Adam(plain.parameters(), lr=1e-4, weight_decay=1e-4)
     device, config = choose_device(), TrainConfig(model="conv_transformer", size=size)
     model = device.to(models.build(config.model, classes, 1, size)).train()
-    optimizer, preprocess = make_optimizer(model, config), config.preprocess()
+    optimizer, preprocess = build_optimizer(model, config), config.preprocess()
 
     def plain_step() -> None:
         rows = torch.randperm(len(images))[:batch]
@@ -317,7 +317,7 @@ def mnist_to_99(rounds: int) -> None:
     from siglum.images.sources import load
     from siglum.lab import models
     from siglum.lab.device import choose_device
-    from siglum.lab.optim import make_optimizer
+    from siglum.lab.optim import build_optimizer
     from siglum.lab.train import load_data
     from siglum.lab.training import TrainState, derive_seed, evaluate, fit
 
@@ -334,7 +334,7 @@ def mnist_to_99(rounds: int) -> None:
             torch.manual_seed(derive_seed(seed, "weights", 0))
             model = device.to(models.build(config.model, 10))
             for _ in fit(
-                TrainState(model, make_optimizer(model, config)),
+                TrainState(model, build_optimizer(model, config)),
                 train,
                 None,
                 config,

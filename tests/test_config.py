@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siglum.config import RECIPES, Preprocess, TrainConfig, build
+from siglum.cli.train import Flags
+from siglum.config import RECIPES, Preprocess, Settings, TrainConfig, build
 from siglum.errors import ConfigError
 
-KNOWN = f"Known: {', '.join(TrainConfig.model_fields)}."
+KNOWN = f"Settings: {', '.join(TrainConfig.model_fields)}."
 
 
 @pytest.mark.parametrize("model", RECIPES)
@@ -50,7 +51,6 @@ def test_a_model_without_a_recipe_keeps_the_defaults() -> None:
         ({"epochs": 0}, "epochs must be at least 1, got 0."),
         ({"epochs": 1.5}, "epochs must be a whole number, got 1.5."),
         ({"epochs": "three"}, "epochs must be a whole number, got 'three'."),
-        ({"warmup": 1}, "warmup must be below 1.0, got 1."),
         ({"size": 7}, "size must be at least 8, got 7."),
         ({"size": 1025}, "size must be at most 1024, got 1025."),
         ({"seed": 10**30}, f"seed must be below 2147483648, got {10**30}."),
@@ -122,7 +122,9 @@ def test_a_saved_config_builds_the_same_again(chosen: dict[str, Any]) -> None:
 
 
 def test_a_saved_preprocess_builds_the_same_again() -> None:
-    preprocess = Preprocess(size=32, channels=3, fit="stretch", ink="keep", mean=0.1, std=0.3)
+    preprocess = Preprocess(
+        size=32, channels=3, resize="stretch", polarity="keep", mean=0.1, std=0.3
+    )
 
     assert build(Preprocess, json.loads(preprocess.model_dump_json())) == preprocess
 
@@ -131,3 +133,45 @@ def test_measured_moments_fill_only_the_gaps() -> None:
     given_mean = TrainConfig(mean=0.5, size=32).preprocess(mean=0.1, std=0.2)
 
     assert given_mean == Preprocess(size=32, mean=0.5, std=0.2)
+
+
+@pytest.mark.parametrize("kind", [Preprocess, TrainConfig])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"position_channels": True},
+            "position_channels needs resize 'glyph', got 'pad'. Set resize to glyph, or leave "
+            "position_channels out.",
+        ),
+        (
+            {"resize": "glyph", "channels": 3},
+            "channels must be 1 with resize 'glyph', got 3. Set channels to 1, or resize to pad.",
+        ),
+        (
+            {"resize": "glyph", "polarity": "keep"},
+            "polarity must be 'light' with resize 'glyph', got 'keep'. Leave polarity out, or set "
+            "resize to pad.",
+        ),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(
+    kind: type[Settings], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        build(kind, settings)
+
+
+def test_position_channels_are_three_more_planes() -> None:
+    assert Preprocess().planes == 1 and Preprocess(channels=3).planes == 3
+    assert TrainConfig(resize="glyph", position_channels=True).preprocess().planes == 4
+
+
+def test_flags_may_need_a_setting_from_the_file() -> None:
+    assert Flags(position_channels=True).position_channels
+
+
+def test_recipe_values_are_not_what_the_user_set() -> None:
+    config = TrainConfig(model="mnist_net", lr=0.5)
+
+    assert config.model_fields_set == {"model", "lr"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from siglum.errors import ConfigError
 
 
-def read_names(path: Path | None, flag: str = "classes") -> dict[str, str]:
+def read_names(path: Path | None, flag: str = "rename") -> dict[str, str]:
     """Return the new name of each class in the file that `flag` gave; {} for None.
 
     Raises:

@@ -17,7 +17,7 @@ from siglum.lab import crossval as lab
 from siglum.lab import studies
 from siglum.lab.pooled import Pooled
 from siglum.lab.recipes.study import arms_of_study
-from siglum.lab.recipes.train import load_data
+from siglum.lab.trainer import load_data
 
 
 def crossval(
@@ -27,7 +27,7 @@ def crossval(
     settings: Annotated[Flags | None, Parameter(name="*")] = None,
     repeats: int = 10,
     config: Path | None = None,
-    classes: Path | None = None,
+    rename: Path | None = None,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     jobs: int = 1,
     device: str = "auto",
@@ -50,7 +50,7 @@ def crossval(
         settings: What decides the outcome; folds are 5 unless given.
         repeats: How often all folds are cut anew, each with a seed of its own.
         config: A TOML file of settings; flags go before it.
-        classes: A CSV file of lines old,new that renames classes.
+        rename: A CSV file of lines old,new that renames classes.
         out: A folder for the runs and what came out.
         jobs: Runs trained side by side, with the cores divided between them.
         device: auto, cpu, cuda or mps.
@@ -62,8 +62,8 @@ def crossval(
     typed = settings.model_dump(include=settings.model_fields_set) if settings else {}
     if source is not None:
         typed["data"] = source
-    if classes is not None:
-        typed["rename"] = read_names(classes)
+    if rename is not None:
+        typed["rename"] = read_names(rename)
     wanted = {"data": "mnist5k", **(read_toml(config) if config else {}), **typed}
     if "fold" in wanted:
         raise ConfigError("fold must be left out: all folds are trained.")

@@ -21,7 +21,7 @@ def data(
     *,
     size: int = 28,
     fit: Literal["pad", "stretch"] = "pad",
-    classes: Path | None = None,
+    rename: Path | None = None,
     writers: str | None = None,
     sheet: Path | None = None,
     json: Switch = False,
@@ -34,12 +34,12 @@ def data(
         source: mnist5k, idx:DIR, folder:DIR, archive:FILE, mnist, fashion-mnist, ...
         size: Side of the square that pictures are fitted to, for the sheet, px.
         fit: Fit pictures in with margins of paper, or stretch them.
-        classes: A CSV file of lines old,new that renames classes.
+        rename: A CSV file of lines old,new that renames classes.
         writers: A regular expression whose first group finds the writer in a file name.
         sheet: Where to write a sheet of samples, a PNG file.
         json: Print JSON.
     """
-    preprocess = build(Preprocess, {"size": size, "fit": fit})
+    preprocess = build(Preprocess, {"size": size, "resize": fit})
     found: list[tuple[str, Description]] = []
     for part in sources.parts(source):
         with loading() as progress:
@@ -47,7 +47,7 @@ def data(
                 source,
                 part,
                 preprocess,
-                rename=read_names(classes),
+                rename=read_names(rename),
                 writers=writers,
                 progress=progress,
             )

@@ -18,9 +18,9 @@ from siglum.errors import ConfigError, SiglumError, nearest
 from siglum.images import sources
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.imageset import CHUNK, ImageSet
-from siglum.lab.device import Machine, choose_machine
-from siglum.lab.recipes.train import load_data
+from siglum.lab.device import Device, choose_device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import load_data
 from siglum.lab.training import evaluate as log_probs_of
 
 Predictions = tuple[NDArray[np.floating], NDArray[np.integer]]  # log-probabilities (N, K), labels
@@ -33,9 +33,9 @@ def evaluate(
     /,
     *,
     part: Literal["train", "val", "test"] | None = None,
-    classes: Path | None = None,
+    rename: Path | None = None,
     merge: Path | None = None,
-    weights: str | None = None,
+    checkpoint: str | None = None,
     device: str = "auto",
     threads: int = 0,
     json: Switch = False,
@@ -56,27 +56,27 @@ def evaluate(
         run: The run's folder.
         source: Other images to measure on: the test part of a source, or all of it.
         part: Measure on this part of the run's own images instead.
-        classes: A CSV file of lines old,new that renames the source's classes to the run's.
+        rename: A CSV file of lines old,new that renames the source's classes to the run's.
         merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
             and any of them is right for any other. A class without a line is a group of its own.
-        weights: best, last or lowest_loss; by default what the run stands for.
+        checkpoint: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         threads: Of the CPU; 0 for one a core.
         json: Print everything as JSON.
     """
     opened = Run(run)
     groups = read_names(merge, "merge")
-    if source is not None and _is_own_source(opened, source) and classes is None:
+    if source is not None and _is_own_source(opened, source) and rename is None:
         source = None  # its training images are in it
-    if source is None and classes is not None:
-        raise ConfigError("classes renames the classes of SOURCE. Give a SOURCE, or leave it out.")
+    if source is None and rename is not None:
+        raise ConfigError("rename renames the classes of SOURCE. Give a SOURCE, or leave it out.")
     if source is not None and part is not None:
         raise ConfigError(f"part {part!r} is a part of the run's own images. Leave out {source}.")
-    machine = choose_machine(device, "float32", threads)
+    machine = choose_device(device, "float32", threads)
     spec, trained = source or opened.config.data, 0
     with loading() as progress:
         if source is None:
-            name, log_probs, labels = _own_predictions(opened, part, weights, machine, progress)
+            name, log_probs, labels = _own_predictions(opened, part, checkpoint, machine, progress)
             trained = len(labels) if name == "train" else 0
             if name == "test":
                 spec = opened.config.test or spec
@@ -85,9 +85,9 @@ def evaluate(
             parts = sources.parts(source)
             name = headline = "test" if "test" in parts else parts[0]
             pictures = sources.load(
-                source, name, opened.preprocess, rename=read_names(classes), progress=progress
+                source, name, opened.preprocess, rename=read_names(rename), progress=progress
             ).with_classes(opened.classes)
-            log_probs = _log_probs(opened, pictures, weights, machine)
+            log_probs = _log_probs(opened, pictures, checkpoint, machine)
             labels = pictures.labels
             trained = _count_training_images(opened, pictures, progress)
     if trained:
@@ -115,7 +115,7 @@ def _is_own_source(run: Run, source: str) -> bool:
 
 
 def _own_predictions(
-    run: Run, part: str | None, weights: str | None, machine: Machine, progress: LoadProgress
+    run: Run, part: str | None, checkpoint: str | None, machine: Device, progress: LoadProgress
 ) -> tuple[str, NDArray[np.floating], NDArray[np.integer]]:
     """Predict a part of the run's own images: by default test, else validation.
 
@@ -124,7 +124,7 @@ def _own_predictions(
     Raises:
         ConfigError: if the run does not have that part.
     """
-    own_weights = weights in (None, run.config.weights)
+    own_weights = checkpoint in (None, run.config.checkpoint)
     if run.result is not None and own_weights and part != "train":
         arrays: dict[str, NDArray[Any]] = run.predictions()
         stored = [name for name in ("test", "val") if f"{name}_labels" in arrays]
@@ -140,7 +140,7 @@ def _own_predictions(
             part = part or there[0]
             pictures = parts[part]
             assert pictures is not None
-            return part, _log_probs(run, pictures, weights, machine), pictures.labels
+            return part, _log_probs(run, pictures, checkpoint, machine), pictures.labels
     if part is None:
         raise ConfigError(
             f"{run.path} has no test and no validation images. Give a source of other images, or "
@@ -150,9 +150,9 @@ def _own_predictions(
 
 
 def _log_probs(
-    run: Run, pictures: ImageSet, weights: str | None, machine: Machine
+    run: Run, pictures: ImageSet, checkpoint: str | None, machine: Device
 ) -> NDArray[np.floating]:
-    return log_probs_of(machine.place(run.model(weights)), pictures, run.preprocess, machine)
+    return log_probs_of(machine.to(run.model(checkpoint)), pictures, run.preprocess, machine)
 
 
 def _count_training_images(run: Run, pictures: ImageSet, progress: LoadProgress) -> int:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from siglum.cli import terminal
 from siglum.cli.terminal import Switch
 from siglum.errors import ConfigError, choose
-from siglum.lab.device import choose_machine
+from siglum.lab.device import choose_device
 from siglum.lab.examine.subject import PARTS, DoesNotApplyError, Subject, subject
 from siglum.lab.runs import Run
 from siglum.report import examine as report
@@ -28,7 +28,7 @@ def examine(
     count: int | None = None,
     picture: Annotated[tuple[int, ...], Parameter(negative=())] = (),
     wrong: Switch = False,
-    weights: str | None = None,
+    checkpoint: str | None = None,
     device: str = "auto",
     json: Switch = False,
 ) -> None:
@@ -50,7 +50,7 @@ def examine(
         count: How many pictures; each piece has its own number by default.
         picture: The number of a picture of the part, from 1; may be given several times.
         wrong: Only pictures of the part that are misread.
-        weights: best, last or lowest_loss; by default what the run stands for.
+        checkpoint: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         json: Print the tables of layers, answers and nearest pictures as JSON.
     """
@@ -71,7 +71,7 @@ def examine(
             )
     if out is not None and not folder:
         report.check_place(out)
-    machine = choose_machine(device, "float32")
+    machine = choose_device(device, "float32")
     opened = Run(run)
     looked = subject(
         opened,
@@ -80,7 +80,7 @@ def examine(
         part=part,
         layer=layer,
         count=count,
-        weights=weights,
+        weights=checkpoint,
         numbers=picture,
         wrong=wrong,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from siglum.cli.info import show
-from siglum.lab.device import choose_machine
+from siglum.lab.device import choose_device
 from siglum.lab.export import export as write
 from siglum.lab.runs import Run
 
@@ -17,7 +17,7 @@ def export(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    weights: str | None = None,
+    checkpoint: str | None = None,
     licence: str = "",
     threads: int = 0,
 ) -> None:
@@ -31,11 +31,11 @@ def export(
     Args:
         run: The run's folder.
         out: The bundle to write; its name ends in .siglum.
-        weights: best, last or lowest_loss; by default what the run stands for.
+        checkpoint: best, last or lowest_loss; by default what the run stands for.
         licence: Under which the bundle may be used, such as CC-BY-4.0; kept in it.
         threads: Of the CPU; 0 for one a core.
     """
-    made = write(Run(run), out, choose_machine("cpu", "float32", threads), weights, licence)
+    made = write(Run(run), out, choose_device("cpu", "float32", threads), checkpoint, licence)
     if made.warning:
         warnings.warn(
             f"compared on {made.bundle.card.golden}, since the run's pictures are not there: "

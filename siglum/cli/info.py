@@ -36,12 +36,15 @@ def show(path: Path, bundle: Bundle) -> None:
     file = _file(path)
     names = " ".join(bundle.classes[:NAMES]) + (" ..." if len(bundle.classes) > NAMES else "")
     colour = "grey" if preprocess.channels == 1 else "colour"
-    place = ", with the ink's place" if preprocess.place else ""
+    place = ", with the ink's place" if preprocess.position_channels else ""
     lines = [
         ("bundle", f"{file['file']}, {file['bytes']:,} bytes, format {card.format}"),
         ("what", f"{card.title}; {card.parameters:,} parameters"),
         ("classes", f"{len(bundle.classes)}: {names}"),
-        ("pictures", f"{preprocess.size} x {preprocess.size}, {colour}, {preprocess.fit}{place}"),
+        (
+            "pictures",
+            f"{preprocess.size} x {preprocess.size}, {colour}, {preprocess.resize}{place}",
+        ),
     ]
     lines += [
         (

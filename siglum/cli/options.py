@@ -23,7 +23,7 @@ Precision = Annotated[
 Threads = Annotated[int, Parameter(help="CPU threads; 0 for one per core.")]
 
 
-def read_renames(path: Path | None, option: str = "classes") -> dict[str, str]:
+def read_renames(path: Path | None, option: str = "rename") -> dict[str, str]:
     """Read a CSV file of lines `old,new`; return {} for None.
 
     Raises:

@@ -28,11 +28,11 @@ def read_page(
         ConfigError: if the network does not read cut-out ink, or `out` is no PNG file.
         DataError: if the page cannot be read, or `out` not be written.
     """
-    if not preprocess.cuts_out or preprocess.place:
+    if not preprocess.cuts_out or preprocess.position_channels:
         raise ConfigError(
             "sheet must go with a network that reads cut-out ink wherever it stood, got one of "
-            f"fit {preprocess.fit!r}{' with place' if preprocess.place else ''}. "
-            "Train with --fit glyph."
+            f"fit {preprocess.resize!r}{' with place' if preprocess.position_channels else ''}. "
+            "Train with --resize glyph."
         )
     if out is not None and out.suffix.lower() != ".png":
         raise ConfigError(f"out must end in .png, got {str(out)!r}.")

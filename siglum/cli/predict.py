@@ -31,7 +31,7 @@ def predict(
     *files: Path,
     sheet: Path | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    weights: str | None = None,
+    checkpoint: str | None = None,
     device: str = "auto",
     json: Switch = False,
     csv: Switch = False,
@@ -53,7 +53,7 @@ def predict(
         files: Picture files.
         sheet: A picture of a page of several characters, read row by row.
         out: Where to draw the page with its characters' boxes and answers, a PNG file.
-        weights: best, last or lowest_loss; by default what the run stands for.
+        checkpoint: best, last or lowest_loss; by default what the run stands for.
         device: auto, cpu, cuda or mps.
         json: Print JSON.
         csv: Print CSV.
@@ -61,11 +61,11 @@ def predict(
     if sheet is not None:
         if files or csv:
             raise ConfigError("sheet must stand alone, without further files and without --csv.")
-        read_page(sheet, *_opened(recogniser, weights, device), out, json)
+        read_page(sheet, *_opened(recogniser, checkpoint, device), out, json)
         return
     if not files:
         raise DataError("predict must have at least one picture file, got none.")
-    preprocess, classes, read = _opened(recogniser, weights, device)
+    preprocess, classes, read = _opened(recogniser, checkpoint, device)
     seen = preprocess_files(files, preprocess)
     answers = []
     if seen.files:
@@ -108,29 +108,29 @@ def is_bundle(path: Path) -> bool:
 
 
 def _opened(
-    path: Path, weights: str | None, device: str
+    path: Path, checkpoint: str | None, device: str
 ) -> tuple[Preprocess, Names, decide.Reader]:
     """Return what a recogniser sees of a picture, its classes, and what reads (N, P, S, S)."""
     if is_bundle(path):
-        _check_bundle(weights, device)
+        _check_bundle(checkpoint, device)
         bundle = load(path)
         return bundle.bundle.preprocess, bundle.classes, bundle.read
-    from siglum.lab.device import choose_machine  # late: a bundle is read without torch
+    from siglum.lab.device import choose_device  # late: a bundle is read without torch
     from siglum.lab.predict import probs
     from siglum.lab.runs import Run
 
-    run, machine = Run(path), choose_machine(device, "float32")
+    run, machine = Run(path), choose_device(device, "float32")
 
     def read(images: NDArray[np.uint8], places: Places | None = None) -> decide.Reading:
-        return decide.plain(probs(run, images, machine, weights))
+        return decide.plain(probs(run, images, machine, checkpoint))
 
     return run.preprocess, run.classes, read
 
 
-def _check_bundle(weights: str | None, device: str) -> None:
-    if weights is not None:
+def _check_bundle(checkpoint: str | None, device: str) -> None:
+    if checkpoint is not None:
         raise ConfigError(
-            f"weights must be left out with a bundle, which has one, got {weights!r}."
+            f"checkpoint must be left out with a bundle, which has one, got {checkpoint!r}."
         )
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")

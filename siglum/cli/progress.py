@@ -16,8 +16,7 @@ from siglum.formatting import percent
 from siglum.images.cache import Progress as LoadProgress
 
 if TYPE_CHECKING:
-    from siglum.lab.training import Epoch
-    from siglum.lab.training import Progress as StepProgress
+    from siglum.lab.training import Epoch, StepProgress
 
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 

@@ -19,7 +19,7 @@ from siglum.images import manifest, sources
 from siglum.images.imageset import ImageSet
 from siglum.lab import duplicates
 from siglum.lab import relabel as lab
-from siglum.lab.device import choose_machine
+from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.stats import wilson
 
@@ -73,7 +73,7 @@ def relabel(
     threshold = lab.chosen_threshold(validation, at_least, precision)
     part = _part(source, part)
     other_parts = sources.parts(against) if against is not None else ()
-    machine = choose_machine(device, "float32", threads)
+    machine = choose_device(device, "float32", threads)
     if validation is None:
         warnings.warn(
             f"{run} has no validation predictions, so its probabilities are taken as they are "

@@ -20,7 +20,7 @@ def runs(folder: Path = Path("runs"), /, *, json: Switch = False) -> None:
         json: Print JSON.
     """
     found = []
-    for run in on_disk.find(folder):
+    for run in on_disk.find_runs(folder):
         try:
             found.append(_facts(run))
         except SiglumError as error:

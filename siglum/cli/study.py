@@ -22,7 +22,7 @@ from siglum.lab import studies
 from siglum.lab.studies import Cell, Study
 
 if TYPE_CHECKING:
-    from siglum.lab.device import Machine
+    from siglum.lab.device import Device
 
 
 def study(
@@ -115,9 +115,9 @@ def train_all(
         flags += ["--threads", str(threads)] + (["--yes"] if yes else [])
         _side_by_side(["study", "run", str(file), *flags], min(jobs, len(cells)))
         return
-    from siglum.lab.device import choose_machine
+    from siglum.lab.device import choose_device
 
-    _run(cells, wanted, folder, choose_machine(device, precision, threads))
+    _run(cells, wanted, folder, choose_device(device, precision, threads))
 
 
 def _report(study: Study, file: Path, folder: Path, out: Path | None) -> None:
@@ -159,12 +159,12 @@ def _chosen(study: Study, arms: tuple[str, ...], seeds: tuple[int, ...]) -> list
     return study.needed(arms, seeds)
 
 
-def _run(cells: list[Cell], study: Study, folder: Path, machine: "Machine") -> None:
+def _run(cells: list[Cell], study: Study, folder: Path, machine: "Device") -> None:
     """Train in this process, a line for every run."""
     from siglum.cli.watching import Watcher
     from siglum.lab.recipes import study as recipe
-    from siglum.lab.recipes.train import Stopped
     from siglum.lab.runs import Run
+    from siglum.lab.trainer import Stopped
 
     with loading() as progress, Watcher(quiet=False) as watcher:
 

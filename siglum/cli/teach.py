@@ -36,7 +36,7 @@ def teach(
     chars: str | None = None,
     samples: str | None = None,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    classes: Path | None = None,
+    rename: Path | None = None,
     backbone: Path | None = None,
     title: str = "",
     json: Switch = False,
@@ -56,7 +56,7 @@ def teach(
         chars: Characters, Unicode names or groups, with commas between them.
         samples: A source of labelled pictures, such as a folder with a folder a class.
         out: The bundle to write; its name ends in .siglum.
-        classes: A CSV of class names in the samples and new names for them.
+        rename: A CSV of class names in the samples and new names for them.
         backbone: A backbone of your own; by default the one that comes with Siglum.
         title: What the recogniser is, in your words; kept in it.
         json: Print JSON.
@@ -68,7 +68,7 @@ def teach(
         raise RunError(f"out must be a new file that ends in {SUFFIX}, got {found}.")
     named = () if chars is None else charsets.resolve(chars)
     behind = backbones.shipped() if backbone is None else backbones.given(backbone)
-    images = None if samples is None else _samples(samples, classes, behind)
+    images = None if samples is None else _samples(samples, rename, behind)
     names = tuple(dict.fromkeys([*named, *(() if images is None else images.classes)]))
     lesson = lessons.begin(behind, names)
     if images is not None:
@@ -90,7 +90,7 @@ def teach(
         _show(out, said, made, len(lesson))
 
 
-def _samples(given: str, classes: Path | None, behind: Recogniser) -> ImageSet:
+def _samples(given: str, rename: Path | None, behind: Recogniser) -> ImageSet:
     """Load samples from a source, or from what a folder, an archive or a CSV file is as a source.
 
     Raises:
@@ -99,16 +99,16 @@ def _samples(given: str, classes: Path | None, behind: Recogniser) -> ImageSet:
     if given.partition(":")[0] not in SOURCES:
         kind = "folder" if Path(given).is_dir() else "archive"
         given = f"{'manifest' if given.endswith('.csv') else kind}:{given}"
-    preprocess = behind.bundle.preprocess.model_copy(update={"place": True})
+    preprocess = behind.bundle.preprocess.model_copy(update={"position_channels": True})
     with loading() as progress:
-        images = load(given, "train", preprocess, rename=read_names(classes), progress=progress)
+        images = load(given, "train", preprocess, rename=read_names(rename), progress=progress)
     composed: dict[str, str] = {}
     for name in images.classes:
         other = composed.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:
             raise ConfigError(
                 f"classes must differ, got {other!a} and {name!a}, which are one name in two "
-                "normal forms. Make them one with --classes."
+                "normal forms. Make them one with --rename."
             )
     return images.rename({name: new for new, name in composed.items() if new != name})
 

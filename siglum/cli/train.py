@@ -6,35 +6,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import model_validator
 
 from siglum.cli import terminal
 from siglum.cli.classes import read_names
 from siglum.cli.loading import loading
 from siglum.cli.terminal import Switch
 from siglum.cli.watching import Watcher
-from siglum.config import TrainConfig, build
+from siglum.config import TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError, RunError
 from siglum.lab import runs, transfer
-from siglum.lab.device import choose_machine
-from siglum.lab.recipes import train as recipe
+from siglum.lab import trainer as recipe
+from siglum.lab.device import choose_device
 from siglum.stats import Rate
 
 
-class Flags(TrainConfig):
-    """The settings that were typed, and no others: a model's recipe is filled in later."""
+class Flags(TrainSettings):
+    """The settings on the command line; `data` and `rename` are arguments of their own."""
 
     data: Annotated[str, Parameter(parse=False)] = "mnist5k"
     rename: Annotated[dict[str, str], Parameter(parse=False)] = {}  # noqa: RUF012 - pydantic copies
-
-    @model_validator(mode="before")
-    @classmethod
-    def _recipe_first(cls, data: Any) -> Any:
-        return data
-
-    @model_validator(mode="after")
-    def _settings_agree(self) -> "Flags":
-        return self  # what goes with what was typed may stand in the file
 
 
 def train(
@@ -43,7 +33,7 @@ def train(
     *,
     settings: Annotated[Flags | None, Parameter(name="*")] = None,
     config: Path | None = None,
-    classes: Path | None = None,
+    rename: Path | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     resume: Path | None = None,
     device: str = "auto",
@@ -55,7 +45,7 @@ def train(
 
     Example: siglum train mnist5k -o runs/first
 
-    Example: siglum train folder:my-signs --epochs 40 --classes names.csv
+    Example: siglum train folder:my-signs --epochs 40 --rename names.csv
 
     Example: siglum train --resume runs/first
 
@@ -66,7 +56,7 @@ def train(
             fashion-mnist, ...; mnist5k by default.
         settings: What decides the outcome.
         config: A TOML file of settings; flags go before it.
-        classes: A CSV file of lines old,new that renames classes.
+        rename: A CSV file of lines old,new that renames classes.
         out: The run's folder, which must not exist; runs/MODEL-SOURCE-NUMBER by default.
         resume: Go on with this unfinished run, to the same bits.
         device: auto, cpu, cuda or mps.
@@ -77,14 +67,14 @@ def train(
     typed = settings.model_dump(include=settings.model_fields_set) if settings else {}
     if source is not None:
         typed["data"] = source
-    if classes is not None:
-        typed["rename"] = read_names(classes)
+    if rename is not None:
+        typed["rename"] = read_names(rename)
     wanted = {**(read_toml(config) if config else {}), **typed}
     if resume is not None:
         run = runs.Run(resume)
         _same_settings(run, wanted)
-        then = run.env["machine"]
-        machine = choose_machine(
+        then = run.env["device"]
+        machine = choose_device(
             then["device"] if device == "auto" else device,
             then["precision"] if precision == "auto" else precision,
             threads or then["threads"],
@@ -92,7 +82,7 @@ def train(
         path = resume
     else:
         chosen = build(TrainConfig, wanted)
-        machine = choose_machine(device, precision, threads)
+        machine = choose_device(device, precision, threads)
         path = out or runs.next_path(Path("runs"), chosen)
     with loading() as progress, Watcher(quiet=json) as watcher:
         try:

@@ -56,15 +56,15 @@ class Watcher:
             raise KeyboardInterrupt
         self.stop = True
 
-    def __call__(self, record: training.Progress | training.Epoch) -> bool:
+    def __call__(self, record: training.StepProgress | training.Epoch) -> bool:
         """Show one record; True asks the training to stop."""
-        if isinstance(record, training.Progress):
+        if isinstance(record, training.StepProgress):
             self._show_progress(record)
         elif not self.quiet:
             self._show_epoch(record)
         return self.stop
 
-    def _show_progress(self, at: training.Progress) -> None:
+    def _show_progress(self, at: training.StepProgress) -> None:
         text = (
             f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  "
             f"accuracy {terminal.percent(at.accuracy)}  "

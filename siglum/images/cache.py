@@ -176,7 +176,7 @@ def memmap(
     Raises:
         DataError: if there is no room for the pack.
     """
-    geometry = preprocess.model_dump(include={"size", "channels", "fit", "place", "ink", "frame"})
+    geometry = preprocess.model_dump(exclude={"mean", "std"})
     key = json.dumps([VERSION, contents, geometry], sort_keys=True)
     pack = folder() / "packs" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     if pack.exists():

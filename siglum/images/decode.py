@@ -154,7 +154,7 @@ def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8
     interpolates.
     """
     size, (channels, height, width) = preprocess.size, image.shape
-    if preprocess.fit == "pad" and height != width:
+    if preprocess.resize == "pad" and height != width:
         side = max(height, width)
         square = np.empty((channels, side, side), dtype=np.uint8)
         square[:] = np.median(_border(image[None])[0], axis=1).astype(np.uint8)[:, None, None]
@@ -179,7 +179,7 @@ def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray
         preprocess: its `ink` decides whether anything is to be done; ink that is cut out is light
             already.
     """
-    if preprocess.ink == "keep" or preprocess.cuts_out or not len(light):
+    if preprocess.polarity == "keep" or preprocess.cuts_out or not len(light):
         return np.zeros_like(light)
     share = light.mean()
     if share <= 0.02:

@@ -180,7 +180,7 @@ class ImageSet:
         if missing:
             raise DataError(
                 f"{self.source} must hold only classes of the run ({', '.join(classes[:20])}), "
-                f"got {missing[0]!r}. Rename classes with --classes FILE."
+                f"got {missing[0]!r}. Rename classes with --rename FILE."
             )
         table = np.array([position.get(name, -1) for name in self.classes], dtype=np.int64)
         return replace(self, classes=classes, labels=table[self.labels])

@@ -202,7 +202,7 @@ def preprocess_image(
     """
     if not preprocess.cuts_out:
         return decode.resize(image, preprocess), None
-    ink, report = normalise(image, preprocess.size, preprocess.frame or FILL)
+    ink, report = normalise(image, preprocess.size, preprocess.margins or FILL)
     return add_position(ink, report.height, report.width, report.position, preprocess), report
 
 
@@ -210,7 +210,7 @@ def add_position(
     ink: NDArray[np.uint8], height: float, width: float, position: float, preprocess: Preprocess
 ) -> NDArray[np.uint8]:
     """Return ink (1, S, S), or (4, S, S) with the planes of its size and position."""
-    if not preprocess.place:
+    if not preprocess.position_channels:
         return ink[None]
     values = np.rint(255 * np.clip([height, width, position], 0, 1)).astype(np.uint8)
     return np.concatenate([ink[None], np.full((3, *ink.shape), values[:, None, None])])
@@ -234,7 +234,7 @@ def preprocess_files(files: Sequence[Path], preprocess: Preprocess) -> Preproces
         images.append(255 - planes if decode.needs_inversion(light, preprocess)[0] else planes)
         names.append(as_text(str(file)))
         dark_ink = bool(light[0]) if report is None else report.inverted
-        inverted.append(preprocess.ink == "light" and dark_ink)
+        inverted.append(preprocess.polarity == "light" and dark_ink)
         warnings.append(tuple(report.warnings()) if report else ())
         positions.append(
             (report.height, report.width, report.position) if report else (math.nan,) * 3
@@ -294,7 +294,7 @@ def extract(image: NDArray[np.uint8], working: int) -> Extraction:
     """Find the ink of (C, H, W) on a copy whose longer side is at most `working` px.
 
     Source of the two thresholds: Canny 1986, "A computational approach to edge detection", IEEE
-    Transactions on Pattern Analysis and Machine Intelligence 8(6).
+    Transactions on Pattern Analysis and Device Intelligence 8(6).
     """
     factor = -(-max(image.shape[1:]) // working)
     if factor > 1:

@@ -60,7 +60,7 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
         mask = components.mask(selected)
         width = stroke_width(mask[top:bottom, left:right])
         flat = ink.flatten(found.binarized, mask, box)
-        framed, _ = ink.frame(flat, width, preprocess.size, preprocess.frame or ink.FILL)
+        framed, _ = ink.frame(flat, width, preprocess.size, preprocess.margins or ink.FILL)
         return Character((factor * top, factor * left, factor * bottom, factor * right), framed)
 
     rows = [[character(large[i]) for i in row] for row in reading_order(boxes[large])]

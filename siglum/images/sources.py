@@ -128,9 +128,9 @@ def load(
     if "all" not in source.parts(place):
         choose(idx.STEMS, part, "part")
     preprocess = preprocess or Preprocess()
-    plain = preprocess.model_copy(update={"frame": None})
+    plain = preprocess.model_copy(update={"margins": None})
     images = source.load(place, part, spec, plain, progress)
-    frame = preprocess.frame
+    frame = preprocess.margins
     if frame is not None and not ink.same_margins(ink.margins(images), frame):
         images = source.load(place, part, spec, preprocess, progress)
     if images.unreadable:

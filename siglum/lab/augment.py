@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from siglum.lab.written import written
+from siglum.lab.handwriting import handwriting
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 
 
-def augmented(
+def augment(
     images: Tensor, augmentations: Sequence[Augmentation], generator: Generator, channels: int
 ) -> Tensor:
     """Change the first `channels` of a batch; the planes behind them are no picture, and stay."""
@@ -87,7 +87,7 @@ def crop(images: Tensor, generator: Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
-def erase(images: Tensor, generator: Generator) -> Tensor:
+def random_erasing(images: Tensor, generator: Generator) -> Tensor:
     """Make a rectangle of every other picture, by chance, paper: each side a tenth to a half.
 
     Source: Zhong, Zheng, Kang, Li, Yang 2017, "Random erasing data augmentation", arXiv:1708.04896,
@@ -119,9 +119,9 @@ def _sample(images: Tensor, matrices: Tensor) -> Tensor:
 AUGMENTATIONS: dict[str, Augmentation] = {
     "affine": affine,
     "crop": crop,
-    "erase": erase,
+    "random_erasing": random_erasing,
     "flip": flip,
     "rotate": rotate,
     "strong_affine": strong_affine,
-    "written": written,
+    "handwriting": handwriting,
 }

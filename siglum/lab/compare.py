@@ -212,7 +212,7 @@ def _same_pictures(run: Finished, other: Finished, part: str) -> bool:
     ours, theirs = (r.predictions()[f"{part}_labels"] for r in (run, other))
     if not np.array_equal(ours, theirs):
         return False
-    fits = [r.preprocess.model_dump(exclude={"mean", "std", "frame"}) for r in (run, other)]
+    fits = [r.preprocess.model_dump(exclude={"mean", "std", "margins"}) for r in (run, other)]
     return fits[0] != fits[1] or run.env["data"][part] == other.env["data"][part]
 
 
@@ -223,6 +223,6 @@ def _right(run: Finished, part: str) -> Right:
 
 
 def _machine(env: Mapping[str, Any]) -> str:
-    machine = env["machine"]
+    machine = env["device"]
     threads = f"{machine['threads']} thread" + ("s" if machine["threads"] != 1 else "")
     return f"{env['processor']}, {machine['device']}, {threads}, {machine['precision']}"

@@ -20,7 +20,7 @@ class Dropout(nn.Module):
     probability really used. Follows `torch.manual_seed`. On a GPU torch's own is quick and used.
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, "Dropout: a simple way
-    to prevent neural networks from overfitting", Journal of Machine Learning Research 15.
+    to prevent neural networks from overfitting", Journal of Device Learning Research 15.
     """
 
     def __init__(self, p: float = 0.5, at_test: bool = False) -> None:

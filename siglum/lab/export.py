@@ -24,10 +24,10 @@ from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import RunError, SiglumError
 from siglum.images.imageset import ImageSet
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.models import count_parameters
-from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalised, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Share
@@ -53,7 +53,7 @@ class Exported:
 
 
 def export(
-    run: Run, path: Path, machine: Machine, weights: str | None = None, licence: str = ""
+    run: Run, path: Path, machine: Device, weights: str | None = None, licence: str = ""
 ) -> Exported:
     """Write a run as a bundle, and open it again as anybody would.
 
@@ -215,20 +215,20 @@ def _compare(network: Network, golden: Golden, run: Run) -> float:
 
 
 def _predictions(
-    run: Run, model: nn.Module, weights: str | None, data: Data | None, machine: Machine
+    run: Run, model: nn.Module, weights: str | None, data: Data | None, machine: Device
 ) -> dict[str, Predictions]:
     """Return what these weights say of the run's validation and test pictures, where there are.
 
     What the run kept is of the weights that it stands for; for others it is computed.
     """
-    if run.result is not None and weights in (None, run.config.weights):
+    if run.result is not None and weights in (None, run.config.checkpoint):
         kept = run.predictions()
         return {
             part: (kept[f"{part}_log_probs"], kept[f"{part}_labels"])
             for part in ("val", "test")
             if f"{part}_labels" in kept
         }
-    placed = machine.place(model)
+    placed = machine.to(model)
     return {
         part: (evaluate(placed, images, run.preprocess, machine), images.labels)
         for part, images in _parts(data).items()
@@ -264,7 +264,7 @@ def _card(
         network=config.model,
         parameters=count_parameters(model),
         data={"source": config.data, "test": config.test, "counts": env.get("counts", {})},
-        settings={**config.model_dump(mode="json"), "weights": weights or config.weights},
+        settings={**config.model_dump(mode="json"), "checkpoint": weights or config.checkpoint},
         measured=measured,
         golden=golden_are,
         difference=largest,

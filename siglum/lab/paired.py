@@ -25,7 +25,7 @@ Source: Clark 1973, "The language-as-fixed-effect fallacy", Journal of Verbal Le
 Behavior 12 (where the sum decides, t squared is its min F'); Dietterich 1998, "Approximate
 statistical tests for comparing supervised classification learning algorithms", Neural Computation
 10, for McNemar's test of two networks; Nadeau, Bengio 2003, "Inference for the generalization
-error", Machine Learning 52, for folds, and Bouckaert, Frank 2004, "Evaluating the replicability of
+error", Device Learning 52, for folds, and Bouckaert, Frank 2004, "Evaluating the replicability of
 significance tests for comparing learning algorithms", PAKDD, for repeats of them.
 Shapes: N pictures, S seeds.
 """
@@ -99,7 +99,7 @@ def over_splits(values: Sequence[float], ratio: float) -> tuple[float, float, fl
         values: one a fold of every repeat: at least 2.
         ratio: pictures tested on for each trained on: 1 / (folds - 1).
 
-    Source: Nadeau, Bengio 2003, "Inference for the generalization error", Machine Learning 52,
+    Source: Nadeau, Bengio 2003, "Inference for the generalization error", Device Learning 52,
     the corrected resampled t-test.
     """
     count, middle = len(values), float(np.mean(values))

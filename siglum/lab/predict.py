@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from siglum.images.decode import Unreadable
 from siglum.images.imageset import ImageSet
 from siglum.images.ink import preprocess_files
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
 from siglum.recogniser import decide
@@ -17,7 +17,7 @@ from siglum.recogniser.predict import Answer, answers
 
 
 def predict(
-    run: Run, files: Sequence[Path], machine: Machine, weights: str | None = None
+    run: Run, files: Sequence[Path], machine: Device, weights: str | None = None
 ) -> tuple[list[Answer], tuple[Unreadable, ...]]:
     """Answer for every file that can be read, in order; and say which cannot, and why."""
     preprocess, classes = run.preprocess, run.classes
@@ -29,9 +29,9 @@ def predict(
 
 
 def probs(
-    run: Run, images: NDArray[np.uint8], machine: Machine, weights: str | None = None
+    run: Run, images: NDArray[np.uint8], machine: Device, weights: str | None = None
 ) -> NDArray[np.floating]:
     """Return probabilities (N, K) for bytes (N, P, S, S) that are as the network sees them."""
     batch = ImageSet.from_arrays(images, np.zeros(len(images), int), run.classes)
-    model = machine.place(run.model(weights))
+    model = machine.to(run.model(weights))
     return np.exp(evaluate(model, batch, run.preprocess, machine))

@@ -19,7 +19,7 @@ from siglum.images import splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab.association import Diagnosis, diagnose
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.duplicates import COMPARED, Overlap, Scale, measure_scale, nearest, overlap
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
@@ -81,7 +81,7 @@ class Against:
 def relabel(
     run: Run,
     pictures: ImageSet,
-    machine: Machine,
+    machine: Device,
     validation: Validation | None,
     threshold: float,
 ) -> Relabelling:
@@ -95,7 +95,7 @@ def relabel(
     Raises:
         DataError: if no picture is kept.
     """
-    log_probs = evaluate(machine.place(run.model()), pictures, run.preprocess, machine)
+    log_probs = evaluate(machine.to(run.model()), pictures, run.preprocess, machine)
     new = label(calibrated(log_probs, validation.temperature if validation else 1.0))
     kept = new.probability >= threshold
     if not kept.any():
@@ -114,7 +114,9 @@ def compared(preprocess: Preprocess) -> Preprocess:
 
     Small, since a picture that was enlarged for the network hides what saving it as JPEG did.
     """
-    return preprocess.model_copy(update={"size": min(preprocess.size, COMPARED), "place": False})
+    return preprocess.model_copy(
+        update={"size": min(preprocess.size, COMPARED), "position_channels": False}
+    )
 
 
 def compare(

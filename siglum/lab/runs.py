@@ -151,14 +151,14 @@ class Run:
     def model(self, weights: str | None = None) -> nn.Module:
         """Return the network with weights of a name in `WEIGHTS`, on the CPU, in evaluation mode.
 
-        By default they are those that the run stands for (`config.weights`).
+        By default they are those that the run stands for (`config.checkpoint`).
 
         Raises:
             ConfigError: if there are no weights of that name.
             RunError: if the weights are missing, truncated, or another network's.
         """
         config, preprocess = self.config, self.preprocess
-        file = choose(WEIGHTS, weights or config.weights, "weights")
+        file = choose(WEIGHTS, weights or config.checkpoint, "weights")
         model = models.build(
             config.model,
             len(self.classes),
@@ -282,7 +282,7 @@ class Run:
                 raise
 
 
-def find(folder: Path) -> Iterator[Run]:
+def find_runs(folder: Path) -> Iterator[Run]:
     """Yield the runs directly in `folder`, newest first."""
     paths = folder.iterdir() if folder.is_dir() else iter(())
     found = [path for path in paths if (path / CONFIG).is_file()]

@@ -8,8 +8,9 @@ Shapes: N pictures, B in a batch, C channels, S the side, K classes.
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,17 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
-from siglum.lab import sampling
-from siglum.lab.augment import AUGMENTATIONS, augmented
-from siglum.lab.device import Machine
-from siglum.lab.drop_pool import DropPool
-from siglum.lab.dropout import Dropout
-from siglum.lab.optimizer import lr_scale, set_lr, take_step
+from siglum.lab.augment import AUGMENTATIONS, augment
+from siglum.lab.device import Device
+from siglum.lab.optim import lr_scale, set_lr, take_step
 
 EVALUATE_VALUES = 1_000_000  # of the pictures in a batch, where nothing is learned
 POINTS = 20  # of the training curve, an epoch
-REPORT_SECONDS = 0.25  # between two Progress records
-
-DROPOUTS = (Dropout, DropPool, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+WARMUP = 0.25  # share of a one-cycle schedule
+PROGRESS_SECONDS = 0.25  # between two StepProgress records
 
 Batch = tuple[Tensor, Tensor, int]  # mean loss, right answers, pictures
+Sampler = Callable[[int], NDArray[np.int64]]  # epoch, 0 for the first -> rows to show, in order
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepProgress:
     """Where a training stands, every quarter of a second."""
 
     epoch: int
@@ -160,7 +158,7 @@ def train_step(
     optimizer: Optimizer,
     images: Tensor,
     labels: Tensor,
-    machine: Machine,
+    machine: Device,
     label_smoothing: float = 0.0,
 ) -> Batch:
     """Take one optimiser step on one batch.
@@ -190,44 +188,47 @@ def fit(
     val: ImageSet | None,
     config: TrainConfig,
     preprocess: Preprocess,
-    machine: Machine,
-) -> Iterator[Progress | Epoch]:
+    machine: Device,
+    sampler: Sampler | None = None,
+) -> Iterator[StepProgress | Epoch]:
     """Train `state.model` in place, to the end, from wherever `state` stands.
 
-    Yields a `Progress` every quarter of a second and an `Epoch` after every pass, always between
-    two steps: the caller may save `state` at either, or stop by not asking for more.
+    Yields a `StepProgress` every quarter of a second and an `Epoch` after every pass, always
+    between two steps: the caller may save `state` at either, or stop by not asking for more.
+
+    Args:
+        sampler: which images an epoch shows, equally many in every epoch; by default all of them,
+            shuffled by the seed. The same epoch must always give the same rows.
 
     Raises:
         ConfigError: if the batch is larger than the set, or an augmentation is unknown.
         DivergedError: if the loss is no number any more.
     """
-    size = config.epoch_size or len(train)
+    if sampler is None:
+        sampler = partial(shuffled_rows, len(train), config.seed)
+    size = len(sampler(0))
     check(config, size)
     labels = torch.from_numpy(train.labels)
-    weights = sampling.weights(train, config.balance, config.prefer)
     augmentations = [AUGMENTATIONS[name] for name in config.augment]
     epochs = config.epochs or default_epochs(size)
     steps = math.ceil(size / config.batch_size)  # an epoch
     order: NDArray[np.int64] | None = None
     pending: list[Batch] = []
-    dropping = True
     mark = reported = time.perf_counter()
     reported_step = state.step
     while state.step < epochs * steps:
         epoch, batch = divmod(state.step, steps)
-        dropped, dropping = dropping, state.step < config.dropout_until * epochs * steps
-        if order is None or batch == 0 or dropped != dropping:
-            _learn(state.model, dropping)
-            random = np.random.RandomState(chance(config.seed, "order", epoch))
-            order = sampling.order(train.labels, weights, size, random)
+        if order is None or batch == 0:
+            _set_train_mode(state.model)
+            order = sampler(epoch)
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-        machine.seed(chance(config.seed, "step", state.step))
+        machine.seed(derive_seed(config.seed, "step", state.step))
         if config.schedule == "one-cycle":
             done = (state.step + 0.5) / (epochs * steps)
-            set_lr(state.optimizer, config.lr * lr_scale(done, config.warmup))
+            set_lr(state.optimizer, config.lr * lr_scale(done, WARMUP))
         images = to_unit(train.take(rows))
-        images = augmented(images, augmentations, torch.default_generator, preprocess.channels)
-        images = machine.lay(normalised(images, preprocess))
+        images = augment(images, augmentations, torch.default_generator, preprocess.channels)
+        images = machine.to_batch(normalised(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(machine.device)
         pending.append(
             train_step(
@@ -238,18 +239,18 @@ def fit(
         now = time.perf_counter()
         state.seconds, mark = state.seconds + now - mark, now
         if (batch + 1) * POINTS // steps > batch * POINTS // steps:
-            _settle(state, pending, config)
+            _flush_metrics(state, pending, config)
             examples = epoch * size + min((batch + 1) * config.batch_size, size)
             state.curve.append(Point(examples, state.seconds, *state.point_sums.means))
             state.point_sums = Sums()
         if batch + 1 == steps:
-            yield _close_pass(state, val, preprocess, machine)
+            yield _end_epoch(state, val, preprocess, machine)
             mark = reported = time.perf_counter()
             reported_step = state.step
-        elif now - reported >= REPORT_SECONDS:
-            _settle(state, pending, config)
+        elif now - reported >= PROGRESS_SECONDS:
+            _flush_metrics(state, pending, config)
             rate = (state.step - reported_step) / (now - reported)  # steps a second
-            yield Progress(
+            yield StepProgress(
                 epoch=epoch + 1,
                 epochs=epochs,
                 step=state.step,
@@ -263,12 +264,15 @@ def fit(
             reported_step = state.step
 
 
-def _learn(model: nn.Module, dropping: bool) -> None:
-    """Switch to training; frozen batch normalisations go on with the statistics that they have."""
+def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the rows of `count` images in a random order of the seed and the epoch."""
+    return np.random.RandomState(derive_seed(seed, "order", epoch)).permutation(count)
+
+
+def _set_train_mode(model: nn.Module) -> None:
+    """Switch to training mode; frozen batch normalisations keep their statistics."""
     model.train()
     for module in model.modules():
-        if isinstance(module, DROPOUTS):
-            module.train(dropping)
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
             module.train(module.weight.requires_grad)
 
@@ -283,7 +287,7 @@ def check(config: TrainConfig, size: int) -> None:
         choose(AUGMENTATIONS, name, "augment")
 
 
-def _settle(state: TrainState, pending: list[Batch], config: TrainConfig) -> None:
+def _flush_metrics(state: TrainState, pending: list[Batch], config: TrainConfig) -> None:
     """Add what waits on the device to the sums, one batch after the other."""
     for loss, right, shown in pending:
         value = float(loss)
@@ -297,8 +301,8 @@ def _settle(state: TrainState, pending: list[Batch], config: TrainConfig) -> Non
     pending.clear()
 
 
-def _close_pass(
-    state: TrainState, val: ImageSet | None, preprocess: Preprocess, machine: Machine
+def _end_epoch(
+    state: TrainState, val: ImageSet | None, preprocess: Preprocess, machine: Device
 ) -> Epoch:
     """Validate, and move what the pass measured into a record of its own."""
     val_loss = val_accuracy = None
@@ -323,7 +327,7 @@ def _close_pass(
 
 def sample(images: ImageSet, count: int, seed: int, preprocess: Preprocess) -> Iterator[Tensor]:
     """Yield up to `count` pictures, drawn by the seed, in batches as the network sees them."""
-    order = np.random.RandomState(chance(seed, "sample", 0)).permutation(len(images))[:count]
+    order = np.random.RandomState(derive_seed(seed, "sample", 0)).permutation(len(images))[:count]
     size = max(1, EVALUATE_VALUES // math.prod(images.shape))
     for start in range(0, len(order), size):
         yield normalised(to_unit(images.take(order[start : start + size])), preprocess)
@@ -331,7 +335,7 @@ def sample(images: ImageSet, count: int, seed: int, preprocess: Preprocess) -> I
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Machine
+    model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Device
 ) -> NDArray[np.float32]:
     """Return log-probabilities, float32 (N, K), in float32 whatever the training used.
 
@@ -342,14 +346,14 @@ def evaluate(
     batches = []
     size = max(1, EVALUATE_VALUES // math.prod(images.shape))
     for start in range(0, len(images), size):
-        machine.seed(chance(0, "evaluate", start))
+        machine.seed(derive_seed(0, "evaluate", start))
         unit = to_unit(images.take(slice(start, start + size)))
-        logits = model(machine.lay(normalised(unit, preprocess)))
+        logits = model(machine.to_batch(normalised(unit, preprocess)))
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())
     return torch.cat(batches).numpy()
 
 
-def chance(seed: int, what: str, count: int) -> int:
+def derive_seed(seed: int, what: str, count: int) -> int:
     """Return a 32-bit seed of its own for every purpose and every count."""
     text = f"{seed} {what} {count}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")

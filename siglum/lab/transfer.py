@@ -20,14 +20,14 @@ from siglum.lab import pretrained
 from siglum.lab.models import count_parameters
 from siglum.lab.recalibrate import folded, recalibrate
 from siglum.lab.runs import Run, on_cpu
-from siglum.lab.training import chance
+from siglum.lab.training import derive_seed
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # in `freeze`: everything but the head
 
 
 @dataclass(frozen=True)
-class Start:
+class InitInfo:
     """What a training began with; kept in the run's env.json as `init`."""
 
     run: str  # the parent's folder, "file:NAME" or "torchvision"
@@ -55,7 +55,7 @@ class _Parent:
     remedy: str
 
 
-def adopt(
+def load_pretrained(
     model: nn.Module,
     classes: tuple[str, ...],
     init: str | Path,
@@ -63,7 +63,7 @@ def adopt(
     seed: int,
     shuffle: bool = False,
     batches: Iterable[Tensor] = (),
-) -> Start:
+) -> InitInfo:
     """Load the weights of a run, a file or torchvision into `model`, in place.
 
     Args:
@@ -99,7 +99,7 @@ def adopt(
     if shuffle:
         model.load_state_dict(_all_shuffled(model.state_dict(), taken, seed), strict=False)
         taken = _all_shuffled(taken, taken, seed)
-    return Start(
+    return InitInfo(
         run=parent.name,
         sha256=hashlib.sha256(save(on_cpu(taken))).hexdigest(),
         seconds=parent.seconds,
@@ -177,7 +177,7 @@ def in_words(
     """Say what was adopted, what is new, what is frozen, and how much trains.
 
     Args:
-        start: a `Start` as a dict, or None for random weights.
+        start: a `InitInfo` as a dict, or None for random weights.
         parts: what is frozen.
         trained: parameters that train, of `whole`.
     """
@@ -202,7 +202,7 @@ def _all_shuffled(
 
 
 def _shuffled(tensor: Tensor, seed: int, name: str) -> Tensor:
-    generator = torch.Generator().manual_seed(chance(seed, f"shuffle {name}", 0))
+    generator = torch.Generator().manual_seed(derive_seed(seed, f"shuffle {name}", 0))
     order = torch.randperm(tensor.numel(), generator=generator)
     return tensor.flatten()[order].view(tensor.shape)
 

@@ -49,7 +49,7 @@ def given(path: Path) -> Recogniser:
     """
     found = load(path)
     bundle, head = found.bundle, found.bundle.head
-    ink = bundle.preprocess.fit == "glyph" and bundle.preprocess.planes == 1
+    ink = bundle.preprocess.resize == "glyph" and bundle.preprocess.planes == 1
     if head is None or not head.cosine or not ink:
         raise DataError(
             f"{path} must be a backbone, which gives features of cut-out ink and a vector a "

@@ -178,7 +178,7 @@ def _account(comparison: Comparison) -> str:
     made = f"{words.count(runs, 'run')} of {words.count(len(there), 'arm')} on {where}"
     said = f"{made}: {'; '.join(comparison.machines)}."
     if comparison.part == "val" and any(
-        config["weights"] == "best" for outcome in there for config in outcome.configs
+        config["checkpoint"] == "best" for outcome in there for config in outcome.configs
     ):
         said += (
             " Weights are those of the epoch that read these very pictures best, which flatters "

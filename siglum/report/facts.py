@@ -13,8 +13,8 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import DataError, SiglumError
 from siglum.images.imageset import ImageSet
-from siglum.lab.recipes.train import Data, load_data
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import Epoch
 from siglum.stats import FloatArray, IntArray, Measures
 

@@ -46,6 +46,6 @@ def account(facts: Facts) -> Markup:
     if facts.measured.part == "test":
         return text + Markup(" It never learned from the test pictures.")
     text += Markup(" There was no test part: it was measured on pictures held out of the training.")
-    if facts.config.weights == "best":
+    if facts.config.checkpoint == "best":
         text += Markup(" Its weights were chosen by the same pictures, which flatters it a little.")
     return text

@@ -50,7 +50,7 @@ def look(facts: Facts) -> Markup:
     Grey pictures lie light on dark, whatever they came from, and are shown as ink on paper. Where
     that was switched off, and in colour, they are shown as they are.
     """
-    ink = facts.preprocess.ink == "light" and facts.preprocess.channels == 1
+    ink = facts.preprocess.polarity == "light" and facts.preprocess.channels == 1
     return Markup('class="pictures {}" style="--side: {}px"').format(
         "ink" if ink else "kept", shown_side(facts)
     )

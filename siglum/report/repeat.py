@@ -15,13 +15,13 @@ NAMES = "classes.csv"  # what the file of new class names is called in the comma
 
 def repeat(facts: Facts) -> Section:
     """Give the command, and what it needs to come out the same."""
-    threads = words.count(facts.env["machine"]["threads"], "thread")
+    threads = words.count(facts.env["device"]["threads"], "thread")
     finding = f"One command trains it again, to the same bits with {threads} on such a machine"
     html = render(
         "repeat.html",
         facts=facts,
         command=command(facts.config),
-        machine=facts.env["machine"],
+        machine=facts.env["device"],
         names=_csv(facts.config.rename),
         file=NAMES,
     )
@@ -42,7 +42,7 @@ def command(config: TrainConfig) -> str:
         if value == first or name == "data":
             continue
         if name == "rename":
-            line += ["--classes", NAMES]
+            line += ["--rename", NAMES]
         elif isinstance(value, bool):
             line.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, dict):

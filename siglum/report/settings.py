@@ -47,7 +47,7 @@ def _say(value: Any) -> str:
 
 def _circumstances(facts: Facts) -> list[tuple[str, str]]:
     """Return what else there is to know of a run, each with its name."""
-    env, result, machine = facts.env, facts.result, facts.env["machine"]
+    env, result, machine = facts.env, facts.result, facts.env["device"]
     rows = [
         ("begun", words.clock(env["started"])),
         ("finished", words.clock(result["finished"])),

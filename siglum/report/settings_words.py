@@ -4,7 +4,7 @@ NAMES = {
     "arm": "way to train",
     "model": "network",
     "data": "training pictures",
-    "per_class": "pictures a class",
+    "samples_per_class": "pictures a class",
     "kernel_size": "kernel size",
     "batch_size": "batch size",
     "init": "start",

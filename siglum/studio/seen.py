@@ -53,7 +53,7 @@ class Seen:
 def look(backbone: Recogniser, picture: NDArray[np.uint8]) -> tuple[Seen, InkReport]:
     """Return what is seen of one character's picture (H, W) or (C, H, W), and what was found."""
     preprocess = backbone.bundle.preprocess
-    ink, found = normalise(picture, preprocess.size, preprocess.frame or FILL)
+    ink, found = normalise(picture, preprocess.size, preprocess.margins or FILL)
     place = np.array([found.height, found.width, found.position], np.float32)
     return Seen(ink, place, backbones.features(backbone, ink[None])[0]), found
 

@@ -80,8 +80,8 @@ def test_what_cannot_be_read_is_said_beside_the_answers(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--weights", "best"),
-         "weights must be left out with a bundle, which has one, got 'best'."),
+        (("--checkpoint", "best"),
+         "checkpoint must be left out with a bundle, which has one, got 'best'."),
         (("--device", "cuda"), "device must be auto or cpu with a bundle, got 'cuda'."),
     ],
 )  # fmt: skip
@@ -131,7 +131,7 @@ def test_an_export_never_overwrites(siglum: Call, run: Path, bundle: Path) -> No
 
 
 def test_unknown_weights_are_refused(siglum: Call, run: Path, tmp_path: Path) -> None:
-    done = siglum("export", run, "-o", tmp_path / "x.siglum", "--weights", "bests")
+    done = siglum("export", run, "-o", tmp_path / "x.siglum", "--checkpoint", "bests")
 
     assert done.returncode == 2
     assert done.stderr.startswith("siglum: weights must be one of best, last")

@@ -127,7 +127,7 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         "augment": ((*train, "--augment", "afine"), "Did you mean 'affine'?"),
         "device": ((*train, "--device", "gpu"), "device must be one of cpu, cuda, mps, got 'gpu'"),
         "config": ((*train, "--config", "no.toml"), "config must be a TOML file of settings"),
-        "classes": ((*train, "--classes", "no.csv"), "classes must be a CSV file in UTF-8"),
+        "classes": ((*train, "--rename", "no.csv"), "rename must be a CSV file in UTF-8"),
         "run": (("evaluate", "nowhere"), "nowhere must be a run's folder"),
         "resume": (("train", "--resume", "nowhere"), "nowhere must be a run's folder"),
         "report": (("report", "nowhere"), "nowhere must be a run's folder"),

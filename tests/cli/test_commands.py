@@ -76,9 +76,7 @@ def test_evaluate_refuses_other_classes_until_they_are_renamed(
     (tmp_path / "set" / "ring").rename(tmp_path / "set" / "circle")
     refused = siglum("evaluate", run, f"folder:{tmp_path / 'set'}")
     (tmp_path / "names.csv").write_text("circle,ring\n", encoding="utf-8-sig")
-    done = siglum(
-        "evaluate", run, f"folder:{tmp_path / 'set'}", "--classes", tmp_path / "names.csv"
-    )
+    done = siglum("evaluate", run, f"folder:{tmp_path / 'set'}", "--rename", tmp_path / "names.csv")
 
     assert refused.returncode == 2
     assert "must hold only classes of the run (cross, ring, stroke), got 'circle'" in refused.stderr

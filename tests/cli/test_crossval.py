@@ -51,7 +51,7 @@ def test_it_is_a_study_and_has_a_page(siglum, done: Path, tmp_path: Path) -> Non
         (("--repeats", 0), "repeats must be at least 1, got 0."),
         (("--fold", 1), "fold must be left out: all folds are trained."),
         (("--folds", 30), "folds must be at most the 24 pictures of the smallest class"),
-        (("--test", "mnist5k"), "test must be left out with folds, one of which is tested on"),
+        (("--test", "mnist5k"), "Cannot combine folds with test"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

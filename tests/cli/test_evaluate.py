@@ -11,8 +11,8 @@ import pytest
 from siglum.cli.classes import read_names
 from siglum.cli.evaluate import merged
 from siglum.errors import ConfigError
-from siglum.lab.recipes.train import load_data
 from siglum.lab.runs import Run
+from siglum.lab.trainer import load_data
 from tests.conftest import CLASSES
 
 
@@ -82,7 +82,9 @@ def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_pat
 
     measured = json.loads(siglum("evaluate", tmp_path / "fold", "--json").stdout)
     last = json.loads(
-        siglum("evaluate", tmp_path / "fold", "--weights", "best", "--threads", 1, "--json").stdout
+        siglum(
+            "evaluate", tmp_path / "fold", "--checkpoint", "best", "--threads", 1, "--json"
+        ).stdout
     )
 
     assert measured["part"] == last["part"] == "test"

@@ -76,7 +76,7 @@ def reader(siglum: Call, signs: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A run on cut-out signs."""
     path = tmp_path_factory.mktemp("runs") / "reader"
     flags = ("--epochs", "25", "--batch-size", "16", "--threads", 1)
-    done = siglum("train", f"folder:{signs}", "--fit", "glyph", "-o", path, *flags)
+    done = siglum("train", f"folder:{signs}", "--resize", "glyph", "-o", path, *flags)
     assert done.returncode == 0, done.stderr
     return path
 
@@ -109,5 +109,5 @@ def test_a_page_needs_a_network_of_cut_out_ink(siglum: Call, run: Path, photo: P
     assert (done.returncode, done.stderr) == (
         2,
         "siglum: sheet must go with a network that reads cut-out ink wherever it stood, got one of "
-        "fit 'pad'. Train with --fit glyph.\n",
+        "fit 'pad'. Train with --resize glyph.\n",
     )

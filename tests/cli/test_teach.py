@@ -128,7 +128,7 @@ def test_an_archive_and_renamed_classes(call: Siglum, tmp_path: Path) -> None:
     (tmp_path / "names.csv").write_text("one,1\ntwo,2\n")
     out = tmp_path / "digits.siglum"
     code, _, _ = call(
-        "teach", "--samples", packed, "--classes", str(tmp_path / "names.csv"), "-o", str(out)
+        "teach", "--samples", packed, "--rename", str(tmp_path / "names.csv"), "-o", str(out)
     )
     assert code == 0
     assert load(out).classes == ("1", "2")
@@ -178,7 +178,7 @@ def test_one_name_in_two_normal_forms_is_refused(call: Siglum, tmp_path: Path) -
         pytest.skip("this file system takes both names for one")
     code, _, said = call("teach", "--samples", str(folder), "-o", str(tmp_path / "x.siglum"))
     assert code == 2
-    assert "which are one name in two normal forms. Make them one with --classes." in said
+    assert "which are one name in two normal forms. Make them one with --rename." in said
 
 
 def test_nothing_is_overwritten(call: Siglum, tmp_path: Path) -> None:

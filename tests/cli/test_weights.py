@@ -16,7 +16,7 @@ def test_another_process_measures_what_the_training_measured(
 ) -> None:
     """Network, checkpoints and dropout of report 2, read back by `siglum evaluate`."""
     path = tmp_path / "run"
-    flags = ("--epochs", 3, "--batch-size", 16, "--weights", "lowest_loss", "--threads", 1)
+    flags = ("--epochs", 3, "--batch-size", 16, "--checkpoint", "lowest_loss", "--threads", 1)
     done = siglum(
         "train", f"folder:{signs}", "--test", f"folder:{later_signs}", "--model", "mnist_net2",
         "--model-options.dropout_at_test=true", "--model-options.kernel_size=3",
@@ -32,9 +32,9 @@ def test_another_process_measures_what_the_training_measured(
     assert measured["accuracy"]["hits"] == result["test"]["hits"]
     assert measured["loss"] == pytest.approx(result["test"]["loss"])
     for name in ("best", "last", "lowest_loss"):
-        again = siglum("evaluate", path, "--weights", name, "--threads", 1, "--json")
+        again = siglum("evaluate", path, "--checkpoint", name, "--threads", 1, "--json")
         assert again.returncode == 0 and json.loads(again.stdout)["accuracy"]["total"] == 30
-    wrong = siglum("evaluate", path, "--weights", "lowest")
+    wrong = siglum("evaluate", path, "--checkpoint", "lowest")
     assert (wrong.returncode, wrong.stderr) == (
         2,
         "siglum: weights must be one of best, last, lowest_loss, got 'lowest'. "

@@ -65,7 +65,7 @@ def test_a_moved_set_is_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"size": 32}, {"channels": 3}, {"fit": "stretch"}, {"ink": "keep"}]
+    "settings", [{"size": 32}, {"channels": 3}, {"resize": "stretch"}, {"polarity": "keep"}]
 )
 def test_each_way_of_fitting_has_its_own_pack(
     tmp_path: Path, cache_folder: Path, settings: dict[str, object]
@@ -95,7 +95,7 @@ def test_a_pack_holds_what_decoding_and_fitting_give(tmp_path: Path) -> None:
     ]
     root = write_folder(tmp_path / "signs", {f"a/{i}.png": raw for i, raw in enumerate(raws)})
     for channels in (1, 3):
-        preprocess = Preprocess(size=24, channels=channels, fit="stretch")
+        preprocess = Preprocess(size=24, channels=channels, resize="stretch")
         expected = [decode.resize(decode.decode(raw, channels), preprocess) for raw in raws]
 
         found = sources.load(f"folder:{root}", preprocess=preprocess)

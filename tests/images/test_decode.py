@@ -284,7 +284,7 @@ images = arrays(
 def test_fitted_pictures_are_squares_within_the_range_they_had(
     image: NDArray[np.uint8], how: str, size: int
 ) -> None:
-    found = resize(image, Preprocess(size=size, fit=how))
+    found = resize(image, Preprocess(size=size, resize=how))
 
     assert found.shape == (1, size, size)
     assert found.dtype == np.uint8
@@ -328,7 +328,7 @@ def test_stretching_leaves_no_margins() -> None:
     image = np.zeros((1, 8, 16), dtype=np.uint8)
     image[0, :4] = 200
 
-    found = resize(image, Preprocess(size=8, fit="stretch"))[0]
+    found = resize(image, Preprocess(size=8, resize="stretch"))[0]
 
     assert found[:, 0].tolist() == [200] * 4 + [0] * 4
 
@@ -358,7 +358,7 @@ def test_where_nearly_all_agree_the_few_follow(light: int, expected: int) -> Non
     paper = np.arange(100) < light
 
     assert needs_inversion(paper, Preprocess()).sum() == expected
-    assert needs_inversion(paper, Preprocess(ink="keep")).sum() == 0
+    assert needs_inversion(paper, Preprocess(polarity="keep")).sum() == 0
 
 
 def test_grey_becomes_three_equal_planes_and_back() -> None:

@@ -36,7 +36,7 @@ def test_mnist_in_its_own_frame_is_nearly_what_it_was() -> None:
 
 
 def test_a_set_in_its_frame_passes_as_it_is_and_another_is_brought_into_it(signs: Path) -> None:
-    preprocess = Preprocess(frame=MNIST)
+    preprocess = Preprocess(margins=MNIST)
     plain = sources.load("mnist5k", "test")
 
     same = sources.load("mnist5k", "test", preprocess)
@@ -51,7 +51,7 @@ def test_a_set_in_its_frame_passes_as_it_is_and_another_is_brought_into_it(signs
 def test_a_photo_is_seen_in_the_frame_of_the_training_pictures() -> None:
     page = on_paper(coverage("four"), (220, 215, 205), (60, 60, 70))
 
-    seen, found = ink.preprocess_image(page, Preprocess(frame=MNIST))
+    seen, found = ink.preprocess_image(page, Preprocess(margins=MNIST))
 
     assert found is not None and found.inverted
     np.testing.assert_array_equal(seen[0], ink.normalise(page, 28, MNIST)[0])

@@ -173,8 +173,7 @@ def test_a_class_without_pictures_may_be_unknown_to_the_run() -> None:
 
 def test_a_class_unknown_to_the_run_is_an_error() -> None:
     message = (
-        "mine must hold only classes of the run (a, b), got 'c'. "
-        "Rename classes with --classes FILE."
+        "mine must hold only classes of the run (a, b), got 'c'. Rename classes with --rename FILE."
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         make().with_classes(("a", "b"))

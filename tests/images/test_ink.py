@@ -208,7 +208,7 @@ def test_the_same_picture_gives_the_same_bytes() -> None:
 
 
 def test_planes_are_the_ink_and_what_the_evidence_says() -> None:
-    preprocess = Preprocess(size=20, fit="glyph", place=True)
+    preprocess = Preprocess(size=20, resize="glyph", position_channels=True)
     ink, found = normalise(drawn(), 20)
 
     seen = preprocess_image(drawn()[None], preprocess)[0]
@@ -223,22 +223,27 @@ def test_ink_wider_than_the_picture_is_high_fills_its_plane() -> None:
     picture = np.full((20, 90), 255, dtype=np.uint8)
     picture[8:12, 10:80] = 0
 
-    assert preprocess_image(picture[None], Preprocess(fit="glyph", place=True))[0][2].min() == 255
+    assert (
+        preprocess_image(picture[None], Preprocess(resize="glyph", position_channels=True))[0][
+            2
+        ].min()
+        == 255
+    )
 
 
 def test_without_glyph_planes_are_the_fitted_picture() -> None:
     image = sign(200)[None]
 
-    for preprocess in (Preprocess(size=20), Preprocess(size=40, fit="stretch")):
+    for preprocess in (Preprocess(size=20), Preprocess(size=40, resize="stretch")):
         np.testing.assert_array_equal(
             preprocess_image(image, preprocess), decode.resize(image, preprocess)
         )[0]
 
 
 def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) -> None:
-    preprocess = Preprocess(size=20, fit="glyph", place=True)
+    preprocess = Preprocess(size=20, resize="glyph", position_channels=True)
     found = sources.load(f"folder:{signs}", preprocess=preprocess)
-    plain = sources.load(f"folder:{signs}", preprocess=Preprocess(size=20, fit="glyph"))
+    plain = sources.load(f"folder:{signs}", preprocess=Preprocess(size=20, resize="glyph"))
 
     assert found.files is not None
     for name, seen in zip(found.files, found.images, strict=True):
@@ -249,7 +254,7 @@ def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) 
 
 
 def test_a_set_in_memory_of_the_right_size_is_cut_out_too() -> None:
-    preprocess = Preprocess(fit="glyph", place=True)
+    preprocess = Preprocess(resize="glyph", position_channels=True)
     store = np.stack([sign(200), 255 - sign(200)])
     given = ImageSet.from_arrays(store, np.array([0, 1]), ("a", "b"))
 

@@ -12,7 +12,7 @@ from siglum.config import Preprocess
 from siglum.images import decode, page
 from siglum.images.components import group_characters
 
-GLYPH = Preprocess(fit="glyph")
+GLYPH = Preprocess(resize="glyph")
 
 
 def laid(rows: list[list[str]], side: int = 90, slope: float = 0.0) -> np.ndarray:

@@ -54,7 +54,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "data": {"train": "t", "val": "v", "test": "", part: fingerprint},
             "counts": {"train": 100, "val": 10, "test": len(right)},
             "processor": "a processor",
-            "machine": {"device": "cpu", "threads": 1, "precision": "float32"},
+            "device": {"device": "cpu", "threads": 1, "precision": "float32"},
             "init": before,
         }
         config = TrainConfig(**{"epochs": len(way), **settings})

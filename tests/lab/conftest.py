@@ -6,14 +6,14 @@ import pytest
 from answering import make_run  # noqa: F401 - a fixture of several files
 
 from siglum.config import TrainConfig
-from siglum.lab.device import Machine, choose_machine
-from siglum.lab.recipes.train import train
+from siglum.lab.device import Device, choose_device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 
 
 @pytest.fixture(scope="session")
-def machine() -> Machine:
-    return choose_machine("cpu", "float32", threads=1)
+def machine() -> Device:
+    return choose_device("cpu", "float32", threads=1)
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,6 @@ def tiny_config(signs: Path, later_signs: Path) -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def tiny_run(
-    tmp_path_factory: pytest.TempPathFactory, tiny_config: TrainConfig, machine: Machine
+    tmp_path_factory: pytest.TempPathFactory, tiny_config: TrainConfig, machine: Device
 ) -> Run:
     return train(tiny_config, tmp_path_factory.mktemp("runs") / "tiny", machine)

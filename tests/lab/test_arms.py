@@ -34,7 +34,7 @@ def test_runs_that_differ_in_the_seed_are_one_arm(make_run: MakeRun) -> None:
         ([{"init": "x/old"}, {"init": "y/old"}], ["init=x/old", "init=y/old"]),
         ([{"augment": ()}, {"augment": ("affine",)}], ["augment=none", "augment=affine"]),
         (
-            [{}, {"lr": 0.2, "momentum": 0.5, "warmup": 0.1, "nesterov": False}],
+            [{}, {"lr": 0.2, "momentum": 0.5, "weight_decay": 0.1, "nesterov": False}],
             ["lr=0.1", "lr=0.2"],
         ),
         (

@@ -36,7 +36,7 @@ def test_changes_something_and_repeats_with_the_seed(name: str, images: Tensor) 
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"erase"}))
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"random_erasing"}))
 def test_most_of_the_ink_stays(name: str, images: Tensor) -> None:
     changed = AUGMENTATIONS[name](images, torch.Generator().manual_seed(0))
 
@@ -67,12 +67,12 @@ def test_planes_behind_the_ink_stay_as_they_are(name: str, images: Tensor) -> No
     both = torch.cat([images, planes], dim=1)
     chosen = [AUGMENTATIONS[name]]
 
-    changed = augment.augmented(both, chosen, torch.Generator().manual_seed(0), channels=1)
+    changed = augment.augment(both, chosen, torch.Generator().manual_seed(0), channels=1)
 
     expected = chosen[0](images, torch.Generator().manual_seed(0))
     assert torch.equal(changed[:, :1], expected) and torch.equal(changed[:, 1:], planes)
     assert torch.equal(
-        augment.augmented(images, chosen, torch.Generator().manual_seed(0), channels=1), expected
+        augment.augment(images, chosen, torch.Generator().manual_seed(0), channels=1), expected
     )
 
 
@@ -109,7 +109,7 @@ def test_crop_brings_in_paper() -> None:
 def test_erase_makes_a_rectangle_of_half_of_the_pictures_paper() -> None:
     images = torch.ones(2000, 3, 28, 28)
 
-    gone = augment.erase(images, torch.Generator().manual_seed(0)) == 0
+    gone = augment.random_erasing(images, torch.Generator().manual_seed(0)) == 0
 
     assert (gone == gone[:, :1]).all()  # in all channels
     heights, widths = gone[:, 0].any(2).sum(1), gone[:, 0].any(1).sum(1)

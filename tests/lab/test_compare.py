@@ -13,16 +13,16 @@ from scipy import stats as distributions
 from siglum import stats
 from siglum.config import TrainConfig
 from siglum.lab.compare import Arm, arms_of, compare
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.finding import finding, shown
 from siglum.lab.outcome import levels_of
-from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 
 
 @pytest.fixture(scope="session")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, tiny_config: TrainConfig, machine: Machine
+    tmp_path_factory: pytest.TempPathFactory, tiny_config: TrainConfig, machine: Device
 ) -> list[Run]:
     """Two arms of two seeds: one that learns, and one too slow to."""
     folder = tmp_path_factory.mktemp("compared")

@@ -12,7 +12,7 @@ from torch import nn
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.lab import models
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.examine import answers, attribution, features, filters, layers, maps
 from siglum.lab.examine.subject import DoesNotApplyError, Subject, spread, subject
 from siglum.lab.runs import Run
@@ -78,7 +78,7 @@ def untrained(folder: Path, data: Path, model: str, size: int = 64, **settings: 
 
 
 @pytest.fixture
-def small(tmp_path: Path, signs: Path, machine: Machine) -> Subject:
+def small(tmp_path: Path, signs: Path, machine: Device) -> Subject:
     return subject(untrained(tmp_path / "run", signs, "mnist_net", 28), machine)
 
 
@@ -212,7 +212,7 @@ def test_filters_are_the_weights(small: Subject) -> None:
     assert (found.layer, found.weights.shape) == ("conv1", (10, 1, 5, 5))
 
 
-def test_a_layer_without_filters_is_refused(tmp_path: Path, signs: Path, machine: Machine) -> None:
+def test_a_layer_without_filters_is_refused(tmp_path: Path, signs: Path, machine: Device) -> None:
     run = untrained(tmp_path / "run", signs, "mnist_net", 28)
     with pytest.raises(DoesNotApplyError) as error:
         filters.filters(subject(run, machine, layer="hidden"))
@@ -269,7 +269,7 @@ def test_answers_are_the_log_probabilities_of_the_network(small: Subject) -> Non
 
 
 def test_the_nearest_of_a_training_picture_is_itself(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     run = untrained(tmp_path / "run", signs, "mnist_net", 28)
     found = features.nearest(subject(run, machine, part="train", count=5))
@@ -290,7 +290,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     np.testing.assert_allclose(share, variances[:2] / variances.sum(), rtol=1e-3)
 
 
-def test_a_map_of_three_pictures_is_refused(tmp_path: Path, signs: Path, machine: Machine) -> None:
+def test_a_map_of_three_pictures_is_refused(tmp_path: Path, signs: Path, machine: Device) -> None:
     run = untrained(tmp_path / "run", signs, "mnist_net", 28)
     looked = subject(run, machine)
     looked.__dict__["held"] = looked.held.subset(np.arange(3))

@@ -38,7 +38,7 @@ def test_every_network_is_exported(name: str) -> None:
     torch.manual_seed(0)
     size = SIZES.get(name, 32)
     colour = Preprocess(size=size, channels=3, mean=0.3, std=0.4)
-    place = Preprocess(size=size, fit="glyph", place=True, mean=0.3, std=0.4)
+    place = Preprocess(size=size, resize="glyph", position_channels=True, mean=0.3, std=0.4)
     preprocess = place if name == "glyph_net" else colour
     model = models.build(name, 5, preprocess.planes, size)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_both_halves_prepare_pictures_alike() -> None:
     """The same bits from torch and numpy."""
     for preprocess in (
         Preprocess(mean=0.1307, std=0.3081),
-        Preprocess(fit="glyph", place=True, mean=0.2, std=0.3),
+        Preprocess(resize="glyph", position_channels=True, mean=0.2, std=0.3),
     ):
         pictures = np.random.RandomState(0).randint(
             0, 256, (9, preprocess.planes, 28, 28), dtype=np.uint8
@@ -94,7 +94,7 @@ def test_the_card_says_what_the_run_measured(exported: Exported, tiny_run: Run) 
     assert (card.network, card.parameters) == ("glyph_net", result["parameters"])
     assert card.golden == "validation pictures"
     assert card.difference is not None and card.difference < 1e-5
-    assert card.settings["epochs"] == 12 and card.settings["weights"] == "last"
+    assert card.settings["epochs"] == 12 and card.settings["checkpoint"] == "last"
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
     assert exported.warning is None
 
@@ -135,7 +135,7 @@ def test_other_weights_are_measured_again(tiny_run: Run, machine, tmp_path: Path
     share = best.card.measured["val"]
 
     assert share.hits / share.total == pytest.approx(max(e for e in epochs if e is not None))
-    assert best.card.settings["weights"] == "best"
+    assert best.card.settings["checkpoint"] == "best"
     assert best.calibration.pictures == share.total
 
 

@@ -12,12 +12,12 @@ from siglum.errors import ConfigError, RunError
 from siglum.images.imageset import ImageSet
 from siglum.lab import crossval, studies
 from siglum.lab.compare import compare
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.folds import folds
 from siglum.lab.paired import over_splits
 from siglum.lab.pooled import Pooled
 from siglum.lab.recipes.study import arms_of_study, run_study
-from siglum.lab.recipes.train import load_data
+from siglum.lab.trainer import load_data
 
 WRITERS = tuple("abcdefgh")
 
@@ -65,12 +65,12 @@ def test_too_many_folds_are_refused(count: int, by_writer: bool, message: str) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"fold": 1}, "fold must go with folds, got 1 alone. Give folds, too."),
+        ({"fold": 1}, "fold needs folds, got fold 1 alone. Set folds, too."),
         ({"folds": 3, "fold": 3}, "fold must be below folds, which is 3, got 3."),
-        ({"folds": 3, "test": "mnist5k"}, "test must be left out with folds, one of which is "
-         "tested on, got 'mnist5k'. Leave out test, or folds."),
+        ({"folds": 3, "test": "mnist5k"}, "Cannot combine folds with test 'mnist5k': one "
+         "fold is the test part. Leave out test, or folds."),
         ({"folds": 1}, "folds must be at least 2, got 1."),
-        ({"per_class": 0}, "per_class must be at least 1, got 0."),
+        ({"samples_per_class": 0}, "samples_per_class must be at least 1, got 0."),
     ],
 )  # fmt: skip
 def test_folds_that_are_not_there_are_refused(settings: dict[str, object], message: str) -> None:
@@ -88,7 +88,7 @@ def test_the_corrected_t_is_that_of_its_authors() -> None:
 
 
 def test_a_fold_is_the_test_part_and_the_rest_is_split_as_ever(signs: Path) -> None:
-    config = TrainConfig(data=f"folder:{signs}", folds=4, fold=2, val=0.2, per_class=5)
+    config = TrainConfig(data=f"folder:{signs}", folds=4, fold=2, val=0.2, samples_per_class=5)
     data = load_data(config)
 
     assert data.test is not None and data.val is not None and data.whole is not None
@@ -97,7 +97,7 @@ def test_a_fold_is_the_test_part_and_the_rest_is_split_as_ever(signs: Path) -> N
     names = [set(part.files or ()) for part in (data.train, data.val, data.test)]
     assert not names[0] & names[1] and not names[0] & names[2] and not names[1] & names[2]
     # What is validated on does not depend on how many are trained on.
-    again = load_data(config.model_copy(update={"per_class": None}))
+    again = load_data(config.model_copy(update={"samples_per_class": None}))
     assert again.val is not None and again.val.fingerprint == data.val.fingerprint
 
 
@@ -117,7 +117,7 @@ lr = 0.1
 
 
 @pytest.fixture(scope="module")
-def pooled(tmp_path_factory: pytest.TempPathFactory, signs: Path, machine: Machine) -> Path:
+def pooled(tmp_path_factory: pytest.TempPathFactory, signs: Path, machine: Device) -> Path:
     """A study of two arms, each trained on three folds by two seeds."""
     folder = tmp_path_factory.mktemp("folds")
     (folder / "study.toml").write_text(TEXT.format(signs=signs, epochs=3))
@@ -188,14 +188,18 @@ def test_few_pictures_are_told_in_words_that_claim_no_more(pooled: Path) -> None
 
 
 def test_a_study_file_holds_what_was_set(tmp_path: Path) -> None:
-    settings = {"data": 'folder:a "b"', "seed": 4, "only": ("x", "y"), "rename": {"ä b": "x"}}
-    settings |= {"model_options": {"width": 2}, "mean": None, "place": False}
+    settings = {"data": 'folder:a "b"', "seed": 4, "classes": ("x", "y"), "rename": {"ä b": "x"}}
+    settings |= {"model_options": {"width": 2}, "mean": None, "position_channels": False}
     file = crossval.place(tmp_path / "cv", crossval.study_text(settings, 5, 2))
     study = studies.read(file, tmp_path)
     config = study.cells[0].config
 
     assert len(study.cells) == 10 and study.seeds == (4, 5)
-    assert (config.data, config.only, config.rename) == ('folder:a "b"', ("x", "y"), {"ä b": "x"})
+    assert (config.data, config.classes, config.rename) == (
+        'folder:a "b"',
+        ("x", "y"),
+        {"ä b": "x"},
+    )
     assert config.model_options == {"width": 2} and config.folds == 5
     with pytest.raises(RunError, match="must hold nothing or the same cross-validation"):
         crossval.place(tmp_path / "cv", crossval.study_text(settings, 4, 2))

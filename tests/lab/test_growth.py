@@ -13,11 +13,11 @@ def outcome(name: str, *accuracies: float) -> Outcome:
 
 
 def test_a_line_for_each_way_and_a_spot_for_each_value() -> None:
-    levels = {f"{way} {n}": {"arm": way, "per_class": n} for way in "ab" for n in (9, 1, 3)}
+    levels = {f"{way} {n}": {"arm": way, "samples_per_class": n} for way in "ab" for n in (9, 1, 3)}
     outcomes = [outcome(name, 0.5, 0.6, 0.7) for name in levels]
     found = growth_of(outcomes, levels, "test")
 
-    assert found is not None and found.setting == "per_class"
+    assert found is not None and found.setting == "samples_per_class"
     assert [line.name for line in found.lines] == ["a", "b"]
     assert [spot.value for spot in found.lines[0].spots] == [1, 3, 9]
     low, high = found.lines[0].spots[0].band or (0, 0)

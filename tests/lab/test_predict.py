@@ -11,8 +11,8 @@ import pytest
 from siglum.config import TrainConfig
 from siglum.images import sources
 from siglum.lab.predict import predict
-from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 from siglum.lab.training import evaluate
 
 
@@ -20,7 +20,12 @@ from siglum.lab.training import evaluate
 def placed(tmp_path_factory: pytest.TempPathFactory, signs: Path, machine) -> Run:
     """A run of one epoch whose network sees ink, and how high, how wide and where it is."""
     config = TrainConfig(
-        data=f"folder:{signs}", fit="glyph", place=True, epochs=1, batch_size=16, val=0.2
+        data=f"folder:{signs}",
+        resize="glyph",
+        position_channels=True,
+        epochs=1,
+        batch_size=16,
+        val=0.2,
     )
     return train(config, tmp_path_factory.mktemp("runs") / "placed", machine)
 
@@ -62,7 +67,7 @@ def test_a_preprocess_from_before_there_was_place_still_serves(
     shutil.copytree(tiny_run.path, tmp_path / "old")
     path = tmp_path / "old" / "preprocess.json"
     settings = json.loads(path.read_text())
-    del settings["place"]
+    del settings["position_channels"]
     path.write_text(json.dumps(settings))
 
     old = Run(tmp_path / "old")

@@ -14,9 +14,9 @@ from torch import nn
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
 from siglum.lab import models, pretrained, studies, transfer
-from siglum.lab.device import Machine
-from siglum.lab.recipes.train import Stopped, resume, train
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Stopped, resume, train
 from siglum.lab.training import Epoch
 
 
@@ -56,7 +56,7 @@ def test_torchs_own_files_are_read_as_safetensors_are(file: Path, ending: str) -
 def test_a_file_gives_the_backbone_and_never_a_head(file: Path) -> None:
     model = fresh()
     head = model.head.weight.clone()
-    start = transfer.adopt(model, ("a", "b", "c"), f"file:{file}", seed=0)
+    start = transfer.load_pretrained(model, ("a", "b", "c"), f"file:{file}", seed=0)
 
     assert start.reset == ("head.weight", "head.bias") and torch.equal(model.head.weight, head)
     for name, tensor in pretrained.read(f"file:{file}").items():
@@ -69,7 +69,7 @@ def test_a_head_of_the_same_shape_is_not_adopted(file: Path) -> None:
     """Nobody says that its classes are ours."""
     model = models.build("glyph_net", 7)
 
-    assert transfer.adopt(model, tuple("abcdefg"), f"file:{file}", seed=0).reset
+    assert transfer.load_pretrained(model, tuple("abcdefg"), f"file:{file}", seed=0).reset
 
 
 def test_half_precision_is_widened(file: Path) -> None:
@@ -79,7 +79,7 @@ def test_half_precision_is_widened(file: Path) -> None:
     }
     save_file(tensors, file)
     model = fresh()
-    transfer.adopt(model, ("a", "b", "c"), f"file:{file}", seed=0)
+    transfer.load_pretrained(model, ("a", "b", "c"), f"file:{file}", seed=0)
 
     weight = model.state_dict()["features.0.weight"]
     assert weight.dtype == torch.float32
@@ -88,7 +88,9 @@ def test_half_precision_is_widened(file: Path) -> None:
 
 def test_another_network_is_refused_by_its_first_difference(file: Path) -> None:
     with pytest.raises(RunError) as error:
-        transfer.adopt(models.build("mnist_net", 3), ("a", "b", "c"), f"file:{file}", seed=0)
+        transfer.load_pretrained(
+            models.build("mnist_net", 3), ("a", "b", "c"), f"file:{file}", seed=0
+        )
 
     assert str(error.value) == (
         f"init must be weights whose backbone is the new network's, got file:{file} with nothing "
@@ -203,7 +205,7 @@ def test_what_is_no_file_of_weights_is_said(tmp_path: Path, init: str, message: 
 
 
 def test_a_run_says_which_content_it_began_with(
-    file: Path, config: TrainConfig, machine: Machine, tmp_path: Path
+    file: Path, config: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     run = train(config, tmp_path / "run", machine)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -216,7 +218,7 @@ def test_a_run_says_which_content_it_began_with(
 
 
 def test_resuming_goes_on_to_the_same_bits_and_needs_the_same_file(
-    file: Path, config: TrainConfig, machine: Machine, tmp_path: Path
+    file: Path, config: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     whole = train(config, tmp_path / "whole", machine)
     with pytest.raises(Stopped):
@@ -234,9 +236,9 @@ def test_resuming_goes_on_to_the_same_bits_and_needs_the_same_file(
 
 
 def test_shuffling_and_freezing_work_on_a_file(
-    file: Path, config: TrainConfig, machine: Machine, tmp_path: Path
+    file: Path, config: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
-    config = config.model_copy(update={"shuffle": True, "freeze": ("backbone",), "epochs": 1})
+    config = config.model_copy(update={"shuffle_init": True, "freeze": ("backbone",), "epochs": 1})
     run = train(config, tmp_path / "run", machine)
     theirs, ours = pretrained.read(f"file:{file}"), run.model().state_dict()
 
@@ -247,7 +249,7 @@ def test_shuffling_and_freezing_work_on_a_file(
 
 
 def test_folded_weights_are_measured_on_the_training_pictures(
-    file: Path, config: TrainConfig, machine: Machine, tmp_path: Path
+    file: Path, config: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     tensors = pretrained.read(f"file:{file}")
     for name, tensor in tensors.items():
@@ -292,7 +294,7 @@ def test_a_study_knows_a_file_by_its_content(file: Path, tmp_path: Path) -> None
 
 def test_torchvision_has_weights_for_its_networks_only() -> None:
     with pytest.raises(ConfigError) as error:
-        transfer.adopt(fresh(), ("a", "b", "c"), "torchvision", seed=0)
+        transfer.load_pretrained(fresh(), ("a", "b", "c"), "torchvision", seed=0)
 
     assert str(error.value) == (
         "init torchvision must go with one of torchvision's networks (mobilenet_v3_large, "
@@ -312,7 +314,7 @@ def test_a_download_that_fails_is_said_with_its_remedies(
     model = models.build("mobilenet_v3_small", 3, 1, 64)
 
     with pytest.raises(DataError) as error:
-        transfer.adopt(model, ("a", "b", "c"), "torchvision", seed=0)
+        transfer.load_pretrained(model, ("a", "b", "c"), "torchvision", seed=0)
 
     assert isinstance(error.value.__cause__, urllib.error.URLError)
     assert str(error.value).startswith("init torchvision must be able to download https://")
@@ -336,7 +338,7 @@ def test_what_torchvision_has_downloaded_is_adopted(
     torch.save(theirs, tmp_path / "hub" / "checkpoints" / name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     model = models.build("mobilenet_v3_small", 3, 1, 64)
-    start = transfer.adopt(model, ("a", "b", "c"), "torchvision", seed=0)
+    start = transfer.load_pretrained(model, ("a", "b", "c"), "torchvision", seed=0)
 
     assert start.run == "torchvision" and len(start.reset) == 7  # the head's
     state = model.state_dict()

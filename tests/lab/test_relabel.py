@@ -17,7 +17,7 @@ from siglum.images import sources
 from siglum.images.imageset import ImageSet
 from siglum.lab import association, duplicates, relabel
 from siglum.lab.association import Diagnosis, diagnose, quasi_independent
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
 
 DIGITS = tuple("0123456789")
@@ -345,7 +345,7 @@ def test_overlap_counts_copies_and_compares_their_labels() -> None:
     assert lies.new_unseen is not None and (lies.new_unseen.hits, lies.new_unseen.total) == (1, 2)
 
 
-def test_a_run_labels_what_it_learned_nearly_as_it_was(tiny_run: Run, machine: Machine) -> None:
+def test_a_run_labels_what_it_learned_nearly_as_it_was(tiny_run: Run, machine: Device) -> None:
     pictures = sources.load(tiny_run.config.data, "all", tiny_run.preprocess)
     validation = relabel.validate(tiny_run.predictions())
 
@@ -373,13 +373,13 @@ def test_what_a_run_was_trained_on_is_known_by_its_pictures(tiny_run: Run) -> No
 
 def test_pictures_are_compared_as_small_as_they_are_seen_or_smaller() -> None:
     """Enlarged for the network, a picture would hide what saving it as JPEG did to it."""
-    large = Preprocess(size=64, fit="glyph", place=True)
+    large = Preprocess(size=64, resize="glyph", position_channels=True)
 
-    assert relabel.compared(large) == Preprocess(size=28, fit="glyph")
+    assert relabel.compared(large) == Preprocess(size=28, resize="glyph")
     assert relabel.compared(Preprocess(size=16)) == Preprocess(size=16)
 
 
-def test_a_set_is_found_in_itself(tiny_run: Run, machine: Machine) -> None:
+def test_a_set_is_found_in_itself(tiny_run: Run, machine: Device) -> None:
     learned = sources.load(tiny_run.config.data, "all", tiny_run.preprocess)
     new = relabel.relabel(tiny_run, learned, machine, None, 0.0).new
 

@@ -181,8 +181,8 @@ def test_runs_are_found_newest_first(tmp_path: Path) -> None:
         os.utime(run.path / "config.json", (number, number))
     (tmp_path / "no-run").mkdir()
 
-    assert [run.name for run in runs.find(tmp_path)] == ["new", "old"]
-    assert list(runs.find(tmp_path / "nowhere")) == []
+    assert [run.name for run in runs.find_runs(tmp_path)] == ["new", "old"]
+    assert list(runs.find_runs(tmp_path / "nowhere")) == []
 
 
 @pytest.mark.parametrize(

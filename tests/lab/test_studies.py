@@ -104,7 +104,7 @@ def test_parents_come_first_seed_by_seed(tmp_path: Path) -> None:
         init = "parents.more"
         [arms.shuffled]
         init = "parents.more"
-        shuffle = true
+        shuffle_init = true
         """,
     )
     needed = study.needed()

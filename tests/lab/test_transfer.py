@@ -11,10 +11,10 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, transfer
-from siglum.lab.device import Machine
-from siglum.lab.optimizer import make_optimizer
-from siglum.lab.recipes.train import resume, train
+from siglum.lab.device import Device
+from siglum.lab.optim import build_optimizer
 from siglum.lab.runs import Run
+from siglum.lab.trainer import resume, train
 from siglum.lab.training import TrainState, fit, train_step
 
 
@@ -31,7 +31,7 @@ def fresh(classes: int = 3) -> nn.Module:
 
 def test_same_classes_adopt_the_head_too(tiny_run: Run) -> None:
     model = fresh()
-    start = transfer.adopt(model, tiny_run.classes, tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0)
 
     for name, tensor in tiny_run.model().state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
@@ -43,7 +43,7 @@ def test_same_classes_adopt_the_head_too(tiny_run: Run) -> None:
 def test_other_classes_get_a_new_head(tiny_run: Run) -> None:
     model = fresh(5)
     head = model.head.weight.clone()
-    start = transfer.adopt(model, ("a", "b", "c", "d", "e"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, ("a", "b", "c", "d", "e"), tiny_run.path, seed=0)
 
     assert start.reset == ("head.weight", "head.bias")
     assert torch.equal(model.head.weight, head)
@@ -52,15 +52,15 @@ def test_other_classes_get_a_new_head(tiny_run: Run) -> None:
 
 
 def test_as_many_classes_of_other_names_get_a_new_head(tiny_run: Run) -> None:
-    start = transfer.adopt(fresh(), ("x", "y", "z"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(fresh(), ("x", "y", "z"), tiny_run.path, seed=0)
 
     assert start.reset == ("head.weight", "head.bias")
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere(tiny_run: Run) -> None:
     model, again = fresh(), fresh()
-    start = transfer.adopt(model, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
-    transfer.adopt(again, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
+    transfer.load_pretrained(again, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
     ours, theirs = model.state_dict()["features.3.weight"], tiny_run.model().state_dict()
     original = theirs["features.3.weight"]
 
@@ -86,7 +86,7 @@ def test_another_network_is_refused_by_its_first_difference(
         "channels."
     )
     with pytest.raises(RunError) as error:
-        transfer.adopt(
+        transfer.load_pretrained(
             models.build(name, 3, channels, size), tiny_run.classes, tiny_run.path, seed=0
         )
 
@@ -96,7 +96,7 @@ def test_another_network_is_refused_by_its_first_difference(
 def test_another_size_needs_a_new_head_only(tiny_run: Run) -> None:
     """Where the backbone has the same weights at any size."""
     model = models.build("glyph_net", 3, 1, 40)
-    start = transfer.adopt(model, tiny_run.classes, tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0)
 
     assert start.reset == ("head.weight",)
 
@@ -106,11 +106,11 @@ def test_an_unfinished_parent_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     for name in ("config.json", "classes.json", "preprocess.json", "env.json"):
         (tmp_path / "half" / name).write_bytes((tiny_run.path / name).read_bytes())
     with pytest.raises(RunError, match="init must be a finished run, got .*half"):
-        transfer.adopt(fresh(), tiny_run.classes, tmp_path / "half", seed=0)
+        transfer.load_pretrained(fresh(), tiny_run.classes, tmp_path / "half", seed=0)
 
 
 def test_freezing_the_backbone_leaves_the_head(
-    tiny_run: Run, child: TrainConfig, machine: Machine, tmp_path: Path
+    tiny_run: Run, child: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     """Every number of the backbone stays, the statistics of its batch normalisations included."""
     config = child.model_copy(update={"freeze": ("backbone",)})
@@ -125,7 +125,7 @@ def test_freezing_the_backbone_leaves_the_head(
 
 
 def test_a_frozen_random_backbone_trains_the_head(
-    tiny_config: TrainConfig, machine: Machine, tmp_path: Path
+    tiny_config: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     config = tiny_config.model_copy(update={"freeze": ("backbone",), "epochs": 1})
     run = train(config, tmp_path / "random", machine)
@@ -164,10 +164,10 @@ def test_freezing_nothing_or_everything_is_refused(parts: tuple[str, ...], messa
     assert str(error.value) == message
 
 
-def test_deeper_layers_learn_more_slowly(machine: Machine) -> None:
+def test_deeper_layers_learn_more_slowly(machine: Device) -> None:
     config = TrainConfig(lr_decay=0.5, lr=0.8, schedule="constant", model="mnist_net")
-    model = machine.place(models.build("mnist_net", 3))
-    optimizer = make_optimizer(model, config)
+    model = machine.to(models.build("mnist_net", 3))
+    optimizer = build_optimizer(model, config)
     rates = {
         name: group["lr"]
         for group in optimizer.param_groups
@@ -183,14 +183,14 @@ def test_deeper_layers_learn_more_slowly(machine: Machine) -> None:
 
 
 def test_the_schedule_keeps_the_ratio_of_the_rates(
-    machine: Machine, tiny_config: TrainConfig
+    machine: Device, tiny_config: TrainConfig
 ) -> None:
     images = ImageSet.from_arrays(
         torch.randint(0, 255, (32, 28, 28)).byte().numpy(), torch.arange(32).numpy() % 3, "abc"
     )
     config = tiny_config.model_copy(update={"lr_decay": 0.5, "epochs": 1})
-    model = machine.place(fresh())
-    state = TrainState(model, make_optimizer(model, config))
+    model = machine.to(fresh())
+    state = TrainState(model, build_optimizer(model, config))
     for _ in fit(state, images, None, config, config.preprocess(), machine):
         pass
     rates = [group["lr"] / group["scale"] for group in state.optimizer.param_groups]
@@ -200,7 +200,7 @@ def test_the_schedule_keeps_the_ratio_of_the_rates(
 
 
 def test_the_cost_of_parents_adds_up(
-    tiny_run: Run, child: TrainConfig, machine: Machine, tmp_path: Path
+    tiny_run: Run, child: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     first = train(child, tmp_path / "first", machine)
     second = train(child.model_copy(update={"init": str(first.path)}), tmp_path / "second", machine)
@@ -210,7 +210,7 @@ def test_the_cost_of_parents_adds_up(
 
 
 def test_resuming_needs_the_parent_as_it_was(
-    tiny_run: Run, child: TrainConfig, machine: Machine, tmp_path: Path
+    tiny_run: Run, child: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
     parent = train(child, tmp_path / "parent", machine)
     config = child.model_copy(update={"init": str(parent.path)})
@@ -224,19 +224,19 @@ def test_resuming_needs_the_parent_as_it_was(
         resume(run, machine)
 
 
-def test_shuffling_needs_a_run(tiny_config: TrainConfig, machine: Machine, tmp_path: Path) -> None:
+def test_shuffling_needs_a_run(tiny_config: TrainConfig, machine: Device, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        train(tiny_config.model_copy(update={"shuffle": True}), tmp_path / "run", machine)
+        train(tiny_config.model_copy(update={"shuffle_init": True}), tmp_path / "run", machine)
 
     assert (
         str(error.value)
-        == "shuffle must have weights to shuffle. Give --init RUN or --init file:FILE."
+        == "shuffle_init must have weights to shuffle. Give --init RUN or --init file:FILE."
     )
 
 
 def test_the_start_is_told_in_words(tiny_run: Run) -> None:
     model = fresh(5)
-    start = transfer.adopt(model, tuple("abcde"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tuple("abcde"), tiny_run.path, seed=0)
     transfer.freeze(model, ("backbone",))
     trained, whole = models.count_parameters(model), 26_549
     told = transfer.in_words(vars(replace(start, run="runs/first")), ("backbone",), trained, whole)

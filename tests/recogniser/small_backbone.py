@@ -14,7 +14,7 @@ from siglum.recogniser.predict import Recogniser, opened
 
 CHARACTERS = tuple("abcdefghijαβγδ")
 WIDTH = 24
-PREPROCESS = Preprocess(size=SIZE, fit="glyph")
+PREPROCESS = Preprocess(size=SIZE, resize="glyph")
 GUESS = Calibration(
     temperature=1.5,
     sets=Promise(share=0.95, thresholds=(0.9,)),

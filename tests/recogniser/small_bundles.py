@@ -14,7 +14,7 @@ from siglum.recogniser.head import Head
 
 PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")
-PREPROCESS = Preprocess(size=SIZE, ink="keep", mean=0.25, std=0.5)
+PREPROCESS = Preprocess(size=SIZE, polarity="keep", mean=0.25, std=0.5)
 
 
 def weights(outputs: int = len(CLASSES)) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

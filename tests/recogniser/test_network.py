@@ -47,7 +47,7 @@ def test_pictures_become_what_the_preprocess_says() -> None:
 
 
 def test_planes_of_place_reach_from_minus_two_to_two() -> None:
-    preprocess = Preprocess(size=SIZE, fit="glyph", place=True, mean=0.3, std=0.2)
+    preprocess = Preprocess(size=SIZE, resize="glyph", position_channels=True, mean=0.3, std=0.2)
     images = np.zeros((1, 4, SIZE, SIZE), np.uint8)
     images[:, 1], images[:, 3] = 255, 51
 

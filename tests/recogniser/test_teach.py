@@ -217,7 +217,7 @@ def test_a_backbone_of_ones_own_must_be_one(tmp_path: Path) -> None:
     assert backbones.given(tmp_path / "own.siglum").classes == CHARACTERS
 
     lab = replace(
-        BACKBONE.bundle, preprocess=BACKBONE.bundle.preprocess.model_copy(update={"fit": "pad"})
+        BACKBONE.bundle, preprocess=BACKBONE.bundle.preprocess.model_copy(update={"resize": "pad"})
     )
     bundles.save(lab, tmp_path / "lab.siglum")
     with pytest.raises(DataError, match="must be a backbone"):

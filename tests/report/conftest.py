@@ -6,9 +6,9 @@ import pytest
 
 from siglum import report
 from siglum.config import TrainConfig
-from siglum.lab.device import choose_machine
-from siglum.lab.recipes.train import train
+from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -26,7 +26,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, signs: Path, later_signs:
         lr=0.01,
     )
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(config, path, choose_machine("cpu", "float32", threads=1))
+    return train(config, path, choose_device("cpu", "float32", threads=1))
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import pytest
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.lab.compare import Arm, Comparison, compare
-from siglum.lab.device import choose_machine
+from siglum.lab.device import choose_device
 from siglum.lab.finding import finding
-from siglum.lab.recipes.train import train
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 from siglum.report.comparison import About, Format, write_comparison
 from siglum.report.comparison_plots import drawn, short_names
 from siglum.report.comparison_tables import arms_table, reached_table
@@ -25,7 +25,7 @@ HOSTILE = "<b onclick=alert(1)>$x_{1}$ | `a`</b>"
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, signs: Path, later_signs: Path) -> list[Run]:
     """Two ways to train, two seeds each, of two epochs."""
-    folder, machine = tmp_path_factory.mktemp("runs"), choose_machine("cpu", "float32", threads=1)
+    folder, machine = tmp_path_factory.mktemp("runs"), choose_device("cpu", "float32", threads=1)
     settings = {"data": f"folder:{signs}", "test": f"folder:{later_signs}", "epochs": 2}
     settings |= {"batch_size": 16, "val": 0.2}
     return [
@@ -252,7 +252,7 @@ def test_weights_chosen_by_the_pictures_measured_are_said_to_be(comparison: Comp
     from siglum.report.comparison import _account
 
     outcomes = tuple(
-        replace(o, configs=tuple({**c, "weights": "best"} for c in o.configs))
+        replace(o, configs=tuple({**c, "checkpoint": "best"} for c in o.configs))
         for o in comparison.arms
     )
     chosen = replace(comparison, arms=outcomes, part="val")

@@ -9,7 +9,7 @@ import pytest
 
 from siglum.errors import ConfigError
 from siglum.lab import models
-from siglum.lab.device import Machine, choose_machine
+from siglum.lab.device import Device, choose_device
 from siglum.lab.examine.subject import DoesNotApplyError, Subject, subject
 from siglum.report import examine
 from siglum.report.examine import PIECES, canvas
@@ -20,8 +20,8 @@ PNG, NPZ = b"\x89PNG", b"PK"
 
 
 @pytest.fixture(scope="module")
-def machine() -> Machine:
-    return choose_machine("cpu", "float32", threads=1)
+def machine() -> Device:
+    return choose_device("cpu", "float32", threads=1)
 
 
 def every_piece(looked: Subject) -> dict[str, str]:
@@ -44,7 +44,7 @@ def every_piece(looked: Subject) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", models.MODELS)
 def test_every_piece_of_every_network(
-    name: str, tmp_path: Path, signs: Path, machine: Machine
+    name: str, tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     run = untrained(tmp_path / "run", signs, name, 32)
     absent = every_piece(subject(run, machine, count=1))
@@ -55,7 +55,7 @@ def test_every_piece_of_every_network(
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 20), (3, 33)])
 def test_every_piece_of_a_network_of_ones_own(
-    channels: int, size: int, tmp_path: Path, signs: Path, machine: Machine
+    channels: int, size: int, tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     (tmp_path / "own.py").write_text(OWN)
     run = untrained(tmp_path / "run", signs, f"{tmp_path / 'own.py'}:Own", size, channels=channels)
@@ -64,16 +64,18 @@ def test_every_piece_of_a_network_of_ones_own(
 
 
 def test_planes_of_place_are_no_part_of_the_picture(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
-    run = untrained(tmp_path / "run", signs, "glyph_net", 28, fit="glyph", place=True)
+    run = untrained(
+        tmp_path / "run", signs, "glyph_net", 28, resize="glyph", position_channels=True
+    )
     looked = subject(run, machine)
 
     assert set(every_piece(looked)) == {"attention"}
     assert PIECES["effect"].make(looked).weights.shape[1] == 1
 
 
-def test_a_network_without_filters_says_so(tmp_path: Path, signs: Path, machine: Machine) -> None:
+def test_a_network_without_filters_says_so(tmp_path: Path, signs: Path, machine: Device) -> None:
     (tmp_path / "flat.py").write_text(
         "from torch import nn\n"
         "class Flat(nn.Module):\n"
@@ -94,7 +96,7 @@ def test_a_network_without_filters_says_so(tmp_path: Path, signs: Path, machine:
     assert absent["filters"] == absent["effect"] == sentence
 
 
-def test_the_page_is_one_file_with_every_piece(tiny_run, tmp_path: Path, machine: Machine) -> None:
+def test_the_page_is_one_file_with_every_piece(tiny_run, tmp_path: Path, machine: Device) -> None:
     """Of a run with a class name that would run a program."""
     page = examine.write_page(
         subject(tiny_run, machine), PIECES, tmp_path / "page.html"
@@ -109,7 +111,7 @@ def test_the_page_is_one_file_with_every_piece(tiny_run, tmp_path: Path, machine
 
 
 def test_without_its_pictures_the_page_shows_the_network(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     gone = tmp_path / "gone"
     run = untrained(tmp_path / "run", gone, "mnist_net", 28)
@@ -120,7 +122,7 @@ def test_without_its_pictures_the_page_shows_the_network(
     assert page.count("The run&#39;s pictures cannot be loaded again: ") == len(PIECES) - 4
 
 
-def test_each_piece_is_a_file_of_every_kind(tmp_path: Path, signs: Path, machine: Machine) -> None:
+def test_each_piece_is_a_file_of_every_kind(tmp_path: Path, signs: Path, machine: Device) -> None:
     looked = subject(untrained(tmp_path / "run", signs, "mnist_net", 28), machine)
     absent = examine.write_folder(looked, ["layers", "filters", "attention"], tmp_path / "out")
 
@@ -139,7 +141,7 @@ def test_each_piece_is_a_file_of_every_kind(tmp_path: Path, signs: Path, machine
 
 
 def test_an_ending_that_is_no_drawing_is_refused(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     looked = subject(untrained(tmp_path / "run", signs, "mnist_net", 28), machine)
     piece = PIECES["filters"]

@@ -59,5 +59,5 @@ def test_new_names_of_classes_come_as_a_file(tiny_run: Run, tmp_path: Path) -> N
     page = html.unescape(str(repeat(gather(tiny_run)).html))
     (tmp_path / "classes.csv").write_text(page.split("<pre>")[2].split("</pre>")[0])
 
-    assert "--classes classes.csv" in page
+    assert "--rename classes.csv" in page
     assert read_names(tmp_path / "classes.csv") == tiny_run.config.rename

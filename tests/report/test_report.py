@@ -15,9 +15,9 @@ import pytest
 from siglum import report
 from siglum.config import TrainConfig
 from siglum.errors import RunError
-from siglum.lab.device import choose_machine
-from siglum.lab.recipes.train import train
+from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 from siglum.report.facts import gather
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -156,7 +156,7 @@ def test_without_a_test_part_it_reports_the_validation_pictures(
     signs: Path, tmp_path: Path
 ) -> None:
     config = TrainConfig(data=f"folder:{signs}", epochs=1, batch_size=16, val=0.2)
-    run = train(config, tmp_path / "run", choose_machine("cpu", "float32", threads=1))
+    run = train(config, tmp_path / "run", choose_device("cpu", "float32", threads=1))
     text = Page(written(run, tmp_path)).text.replace("\N{NO-BREAK SPACE}", " ")
 
     assert "of 15 validation pictures of signs right" in text
@@ -167,7 +167,7 @@ def test_without_test_and_validation_it_says_that_nothing_measured_it(
     signs: Path, tmp_path: Path
 ) -> None:
     config = TrainConfig(data=f"folder:{signs}", epochs=1, batch_size=16, val=0)
-    run = train(config, tmp_path / "run", choose_machine("cpu", "float32", threads=1))
+    run = train(config, tmp_path / "run", choose_device("cpu", "float32", threads=1))
     html = written(run, tmp_path)
 
     assert "Nothing measured <bdi>glyph_net</bdi>" in html

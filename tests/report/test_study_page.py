@@ -134,9 +134,13 @@ def test_a_grid_that_is_not_whole_says_why(grid: Comparison) -> None:
 def test_a_learning_curve_has_its_finding_its_table_and_published_figures(
     grid: Comparison,
 ) -> None:
-    levels = {f"{w} {n}": {"arm": w, "per_class": n} for w in ("frozen", "own") for n in (1, 3, 9)}
+    levels = {
+        f"{w} {n}": {"arm": w, "samples_per_class": n} for w in ("frozen", "own") for n in (1, 3, 9)
+    }
     outcomes = [
-        replace(outcome(name, [0.5 + at["per_class"] / 30, 0.6, 0.7]), published={"test": 0.8})
+        replace(
+            outcome(name, [0.5 + at["samples_per_class"] / 30, 0.6, 0.7]), published={"test": 0.8}
+        )
         for name, at in levels.items()
     ]
     growth = growth_of(outcomes, levels, "test")

@@ -151,7 +151,7 @@ PLACES = st.integers(0, 5)
 Model = tuple[tuple[str, ...], dict[str, tuple[str, str]]]
 
 
-class Machine(RuleBasedStateMachine):
+class Device(RuleBasedStateMachine):
     """A ledger beside a list of all states there were, in which undo and redo step."""
 
     @initialize()
@@ -307,5 +307,5 @@ class Machine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestMachine = Machine.TestCase
+TestMachine = Device.TestCase
 TestMachine.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

@@ -97,7 +97,7 @@ def embedding(subject: Subject) -> Embedding:
     """Return two maps of the features of the run's own pictures of the part, spread over it.
 
     Source: Pearson 1901, "On lines and planes of closest fit to systems of points in space" (PCA);
-    van der Maaten, Hinton 2008, "Visualizing data using t-SNE", Journal of Machine Learning
+    van der Maaten, Hinton 2008, "Visualizing data using t-SNE", Journal of Device Learning
     Research 9; of more than 50 features the 50 first principal components are mapped, as there.
 
     Raises:

@@ -17,9 +17,9 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.images.imageset import ImageSet
 from siglum.images.ink import preprocess_files
-from siglum.lab.device import Machine
-from siglum.lab.recipes.train import Data, load_data
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalised, to_unit
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}
@@ -59,7 +59,7 @@ class Subject:
     """A run, and what is to be shown of it."""
 
     run: Run
-    machine: Machine  # float32, channels not innermost
+    machine: Device  # float32, channels not innermost
     files: tuple[Path, ...] = ()
     part: str | None = None  # a key of PARTS; by default test, or validation if there is none
     layer: str | None = None
@@ -71,7 +71,7 @@ class Subject:
     @cached_property
     def model(self) -> nn.Module:
         """The network, on its device, in evaluation mode."""
-        return self.machine.place(self.run.model(self.weights)).eval()
+        return self.machine.to(self.run.model(self.weights)).eval()
 
     @cached_property
     def preprocess(self) -> Preprocess:
@@ -180,12 +180,12 @@ class Subject:
 
     def seen(self, images: NDArray[np.uint8]) -> Tensor:
         """Return bytes (N, P, S, S) as the network sees them, on its device."""
-        return self.machine.lay(normalised(to_unit(images), self.preprocess))
+        return self.machine.to_batch(normalised(to_unit(images), self.preprocess))
 
 
 def subject(
     run: Run,
-    machine: Machine,
+    machine: Device,
     files: tuple[Path, ...] = (),
     *,
     part: str | None = None,

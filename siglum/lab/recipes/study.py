@@ -17,11 +17,11 @@ from siglum.errors import RunError
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.lab.arms import Arm
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.pooled import Finished, Pooled
-from siglum.lab.recipes.train import Watch, resume, train
 from siglum.lab.runs import Run
 from siglum.lab.studies import Cell, Study
+from siglum.lab.trainer import Watch, resume, train
 from siglum.lab.training import DivergedError
 
 LOCKS = "locks"
@@ -50,7 +50,7 @@ def state_of(cell: Cell, folder: Path) -> State:
 def run_study(
     cells: Sequence[Cell],
     folder: Path,
-    machine: Machine,
+    machine: Device,
     begin: Callable[[Cell, int], Watch],
     progress: LoadProgress = no_progress,
 ) -> None:
@@ -82,7 +82,7 @@ def run_study(
 def _train(
     cell: Cell,
     folder: Path,
-    machine: Machine,
+    machine: Device,
     begin: Callable[[], Watch],
     progress: LoadProgress,
 ) -> bool:

@@ -9,12 +9,12 @@ from filelock import FileLock
 
 from siglum.errors import RunError
 from siglum.lab import studies
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.recipes import study as recipe
-from siglum.lab.recipes.train import Stopped, Watch
 from siglum.lab.runs import Run
 from siglum.lab.studies import Cell, Study
-from siglum.lab.training import Epoch, Progress
+from siglum.lab.trainer import Stopped, Watch
+from siglum.lab.training import Epoch, StepProgress
 
 TEXT = """
 seeds = [0, 1]
@@ -50,7 +50,7 @@ def begun(names: list[str]) -> Callable[[Cell, int], Watch]:
     return begin
 
 
-def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Machine) -> None:
+def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Device) -> None:
     """The parent and the arm that trains alike are one run."""
     names: list[str] = []
     recipe.run_study(study.needed(), tmp_path / "runs", machine, begun(names))
@@ -66,10 +66,10 @@ def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Machine
     ]
 
 
-def test_a_stopped_run_goes_on(study: Study, tmp_path: Path, machine: Machine) -> None:
+def test_a_stopped_run_goes_on(study: Study, tmp_path: Path, machine: Device) -> None:
     cell = study.needed(["scratch"], [0])[0]
 
-    def stop(record: Progress | Epoch) -> bool:
+    def stop(record: StepProgress | Epoch) -> bool:
         return isinstance(record, Epoch)
 
     with pytest.raises(Stopped):
@@ -81,7 +81,7 @@ def test_a_stopped_run_goes_on(study: Study, tmp_path: Path, machine: Machine) -
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(
-    study: Study, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, machine: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are trained meanwhile; when the lock is gone, so is the wait."""
     first, second = study.needed(["scratch"])
@@ -97,7 +97,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 
 
 def test_a_lock_of_a_killed_process_is_no_lock(
-    study: Study, tmp_path: Path, machine: Machine
+    study: Study, tmp_path: Path, machine: Device
 ) -> None:
     cell = study.needed(["scratch"], [0])[0]
     folder = tmp_path / "runs"
@@ -114,7 +114,7 @@ def test_a_lock_of_a_killed_process_is_no_lock(
 
 
 def test_a_folder_that_was_killed_before_it_was_a_run_is_begun_anew(
-    study: Study, tmp_path: Path, machine: Machine
+    study: Study, tmp_path: Path, machine: Device
 ) -> None:
     cell = study.needed(["scratch"], [0])[0]
     (tmp_path / "runs" / cell.key).mkdir(parents=True)
@@ -136,7 +136,7 @@ def diverging(tmp_path: Path, signs: Path) -> Study:
     return studies.read(file, tmp_path / "runs")
 
 
-def test_a_diverged_run_stays_as_failed(diverging: Study, tmp_path: Path, machine: Machine) -> None:
+def test_a_diverged_run_stays_as_failed(diverging: Study, tmp_path: Path, machine: Device) -> None:
     folder, names = tmp_path / "runs", list[str]()
     cells = diverging.needed(["wild", "scratch"])
     recipe.run_study(cells, folder, machine, begun(names))
@@ -150,6 +150,6 @@ def test_a_diverged_run_stays_as_failed(diverging: Study, tmp_path: Path, machin
     assert (len(wild.runs), wild.missing) == (0, 0)
 
 
-def test_a_failed_parent_is_said(diverging: Study, tmp_path: Path, machine: Machine) -> None:
+def test_a_failed_parent_is_said(diverging: Study, tmp_path: Path, machine: Device) -> None:
     with pytest.raises(RunError, match="child must begin with .*, which failed: the loss"):
         recipe.run_study(diverging.needed(["child"]), tmp_path / "runs", machine, begun([]))

@@ -7,9 +7,9 @@ import torch
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.lab.device import Machine
-from siglum.lab.recipes.train import Stopped, load_data, resume, train
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Stopped, load_data, resume, train
 from siglum.lab.training import Epoch, evaluate
 
 
@@ -21,10 +21,10 @@ def test_learns_three_signs(tiny_run: Run) -> None:
     assert len(tiny_run.epochs) == 12
 
 
-def test_records_machine_data_and_versions(tiny_run: Run, machine: Machine) -> None:
+def test_records_machine_data_and_versions(tiny_run: Run, machine: Device) -> None:
     env = tiny_run.env
 
-    assert Machine(**env["machine"]) == machine
+    assert Device(**env["device"]) == machine
     assert env["counts"] == {"train": 57, "val": 15, "test": 30}
     assert env["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert all(len(digest) == 32 for digest in env["data"].values())
@@ -69,7 +69,7 @@ def test_a_class_of_one_picture_is_trained_on_with_a_warning(tmp_path: Path, sig
 
 
 def test_without_validation_the_last_weights_are_the_best(
-    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     config = tiny_config.model_copy(update={"val": 0.0, "epochs": 2, "test": None})
     run = train(config, tmp_path / "run", machine)
@@ -82,7 +82,7 @@ def test_without_validation_the_last_weights_are_the_best(
 
 
 def test_the_default_batch_shrinks_to_a_small_set(
-    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     settings = tiny_config.model_dump(exclude={"batch_size", "epochs"})
     run = train(TrainConfig(**settings, epochs=1), tmp_path / "run", machine)
@@ -91,7 +91,7 @@ def test_the_default_batch_shrinks_to_a_small_set(
 
 
 def test_a_batch_asked_for_that_is_too_large_is_refused(
-    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     config = TrainConfig(**{**tiny_config.model_dump(), "batch_size": 58})
     with pytest.raises(ConfigError, match="batch_size must be at most the 57 training pictures"):
@@ -101,7 +101,7 @@ def test_a_batch_asked_for_that_is_too_large_is_refused(
 
 
 def test_a_run_that_exists_is_refused_before_anything_is_read(
-    tmp_path: Path, machine: Machine
+    tmp_path: Path, machine: Device
 ) -> None:
     with pytest.raises(RunError, match="must not exist yet"):
         train(TrainConfig(data="folder:nowhere"), tmp_path, machine)
@@ -115,7 +115,7 @@ def stop_after(count: int):
 
 
 def test_stopped_and_resumed_gives_the_same_bits(
-    tmp_path: Path, tiny_run: Run, machine: Machine
+    tmp_path: Path, tiny_run: Run, machine: Device
 ) -> None:
     with pytest.raises(Stopped):
         train(tiny_run.config, tmp_path / "run", machine, stop_after(5))
@@ -131,7 +131,7 @@ def test_stopped_and_resumed_gives_the_same_bits(
 
 
 def test_a_log_that_a_kill_left_behind_the_state_is_mended(
-    tmp_path: Path, tiny_run: Run, machine: Machine
+    tmp_path: Path, tiny_run: Run, machine: Device
 ) -> None:
     with pytest.raises(Stopped):
         train(tiny_run.config, tmp_path / "run", machine, stop_after(3))
@@ -143,13 +143,13 @@ def test_a_log_that_a_kill_left_behind_the_state_is_mended(
     assert [epoch.index for epoch in resumed.epochs] == list(range(1, 13))
 
 
-def test_a_finished_run_is_not_resumed(tiny_run: Run, machine: Machine) -> None:
+def test_a_finished_run_is_not_resumed(tiny_run: Run, machine: Device) -> None:
     with pytest.raises(RunError, match="must be unfinished to be resumed, and it is finished"):
         resume(tiny_run, machine)
 
 
 def test_resuming_with_other_pictures_is_refused(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     shutil.copytree(signs, tmp_path / "set")
     config = TrainConfig(data=f"folder:{tmp_path / 'set'}", epochs=3, batch_size=16)
@@ -162,13 +162,13 @@ def test_resuming_with_other_pictures_is_refused(
 
 
 def test_resuming_on_another_machine_is_said(
-    tmp_path: Path, tiny_run: Run, machine: Machine
+    tmp_path: Path, tiny_run: Run, machine: Device
 ) -> None:
     with pytest.raises(Stopped):
         train(tiny_run.config, tmp_path / "run", machine, stop_after(11))
     env = tmp_path / "run" / "env.json"
     facts = json.loads(env.read_text())
-    facts["machine"]["threads"] = 64
+    facts["device"]["threads"] = 64
     env.write_text(json.dumps(facts))
 
     with pytest.warns(UserWarning, match="the outcome may differ in the last bits"):
@@ -176,7 +176,7 @@ def test_resuming_on_another_machine_is_said(
 
 
 def test_classes_can_be_merged_by_renaming(
-    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     config = tiny_config.model_copy(
         update={"rename": {"cross": "lines", "stroke": "lines"}, "epochs": 1}
@@ -186,12 +186,10 @@ def test_classes_can_be_merged_by_renaming(
 
 
 def test_the_weights_of_the_lowest_training_loss_are_kept(
-    tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     """Of a training that gets worse in its second half, stopped and resumed in between."""
-    config = tiny_config.model_copy(
-        update={"epochs": 6, "warmup": 0.95, "lr": 3.0, "weights": "lowest_loss"}
-    )
+    config = tiny_config.model_copy(update={"epochs": 6, "lr": 3.0, "checkpoint": "lowest_loss"})
     kept: list[bytes] = []
 
     def watch(record: object) -> bool:
@@ -218,7 +216,7 @@ def test_the_weights_of_the_lowest_training_loss_are_kept(
 
 @pytest.mark.parametrize("name", ["mnist_net", "mnist_net2", "mnist_net3"])
 def test_dropout_at_test_changes_the_measurement_alone(
-    name: str, tmp_path: Path, tiny_config: TrainConfig, machine: Machine
+    name: str, tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     """The same bits are learned, and an evaluation repeats what the run kept."""
     settings = {"data": tiny_config.data, "test": tiny_config.test, "batch_size": 16, "epochs": 2}
@@ -242,7 +240,7 @@ def test_dropout_at_test_changes_the_measurement_alone(
 
 
 @pytest.mark.slow
-def test_five_thousand_digits_reach_98_per_cent(tmp_path: Path, machine: Machine) -> None:
+def test_five_thousand_digits_reach_98_per_cent(tmp_path: Path, machine: Device) -> None:
     """The demo, in the precision and threads of the tests: at least 980 of 1,000."""
     run = train(TrainConfig(epochs=8), tmp_path / "run", machine)
 

@@ -4,18 +4,18 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from siglum.lab import written as ways
-from siglum.lab.written import written
+from siglum.lab import handwriting as ways
+from siglum.lab.handwriting import handwriting
 
 SINGLE = (
-    ways.bent,
-    ways.parted,
-    ways.restroked,
-    ways.broken,
-    ways.doubled,
-    ways.coarse,
-    ways.covered,
-    ways.soiled,
+    ways.elastic,
+    ways.split,
+    ways.stroke_width,
+    ways.pen_skips,
+    ways.ghost,
+    ways.downscale,
+    ways.cutout,
+    ways.noise,
 )
 
 
@@ -27,7 +27,7 @@ def crosses() -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("way", [*SINGLE, written], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [*SINGLE, handwriting], ids=lambda way: way.__name__)
 def test_ink_stays_between_paper_and_full_and_something_stays(way, crosses: Tensor) -> None:  # type: ignore[no-untyped-def]
     changed = way(crosses, Generator().manual_seed(0))
 
@@ -37,7 +37,9 @@ def test_ink_stays_between_paper_and_full_and_something_stays(way, crosses: Tens
     assert not torch.equal(changed, crosses)
 
 
-@pytest.mark.parametrize("way", [ways.bent, ways.parted, ways.restroked, ways.broken, ways.doubled])
+@pytest.mark.parametrize(
+    "way", [ways.elastic, ways.split, ways.stroke_width, ways.pen_skips, ways.ghost]
+)
 def test_paper_stays_paper(way) -> None:  # type: ignore[no-untyped-def]
     blank = torch.zeros(8, 1, 40, 40)
 
@@ -45,22 +47,22 @@ def test_paper_stays_paper(way) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_same_generator_same_pictures(crosses: Tensor) -> None:
-    first = written(crosses, Generator().manual_seed(1))
-    again = written(crosses, Generator().manual_seed(1))
-    other = written(crosses, Generator().manual_seed(2))
+    first = handwriting(crosses, Generator().manual_seed(1))
+    again = handwriting(crosses, Generator().manual_seed(1))
+    other = handwriting(crosses, Generator().manual_seed(2))
 
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_strokes_become_wider_and_thinner(crosses: Tensor) -> None:
-    ink = ways.restroked(crosses, Generator().manual_seed(0)).sum(dim=(1, 2, 3))
+    ink = ways.stroke_width(crosses, Generator().manual_seed(0)).sum(dim=(1, 2, 3))
     before = crosses[0].sum()
 
     assert ink.min() < 0.9 * before and ink.max() > 1.2 * before
 
 
 def test_broken_takes_away_and_adds_nothing(crosses: Tensor) -> None:
-    changed = ways.broken(crosses, Generator().manual_seed(0))
+    changed = ways.pen_skips(crosses, Generator().manual_seed(0))
 
     assert (changed <= crosses).all() and (changed < crosses).any()
 

@@ -23,20 +23,21 @@ from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
-from siglum.images.imageset import ImageSet, concat
+from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices, writers_of
-from siglum.lab import models, pretrained, sampling, transfer
-from siglum.lab.device import Machine, processor
+from siglum.lab import models, pretrained, transfer
+from siglum.lab.device import Device, processor
 from siglum.lab.folds import folds, known_writers
-from siglum.lab.optimizer import make_optimizer
+from siglum.lab.optim import build_optimizer
 from siglum.lab.runs import Run
 from siglum.lab.training import (
     Epoch,
-    Progress,
+    Sampler,
+    StepProgress,
     TrainState,
-    chance,
     check,
     default_epochs,
+    derive_seed,
     evaluate,
     fit,
     sample,
@@ -45,7 +46,7 @@ from siglum.lab.training import (
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 MEASURED = 512  # pictures for batch normalisations that come without statistics
 
-Watch = Callable[[Progress | Epoch], bool | None]  # returns True to stop after saving
+Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def load_data(
             part,
             preprocess,
             rename=config.rename,
-            classes=config.only,
+            classes=config.classes,
             writers=config.writers,
             progress=progress,
         )
@@ -93,7 +94,6 @@ def load_data(
     whole = load(config.data, "all" if "all" in parts else "train")
     if classes is not None:
         whole = whole.with_classes(classes)
-    sampling.check(whole, config.prefer)
     if len(whole.classes) < 2:
         raise ConfigError(
             f"data must have at least 2 classes to train on, got {len(whole.classes)} "
@@ -116,15 +116,9 @@ def load_data(
     else:
         kept, held = splits.stratified(rest.labels, config.val, config.seed)
     train = rest.subset(kept) if len(held) else rest
-    if config.val_most is not None:
-        held = sampling.some(held, config.val_most, config.seed)
-    if config.per_class is not None:
-        drawn = splits.per_class(train.labels, config.per_class, config.seed, train.classes)
+    if config.samples_per_class is not None:
+        drawn = splits.per_class(train.labels, config.samples_per_class, config.seed, train.classes)
         train = train.subset(drawn)
-    if config.beside:
-        part = "all" if "all" in sources.parts(config.beside) else "train"
-        train = concat(train, sources.load(config.beside, part, preprocess, progress=progress))
-        whole, rest = whole.with_classes(train.classes), rest.with_classes(train.classes)
     test = None
     if fold is not None:
         test = whole.subset(fold)
@@ -145,14 +139,18 @@ def load_data(
 def train(
     config: TrainConfig,
     path: Path,
-    machine: Machine,
+    machine: Device,
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
+    data: Data | None = None,
+    sampler: Sampler | None = None,
 ) -> Run:
     """Train as `config` says and keep the run at `path`, a folder that does not exist yet.
 
     Args:
         watch: called with what `fit` yields, after it is on disk; may return True to stop.
+        data: images to use instead of those that `config` names.
+        sampler: which training images an epoch shows; see `fit`.
 
     Raises:
         ConfigError, DataError, RunError: if a setting, the data or the place does not serve.
@@ -166,26 +164,28 @@ def train(
         )
     if pretrained.is_file(config.init):
         config = config.model_copy(update={"init": pretrained.pinned(config.init)})
-    data = load_data(config, progress=progress)
-    size = config.epoch_size or len(data.train)
+    data = data or load_data(config, progress=progress)
+    size = len(sampler(0)) if sampler else len(data.train)
     config = config.model_copy(update={"epochs": config.epochs or default_epochs(size)})
     if "batch_size" not in config.model_fields_set:
         config = config.model_copy(update={"batch_size": min(config.batch_size, size)})
     check(config, size)
     preprocess = config.preprocess(*_moments(data, config))
-    if preprocess.fit != "glyph" and preprocess.ink == "light":
-        preprocess = preprocess.model_copy(update={"frame": ink.margins(data.train)})
+    if preprocess.resize != "glyph" and preprocess.polarity == "light":
+        preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
     state, start = _fresh_state(config, preprocess, data, machine)
     env = {**_environment(machine, data), "init": asdict(start) if start else None}
     run = Run.create(path, config, preprocess, data.train.classes, env)
-    return _go_on(run, state, config, preprocess, data, machine, watch)
+    return _go_on(run, state, config, preprocess, data, machine, watch, sampler)
 
 
 def resume(
     run: Run,
-    machine: Machine,
+    machine: Device,
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
+    data: Data | None = None,
+    sampler: Sampler | None = None,
 ) -> Run:
     """Go on with an unfinished run, to the same bits on the same machine, versions and threads.
 
@@ -195,14 +195,14 @@ def resume(
     if run.result is not None:
         raise RunError(f"{run.path} must be unfinished to be resumed, and it is finished.")
     config, preprocess, env = run.config, run.preprocess, run.env
-    data = load_data(config, run.classes, progress)
+    data = data or load_data(config, run.classes, progress)
     for part, now in _fingerprints(data).items():
         if env["data"][part] != now:
             raise RunError(
                 f"{run.path} must be resumed with the pictures it began with; the {part} part of "
                 f"{config.data} has changed. Train a new run."
             )
-    then = Machine(**env["machine"])
+    then = Device(**env["device"])
     if machine != then or env["versions"] != _versions():
         warnings.warn(
             f"{run.path} began on {then} with {env['versions']}, and goes on on {machine}: "
@@ -216,13 +216,13 @@ def resume(
             "changed. Train a new run."
         )
     run.load_state(state)
-    return _go_on(run, state, config, preprocess, data, machine, watch)
+    return _go_on(run, state, config, preprocess, data, machine, watch, sampler)
 
 
 def _fresh_state(
-    config: TrainConfig, preprocess: Preprocess, data: Data, machine: Machine
-) -> tuple[TrainState, transfer.Start | None]:
-    torch.manual_seed(chance(config.seed, "weights", 0))
+    config: TrainConfig, preprocess: Preprocess, data: Data, machine: Device
+) -> tuple[TrainState, transfer.InitInfo | None]:
+    torch.manual_seed(derive_seed(config.seed, "weights", 0))
     model = models.build(
         config.model,
         len(data.train.classes),
@@ -232,22 +232,22 @@ def _fresh_state(
     )
     start = None
     if config.init == transfer.SCRATCH:
-        if config.shuffle:
+        if config.shuffle_init:
             raise ConfigError(
-                "shuffle must have weights to shuffle. Give --init RUN or --init file:FILE."
+                "shuffle_init must have weights to shuffle. Give --init RUN or --init file:FILE."
             )
     else:
-        start = transfer.adopt(
+        start = transfer.load_pretrained(
             model,
             data.train.classes,
             config.init,
             seed=config.seed,
-            shuffle=config.shuffle,
+            shuffle=config.shuffle_init,
             batches=sample(data.train, MEASURED, config.seed, preprocess),
         )
     transfer.freeze(model, config.freeze)
-    model = machine.place(model)
-    return TrainState(model, make_optimizer(model, config)), start
+    model = machine.to(model)
+    return TrainState(model, build_optimizer(model, config)), start
 
 
 def _go_on(
@@ -256,12 +256,13 @@ def _go_on(
     config: TrainConfig,
     preprocess: Preprocess,
     data: Data,
-    machine: Machine,
+    machine: Device,
     watch: Watch,
+    sampler: Sampler | None,
 ) -> Run:
     best, lowest = _best(state.epochs), _lowest(state.epochs)
     saved = state.seconds
-    for record in fit(state, data.train, data.val, config, preprocess, machine):
+    for record in fit(state, data.train, data.val, config, preprocess, machine, sampler):
         if isinstance(record, Epoch):
             if _best(state.epochs) != best:
                 best = _best(state.epochs)
@@ -306,10 +307,10 @@ def _outcome(
     best: int,
     preprocess: Preprocess,
     data: Data,
-    machine: Machine,
+    machine: Device,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Measure the weights that the run stands for on the validation and test pictures."""
-    model = machine.place(run.model())
+    model = machine.to(run.model())
     measured: dict[str, Any] = {}
     predictions: dict[str, NDArray[Any]] = {}
     for part, pictures in (("val", data.val), ("test", data.test)):
@@ -354,13 +355,13 @@ def _of_the_whole(data: Data) -> dict[str, str]:
     return {} if data.whole is None else {"whole": data.whole.fingerprint}
 
 
-def _environment(machine: Machine, data: Data) -> dict[str, Any]:
+def _environment(machine: Device, data: Data) -> dict[str, Any]:
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "commit": _commit(),
         "versions": _versions(),
-        "machine": asdict(machine),
+        "device": asdict(machine),
         "processor": processor(),
         "platform": platform.platform(),
         "data": _fingerprints(data) | _of_the_whole(data),

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from siglum.config import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return the optimiser that `config` names, over all parameters that train."""
     _leave_compiler_out()
     parameters = _groups(model, config)

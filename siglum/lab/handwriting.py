@@ -17,11 +17,11 @@ Change = Callable[[Tensor, Generator], Tensor]
 CELLS = 7  # of the bending grid, a side, its edge included: strokes bend, they do not tremble
 
 
-def bent(images: Tensor, generator: Generator) -> Tensor:
+def elastic(images: Tensor, generator: Generator) -> Tensor:
     """Turn, slant, stretch, shift, lean in perspective and bend, in one resampling.
 
     Source: Simard, Steinkraus, Platt 2003, "Best practices for convolutional neural networks
-    applied to visual document analysis" (elastic distortions); here a coarse grid of shifts.
+    applied to visual document analysis" (elastic distortions); here a downscale grid of shifts.
     """
     batch, size = len(images), images.shape[-1]
     strength = torch.rand(batch, generator=generator)
@@ -39,7 +39,7 @@ def bent(images: Tensor, generator: Generator) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 
-def parted(images: Tensor, generator: Generator) -> Tensor:
+def split(images: Tensor, generator: Generator) -> Tensor:
     """Move what lies beyond a line, twice, as strokes go astray that are drawn one by one."""
     batch, size = len(images), images.shape[-1]
     angle = 2 * math.pi * torch.rand(batch, 2, 1, 1, generator=generator)
@@ -53,7 +53,7 @@ def parted(images: Tensor, generator: Generator) -> Tensor:
     return F.grid_sample(images, grid + moves, padding_mode="zeros", align_corners=False)
 
 
-def restroked(images: Tensor, generator: Generator) -> Tensor:
+def stroke_width(images: Tensor, generator: Generator) -> Tensor:
     """Make strokes wider or thinner: blur, then cut at a level of each picture's own."""
     size = images.shape[-1]
     blurred = _blur(images, size / 28)
@@ -64,7 +64,7 @@ def restroked(images: Tensor, generator: Generator) -> Tensor:
     return (blurred * (sharp / top) - level * sharp + 0.5).clamp(0, 1)
 
 
-def broken(images: Tensor, generator: Generator) -> Tensor:
+def pen_skips(images: Tensor, generator: Generator) -> Tensor:
     """Take ink away where a smooth random field is low, as a dry pen does."""
     batch, size = len(images), images.shape[-1]
     field = _spread(torch.randn(batch, 1, 10, 10, generator=generator), size)
@@ -72,7 +72,7 @@ def broken(images: Tensor, generator: Generator) -> Tensor:
     return images * ((field + level) * 5).clamp(0, 1)
 
 
-def doubled(images: Tensor, generator: Generator) -> Tensor:
+def ghost(images: Tensor, generator: Generator) -> Tensor:
     """Draw every stroke a second time, a little elsewhere."""
     batch = len(images)
     matrix = torch.eye(2, 3).repeat(batch, 1, 1)
@@ -81,7 +81,7 @@ def doubled(images: Tensor, generator: Generator) -> Tensor:
     return torch.maximum(images, F.grid_sample(images, grid, align_corners=False))
 
 
-def coarse(images: Tensor, generator: Generator) -> Tensor:
+def downscale(images: Tensor, generator: Generator) -> Tensor:
     """Shrink and enlarge again, as small or blurred pictures come out."""
     size = images.shape[-1]
     low = int(size * (0.4 + 0.35 * torch.rand(1, generator=generator).item()))
@@ -91,7 +91,7 @@ def coarse(images: Tensor, generator: Generator) -> Tensor:
     return through.T @ images @ through
 
 
-def covered(images: Tensor, generator: Generator) -> Tensor:
+def cutout(images: Tensor, generator: Generator) -> Tensor:
     """Lay a strip of paper or of ink over a part: something cut off, or a neighbour's stroke."""
     batch, size = len(images), images.shape[-1]
     angle = 2 * math.pi * torch.rand(batch, 1, 1, generator=generator)
@@ -105,7 +105,7 @@ def covered(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(torch.where(ink > 0, edge, strip), ink, images)
 
 
-def soiled(images: Tensor, generator: Generator) -> Tensor:
+def noise(images: Tensor, generator: Generator) -> Tensor:
     """Add grain and change how dark the ink is."""
     batch = len(images)
     grain = torch.randn(images.shape, generator=generator)
@@ -145,18 +145,18 @@ def _spread(cells: Tensor, size: int) -> Tensor:
 
 
 CHANGES: tuple[tuple[Change, float], ...] = (  # and the share of pictures that each reaches
-    (bent, 1.0),
-    (parted, 0.5),
-    (doubled, 0.15),
-    (restroked, 0.75),
-    (broken, 0.20),
-    (coarse, 0.15),
-    (covered, 0.10),
-    (soiled, 0.25),
+    (elastic, 1.0),
+    (split, 0.5),
+    (ghost, 0.15),
+    (stroke_width, 0.75),
+    (pen_skips, 0.20),
+    (downscale, 0.15),
+    (cutout, 0.10),
+    (noise, 0.25),
 )
 
 
-def written(
+def handwriting(
     images: Tensor, generator: Generator, changes: Sequence[tuple[Change, float]] = CHANGES
 ) -> Tensor:
     """Bend, part, thicken, thin, break, double, blur and soil: float32 (B, 1, S, S) in [0, 1]."""
