@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 LIGHT := runs/light
 
-.PHONY: demo test light check docs clean
+.PHONY: demo test light check docs sizes clean
 
 demo: $(VENV)/.lab
 	@rm -rf $(DEMO)
@@ -25,9 +25,9 @@ light: $(VENV)/.lab
 	$(BIN)/siglum export $(LIGHT)/run --out $(LIGHT)/digits.siglum
 	$(BIN)/python tests/draw_seven.py $(LIGHT)/seven.png
 	$(LIGHT)/venv/bin/siglum info $(LIGHT)/digits.siglum
-	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/digits.siglum $(LIGHT)/seven.png --json | grep '"answer": "7"'
-	$(LIGHT)/venv/bin/siglum teach --chars '0123456789' --out $(LIGHT)/print.siglum
-	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/print.siglum $(LIGHT)/seven.png --json | grep '"answer": "7"'
+	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/digits.siglum $(LIGHT)/seven.png --json | grep '"label": "7"'
+	$(LIGHT)/venv/bin/siglum teach --chars '0123456789' --out $(LIGHT)/fonts.siglum
+	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/fonts.siglum $(LIGHT)/seven.png --json | grep '"label": "7"'
 	$(LIGHT)/venv/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None'
 
 check: $(VENV)/.dev
@@ -37,6 +37,9 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+sizes:
+	@$(PYTHON) tests/test_style.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(LIGHT)
