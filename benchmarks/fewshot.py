@@ -1,181 +1,576 @@
-"""How well a backbone teaches: the table of few-shot and zero-shot settings on real handwriting.
+"""Few-shot and zero-shot accuracy of a backbone on real handwriting.
 
-python -m benchmarks.fewshot
-python -m benchmarks.fewshot --backbone a.siglum --backbone b.siglum --set mnist --half tune
+    python -m benchmarks.fewshot
+    python -m benchmarks.fewshot --set mnist --half tune --backbone mine.siglum
 
-Sets lie under SIGLUM_DATA. Every task is taught as `siglum teach` does and read as `siglum predict`
-does; features are computed once a set. With several backbones the first table has a column for
-each, in which ablations can be read. `tune` is the half on which settings of teaching may be
-chosen (benchmarks/fewshot_tune.py), `report` the other; how they are parted: fewshot_sets.py.
+Data sets lie under SIGLUM_DATA. Every task is taught as `siglum teach` does it and read as `siglum
+predict` does; features are computed once per set. `tune` is the half on which settings may be
+chosen, `report` the other: every other alphabet by name; writers and forms with even numbers; the
+first half of each class, or of all images.
+Shapes: N images, S the side of the normalised ink, D features, K classes.
 """
 
 import argparse
 import json
+import re
+import string
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from benchmarks.fewshot_measure import Certainty, Row, certainty, outcome, rows
-from benchmarks.fewshot_sets import Half, seen
-from benchmarks.fewshot_strangers import Refusals, as_shipped, encounters
-from benchmarks.fewshot_tasks import SETS
-from siglum.recogniser import backbone as backbones
+import numpy as np
+from numpy.typing import NDArray
+
+from siglum import stats
+from siglum.cli.options import read_renames
+from siglum.cli.output import print_table
+from siglum.images.cache import rebuild
+from siglum.images.imageset import ImageSet
+from siglum.images.sources import load
+from siglum.recogniser import calibration, fit, predict, prototypes
+from siglum.recogniser.bundle import Calibration, Samples
 from siglum.recogniser.predict import Recogniser
 
-STRANGERS = "strangers"
-INTERVALS = {
-    "writer": "bootstrap over writers",
-    "run": "bootstrap over runs",
-    "draw": "least and most of the draws",
-    "picture": "over pictures",
+EPISODES, DRAWS, STRANGERS = 20, 10, 5
+RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
+DIGITS = tuple(string.digits)
+SIGNS_62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+LETTERS = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
+    "tau upsilon phi chi psi omega"
+)
+CHARACTERS = (  # of the folders of all sets
+    dict(zip(LETTERS.split(), "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
+    | {f"Sample{number:03}": sign for number, sign in enumerate(SIGNS_62, start=1)}
+    | {f"digit_{sign}": sign for sign in string.digits}
+    | {f"upper_{sign}": sign for sign in string.ascii_uppercase}
+    | {f"lower_{sign}": sign for sign in string.ascii_lowercase}
+)
+VARIANT_SHAPES = {"ς": "σ", "ϑ": "θ", "ϕ": "φ", "ϵ": "ε"}  # people write either
+NO_FONT = "not in fonts "  # prefix of class names that have no font prototype
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a set lies, and how its writers are named."""
+
+    specs: tuple[str, ...]
+    part: str = "test"
+    writer: str = ""  # regular expression for the number of a writer or form in a file name
+    prefix: str = ""  # of class names for which no font prototype is to be used
+    max_per_class: int = 0  # images in each half; 0 for all
+
+
+SOURCES = {
+    "omniglot": Source(
+        tuple(f"archive:omniglot/images_background_small{n}.zip" for n in (1, 2)),
+        writer=r"_(\d+)\.png$",
+    ),
+    "mnist": Source(("idx:MNIST/raw",)),
+    "mnist samples": Source(("idx:MNIST/raw",), part="train", max_per_class=100),
+    "kmnist": Source(("idx:KMNIST/raw",), prefix="KMNIST "),
+    "digits": Source(("archive:handdrawn/digits_writers.zip",), writer=r"/w(\d+)_"),
+    "greek": Source(("archive:handdrawn/greek_writers.zip",), writer=r"/w(\d+)_"),
+    "greek_train": Source(("archive:greek_train.zip",)),
+    "GreekGCDB": Source(("archive:GreekGCDB.zip",), writer=r"form_(\d+)"),
+    "Chars74K": Source(("archive:Chars74K/trainPart1_256x192.zip",), writer=r"-(\d+)\.png$"),
+    "HandWritten62": Source(("archive:HandWritten62.zip",)),
+    "CHoiCe": Source(("archive:CHoiCe.zip",)),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images and their features."""
+
+    classes: tuple[str, ...]  # K
+    labels: NDArray[np.int64]  # (N,), in [0, K)
+    ink: NDArray[np.uint8]  # (N, S, S)
+    positions: NDArray[np.float32]  # (N, 3): height, width and vertical position of the ink
+    features: NDArray[np.float32]  # (N, D), of length 1
+    writers: NDArray[Any]  # (N,) names; each image's own where the writer is unknown
+    ids: NDArray[Any]  # (N,) unique names
+    tune: NDArray[np.bool_]  # (N,)
+
+    COLUMNS = ("labels", "ink", "positions", "features", "writers", "ids", "tune")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, rows: Any) -> "Images":
+        """Return the images at some rows, or where a mask is true."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self.COLUMNS})
+
+    def half(self, half: str) -> "Images":
+        """Return the images of a half."""
+        return self if half == "all" else self.at(self.tune == (half == "tune"))
+
+    def among(self, classes: Sequence[str]) -> "Images":
+        """Return the images of some classes, with labels in their order."""
+        index = {name: label for label, name in enumerate(classes)}
+        labels = np.array([index.get(name, -1) for name in self.classes])[self.labels]
+        return replace(self.at(labels >= 0), classes=tuple(classes), labels=labels[labels >= 0])
+
+    def without_fonts(self) -> "Images":
+        """Return them under names that have no font prototype."""
+        return replace(self, classes=tuple(NO_FONT + name for name in self.classes))
+
+
+def concat(first: Images, second: Images) -> Images:
+    """Return the images of two sets, with the classes of both."""
+    classes = tuple(dict.fromkeys([*first.classes, *second.classes]))
+    both = first.among(classes), second.among(classes)
+    columns = {n: np.concatenate([getattr(one, n) for one in both]) for n in Images.COLUMNS}
+    return Images(classes, **columns)
+
+
+def alphabet(name: str) -> str:
+    """Return the alphabet of an Omniglot class."""
+    return name.partition("/")[0]
+
+
+@cache
+def images(backbone: Recogniser, name: str) -> Images:
+    """Load a whole set with its features."""
+    source = SOURCES[name]
+    preprocess = backbone.bundle.preprocess.model_copy(update={"position_channels": True})
+    parts: list[Images] = []
+    for spec in source.specs:
+        data = load(spec, source.part) if source.max_per_class else None
+        if data is None:
+            data = load(spec, source.part, preprocess)
+        else:
+            data = rebuild(_thin(data, source.max_per_class), preprocess)
+        part = _with_features(backbone, name, source, data)
+        if parts:  # two alphabets are in both archives, identical to the pixel
+            part = part.among([sign for sign in part.classes if sign not in parts[0].classes])
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else concat(*parts)
+
+
+def _thin(data: ImageSet, count: int) -> ImageSet:
+    """Draw `count` images of each class from each half."""
+    random, rows = np.random.RandomState(0), []
+    first = np.arange(len(data)) < len(data) // 2
+    for label in range(len(data.classes)):
+        for half in (first, ~first):
+            rows.append(random.permutation(np.flatnonzero((data.labels == label) & half))[:count])
+    return data.subset(np.sort(np.concatenate(rows)))
+
+
+def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageSet) -> Images:
+    planes = data.images
+    ids = np.array([f"{name} {spot}" for spot in (data.files or range(len(data)))])
+    numbers = (
+        [int(re.search(source.writer, file)[1]) for file in data.files or ()]
+        # type: ignore[index]
+        if (source.writer)
+        else []
+    )
+    writers, first = ids, np.arange(len(data)) < len(data) // 2
+    if name == "omniglot":  # drawers are numbered within each alphabet
+        alphabets = [alphabet(data.classes[label]) for label in data.labels]
+        writers = np.array([f"{a} {n:02}" for a, n in zip(alphabets, numbers, strict=True)])
+        order = sorted(set(alphabets))
+        tune = np.array([order.index(a) % 2 == 0 for a in alphabets])
+    elif numbers:
+        writers, tune = np.array(list(map(str, numbers))), np.array(numbers) % 2 == 0
+    elif data.files is None and not source.max_per_class:
+        tune = first
+    else:  # the first half of each class
+        tune = np.zeros(len(data), dtype=bool)
+        for label in range(len(data.classes)):
+            members = np.flatnonzero(data.labels == label)
+            tune[members[: source.max_per_class or len(members) // 2]] = True
+    whole = Images(
+        classes=tuple(CHARACTERS.get(sign, source.prefix + sign) for sign in data.classes),
+        labels=data.labels,
+        ink=planes[:, 0],
+        positions=planes[:, 1:, 0, 0].astype(np.float32) / np.float32(255),
+        features=predict.features(backbone, planes[:, 0]),
+        writers=writers,
+        ids=ids,
+        tune=tune,
+    )
+    if name != "HandWritten62":
+        return whole
+    assert data.originals is not None  # exact copies within a class count once
+    keys = list(zip(data.originals.digests[data.rows].tolist(), data.labels.tolist(), strict=True))
+    return whole.at(np.sort(np.unique(np.array(keys), axis=0, return_index=True)[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Signs to teach, and other images of them to read."""
+
+    classes: tuple[str, ...]
+    samples: Images  # may be empty
+    queries: Images
+    group: int = 0  # tasks of one group are not independent
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What counts as correct, on which images."""
+
+    name: str = ""
+    merge: Mapping[str, str] = field(default_factory=dict)  # class -> group
+    with_samples: bool | None = None  # only classes with samples, or only those without
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Tasks measured together: one or more rows of the table."""
+
+    set: str
+    name: str
+    tasks: list[Task]
+    interval: str  # over "writers", "groups", "images", or "range" of the draws
+    measures: tuple[Measure, ...] = (Measure(),)
+
+
+EMPTY = np.empty(0, np.int64)
+
+
+def zero_shot(queries: Images) -> Task:
+    return Task(queries.classes, queries.at(EMPTY), queries)
+
+
+def without_fonts(task: Task) -> Task:
+    samples, queries = task.samples.without_fonts(), task.queries.without_fonts()
+    return replace(task, classes=samples.classes, samples=samples, queries=queries)
+
+
+def draw(
+    data: Images, shots: int, seed: int, by_writer: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw samples of each class; return their rows and those left to read.
+
+    By writer, writers join one after the other, and none of their images is left to read.
+    """
+    random = np.random.RandomState(seed)
+    order = random.permutation(len(data))
+    if by_writer:
+        names = random.permutation(sorted(set(data.writers.tolist())))
+        rank = {name: index for index, name in enumerate(names)}
+        order = order[np.argsort([rank[name] for name in data.writers[order]], kind="stable")]
+    counts, rows = np.zeros(len(data.classes), np.int64), []
+    for row in order.tolist():
+        if counts[data.labels[row]] < shots:
+            counts[data.labels[row]] += 1
+            rows.append(row)
+    samples = np.sort(np.array(rows, np.int64))
+    if by_writer:
+        return samples, np.flatnonzero(~np.isin(data.writers, data.writers[samples]))
+    return samples, np.setdiff1d(np.arange(len(data)), samples)
+
+
+def drawn_tasks(
+    data: Images, shots: int, by_writer: bool = False, draws: int = DRAWS
+) -> list[Task]:
+    """Draw samples several times, and read the rest each time."""
+    tasks = []
+    for seed in range(draws):
+        samples, rest = draw(data, shots, seed, by_writer)
+        tasks.append(Task(data.classes, data.at(samples), data.at(rest), seed))
+    return tasks
+
+
+def episodes(data: Images, ways: int, shots: int) -> Iterator[Task]:
+    """Draw characters of an alphabet, drawers to learn from and one to read.
+
+    Source: Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic
+    program induction", Science 350 (20 characters within an alphabet).
+    """
+    names, group = np.array([alphabet(name) for name in data.classes]), 0
+    for index, name in enumerate(sorted(set(names[np.unique(data.labels)]))):
+        for number in range(EPISODES):
+            random = np.random.RandomState(1000 * index + number)
+            signs = random.permutation(np.flatnonzero(names == name))[:ways]
+            people = random.permutation(np.unique(data.writers[names[data.labels] == name]))
+            chosen = data.among([data.classes[sign] for sign in signs])
+            samples = chosen.at(np.isin(chosen.writers, people[:shots]))
+            queries = chosen.at(chosen.writers == people[shots])
+            yield Task(chosen.classes, samples, queries, group)
+            group += 1
+
+
+def merges() -> tuple[Measure, ...]:
+    """Return measures for digits and letters: exact; similar shapes merged; case merged too."""
+    return (
+        Measure(),
+        Measure("0Oo 1Il merged", _groups("alike-62.csv")),
+        Measure("case merged too", _groups("merge-62.csv")),
+    )
+
+
+def _groups(file: str) -> dict[str, str]:
+    groups = {CHARACTERS[n]: group for n, group in read_renames(RECIPES / file, "merge").items()}
+    return groups | {NO_FONT + sign: group for sign, group in groups.items()}
+
+
+def settings(name: str, get: Callable[[str], Images]) -> Iterator[Setting]:
+    """Yield the settings of a set; `get` returns a set's images of the half that is measured."""
+    if name == "omniglot":
+        for ways, shots in ((20, 1), (5, 1), (20, 5), (5, 5)):
+            tasks = list(episodes(get(name), ways, shots))
+            yield Setting(name, f"{ways}-way {shots}-shot within an alphabet", tasks, "groups")
+    elif name == "mnist":
+        queries, pool = get(name), get("mnist samples")
+        yield Setting(name, "zero-shot", [zero_shot(queries)], "images")
+        for shots in (1, 10):
+            tasks = [
+                Task(queries.classes, pool.at(draw(pool, shots, seed)[0]), queries, seed)
+                for seed in range(DRAWS)
+            ]
+            alone = [without_fonts(task) for task in tasks]
+            yield Setting(name, f"{shots} samples and fonts", tasks, "range")
+            yield Setting(name, f"{shots} samples alone", alone, "range")
+    elif name == "digits":
+        yield Setting("hand-drawn digits", "zero-shot", [zero_shot(get(name))], "writers")
+    elif name == "greek":
+        yield from _greek(get(name), get("greek_train:all"))
+    elif name == "GreekGCDB":
+        yield Setting(name, "zero-shot", [zero_shot(get(name))], "writers")
+    elif name == "Chars74K":
+        data = get(name)
+        yield Setting(name, "zero-shot", [zero_shot(data)], "writers", merges())
+        for shots in (1, 5, 10):
+            tasks = drawn_tasks(data, shots, by_writer=True)
+            yield Setting(name, f"{shots} samples and fonts", tasks, "writers", merges())
+        alone = [without_fonts(task) for task in tasks]
+        yield Setting(name, "10 samples alone", alone, "writers", merges())
+    elif name in ("HandWritten62", "CHoiCe"):
+        yield Setting(name, "zero-shot", [zero_shot(get(name))], "images", merges())
+    elif name == "kmnist":
+        for shots in (1, 10):
+            tasks = drawn_tasks(get(name), shots)
+            yield Setting(name, f"{shots} samples alone", tasks, "range")
+    elif name == "mixed":
+        yield from _mixed(get)
+
+
+def _greek(queries: Images, letters: Images) -> Iterator[Setting]:
+    more = (*queries.classes, *(v for v, old in VARIANT_SHAPES.items() if old in queries.classes))
+    either = (Measure("either shape", VARIANT_SHAPES),)
+    name = "hand-drawn Greek"
+    for way, samples in (("zero-shot", queries.at(EMPTY)), ("27 letters and fonts", letters)):
+        task = Task(queries.classes, samples.among(queries.classes), queries)
+        yield Setting(name, way, [task], "writers")
+        task = Task(more, samples.among(more), queries.among(more))
+        yield Setting(name, way, [task], "writers", either)
+    queries = queries.among(letters.classes)
+    task = Task(letters.classes, letters, queries)
+    yield Setting("αβγ", "zero-shot", [zero_shot(queries)], "writers")
+    yield Setting("αβγ", "27 letters and fonts", [task], "writers")
+    yield Setting("αβγ", "27 letters alone", [without_fonts(task)], "writers")
+
+
+def _mixed(get: Callable[[str], Images]) -> Iterator[Setting]:
+    """Some classes have samples, the others are known from fonts alone."""
+    parts = (Measure(), Measure("with samples", with_samples=True))
+    parts += (Measure("fonts only", with_samples=False),)
+    queries, pool, tasks = get("mnist"), get("mnist samples"), []
+    for seed in range(DRAWS):
+        some = np.random.RandomState(seed).permutation(DIGITS)[:3].tolist()
+        samples = pool.at(draw(pool, 10, seed)[0]).among(some).among(queries.classes)
+        tasks.append(Task(queries.classes, samples, queries, seed))
+    yield Setting("mixed", "MNIST: 10 samples of 3 digits, 7 from fonts", tasks, "range", parts)
+    kana, tasks = get("kmnist"), []
+    for seed in range(DRAWS):
+        rows, rest = draw(kana, 3, seed)
+        both = concat(queries, kana.at(rest))
+        tasks.append(Task(both.classes, kana.at(rows).among(both.classes), both, seed))
+    yield Setting("mixed", "MNIST from fonts, KMNIST from 3 samples", tasks, "range", parts)
+
+
+SETS = ("omniglot", "mnist", "digits", "greek", "GreekGCDB", "Chars74K")
+SETS += ("HandWritten62", "CHoiCe", "kmnist", "mixed")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a taught recogniser predicts for the queries of a task."""
+
+    task: Task
+    logits: NDArray[np.float32]  # (Q, K + M)
+    result: Any  # calibration.Result: probs, sets, rejected
+    calibration: Calibration
+
+
+def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -> Outcome:
+    """Teach a task and read its queries, or images of other signs, from their features."""
+    samples = Samples(task.samples.ink, task.samples.labels, task.samples.positions)
+    training_set = fit.TrainingSet(task.classes, samples, task.samples.features)
+    bundle = fit.fit(backbone, training_set).recogniser.bundle
+    assert bundle.head is not None
+    queries = task.queries if strangers is None else strangers
+    logits = prototypes.logits_of_features(bundle.head, queries.features, queries.positions)
+    result = calibration.predict(logits, bundle.calibration, len(task.classes))
+    return Outcome(task, logits, result, bundle.calibration)
+
+
+def correct(measure: Measure, one: Outcome) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which queries (Q,) are read correctly, and which the measure counts."""
+    groups = [measure.merge.get(name, name) for name in one.task.classes]
+    index = np.unique(groups, return_inverse=True)[1]
+    probs = one.result.probs @ (index[:, None] == np.arange(index.max() + 1))
+    labels = one.task.queries.labels
+    has_samples = np.isin(labels, one.task.samples.labels)
+    wanted = measure.with_samples
+    counted = np.ones(len(labels), dtype=bool) if wanted is None else has_samples == wanted
+    return probs.argmax(axis=1) == index[labels], counted
+
+
+def row(setting: Setting, measure: Measure, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the accuracy of a setting with its 95 % interval."""
+    hits, queries = [], []
+    for one in outcomes:
+        right, counted = correct(measure, one)
+        hits.append(right[counted])
+        queries.append(one.task.queries.at(counted))
+    whole = np.concatenate(hits).astype(np.float64)
+    unique = len(np.unique(np.concatenate([one.ids for one in queries])))
+    if setting.interval == "range":
+        shares = [float(one.mean()) for one in hits]
+        low, high = min(shares), max(shares)
+    else:
+        groups = {
+            "writers": [one.writers for one in queries],
+            "images": [one.ids for one in queries],
+            "groups": [
+                np.full(len(q), one.task.group) for q, one in zip(queries, outcomes, strict=True)
+            ],
+        }[setting.interval]
+        numbers = np.unique(np.concatenate(groups), return_inverse=True)[1]
+        low, high = stats.cluster_bootstrap(whole, numbers)
+        wilson = stats.wilson(round(float(whole.mean()) * unique), unique)
+        low, high = min(low, wilson.low), max(high, wilson.high)
+    name = ", ".join(part for part in (setting.name, measure.name) if part)
+    return {
+        "set": setting.set,
+        "setting": name,
+        "accuracy": float(whole.mean()),
+        "low": low,
+        "high": high,
+        "images": unique,
+        "tasks": len(outcomes),
+        "interval": setting.interval,
+    }
+
+
+def certainty(setting: Setting, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return how honest the probabilities, prediction sets and rejections of a setting are."""
+    labels = [one.task.queries.labels for one in outcomes]
+    own = [(one.result, np.arange(len(y)), y) for one, y in zip(outcomes, labels, strict=True)]
+    probs = np.concatenate([result.probs[rows, y] for result, rows, y in own])
+    return {
+        "set": setting.set,
+        "setting": setting.name,
+        "loss": float(-np.log(np.maximum(probs, 1e-12)).mean()),
+        "coverage": float(np.concatenate([r.sets[rows, y] for r, rows, y in own]).mean()),
+        "set size": float(np.concatenate([r.sets.sum(axis=1) for r, _, _ in own]).mean()),
+        "rejected": float(np.concatenate([r.rejected for r, _, _ in own]).mean()),
+    }
+
+
+def encounters(get: Callable[[str], Images]) -> Iterator[tuple[str, list[tuple[Task, Images]]]]:
+    """Yield tasks together with images of signs that nobody taught."""
+    letters, pairs = get("greek"), []
+    for seed in range(STRANGERS):
+        order = np.random.RandomState(seed).permutation(letters.classes).tolist()
+        pairs.append((zero_shot(letters.among(order[:10])), letters.among(order[10:])))
+    yield "10 Greek letters from fonts; the other 7", pairs
+
+    def few(data: Images) -> Images:
+        return data.at(np.linspace(0, len(data) - 1, min(500, len(data))).astype(int))
+
+    digits, kana = few(get("mnist")), few(get("kmnist"))
+    yield "MNIST from fonts; KMNIST", [(zero_shot(digits), kana)]
+    tasks = drawn_tasks(kana, 10, draws=STRANGERS)
+    yield "KMNIST, 10 samples; MNIST", [(task, digits) for task in tasks]
+    signs = get("omniglot")
+    names = np.array([alphabet(name) for name in signs.classes])
+    for shots in (1, 5):
+        pairs = []
+        for index, name in enumerate(sorted(set(names[np.unique(signs.labels)]))):
+            for number in range(STRANGERS):
+                random = np.random.RandomState(1000 * index + number)
+                order = random.permutation(np.flatnonzero(names == name)).tolist()
+                classes = [signs.classes[sign] for sign in order]
+                ours = signs.among(classes[: len(order) // 2])
+                others = signs.among(classes[len(order) // 2 :])
+                people = random.permutation(np.unique(ours.writers))[:shots]
+                drawn_by = np.isin(ours.writers, people)
+                task = Task(ours.classes, ours.at(drawn_by), ours.at(~drawn_by), number)
+                pairs.append((task, others.at(~np.isin(others.writers, people))))
+        yield f"half an Omniglot alphabet, {shots} samples; its other half", pairs
+
+
+def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]]) -> dict[str, Any]:
+    """Return how well strangers are told from taught signs, mean over the tasks."""
+    rows = []
+    for task, strangers in pairs:
+        both = outcome(backbone, task), outcome(backbone, task, strangers)
+        true, other = (
+            calibration.ood_score(one.logits / one.calibration.temperature, len(task.classes))
+            for one in both
+        )
+        ordered = np.sort(true)
+        below = np.searchsorted(ordered, other, side="left")
+        ties = np.searchsorted(ordered, other, side="right") - below
+        area = (below + ties / 2).mean() / len(true)
+        accepted_at_2 = (other <= np.quantile(true, 0.98)).mean()
+        rejected = [one.result.rejected.mean() for one in both]
+        rows.append((area, accepted_at_2, rejected[0], 1 - rejected[1]))
+    area, at_2, refused, accepted = np.mean(rows, axis=0).tolist()
+    keys = ("setting", "ROC area", "accepted at 2 %", "true signs rejected", "strangers accepted")
+    return dict(zip(keys, (name, area, at_2, refused, accepted), strict=True))
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table, shares in per cent."""
+    if rows:
+        cells = [
+            [f"{100 * v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows
+        ]
+        print_table(list(rows[0]), cells)
+        print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--backbone", type=Path, action="append", help="by default the shipped one")
-    parser.add_argument("--set", action="append", choices=[*SETS, STRANGERS], help="default: all")
+    parser.add_argument("--backbone", type=Path, help="default: the shipped one")
+    parser.add_argument("--set", action="append", choices=[*SETS, "strangers"])
     parser.add_argument("--half", choices=["tune", "report", "all"], default="report")
-    parser.add_argument("--json", type=Path, help="write everything there, too")
+    parser.add_argument("--json", type=Path, help="also write all rows to this file")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # pictures that are left out are known: README of the sets
-    chosen = options.set or [*SETS, STRANGERS]
-    names = [str(path) for path in options.backbone or ["shipped"]]
-    tables = []
-    for path in options.backbone or [None]:
-        behind = backbones.shipped() if path is None else backbones.given(path)
-        tables.append(measured(behind, chosen, options.half))
-        seen.cache_clear()  # its features; the next one has its own
-    print(f"half: {options.half}\n")
-    show(names, [table[0] for table in tables])
-    for name, (_, sure, strange) in zip(names, tables, strict=True):
-        print(f"\n{name}: probabilities, sets of 95 %, refusals of 2 %")
-        show_certainty(sure)
-        if strange:
-            print(f"\n{name}: strangers")
-            show_refusals(strange)
-    if options.json:
-        everything = {
-            name: {
-                "rows": [asdict(row) for row in table[0]],
-                "certainty": [asdict(row) for row in table[1]],
-                "strangers": [asdict(row) for row in table[2]],
-            }
-            for name, table in zip(names, tables, strict=True)
-        }
-        whole = {"half": options.half, "backbones": everything}
-        options.json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    warnings.simplefilter("ignore")  # unreadable files are listed in the sets' README
+    path = options.backbone
+    backbone = predict.open_backbone(path) if path else predict.default_backbone()
 
+    def get(name: str) -> Images:
+        name, _, whole = name.partition(":")
+        return images(backbone, name).half("all" if whole else options.half)
 
-def measured(
-    backbone: Recogniser, chosen: Sequence[str], half: Half
-) -> tuple[list[Row], list[Certainty], list[Refusals]]:
-    """Measure a backbone on some sets."""
-    shares, sure, strange = [], [], []
-    for name in chosen:
-        if name == STRANGERS:
-            strange = [as_shipped(backbone, *met) for met in encounters(backbone, half)]
+    table, sure, strange = [], [], []
+    for name in options.set or [*SETS, "strangers"]:
+        if name == "strangers":
+            strange = [rejection(backbone, *pair) for pair in encounters(get)]
             continue
-        for setting in SETS[name](backbone, half):
+        for setting in settings(name, get):
             outcomes = [outcome(backbone, task) for task in setting.tasks]
-            shares += rows(setting, outcomes)
-            if not setting.measures[0].same:  # else what is merged is not what is likely
-                sure.append(certainty(setting, outcomes))
-    return shares, sure, strange
-
-
-def show(names: Sequence[str], columns: Sequence[Sequence[Row]]) -> None:
-    """Print what is right (or wrong) with its interval, a column a backbone."""
-    head = ["set", "setting", "%", *names, "pictures", "interval", "at least", "aim"]
-    lines = []
-    for group in zip(*columns, strict=True):
-        row = group[0]
-        many = f" x {row.tasks}" if row.tasks > 1 else ""
-        lines.append(
-            [
-                row.set,
-                row.setting,
-                "wrong" if row.error else "right",
-                *(said(one) for one in group),
-                f"{row.pictures:,}{many}",
-                INTERVALS[row.by],
-                goal(row.least, row.error),
-                goal(row.aim, row.error),
-            ]
-        )
-    table(head, lines)
-
-
-def said(row: Row) -> str:
-    """Write a row's share with its interval, and a mark where it is below what is wanted."""
-    value, low, high = (100 * share for share in (row.share, row.low, row.high))
-    if row.error:
-        value, low, high = 100 - value, 100 - high, 100 - low
-    met = "" if row.least is None else " !" if row.share < row.least else ""
-    reached = " *" if row.aim is not None and row.share >= row.aim else ""
-    return f"{value:.1f} ({low:.1f} to {high:.1f}){met}{reached}"
-
-
-def goal(share: float | None, error: bool) -> str:
-    """Write what is wanted."""
-    return "" if share is None else f"{100 * (1 - share if error else share):.4g}"
-
-
-def show_certainty(found: Sequence[Certainty]) -> None:
-    """Print losses in nats a picture, and shares in per cent."""
-    head = ["set", "setting", "loss", "ECE", "T", "best T", "loss then"]
-    head += ["covered", "set size", "promised", "refused"]
-    table(
-        head,
-        [
-            [
-                row.set,
-                row.setting,
-                f"{row.loss:.3f}",
-                f"{100 * row.ece:.1f}",
-                f"{row.temperature:.2f}",
-                f"{row.best:.2f}",
-                f"{row.best_loss:.3f}",
-                f"{100 * row.covered:.1f}",
-                f"{row.size:.2f}",
-                "yes" if row.promised > 0.5 else "guess",
-                f"{100 * row.refused:.1f}",
-            ]
-            for row in found
-        ],
-    )
-
-
-def show_refusals(found: Sequence[Refusals]) -> None:
-    """Print shares in per cent."""
-    head = ["taught; strangers", "draws", "true", "strangers", "ROC area", "pass at 2 %"]
-    head += ["refused", "accepted", "by"]
-    table(
-        head,
-        [
-            [
-                row.setting,
-                str(row.encounters),
-                f"{row.true:,}",
-                f"{row.strangers:,}",
-                f"{100 * row.area:.1f}",
-                f"{100 * row.passed:.1f}",
-                f"{100 * row.refused:.1f}",
-                f"{100 * row.accepted:.1f}",
-                "samples" if row.promised else "guess",
-            ]
-            for row in found
-        ],
-    )
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print columns, parted by two blanks."""
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    for line in (head, *lines):
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+            table += [row(setting, measure, outcomes) for measure in setting.measures]
+            sure.append(certainty(setting, outcomes))
+    print(f"half: {options.half}\n")
+    for rows in (table, sure, strange):
+        show(rows)
+    if options.json:
+        report = {"half": options.half, "accuracy": table, "certainty": sure, "strangers": strange}
+        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
