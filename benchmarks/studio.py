@@ -1,0 +1,119 @@
+"""A class draws in one Studio at the same time: answer times, and nothing may be lost.
+
+    python -m benchmarks.studio --clients 50 --seconds 60
+
+Run it on a quiet machine; the clients run on the same processors. The Studio is a process of its
+own, as `siglum studio` starts it. Each client draws a sign in 1.5 s, asks for predictions while
+drawing as the page does, saves the drawing, and pauses for about as long. Measured is the time from
+a request to its answer.
+"""
+
+import argparse
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+DRAW_SECONDS = PAUSE_SECONDS = 1.5
+SIGNS, POINTS = 10, 60
+
+
+def drawing(sign: int, random: np.random.RandomState, share: float = 1.0) -> dict[str, Any]:
+    """Draw a share of a sign: a closed curve of its own for each number."""
+    t = np.linspace(0, 2 * np.pi * share, max(2, round(POINTS * share)))
+    size, x, y = random.uniform(0.25, 0.35), *random.uniform(0.45, 0.55, 2)
+    across = x + size * np.cos(t) * np.cos((sign % 5) * t / 2)
+    down = y + size * np.sin((1 + sign // 5) * t)
+    points = np.stack([across, down], axis=1) + random.normal(0, 0.003, (len(t), 2))
+    stroke = [[*point, 25.0 * i, 0.5] for i, point in enumerate(points.tolist())]
+    return {"version": 1, "aspect": 1.0, "strokes": [stroke]}
+
+
+class Client(threading.Thread):
+    """A person who draws until the time is over."""
+
+    def __init__(self, number: int, port: int, until: float, ids: list[str]) -> None:
+        super().__init__()
+        self.random, self.until, self.ids = np.random.RandomState(number), until, ids
+        self.port, self.author, self.saved = port, f"w{number:02}", list[str]()
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.times: dict[str, list[float]] = {"predict": [], "drawings": []}
+        self.errors: Counter[int] = Counter()
+
+    def request(self, path: str, body: Any = None) -> Any:
+        """POST `body`, or GET; return the answer, or None for an error."""
+        headers = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{self.port}"}
+        start = time.perf_counter()
+        if body is None:
+            self.connection.request("GET", f"/api/{path}")
+        else:
+            self.connection.request("POST", f"/api/{path}", json.dumps(body), headers)
+        answer = self.connection.getresponse()
+        value = json.loads(answer.read())
+        self.times.setdefault(path, []).append(time.perf_counter() - start)
+        if answer.status != 200:
+            self.errors[answer.status] += 1
+            return None
+        return value
+
+    def run(self) -> None:
+        """Draw, ask, save, pause."""
+        time.sleep(self.random.uniform(0, DRAW_SECONDS + PAUSE_SECONDS))
+        while time.monotonic() < self.until:
+            sign, seed = int(self.random.randint(SIGNS)), int(self.random.randint(2**31))
+            start, share = time.monotonic(), 0.0
+            while share < 1:
+                share = min(max((time.monotonic() - start) / DRAW_SECONDS, 0.05), 1)
+                part = drawing(sign, np.random.RandomState(seed), share)
+                self.request("predict", {"drawing": part})
+                time.sleep(min(max(0.02, 100 * self.times["predict"][-1] ** 2), 1))
+            whole = {"class": self.ids[sign], "drawing": part, "author": self.author}
+            if answer := self.request("drawings", whole):
+                self.saved.append(answer["id"])
+            time.sleep(self.random.exponential(PAUSE_SECONDS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "siglum", "studio", f"{folder}/signs", "--no-browser"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            match = next(filter(None, (re.search(r":(\d+)/", line) for line in server.stdout)))
+            port = int(match[1])
+            names = [f"sign {number}" for number in range(SIGNS)]
+            ids = Client(0, port, 0, []).request("classes", {"names": names})["ids"]
+            until = time.monotonic() + options.seconds
+            clients = [Client(number, port, until, ids) for number in range(options.clients)]
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join()
+            stored = {one["id"] for one in Client(0, port, 0, []).request("drawings")}
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+    saved = {name for client in clients for name in client.saved}
+    errors = sum((client.errors for client in clients), Counter[int]())
+    print(f"{options.clients} clients for {options.seconds:g} s")
+    for path in ("predict", "drawings"):
+        times = [1000 * t for client in clients for t in client.times[path]]
+        half, most, longest = np.percentile(times, [50, 95, 100])
+        print(f"{path:<9} {len(times):,}: median {half:.0f}, p95 {most:.0f}, max {longest:.0f} ms")
+    print(f"errors    {dict(errors) or 'none'}")
+    print(f"lost      {len(saved - stored)} of {len(saved)} saved drawings")
+
+
+if __name__ == "__main__":
+    main()
