@@ -5,19 +5,39 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from siglum.cli.output import print_line
+from siglum.errors import ConfigError
 from siglum.lab.runs import Run
-from siglum.report import write
+from siglum.report.sections import write_plots, write_report
 
 
 def report(
-    run: Path, /, *, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
+    run: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    plots: Path | None = None,
 ) -> None:
-    """Write a run's page: one HTML file that opens anywhere, without a network.
+    """Write the report of a run: one HTML page that opens anywhere, without a network.
 
-    Example: siglum report runs/first
+    Examples:
+        siglum report runs/first
+        siglum report runs/first --plots figures
 
     Args:
         run: The run's folder.
-        out: Where to write the page; report.html in the run's folder by default.
+        out: The page, a .html file; report.html in the run's folder by default.
+        plots: Write every plot to this folder instead, as PNG, SVG and CSV.
     """
-    print(f"Report: {write(Run(run), out or run / 'report.html')}")
+    if plots is not None:
+        for name in write_plots(Run(run), plots):
+            print_line(f"Plot: {plots / name}.png, .svg, .csv")
+        if out is None:
+            return
+    path = out or run / "report.html"
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(
+            f"out must end in .html, got {str(path)!r}. For images: siglum report {run} --plots DIR"
+        )
+    write_report(Run(run), path)
+    print_line(f"Report: {path}")

@@ -111,7 +111,7 @@ def sentence(text: str, *names: str | Markup) -> Markup:
 
 def no_break(text: str) -> str:
     """Keep numbers and their units on one line."""
-    return re.sub(r"(?<=\d) (?=%|[a-zµ]+\b)", NO_BREAK, text)
+    return re.sub(r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})", NO_BREAK, text)
 
 
 def name(text: str | Markup) -> Markup:
@@ -181,7 +181,14 @@ ENVIRONMENT = _environment(
             formatting.rate_and_interval,
         )
     }
-    | {"cell": _cell, "log1p": math.log1p, "name": name, "sign": sign, "span": span}
+    | {
+        "cell": _cell,
+        "log1p": math.log1p,
+        "name": name,
+        "sign": sign,
+        "span": span,
+        "percent_digits": formatting.percent_digits,
+    }
 )
 
 

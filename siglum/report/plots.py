@@ -19,8 +19,10 @@ from typing import Any
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -162,9 +164,8 @@ def style(palette: Palette) -> dict[Any, Any]:
     }
 
 
-def percent_axis(axes: Axes, which: str = "y", digits: int = 0) -> None:
+def percent_axis(axis: Axis, digits: int = 0) -> None:
     """Label an axis of shares in per cent."""
-    axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
 
 
@@ -182,11 +183,16 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
                 part,
                 (x, y),
                 (offset, place - excess - at),
-                textcoords="offset pixels",
+                textcoords="offset points",
                 color=part_colour,
                 va="center",
                 annotation_clip=False,
             )
+
+
+def gradient(palette: Palette) -> LinearSegmentedColormap:
+    """Return a colour map from paper to ink."""
+    return LinearSegmentedColormap.from_list("ink", [palette.paper, palette.ink])
 
 
 def short_labels(names: Sequence[str], width: int) -> list[str]:
@@ -229,12 +235,12 @@ def save_figure(figure: Figure, path: Path, title: str = "", caption: str = "") 
         DataError: if the file cannot be written.
     """
     width, height = figure.get_size_inches() * 72
-    for text, size, y, align in (
-        (title, 17, 1 + 12 / height, "bottom"),
-        (caption, 12, -8 / height, "top"),
+    for text, size, y, align, colour in (
+        (title, 17, 1 + 12 / height, "bottom", LIGHT.ink),
+        (caption, 12, -8 / height, "top", LIGHT.quiet),
     ):
         wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
-        figure.text(8 / width, y, wrapped, fontsize=size, va=align, linespacing=1.35)
+        figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour)
     write_atomic(path, _render(figure, path.suffix, bbox_inches="tight", pad_inches=0.25))
 
 

@@ -1,21 +1,21 @@
-"""Small finished runs, one with a class name that would run a program, and their pages."""
+"""A small finished run, with a class name that would run a program, and its page."""
 
 from pathlib import Path
 
 import pytest
 
-from siglum import report
 from siglum.config import TrainConfig
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
 from siglum.lab.trainer import train
+from siglum.lab.runs import Run
+from siglum.report.sections import write_report
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, signs: Path, later_signs: Path) -> Run:
-    """A run with training, validation and test pictures, which still makes mistakes."""
+    """A run with training, validation and test images, which still makes mistakes."""
     config = TrainConfig(
         data=f"folder:{signs}",
         test=f"folder:{later_signs}",
@@ -31,5 +31,6 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, signs: Path, later_signs:
 
 @pytest.fixture(scope="session")
 def tiny_page(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = report.write(tiny_run, tmp_path_factory.mktemp("pages") / "tiny.html")
+    path = tmp_path_factory.mktemp("pages") / "tiny.html"
+    write_report(tiny_run, path)
     return path.read_text()

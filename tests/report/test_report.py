@@ -1,36 +1,46 @@
-"""The page as a whole: whole, self-contained, escaped, and honest about what is not there."""
+"""A report is one file, escapes names, says how certain it is, and shows what can be read."""
 
 import base64
+import csv
 import hashlib
+import html
 import json
 import re
+import shlex
 import shutil
+import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from subprocess import run as run_process
+from typing import Any
 
+import cyclopts
 import numpy as np
 import pytest
 
-from siglum import report
+from siglum.cli.train import train as train_cli
 from siglum.config import TrainConfig
-from siglum.errors import RunError
+from siglum.errors import DataError, RunError
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
 from siglum.lab.trainer import train
-from siglum.report.facts import gather
-
-HOSTILE = "<img src=x onerror=alert(1)>"
+from siglum.lab.runs import Run
+from siglum.report import plots
+from siglum.report.page import ENVIRONMENT, Section, Table, render_page, render_table
+from siglum.report.sections import collect, train_command, write_plots, write_report
+from siglum.stats import wilson
+from tests.report.conftest import HOSTILE
 
 
 class Page(HTMLParser):
-    """The elements of a page, and its text."""
+    """The elements of a page, and its text with plain spaces."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
-        self.feed(html)
+        self.feed(page)
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
@@ -42,175 +52,290 @@ class Page(HTMLParser):
         return [attrs[attribute] for _, attrs in self.elements if attribute in attrs]
 
 
-def altered(run: Run, folder: Path, file: str, **changes: object) -> Run:
-    """A copy of a run with some values of one of its files changed."""
+def report_of(run: Run, folder: Path) -> str:
+    write_report(run, folder / "page.html")
+    return (folder / "page.html").read_text()
+
+
+def copy_with(run: Run, folder: Path, file: str, **changes: object) -> Run:
     shutil.copytree(run.path, folder)
     values = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps({**values, **changes}))
     return Run(folder)
 
 
-def written(run: Run, folder: Path) -> str:
-    return report.write(run, folder / "page.html").read_text()
+def test_the_same_run_makes_the_same_single_file(
+    tiny_run: Run, tiny_page: str, tmp_path: Path
+) -> None:
+    assert report_of(tiny_run, tmp_path) == tiny_page and tiny_page.endswith("</html>\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_the_file_is_whole_and_alone(tiny_run: Run, tmp_path: Path) -> None:
-    path = report.write(tiny_run, tmp_path / "page.html")
-
-    assert path.read_text().endswith("</html>\n")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_same_run_makes_the_same_page(tiny_run: Run, tiny_page: str, tmp_path: Path) -> None:
-    assert written(tiny_run, tmp_path) == tiny_page
-
-
-def test_refers_to_nothing_elsewhere(tiny_page: str) -> None:
+def test_a_page_requests_nothing_and_runs_only_its_own_script(tiny_page: str) -> None:
     page = Page(tiny_page)
-
-    assert not re.findall(r"https?://|//[a-z]|url\((?!#)|@import", tiny_page.split("<body>")[0])
-    assert "http://" not in tiny_page and "https://" not in tiny_page
-    assert all(source.startswith("data:image/png;base64,") for source in page.values("src"))
-    assert all(target.startswith("#") for target in page.values("href"))
-    assert not {"link", "iframe", "object", "embed", "form"} & {tag for tag, _ in page.elements}
-
-
-def test_its_policy_allows_its_own_script_and_no_other(tiny_page: str) -> None:
     scripts = re.findall(r"<script[^>]*>(.*?)</script>", tiny_page, flags=re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
 
     assert re.findall(r"script-src ([^;]*);", tiny_page) == [f"'sha256-{d}'" for d in digests]
+    assert "http://" not in tiny_page and "https://" not in tiny_page
+    assert not re.findall(r"url\((?!#)|@import", tiny_page)
+    assert all(source.startswith("data:image/png;base64,") for source in page.values("src"))
+    assert all(target.startswith("#") for target in page.values("href"))
 
 
 def test_a_class_name_is_never_markup(tiny_run: Run, tiny_page: str) -> None:
     page = Page(tiny_page)
 
-    assert HOSTILE in tiny_run.classes
-    assert HOSTILE not in tiny_page
-    assert HOSTILE in page.text
-    assert not page.values("onerror")
+    assert HOSTILE in tiny_run.classes and HOSTILE in page.text
+    assert HOSTILE not in tiny_page and not page.values("onerror")
 
 
-def test_identifiers_are_unique_and_lead_somewhere(tiny_page: str) -> None:
+def test_identifiers_are_unique_and_references_resolve(tiny_page: str) -> None:
     page = Page(tiny_page)
     identifiers = Counter(page.values("id"))
-    leads = [target.removeprefix("#") for target in page.values("href")]
-    leads += page.values("popovertarget") + re.findall(r"url\(#([^)]*)\)", tiny_page)
+    references = [target.removeprefix("#") for target in page.values("href")]
+    references += page.values("popovertarget") + re.findall(r"url\(#([^)]*)\)", tiny_page)
 
-    assert not [name for name, times in identifiers.items() if times > 1]
-    assert set(leads) <= set(identifiers)
-
-
-@pytest.mark.parametrize("anchor", report.SECTIONS)
-def test_every_section_opens_with_a_finding_that_has_a_number(anchor: str, tiny_run: Run) -> None:
-    section = report.SECTIONS[anchor](gather(tiny_run))
-
-    assert section is not None
-    assert section.finding.endswith(".")
-    assert re.search(r"\d|No mistakes|One command", section.finding), section.finding
+    assert max(identifiers.values()) == 1 and set(references) <= set(identifiers)
 
 
-def test_the_first_lines_say_what_how_well_and_how_sure(tiny_run: Run, tiny_page: str) -> None:
-    assert tiny_run.result is not None
-    hits = tiny_run.result["test"]["hits"]
-    text = Page(tiny_page).text.replace("\N{NO-BREAK SPACE}", " ")
+def test_every_section_opens_with_a_finding_that_has_a_number(tiny_page: str) -> None:
+    findings = re.findall(
+        r'<section id="\w+">\n<h2>.*?</h2>\n<p class="finding">(.*)</p>', tiny_page
+    )
 
-    assert f"glyph_net reads {hits} of 30 test pictures of later right; with so few, the" in text
-    assert "It learned from 57 training pictures of 3 classes in 1 epoch" in text
-
-
-def test_every_setting_is_on_it(tiny_page: str) -> None:
-    heads = re.findall(r'<th scope="row">([a-z_]+)</th>', tiny_page)
-
-    assert set(TrainConfig.model_fields) <= set(heads)
+    assert len(findings) == tiny_page.count("<section ") == 8
+    assert all(re.search(r"\d", text) and text.endswith(".") for text in findings)
 
 
-def test_a_cell_opens_as_many_pictures_as_it_counts(tiny_run: Run, tiny_page: str) -> None:
-    predictions = tiny_run.predictions()
-    read = predictions["test_log_probs"].argmax(axis=1)
-    cells = Counter(zip(predictions["test_labels"].tolist(), read.tolist(), strict=True))
-    parts = re.split(r'<div popover id="cell-(\d+)-(\d+)"', tiny_page.split("</section>")[2])
-    shown = {
-        (int(label), int(predicted)): html.count("<img ")
-        for label, predicted, html in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    }
-
-    assert shown == cells
-
-
-def test_surest_mistakes_are_those_with_the_highest_probability(
+def test_the_first_screen_says_what_was_done_how_well_and_how_certain(
     tiny_run: Run, tiny_page: str
 ) -> None:
+    assert tiny_run.result is not None
+    rate, text = wilson(tiny_run.result["test"]["hits"], 30), Page(tiny_page).text
+
+    assert f"glyph_net recognises {100 * rate.value:.0f} % of 30 test images of later" in text
+    assert f"(95 % CI {100 * rate.low:.0f} to {100 * rate.high:.0f} %)." in text
+    assert "Trained on 3 classes with 57 images for 1 epoch" in text
+
+
+def test_every_setting_is_named(tiny_page: str) -> None:
+    assert set(TrainConfig.model_fields) <= set(
+        re.findall(r'<th scope="row">([a-z_]+)</th>', tiny_page)
+    )
+
+
+def test_a_cell_opens_as_many_images_as_it_counts(tiny_run: Run, tiny_page: str) -> None:
     predictions = tiny_run.predictions()
+    predicted = predictions["test_log_probs"].argmax(axis=1)
+    counts = Counter(zip(predictions["test_labels"].tolist(), predicted.tolist(), strict=True))
+    parts = re.split(r'<div popover id="cell-(\d+)-(\d+)"', tiny_page.split("</section>")[2])
+
+    assert counts == {
+        (int(label), int(prediction)): cell.count("<img ")
+        for label, prediction, cell in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    }
+
+
+def test_mistakes_come_most_confident_first(tiny_run: Run, tiny_page: str) -> None:
+    predictions, images = tiny_run.predictions(), collect(tiny_run).images
     log_probs, labels = predictions["test_log_probs"], predictions["test_labels"]
     wrong = np.flatnonzero(log_probs.argmax(axis=1) != labels)
-    surest = wrong[np.argsort(-log_probs[wrong].max(axis=1), kind="stable")][:24]
-    shown = gather(tiny_run).shown
+    order = wrong[np.argsort(-log_probs[wrong].max(axis=1), kind="stable")][:24]
 
-    assert len(surest) > 0 and shown is not None and shown.files is not None
-    files = re.findall(r'<bdi class="file">([^<]*)</bdi>', tiny_page)
-    assert files == [shown.files[i] for i in surest]
-
-
-def test_without_a_test_part_it_reports_the_validation_pictures(
-    signs: Path, tmp_path: Path
-) -> None:
-    config = TrainConfig(data=f"folder:{signs}", epochs=1, batch_size=16, val=0.2)
-    run = train(config, tmp_path / "run", choose_device("cpu", "float32", threads=1))
-    text = Page(written(run, tmp_path)).text.replace("\N{NO-BREAK SPACE}", " ")
-
-    assert "of 15 validation pictures of signs right" in text
-    assert "There was no test part" in text
-
-
-def test_without_test_and_validation_it_says_that_nothing_measured_it(
-    signs: Path, tmp_path: Path
-) -> None:
-    config = TrainConfig(data=f"folder:{signs}", epochs=1, batch_size=16, val=0)
-    run = train(config, tmp_path / "run", choose_device("cpu", "float32", threads=1))
-    html = written(run, tmp_path)
-
-    assert "Nothing measured <bdi>glyph_net</bdi>" in html
-    assert re.findall(r'<section id="(\w+)"', html) == [
-        "pictures",
-        "learning",
-        "settings",
-        "repeat",
+    assert len(order) and images is not None and images.files is not None
+    assert re.findall(r'<bdi class="file">([^<]*)</bdi>', tiny_page) == [
+        images.files[row] for row in order
     ]
 
 
-def test_missing_pictures_are_said_to_be_missing(tiny_run: Run, tmp_path: Path) -> None:
-    gone = altered(tiny_run, tmp_path / "run", "config.json", data="folder:no/such/place")
-    html = written(gone, tmp_path)
+@pytest.mark.parametrize(
+    ("val", "text", "sections"),
+    [
+        (0.2, "of 15 validation images of signs", 8),
+        (0.0, "was not measured: no images were held out, and none to test.", 4),
+    ],
+)
+def test_without_test_images_the_headline_says_what_was_measured(
+    signs: Path, tmp_path: Path, val: float, text: str, sections: int
+) -> None:
+    config = TrainConfig(data=f"folder:{signs}", epochs=1, batch_size=16, val=val)
+    run = train(config, tmp_path / "run", choose_device("cpu", "float32", threads=1))
+    page = report_of(run, tmp_path)
 
-    assert "No pictures." in html and "folder:no/such/place" in html
-    assert "<img" not in html
-    assert html.endswith("</html>\n")
+    assert text in Page(page).text and page.count("<section ") == sections
 
 
-def test_changed_pictures_are_not_shown(tiny_run: Run, tmp_path: Path) -> None:
-    fingerprints = {**tiny_run.env["data"], "test": "0" * 32}
-    html = written(altered(tiny_run, tmp_path / "run", "env.json", data=fingerprints), tmp_path)
-
-    assert f"the test part of {tiny_run.config.test} has changed since the training." in html
-    assert "<img" not in html
-
-
-def test_an_unfinished_run_has_no_page(tiny_run: Run, tmp_path: Path) -> None:
+def test_one_prediction_for_every_image_is_the_headline(tiny_run: Run, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.path, tmp_path / "run")
-    (tmp_path / "run" / "predictions.npz").unlink()
+    arrays = tiny_run.predictions()
+    arrays["test_log_probs"] = np.tile(np.log([0.2, 0.6, 0.2]), (30, 1)).astype(np.float32)
+    np.savez(tmp_path / "run" / "predictions.npz", **arrays)
+    text = Page(report_of(Run(tmp_path / "run"), tmp_path)).text
 
-    message = f"{tmp_path / 'run'} must be finished to hold predictions. "
-    with pytest.raises(RunError, match=re.escape(message)):
-        report.write(Run(tmp_path / "run"), tmp_path / "page.html")
+    assert f"glyph_net predicts {tiny_run.classes[1]} for every image: 33 % (95 % CI" in text
+
+
+@pytest.mark.parametrize(
+    "changes", [{"data": "folder:no/such/place"}, {"test": None}], ids=["gone", "changed"]
+)
+def test_images_that_are_gone_or_changed_are_not_shown(
+    tiny_run: Run, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    page = report_of(copy_with(tiny_run, tmp_path / "run", "config.json", **changes), tmp_path)
+
+    assert '<p class="notice">' in page and "<img" not in page
+    assert "recognises" in Page(page).text and page.endswith("</html>\n")
+
+
+@pytest.mark.parametrize("file", ["env.json", "result.json"])
+def test_a_damaged_run_still_has_a_report_that_names_the_damage(
+    tiny_run: Run, tmp_path: Path, file: str
+) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(b"\x00 damaged")
+    page = report_of(Run(tmp_path / "run"), tmp_path)
+
+    assert file in page.split("<main>")[0] and page.endswith("</html>\n")
+
+
+def test_an_unfinished_run_has_no_report(tiny_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+
+    with pytest.raises(RunError, match="is not finished. Finish it with: siglum train --resume"):
+        write_report(Run(tmp_path / "run"), tmp_path / "page.html")
 
 
 def test_a_place_that_cannot_be_written_is_named(tiny_run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "nowhere" / "page.html"
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"Cannot write .*page\.html: "):
+        write_report(tiny_run, tmp_path / "file" / "page.html")
 
-    message = (
-        f"{path} must be a place that can be written, got 'No such file or directory'. "
-        "Choose another with -o."
+
+def test_every_plot_is_saved_as_png_svg_and_csv(tiny_run: Run, tmp_path: Path) -> None:
+    names = write_plots(tiny_run, tmp_path)
+
+    assert {"accuracy-images", "loss-epochs", "images-per-class", "confusion"} <= set(names)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}{suffix}" for name in names for suffix in (".png", ".svg", ".csv")
+    }
+    with (tmp_path / "confusion.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    predictions = tiny_run.predictions()
+    predicted = predictions["test_log_probs"].argmax(axis=1)
+    assert [row[0] for row in rows[1:]] == list(tiny_run.classes)
+    assert sum(int(row[1 + i]) for i, row in enumerate(rows[1:])) == int(
+        (predicted == predictions["test_labels"]).sum()
     )
-    with pytest.raises(RunError, match=re.escape(message)):
-        report.write(tiny_run, path)
+
+
+@pytest.mark.parametrize("file", ["curve.png", "curve.pdf", "curve"])
+def test_the_command_refuses_to_write_a_page_under_an_image_name(
+    tiny_run: Run, tmp_path: Path, file: str
+) -> None:
+    done = run_process(
+        [sys.executable, "-m", "siglum", "report", tiny_run.path, "-o", tmp_path / file],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and not (tmp_path / file).exists()
+    assert "out must end in .html" in done.stderr and "--plots DIR" in done.stderr
+
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "another model": {"model": "mnist_net", "model_options": {"filters": 90, "dropout": 0.25}},
+    "against a recipe": {"model": "mnist_net", "nesterov": True, "augment": ("affine",)},
+    "switched off": {"nesterov": False, "augment": (), "val": 0.0, "label_smoothing": 0.0},
+    "two of a kind": {"augment": ("affine", "affine")},
+    "negative": {"mean": -0.5, "std": 1e-05},
+    "looks like a flag": {"writers": r"-(\d+)\.", "split": "writer"},
+    "for the shell": {"data": "folder:my 'signs' $HOME; ls", "test": 'folder:"two" *'},
+    "many": {"epochs": 7, "lr": 0.0123456789, "size": 32, "seed": 11, "channels": 3},
+}
+
+
+@pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
+def test_the_printed_command_parses_back_to_the_same_settings(settings: dict[str, Any]) -> None:
+    config = TrainConfig(**settings)
+    words = shlex.split(train_command(config))
+    app = cyclopts.App(name="siglum train")
+    app.default(train_cli)
+    _, bound, _ = app.parse_args(words[2:], exit_on_error=False, print_error=False)
+    parsed = bound.arguments.get("settings")
+    values = parsed.model_dump(include=parsed.model_fields_set) if parsed else {}
+
+    assert words[:2] == ["siglum", "train"]
+    assert TrainConfig(data=bound.arguments["source"], **values) == config
+
+
+def test_reproducing_lists_the_whole_chain_and_its_files(
+    tiny_run: Run, tmp_path: Path, signs: Path
+) -> None:
+    config = TrainConfig(data=f"folder:{signs}", init=str(tiny_run.path), epochs=1, batch_size=16)
+    child = train(config, tmp_path / "child", choose_device("cpu", "float32", threads=1))
+    blocks = [
+        html.unescape(b) for b in re.findall("<pre>(.*?)</pre>", report_of(child, tmp_path), re.S)
+    ]
+    rows = list(csv.reader(blocks[0].splitlines()))
+
+    assert rows == [["cross", HOSTILE]]
+    assert "--rename tiny-classes.csv" in blocks[1] and blocks[1].endswith(f"-o {tiny_run.path}")
+    assert blocks[2] == train_command(child.config)
+    shutil.move(tiny_run.path, tmp_path / "moved")
+    try:
+        assert "Not complete." in report_of(child, tmp_path)
+    finally:
+        shutil.move(tmp_path / "moved", tiny_run.path)
+
+
+def test_a_page_of_sections_needs_neither_torch_nor_matplotlib() -> None:
+    program = (
+        "import sys, siglum.report.page as p; from siglum.stats import wilson\n"
+        "curve = p.ENVIRONMENT.get_template('macros.html').module.learning_curve\n"
+        "html = curve([(0, .4, .3, .5), (3, .9, .8, 1)], 'label')\n"
+        "p.render_page('t', 'report', [p.Section('a', 'A', 'F.', html)], headline='H')\n"
+        "print(*({'torch', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    done = run_process([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_learning_curve_is_spaced_like_the_studios() -> None:
+    points = [(0, 0.4, 0.3, 0.5), (1, 0.7, 0.6, 0.8), (3, 0.9, 0.85, 0.95)]
+    svg = str(ENVIRONMENT.get_template("macros.html").module.learning_curve(points, "x"))
+    x = [float(value) for value in re.findall(r'<circle class="dot" cx="([\d.]+)"', svg)]
+
+    assert (x[1] - x[0]) / (x[2] - x[0]) == pytest.approx(np.log(2) / np.log(4), abs=1e-3)
+
+
+def test_a_table_shows_rates_with_intervals_and_escapes_names() -> None:
+    table = Table(("class", "images", "recall"), [("<b>", 1234, wilson(9, 10)), ("c", None, "–")])
+    text = Page(str(render_table(table))).text
+
+    assert "&lt;b&gt;" in render_table(table)
+    assert "1,234" in text and "60–98" in text
+    assert "95 % CI" in text
+
+
+def test_labels_shortened_to_the_same_text_stay_apart() -> None:
+    names = ["model=mnist_net,filters=10,lr=1", "model=mnist_net,filters=20,lr=1", "short"]
+
+    labels = plots.short_labels(names, 12)
+    assert len(set(labels)) == 3 and max(map(len, labels)) <= 12 and labels[2] == "short"
+
+
+def test_dark_pages_set_every_colour_by_variables(tiny_page: str) -> None:
+    figures = re.findall(r'<svg class="plot".*?</svg>', tiny_page, flags=re.DOTALL)
+    colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", "".join(figures)))
+
+    assert figures and all(c == "none" or c.startswith("var(--") for c in colours), colours
+
+
+def test_a_missing_section_is_marked() -> None:
+    sections = [Section("a", "A", "No convolution.", missing=True)]
+    page = render_page("t", "examination", sections, headline="H.").decode()
+
+    assert '<p class="notice">No convolution.</p>' in page and "<nav" not in page
