@@ -36,8 +36,8 @@ from siglum.formatting import (
     source_name,
 )
 from siglum.images.imageset import ImageSet
-from siglum.lab.trainer import Data, load_data
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import Epoch, Point
 from siglum.report import plots
 from siglum.report.page import Section, render, render_page, sentence, sign

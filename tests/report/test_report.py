@@ -23,8 +23,8 @@ from siglum.cli.train import train as train_cli
 from siglum.config import TrainConfig
 from siglum.errors import DataError, RunError
 from siglum.lab.device import choose_device
-from siglum.lab.trainer import train
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 from siglum.report import plots
 from siglum.report.page import ENVIRONMENT, Section, Table, render_page, render_table
 from siglum.report.sections import collect, train_command, write_plots, write_report
