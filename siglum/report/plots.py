@@ -118,14 +118,14 @@ def axes(
     right: float = 84,
     bottom: float = 48,
     top: float = 12,
-) -> Iterator[Axes]:
-    """Yield the axes of a new figure: no frame, a hairline grid on y, room for labels."""
+) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a new figure and its axes: no frame, a hairline grid on y, room for labels."""
     with matplotlib.rc_context(style(palette)):
         figure = new_figure(palette, width, height)
         inside = (width - left - right) / width, (height - bottom - top) / height
         made = figure.add_axes((left / width, bottom / height, *inside))
         made.patch.set_visible(False)
-        yield made
+        yield figure, made
 
 
 def new_figure(palette: Palette, width: float, height: float) -> Figure:

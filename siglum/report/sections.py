@@ -9,15 +9,17 @@ import csv
 import io
 import math
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from siglum import stats
@@ -41,7 +43,7 @@ from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import Epoch, Point
 from siglum.report import plots
 from siglum.report.page import Section, render, render_page, sentence, sign
-from siglum.report.plots import Figure, Palette, Plot
+from siglum.report.plots import Palette, Plot
 from siglum.stats import FloatArray, IntArray, Measures, Rate
 
 T = TypeVar("T")
@@ -180,12 +182,14 @@ def collect(run: Run) -> Facts:
             notices.append(str(error))
             return default
 
-    result = read(lambda: run.result, {})
+    empty: dict[str, Any] | None = {}
+    result = read(lambda: run.result, empty)
     if result is None:
         raise RunError(
             f"{run.path} is not finished. Finish it with: siglum train --resume {run.path}"
         )
-    env, predictions = read(lambda: run.env, {}), read(run.predictions, {})
+    env: dict[str, Any] = read(lambda: run.env, {})
+    predictions: dict[str, NDArray[Any]] = read(run.predictions, {})
     part = next((part for part in PARTS if len(predictions.get(f"{part}_labels", ()))), "")
     return Facts(
         path=run.path,
@@ -455,15 +459,16 @@ def class_plot(facts: Facts) -> Plot:
         turned = max(map(len, labels)) > 2
         bottom = 12 + 8 * max(map(len, labels)) if turned else 28
         width = min(max(16 * len(classes), 240), 960) + 60
-        with plots.axes(palette, width, 160 + bottom, right=12, bottom=bottom) as axes:
+        with plots.axes(palette, width, 160 + bottom, right=12, bottom=bottom) as (figure, axes):
             axes.bar(range(len(classes)), counts, color=palette.series[0])
             axes.set_xlim(-0.6, len(classes) - 0.4)
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.set_xticks(range(len(classes)), labels, rotation=90 if turned else 0, fontsize=11)
             axes.tick_params(axis="x", length=0, labelcolor=palette.ink)
-            return axes.get_figure(root=True)
+            return figure
 
-    columns = {"class": classes} | {
+    columns: dict[str, Sequence[object]] = {"class": classes}
+    columns |= {
         f"{part} images": images.counts.tolist()
         for part in ("train", "val", "test")
         if (images := getattr(facts.data, part)) is not None
@@ -493,9 +498,8 @@ def learning_plots(facts: Facts) -> list[Plot]:
     caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
     notes = {"accuracy": f" The axis starts at {percent(floor, 0)}." if floor else "", "loss": ""}
-    fields = ("index", "examples", "seconds", "train_loss", "train_accuracy")
-    fields += ("val_loss", "val_accuracy")
-    columns = {name: [getattr(epoch, name) for epoch in epochs] for name in fields}
+    names = [field.name for field in fields(Epoch) if field.name != "curve"]
+    columns = {name: [getattr(epoch, name) for epoch in epochs] for name in names}
     places: dict[str, Callable[[Point | Epoch], float]] = {
         "epochs": lambda at: at.examples / epochs[0].examples,
         "images": lambda at: at.examples,
@@ -509,7 +513,7 @@ def learning_plots(facts: Facts) -> list[Plot]:
             groups = [points[i : i + size] for i in range(0, len(points), size)]
             val = [epoch for epoch in epochs if getattr(epoch, f"val_{measure}") is not None]
             train_colour, val_colour = palette.series[1], palette.series[0]
-            with plots.axes(palette, 336, 232, right=92) as axes:
+            with plots.axes(palette, 336, 232, right=92) as (figure, axes):
                 xs = [place(group[-1]) for group in groups]
                 ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
                 axes.plot(xs, ys, color=train_colour, linewidth=1.25)
@@ -534,7 +538,7 @@ def learning_plots(facts: Facts) -> list[Plot]:
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
                 axes.set_xlabel(x)
                 plots.label_ends(axes, ends)
-                return axes.get_figure(root=True)
+                return figure
 
         name = f"{measure}-{x.split()[0]}"
         return Plot(name, titles[measure], draw, columns, caption + notes[measure])
@@ -550,7 +554,7 @@ def confusion_plot(facts: Facts) -> Plot:
         labels = plots.short_labels(classes, 12)
         side, edge = max(16 * len(classes), 240), 32 + 8 * max(map(len, labels))
         size = side + edge + 12
-        with plots.axes(palette, size, size, left=edge, right=12, bottom=edge) as axes:
+        with plots.axes(palette, size, size, left=edge, right=12, bottom=edge) as (figure, axes):
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(np.sqrt(shares), cmap=plots.gradient(palette), vmin=0, vmax=1)
             axes.grid(False)
@@ -559,9 +563,9 @@ def confusion_plot(facts: Facts) -> Plot:
             axes.tick_params(length=0, labelcolor=palette.ink)
             axes.set_xlabel("predicted class")
             axes.set_ylabel("true class")
-            return axes.get_figure(root=True)
+            return figure
 
-    columns: dict[str, list[Any]] = {"true class": list(classes)}
+    columns: dict[str, Sequence[object]] = {"true class": classes}
     columns |= {f"predicted {name}": counts[:, k].tolist() for k, name in enumerate(classes)}
     title = f"{rate_and_interval(facts.measures.accuracy)} correct"
     caption = f"{facts.num_images()}; darker is a larger share of the row."
@@ -578,7 +582,7 @@ def _reliability(facts: Facts) -> list[tuple[stats.Bin, Rate]]:
 def calibration_plot(facts: Facts) -> Plot:
     """Draw accuracy against probability: the reliability diagram."""
     measures, groups = facts.measures, _reliability(facts)
-    columns = {
+    columns: dict[str, Sequence[object]] = {
         "images": [group.count for group, _ in groups],
         "probability": [group.confidence for group, _ in groups],
         "accuracy": [value.value for _, value in groups],
@@ -587,8 +591,8 @@ def calibration_plot(facts: Facts) -> Plot:
     }
 
     def draw(palette: Palette) -> Figure:
-        x, y, low, high = (np.array(columns[name]) for name in [*columns][1:])
-        with plots.axes(palette, 480, 400, left=56, right=120, top=32) as axes:
+        x, y, low, high = (np.array(columns[name], float) for name in [*columns][1:])
+        with plots.axes(palette, 480, 400, left=56, right=120, top=32) as (figure, axes):
             axes.plot([0, 1], [0, 1], color=palette.quiet, linewidth=1, linestyle=plots.DASHED)
             plots.label_ends(axes, [(1, 1, "calibrated", palette.quiet)])
             errors, colour = (y - low, high - y), palette.series[0]
@@ -599,7 +603,7 @@ def calibration_plot(facts: Facts) -> Plot:
             plots.percent_axis(axes.yaxis)
             axes.set_xlabel("probability of the prediction")
             axes.set_title("accuracy", loc="left", fontsize=plots.TEXT, color=palette.quiet)
-            return axes.get_figure(root=True)
+            return figure
 
     mean, accuracy = float(facts.confidence.mean()), measures.accuracy
     verdict = "Calibrated on average" if mean <= accuracy.high else "Overconfident"
