@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 
 from siglum.recogniser import backbone
-from siglum.studio import server
-from siglum.studio.studio import Studio
+from siglum.studio.app import listen
+from siglum.studio.state import Studio
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests" / "studio"
@@ -61,12 +61,12 @@ def photograph(url: str, path: Path) -> None:
 def main() -> None:
     """Serve an empty folder, and photograph what becomes of it."""
     sys.path += [str(TESTS), str(TESTS / "browser")]
-    from visiting import serving
+    from studio_client import serving
 
     with (
         tempfile.TemporaryDirectory() as place,
         closing(Studio(Path(place) / "my-signs", backbone.shipped())) as opened,
-        serving(opened, server.listen("127.0.0.1", 0)) as port,
+        serving(opened, listen("127.0.0.1", 0)) as port,
     ):
         photograph(f"http://127.0.0.1:{port}/", HERE / "studio.png")
 

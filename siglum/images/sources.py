@@ -18,7 +18,7 @@ from siglum.images import (
     idx,
     ink,
     manifest,
-    sample_source,
+    studio_set,
     torchvision,
 )
 from siglum.images.cache import Progress, no_progress
@@ -38,14 +38,13 @@ class Source:
 
 
 def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    place = sample_source.place(place, part, spec)
-    return sample_source.told(cache.load(folder.scan(place, spec), preprocess, see), place)
+    if studio_set.is_set(place):
+        return studio_set.load(place, part, spec, preprocess, see)
+    return cache.load(folder.scan(place, spec), preprocess, see)
 
 
 def _archive(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    listing = archive.scan(place, spec)
-    sample_source.check_unpacked(listing.names, spec)
-    return cache.load(listing, preprocess, see)
+    return cache.load(archive.scan(place, spec), preprocess, see)
 
 
 def _idx(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
@@ -75,6 +74,10 @@ def _both(place: Path) -> tuple[str, ...]:
     return "train", "test"
 
 
+def _folder_parts(place: Path) -> tuple[str, ...]:
+    return studio_set.parts(place) if studio_set.is_set(place) else ("all",)
+
+
 def _whole(place: Path) -> tuple[str, ...]:
     return ("all",)
 
@@ -82,7 +85,7 @@ def _whole(place: Path) -> tuple[str, ...]:
 SOURCES: dict[str, Source] = {
     "mnist5k": Source("5,000 digits that come along", "", _both, _digits),
     "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
-    "folder": Source("a folder a class", "DIR", sample_source.parts, _folder),
+    "folder": Source("a folder a class, or a set of signs", "DIR", _folder_parts, _folder),
     "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
     "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
 } | {

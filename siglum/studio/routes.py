@@ -1,4 +1,4 @@
-"""What the Studio's page can ask for; docs/studio-protocol.md. The work is done elsewhere."""
+"""The routes of docs/studio-protocol.md."""
 
 import asyncio
 import json
@@ -10,43 +10,40 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from siglum.errors import DataError
 from siglum.images import strokes
-from siglum.studio import guard, receive, report, seen, take, view, wire
-from siglum.studio.changes import (
-    DeleteClass,
-    MergeClass,
-    MoveDrawings,
-    RemoveDrawings,
-    RenameClass,
+from siglum.studio import export, import_, schemas, security, serializers
+from siglum.studio.drawings import (
+    decode_upload,
+    drawing_notes,
+    extract,
+    extract_page,
+    shrink_photo,
+    stroke_image,
+    to_png,
 )
-from siglum.studio.snapshot import Snapshot, class_id
-from siglum.studio.studio import Conflict, Missing, Studio
-from siglum.studio.view import Json
-from siglum.studio.wire import Id, Part
+from siglum.studio.errors import STATUS, StudioError
+from siglum.studio.report import report_page
+from siglum.studio.schemas import Id, ReadRoute, Split, WriteRoute
+from siglum.studio.serializers import Json
+from siglum.studio.state import Snapshot, Studio
+from siglum.studio.store import Entry, NewDrawing, timestamp
 
-NEWS_SECONDS = 0.2  # between two looks whether there is news
-ALIVE_SECONDS = 15.0  # after which an open stream says that it is open
+NEWS_SECONDS = 0.2  # between two looks for a new version
+ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
 CHUNK = 1 << 16  # bytes of a file that are sent at once
-FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}  # what an id shows never changes
-
-
-class Problem(wire.Asked):
-    """Why something was refused: rule, value, remedy."""
-
-    error: str
-
-
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 403, 404, 408, 409, 413, 415, 422, 429)
+FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+REFUSALS: dict[int | str, Json] = {
+    status: {"model": schemas.Refusal} for status in sorted(set(STATUS.values()))
 }
-reading = APIRouter(route_class=wire.ReadingRoute, responses=_REFUSALS)
-changing = APIRouter(route_class=wire.ChangingRoute, responses=_REFUSALS)
+
+read = APIRouter(route_class=ReadRoute, responses=REFUSALS)
+write = APIRouter(route_class=WriteRoute, responses=REFUSALS)
 
 
 def _studio(request: Request) -> Studio:
@@ -54,309 +51,311 @@ def _studio(request: Request) -> Studio:
     return studio
 
 
-def _who(request: Request) -> str:
-    """Return which of several people asks; "" where there is one."""
-    return guard.who(request.scope)
+def _session(request: Request) -> str | None:
+    return security.session_of(request.scope)
 
 
-def _raw(types: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the description of a route says of a body of bytes."""
+def _raw(types: tuple[str, ...]) -> Json:
     content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in types}
     return {"requestBody": {"content": content, "required": True}}
 
 
 Opened = Annotated[Studio, Depends(_studio)]
-Who = Annotated[str, Depends(_who)]
+Session = Annotated[str | None, Depends(_session)]
 ClassId = Annotated[Id, Path(alias="class")]
+ClassQuery = Annotated[Id, Query(alias="class")]
 
 
-def _class(now: Snapshot, wanted: str) -> str:
-    """Return the name of a class by its id."""
-    if (name := now.names.get(wanted)) is None:
-        raise Missing(f"class must be one that there is, got {wanted}. Load the page again.")
-    return name
-
-
-def _drawing(now: Snapshot, wanted: str) -> str:
-    if wanted not in now.state.drawings:
-        raise Missing(f"sample must be one that there is, got {wanted}. Load the page again.")
-    return wanted
-
-
-def _drawings(now: Snapshot, asked: wire.Choosing) -> tuple[str, ...]:
-    return tuple(_drawing(now, wanted) for wanted in dict.fromkeys(asked.samples))
-
-
-def _json(value: Any) -> Response:
-    """Answer with what is JSON as it is; FastAPI would look at every value of it first."""
-    return Response(_written(value), media_type="application/json")
-
-
-def _written(value: Any) -> str:
+def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _state(studio: Studio, now: Snapshot, who: str) -> str:
-    """Return the state as JSON: what everybody is told, which is there already, and one's own."""
-    own = _written(view.turns(studio.ledger.lines, who or None))
-    return f"{studio.told(now)[:-1]},{own[1:]}"
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
 
 
-def _changed(studio: Studio, now: Snapshot, who: str, **more: Any) -> Response:
-    """Answer with the state after a change, and more."""
-    text = "".join(f",{_written(name)}:{_written(value)}" for name, value in more.items())
-    return Response(f'{{"state":{_state(studio, now, who)}{text}}}', media_type="application/json")
+def _state(studio: Studio, now: Snapshot, session: str | None) -> str:
+    """Return the state as JSON; most of it is the same for everybody and made once."""
+    shared = studio.serialise(now, lambda: serializers.shared_state(studio, now))
+    return f"{shared[:-1]},{_text(serializers.history(studio, session))[1:]}"
 
 
-@reading.get("/api/state")
-def state(studio: Opened, who: Who) -> Response:
-    """Return all but the drawings."""
-    return Response(_state(studio, studio.current, who), media_type="application/json")
+def _changed(studio: Studio, session: str | None, **more: Any) -> Response:
+    """Return the state after a change, and more."""
+    now = studio.update()
+    return _json(f'{{"state":{_state(studio, now, session)},{_text(more)[1:]}'.replace(",}", "}"))
 
 
-@reading.get("/api/events", response_class=StreamingResponse)
-async def events(studio: Opened) -> Response:
-    """Send the number of each new version, the present one first."""
+@read.get("/api/state")
+def get_state(studio: Opened, session: Session) -> Response:
+    """Return the state."""
+    return _json(_state(studio, studio.current, session))
 
-    async def numbers() -> AsyncIterator[str]:
-        told, at = -1, time.monotonic()
-        while True:
-            version = studio.current.version
-            if version != told:
-                told, at = version, time.monotonic()
+
+@read.get("/api/events", response_class=StreamingResponse)
+async def events(request: Request, studio: Opened) -> Response:
+    """Send each new version, the current one first."""
+
+    async def versions() -> AsyncIterator[str]:
+        sent, at = -1, time.monotonic()
+        while not request.app.state.closing.is_set():
+            if (version := studio.current.version) != sent:
+                sent, at = version, time.monotonic()
                 yield f"data: {version}\n\n"
             elif time.monotonic() - at > ALIVE_SECONDS:
                 at = time.monotonic()
                 yield ": nothing new\n\n"
             await asyncio.sleep(NEWS_SECONDS)
 
-    return StreamingResponse(numbers(), media_type="text/event-stream")
+    return StreamingResponse(versions(), media_type="text/event-stream")
 
 
-@reading.post("/api/recognise")
-def recognise(asked: wire.Reading, studio: Opened) -> Response:
-    """Read a drawing."""
-    began = time.perf_counter()
-    picture = 255 - strokes.rasterise(strokes.parse(asked.drawing))
-    one, found = seen.look(studio.backbone, picture)
-    said = seen.said_of_drawing(found)
-    return _json(view.answer(studio.current, one, said, asked.heat, began))
+@read.post("/api/predict")
+def predict(asked: schemas.Predict, studio: Opened) -> Response:
+    """Predict a drawing."""
+    start = time.perf_counter()
+    ink, report = extract(studio.backbone, stroke_image(strokes.parse(asked.drawing)))
+    notes = drawing_notes(report)
+    now = studio.current
+    return _json(_text(serializers.prediction(now, ink, notes, asked.heatmap, start)))
 
 
-@changing.post("/api/picture", openapi_extra=_raw(guard.PICTURE.types))
-async def picture(
+@read.post("/api/predict/image", openapi_extra=_raw(security.IMAGE_TYPES))
+async def predict_image(request: Request, studio: Opened, heatmap: bool = False) -> Response:
+    """Predict the sign in an image, or every sign on a page."""
+    body = await request.body()
+    return await run_in_threadpool(_predict_image, studio, body, _type(request), heatmap)
+
+
+def _type(request: Request) -> str:
+    return request.headers["content-type"].partition(";")[0].strip().lower()
+
+
+def _predict_image(studio: Studio, body: bytes, content_type: str, heat: bool) -> Response:
+    start = time.perf_counter()
+    image = decode_upload(body, content_type)
+    now = studio.current
+    ink, report = extract(studio.backbone, image)
+    height, width = image.shape[1:]
+    value: Json = {"width": width, "height": height, "sideways": False, "signs": []}
+    if not report.empty and report.characters < 2:
+        answer = serializers.prediction(now, ink, report.warnings(), heat, start)
+        value["signs"] = [{"box": report.box, "row": 0, **answer}]
+    elif not report.empty:
+        signs, value["sideways"] = extract_page(studio.backbone, image)
+        value["signs"] = [
+            {"box": box, "row": row, **serializers.prediction(now, one, [], False, start)}
+            for box, row, one in signs
+        ]
+    return _json(_text(value))
+
+
+@write.post("/api/classes")
+def add_classes(asked: schemas.AddClasses, studio: Opened, session: Session) -> Response:
+    """Add classes, or return those that exist."""
+    return _changed(studio, session, ids=studio.store.add_classes(asked.names, session))
+
+
+@write.post("/api/classes/{class}/rename")
+def rename_class(
+    class_: ClassId, asked: schemas.Rename, studio: Opened, session: Session
+) -> Response:
+    """Rename a class."""
+    studio.store.rename_class(class_, asked.name, session)
+    return _changed(studio, session)
+
+
+@write.post("/api/classes/{class}/merge")
+def merge_class(
+    class_: ClassId, asked: schemas.Merge, studio: Opened, session: Session
+) -> Response:
+    """Merge a class into another one."""
+    studio.store.remove_class(class_, asked.into, session)
+    return _changed(studio, session)
+
+
+@write.post("/api/classes/{class}/delete")
+def delete_class(
+    class_: ClassId, asked: schemas.Empty, studio: Opened, session: Session
+) -> Response:
+    """Delete a class and its drawings."""
+    studio.store.remove_class(class_, None, session)
+    return _changed(studio, session)
+
+
+@write.post("/api/drawings")
+def add_drawing(asked: schemas.AddDrawing, studio: Opened, session: Session) -> Response:
+    """Save a drawing."""
+    if asked.set_id not in (None, studio.store.set_id):
+        raise StudioError("other_set", "This drawing was made for another set of signs.")
+    drawing = strokes.parse(asked.drawing)
+    if asked.id is not None and studio.store.has(asked.id):  # whatever became of its class
+        return _saved(studio, session, asked.id)
+    image = stroke_image(drawing)
+    ink, report = extract(studio.backbone, image)
+    if report.empty:
+        raise StudioError("no_ink", "There is no ink on the pad to save.")
+    facts = Entry(asked.class_, asked.author, asked.split, timestamp(), False)
+    id = asked.id or secrets.token_hex(8)
+    new = NewDrawing(facts, _text(strokes.to_json(drawing)), to_png(image), id)
+    studio.add_drawing(new, ink, session, asked.replaces)
+    return _saved(studio, session, id)
+
+
+@write.post("/api/drawings/image", openapi_extra=_raw(security.IMAGE_TYPES))
+async def add_image(
     request: Request,
     studio: Opened,
-    who: Who,
-    class_: Annotated[Id | None, Query(alias="class")] = None,
-    part: Part = "taught",
-    writer: Annotated[str, Query(max_length=wire.MOST_TEXT)] = "",
-    heat: bool = False,
+    session: Session,
+    class_: ClassQuery,
+    split: Split = "train",
+    author: schemas.Author = "",
 ) -> Response:
-    """Read a photo of a character, or of a page of them; with a class, keep it as its sample."""
-    raw = await request.body()
-    kind = request.headers["content-type"].partition(";")[0].strip().lower()
-    if class_ is None:
-        return await run_in_threadpool(_read_picture, studio, raw, kind, heat)
-    return await run_in_threadpool(_keep_picture, studio, raw, kind, class_, part, writer, who)
+    """Save an image of one sign."""
+    facts = Entry(class_, author, split, timestamp(), True)
+    body = await request.body()
+    return await run_in_threadpool(_add_image, studio, body, _type(request), facts, session)
 
 
-def _read_picture(studio: Studio, raw: bytes, kind: str, heat: bool) -> Response:
-    began = time.perf_counter()
-    pixels = seen.decoded(raw, kind)
-    now = studio.current
-    one, found = seen.look(studio.backbone, pixels)
-    about: Json = {"width": pixels.shape[2], "height": pixels.shape[1], "sideways": False}
-    if found.empty:
-        return _json({**about, "characters": []})
-    if found.characters < 2:
-        said = view.answer(now, one, seen.said_of_photo(found), heat, began)
-        return _json({**about, "characters": [{"box": found.box, "row": 0, **said}]})
-    characters, sideways = seen.look_at_page(studio.backbone, pixels)
-    answers = [
-        {"box": each.box, "row": row, **view.answer(now, one, [], False, began)}
-        for each, row, one in characters
-    ]
-    return _json({**about, "sideways": sideways, "characters": answers})
-
-
-def _keep_picture(
-    studio: Studio, raw: bytes, kind: str, wanted: str, part: str, writer: str, who: str
+def _add_image(
+    studio: Studio, body: bytes, content_type: str, facts: Entry, session: str | None
 ) -> Response:
-    name = _class(studio.current, wanted)
-    writer = wire.text("writer", writer, least=0)
-    pixels = seen.small(seen.decoded(raw, kind))
-    one, found = seen.look(studio.backbone, pixels)
-    if found.empty or found.characters > 1:
-        shown = "no ink" if found.empty else f"about {found.characters}"
-        raise DataError(f"picture must show one character to be kept, got {shown}. Cut it out.")
+    studio.store.class_name(facts.label)
+    image = shrink_photo(decode_upload(body, content_type))
+    ink, report = extract(studio.backbone, image)
+    if report.empty:
+        raise StudioError("no_ink", "There is no sign in this picture to save.")
+    if report.characters > 1:
+        message = f"This picture shows about {report.characters} signs. Crop it to one."
+        raise StudioError("several_signs", message)
     now = studio.current
-    if any(now.seen[other].digest == one.digest for other in now.state.of(name)):
-        raise Conflict("picture must be new to be kept, got one that is equal to the pixel.")
-    kept, now = studio.draw(pixels, name, writer, part, who)
-    return _drawn(studio, now, who, kept)
+    if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(facts.label)):
+        raise StudioError("already_saved", "You have saved this one already.")
+    new = NewDrawing(facts, None, to_png(image))
+    studio.add_drawing(new, ink, session)
+    return _saved(studio, session, new.id)
 
 
-@changing.post("/api/classes")
-def add_class(asked: wire.Naming, studio: Opened, who: Who) -> Response:
-    """Add a class: a character, a character's Unicode name, or any other; or find it there."""
-    name = wire.character(wire.text("name", asked.name))
-    studio.add_class(name, who)
-    return _changed(studio, studio.learned(), who, id=class_id(name))
-
-
-@changing.post("/api/classes/{class}/rename")
-def rename_class(class_: ClassId, asked: wire.Naming, studio: Opened, who: Who) -> Response:
-    """Give a class another name; the answer has its new id."""
-    name = wire.text("name", asked.name)
-    now = studio.record(RenameClass(_class(studio.current, class_), name), who)
-    return _changed(studio, now, who, id=class_id(name))
-
-
-@changing.post("/api/classes/{class}/merge")
-def merge_class(class_: ClassId, asked: wire.Merging, studio: Opened, who: Who) -> Response:
-    """Make a class part of another."""
-    name, into = _class(studio.current, class_), _class(studio.current, asked.into)
-    now = studio.record(MergeClass(name, into), who)
-    return _changed(studio, now, who, id=asked.into)
-
-
-@changing.post("/api/classes/{class}/delete")
-def delete_class(class_: ClassId, asked: wire.Nothing, studio: Opened, who: Who) -> Response:
-    """Let a class and its drawings no longer count."""
-    now = studio.record(DeleteClass(_class(studio.current, class_)), who)
-    return _changed(studio, now, who)
-
-
-@changing.post("/api/samples")
-def add_sample(asked: wire.Adding, studio: Opened, who: Who) -> Response:
-    """Keep a drawing; it is on disk when this answers, and learned, unless it is of the quiz."""
-    if asked.folder not in (None, studio.id):
-        raise Conflict("folder must be the one that is open here, got another. Open that one.")
-    drawing = strokes.parse(asked.drawing)
-    writer = wire.text("writer", asked.writer, least=0)
-    if asked.key is not None and studio.ledger.knows(asked.key):  # whatever its class is called now
-        return _drawn(studio, studio.learned(), who, asked.key)
-    name = _class(studio.current, asked.class_)
-    kept, now = studio.draw(drawing, name, writer, asked.part, who, asked.key)
-    return _drawn(studio, now, who, kept)
-
-
-def _drawn(studio: Studio, now: Snapshot, who: str, kept: str) -> Response:
-    """Answer after a drawing; of one to test with also how it was read."""
+def _saved(studio: Studio, session: str | None, id: str) -> Response:
+    """Return the answer after a drawing; for a test drawing with its prediction."""
+    now = studio.update()
     more: Json = {}
-    if kept in now.state.drawings and now.state.drawings[kept].part == "quiz":
-        more = {"read": view.sample(now, kept)["read"], "right": now.is_right(kept)}
-    return _changed(studio, now, who, id=kept, **more)
+    if id in now.state.drawings and now.state.drawings[id].split == "test":
+        facts = serializers.drawing(now, id)
+        more = {name: facts[name] for name in ("prediction", "rejected", "correct")}
+    return _changed(studio, session, id=id, **more)
 
 
-@changing.post("/api/samples/move")
-def move_samples(asked: wire.Moving, studio: Opened, who: Who) -> Response:
-    """Say that drawings are of another class."""
-    now = studio.current
-    change = MoveDrawings(_drawings(now, asked), _class(now, asked.class_))
-    return _changed(studio, studio.record(change, who), who)
+@write.post("/api/drawings/move")
+def move_drawings(asked: schemas.Move, studio: Opened, session: Session) -> Response:
+    """Move drawings to another class."""
+    studio.store.move_drawings([*dict.fromkeys(asked.drawings)], asked.class_, session)
+    return _changed(studio, session)
 
 
-@changing.post("/api/samples/delete")
-def delete_samples(asked: wire.Choosing, studio: Opened, who: Who) -> Response:
-    """Let drawings no longer count."""
-    change = RemoveDrawings(_drawings(studio.current, asked))
-    return _changed(studio, studio.record(change, who), who)
+@write.post("/api/drawings/delete")
+def delete_drawings(asked: schemas.Drawings, studio: Opened, session: Session) -> Response:
+    """Delete drawings."""
+    studio.store.move_drawings([*dict.fromkeys(asked.drawings)], None, session)
+    return _changed(studio, session)
 
 
-@reading.get("/api/samples")
-def list_samples(
+@read.get("/api/drawings")
+def list_drawings(
     studio: Opened,
     class_: Annotated[Id | None, Query(alias="class")] = None,
-    part: Part | None = None,
-    wrong: bool | None = None,
+    split: Split | None = None,
+    incorrect: bool = False,
 ) -> Response:
-    """Return the drawings, or some of them, in the order in which they came."""
+    """Return drawings, in the order in which they were saved."""
     now = studio.current
-    name = None if class_ is None else _class(now, class_)
-    listed = [view.sample(now, one) for one in now.state.of(name, None, part)]
-    return _json([one for one in listed if wrong in (None, one["wrong"])])
+    if class_ is not None:
+        studio.store.class_name(class_)
+    facts = [serializers.drawing(now, id) for id in now.state.select(class_, split)]
+    return _json(_text([one for one in facts if not incorrect or one["correct"] is False]))
 
 
-@reading.get("/api/samples/{sample}.png", response_class=Response)
-def sample_png(sample: Id, studio: Opened) -> Response:
-    """Show a drawing as it was drawn."""
-    raw = studio.picture(_drawing(studio.current, sample))
-    return Response(raw, media_type="image/png", headers=FOREVER)
+@read.get("/api/drawings/{drawing}.png", response_class=Response)
+def get_image(drawing: Id, studio: Opened) -> Response:
+    """Return the image of a drawing."""
+    studio.store.drawing(drawing)
+    return Response(studio.store.content(drawing)[1], media_type="image/png", headers=FOREVER)
 
 
-@changing.post("/api/undo")
-def undo(asked: wire.Turning, studio: Opened, who: Who) -> Response:
-    """Undo the last change of whoever asks."""
-    return _changed(studio, studio.undo(who or None, asked.line), who)
+@write.post("/api/undo")
+def undo(asked: schemas.Event, studio: Opened, session: Session) -> Response:
+    """Undo the last change."""
+    studio.store.undo(asked.event, session)
+    return _changed(studio, session)
 
 
-@changing.post("/api/redo")
-def redo(asked: wire.Turning, studio: Opened, who: Who) -> Response:
-    """Make the change again that was undone last."""
-    return _changed(studio, studio.redo(who or None, asked.line), who)
+@write.post("/api/redo")
+def redo(asked: schemas.Event, studio: Opened, session: Session) -> Response:
+    """Redo the change that was undone last."""
+    studio.store.redo(asked.event, session)
+    return _changed(studio, session)
 
 
-@reading.post("/api/quiz")
-def quiz(asked: wire.Nothing, studio: Opened) -> Json:
-    """Name a class to be drawn: one of those that were drawn least to test with."""
+@read.post("/api/test/next")
+def next_test(asked: schemas.Empty, studio: Opened) -> Json:
+    """Choose a class to draw as a test: one of those with the fewest test drawings."""
     now = studio.current
-    drawn = Counter(
-        entry.class_name for entry in now.state.drawings.values() if entry.part == "quiz"
-    )
-    if not now.labels:
-        raise Conflict("a quiz must have two classes that are known, got fewer. Teach them first.")
-    least = min(drawn[name] for name in now.labels)
-    name = secrets.choice([name for name in now.labels if drawn[name] == least])
-    return {"class": class_id(name), "name": name}
+    if now.fitted is None:
+        raise StudioError("conflict", "A test needs two signs. Add them under Teach.")
+    counts = Counter(now.state.drawings[id].label for id in now.state.select(split="test"))
+    fewest = min(counts[id] for id in now.class_ids)
+    id = secrets.choice([id for id in now.class_ids if counts[id] == fewest])
+    return {"class": id, "name": now.state.classes[id]}
 
 
-@reading.get("/api/bundle", response_class=Response)
-def bundle(studio: Opened) -> Response:
-    """Return the recogniser as a file."""
-    raw = take.bundle(studio.current)
-    return Response(raw, media_type="application/octet-stream", headers=_file(studio, ".siglum"))
+@write.post("/api/import", openapi_extra=_raw(security.FILE_TYPES))
+async def import_file(request: Request, studio: Opened, session: Session) -> Response:
+    """Import a bundle or a zip of images."""
+    body, job = await request.body(), request.app.state.import_job
+    result = await run_in_threadpool(import_.import_bytes, studio, body, session, job)
+    return await run_in_threadpool(partial(_changed, studio, session, **vars(result)))
 
 
-@reading.get("/api/samples.zip", response_class=StreamingResponse)
-def samples_zip(studio: Opened) -> Response:
-    """Return the drawings as a folder, zipped."""
-    file = take.zipped(studio, studio.current)
-    parts = iter(partial(file.read, CHUNK), b"")
-    headers = _file(studio, "-samples.zip")
-    done = BackgroundTask(file.close)
-    return StreamingResponse(parts, media_type="application/zip", headers=headers, background=done)
+@read.get("/api/import")
+def import_progress(request: Request) -> Json:
+    """Return how far an import is."""
+    job: import_.Job = request.app.state.import_job
+    return {"running": job.lock.locked(), "done": job.done, "total": job.total}
 
 
-@reading.get("/api/report", response_class=Response)
-def report_page(studio: Opened) -> Response:
-    """Return a page that says what was taught, and how well it reads; it loads nothing."""
-    page = report.page(studio, studio.current)
-    headers = _file(studio, ".html") | {"Content-Security-Policy": report.POLICY}
-    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
-
-
-@changing.post("/api/open", openapi_extra=_raw(guard.FILE.types))
-async def open_file(request: Request, studio: Opened, who: Who) -> Response:
-    """Take classes and drawings from a bundle or a zip that somebody sent."""
-    raw, job = await request.body(), request.app.state.job
-    return await run_in_threadpool(_take_in, studio, raw, who, job)
-
-
-def _take_in(studio: Studio, raw: bytes, who: str, job: receive.Job) -> Response:
-    now, taken = receive.receive(studio, raw, who, job)
-    return _changed(studio, now, who, said=taken.said, samples=taken.samples)
-
-
-@reading.post("/api/cancel")
-def cancel(asked: wire.Nothing, request: Request) -> Json:
-    """Stop taking in a file."""
-    request.app.state.job.cancelled.set()
+@read.post("/api/import/cancel")
+def cancel_import(asked: schemas.Empty, request: Request) -> Json:
+    """Stop an import; nothing of it is added."""
+    request.app.state.import_job.cancelled.set()
     return {}
 
 
-def _file(studio: Studio, ending: str) -> dict[str, str]:
-    """Return the header that has a browser save a file under the folder's name."""
-    name = re.sub("[^A-Za-z0-9_-]+", "", studio.folder.resolve().name) or "my-signs"
+@read.get("/api/bundle", response_class=Response)
+def get_bundle(studio: Opened) -> Response:
+    """Return the recogniser as a file."""
+    content = export.bundle(studio.current)
+    headers = _attachment(studio, ".siglum")
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+@read.get("/api/drawings.zip", response_class=StreamingResponse)
+def get_zip(studio: Opened) -> Response:
+    """Return all drawings as a zip."""
+    file = export.open_zip(studio.store)
+    chunks = iter(partial(file.read, CHUNK), b"")
+    headers = _attachment(studio, "-drawings.zip")
+    close = BackgroundTask(file.close)
+    return StreamingResponse(chunks, 200, headers, "application/zip", close)
+
+
+@read.get("/api/report", response_class=Response)
+def get_report(studio: Opened) -> Response:
+    """Return the report as a page that loads and runs nothing."""
+    page, policy = report_page(studio, studio.current)
+    headers = _attachment(studio, ".html") | {"Content-Security-Policy": policy}
+    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _attachment(studio: Studio, ending: str) -> dict[str, str]:
+    name = re.sub("[^A-Za-z0-9_-]+", "", studio.title) or "my-signs"
     return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}

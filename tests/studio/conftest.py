@@ -1,15 +1,15 @@
-"""A Studio on a real socket, with a small backbone, and somebody at its page."""
+"""A Studio on a real socket, with a small backbone."""
 
-import contextlib
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from visiting import Client, serving
+from studio_client import Client, serving
 
-from siglum.studio import server
-from siglum.studio.studio import Studio
+from siglum.studio.app import listen
+from siglum.studio.state import Studio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 
@@ -24,13 +24,13 @@ def backbone():
 
 @pytest.fixture
 def studio(tmp_path: Path, backbone) -> Iterator[Studio]:
-    """An open folder without anything in it."""
-    with contextlib.closing(Studio(tmp_path / "my-signs", backbone)) as opened:
+    """An empty set."""
+    with closing(Studio(tmp_path / "my-signs", backbone)) as opened:
         yield opened
 
 
 @pytest.fixture
 def client(studio: Studio) -> Iterator[Client]:
-    """Somebody at the page of that Studio."""
-    with serving(studio, server.listen("127.0.0.1", 0)) as port:
+    """A browser at that set."""
+    with serving(studio, listen("127.0.0.1", 0)) as port:
         yield Client(port)

@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 from hand_drawn import Strokes, drawn
-from visiting import serving
+from studio_client import save, serving
 
-from siglum.images import strokes as pens
 from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
-from siglum.studio import server
-from siglum.studio.changes import AddClass
-from siglum.studio.studio import Studio
+from siglum.studio.app import listen
+from siglum.studio.state import Studio
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 60_000  # ms: of a machine that does much else
@@ -45,8 +43,8 @@ def studio_at(
     folder: Path, behind: Recogniser, port: int = 0, token: str | None = None
 ) -> Iterator[str]:
     """Serve a folder; the address is given."""
-    address = server.listen("127.0.0.1", port)
-    address = replace(address, rules=replace(address.rules, token=token))
+    address = listen("127.0.0.1", port)
+    address = replace(address, access=replace(address.access, token=token))
     with closing(Studio(folder, behind)) as opened, serving(opened, address) as at:
         yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
 
@@ -64,11 +62,10 @@ def lesson(tmp_path_factory: pytest.TempPathFactory, behind: Recogniser) -> Path
     folder = tmp_path_factory.mktemp("lesson") / "my-signs"
     with closing(Studio(folder, behind)) as opened:
         for name in ("zig", "ladder"):
-            opened.record(AddClass(name))
             for seed in range(3):
                 points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in drawn(name, seed)]
                 value = {"version": 1, "aspect": 1.0, "strokes": points}
-                opened.draw(pens.parse(value), name, "", "taught")
+                save(opened, name, value)
     return folder
 
 

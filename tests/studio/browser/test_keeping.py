@@ -10,15 +10,16 @@ from urllib.parse import urlsplit
 from conftest import Process, Visitor, studio_at
 from hand_drawn import SIGNS, drawn
 
-from siglum.images import samples
+from siglum.images import studio_set
 from siglum.recogniser.predict import Recogniser
-from siglum.studio.changes import DeleteClass
-from siglum.studio.studio import Studio
+from siglum.studio.state import Studio
 
 
 def on_disk(folder: Path) -> list[str]:
     """The drawings that count, by class, whatever the Studio says."""
-    return sorted(one.class_name for one in samples.find(folder) if one.class_name is not None)
+    with closing(studio_set.connect(folder / studio_set.FILE)) as database:
+        query = "SELECT name FROM drawing JOIN class ON class.id = class ORDER BY name"
+        return [name for (name,) in database.execute(query)]
 
 
 def about_to_keep(visitor: Visitor, sign: str) -> Visitor:
@@ -106,7 +107,8 @@ def test_what_is_refused_stays_until_somebody_says_what_it_is(
         page = visitor.page
     keep_unheard(visitor, "zig")
     with closing(Studio(folder, behind)) as opened:
-        opened.record(DeleteClass("zig"))
+        (label,) = opened.store.add_classes(["zig"])
+        opened.store.remove_class(label, None)
     with studio_at(folder, behind, urlsplit(url).port):
         try_now(page)
         page.locator("#stuck", has_text="1 drawing is not kept. class must be").wait_for()

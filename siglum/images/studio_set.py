@@ -1,0 +1,145 @@
+"""Sets of signs drawn in the Studio: the SQLite file `signs.db` and reading it as a data source."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.images import cache
+from siglum.images.cache import Progress
+from siglum.images.imageset import ImageSet
+from siglum.images.listing import Listing
+
+FILE = "signs.db"
+OLD_FILE = "ledger.jsonl"  # of the format before SQLite; the Studio converts it
+APPLICATION_ID = 0x53_49_47_4C
+VERSION = 2
+SCHEMA = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE class (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT UNIQUE);
+CREATE TABLE drawing (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, class TEXT,
+    split TEXT NOT NULL, author TEXT NOT NULL, time TEXT NOT NULL, photo INTEGER NOT NULL);
+CREATE INDEX drawing_class ON drawing (class);
+CREATE TABLE content (number INTEGER PRIMARY KEY, strokes TEXT, image BLOB NOT NULL);
+CREATE TABLE event (number INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL,
+    session TEXT NOT NULL, description TEXT NOT NULL, classes TEXT NOT NULL,
+    drawings TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
+"""
+
+
+def connect(path: Path, writable: bool = False) -> sqlite3.Connection:
+    """Open the database of a set and check that it is one, and whole.
+
+    Raises:
+        DataError: if it is missing, damaged, of another version or another program's.
+    """
+    modes = ["rw"] if writable else ["ro"]
+    if not writable and not _has_log(path):
+        modes.append("ro&immutable=1")  # where the folder is read-only, SQLite needs this
+    for mode in modes:
+        uri = f"{path.resolve().as_uri()}?mode={mode}"
+        database = None
+        try:
+            database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute("PRAGMA cell_size_check = ON")
+            _check(database, path)
+            return database
+        except sqlite3.OperationalError as error:
+            reason = str(error)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, str(error)) from None
+        except BaseException:
+            if database is not None:
+                database.close()
+            raise
+    raise DataError(f"Cannot open {path}: {reason}.")
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} is damaged ({reason}). Restore it from a backup, or save what can be read with: "
+        f"sqlite3 {path.name} .recover"
+    )
+
+
+def _check(database: sqlite3.Connection, path: Path) -> None:
+    def pragma(name: str) -> int:
+        return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+    if pragma("application_id") != APPLICATION_ID:
+        raise DataError(f"{path} is not a set of signs: another program made it.")
+    if pragma("user_version") > VERSION:
+        raise DataError(f"{path} was made by a newer Siglum: pip install --upgrade siglum")
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(SCHEMA)
+        tables = "SELECT type, name, sql FROM sqlite_schema ORDER BY name"
+        if database.execute(tables).fetchall() != empty.execute(tables).fetchall():
+            raise _damaged(path, "its tables are not as Siglum makes them")
+    if (result := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise _damaged(path, str(result).replace("\n", " "))
+
+
+def is_set(folder: Path) -> bool:
+    """Return whether a folder holds a set of signs, of this format or the one before."""
+    return (folder / FILE).is_file() or (folder / OLD_FILE).is_file()
+
+
+def parts(folder: Path) -> tuple[str, ...]:
+    """Return ("train", "test") for a set that has test drawings, else ("all",)."""
+    with closing(_open(folder)) as database:
+        query = "SELECT 1 FROM drawing WHERE class IS NOT NULL AND split = 'test' LIMIT 1"
+        return ("train", "test") if database.execute(query).fetchone() else ("all",)
+
+
+def load(folder: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+    """Load the drawings of a set, with their labels and, where all are named, their authors.
+
+    Raises:
+        DataError: if there are no drawings of this part, or the set cannot be read.
+    """
+    split = "test" if part == "test" else "train"
+    with closing(_open(folder)) as database:
+        query = (
+            "SELECT class.id || '/' || drawing.id || '.png', class.id, name, author, image "
+            "FROM drawing JOIN class ON class.id = drawing.class "
+            "JOIN content ON content.number = drawing.number WHERE split = ? ORDER BY 1"
+        )
+        try:
+            rows = database.execute(query, (split,)).fetchall()
+            files, ids, names, authors, images = zip(*rows, strict=True)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(folder / FILE, str(error)) from None
+        except ValueError:
+            raise DataError(
+                f"{spec} has no drawings to {split} with yet. Draw some first."
+            ) from None
+    digest = hashlib.blake2b(digest_size=16)
+    for file, image in zip(files, images, strict=True):
+        digest.update(repr((file, len(image))).encode() + image)
+
+    def read() -> Iterator[tuple[int, bytes]]:
+        return enumerate(images)
+
+    signature = digest.hexdigest()
+    listing = Listing(spec, files, (), signature, lambda: signature, read)
+    loaded = cache.load(listing, preprocess, see).rename(dict(zip(ids, names, strict=True)))
+    return replace(loaded, writers=authors) if all(authors) else loaded
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    if not (folder / FILE).is_file():
+        raise DataError(
+            f"{folder} is a set of signs in an older format. Open it once to convert it: "
+            f"siglum studio {folder}"
+        )
+    return connect(folder / FILE)

@@ -1,0 +1,165 @@
+"""From a drawing or a photo to normalised ink, features and a heatmap.
+
+Shapes: C channels, H x W pixels, S the side of the normalised ink, D features, K classes.
+"""
+
+import io
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from siglum.errors import DataError
+from siglum.images import decode, page, strokes
+from siglum.images.components import Box
+from siglum.images.ink import FILL, InkReport, normalise
+from siglum.images.strokes import Drawing
+from siglum.recogniser import backbone as backbones
+from siglum.recogniser.predict import Recogniser
+from siglum.studio.errors import StudioError
+
+SIGNATURES = {  # how a file begins, by its content type: the decoder gets what was declared
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/webp": (b"RIFF",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/bmp": (b"BM",),
+}
+MAX_SIGNS = 500  # on a page
+MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
+PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
+PATCHES = 5  # along each side of the heatmap; they overlap by half
+_decoding = threading.Lock()  # one image at a time, for the memory
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Ink:
+    """One sign as the network sees it."""
+
+    ink: Pixels  # (S, S)
+    position: NDArray[np.float32]  # (3,), see `recogniser.position`; NaN where unknown
+    features: NDArray[np.float32]  # (D,), of length 1
+
+    @cached_property
+    def empty(self) -> bool:
+        """Whether there is no ink."""
+        return not self.ink.any()
+
+
+def stroke_image(drawing: Drawing) -> Pixels:
+    """Return the image (H, W) of a drawing, dark on white."""
+    return 255 - strokes.rasterise(drawing)
+
+
+def to_png(image: Pixels) -> bytes:
+    """Return the PNG of an image (H, W) or (C, H, W)."""
+    if image.ndim == 3:
+        image = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG", compress_level=1)  # half the time, a tenth larger
+    return file.getvalue()
+
+
+def decode_image(content: bytes, max_side: int = decode.MAX_SIDE) -> Pixels:
+    """Decode an image from somebody else: (C, H, W).
+
+    Raises:
+        StudioError: if it cannot be read.
+    """
+    try:
+        with _decoding:
+            return decode.decode(content, None, max_side, MAX_PIXELS)
+    except DataError as error:
+        raise StudioError("unreadable", f"Cannot read this image: it {error}.") from None
+
+
+def decode_upload(content: bytes, content_type: str) -> Pixels:
+    """Decode an image that must be of its declared type: (C, H, W)."""
+    if not content.startswith(SIGNATURES[content_type]):
+        message = "This is not an image that can be read. Use PNG, JPEG, WebP, GIF or BMP."
+        raise StudioError("unreadable", message)
+    return decode_image(content, 2 * page.WORKING)
+
+
+def shrink_photo(image: Pixels) -> Pixels:
+    """Return a photo (C, H, W) as it is saved: its longer side is at most `PHOTO_SIDE`."""
+    factor = PHOTO_SIDE / max(image.shape[1:])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(side * factor)) for side in image.shape[1:])
+    planes = [Image.fromarray(p).resize((width, height), Image.Resampling.BOX) for p in image]
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
+def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
+    """Return the ink of one sign's image (H, W) or (C, H, W), and the report about it."""
+    settings = backbone.bundle.preprocess
+    ink, report = normalise(image, settings.size, settings.frame or FILL)
+    position = np.array([report.height, report.width, report.position], np.float32)
+    return Ink(ink, position, backbones.features(backbone, ink[None])[0]), report
+
+
+def extract_page(
+    backbone: Recogniser, image: Pixels
+) -> tuple[list[tuple[Box, int, Ink]], bool]:
+    """Return box, row and ink of each sign on a page (C, H, W), and whether it lies sideways."""
+    settings = backbone.bundle.preprocess
+    found = page.read_page(image, settings)
+    signs = [(sign, row) for row, signs in enumerate(found.rows) for sign in signs]
+    if len(signs) > MAX_SIGNS:
+        message = f"At most {MAX_SIGNS} signs at once; this page has {len(signs):,}. Crop it."
+        raise StudioError("several_signs", message)
+    inks = np.array([sign.ink for sign, _ in signs], np.uint8)
+    features = backbones.features(backbone, inks.reshape(-1, settings.size, settings.size))
+    unknown = np.full(3, np.nan, np.float32)
+    result = [
+        (sign.box, row, Ink(sign.ink, unknown, one))
+        for (sign, row), one in zip(signs, features, strict=True)
+    ]
+    return result, found.sideways
+
+
+def drawing_notes(report: InkReport) -> list[str]:
+    """Describe the ink of a drawing in sentences."""
+    if report.empty:
+        return ["Nothing is drawn yet."]
+    size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
+    scale = f"scaled to {100 * report.scale:.0f} % and centred"
+    return [*report.warnings(), f"Your drawing is {size}; {scale}."]
+
+
+def heatmap(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, float]:
+    """Return which ink a prediction rests on, by covering one patch after the other.
+
+    Returns:
+        uint8 (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
+        probability of `label` with a patch covered.
+
+    Source: Zeiler, Fergus 2014, "Visualizing and understanding convolutional networks",
+    arXiv:1311.2901, section 4.2; here a patch is covered with paper.
+    """
+    size = len(ink.ink)
+    side = -(-size // PATCHES)
+    starts = range(0, size - side + 1, max(1, side // 2))
+    patches = [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
+    patches = [patch for patch in patches if ink.ink[patch].any()]
+    covered = np.repeat(ink.ink[None], len(patches) + 1, axis=0)
+    for image, patch in zip(covered, patches, strict=False):
+        image[patch] = 0
+    positions = np.repeat(ink.position[None], len(covered), axis=0)
+    logits = recogniser.logits(covered[:, None], positions)[:, : len(recogniser.classes)]
+    scaled = logits.astype(np.float64) / recogniser.bundle.calibration.temperature
+    others = np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1)
+    odds = scaled[:, label] - others
+    drops, counts = np.zeros((size, size)), np.zeros((size, size))
+    for drop, patch in zip(odds[-1] - odds[:-1], patches, strict=True):
+        drops[patch] += drop
+        counts[patch] += 1
+    mean = np.maximum(drops / np.maximum(counts, 1), 0) * (ink.ink > 0)
+    heat = np.rint(255 * mean / max(float(mean.max()), 1e-9)).astype(np.uint8)
+    return heat, float(1 / (1 + np.exp(-odds.min())))

@@ -1,0 +1,474 @@
+"""A set on disk survives kills, full disks, damage, races and any order of changes."""
+
+import os
+import resource
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from siglum.errors import DataError
+from siglum.images import studio_set
+from siglum.images.sources import load, parts
+from siglum.studio.drawings import to_png
+from siglum.studio.errors import StudioError
+from siglum.studio.store import Entry, NewDrawing, Store, timestamp
+
+PNG = to_png(np.pad(np.zeros((20, 20), np.uint8), 10, constant_values=255))
+
+
+def new(label: str, split: str = "train", id: str | None = None, author: str = "") -> NewDrawing:
+    facts = Entry(label, author, split, timestamp(), False)
+    return NewDrawing(facts, '{"strokes": []}', PNG, id or secrets.token_hex(8))
+
+
+def contents(store: Store) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """Names of the classes; id, class and split of the drawings."""
+    state = store.state
+    drawings = [(id, state.classes[e.label], e.split) for id, e in state.drawings.items()]
+    return list(state.classes.values()), drawings
+
+
+def refused(kind: str, function, *arguments) -> str:
+    with pytest.raises(StudioError) as error:
+        function(*arguments)
+    assert error.value.kind == kind
+    return str(error.value)
+
+
+def test_changes_survive_reopening_with_their_undo(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        a, b = store.add_classes(["a", "b"])
+        store.add_drawing(new(a, id="0" * 16))
+        store.rename_class(a, "α")
+        store.move_drawings(["0" * 16], b)
+        before, set_id = contents(store), store.set_id
+    with closing(Store(tmp_path)) as store:
+        assert (contents(store), store.set_id) == (before, set_id)
+        descriptions = []
+        while (event := store.last_events(None)["undo"]) is not None:
+            descriptions.append(event[1])
+            store.undo(event[0])
+        assert contents(store) == ([], [])
+    assert descriptions == [
+        "moved a drawing to \u2068b\u2069",
+        "renamed \u2068a\u2069 to \u2068α\u2069",
+        "drew \u2068a\u2069",
+        "added \u2068a\u2069 and 1 more",
+    ]
+    with closing(Store(tmp_path)) as store:
+        while (event := store.last_events(None)["redo"]) is not None:
+            store.redo(event[0])
+        assert contents(store) == before
+
+
+def test_undo_refuses_what_later_changes_depend_on(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        (a,) = store.add_classes(["a"], "ann")
+        store.add_drawing(new(a), "bob")
+        event = store.last_events("ann")["undo"]
+        assert event is not None
+        refused("cannot_undo", store.undo, event[0], "ann")
+        refused("outdated", store.undo, event[0])  # of all, bob's drawing is the last
+        assert contents(store)[0] == ["a"] and len(store.state.drawings) == 1
+
+
+def test_a_name_is_used_once(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        a, b = store.add_classes(["a", "b"])
+        assert store.add_classes(["b", "a"]) == [b, a]
+        with pytest.raises(StudioError, match=r"You already have 'b'\. Merge the two\?") as error:
+            store.rename_class(a, "b")
+        assert error.value.details == {"class": b}
+        refused("conflict", store.remove_class, a, a)
+        store.remove_class(b, None)
+        store.add_classes(["b"])
+        store.remove_class(a, None)
+
+
+def test_a_drawing_sent_again_is_saved_once_even_after_its_class_was_renamed(
+    tmp_path: Path,
+) -> None:
+    with closing(Store(tmp_path)) as store:
+        (a,) = store.add_classes(["a"])
+        drawing = new(a)
+        store.add_drawing(drawing)
+        store.rename_class(a, "b")
+        store.add_drawing(drawing)
+        assert len(store.state.drawings) == 1
+        store.move_drawings([drawing.id], None)
+        store.add_drawing(drawing)  # deleted stays deleted
+        assert not store.state.drawings
+
+
+def test_a_completed_drawing_is_one_step_of_undo(tmp_path: Path) -> None:
+    """A pause saved the first half; the whole drawing replaces it."""
+    with closing(Store(tmp_path)) as store:
+        (a,) = store.add_classes(["a"])
+        half, whole = new(a), new(a)
+        store.add_drawing(half)
+        store.add_drawing(whole, replaces=half.id)
+        assert list(store.state.drawings) == [whole.id]
+        event = store.last_events(None)["undo"]
+        assert event is not None
+        store.undo(event[0])
+        assert not store.state.drawings
+        store.redo(event[0])
+        assert list(store.state.drawings) == [whole.id]
+
+
+def test_a_replaced_drawing_comes_back_if_something_else_came_between(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        (a,) = store.add_classes(["a"])
+        half, whole = new(a), new(a)
+        store.add_drawing(half)
+        store.add_classes(["b"])
+        store.add_drawing(whole, replaces=half.id)
+        event = store.last_events(None)["undo"]
+        assert event is not None
+        store.undo(event[0])
+        assert list(store.state.drawings) == [half.id]
+
+
+def test_an_import_is_one_step_of_undo(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        assert store.add_import(["c"], [new("a"), new("b"), new("a", "test")]) == 3
+        assert contents(store)[0] == ["c", "a", "b"] and len(store.state.drawings) == 3
+        event = store.last_events(None)["undo"]
+        assert event is not None and event[1] == "imported 3 drawings"
+        store.undo(event[0])
+        assert contents(store) == ([], [])
+
+
+def test_a_set_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siglum.studio.store.MAX_CLASSES", 2)
+    monkeypatch.setattr("siglum.studio.store.MAX_DRAWINGS", 1)
+    with closing(Store(tmp_path)) as store:
+        refused("invalid", store.add_classes, list("abc"))
+        a, _ = store.add_classes(list("ab"))
+        store.add_drawing(new(a))
+        refused("invalid", store.add_drawing, new(a))
+
+
+def test_two_studios_on_one_set_refuse(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)), pytest.raises(DataError, match="is open in another Studio"):
+        Store(tmp_path)
+    Store(tmp_path).close()
+
+
+def test_other_commands_read_a_set_while_it_is_open(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        ids = store.add_classes(["a/b", "..", "A", "a"])
+        for id in ids:
+            store.add_drawing(new(id, author="Ann"))
+        images = load(f"folder:{tmp_path}")
+        assert images.classes == ("..", "A", "a", "a/b") and images.writers == ("Ann",) * 4
+        assert parts(f"folder:{tmp_path}") == ("all",)
+        store.add_drawing(new(ids[0], "test"))
+        assert parts(f"folder:{tmp_path}") == ("train", "test")
+        assert len(load(f"folder:{tmp_path}", "test")) == 1
+
+
+def test_a_set_without_drawings_is_no_source(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    with pytest.raises(DataError, match="has no drawings to train with yet"):
+        load(f"folder:{tmp_path}")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_read_and_not_opened(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        (a,) = store.add_classes(["a"])
+        store.add_drawing(new(a))
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(DataError, match="Make sure that .* you may write to the folder"):
+            Store(tmp_path)
+        assert len(load(f"folder:{tmp_path}")) == 1
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("where", [0, 30, 100, 8_100, 20_000])
+def test_damage_is_named_and_nothing_is_overwritten(tmp_path: Path, where: int) -> None:
+    with closing(Store(tmp_path)) as store:
+        ids = store.add_classes([f"class {i}" for i in range(50)])
+        for id in ids:
+            store.add_drawing(new(id))
+    path = tmp_path / studio_set.FILE
+    raw = bytearray(path.read_bytes())
+    raw[where : where + 3000] = os.urandom(3000)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="signs.db (is damaged|is not a set of signs|was made by)"):
+        Store(tmp_path)
+    assert path.read_bytes() == raw
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / studio_set.FILE)) as other:
+        other.execute("CREATE TABLE t (x)")
+    with pytest.raises(DataError, match="is not a set of signs: another program made it"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["CREATE TABLE t (x)", "CREATE VIEW v AS SELECT 1", "DROP TABLE event"],
+)
+def test_a_database_with_other_tables_is_refused(tmp_path: Path, more: str) -> None:
+    """Views and triggers of a file from somebody else would run when it is read."""
+    Store(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / studio_set.FILE)) as database:
+        database.execute(more)
+    with pytest.raises(DataError, match="its tables are not as Siglum makes them"):
+        load(f"folder:{tmp_path}")
+
+
+FULL = """
+import pathlib, resource, signal, sys
+sys.path.append(sys.argv[2])
+from test_store import new
+from siglum.studio.errors import StudioError
+from siglum.studio.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store(pathlib.Path(sys.argv[1]))
+(a,) = store.add_classes(["a"])
+store.add_drawing(new(a))
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+limit((pathlib.Path(sys.argv[1]) / "signs.db-wal").stat().st_size + 5000)
+for change in (lambda: store.add_classes(["b" * 9000]), lambda: store.add_drawing(new(a))) * 2:
+    try:
+        change()
+    except StudioError as error:
+        print(error.kind, error)
+limit(resource.RLIM_INFINITY)
+store.add_classes(["c"])
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit of file sizes here")
+def test_a_full_disk_is_reported_and_nothing_is_lost(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines and all(line.startswith("cannot_save Cannot save to ") for line in lines)
+    assert all("Make sure that the disk has free space" in line for line in lines)
+    with closing(Store(tmp_path)) as store:
+        names, drawings = contents(store)
+        assert {"a", "c"} <= set(names) and len(drawings) in (1, 2, 3)
+
+
+WRITER = """
+import pathlib, random, sys
+sys.path.append(sys.argv[2])
+from test_store import new
+from siglum.studio.store import Store
+store = Store(pathlib.Path(sys.argv[1]))
+a, b = store.add_classes(["a", "b"])
+print("open", flush=True)
+while True:
+    drawing = new(a)
+    store.add_drawing(drawing)
+    print("a", drawing.id, flush=True)
+    if random.random() < 0.4:
+        store.move_drawings([drawing.id], b)
+        print("b", drawing.id, flush=True)
+    if random.random() < 0.2:
+        store.move_drawings([drawing.id], None)
+        print("-", drawing.id, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_every_acknowledged_change_survives_kill_9(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    acknowledged: dict[str, str] = {}
+    for _ in range(12):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stdout.readline() == "open\n"
+            timer = threading.Timer(
+                random.uniform(0.02, 0.3), process.send_signal, [signal.SIGKILL]
+            )
+            timer.start()
+            lines = [line.split() for line in process.stdout if line.endswith("\n")]
+            timer.join()
+        acknowledged |= {id: where for where, id in lines}
+    with closing(Store(tmp_path)) as store:
+        where = {id: name for id, name, _ in contents(store)[1]}
+        assert all(store.content(id)[1] == PNG for id in where)
+    assert len(acknowledged) > 50
+    # One change at each kill may have been saved without being acknowledged.
+    unequal = [id for id in acknowledged if where.get(id, "-") != acknowledged[id]]
+    assert len(unequal) + len(where.keys() - acknowledged.keys()) <= 12
+
+
+def test_twenty_threads_leave_the_state_that_is_on_disk(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        random = np.random.RandomState(number)
+        try:
+            for step in range(15):
+                ids = list(store.state.classes) or ["?"]
+                drawings = list(store.state.drawings) or ["?"]
+                id, other = (ids[random.randint(len(ids))] for _ in range(2))
+                with suppress(StudioError):
+                    match random.randint(6):
+                        case 0:
+                            store.add_classes([f"{number} {step}"], str(number))
+                        case 1 | 2:
+                            store.add_drawing(new(id), str(number))
+                        case 3:
+                            one = drawings[random.randint(len(drawings))]
+                            store.move_drawings([one], None if step % 2 else id, str(number))
+                        case 4 if step % 5 == 0:
+                            store.remove_class(id, other, str(number))
+                        case _:
+                            if (event := store.last_events(str(number))["undo"]) is not None:
+                                store.undo(event[0], str(number))
+        except BaseException as error:
+            errors.append(error)
+
+    with closing(Store(tmp_path)) as store:
+        store.add_classes(list("abc"))
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        before = store.state
+    assert not errors
+    with closing(Store(tmp_path)) as store:
+        assert store.state == before and set(before.classes) >= {
+            entry.label for entry in before.drawings.values()
+        }
+
+
+NAMES = st.sampled_from(["o", "O", "α", "a/b"])
+NUMBERS = st.integers(0, 5)
+Model = tuple[tuple[str, ...], dict[str, tuple[str, str]]]
+
+
+class Machine(RuleBasedStateMachine):
+    """A store beside a list of all its states, through which undo and redo step."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = Path(os.environ["SIGLUM_CACHE"]) / os.urandom(8).hex()
+        self.store = Store(self.folder)
+        self.past: list[Model] = [((), {})]
+        self.future: list[Model] = []
+
+    def id_of(self, name: str) -> str:
+        return next((id for id, n in self.store.state.classes.items() if n == name), "0" * 16)
+
+    def change(self, model: Model, function, *arguments) -> None:
+        function(*arguments)
+        if model != self.past[-1]:
+            self.past.append(model)
+            self.future = []
+
+    @rule(name=NAMES)
+    def add_class(self, name: str) -> None:
+        classes, drawings = self.past[-1]
+        model = (classes if name in classes else (*classes, name), drawings)
+        self.change(model, self.store.add_classes, [name])
+
+    @rule(name=NAMES, to=NAMES)
+    def rename(self, name: str, to: str) -> None:
+        classes, drawings = self.past[-1]
+        if name not in classes or to in classes:
+            return
+        model = (
+            tuple(to if one == name else one for one in classes),
+            {id: (to if label == name else label, s) for id, (label, s) in drawings.items()},
+        )
+        self.change(model, self.store.rename_class, self.id_of(name), to)
+
+    @rule(name=NAMES, into=NAMES | st.none())
+    def remove_class(self, name: str, into: str | None) -> None:
+        classes, drawings = self.past[-1]
+        if name not in classes or into == name or into not in (None, *classes):
+            return
+        model = (
+            tuple(one for one in classes if one != name),
+            {
+                id: (into if label == name else label, split)
+                for id, (label, split) in drawings.items()
+                if label != name or into is not None
+            },
+        )
+        target = None if into is None else self.id_of(into)
+        self.change(model, self.store.remove_class, self.id_of(name), target)
+
+    @rule(name=NAMES, split=st.sampled_from(["train", "test"]))
+    def draw(self, name: str, split: str) -> None:
+        classes, drawings = self.past[-1]
+        drawing = new(self.id_of(name), split)
+        if name not in classes:
+            refused("not_found", self.store.add_drawing, drawing)
+            return
+        model = (classes, {**drawings, drawing.id: (name, split)})
+        self.change(model, self.store.add_drawing, drawing)
+
+    @rule(number=NUMBERS, to=NAMES | st.none())
+    def move(self, number: int, to: str | None) -> None:
+        classes, drawings = self.past[-1]
+        if number >= len(drawings) or to not in (None, *classes):
+            return
+        id = list(drawings)[number]
+        label, split = drawings[id]
+        moved = {one: facts for one, facts in drawings.items() if one != id or to is not None}
+        if to is not None:
+            moved[id] = (to, split)
+        target = None if to is None else self.id_of(to)
+        if to != label:
+            self.change((classes, moved), self.store.move_drawings, [id], target)
+
+    @rule(word=st.sampled_from(["undo", "redo"]))
+    def revert(self, word: str) -> None:
+        event = self.store.last_events(None)[word]
+        source, target = (self.past, self.future) if word == "undo" else (self.future, self.past)
+        if event is None:
+            assert len(source) == (word == "undo")
+            return
+        getattr(self.store, word)(event[0])
+        target.append(source.pop())
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = Store(self.folder)
+
+    @invariant()
+    def the_store_is_as_the_model(self) -> None:
+        names, drawings = contents(self.store)
+        model = self.past[-1]
+        assert names == list(model[0])
+        assert {id: facts for id, *facts in drawings} == {i: list(f) for i, f in model[1].items()}
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
