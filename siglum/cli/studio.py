@@ -7,7 +7,6 @@ import webbrowser
 from pathlib import Path
 
 from siglum.cli.options import Flag
-from siglum.cli.output import print_line
 from siglum.errors import ConfigError
 
 PORT = 7445  # the default, so that an open page reaches the next Studio again
@@ -43,6 +42,7 @@ def studio(
     """
     # An answer takes milliseconds; more threads only wait for each other. numpy is imported below.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from siglum.cli.output import print_line
     from siglum.cli.progress import loading_bar
     from siglum.formatting import count
     from siglum.recogniser import backbone as backbones

@@ -99,14 +99,12 @@ def shrink_photo(image: Pixels) -> Pixels:
 def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
     """Return the ink of one sign's image (H, W) or (C, H, W), and the report about it."""
     settings = backbone.bundle.preprocess
-    ink, report = normalise(image, settings.size, settings.frame or FILL)
+    ink, report = normalise(image, settings.size, settings.margins or FILL)
     position = np.array([report.height, report.width, report.position], np.float32)
     return Ink(ink, position, backbones.features(backbone, ink[None])[0]), report
 
 
-def extract_page(
-    backbone: Recogniser, image: Pixels
-) -> tuple[list[tuple[Box, int, Ink]], bool]:
+def extract_page(backbone: Recogniser, image: Pixels) -> tuple[list[tuple[Box, int, Ink]], bool]:
     """Return box, row and ink of each sign on a page (C, H, W), and whether it lies sideways."""
     settings = backbone.bundle.preprocess
     found = page.read_page(image, settings)
