@@ -1,7 +1,7 @@
 """Import drawings and classes from a bundle, a zip or a folder of images.
 
-Files from others are hostile until proven otherwise: nothing in them is run, no name in them becomes
-a path, and time, pixels and memory are limited. An import is one change, all or nothing.
+Files from others may be hostile: nothing in them is run, no name in them becomes a path, and time,
+pixels and memory are limited. An import is one change, all or nothing.
 """
 
 import io
