@@ -5,10 +5,7 @@ Shapes: N images, K classes.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,88 +168,3 @@ def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measur
         ece=expected_calibration_error(bins),
         reliability=tuple(bins),
     )
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the exact two-sided p that two readers are right equally often.
-
-    Only the pictures that one of them read right and the other wrong tell anything: if neither
-    were better, each such picture would be a fair coin.
-
-    Args:
-        only_first: pictures that only the first read right.
-        only_second: pictures that only the second read right.
-
-    Source: McNemar 1947, "Note on the sampling error of the difference between correlated
-    proportions or percentages", Psychometrika 12; exact by the binomial distribution.
-    """
-    total, fewer = only_first + only_second, min(only_first, only_second)
-    ways = tail = 1  # of choosing none
-    for chosen in range(fewer):
-        ways = ways * (total - chosen) // (chosen + 1)
-        tail += ways
-    return min(float(Fraction(2 * tail, 2**total)), 1.0)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number, in the order given.
-
-    Whoever asks 20 questions of pure chance gets one p below 0.05. Of the adjusted ones, the
-    chance that any is below 0.05 is at most 5 %, whatever depends on what.
-
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian
-    Journal of Statistics 6.
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        largest = max(largest, min((len(p_values) - rank) * p_values[index], 1.0))
-        adjusted[index] = largest
-    return adjusted
-
-
-def paired_bootstrap(
-    first_right: NDArray[Any], second_right: NDArray[Any], draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the first accuracy minus the second.
-
-    Pictures are drawn again with replacement, each with the answers of both. What a draw comes to
-    depends only on how often each difference occurs, so that these counts are drawn at once
-    (multinomially): the same distribution as drawing pictures, without drawing them.
-
-    Args:
-        first_right: (N,), whether each picture was read right, or the share of several networks
-            that read it right; N at least 1.
-        second_right: (N,), the same of the second on the same pictures.
-
-    Source: Efron, Tibshirani 1993, "An introduction to the bootstrap", section 13.3.
-    """
-    assert first_right.shape == second_right.shape, (first_right.shape, second_right.shape)
-    difference = first_right.astype(np.float64) - second_right.astype(np.float64)
-    levels, counts = np.unique(difference.round(12), return_counts=True)
-    random = np.random.RandomState(seed)
-    drawn = random.multinomial(len(difference), counts / len(difference), size=draws)
-    low, high = np.quantile(drawn @ levels / len(difference), (0.025, 0.975))
-    return float(low), float(high)
-
-
-def cluster_bootstrap(
-    right: NDArray[Any], groups: IntArray, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of an accuracy whose pictures hang together in groups.
-
-    Whole groups are drawn again with replacement, such as all pictures of a writer: what another
-    picture of the same writer would tell is little news.
-
-    Args:
-        right: (N,), whether each picture was read right, or the share of networks that did.
-        groups: (N,), the number of each picture's group, from 0 on; every number occurs.
-
-    Source: Field, Welsh 2007, "Bootstrapping clustered data", Journal of the Royal Statistical
-    Society B 69 (the cluster bootstrap).
-    """
-    sizes = np.bincount(groups)
-    sums = np.bincount(groups, weights=right.astype(np.float64))
-    random = np.random.RandomState(seed)
-    drawn = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=draws)
-    low, high = np.quantile((drawn @ sums) / (drawn @ sizes), (0.025, 0.975))
-    return float(low), float(high)

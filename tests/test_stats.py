@@ -5,18 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from siglum.stats import (
     Bin,
     confusion_matrix,
     expected_calibration_error,
-    holm,
-    mcnemar,
+    fit_temperature,
     measure,
     negative_log_likelihood,
-    paired_bootstrap,
     reliability,
     wilson,
 )
@@ -151,91 +150,32 @@ def test_groups_hold_every_prediction_once(seed: int) -> None:
     assert all(group.low <= group.confidence <= group.high for group in groups)
 
 
-@given(st.integers(0, 400), st.integers(0, 400))
-def test_mcnemar_is_scipys_binomial_test(only_first: int, only_second: int) -> None:
-    total = only_first + only_second
-    expected = binomtest(only_first, total).pvalue if total else 1.0
+def test_the_temperature_of_scaled_logits_is_their_scale() -> None:
+    """Labels drawn from the softmax itself; its logits are multiplied by 3."""
+    random = np.random.RandomState(0)
+    logits = random.normal(size=(20_000, 5)) * 2
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (probs.cumsum(axis=1) > random.rand(20_000, 1)).argmax(axis=1)
 
-    assert mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-9)
-
-
-def test_mcnemar_of_many_pictures_neither_overflows_nor_takes_long() -> None:
-    assert mcnemar(0, 5000) == 0.0
-    assert mcnemar(5000, 5000) == 1.0
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
 
 
-def test_two_of_two_coins_are_no_proof() -> None:
-    """Both heads or both tails: 2 of 4."""
-    assert mcnemar(2, 0) == 0.5
+def test_the_temperature_is_scipys_minimum() -> None:
+    log_probs, labels = predictions(3)
+
+    def loss(temperature: float) -> float:
+        scaled = log_probs / temperature
+        normed = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
+        return negative_log_likelihood(normed, labels)
+
+    expected = minimize_scalar(loss, bounds=(0.01, 100), method="bounded").x
+    assert fit_temperature(log_probs, labels) == pytest.approx(expected, rel=1e-3)
 
 
-def test_holm_is_the_worked_example_of_the_method() -> None:
-    """0.01 x 4; 0.02 x 3 is above; 0.03 x 2 is the same; 0.9 x 1."""
-    assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+def test_the_temperature_is_1_without_a_mistake_and_finite_with_impossible_classes() -> None:
+    sure = np.log(np.array([[0.9, 0.1], [0.2, 0.8]]))
+    impossible = np.array([[0.0, -np.inf], [-np.inf, 0.0], [0.0, -np.inf]])
 
-
-def test_holm_of_one_is_itself_and_of_none_is_none() -> None:
-    assert holm([0.3]) == [0.3]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-
-    for p, value in zip(p_values, adjusted, strict=True):
-        assert p <= value <= min(len(p_values) * p, 1.0) + 1e-12
-    by_p = [value for _, value in sorted(zip(p_values, adjusted, strict=True))]
-    assert by_p == sorted(by_p)
-
-
-def right_answers(seed: int, count: int = 400) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Two readers who stumble partly over the same pictures."""
-    random = np.random.RandomState(seed)
-    hard = random.rand(count) < 0.1
-    return ~(hard | (random.rand(count) < 0.05)), ~(hard | (random.rand(count) < 0.08))
-
-
-def test_bootstrap_is_scipys() -> None:
-    first, second = right_answers(0)
-    expected = bootstrap(
-        (first.astype(float) - second,),
-        np.mean,
-        n_resamples=20_000,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-
-    found = paired_bootstrap(first, second, draws=20_000)
-
-    assert found == pytest.approx((expected.low, expected.high), abs=0.003)  # one picture is 0.0025
-
-
-def test_bootstrap_takes_shares_of_several_networks() -> None:
-    """Half right on every picture against all right: always half a point of 1 apart."""
-    assert paired_bootstrap(np.full(10, 0.5), np.ones(10)) == (-0.5, -0.5)
-
-
-def test_bootstrap_repeats_with_its_seed_and_turns_with_its_order() -> None:
-    first, second = right_answers(1)
-    low, high = paired_bootstrap(first, second)
-
-    assert paired_bootstrap(first, second) == (low, high)
-    assert paired_bootstrap(second, first) == pytest.approx((-high, -low), abs=0.003)
-
-
-def test_bootstrap_of_the_same_answers_is_nothing_at_all() -> None:
-    first, _ = right_answers(2)
-
-    assert paired_bootstrap(first, first) == (0.0, 0.0)
-
-
-@pytest.mark.slow
-def test_bootstrap_holds_the_true_difference_as_often_as_it_says() -> None:
-    """0.9 x 0.95 against 0.9 x 0.92 is 0.027; 95 of 100 intervals, give or take 4."""
-    held = 0
-    for seed in range(200):
-        low, high = paired_bootstrap(*right_answers(seed), draws=500, seed=seed)
-        held += low <= 0.027 <= high
-
-    assert 182 <= held <= 198
+    assert fit_temperature(sure, np.array([0, 1])) == 1.0
+    assert math.isfinite(fit_temperature(impossible, np.array([0, 1, 1])))
+    assert fit_temperature(sure, np.array([0, 1]), near=2.0) < 2.0

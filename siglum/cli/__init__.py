@@ -22,11 +22,10 @@ COMMANDS: dict[str, str] = {
     "examine": "look inside a network",
     "compare": "compare runs: which way of training is better",
     "study": "run a study: many trainings, one comparison",
+    "label-issues": "find labels that are probably wrong",
     "data": "describe a data source",
     "runs": "list runs",
-    "crossval": "measure how well a small set is read",
     "normalise": "show the extracted ink",
-    "relabel": "label a source's pictures with a run",
 }
 
 HELP = """\

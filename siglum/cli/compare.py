@@ -2,74 +2,58 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from siglum.cli import terminal
-from siglum.cli.terminal import Switch
+from siglum.cli.options import Json, Out
+from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError
-from siglum.lab.compare import arms_of
-from siglum.lab.compare import compare as compare_arms
-from siglum.lab.finding import finding
+from siglum.lab.compare import compare_runs, group_runs, headline
 from siglum.lab.runs import Run
-from siglum.report.comparison import About, Format, write_comparison
-from siglum.report.comparison_tables import Table, pairs_short, short_table
+from siglum.report.compare import (
+    About,
+    check_suffix,
+    pairs_table,
+    variants_table,
+    write_comparison,
+)
+from siglum.report.compare import (
+    plots as make_plots,
+)
 
-ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json"}
 
+def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json = False) -> None:
+    """Compare ways of training: which is more accurate, and how certain that is.
 
-def compare(
-    *runs: Path,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    json: Switch = False,
-) -> None:
-    """Tell which way of training is better, and how sure that is.
-
-    Runs whose settings are equal but for the seed are one arm. Arms are compared on the same
-    pictures with the same seeds: over the seeds by Student's t, picture by picture by McNemar's
-    test and the bootstrap. docs/comparing.md explains how to read it.
+    Runs whose settings differ in the seed alone are one variant. Variants are compared on the same
+    images with the same seeds. docs/comparing.md explains how to read the result.
 
     Example: siglum compare runs/a-1 runs/a-2 runs/b-1 runs/b-2 -o compared.html
 
     Args:
         runs: The runs' folders.
-        out: Where to write a page: a file that ends in .html, .md or .json.
-        json: Print everything as JSON.
+        out: Write a page, .html, or the numbers, .json or .csv.
+        plots: Write every plot into this folder, as PNG, SVG and CSV.
     """
-    format = None if out is None else format_of(out)
-    arms = arms_of(Run(path) for path in runs)
-    if len(arms) < 2:
+    if out is not None:
+        check_suffix(out)
+    variants = group_runs(Run(path) for path in runs)
+    if len(variants) < 2:
         raise ConfigError(
-            f"compare must be given at least 2 arms, got {len(arms)} in {len(runs)} runs. "
+            f"compare needs at least 2 variants, got {len(variants)} in {len(runs)} runs. "
             "Give runs that differ in more than the seed."
         )
-    comparison = compare_arms(arms)
-    if out is not None and format is not None:
-        names = [arm.name for arm in arms]
-        title = " against ".join(names) if len(arms) == 2 else f"{len(arms)} arms compared"
-        write_comparison(comparison, About(title), out, format)
+    comparison = compare_runs(variants)
+    if out is not None:
+        title = " and ".join(v.name for v in variants[:2])
+        about = About(title if len(variants) == 2 else f"{len(variants)} variants")
+        write_comparison(comparison, about, out)
+    for plot in make_plots(comparison) if plots else ():
+        plot.save(plots)
     if json:
-        terminal.write_json({"finding": finding(comparison), **asdict(comparison)})
+        print_json({"headline": headline(comparison), **asdict(comparison)})
         return
-    print(f"{terminal.printable(finding(comparison))}\n")
-    _show(short_table(comparison))
-    print()
-    _show(pairs_short(comparison))
+    print_line(headline(comparison))
+    for table in (variants_table(comparison), pairs_table(comparison)):
+        print()
+        print_table(table.columns, table.rows)
     if out is not None:
         print(f"\nComparison: {out}")
-
-
-def format_of(out: Path) -> Format:
-    """Return the kind of page that a file's name asks for.
-
-    Raises:
-        ConfigError: if it asks for none of them.
-    """
-    if out.suffix not in ENDINGS:
-        raise ConfigError(f"--out must end in {', '.join(ENDINGS)}, got {str(out)!r}.")
-    return ENDINGS[out.suffix]
-
-
-def _show(table: Table) -> None:
-    terminal.show(terminal.table(table.head, table.rows))

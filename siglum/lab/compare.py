@@ -1,228 +1,599 @@
-"""Arms side by side: how well each reads, how fast it got there, and which differences are shown.
+"""Compare variants, which are ways to train: accuracy, differences, and how certain both are.
 
-Train accuracy is the last epoch's, on changed pictures, under dropout, while the weights still
-move; so it may lie below the validation accuracy, and the gap between them below 0.
-Shapes: N pictures, K classes.
+Chance enters twice: another seed gives another network, another test set holds other images. The
+interval of a difference adds both variances (degrees of freedom by Satterthwaite) and is never
+narrower than Student's t interval over the seeds. In a cross-validation the trainings share images;
+then the corrected t interval over the folds takes the place of that over the seeds.
+
+Sources: Clark 1973, "The language-as-fixed-effect fallacy"; Nadeau, Bengio 2003, "Inference for the
+generalization error"; Field, Welsh 2007, "Bootstrapping clustered data"; Holm 1979, "A simple
+sequentially rejective multiple test procedure".
+Shapes: N images.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+from scipy.stats import t as student_t
+from statsmodels.stats.multitest import multipletests
 
-from siglum.errors import ConfigError
-from siglum.lab.arms import Arm, arms_of, check_finished, check_seeds, differing
-from siglum.lab.by_writer import ByWriter, by_writer
-from siglum.lab.effects import Effects, effects_of
-from siglum.lab.growth import Growth, growth_of
-from siglum.lab.outcome import Outcome, Reached, levels_of, outcome_of, reached, watched_of
-from siglum.lab.paired import Folds, Interval, Pair, Right, SeedPair, adjust, pair
-from siglum.lab.pooled import Finished, Pooled
+from siglum import stats
+from siglum.config import TrainConfig
+from siglum.errors import ConfigError, RunError
+from siglum.formatting import count, percent
+from siglum.lab.runs import Run
+from siglum.lab.training import Epoch
 
-__all__ = ["Arm", "Comparison", "Interval", "Outcome", "Pair", "Reached", "SeedPair"]
-__all__ += ["arms_of", "compare", "leader"]
+PARTS = {"test": "test", "val": "validation"}  # compared on the first that every run has
+MAX_ALL_PAIRS = 6  # variants; of more, each is compared with the best and with the first
+MAX_LISTED_PAIRS = 5  # in the headline
+SIGNIFICANT = 0.05
+EPSILON = 1e-12  # shares that are closer differ by rounding only
 
-KINDS = {"test": "test", "val": "validation"}  # what is compared: the first that every run has
-ALL_PAIRS = 6  # arms; of more, each is compared with the best and with the first
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train: the finished runs of each seed, one or one per fold."""
+
+    name: str
+    runs: tuple[tuple[Run, ...], ...]
+    failed: tuple[tuple[int, str], ...] = ()  # seed and reason
+    missing: int = 0  # runs that are not finished
+    published: Mapping[str, float] = field(default_factory=dict)  # train, val, test; fractions
+    levels: Mapping[str, Any] = field(default_factory=dict)  # its values in a study's grid
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean over the seeds of a variant with its 95 % confidence interval."""
+
+    values: tuple[float, ...]  # one per seed
+    mean: float
+    std: float | None = None  # over seeds; None for one seed
+    low: float | None = None
+    high: float | None = None
+    method: str = "none"  # of the interval: "Student t, 3 seeds", "Wilson, 1,000 images"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The accuracy of one variant minus another's, on the same images with the same seeds."""
+
+    first: str
+    second: str
+    seeds: int = 0  # that both variants have
+    images: int = 0
+    accuracies: tuple[float, float] = (math.nan, math.nan)  # means over these seeds
+    value: float = math.nan
+    low: float = math.nan  # of the 95 % interval: over seeds and images, or images for one seed
+    high: float = math.nan
+    p: float | None = None  # after Holm's correction for all pairs; None for one seed
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether 0 lies outside the interval and p is below 0.05."""
+        return self.p is not None and not self.low <= 0 <= self.high and self.p < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class VariantSummary:
+    """The measurements of a variant."""
+
+    name: str
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]  # folders
+    configs: tuple[dict[str, Any], ...]  # of the runs
+    parameters: int | None
+    accuracy: dict[str, Estimate]  # train (last epoch, augmented images), val, test
+    loss: Estimate | None  # negative log-likelihood on the compared part, nats
+    ece: Estimate | None  # expected calibration error
+    seconds: Estimate | None  # of training
+    total_seconds: Estimate | None  # with the training of parents; None where it is unknown
+    writer_ci: tuple[float, float] | None  # of the accuracy on other writers' images
+    epochs: tuple[tuple[Epoch, ...], ...]  # of each seed
+    published: dict[str, float]
+    levels: dict[str, Any]
+    failed: tuple[tuple[int, str], ...]
+    missing: int
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Analysis of variance of a complete grid: what each setting does to accuracy."""
+
+    means: dict[str, dict[str, float]]  # setting -> value -> mean over all other settings
+    margins: dict[
+        str, float
+    ]  # setting -> half the 95 % interval of a mean's effect; NaN for 1 seed
+    shares: dict[str, float]  # setting, interaction, "seed", "residual" -> share of the variance
+    p_values: dict[str, float]  # of the F tests, after Holm's correction; empty for one seed
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is known of a number of arms; `dataclasses.asdict` makes it ready for JSON."""
+    """All results; `dataclasses.asdict` makes it ready for JSON."""
 
-    part: str  # a key of KINDS
-    arms: tuple[Outcome, ...]  # in the order given; those without a finished run too
-    levels: tuple[float, ...]  # accuracies that tell fast arms from slow ones, rising
-    reached: tuple[tuple[Reached, ...], ...]  # for every arm, for every level
-    span: tuple[int, int] | None  # pictures shown, between which areas under curves are taken
-    pairs: tuple[Pair, ...]
-    shared: dict[str, Any]  # settings that are the same in all runs
-    differing: tuple[str, ...]  # names of the others, the seed left out
-    machines: tuple[str, ...]  # seconds can be compared where this is one
-    watched: str = "val"  # what curves are of: "val", or "train" where no run validated
-    effects: Effects | None = None  # of the settings of a full grid
-    no_effects: str = ""  # why there are none, where there is a grid
-    growth: Growth | None = None  # accuracy against a setting that is a number
-    writers: ByWriter | None = None  # where it is known who wrote the test pictures
-    planned: bool = False  # whether the pairs were named before there was anything to compare
+    part: str  # a key of PARTS
+    variants: tuple[VariantSummary, ...]  # in the order given, also those without a finished run
+    pairs: tuple[Difference, ...]
+    shared: dict[str, Any]  # settings that all runs have in common
+    differing: tuple[str, ...]  # names of the other settings, without the seed
+    machines: tuple[str, ...]  # seconds are comparable if this is one
+    effects: Effects | None
 
     @property
-    def kind(self) -> str:
-        """The part in words: "test" or "validation"."""
-        return KINDS[self.part]
+    def finished(self) -> list[VariantSummary]:
+        """The variants with at least one finished seed."""
+        return [variant for variant in self.variants if variant.seeds]
 
     @property
-    def watching(self) -> str:
-        """What curves are of, in words: "validation" or "training"."""
-        return {"val": "validation", "train": "training"}[self.watched]
+    def best(self) -> VariantSummary:
+        """The best variant by validation accuracy, or by the compared part if one has none."""
+        part = "val" if all("val" in v.accuracy for v in self.finished) else self.part
+        return max(self.finished, key=lambda v: v.accuracy[part].mean)
 
 
-def compare(arms: Sequence[Arm], planned: Sequence[tuple[str, str]] = ()) -> Comparison:
-    """Measure arms and test their differences, on the test pictures where every run has them.
+def group_runs(runs: Iterable[Run]) -> list[Variant]:
+    """Group runs into variants: those whose settings differ in the seed alone."""
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.config.seed):
+        settings = run.config.model_dump(exclude={"seed"})
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
+    names = _variant_names([members[0].config for members in groups.values()])
+    return [
+        Variant(name, tuple((run,) for run in members))
+        for name, members in zip(names, groups.values(), strict=True)
+    ]
 
-    Otherwise on the validation pictures. Arms without a finished run are kept, with what is known
-    of them, and are in no test.
+
+def _variant_names(configs: Sequence[TrainConfig]) -> list[str]:
+    """Name variants by the settings that differ, without those that come with the model."""
+    if len(configs) < 2:
+        return [config.model for config in configs]
+    settings = [config.model_dump() for config in configs]
+    recipes = [TrainConfig(model=config.model).model_dump() for config in configs]
+    names = [
+        name
+        for name in _differing(settings)
+        if name == "model"
+        or any(s[name] != r[name] for s, r in zip(settings, recipes, strict=True))
+    ]
+    names.sort(key=lambda name: name != "model")
+    return [" ".join(f"{name}={format_setting(s[name])}" for name in names) for s in settings]
+
+
+def format_setting(value: Any) -> str:
+    """Format the value of a setting."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value)) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={item}" for key, item in value.items()) or "none"
+    return "none" if value is None else str(value)
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [name for name in configs[0] if name not in ("seed", "fold")]
+    return [name for name in names if any(config[name] != configs[0][name] for config in configs)]
+
+
+def pool_predictions(runs: Sequence[Run]) -> dict[str, NDArray[Any]]:
+    """Return the predictions of one run, or those of all folds of a seed in the source's order.
+
+    Raises:
+        RunError: if the folds do not hold every image once.
+    """
+    folds = [run.predictions() for run in runs]
+    if len(folds) == 1:
+        return folds[0]
+    rows = np.concatenate([fold["test_rows"] for fold in folds])
+    if not np.array_equal(np.sort(rows), np.arange(len(rows))):
+        raise RunError(f"{runs[0].path}: the folds do not hold every image once. Train them again.")
+    pooled = {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
+    return {k: v[np.argsort(rows)] if k.startswith("test_") else v for k, v in pooled.items()}
+
+
+class _Seed:
+    """The measurements of one seed: of its run, or of the runs of all folds together."""
+
+    def __init__(self, runs: tuple[Run, ...]) -> None:
+        for run in runs:
+            if run.result is None:
+                raise RunError(
+                    f"{run.path} is not finished. Resume it with: siglum train --resume {run.path}"
+                )
+        self.runs, self.config, self.env = runs, runs[0].config, runs[0].env
+        predictions = pool_predictions(runs)
+        self.writers = predictions.get("test_writers")
+        self.labels = {p: predictions[f"{p}_labels"] for p in PARTS if f"{p}_labels" in predictions}
+        self.log_probs = {part: predictions[f"{part}_log_probs"] for part in self.labels}
+        self.correct = {p: self.log_probs[p].argmax(axis=1) == self.labels[p] for p in self.labels}
+        self.folds: list[NDArray[Any]] = []  # the images that each fold tests on
+        self.test_ratio = 0.0  # test images per training image
+        self.fingerprints = dict(self.env["data"])
+        if len(runs) > 1:
+            self.folds = [run.predictions()["test_rows"] for run in runs]
+            counts = [run.env["counts"] for run in runs]
+            self.test_ratio = fmean(c["test"] / c["train"] for c in counts)
+            self.fingerprints["test"] = self.env["data"]["whole"]
+        self.seconds = sum(float((run.result or {})["seconds"]) for run in runs)
+        # Weights from a file do not say how long their training took.
+        parent = (self.env.get("init") or {"seconds": 0.0})["seconds"]
+        self.total_seconds = None if parent is None else self.seconds + parent
+
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Return the mean of the folds, epoch by epoch; examples and seconds are summed."""
+        records = []
+        for folds in zip(*(run.epochs for run in self.runs), strict=False):
+            means: dict[str, Any] = {}
+            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+                values = [getattr(epoch, name) for epoch in folds]
+                means[name] = None if None in values else fmean(values)
+            for name in ("examples", "seconds"):
+                means[name] = sum(getattr(epoch, name) for epoch in folds)
+            records.append(replace(folds[0], curve=(), **means))
+        return tuple(records)
+
+
+def compare_runs(
+    variants: Sequence[Variant], planned: Sequence[tuple[str, str]] = ()
+) -> Comparison:
+    """Compare variants on the test images, or on the validation images if a run has no test.
 
     Args:
-        planned: the names of the arms to test against each other, which the question was about
-            before there was an answer. The fewer, the more a test can show.
+        planned: names of the pairs to test. Name them before the runs: the fewer tests, the more
+            each can show.
 
     Raises:
-        RunError: if a run is not finished or is damaged.
-        ConfigError: if nothing is finished, an arm has two runs of one seed, names are not unique,
-            or runs were measured on different pictures.
+        RunError: if a run is not finished or damaged.
+        ConfigError: if nothing is finished, a seed occurs twice, or the images differ.
     """
-    runs = [run for arm in arms for run in arm.runs]
-    names = [arm.name for arm in arms]
-    if not runs:
+    seeds = {v.name: {runs[0].config.seed: _Seed(runs) for runs in v.runs} for v in variants}
+    for variant in variants:
+        if len(seeds[variant.name]) < len(variant.runs):
+            raise ConfigError(f"{variant.name} has two runs of one seed. Leave one of them out.")
+    everything = [seed for of_variant in seeds.values() for seed in of_variant.values()]
+    if not everything:
+        raise ConfigError("Nothing to compare: no run is finished. Train one with 'siglum train'.")
+    part = next((p for p in PARTS if all(p in seed.labels for seed in everything)), None)
+    if part is None:
         raise ConfigError(
-            f"arms must hold at least one finished run, got none in {', '.join(names) or 'none'}. "
-            "Train one with 'siglum train'."
+            "Cannot compare: all runs need test images, or all need validation images. Give --val "
+            "or --test to 'siglum train'."
         )
-    if len(set(names)) < len(names):
-        raise ConfigError(f"arms must have names of their own, got {', '.join(names)}.")
-    for arm in arms:
-        check_seeds(arm)
-    for run in runs:
-        check_finished(run)
-    part = _part(runs)
-    _check_pictures(runs, part)
-    answers = [{run.config.seed: _right(run, part) for run in arm.runs} for arm in arms]
-    watched = watched_of(arms)
-    outcomes, span = outcome_of(arms, part, watched)
-    levels = levels_of(outcomes, watched)
-    factors = {arm.name: arm.levels for arm in arms}
-    effects, why = effects_of(outcomes, factors, part)
-    same_pictures = len({str(run.env["data"][part]) for run in runs}) == 1 or part == "test"
-    configs = [config for outcome in outcomes for config in outcome.configs]
-    different = differing(configs)
-    first = configs[0]
-    return Comparison(
+    _check_images(everything, part)
+    configs = [seed.config.model_dump() for seed in everything]
+    differing = _differing(configs)
+    summaries = tuple(_summarise(v, list(seeds[v.name].values()), part) for v in variants)
+    comparison = Comparison(
         part=part,
-        arms=outcomes,
-        levels=levels,
-        reached=tuple(tuple(reached(o, level) for level in levels) for o in outcomes),
-        span=span,
-        pairs=adjust(
-            [
-                pair(names[i], names[j], answers[i], answers[j], same_pictures, _folds(arms, i, j))
-                for i, j in _pairs(outcomes, part, planned)
-            ]
-        ),
-        shared={n: v for n, v in first.items() if n != "seed" and n not in different},
-        differing=tuple(different),
-        machines=tuple(dict.fromkeys(_machine(run.env) for run in runs)),
-        watched=watched,
-        effects=effects,
-        no_effects=why,
-        growth=growth_of(outcomes, factors, part),
-        writers=by_writer(arms, answers) if part == "test" else None,
-        planned=bool(planned),
+        variants=summaries,
+        pairs=(),
+        shared={k: v for k, v in configs[0].items() if k != "seed" and k not in differing},
+        differing=tuple(differing),
+        machines=tuple(dict.fromkeys(_machine(seed.env) for seed in everything)),
+        effects=_effects(summaries, part),
     )
+    names = [variant.name for variant in comparison.finished]
+    pairs = [pair for pair in planned if set(pair) <= set(names)]
+    if not planned:
+        pairs = list(itertools.combinations(names, 2))
+        if len(names) > MAX_ALL_PAIRS:
+            pairs = [pair for pair in pairs if {names[0], comparison.best.name} & set(pair)]
+    differences = [_difference(a, b, seeds[a], seeds[b], part) for a, b in pairs]
+    tested = [i for i, pair in enumerate(differences) if pair.p is not None]
+    adjusted = _holm([differences[i].p for i in tested])
+    for i, p in zip(tested, adjusted, strict=True):
+        differences[i] = replace(differences[i], p=p)
+    return replace(comparison, pairs=tuple(differences))
 
 
-def leader(outcomes: Sequence[Outcome], part: str) -> int:
-    """Return the index of the best arm by validation accuracy, or by `part` where one has none."""
-    there = [i for i, outcome in enumerate(outcomes) if outcome.seeds]
-    key = "val" if all(outcomes[i].val for i in there) else part
-    return max(there, key=lambda i: outcomes[i].figure(key).mean)
+def _check_images(seeds: Sequence[_Seed], part: str) -> None:
+    """Raise ConfigError unless all runs have the same test images, or a seed's validation images.
 
-
-def _pairs(
-    outcomes: Sequence[Outcome], part: str, planned: Sequence[tuple[str, str]]
-) -> list[tuple[int, int]]:
-    there = [i for i, outcome in enumerate(outcomes) if outcome.seeds]
-    if planned:
-        place = {outcomes[i].name: i for i in there}
-        return [(place[a], place[b]) for a, b in planned if a in place and b in place]
-    if len(there) <= ALL_PAIRS:
-        return list(combinations(there, 2))
-    chosen: dict[tuple[int, int], None] = {}
-    for anchor in (leader(outcomes, part), there[0]):
-        chosen |= {(min(anchor, i), max(anchor, i)): None for i in there if i != anchor}
-    return list(chosen)
-
-
-def _part(runs: Sequence[Finished]) -> str:
-    for part in KINDS:
-        if all((run.result or {}).get(part) for run in runs):
-            return part
-    raise ConfigError(
-        "runs must all have test pictures or all have validation pictures to be compared, got "
-        f"{', '.join(str(run.path) for run in runs if not _measured(run)) or 'a mixture'}. "
-        "Give --val or --test to 'siglum train'."
-    )
-
-
-def _measured(run: Finished) -> bool:
-    return any((run.result or {}).get(part) for part in KINDS)
-
-
-def _check_pictures(runs: Sequence[Finished], part: str) -> None:
-    """Raise ConfigError unless all runs, or for validation those of a seed, have one set."""
-    known: dict[int, Finished] = {}
-    for run in runs:
-        other = known.setdefault(run.config.seed if part == "val" else 0, run)
-        if _same_pictures(run, other, part):
-            continue
-        if part == "test":
-            raise ConfigError(
-                f"runs must be measured on the same test pictures to be compared, got {other.path} "
-                f"and {run.path}, whose test sets differ. Train both with the same --test."
-            )
-        raise ConfigError(
-            "runs of one seed must hold out the same validation pictures to be compared, got "
-            f"{other.path} and {run.path}, whose validation sets differ (seed {run.config.seed}). "
-            "Train both with the same data and --val, or give both a --test."
-        )
-
-
-def _folds(arms: Sequence[Arm], i: int, j: int) -> Folds | None:
-    """Return how both arms' pictures were cut into folds; None where neither's were.
-
-    Raises:
-        ConfigError: if they were cut differently.
+    The fingerprint is of preprocessed images: where preprocessing differs, only the labels tell.
     """
-    ours, theirs = ({run.config.seed: run for run in arms[k].runs} for k in (i, j))
-    parts, ratios = {}, []
-    for seed in ours.keys() & theirs.keys():
-        both = [run.parts if isinstance(run, Pooled) else () for run in (ours[seed], theirs[seed])]
-        cut = [sorted(rows.tolist() for rows in one) for one in both]
-        if cut[0] != cut[1]:
+    first: dict[int, _Seed] = {}
+    for seed in seeds:
+        other = first.setdefault(seed.config.seed if part == "val" else 0, seed)
+        measured = {"mean", "std", "margins"}
+        ours, theirs = (s.runs[0].preprocess.model_dump(exclude=measured) for s in (seed, other))
+        same = ours != theirs or seed.fingerprints[part] == other.fingerprints[part]
+        if not same or not np.array_equal(seed.labels[part], other.labels[part]):
             raise ConfigError(
-                "arms must be cut into the same folds to be compared, got different ones of "
-                f"{arms[i].name} and {arms[j].name}. Give both the same folds and split."
+                f"Cannot compare {other.runs[0].path} and {seed.runs[0].path}: their {PARTS[part]} "
+                f"images differ. Train both with the same data and the same --{part}."
             )
-        if isinstance(run := ours[seed], Pooled):
-            parts[seed] = run.parts
-            ratios.append(run.ratio)
-    return Folds(parts, sum(ratios) / len(ratios)) if parts else None
-
-
-def _same_pictures(run: Finished, other: Finished, part: str) -> bool:
-    """Tell whether two runs were measured on the same pictures.
-
-    A fingerprint is of pictures as they were fitted: of two arms that fit them differently, only
-    the labels can be the same.
-    """
-    if run is other:
-        return True
-    ours, theirs = (r.predictions()[f"{part}_labels"] for r in (run, other))
-    if not np.array_equal(ours, theirs):
-        return False
-    fits = [r.preprocess.model_dump(exclude={"mean", "std", "margins"}) for r in (run, other)]
-    return fits[0] != fits[1] or run.env["data"][part] == other.env["data"][part]
-
-
-def _right(run: Finished, part: str) -> Right:
-    predictions = run.predictions()
-    predicted = predictions[f"{part}_log_probs"].argmax(axis=1)
-    return np.asarray(predicted == predictions[f"{part}_labels"])
 
 
 def _machine(env: Mapping[str, Any]) -> str:
-    machine = env["device"]
-    threads = f"{machine['threads']} thread" + ("s" if machine["threads"] != 1 else "")
+    machine = env["machine"]
+    threads = count(machine["threads"], "thread")
     return f"{env['processor']}, {machine['device']}, {threads}, {machine['precision']}"
+
+
+def t_interval(
+    values: Sequence[float] | NDArray[Any], test_ratio: float = 0.0
+) -> tuple[float, float]:
+    """Return Student's 95 % t interval of the mean of at least two values.
+
+    Args:
+        test_ratio: for folds, test images per training image: Nadeau and Bengio's correction for
+            trainings that share images.
+    """
+    variance = float(np.var(values, ddof=1)) * (1 / len(values) + test_ratio)
+    half = float(student_t.ppf(0.975, len(values) - 1)) * math.sqrt(variance)
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
+def estimate(values: Sequence[float], images: int = 0, share: bool = False) -> Estimate:
+    """Return the mean of at least one value with its 95 % interval over the seeds.
+
+    Args:
+        images: what a single value is a share of; without, a single value has no interval.
+        share: clip the interval to [0, 1].
+    """
+    mean = fmean(values)
+    if len(values) > 1:
+        low, high = t_interval(values)
+        low, high = (max(low, 0.0), min(high, 1.0)) if share else (low, high)
+        std = float(np.std(values, ddof=1))
+        return Estimate(tuple(values), mean, std, low, high, f"Student t, {len(values)} seeds")
+    if not images:
+        return Estimate(tuple(values), mean)
+    rate = stats.wilson(round(mean * images), images)
+    return Estimate(tuple(values), mean, None, rate.low, rate.high, f"Wilson, {images:,} images")
+
+
+def _accuracy(seeds: Sequence[_Seed], part: str) -> Estimate:
+    """Return the accuracy over seeds. The interval of a cross-validation is the wider, at either
+    end, of the corrected t interval over the folds and Wilson's interval of the images."""
+    images = len(seeds[0].labels[part])
+    accuracy = estimate([float(seed.correct[part].mean()) for seed in seeds], images, share=True)
+    if part != "test" or not seeds[0].folds:
+        return accuracy
+    folds = [float(seed.correct["test"][rows].mean()) for seed in seeds for rows in seed.folds]
+    low, high = t_interval(folds, seeds[0].test_ratio)
+    rate = stats.wilson(round(accuracy.mean * images), images)
+    low, high = max(min(low, rate.low), 0.0), min(max(high, rate.high), 1.0)
+    method = f"corrected t, {len(folds)} folds; at least Wilson, {images:,} images"
+    return replace(accuracy, low=low, high=high, method=method)
+
+
+def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float, float]:
+    """Return the 95 % cluster bootstrap interval of the accuracy on other writers' images.
+
+    Never narrower than Wilson's interval: a few writers without an error say little of others.
+
+    Args:
+        correct: (N,), whether an image was recognised, or the share of seeds that did.
+        writers: (N,), the writer of each image; at least two writers.
+    """
+    index = np.unique(writers, return_inverse=True)[1]
+    images, hits = np.bincount(index), np.bincount(index, weights=correct.astype(float))
+    rate = stats.wilson(round(float(hits.sum())), len(correct))
+    if np.ptp(hits / images) < EPSILON:  # every resample has this accuracy
+        return rate.low, rate.high
+    resampled = bootstrap(
+        (hits, images),
+        lambda hits, images, axis: hits.sum(axis=axis) / images.sum(axis=axis),
+        paired=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = resampled.confidence_interval
+    return min(float(low), rate.low), max(float(high), rate.high)
+
+
+def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSummary:
+    epochs = tuple(seed.epochs() for seed in seeds)
+    accuracy, loss, ece, writer_ci = {}, [], [], None
+    if seeds:
+        accuracy["train"] = estimate([e[-1].train_accuracy for e in epochs], share=True)
+        writers = seeds[0].writers if part == "test" else None
+        if writers is not None and len(np.unique(writers)) > 1:
+            correct = np.mean([seed.correct["test"] for seed in seeds], axis=0)
+            writer_ci = writer_interval(correct, writers)
+    for name in PARTS:
+        if seeds and all(name in seed.labels for seed in seeds):
+            accuracy[name] = _accuracy(seeds, name)
+    for seed in seeds:
+        log_probs, labels = seed.log_probs[part], seed.labels[part]
+        loss.append(stats.negative_log_likelihood(log_probs, labels))
+        ece.append(stats.expected_calibration_error(stats.reliability(log_probs, labels)))
+    totals = [seed.total_seconds for seed in seeds if seed.total_seconds is not None]
+    runs = [run for seed in seeds for run in seed.runs]
+    return VariantSummary(
+        name=variant.name,
+        seeds=tuple(seed.config.seed for seed in seeds),
+        runs=tuple(str(run.path) for run in runs),
+        configs=tuple(run.config.model_dump() for run in runs),
+        parameters=(runs[0].result or {})["parameters"] if runs else None,
+        accuracy=accuracy,
+        loss=estimate(loss) if loss else None,
+        ece=estimate(ece, share=True) if ece else None,
+        seconds=estimate([seed.seconds for seed in seeds]) if seeds else None,
+        total_seconds=estimate(totals) if seeds and len(totals) == len(seeds) else None,
+        writer_ci=writer_ci,
+        epochs=epochs,
+        published=dict(variant.published),
+        levels=dict(variant.levels),
+        failed=variant.failed,
+        missing=variant.missing,
+    )
+
+
+def _difference(
+    first: str, second: str, ours: Mapping[int, _Seed], theirs: Mapping[int, _Seed], part: str
+) -> Difference:
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        return Difference(first, second)
+    pairs = [(ours[seed], theirs[seed]) for seed in common]
+    for a, b in pairs:
+        if sorted(map(list, a.folds)) != sorted(map(list, b.folds)):
+            raise ConfigError(
+                f"Cannot compare {first} and {second}: their folds differ. Give both the same "
+                "folds and split."
+            )
+    by_seed = [a.correct[part].astype(float) - b.correct[part] for a, b in pairs]
+    # Each seed has validation images of its own: they are placed side by side.
+    by_image = np.mean(by_seed, axis=0) if part == "test" else np.concatenate(by_seed)
+    values = [float(difference.mean()) for difference in by_seed]
+    if pairs[0][0].folds:
+        values = [
+            float(d[rows].mean())
+            for d, (a, _) in zip(by_seed, pairs, strict=True)
+            for rows in a.folds
+        ]
+    means = [
+        fmean(float(seed.correct[part].mean()) for seed in side)
+        for side in zip(*pairs, strict=True)
+    ]
+    value = means[0] - means[1]
+    low, high, p = difference_interval(values, by_image, pairs[0][0].test_ratio)
+    accuracies = (means[0], means[1])
+    return Difference(first, second, len(common), len(by_image), accuracies, value, low, high, p)
+
+
+def difference_interval(
+    values: Sequence[float], by_image: NDArray[Any], test_ratio: float = 0.0
+) -> tuple[float, float, float | None]:
+    """Return the 95 % interval of a mean difference over seeds and images, and p that it is 0.
+
+    Args:
+        values: the difference of each seed, or of each fold of each seed.
+        by_image: (N,), the difference of each image, the mean over the seeds.
+        test_ratio: for folds, test images per training image.
+
+    Returns:
+        low, high, p; the interval over the images alone and no p for a single value.
+    """
+    mean, size = fmean(values), len(values)
+    b = float(np.var(by_image, ddof=1)) / len(by_image) if len(by_image) > 1 else 0.0
+    if size == 1:
+        half = float(student_t.ppf(0.975, max(len(by_image) - 1, 1))) * math.sqrt(b)
+        return mean - half, mean + half, None
+    a = float(np.var(values, ddof=1)) * (1 / size + test_ratio)
+    if a + b < EPSILON**2:
+        return mean, mean, float(abs(mean) < EPSILON)
+    df = (a + b) ** 2 / (a * a / (size - 1) + b * b / max(len(by_image) - 1, 1))
+    tests = [(math.sqrt(a + b), df)]
+    if a > EPSILON**2:
+        tests.append((math.sqrt(a), size - 1.0))
+    half = max(float(student_t.ppf(0.975, df)) * error for error, df in tests)
+    p = max(float(2 * student_t.sf(abs(mean) / error, df)) for error, df in tests)
+    return mean - half, mean + half, p
+
+
+def _holm(p_values: Sequence[Any]) -> list[float]:
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+
+
+def _effects(summaries: Sequence[VariantSummary], part: str) -> Effects | None:
+    """Analyse the variance of a complete grid, with the seeds as blocks; None for other studies."""
+    cells = [{k: format_setting(v) for k, v in s.levels.items()} for s in summaries]
+    values = {name: list(dict.fromkeys(cell[name] for cell in cells)) for name in cells[0]}
+    values = {name: several for name, several in values.items() if len(several) > 1}
+    seeds = sorted(set.intersection(*(set(s.seeds) for s in summaries)))
+    if len(values) < 2 or len(cells) != math.prod(map(len, values.values())) or not seeds:
+        return None
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    names = {f"setting{i}": name for i, name in enumerate(values)}  # valid in a formula
+    rows = []
+    for summary, cell in zip(summaries, cells, strict=True):
+        by_seed = dict(zip(summary.seeds, summary.accuracy[part].values, strict=True))
+        keys = {key: cell[name] for key, name in names.items()}
+        rows += [{**keys, "seed": seed, "accuracy": by_seed[seed]} for seed in seeds]
+    frame, tested = pd.DataFrame(rows), len(seeds) > 1
+    # With one seed the interactions are the residual, and nothing is tested.
+    formula = f"accuracy ~ ({' + '.join(names)}) ** {3 if tested else 1}" + " + C(seed)" * tested
+    table = anova_lm(ols(formula, frame).fit())
+    labels = {"C(seed)": "seed", "Residual": "residual"}
+    table.index = [
+        labels.get(term, " × ".join(names.get(key, key) for key in term.split(":")))
+        for term in table.index
+    ]
+    residual, tests = table.loc["residual"], table.drop(labels.values(), errors="ignore")
+    quantile = float(student_t.ppf(0.975, residual.df)) if tested else math.nan
+    return Effects(
+        means={
+            name: {v: float(frame.accuracy[frame[key] == v].mean()) for v in values[name]}
+            for key, name in names.items()
+        },
+        margins={
+            name: quantile * math.sqrt(residual.mean_sq * (len(values[name]) - 1) / len(frame))
+            for name in values
+        },
+        shares={k: float(v) for k, v in (table.sum_sq / (table.sum_sq.sum() or 1.0)).items()},
+        p_values=dict(zip(tests.index, _holm(list(tests["PR(>F)"].fillna(1.0))), strict=True))
+        if tested
+        else {},
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    """Return the finding of a comparison in one sentence, with n."""
+    kind, finished, effects = PARTS[comparison.part], comparison.finished, comparison.effects
+    if effects is not None:
+        shares = []
+        for name, share in sorted(effects.shares.items(), key=lambda item: -item[1]):
+            means = sorted(effects.means.get(name, {}).items(), key=lambda item: item[1])
+            ends = " to ".join(
+                f"{percent(mean)} at {value}" for value, mean in means[:1] + means[-1:]
+            )
+            doubt = ", not significant" if effects.p_values.get(name, 0) >= SIGNIFICANT else ""
+            shares.append(f"{name} {percent(share, 0)}{f' ({ends})' if ends else ''}{doubt}")
+        return f"Shares of the variance of {kind} accuracy: {'; '.join(shares)}."
+    pairs = [pair for pair in comparison.pairs if pair.seeds]
+    if len(finished) < 2:
+        accuracy = finished[0].accuracy[comparison.part]
+        ends = f"{percent(accuracy.low or 0.0)} to {percent(accuracy.high or 1.0)}"
+        interval = f"95 % CI {ends}; {accuracy.method}"
+        return f"{finished[0].name}: {kind} accuracy {percent(accuracy.mean)} ({interval})."
+    if not pairs:
+        return "No two variants have a seed in common. Train the same seeds of each."
+    seeds = sorted({pair.seeds for pair in pairs})
+    size = f"{seeds[0]}{f' to {seeds[-1]}' * (len(seeds) > 1)} seed{'s' * (seeds != [1])}"
+    size += f", {max(pair.images for pair in pairs):,} {kind} images"
+    if len(pairs) <= MAX_LISTED_PAIRS:
+        return f"{'; '.join(map(_pair_headline, pairs))} ({size})."
+    best, significant = comparison.best, [pair for pair in pairs if pair.is_significant]
+    better = [p for p in significant if best.name == (p.first if p.value > 0 else p.second)]
+    text = f"significantly better than {len(better)} of {len(finished) - 1} others"
+    if not significant:
+        text = "but no difference shown between any two variants"
+    by = "validation" if "val" in best.accuracy else kind
+    return f"{best.name}: highest accuracy on the {by} images, {text} ({size})."
+
+
+def _pair_headline(pair: Difference) -> str:
+    sign, digits = (1 if pair.value >= 0 else -1), (2 if pair.images >= 1000 else 1)
+    first, second = (pair.first, pair.second)[::sign]
+    low, high = sorted((sign * pair.low, sign * pair.high))
+    numbers = (*pair.accuracies[::sign], abs(pair.value), low, high)
+    ours, theirs, gap, *ends = (f"{round(100 * n, digits) + 0.0:.{digits}f}" for n in numbers)
+    interval = f"95 % CI {' to '.join(ends)}"
+    if pair.p is None:
+        return (
+            f"{first} and {second}: {ours} and {theirs} %, {gap} points apart ({interval} over "
+            "images), but one seed cannot tell variants from the luck of the start"
+        )
+    p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+    text = f"{ours} and {theirs} %, {gap} points ({interval}; {p} after Holm)"
+    if pair.is_significant:
+        return f"{first} is better than {second}: {text}"
+    return f"no difference shown between {first} and {second}: {text}"

@@ -1,82 +1,112 @@
-"""`siglum compare` as a person calls it."""
+"""`siglum compare` and `siglum label-issues` as a user calls them."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Call
+from tests.conftest import CLASSES
 
 
-@pytest.fixture(scope="session")
-def arms(siglum: Call, signs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two ways to train with two seeds each, without a test part."""
-    folder = tmp_path_factory.mktemp("arms")
-    flags = ("--epochs", 2, "--batch-size", 16, "--val", 0.2, "--threads", 1)
-    paths = []
-    for lr in (0.1, 0.05):
-        for seed in (0, 1):
-            path = folder / f"{lr}-{seed}"
-            done = siglum(
-                "train", f"folder:{signs}", "-o", path, *flags, "--lr", lr, "--seed", seed
-            )
-            assert done.returncode == 0, done.stderr
-            paths.append(path)
-    return paths
+@pytest.fixture(scope="module")
+def runs(siglum: Call, signs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    for lr in ("0.1", "0.000001"):
+        for seed in ("0", "1"):
+            flags = ("--epochs", 1, "--batch-size", 16, "--val", "0.4", "--threads", 1)
+            more = ("--lr", lr, "--seed", seed, "-o", folder / f"{lr}-{seed}")
+            assert siglum("train", f"folder:{signs}", *flags, *more).returncode == 0
+    return sorted(folder.iterdir())
 
 
-def test_tells_the_finding_the_arms_and_the_pairs(siglum: Call, arms: list[Path]) -> None:
-    done = siglum("compare", *arms)
+def test_compare_prints_the_finding_and_writes_every_kind_of_file(
+    siglum: Call, runs: list[Path], tmp_path: Path
+) -> None:
+    done = siglum("compare", *runs, "-o", tmp_path / "page.html", "--plots", tmp_path / "plots")
 
     assert done.returncode == 0, done.stderr
-    first = done.stdout.splitlines()[0]
-    assert first.startswith("lr=0.") and "2 seeds, 30 validation pictures" in done.stdout
-    assert "validation, %" in done.stdout and "lr=0.1 - lr=0.05" in done.stdout
+    assert "lr=0.1" in done.stdout and "95 % CI" in done.stdout and "2 seeds" in done.stdout
+    assert "<html" in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "plots" / "val_accuracy-by-index.svg").exists()
+    for suffix in (".json", ".csv"):
+        assert siglum("compare", *runs, "-o", tmp_path / f"n{suffix}").returncode == 0
+    printed = json.loads(siglum("compare", *runs, "--json").stdout)
+    assert printed["headline"] in done.stdout and len(printed["variants"]) == 2
 
 
-def test_writes_a_page_of_the_kind_that_its_name_says(
-    siglum: Call, arms: list[Path], tmp_path: Path
+def test_compare_refuses_in_one_line_with_the_remedy(
+    siglum: Call, runs: list[Path], tmp_path: Path
 ) -> None:
-    for ending, start in (
-        (".html", "<!doctype html>"),
-        (".md", "# lr=0.1 against"),
-        (".json", "{"),
+    for arguments, message in (
+        (runs[:2], "compare needs at least 2 variants, got 1 in 2 runs. Give runs that differ"),
+        ([*runs, "-o", "page.doc"], "--out must end in .html, .json, .csv, got 'page.doc'."),
+        ([tmp_path, *runs], "config.json"),
     ):
-        done = siglum("compare", *arms, "-o", tmp_path / f"page{ending}")
-        assert done.returncode == 0, done.stderr
-        assert f"Comparison: {tmp_path / f'page{ending}'}" in done.stdout
-        assert (tmp_path / f"page{ending}").read_text().startswith(start)
+        done = siglum("compare", *arguments)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_json_is_all_of_it(siglum: Call, arms: list[Path]) -> None:
-    done = siglum("compare", *arms, "--json")
-
-    said = json.loads(done.stdout)
-    assert [arm["name"] for arm in said["arms"]] == ["lr=0.1", "lr=0.05"]
-    assert said["part"] == "val" and said["finding"].endswith(".")
-
-
-def test_one_arm_is_refused(siglum: Call, arms: list[Path]) -> None:
-    done = siglum("compare", *arms[:2])
-
-    assert (done.returncode, done.stderr) == (
-        2,
-        "siglum: compare must be given at least 2 arms, got 1 in 2 runs. "
-        "Give runs that differ in more than the seed.\n",
-    )
+@pytest.fixture(scope="module")
+def exchanged(later_signs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The later signs with the folders of crosses and rings exchanged."""
+    folder = tmp_path_factory.mktemp("exchanged") / "set"
+    for kind, name in zip(CLASSES, ("ring", "cross", "stroke"), strict=True):
+        shutil.copytree(later_signs / kind, folder / name)
+    return folder
 
 
-def test_an_unknown_ending_is_refused(siglum: Call, arms: list[Path]) -> None:
-    done = siglum("compare", *arms, "-o", "page.pdf")
+def test_exchanged_classes_are_named_relabelled_and_trained_on(
+    siglum: Call, run: Path, exchanged: Path, tmp_path: Path
+) -> None:
+    done = siglum("label-issues", run, f"folder:{exchanged}", "--relabel-to", "new.csv",
+                  "--threads", 1, cwd=tmp_path)  # fmt: skip
+    lines = (tmp_path / "new.csv").read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if line[0] != "#"))
+    truth = {"cross": "ring", "ring": "cross", "stroke": "stroke"}
 
-    assert (done.returncode, done.stderr) == (
-        2,
-        "siglum: --out must end in .html, .md, .json, got 'page.pdf'.\n",
-    )
+    assert done.returncode == 0, done.stderr
+    assert "cross is ring, ring is cross" in done.stdout
+    assert "30 predictions written to new.csv" in done.stdout
+    assert sum(row["new"] == truth[row["old"]] for row in rows) >= 28
+    assert all(0 <= float(row["margin"]) <= float(row["probability"]) <= 1 for row in rows)
+    flags = ("--epochs", 1, "--batch-size", 8, "--threads", 1, "-o", "trained")
+    assert siglum("train", "manifest:new.csv", *flags, cwd=tmp_path).returncode == 0
 
 
-def test_what_is_no_run_is_refused(siglum: Call, arms: list[Path], tmp_path: Path) -> None:
-    done = siglum("compare", *arms, tmp_path / "none")
+def test_only_probable_predictions_are_written_and_copies_are_counted(
+    siglum: Call, run: Path, later_signs: Path, signs: Path, tmp_path: Path
+) -> None:
+    spec, flags = f"folder:{later_signs}", ("--relabel-to", "n.csv", "--threads", 1, "--json")
+    more = ("--min-probability", 0.9, "--against", spec)
+    done = siglum("label-issues", run, spec, *flags, *more, cwd=tmp_path)
+    result = json.loads(done.stdout)
+    lines = (tmp_path / "n.csv").read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if line[0] != "#"))
 
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"siglum: {tmp_path / 'none'} must be a run's folder")
+    assert all(float(row["probability"]) >= 0.9 for row in rows) and len(rows) <= 30
+    assert result["headline"].startswith("Labels and predictions agree on ")
+    (copies,) = result["copies"].values()
+    assert copies["copied"]["hits"] == copies["occurring"]["hits"] == 30
+    other = siglum("label-issues", run, spec, "--against", f"folder:{signs}", "--json")
+    (copies,) = json.loads(other.stdout)["copies"].values()
+    assert copies["copied"]["hits"] < 30
+
+
+def test_label_issues_refuses_in_one_line_with_the_remedy(
+    siglum: Call, run: Path, signs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "old.csv").write_text("")
+    for arguments, message in (
+        ((run,), "source must hold images. Give: siglum label-issues RUN SOURCE"),
+        ((run, "manifest:x.csv"), "source must hold images."),
+        ((tmp_path, "--json"), "is neither a run nor a cross-validation"),
+        ((run, f"folder:{signs}", "--min-probability", 2), "min_probability must be in [0, 1]"),
+        ((run, f"folder:{signs}", "--part", "test"), "part must be one of all, got 'test'."),
+        ((run, f"folder:{signs}", "--relabel-to", tmp_path / "old.csv"), "old.csv"),
+    ):
+        done = siglum("label-issues", *arguments)
+        assert done.returncode == 2 and message in done.stderr, (arguments, done)
+        assert done.stderr.count("\n") == 1

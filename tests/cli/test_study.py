@@ -1,4 +1,4 @@
-"""`siglum study`, as a person would use it: run, killed, looked at, written up."""
+"""`siglum study` as a user calls it: run by several jobs, killed, listed, reported."""
 
 import json
 import random
@@ -23,10 +23,10 @@ data = "folder:{signs}"
 batch_size = 8
 epochs = {epochs}
 lr = 0.05
-[arms.scratch]
-[arms."after <b>first</b>"]
+[variants.scratch]
+[variants."after <b>first</b>"]
 init = "parents.first"
-[arms.mild]
+[variants.mild]
 lr = 0.02
 [published.scratch]
 test = 0.9
@@ -52,72 +52,49 @@ def done(siglum, signs: Path, later_signs: Path, tmp_path_factory: pytest.TempPa
 
 
 def table(siglum, folder: Path) -> list[dict[str, str]]:
-    said = siglum(
-        "study", "status", folder / "beginning.toml", "--folder", folder / "runs", "--json"
-    )
-    assert said.returncode == 0, said.stderr
-    rows = json.loads(said.stdout)["runs"]
-    return [{**row, "run": Path(row["run"]).name} for row in rows]
-
-
-def test_a_run_that_is_being_begun_is_told_as_training(
-    siglum, signs: Path, later_signs: Path, tmp_path: Path
-) -> None:
-    """Its lock is held before there is a folder."""
-    file = write(tmp_path, signs, later_signs, epochs=1)
-    key = table(siglum, tmp_path)[0]["run"]
-    (tmp_path / "runs" / "locks").mkdir(parents=True)
-
-    with FileLock(tmp_path / "runs" / "locks" / f"{key}.lock"):
-        said = siglum("study", "status", file, "--folder", tmp_path / "runs")
-
-    assert said.returncode == 0, said.stderr
-    (row,) = (line for line in said.stdout.splitlines() if key in line)
-    assert "training" in row
+    done = siglum("study", "list", folder / "beginning.toml", "--folder", folder / "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    return [{**row, "run": Path(row["run"]).name} for row in json.loads(done.stdout)["runs"]]
 
 
 def test_two_jobs_share_the_runs(siglum, done: Path) -> None:
     rows = table(siglum, done)
+    folders = [path.name for path in (done / "runs").iterdir() if path.name != "locks"]
 
-    assert len(rows) == 8
-    assert {row["state"] for row in rows} == {"finished"}
-    kept = [path for path in (done / "runs").iterdir() if path.name != "locks"]
-    assert sorted(path.name for path in kept) == sorted(row["run"] for row in rows)
-
-
-def test_status_is_a_table(siglum, done: Path) -> None:
-    said = siglum("study", "status", done / "beginning.toml", "--folder", done / "runs")
-
-    assert said.returncode == 0, said.stderr
-    assert "8 finished, 0 failed, of 8" in said.stdout
-    assert "12 of 12" in said.stdout
+    assert len(rows) == 8 and {row["state"] for row in rows} == {"finished"}
+    assert sorted(folders) == sorted(row["run"] for row in rows)
 
 
-@pytest.mark.parametrize("ending", [".md", ".html", ".json"])
-def test_report_writes_the_page(siglum, done: Path, tmp_path: Path, ending: str) -> None:
-    page = tmp_path / f"page{ending}"
-    said = siglum("study", "report", done / "beginning.toml", "--folder", done / "runs", "-o", page)
-
-    assert said.returncode == 0, said.stderr
-    text = page.read_text()
-    assert "scratch" in text and "Does beginning with another run help?" in text
-    if ending == ".html":
-        assert "<b>first</b>" not in text
-    if ending == ".json":
-        json.loads(text)
-
-
-def test_an_unfinished_study_has_a_page_too(
+def test_list_tells_what_is_finished_and_what_another_process_trains(
     siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path
 ) -> None:
-    """What is missing is said."""
+    listed = siglum("study", "list", done / "beginning.toml", "--folder", done / "runs")
+    assert "8 finished, 0 failed, of 8" in listed.stdout and "12 of 12" in listed.stdout
+
+    file = write(tmp_path, signs, later_signs, epochs=1)
+    key = table(siglum, tmp_path)[0]["run"]
+    (tmp_path / "runs" / "locks").mkdir(parents=True)
+    with FileLock(tmp_path / "runs" / "locks" / f"{key}.lock"):
+        listed = siglum("study", "list", file, "--folder", tmp_path / "runs")
+    assert "training" in next(line for line in listed.stdout.splitlines() if key in line)
+
+
+def test_report_goes_into_the_runs_folder_and_tells_what_is_missing(
+    siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """A committed page beside the study is never overwritten by a report of fewer runs."""
     file = write(tmp_path, signs, later_signs, epochs=12)
     file.write_text(file.read_text().replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
-    page = tmp_path / "page.md"
-    said = siglum("study", "report", file, "--folder", done / "runs", "-o", page)
+    before = sorted(tmp_path.iterdir())
+    written = siglum("study", "report", file, "--folder", done / "runs")
+    page = done / "runs" / "beginning.html"
 
-    assert said.returncode == 0, said.stderr
-    assert "missing" in page.read_text() or "not finished" in page.read_text()
+    assert written.returncode == 0, written.stderr
+    assert written.stdout == f"Report: {page}\n" and sorted(tmp_path.iterdir()) == before
+    html = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
+    page.unlink()
+    assert "not finished; the results rest on the others" in html
+    assert "Does beginning with another run help?" in html and "<b>first</b>" not in html
 
 
 @pytest.mark.slow
@@ -154,15 +131,19 @@ def test_killed_at_random_moments_it_comes_to_the_same_table(
     ("change", "flags", "message"),
     [
         (("epochs = 12", "epoch = 12"), (), "unknown setting 'epoch'. Did you mean 'epochs'?"),
-        (("[arms.scratch]", "[grid]\nlr = []\n[arms.scratch]"), (), "grid.lr must be a list of"),
+        (
+            ("[variants.scratch]", "[grid]\nlr = []\n[variants.scratch]"),
+            (),
+            "grid.lr must be a list of",
+        ),
         (("seeds = [0, 1]", "seeds = ["), (), "study must be a TOML file, got"),
-        ((" ", " "), ("--arm", "scrach"), "got 'scrach'. Did you mean 'scratch'?"),
-        ((" ", " "), ("--seed", 9), "seed must be one of [0, 1], got 9."),
+        ((" ", " "), ("--variant", "scrach"), "got 'scrach'. Did you mean 'scratch'?"),
+        ((" ", " "), ("--seed", 9), "seed must be one of 0, 1, got '9'."),
         ((" ", " "), ("--jobs", 0), "jobs must be at least 1, got 0."),
         (
             ("seeds = [0, 1]", f"seeds = {list(range(2000))}"),
             (),
-            "must have at most 1,000 runs unless --yes is given, got 6,000",
+            "asks for 6,000 runs, more than 1,000. Use fewer seeds or values",
         ),
     ],
 )
@@ -179,8 +160,8 @@ def test_bad_studies_are_refused_in_one_line(
 
 def test_a_page_of_an_unknown_kind_is_refused(siglum, done: Path, tmp_path: Path) -> None:
     said = siglum(
-        "study", "report", done / "beginning.toml", "--folder", done / "runs", "-o", "page.doc"
+        "study", "report", done / "beginning.toml", "--folder", done / "runs", "-o", "page.md"
     )
 
     assert said.returncode == 2
-    assert said.stderr == "siglum: --out must end in .html, .md, .json, got 'page.doc'.\n"
+    assert said.stderr == "siglum: --out must end in .html, .json, .csv, got 'page.md'.\n"

@@ -1,292 +1,339 @@
-"""Closed forms on made-up runs, and two arms that were really trained."""
+"""Closed forms and references on constructed runs, and comparisons that are refused."""
 
+import itertools
 import json
 import math
 import re
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
-from answering import MakeRun, answers
+from answering import LABELS, MakeRun, answers
+from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from siglum import stats
-from siglum.config import TrainConfig
-from siglum.lab.compare import Arm, arms_of, compare
-from siglum.lab.device import Device
-from siglum.lab.finding import finding, shown
-from siglum.lab.outcome import levels_of
-from siglum.lab.runs import Run
-from siglum.lab.trainer import train
+from siglum.config import Preprocess
+from siglum.errors import ConfigError, RunError
+from siglum.lab.compare import (
+    Comparison,
+    Variant,
+    compare_runs,
+    difference_interval,
+    estimate,
+    group_runs,
+    headline,
+    t_interval,
+    writer_interval,
+)
 
 
-@pytest.fixture(scope="session")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, tiny_config: TrainConfig, machine: Device
-) -> list[Run]:
-    """Two arms of two seeds: one that learns, and one too slow to."""
-    folder = tmp_path_factory.mktemp("compared")
-    return [
-        train(
-            tiny_config.model_copy(update={"epochs": 2, "seed": seed, "lr": lr}),
-            folder / f"{lr}-{seed}",
-            machine,
-        )
-        for lr in (0.1, 1e-6)
-        for seed in (0, 1)
+def compare(make_run: MakeRun, wrong: dict[float, Sequence[int]], **about: Any) -> Comparison:
+    """Compare runs with these numbers of wrong answers: for each learning rate, one per seed."""
+    runs = [
+        make_run(f"{lr}-{seed}", answers(n, n + seed), seed=seed, lr=lr)
+        for lr, several in wrong.items()
+        for seed, n in enumerate(several)
     ]
+    return compare_runs(group_runs(runs), **about)
 
 
-def test_a_single_run_has_wilsons_interval_and_several_have_students(make_run: MakeRun) -> None:
-    one = [make_run("a", answers(10))]
-    three = [make_run(f"b{s}", answers(n), seed=s, lr=0.2) for s, n in enumerate((10, 20, 60))]
-    first, second = compare(arms_of(one + three)).arms
+def test_runs_that_differ_in_the_seed_alone_are_one_variant(make_run: MakeRun) -> None:
+    runs = [
+        make_run(f"{lr}-{seed}", answers(5), seed=seed, lr=lr)
+        for seed in (1, 0)
+        for lr in (0.2, 0.1)
+    ]
+    variants = group_runs(runs)
 
-    rate = stats.wilson(990, 1000)
-    assert first.test is not None and second.test is not None
-    assert (first.test.low, first.test.high) == (rate.low, rate.high)
-    assert first.test.interval == "Wilson, 1,000 pictures"
-    shares = [0.99, 0.98, 0.94]
-    expected = distributions.t.interval(0.95, 2, np.mean(shares), distributions.sem(shares))
-    assert second.test.values == pytest.approx(shares)
-    assert second.test.low == pytest.approx(expected[0])
-    assert second.test.high == 1.0  # where the formula says 1.033
-    assert second.test.interval == "Student t, 3 seeds"
+    assert [variant.name for variant in variants] == ["lr=0.2", "lr=0.1"]
+    assert [run.name for (run,) in variants[0].runs] == ["0.2-0", "0.2-1"]
 
 
-def test_loss_calibration_and_gap_are_those_of_the_predictions(make_run: MakeRun) -> None:
-    """0.7 sure and right in 0.99; -log of 0.7 and 0.1; trained 0.6 against 0.9 validated."""
-    outcome = compare([Arm("a", (make_run("a", answers(10)),))]).arms[0]
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([{}, {"model": "mnist_net"}], ["model=glyph_net", "model=mnist_net"]),
+        ([{"init": "x/old"}, {"init": "y/old"}], ["init=x/old", "init=y/old"]),
+        ([{"augment": ()}, {"augment": ("affine",)}], ["augment=none", "augment=affine"]),
+        (
+            [{}, {"model": "mnist_net"}, {"model": "mnist_net", "lr": 0.3}],
+            ["model=glyph_net lr=0.1", "model=mnist_net lr=0.01", "model=mnist_net lr=0.3"],
+        ),
+    ],
+)
+def test_variants_are_named_by_what_differs_beside_the_models_recipe(
+    make_run: MakeRun, settings: list[dict[str, Any]], names: list[str]
+) -> None:
+    runs = [make_run(str(i), answers(5), **each) for i, each in enumerate(settings)]
 
-    assert outcome.loss and outcome.ece and outcome.gap
-    assert outcome.loss.mean == pytest.approx(-0.99 * math.log(0.7) - 0.01 * math.log(0.1))
-    assert outcome.ece.mean == pytest.approx(0.29)
-    assert outcome.gap.mean == pytest.approx(-0.3)
-
-
-def test_a_level_is_reached_at_the_first_record_at_or_above_it(make_run: MakeRun) -> None:
-    fast = make_run("a", answers(5), way=(0.5, 0.9, 0.8, 0.95))
-    slow = make_run("b", answers(5), way=(0.3, 0.5, 0.89, 0.6), lr=0.2)
-    compared = compare(arms_of([fast, slow]))
-
-    assert compared.levels == (0.7, 0.8, 0.9, 0.95)
-    assert [way.epochs for way in compared.reached[0]] == [(2,), (2,), (2,), (4,)]
-    assert [way.epochs for way in compared.reached[1]] == [(3,), (3,), (None,), (None,)]
-    assert compared.reached[0][0].examples == (200,) and compared.reached[0][0].seconds == (4.0,)
-    assert compared.reached[1][3].never == 1
+    assert [variant.name for variant in group_runs(runs)] == names
 
 
-def test_a_level_that_all_reach_at_once_tells_nothing(make_run: MakeRun) -> None:
-    runs = [make_run(str(lr), answers(5), way=(0.95, 0.97), lr=lr) for lr in (0.1, 0.2)]
+def test_different_data_unfinished_runs_and_duplicates_are_refused(make_run: MakeRun) -> None:
+    one, again = make_run("a", answers(5)), make_run("again", answers(5))
+    other = make_run("b", answers(5), lr=0.2, fingerprint="another")
+    labels = make_run("c", answers(5), lr=0.3, labels=LABELS[::-1].copy())
+    val = [make_run(f"v{i}", answers(5), part="val", lr=i, fingerprint=str(i)) for i in (1, 2)]
 
-    assert levels_of(compare(arms_of(runs)).arms) == ()
+    for runs, message in (
+        ([one, other], "their test images differ. Train both with the same data and the same"),
+        ([one, labels], "their test images differ"),
+        (val, "their validation images differ"),
+        ([one, again], "has two runs of one seed. Leave one of them out."),
+        ([one, val[0]], "all runs need test images, or all need validation images"),
+        ([], "Nothing to compare: no run is finished. Train one with 'siglum train'."),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            compare_runs(group_runs(runs))
+    (one.path / "result.json").unlink()
+    with pytest.raises(RunError, match="Resume it with: siglum train --resume"):
+        compare_runs(group_runs([one, other]))
 
 
-def test_pretraining_is_counted_in_beside_and_not_instead(make_run: MakeRun) -> None:
+def test_other_preprocessing_of_the_same_images_is_compared(make_run: MakeRun) -> None:
+    one = make_run("a", answers(5))
+    larger = make_run("b", answers(5), lr=0.2, fingerprint="at 32 px")
+    (larger.path / "preprocess.json").write_text(json.dumps(Preprocess(size=32).model_dump()))
+
+    assert compare_runs(group_runs([one, larger])).part == "test"
+
+
+def test_accuracy_has_wilsons_interval_for_one_seed_and_students_for_several(
+    make_run: MakeRun,
+) -> None:
+    one, three = compare(make_run, {0.1: [10], 0.2: [10, 20, 60]}).variants
+    rate, shares = stats.wilson(990, 1000), [0.99, 0.98, 0.94]
+    low, _ = distributions.t.interval(0.95, 2, np.mean(shares), distributions.sem(shares))
+
+    assert (one.accuracy["test"].low, one.accuracy["test"].high) == (rate.low, rate.high)
+    assert one.accuracy["test"].method == "Wilson, 1,000 images"
+    assert three.accuracy["test"].low == pytest.approx(low)
+    assert three.accuracy["test"].high == 1.0  # where the formula gives 1.033
+    assert three.accuracy["test"].method == "Student t, 3 seeds"
+
+
+def test_loss_and_calibration_are_those_of_the_predictions(make_run: MakeRun) -> None:
+    """Confidence 0.7 with 99 % correct, and -log of 0.7 and 0.1."""
+    (variant,) = compare_runs([Variant("a", ((make_run("a", answers(10)),),))]).variants
+
+    assert variant.loss and variant.ece
+    assert variant.loss.mean == pytest.approx(-0.99 * math.log(0.7) - 0.01 * math.log(0.1))
+    assert variant.ece.mean == pytest.approx(0.29)
+
+
+def test_the_cost_of_pretraining_is_reported_beside_the_training_alone(make_run: MakeRun) -> None:
     before = {"run": "runs/old", "sha256": "0", "seconds": 100.0, "examples": 5000}
-    run = make_run("a", answers(5), way=(0.5, 0.9), before=before)
-    scratch = make_run("b", answers(5), way=(0.2, 0.5), lr=0.2)
-    compared = compare(arms_of([run, scratch]))
-    outcome, way = compared.arms[0], compared.reached[0][-1]
+    (variant,) = compare_runs(group_runs([make_run("a", answers(5), before=before)])).variants
 
-    assert outcome.pretrained and not compared.arms[1].pretrained
-    assert outcome.seconds and outcome.seconds.mean == 4.0
-    assert outcome.seconds_with_pretraining and outcome.seconds_with_pretraining.mean == 104.0
-    assert (way.level, way.examples, way.examples_with_pretraining) == (0.9, (200,), (5200,))
-    assert (way.seconds, way.seconds_with_pretraining) == ((4.0,), (104.0,))
+    assert variant.seconds and variant.seconds.mean == 4.0
+    assert variant.total_seconds and variant.total_seconds.mean == 104.0
 
 
-def test_the_area_is_that_of_trapezoids_over_what_all_have(make_run: MakeRun) -> None:
-    """Between 100 and 300 pictures: means of (0.5 + 0.9) / 2 and (0.9 + 0.7) / 2."""
-    long = make_run("a", answers(5), way=(0.5, 0.9, 0.7, 1.0))
-    short = make_run("b", answers(5), way=(0.5, 0.5, 0.5))
-    compared = compare(arms_of([long, short]))
+def test_t_interval_is_scipys_and_its_correction_is_nadeau_and_bengios() -> None:
+    """By hand: 4 folds of a variance of 1; 1/4 + 1/3 is 7/12."""
+    values = [2 - math.sqrt(1.5), 2, 2, 2 + math.sqrt(1.5)]
+    low, high = t_interval(values, test_ratio=1 / 3)
 
-    assert compared.span == (100, 300)
-    assert compared.arms[0].area and compared.arms[0].area.mean == pytest.approx(0.75)
-    assert compared.arms[1].area and compared.arms[1].area.mean == pytest.approx(0.5)
-
-
-def test_a_curve_has_a_band_from_three_seeds_on(make_run: MakeRun) -> None:
-    runs = [make_run(str(s), answers(5), way=(0.5, 0.7 + 0.1 * s), seed=s) for s in range(3)]
-    three = compare([Arm("a", tuple(runs))]).arms[0].middle[1]
-    two = compare([Arm("a", tuple(runs[:2]))]).arms[0].middle[1]
-
-    assert three.accuracy == pytest.approx(0.8)
-    assert three.accuracy_band == pytest.approx((0.8 - 4.302653 * 0.1 / math.sqrt(3), 1.0))
-    assert two.accuracy_band is None
+    assert (high - low) / 2 == pytest.approx(3.1824 * math.sqrt(7 / 12), rel=1e-3)
+    expected = distributions.t.interval(0.95, 3, np.mean(values), distributions.sem(values))
+    assert t_interval(values) == pytest.approx(expected)
 
 
-def test_arms_are_not_paired_over_seeds_that_only_one_has(make_run: MakeRun) -> None:
-    runs = [make_run("a0", answers(5), seed=0), make_run("b1", answers(9), seed=1, lr=0.2)]
-    compared = compare(arms_of(runs))
+def test_difference_of_seeds_alike_is_the_t_of_the_images() -> None:
+    by_image = answers(0).astype(float) - answers(30)
+    low, high, p = difference_interval([0.03, 0.03], by_image)
+    expected = distributions.ttest_1samp(by_image, 0.0)
 
-    assert compared.pairs[0].seeds == () and compared.pairs[0].over_both is None
-    assert finding(compared) == (
-        "No two arms have a seed in common: nothing can be paired. Train the same seeds."
-    )
+    assert (low, high) == pytest.approx(expected.confidence_interval())
+    assert p == pytest.approx(expected.pvalue)
 
 
-def test_p_is_adjusted_over_all_pairs(make_run: MakeRun) -> None:
+def test_difference_is_never_narrower_than_over_seeds() -> None:
+    for seeds in (2, 3, 5):
+        ours, theirs = ([answers(n + s, 7 * n + s) for s in range(seeds)] for n in (10, 25))
+        by_seed = [a.astype(float) - b for a, b in zip(ours, theirs, strict=True)]
+        values = [float(difference.mean()) for difference in by_seed]
+        low, high, p = difference_interval(values, np.mean(by_seed, axis=0))
+        seeds_low, seeds_high = t_interval(values)
+
+        assert low <= seeds_low and high >= seeds_high
+        assert p is not None
+        if np.ptp(values) > 1e-9:
+            assert p >= distributions.ttest_1samp(values, 0.0).pvalue - 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("spread", [0.0, 0.02])
+def test_equal_variants_differ_significantly_in_at_most_5_of_100(seeds: int, spread: float) -> None:
+    """Of 150; `spread`: deviation of the error rate over seeds. 5 more for the test itself."""
+    random = np.random.RandomState(seeds)
+
+    def predict(hard: NDArray[np.bool_]) -> NDArray[np.floating]:
+        rates = np.clip(random.normal(0.06, spread, seeds), 0.0, 1.0)
+        return np.array(
+            [~(hard & (random.rand(300) < 0.5)) & (random.rand(300) >= rate) for rate in rates],
+            float,
+        )
+
+    significant = 0
+    for _ in range(150):
+        hard = random.rand(300) < 0.1
+        difference = predict(hard) - predict(hard)
+        _, _, p = difference_interval(difference.mean(axis=1).tolist(), difference.mean(axis=0))
+        significant += p is not None and p < 0.05
+
+    assert significant <= 0.10 * 150
+
+
+def test_planned_pairs_alone_are_tested(make_run: MakeRun) -> None:
     runs = [
-        make_run(f"{lr}-{seed}", answers(n + seed, 10 * n + seed), seed=seed, lr=lr)
-        for lr, n in ((0.1, 10), (0.2, 40), (0.3, 80))
-        for seed in range(3)
-    ]
-    pairs = compare(arms_of(runs)).pairs
-    overs = [p.over_both for p in pairs if p.over_both]
-
-    assert [over.adjusted for over in overs] == stats.holm([over.p for over in overs])
-    each = [seed.over_pictures for p in pairs for seed in p.seeds]
-    assert [over.adjusted for over in each] == stats.holm([over.p for over in each])
-
-
-def test_many_arms_are_paired_with_the_best_and_with_the_first(make_run: MakeRun) -> None:
-    runs = [
-        make_run(str(n), answers(50 - 5 * n), lr=0.1 * (n + 1), way=(0.1 * n + 0.1,) * 2)
-        for n in range(8)
-    ]
-    names = [arm.name for arm in arms_of(runs)]
-    pairs = {(p.first, p.second) for p in compare(arms_of(runs)).pairs}
-
-    assert len(pairs) == 13
-    assert all(names[0] in each or names[7] in each for each in pairs)
-
-
-def test_equal_arms_show_no_difference(make_run: MakeRun) -> None:
-    runs = [
-        make_run(f"{lr}-{s}", answers(10 + s, s), seed=s, lr=lr)
-        for lr in (0.1, 0.2)
-        for s in (0, 1)
-    ]
-    compared = compare(arms_of(runs))
-
-    assert not shown(compared.pairs[0])
-    assert finding(compared) == (
-        "lr=0.1 and lr=0.2: no difference shown: 98.95 against 98.95 %, difference 0.00 points "
-        "(95 %: 0.00 to 0.00), 2 seeds, 1,000 test pictures."
-    )
-
-
-def test_a_difference_is_told_with_its_interval_and_p(make_run: MakeRun) -> None:
-    runs = [
-        make_run(f"{lr}-{s}", answers(n + s % 2, n + s), seed=s, lr=lr)
-        for lr, n in ((0.1, 60), (0.2, 10))
-        for s in range(4)
-    ]
-    said = finding(compare(arms_of(runs)))
-
-    assert re.fullmatch(
-        r"lr=0\.2 is better than lr=0\.1 by 5\.00 points \(95 %: 4\.18 to 5\.82; "
-        r"p < 0\.001 after Holm\): 98\.95 against 93\.95 %, 4 seeds, 1,000 test pictures\.",
-        said,
-    ), said
-
-
-def test_luck_of_one_kind_is_told_and_not_taken_for_both(make_run: MakeRun) -> None:
-    """2 pictures more with every seed: sure for these pictures, nothing for others."""
-    first = [make_run(f"a{s}", answers(20 + (s == 1), s), seed=s) for s in range(4)]
-    second = [make_run(f"b{s}", answers(23, 50 + s), seed=s, lr=0.2) for s in range(4)]
-    compared = compare(arms_of(first + second))
-
-    assert compared.pairs[0].over_seeds and compared.pairs[0].over_seeds.low > 0
-    assert not shown(compared.pairs[0])
-    assert finding(compared).startswith("lr=0.1 and lr=0.2: no difference shown: ")
-    assert "0 lies outside the interval over seeds alone (0." in finding(compared)
-
-
-def test_one_seed_cannot_tell(make_run: MakeRun) -> None:
-    runs = [make_run("a", answers(0)), make_run("b", answers(40), lr=0.2)]
-
-    assert finding(compare(arms_of(runs))) == (
-        "lr=0.1 and lr=0.2: 100.00 against 96.00 %, difference 4.00 points (95 %: 2.90 to 5.20; "
-        "McNemar's p < 0.001), 1 seed, 1,000 test pictures: one seed cannot tell the arms from the "
-        "luck of the start."
-    )
-
-
-def test_of_several_arms_the_best_validated_is_told_against_the_others(make_run: MakeRun) -> None:
-    runs = [
-        make_run(f"{lr}-{s}", answers(n + s % 2, n + s), seed=s, lr=lr)
-        for lr, n in ((0.1, 60), (0.2, 10), (0.3, 11))
-        for s in range(4)
-    ]
-    said = finding(compare(arms_of(runs)))
-
-    assert said.startswith(
-        "lr=0.2, best on the test pictures, is better than lr=0.1 by 5.00 points"
-    )
-    assert "it shows no difference from lr=0.3; the other two differ (4 seeds, 1,000 test" in said
-
-
-def test_only_the_pairs_that_were_planned_are_tested(make_run: MakeRun) -> None:
-    """Fewer tests: what Holm makes of a p is that of two, not of three."""
-    runs = [
-        make_run(f"{lr}-{s}", answers(n + s % 2, n + s), seed=s, lr=lr)
+        make_run(f"{lr}-{s}", answers(n + s, n + s), seed=s, lr=lr)
         for lr, n in ((0.1, 30), (0.2, 10), (0.3, 11))
         for s in range(2)
     ]
-    arms = arms_of(runs)
-    compared = compare(arms, [("lr=0.1", "lr=0.2"), ("lr=0.3", "lr=0.2")])
+    every = compare_runs(group_runs(runs)).pairs
+    (planned,) = compare_runs(group_runs(runs), [("lr=0.1", "lr=0.2")]).pairs
 
-    assert [(pair.first, pair.second) for pair in compared.pairs] == [
-        ("lr=0.1", "lr=0.2"),
-        ("lr=0.3", "lr=0.2"),
+    assert len(every) == 3 and planned.p is not None and every[0].p is not None
+    assert planned.p < every[0].p <= 3 * planned.p + 1e-12
+
+
+def test_of_many_variants_each_is_compared_with_the_best_and_the_first(make_run: MakeRun) -> None:
+    pairs = compare(make_run, {0.1 * (n + 1): [50 - 5 * n] for n in range(8)}).pairs
+
+    assert len(pairs) == 13
+    assert all({"lr=0.1", "lr=0.8"} & {pair.first, pair.second} for pair in pairs)
+
+
+def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: MakeRun) -> None:
+    runs = [
+        make_run(f"{lr}-{seed}", answers(n), part="val", seed=seed, lr=lr, fingerprint=str(seed))
+        for lr, n in ((0.1, 10), (0.2, 30))
+        for seed in (0, 1)
     ]
-    both = [pair.over_both for pair in compared.pairs]
-    assert both[0] is not None and both[1] is not None
-    first = min(both, key=lambda over: over.p)
-    assert first.adjusted == pytest.approx(min(2 * first.p, 1.0))
-    said = finding(compared)
-    assert "lr=0.2" in said and "; " in said and said.endswith("(2 seeds, 1,000 test pictures).")
-    assert "no difference shown" in said
+    (pair,) = compare_runs(group_runs(runs)).pairs
+
+    assert pair.images == 2000 and pair.value == pytest.approx(0.02)
 
 
-def test_an_arm_without_runs_stays_with_what_is_known_of_it(make_run: MakeRun) -> None:
-    run = make_run("a", answers(5))
-    arms = [Arm("a", (run,)), Arm("b", (), failed=((0, "it broke"),), missing=2)]
-    compared = compare(arms)
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {0.1: [60, 61, 60, 61], 0.2: [10, 11, 10, 11]},
+            "lr=0.2 is better than lr=0.1: 98.95 and 93.95 %, 5.00 points (95 % CI ",
+        ),
+        (
+            {0.1: [0], 0.2: [40]},
+            "lr=0.1 and lr=0.2: 100.00 and 96.00 %, 4.00 points apart (95 % CI 2.78 to 5.22 over "
+            "images), but one seed cannot tell variants from the luck of the start (1 seed, 1,000 "
+            "test images).",
+        ),
+        (
+            {0.1: [10, 11], 0.2: [10, 11]},
+            "no difference shown between lr=0.1 and lr=0.2: 98.95 and 98.95 %, 0.00 points (95 % "
+            "CI 0.00 to 0.00; p = 1.000 after Holm) (2 seeds, 1,000 test images).",
+        ),
+        ({0.1: [40]}, "glyph_net: test accuracy 96.0 % (95 % CI 94.6 % to 97.0 %; Wilson, 1,000 "),
+        (
+            {0.1 * n: [200 - 20 * n + s for s in range(4)] for n in range(1, 8)},
+            "lr=0.7000000000000001: highest accuracy on the test images, significantly better "
+            "than 6 of 6 others (4 seeds, 1,000 test images).",
+        ),
+    ],
+)  # fmt: skip
+def test_the_headline_states_the_finding_with_interval_and_n(
+    make_run: MakeRun, wrong: dict[float, list[int]], sentence: str
+) -> None:
+    assert headline(compare(make_run, wrong)).startswith(sentence)
 
-    assert compared.arms[1].failed == ((0, "it broke"),) and compared.arms[1].missing == 2
-    assert compared.arms[1].test is None and compared.pairs == ()
-    assert finding(compared) == (
-        "a reads 99.5 % of the test pictures (95 %: 98.8 to 99.8 %; Wilson, 1,000 pictures); no "
-        "other arm has finished runs: there is nothing to compare yet."
+
+def test_without_a_common_seed_nothing_is_tested(make_run: MakeRun) -> None:
+    runs = [make_run("a0", answers(5), seed=0), make_run("b1", answers(9), seed=1, lr=0.2)]
+
+    assert headline(compare_runs(group_runs(runs))) == (
+        "No two variants have a seed in common. Train the same seeds of each."
     )
 
 
-def test_trained_arms_are_told_apart(trained: list[Run]) -> None:
-    compared = compare(arms_of(trained))
-    first, second = compared.arms
+def test_a_comparison_is_ready_for_json(make_run: MakeRun) -> None:
+    compared = compare(make_run, {0.1: [5, 6], 0.2: [7, 8]})
+    missing = Variant("missing", (), missing=2)
+    variants = [*group_runs([make_run("c", answers(5), lr=0.3)]), missing]
 
-    assert [first.name, second.name] == ["lr=0.1", "lr=1e-06"]
-    assert first.seeds == second.seeds == (0, 1)
-    assert first.test and second.test and len(first.test.values) == 2
-    assert [len(curve.records) for curve in first.curves] == [2, 2]
-    assert compared.pairs[0].pictures == 30 and compared.differing == ("lr",)
-    assert compared.machines[0].endswith("cpu, 1 thread, float32")
+    assert json.loads(json.dumps(asdict(compared)))["pairs"][0]["seeds"] == 2
+    assert [v.missing for v in compare_runs(variants).variants] == [0, 2]
 
 
-def test_a_comparison_is_ready_for_json(trained: list[Run]) -> None:
-    arms = [replace(arm, published={"test": 0.99}) for arm in arms_of(trained)]
-    again = json.loads(json.dumps(asdict(compare(arms)), allow_nan=False))
+def test_few_writers_give_a_wider_interval_than_as_many_images() -> None:
+    correct, writers = np.repeat([1.0, 1.0, 0.2, 0.9], 50), np.repeat(list("abcd"), 50)
+    low, high = writer_interval(correct, writers)
+    wilson = stats.wilson(round(correct.sum()), 200)
 
-    assert [arm["name"] for arm in again["arms"]] == ["lr=0.1", "lr=1e-06"]
-    assert again["arms"][0]["published"] == {"test": 0.99}
+    assert low < wilson.low and high > wilson.high
+    assert low == pytest.approx(np.quantile(correct.reshape(4, 50).mean(axis=1), 0.02), abs=0.2)
+    perfect = writer_interval(np.ones(200), writers)
+    assert perfect == (stats.wilson(200, 200).low, 1.0)
 
 
-def test_without_validation_the_curves_are_of_training(make_run: MakeRun) -> None:
-    """Of 27 training pictures 99.5 and 100 % are one level: the highest is told."""
-    runs = []
-    for seed, way in enumerate(((0.4, 1.0, 1.0), (0.4, 0.7, 1.0))):
-        run = make_run(f"r{seed}", answers(5), way=way, seed=seed)
-        lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-        for line, accuracy in zip(lines, way, strict=True):
-            line |= {"train_accuracy": accuracy, "val_accuracy": None, "val_loss": None}
-        (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        runs.append(run)
-    compared = compare([Arm("a", tuple(runs))])
+def effects(make_run: MakeRun, wrong: NDArray[np.integer], name: str = "") -> Comparison:
+    """A grid of settings a and b with these wrong answers (A, B, seeds)."""
+    variants = []
+    for a, b in itertools.product(*map(range, wrong.shape[:2])):
+        runs = tuple(
+            (
+                make_run(
+                    f"{name}{a}-{b}-{s}", answers(int(n), s), seed=s, lr=0.1 * a + 0.01 * b + 0.01
+                ),
+            )
+            for s, n in enumerate(wrong[a, b])
+        )
+        variants.append(Variant(f"{a} {b}", runs, levels={"a": a, "b": b}))
+    return compare_runs(variants)
 
-    assert (compared.watched, compared.watching) == ("train", "training")
-    assert compared.levels == (0.7, 1.0)
-    assert [way.epochs for way in compared.reached[0]] == [(2, 2), (2, 3)]
+
+def test_shares_of_the_variance_add_up_and_tests_are_those_of_the_block_design(
+    make_run: MakeRun,
+) -> None:
+    wrong = np.random.RandomState(0).randint(0, 300, (2, 3, 4))
+    found = effects(make_run, wrong).effects
+    assert found is not None
+    accuracy = 1 - wrong / 1000
+    total = ((accuracy - accuracy.mean()) ** 2).sum()
+    squares = 12 * ((accuracy.mean(axis=(1, 2)) - accuracy.mean()) ** 2).sum()
+    residual = found.shares["residual"] * total / 15
+    p = distributions.f.sf(squares / residual, 1, 15)
+
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert found.shares["a"] == pytest.approx(squares / total)
+    assert p <= found.p_values["a"] + 1e-9 <= 3 * p + 1e-6
+    assert found.means["b"]["2"] == pytest.approx(accuracy[:, 2].mean())
+    half = distributions.t.ppf(0.975, 15) * math.sqrt(residual / 24)
+    assert found.margins["a"] == pytest.approx(half)
+
+
+def test_a_planted_interaction_is_one_and_one_seed_tests_nothing(make_run: MakeRun) -> None:
+    wrong = np.array([[[100, 102], [300, 301]], [[300, 299], [100, 101]]])
+    found = effects(make_run, wrong).effects
+    assert found is not None and found.shares["a × b"] > 0.99 and found.p_values["a × b"] < 0.05
+
+    one = effects(make_run, wrong[:, :, :1] + np.arange(2)[:, None, None], "one ")
+    assert one.effects is not None and one.effects.p_values == {}
+    assert math.isnan(one.effects.margins["a"])
+    assert headline(one).startswith("Shares of the variance of test accuracy: residual 100 %; a ")
+
+
+def test_an_incomplete_grid_has_no_effects(make_run: MakeRun) -> None:
+    run = (make_run("a", answers(5)),)
+    levels = [{"a": 0, "b": 0}, {"a": 1, "b": 1}, {"a": 0, "b": 1}]
+    variants = [Variant(str(i), (run,) if i == 0 else (), levels=v) for i, v in enumerate(levels)]
+
+    assert compare_runs(variants).effects is None
+
+
+def test_an_estimate_of_one_value_without_images_has_no_interval() -> None:
+    assert estimate([0.5]).low is None and estimate([0.5]).method == "none"

@@ -1,0 +1,95 @@
+"""The page of a comparison: complete, self-contained, and safe with hostile names."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from answering import MakeRun, answers
+
+from siglum.errors import ConfigError
+from siglum.lab.compare import Comparison, Variant, compare_runs, headline
+from siglum.report.compare import About, plots, write_comparison
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def grid(make_run: MakeRun) -> Comparison:
+    """Three numbers of epochs by three learning rates with two seeds, and one hostile name."""
+    variants = [
+        Variant(
+            f"{HOSTILE} {lr}, epochs={epochs}",
+            tuple(
+                (make_run(f"{lr}-{epochs}-{s}", answers(90 - 20 * epochs + s, s), seed=s, lr=lr,
+                          way=(0.5, 0.9)[: epochs or 1]),)
+                for s in range(2)
+            ),
+            failed=((7, "the loss became NaN"),) if epochs == 1 else (),
+            missing=epochs == 2,
+            published={"test": 0.9} if epochs == 1 else {},
+            levels={"lr": f"rate-that-is-far-too-long-to-be-read-{lr}", "epochs": epochs},
+        )
+        for lr in (0.1, 0.2, 0.3)
+        for epochs in (1, 2, 3)
+    ]  # fmt: skip
+    return compare_runs(variants)
+
+
+def test_the_page_holds_everything_and_refers_to_nothing_outside(
+    grid: Comparison, tmp_path: Path
+) -> None:
+    about = About(
+        "a title", "a question?", ("we expect x",), ("yes",), "a note", "siglum study run f"
+    )
+    write_comparison(grid, about, tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text()
+
+    for text in (*("a question?", "we expect x", "yes", "a note", "study run f"),
+                 *("seed 7, failed: the loss became NaN", "3 runs not finished", "Reproduce"),
+                 *("Paired differences", "siglum train", "published test", "residual")):  # fmt: skip
+        assert text in html.replace("\N{NO-BREAK SPACE}", " "), text
+    assert HOSTILE not in html and "&lt;script&gt;alert(1)" in html
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', html)
+    identifiers = re.findall(r'\bid="([^"]+)"', html)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_json_and_csv_hold_the_numbers(grid: Comparison, tmp_path: Path) -> None:
+    for suffix in (".json", ".csv"):
+        write_comparison(grid, About("t"), tmp_path / f"numbers{suffix}")
+    data = json.loads((tmp_path / "numbers.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "numbers.csv").read_text().splitlines()))
+
+    assert data["headline"] == headline(grid) and len(data["variants"]) == len(rows) == 9
+    assert rows[0]["test, %"] == f"{100 * data['variants'][2]['accuracy']['test']['mean']:.2f}"
+    with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):
+        write_comparison(grid, About("t"), Path("x.md"))
+
+
+def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
+    grid: Comparison, tmp_path: Path
+) -> None:
+    every = {plot.name: plot for plot in plots(grid)}
+    for name in ("train_accuracy-by-index", "val_loss-by-seconds", "accuracy", "effect-of-lr"):
+        every[name].save(tmp_path)
+
+    assert {"train_loss-by-index", "val_accuracy-by-seconds"} <= set(every)
+    assert (tmp_path / "effect-of-lr.png").stat().st_size > 1000
+    assert "variant,run,index" in (tmp_path / "train_accuracy-by-index.csv").read_text()
+    labels = re.findall(r">([^<>]*0\.[123])<", (tmp_path / "effect-of-lr.svg").read_text())
+    assert len(set(labels)) >= 3, "labels that were shortened stay distinct"
+
+
+def test_an_accuracy_axis_that_is_cut_says_where_it_starts(grid: Comparison) -> None:
+    effect = next(plot for plot in plots(grid) if plot.name == "effect-of-lr")
+
+    assert "axis starts at" in effect.svg()
+
+
+def test_the_same_comparison_makes_the_same_page(grid: Comparison, tmp_path: Path) -> None:
+    for name in ("a.html", "b.html"):
+        write_comparison(grid, About("t"), tmp_path / name)
+
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()

@@ -1,0 +1,307 @@
+"""What a study file asks for, how its runs share the work, and cross-validation."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from siglum.config import TrainConfig
+from siglum.errors import ConfigError, RunError
+from siglum.lab.compare import Variant, compare_runs, headline, pool_predictions
+from siglum.lab.device import Machine
+from siglum.lab.label_issues import contingency, find_issues, read_out_of_fold
+from siglum.lab.recipes.train import Stopped, Watch, load_data
+from siglum.lab.runs import Run
+from siglum.lab.study import (
+    Cell,
+    Study,
+    collect,
+    cross_validate,
+    fold_cells,
+    read_study,
+    run_cells,
+    state_of,
+)
+from siglum.lab.training import Epoch, Progress
+
+
+def read(tmp_path: Path, text: str, many: bool = False) -> Study:
+    file = tmp_path / "question.toml"
+    file.write_text(text)
+    return read_study(file, Path("runs"), allow_many=many)
+
+
+def test_every_combination_of_the_grid_is_a_variant(tmp_path: Path) -> None:
+    study = read(
+        tmp_path,
+        """
+        seeds = [0, 1, 2]
+        [base]
+        model = "mnist_net"
+        model_options.kernel_size = 3
+        [grid]
+        epochs = [1, 2]
+        model_options.filters = [5, 10]
+        """,
+    )
+
+    assert study.variants == [
+        "epochs=1, filters=5",
+        "epochs=1, filters=10",
+        "epochs=2, filters=5",
+        "epochs=2, filters=10",
+    ]
+    assert len(study.cells) == 12 and study.cells[0].config.lr == 0.01  # of the model's recipe
+    assert study.cells[-1].config.model_options == {"kernel_size": 3, "filters": 10}
+
+
+def test_named_variants_are_combined_with_the_grid(tmp_path: Path) -> None:
+    study = read(tmp_path, "[variants.a]\nepochs = 1\n[variants.b]\n[grid]\nlr = [0.1, 0.2]")
+
+    assert study.variants == ["a, lr=0.1", "a, lr=0.2", "b, lr=0.1", "b, lr=0.2"]
+    assert study.levels["b, lr=0.2"] == {"variant": "b", "lr": 0.2}
+    assert read(tmp_path, "seeds = [3]").variants == ["base"]
+
+
+def test_parents_come_first_for_each_seed(tmp_path: Path) -> None:
+    study = read(
+        tmp_path,
+        """
+        seeds = [0, 1]
+        [base]
+        epochs = 1
+        [parents.more]
+        epochs = 3
+        [variants.scratch]
+        [variants.after]
+        init = "parents.more"
+        [variants.frozen]
+        init = "parents.more"
+        freeze = ["backbone"]
+        """,
+    )
+    cells = study.select()
+
+    assert [cell.variant for cell in cells[:2]] == ["parents.more", "parents.more"]
+    assert len(cells) == 2 + 6  # variants share a parent
+    after = [cell for cell in study.cells if cell.variant == "after"]
+    assert [cell.config.init for cell in after] == [f"runs/{cell.key}" for cell in cells[:2]]
+    assert [cell.variant for cell in study.select(["after"], [1])] == ["parents.more", "after"]
+
+
+def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
+    def key(text: str) -> str:
+        return read(tmp_path, text).cells[0].key
+
+    child = '[base]\nepochs = 1\n[variants.a]\ninit = "parents.p"\n[parents.p]\nepochs = '
+    assert key("[base]\nepochs = 2") == key("[variants.x]\nepochs = 2\nlr = 0.1")
+    keys = {key("[base]\nepochs = 2"), key("[base]\nepochs = 3"), key("seeds = [1]")}
+    assert len(keys | {key(f"{child}2"), key(f"{child}3")}) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds = [", "study must be a TOML file, got"),
+        ("seeds = [1, 1]", "seeds must be different numbers, got [1, 1]"),
+        ("[base]\nepoch = 3", "unknown setting 'epoch'. Did you mean 'epochs'?"),
+        ("[base]\nseed = 1", "seed must stand in the list 'seeds' of a study"),
+        ("[grid]\nlr = []", "grid.lr must be a list of at least one value, got []."),
+        ("[grid]\nlr = [1, 1]", "grid.lr must have each value once, got [1, 1]."),
+        (
+            '[variants.a]\ninit = "parents.b"\n[parents.c]',
+            "init's parent must be one of c, got 'b'",
+        ),
+        (
+            '[variants.a]\ninit = "parents.b"\n[parents.b]\ninit = "parents.b"',
+            "parents.b must start from scratch or from a run, got 'parents.b'.",
+        ),
+        ("[variants.first]\n[published.frist]\nval = 0.5", "Did you mean 'first'?"),
+        ("[variants.a]\n[published.a]\nvall = 0.5", "Did you mean 'val'?"),
+        ("pairs = [['a', 'bb']]\n[variants.a]\n[variants.b]", "Did you mean 'b'?"),
+        ('hypotheses = ["a"]\nanswers = ["yes", "no"]', "answers must be at most the 1 hypotheses"),
+        (f"seeds = {list(range(1001))}", "asks for 1,001 runs, more than 1,000."),
+    ],
+)
+def test_a_study_file_that_breaks_a_rule_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, text)
+
+    assert message in str(error.value)
+
+
+TEXT = """
+seeds = [0, 1]
+[base]
+data = "folder:{signs}"
+batch_size = 16
+epochs = 2
+[parents.first]
+data = "folder:{signs}"
+batch_size = 16
+epochs = 2
+[variants.scratch]
+[variants.after]
+init = "parents.first"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, signs: Path) -> Study:
+    """Two variants with two seeds; the parent of one is the other."""
+    file = tmp_path / "small.toml"
+    file.write_text(TEXT.format(signs=signs))
+    return read_study(file, tmp_path / "runs")
+
+
+def note(names: list[str]) -> Callable[[Cell, int], Watch]:
+    def start(cell: Cell, remaining: int) -> Watch:
+        names.append(cell.name)
+        return lambda record: None
+
+    return start
+
+
+def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Machine) -> None:
+    folder, names = tmp_path / "runs", list[str]()
+    run_cells(study.select(), folder, machine, note(names))
+    run_cells(study.select(), folder, machine, note(names))
+
+    assert names == ["scratch, seed 0", "scratch, seed 1", "after, seed 0", "after, seed 1"]
+    assert {state_of(cell, folder) for cell in study.cells} == {"finished"}
+    found = [(v.name, len(v.runs), v.missing) for v in collect(study, folder)]
+    assert found == [("scratch", 2, 0), ("after", 2, 0)]
+
+
+def test_a_stopped_run_is_resumed(study: Study, tmp_path: Path, machine: Machine) -> None:
+    folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
+
+    def stop(record: Progress | Epoch) -> bool:
+        return isinstance(record, Epoch)
+
+    with pytest.raises(Stopped):
+        run_cells([cell], folder, machine, lambda *_: stop)
+    assert state_of(cell, folder) == "stopped"
+    run_cells([cell], folder, machine)
+
+    assert len(Run(folder / cell.key).epochs) == 2
+
+
+def test_a_run_of_another_process_is_waited_for_and_others_are_trained_meanwhile(
+    study: Study, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = study.select(["scratch"])
+    folder, names = tmp_path / "runs", list[str]()
+    (folder / "locks").mkdir(parents=True)
+    other = FileLock(folder / "locks" / f"{first.key}.lock")
+    other.acquire()
+    assert state_of(first, folder) == "training"
+    monkeypatch.setattr("time.sleep", lambda seconds: other.release())
+    run_cells([first, second], folder, machine, note(names))
+
+    assert names == ["scratch, seed 1", "scratch, seed 0"]
+
+
+def test_locks_and_folders_of_a_killed_process_block_nobody(
+    study: Study, tmp_path: Path, machine: Machine
+) -> None:
+    folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
+    (folder / "locks").mkdir(parents=True)
+    (folder / cell.key).mkdir()
+    (folder / cell.key / "env.json").write_text("{}")
+    if (child := os.fork()) == 0:
+        FileLock(folder / "locks" / f"{cell.key}.lock").acquire()
+        os._exit(1)
+    os.waitpid(child, 0)
+
+    assert state_of(cell, folder) == "waiting"
+    run_cells([cell], folder, machine)
+    assert state_of(cell, folder) == "finished"
+
+
+def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
+    tmp_path: Path, signs: Path, machine: Machine
+) -> None:
+    wild = f'lr = 1e30\nmodel = "mnist_net"\ndata = "folder:{signs}"\nbatch_size = 16\nepochs = 2\n'
+    text = f"[base]\n{wild}[parents.wild]\n{wild}[variants.wild]\n[variants.child]\nlr = 0.1\n"
+    (tmp_path / "wild.toml").write_text(f'{text}init = "parents.wild"')
+    study, folder = read_study(tmp_path / "wild.toml", tmp_path / "runs"), tmp_path / "runs"
+    for _ in range(2):
+        run_cells(study.select(["wild"]), folder, machine)
+
+    failed, _ = collect(study, folder)
+    ((seed, reason),) = failed.failed
+    assert (seed, failed.runs, failed.missing) == (0, (), 0) and "loss" in reason
+    with pytest.raises(RunError, match="child starts from .*, which failed: "):
+        run_cells(study.select(["child"]), folder, machine)
+
+
+@pytest.fixture(scope="module")
+def validated(
+    signs: Path, machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainConfig, Path]:
+    """A cross-validation of two repeats of three folds."""
+    folder = tmp_path_factory.mktemp("cv")
+    config = TrainConfig(data=f"folder:{signs}", folds=3, val=0, epochs=3, batch_size=16)
+    cross_validate(config, folder, machine, repeats=2)
+    return config, folder
+
+
+def test_cross_validation_predicts_every_image_once_per_repeat(
+    validated: tuple[TrainConfig, Path], machine: Machine
+) -> None:
+    config, folder = validated
+    started: list[str] = []
+    comparison = cross_validate(config, folder, machine, 2, note(started))
+    whole = load_data(TrainConfig(data=config.data, val=0)).train
+    with np.load(folder / "out-of-fold.npz") as file:
+        arrays = dict(file)
+    (variant,) = comparison.variants
+    correct = arrays["log_probs"].argmax(axis=2) == arrays["labels"]
+
+    assert not started  # everything was finished
+    assert arrays["log_probs"].shape == (2, 72, 3) and arrays["files"].tolist() == list(
+        whole.files or ()
+    )
+    assert arrays["labels"].tolist() == whole.labels.tolist() and len(arrays["writers"]) == 72
+    assert variant.accuracy["test"].mean == pytest.approx(correct.mean())
+    assert variant.accuracy["test"].method == "corrected t, 6 folds; at least Wilson, 72 images"
+    assert variant.writer_ci is not None and "glyph_net: test accuracy" in headline(comparison)
+
+
+def test_cross_validated_variants_are_compared_on_the_same_folds(
+    validated: tuple[TrainConfig, Path],
+) -> None:
+    config, folder = validated
+    cells = fold_cells(config, folder, repeats=2)
+    seeds = [tuple(Run(folder / cell.key) for cell in cells[i : i + 3]) for i in (0, 3)]
+    (pair,) = compare_runs([Variant("a", tuple(seeds)), Variant("b", tuple(seeds))]).pairs
+    single = TrainConfig(data=config.data, val=0)
+
+    assert (pair.images, pair.seeds, pair.value, pair.p) == (72, 2, 0.0, 1.0)
+    with pytest.raises(RunError, match="do not hold every image once"):
+        pool_predictions([*seeds[0][:2], seeds[0][0]])
+    with pytest.raises(ConfigError, match="repeats must be at least 1, and folds 2"):
+        fold_cells(single, folder)
+
+
+def test_labels_exchanged_on_purpose_are_label_issues(
+    validated: tuple[TrainConfig, Path], tmp_path: Path
+) -> None:
+    """Out-of-fold predictions that know the truth; three labels are changed."""
+    labels = np.repeat([0, 1, 2], 30)
+    probs = np.full((1, 90, 3), 0.02)
+    probs[0, np.arange(90), labels] = 0.96
+    labels[[4, 40, 77]] = [1, 2, 0]
+    names = {"classes": np.array(list("abc")), "source": np.array("folder:x")}
+    np.savez(tmp_path / "out-of-fold.npz", log_probs=np.log(probs), labels=labels, **names)
+    predictions = read_out_of_fold(tmp_path)
+
+    assert sorted(find_issues(predictions).tolist()) == [4, 40, 77]
+    assert contingency(predictions).agreement.hits == 87
+    assert len(read_out_of_fold(validated[1]).files) == 72
