@@ -46,8 +46,9 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
         title = " and ".join(v.name for v in variants[:2])
         about = About(title if len(variants) == 2 else f"{len(variants)} variants")
         write_comparison(comparison, about, out)
-    for plot in make_plots(comparison) if plots else ():
-        plot.save(plots)
+    if plots is not None:
+        for plot in make_plots(comparison):
+            plot.save(plots)
     if json:
         print_json({"headline": headline(comparison), **asdict(comparison)})
         return

@@ -11,7 +11,7 @@ from siglum.errors import ConfigError, choose
 from siglum.formatting import count, probability
 from siglum.images import manifest, sources
 from siglum.lab import label_issues as lab
-from siglum.lab.device import choose_machine
+from siglum.lab.device import choose_device
 from siglum.lab.runs import CONFIG, Run
 
 MAX_LISTED = 20  # label issues; --json has all
@@ -61,8 +61,8 @@ def label_issues(
             preprocess, parts = network.preprocess, sources.parts(source)
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
             images = sources.load(source, part, preprocess, progress=progress)
-            machine = choose_machine(device, "float32", threads)
-            predictions = lab.predict_run(network, images, part, machine)
+            chosen = choose_device(device, "float32", threads)
+            predictions = lab.predict_run(network, images, part, chosen)
             if network.config.data == source:
                 print_line(f"Caution: this run has learned the labels of {source}. Use --folds.")
         else:

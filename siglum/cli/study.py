@@ -13,12 +13,11 @@ from siglum.cli.progress import TrainingProgress, loading_bar
 from siglum.errors import ConfigError
 from siglum.formatting import percent
 from siglum.lab.compare import compare_runs
-from siglum.lab.device import choose_machine
-from siglum.lab.recipes.train import Stopped, Watch
+from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.study import Cell, Study, collect, open_run, read_study, run_cells, state_of
-from siglum.lab.training import Epoch
-from siglum.lab.training import Progress as StepProgress
+from siglum.lab.trainer import Stopped, Watch
+from siglum.lab.training import Epoch, StepProgress
 
 
 def study(
@@ -120,7 +119,7 @@ def _train(
             return progress(record) or parent not in (None, os.getppid())
 
         try:
-            run_cells(cells, folder, choose_machine(device, precision, threads), start, loading)
+            run_cells(cells, folder, choose_device(device, precision, threads), start, loading)
         except Stopped:
             return False
     return True

@@ -316,7 +316,7 @@ def _check_images(seeds: Sequence[_Seed], part: str) -> None:
 
 
 def _machine(env: Mapping[str, Any]) -> str:
-    machine = env["machine"]
+    machine = env["device"]
     threads = count(machine["threads"], "thread")
     return f"{env['processor']}, {machine['device']}, {threads}, {machine['precision']}"
 

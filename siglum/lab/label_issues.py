@@ -28,7 +28,7 @@ from siglum.formatting import percent, rate_and_interval
 from siglum.images import manifest
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.study import OUT_OF_FOLD
 from siglum.lab.training import evaluate
@@ -58,12 +58,12 @@ class Predictions:
         return predicted
 
 
-def predict_run(run: Run, images: ImageSet, part: str, machine: Machine) -> Predictions:
+def predict_run(run: Run, images: ImageSet, part: str, device: Device) -> Predictions:
     """Predict images, preprocessed as the run says, calibrated on the run's validation images."""
     stored, temperature = run.predictions(), 1.0
     if len(stored.get("val_labels", ())):
         temperature = stats.fit_temperature(stored["val_log_probs"], stored["val_labels"])
-    log_probs = evaluate(machine.place(run.model()), images, run.preprocess, machine)
+    log_probs = evaluate(device.to(run.model()), images, run.preprocess, device)
     return Predictions(
         source=images.source,
         part=part if part in manifest.PARTS else None,
@@ -215,7 +215,7 @@ def comparable(preprocess: Preprocess) -> Preprocess:
     An image that was enlarged for a network hides what saving it as JPEG changed.
     """
     size = min(preprocess.size, COMPARED_SIZE)
-    return preprocess.model_copy(update={"size": size, "place": False})
+    return preprocess.model_copy(update={"size": size, "position_channels": False})
 
 
 def find_copies(images: ImageSet, others: ImageSet, progress: Progress = no_progress) -> Copies:

@@ -36,9 +36,9 @@ from siglum.files import atomic_path
 from siglum.images.cache import Progress, no_progress
 from siglum.lab import pretrained
 from siglum.lab.compare import Comparison, Variant, compare_runs, pool_predictions
-from siglum.lab.device import Machine
-from siglum.lab.recipes.train import Watch, load_data, resume, train
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
+from siglum.lab.trainer import Watch, load_data, resume, train
 from siglum.lab.training import DivergedError
 
 MAX_RUNS = 1000  # unless the caller allows more
@@ -254,7 +254,7 @@ def state_of(cell: Cell, folder: Path) -> State:
 def run_cells(
     cells: Sequence[Cell],
     folder: Path,
-    machine: Machine,
+    device: Device,
     start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
 ) -> None:
@@ -271,7 +271,7 @@ def run_cells(
         for cell in tuple(remaining):
             if _is_done(open_run(cell, folder)) or (
                 _parent_is_ready(cell, folder)
-                and _train(cell, folder, machine, partial(start, cell, len(remaining)), progress)
+                and _train(cell, folder, device, partial(start, cell, len(remaining)), progress)
             ):
                 remaining.remove(cell)
         if len(remaining) == before:
@@ -279,7 +279,7 @@ def run_cells(
 
 
 def _train(
-    cell: Cell, folder: Path, machine: Machine, start: Callable[[], Watch], progress: Progress
+    cell: Cell, folder: Path, device: Device, start: Callable[[], Watch], progress: Progress
 ) -> bool:
     """Train one run to its end; return False if another process holds its lock."""
     path = folder / cell.key
@@ -291,9 +291,9 @@ def _train(
                 if run is None:
                     if path.exists():  # killed before its settings were on disk
                         shutil.rmtree(path)
-                    train(cell.config, path, machine, start(), progress)
+                    train(cell.config, path, device, start(), progress)
                 elif not _is_done(run):
-                    resume(run, machine, start(), progress)
+                    resume(run, device, start(), progress)
             except DivergedError as error:
                 Run(path).fail(str(error))
             return True
@@ -370,7 +370,7 @@ def fold_cells(config: TrainConfig, folder: Path, repeats: int = 1) -> list[Cell
 def cross_validate(
     config: TrainConfig,
     folder: Path,
-    machine: Machine,
+    device: Device,
     repeats: int = 1,
     start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
@@ -385,7 +385,7 @@ def cross_validate(
         RunError: if a fold diverged.
     """
     cells = fold_cells(config, folder, repeats)
-    run_cells(cells, folder, machine, start, progress)
+    run_cells(cells, folder, device, start, progress)
     variant = _collect(config.model, cells, folder)
     for seed, reason in variant.failed:
         raise RunError(f"A fold of seed {seed} failed: {reason}")

@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.files import write_atomic
 from siglum.formatting import count, percent, source_name
@@ -29,10 +27,11 @@ from siglum.lab.compare import (
     headline,
     t_interval,
 )
+from siglum.lab.runs import Run
 from siglum.lab.training import Epoch
 from siglum.report.page import Section, Table, render_figure, render_page, render_table
 from siglum.report.plots import LIGHT, Palette, Plot, axes, label_ends, percent_axis, short_labels
-from siglum.report.repeat import command
+from siglum.report.sections import training_chain
 
 SUFFIXES = (".html", ".json", ".csv")
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
@@ -172,7 +171,7 @@ def _page(comparison: Comparison, about: About) -> bytes:
     ]
     if missing := sum(v.missing for v in comparison.variants):
         notices.append(f"{count(missing, 'run')} not finished; the results rest on the others.")
-    if comparison.part == "val" and any(config["weights"] == "best" for config in configs):
+    if comparison.part == "val" and any(config["checkpoint"] == "best" for config in configs):
         notices.append("Weights were selected on these very images, which is optimistic.")
     tables = [variants_table(comparison), *_effects_tables(comparison.effects)]
     rows = [[v.name, *(_values(v, name) for name in comparison.differing)] for v in finished]
@@ -189,7 +188,9 @@ def _page(comparison: Comparison, about: About) -> bytes:
     legend = "Thin lines: seeds. Thick: means. Bands, from 3 seeds on: 95 % intervals of the mean."
     significant = sum(pair.is_significant for pair in comparison.pairs)
     pairs = f"{significant} of {count(len(comparison.pairs), 'pair')} differ significantly"
-    commands = [about.command, *(command(TrainConfig(**config)) for config in configs)]
+    paths = [Path(path) for variant in finished for path in variant.runs]
+    chains = [training_chain(path, Run(path).config)[0] for path in paths]
+    commands = [about.command, *(step[0] for chain in chains for step in chain)]
     lines = "\n".join(dict.fromkeys(filter(None, commands)))
     return render_page(
         about.title,
@@ -299,7 +300,7 @@ def _draw_curves(
     curves: Mapping[str, list[tuple[Epoch, ...]]], x: str, y: str, palette: Palette
 ) -> Figure:
     labels, ends, medians = short_labels(list(curves), LABEL), [], []
-    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as panel:
+    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as (figure, panel):
         for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
             length = min(map(len, seeds))
             xs = np.mean([_get(seed, x)[:length] for seed in seeds], axis=0)
@@ -318,7 +319,7 @@ def _draw_curves(
         else:  # the first epochs of a run that starts high would flatten all others
             panel.set_ylim(0, 2.5 * max(medians) or None)
         label_ends(panel, ends)
-        return cast(Figure, panel.figure)
+        return figure
 
 
 def _lines_by_setting(
@@ -346,7 +347,7 @@ def _draw_points(
 ) -> Figure:
     """Draw accuracy with intervals by a setting; `ticks` name values that are no numbers."""
     labels, ends = short_labels(list(lines), LABEL), []
-    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as panel:
+    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as (figure, panel):
         for points, label, colour in zip(lines.values(), labels, palette.series, strict=False):
             xs, ys, low, high = np.array(points).T
             panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
@@ -356,12 +357,12 @@ def _draw_points(
         panel.set_xlabel(setting)
         _set_accuracy_axis(panel, *panel.get_ylim())
         label_ends(panel, ends)
-        return cast(Figure, panel.figure)
+        return figure
 
 
 def _set_accuracy_axis(panel: Axes, low: float, high: float) -> None:
     """Label an axis of accuracy, and say where it starts unless that is 0 %."""
     panel.set_ylim(max(low, 0.0), min(high, 1.0))
-    percent_axis(panel, digits=0 if high - low > 0.1 else 1)
+    percent_axis(panel.yaxis, digits=0 if high - low > 0.1 else 1)
     if low > 0:
         panel.set_ylabel(f"axis starts at {percent(low)}")

@@ -11,7 +11,7 @@ from siglum.config import TrainConfig, build
 from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
 from siglum.lab.folds import folds
-from siglum.lab.recipes.train import load_data
+from siglum.lab.trainer import load_data
 
 WRITERS = tuple("abcdefgh")
 
@@ -59,12 +59,12 @@ def test_too_many_folds_are_refused(count: int, by_writer: bool, message: str) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"fold": 1}, "fold must go with folds, got 1 alone. Give folds, too."),
+        ({"fold": 1}, "fold needs folds, got fold 1 alone. Set folds, too."),
         ({"folds": 3, "fold": 3}, "fold must be below folds, which is 3, got 3."),
-        ({"folds": 3, "test": "mnist5k"}, "test must be left out with folds, one of which is "
-         "tested on, got 'mnist5k'. Leave out test, or folds."),
+        ({"folds": 3, "test": "mnist5k"}, "Cannot combine folds with test 'mnist5k': one "
+         "fold is the test part. Leave out test, or folds."),
         ({"folds": 1}, "folds must be at least 2, got 1."),
-        ({"per_class": 0}, "per_class must be at least 1, got 0."),
+        ({"samples_per_class": 0}, "samples_per_class must be at least 1, got 0."),
     ],
 )  # fmt: skip
 def test_folds_that_are_not_there_are_refused(settings: dict[str, object], message: str) -> None:
@@ -73,7 +73,7 @@ def test_folds_that_are_not_there_are_refused(settings: dict[str, object], messa
 
 
 def test_a_fold_is_the_test_part_and_the_rest_is_split_as_ever(signs: Path) -> None:
-    config = TrainConfig(data=f"folder:{signs}", folds=4, fold=2, val=0.2, per_class=5)
+    config = TrainConfig(data=f"folder:{signs}", folds=4, fold=2, val=0.2, samples_per_class=5)
     data = load_data(config)
 
     assert data.test is not None and data.val is not None and data.whole is not None
@@ -82,5 +82,5 @@ def test_a_fold_is_the_test_part_and_the_rest_is_split_as_ever(signs: Path) -> N
     names = [set(part.files or ()) for part in (data.train, data.val, data.test)]
     assert not names[0] & names[1] and not names[0] & names[2] and not names[1] & names[2]
     # What is validated on does not depend on how many are trained on.
-    again = load_data(config.model_copy(update={"per_class": None}))
+    again = load_data(config.model_copy(update={"samples_per_class": None}))
     assert again.val is not None and again.val.fingerprint == data.val.fingerprint

@@ -11,9 +11,8 @@ from filelock import FileLock
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.lab.compare import Variant, compare_runs, headline, pool_predictions
-from siglum.lab.device import Machine
+from siglum.lab.device import Device
 from siglum.lab.label_issues import contingency, find_issues, read_out_of_fold
-from siglum.lab.recipes.train import Stopped, Watch, load_data
 from siglum.lab.runs import Run
 from siglum.lab.study import (
     Cell,
@@ -25,7 +24,8 @@ from siglum.lab.study import (
     run_cells,
     state_of,
 )
-from siglum.lab.training import Epoch, Progress
+from siglum.lab.trainer import Stopped, Watch, load_data
+from siglum.lab.training import Epoch, StepProgress
 
 
 def read(tmp_path: Path, text: str, many: bool = False) -> Study:
@@ -167,7 +167,7 @@ def note(names: list[str]) -> Callable[[Cell, int], Watch]:
     return start
 
 
-def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Machine) -> None:
+def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Device) -> None:
     folder, names = tmp_path / "runs", list[str]()
     run_cells(study.select(), folder, machine, note(names))
     run_cells(study.select(), folder, machine, note(names))
@@ -178,10 +178,10 @@ def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Machine
     assert found == [("scratch", 2, 0), ("after", 2, 0)]
 
 
-def test_a_stopped_run_is_resumed(study: Study, tmp_path: Path, machine: Machine) -> None:
+def test_a_stopped_run_is_resumed(study: Study, tmp_path: Path, machine: Device) -> None:
     folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
 
-    def stop(record: Progress | Epoch) -> bool:
+    def stop(record: StepProgress | Epoch) -> bool:
         return isinstance(record, Epoch)
 
     with pytest.raises(Stopped):
@@ -193,7 +193,7 @@ def test_a_stopped_run_is_resumed(study: Study, tmp_path: Path, machine: Machine
 
 
 def test_a_run_of_another_process_is_waited_for_and_others_are_trained_meanwhile(
-    study: Study, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, machine: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = study.select(["scratch"])
     folder, names = tmp_path / "runs", list[str]()
@@ -208,7 +208,7 @@ def test_a_run_of_another_process_is_waited_for_and_others_are_trained_meanwhile
 
 
 def test_locks_and_folders_of_a_killed_process_block_nobody(
-    study: Study, tmp_path: Path, machine: Machine
+    study: Study, tmp_path: Path, machine: Device
 ) -> None:
     folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
     (folder / "locks").mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_locks_and_folders_of_a_killed_process_block_nobody(
 
 
 def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
-    tmp_path: Path, signs: Path, machine: Machine
+    tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     wild = f'lr = 1e30\nmodel = "mnist_net"\ndata = "folder:{signs}"\nbatch_size = 16\nepochs = 2\n'
     text = f"[base]\n{wild}[parents.wild]\n{wild}[variants.wild]\n[variants.child]\nlr = 0.1\n"
@@ -243,7 +243,7 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
 
 @pytest.fixture(scope="module")
 def validated(
-    signs: Path, machine: Machine, tmp_path_factory: pytest.TempPathFactory
+    signs: Path, machine: Device, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TrainConfig, Path]:
     """A cross-validation of two repeats of three folds."""
     folder = tmp_path_factory.mktemp("cv")
@@ -253,7 +253,7 @@ def validated(
 
 
 def test_cross_validation_predicts_every_image_once_per_repeat(
-    validated: tuple[TrainConfig, Path], machine: Machine
+    validated: tuple[TrainConfig, Path], machine: Device
 ) -> None:
     config, folder = validated
     started: list[str] = []

@@ -1,1 +1,0 @@
-"""Recipes: a config in, runs out."""
