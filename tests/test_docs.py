@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from siglum import cli
-from siglum.lab import studies
+from siglum.lab.study import read_study
 from tests.conftest import draw_sign, write_signs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,21 +47,21 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.toml")), ids=lambda f: f.stem)
 def test_every_study_can_be_read(file: Path) -> None:
-    study = studies.read(file, Path("runs"))
+    study = read_study(file, Path("runs"))
 
-    assert study.question.endswith("?")
+    assert study.file.question.endswith("?")
 
 
 def test_the_studies_that_are_explained_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "question.toml"
     examples = blocks(ROOT / "docs" / "studies.md", "toml")
     file.write_text(examples[0])
-    study = studies.read(file, Path("runs"))
-    assert study.arms == ["scratch", "pretrained", "pretrained, frozen"]
-    assert study.pairs == (("scratch", "pretrained"), ("pretrained", "pretrained, frozen"))
+    study = read_study(file, Path("runs"))
+    assert study.variants == ["scratch", "pretrained", "pretrained, frozen"]
+    assert study.file.pairs == (("scratch", "pretrained"), ("pretrained", "pretrained, frozen"))
     file.write_text(examples[1])
 
-    assert len(studies.read(file, Path("runs")).arms) == 4
+    assert len(read_study(file, Path("runs")).variants) == 4
 
 
 @pytest.mark.slow

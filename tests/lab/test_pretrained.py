@@ -13,7 +13,7 @@ from torch import nn
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
-from siglum.lab import models, pretrained, studies, transfer
+from siglum.lab import models, pretrained, study, transfer
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Stopped, resume, train
@@ -275,9 +275,9 @@ def test_folded_weights_are_measured_on_the_training_pictures(
 def test_a_study_knows_a_file_by_its_content(file: Path, tmp_path: Path) -> None:
     text = '[base]\nepochs = 1\ninit = "file:{}"'
 
-    def cell(place: object) -> studies.Cell:
+    def cell(place: object) -> study.Cell:
         (tmp_path / "study.toml").write_text(text.format(place))
-        return studies.read(tmp_path / "study.toml", Path("runs")).cells[0]
+        return study.read_study(tmp_path / "study.toml", Path("runs")).cells[0]
 
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     first = cell(file)
