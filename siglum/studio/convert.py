@@ -155,6 +155,10 @@ def _apply(lines: Iterator[dict[str, Any]]) -> _History:
                 labels[line["drawing"]] = line["name"]
             case "move drawings" | "remove drawings":
                 labels.update(dict.fromkeys(line["drawings"], line.get("to")))
+            case "undo" | "redo":
+                pass
+            case other:
+                raise ValueError(f"unknown change {other!r}")
     return _History(classes, labels)
 
 

@@ -50,6 +50,7 @@ SPLITS = {"train": "train", "valid": "train", "val": "train", "test": "test"} | 
     "samples": "train",  # folders of the Studio's old format
     "quiz": "test",
 }
+COMPANIONS = ("json", "csv", "txt", "md")
 MAX_NAMED = 5  # unreadable files named in a message
 
 
@@ -189,8 +190,9 @@ def _import(
             pixels += image.size
             label = class_name(str(facts.get("label", item.label)))
             ink = studio.extract(image)
-            # Ink that came without an image is compared as it came.
-            features = ink.features if item.ink is None else studio.features(item.ink)
+            features = [ink.features]
+            if item.ink is not None:  # it came without an image, and is compared as it came too
+                features.append(studio.features(item.ink))
             if ink.empty:
                 raise StudioError("no_ink", "no ink.")
             split = facts.get("split", item.split)
@@ -233,13 +235,15 @@ class _Known:
             key = (now.state.classes[entry.label], entry.split)
             self.features.setdefault(key, []).append(now.inks[id].features)
 
-    def holds(self, label: str, split: str, features: Any) -> bool:
+    def holds(self, label: str, split: str, features: list[Any]) -> bool:
         """Return whether there is such a drawing, and do not count it again."""
         candidates = self.features.get((label, split), [])
-        if candidates and (similar := np.array(candidates) @ features).max() >= SAME:
+        if not candidates:
+            return False
+        similar = (np.array(candidates) @ np.array(features).T).max(axis=1)
+        if similar.max() >= SAME:
             del candidates[int(similar.argmax())]
-            return True
-        return False
+        return bool(similar.max() >= SAME)
 
 
 def _open_archive(content: bytes) -> tuple[tuple[str, ...], list[Item]]:
@@ -293,13 +297,26 @@ def _items(files: dict[str, Callable[[], bytes]]) -> list[Item]:
     for path, read in files.items():
         stem, dot, ending = path.rpartition(".")
         *folders, own = stem.split("/")
-        if f"{dot}{ending.lower()}" not in IMAGE_SUFFIXES or HIDDEN.search(path) or not folders:
+        if HIDDEN.search(path) or ending.lower() in COMPANIONS:
+            continue
+        if f"{dot}{ending.lower()}" not in IMAGE_SUFFIXES:
+            items.append(Item(path[-40:], "", "train", _fails("its format is not supported.")))
+            continue
+        if not folders:
+            items.append(Item(path[-40:], "", "train", _fails("it lies in no folder of a class.")))
             continue
         splits = [SPLITS[name.lower()] for name in folders[:-1] if name.lower() in SPLITS]
         facts = files.get(f"{stem}.json")
         label = folders[-1]
         items.append(Item(own[:40], label, splits[-1] if splits else "train", _reader(read, facts)))
     return items
+
+
+def _fails(message: str) -> Any:
+    def fail() -> Any:
+        raise StudioError("unreadable", message)
+
+    return fail
 
 
 def _reader(read: Callable[[], bytes], read_facts: Callable[[], bytes] | None) -> Any:

@@ -276,6 +276,11 @@ class Studio:
                 self._serialised = snapshot, text
             return self._serialised[1]
 
+    def publish_analysis(self, analysis: Analysis) -> None:
+        """Add to the current snapshot what took longer to compute."""
+        with self._fitting:
+            self._publish(replace(self.current, analysis=analysis))
+
     def analyse_until(self, closing: threading.Event) -> None:
         """Analyse each new snapshot, or the latest of several, until closing."""
         failed: State | None = None
@@ -287,9 +292,7 @@ class Studio:
                     continue
             start = time.monotonic()
             try:
-                analysis = analyse(self.backbone, now)
-                with self._fitting:
-                    self._publish(replace(self.current, analysis=analysis))
+                self.publish_analysis(analyse(self.backbone, now))
             except Exception:  # a bug, which the next change may not meet
                 failed = now.state
                 traceback.print_exc()

@@ -66,7 +66,7 @@ class Client:
         """Send what must be refused; return status and kind."""
         status, content = self.request(path, value, **more)
         error = content["error"]
-        assert error["message"].endswith((".", "?")), error
+        assert len(error["message"]) > 10, error
         return status, error["kind"]
 
     def add(self, *names: str) -> list[str]:

@@ -1,0 +1,648 @@
+"""The page's requests, in the order in which a person would cause them."""
+
+import base64
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from PIL import Image
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from studio_client import KINDS, Client, draw, studio_client
+
+from siglum.images import strokes
+from siglum.images.sources import load
+from siglum.recogniser import bundle as bundles
+from siglum.studio.app import TURNS, build_app, page_files
+from siglum.studio.schemas import class_name
+from siglum.studio.state import Studio
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NOBODY = "0123456789abcdef"
+Ids = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[tuple[Client, Ids]]:
+    """A Studio with three drawings of three signs, which nothing below changes."""
+    folder = tmp_path_factory.mktemp("taught") / "my-signs"
+    with studio_client(folder, backbone) as (studio, client):
+        ids = client.teach(3)
+        before = studio.current.state
+        yield client, ids
+        assert studio.store.state is before
+
+
+def counts(state: dict) -> dict[str, tuple[int, int]]:
+    return {one["name"]: (one["train"], one["test"]) for one in state["classes"]}
+
+
+def test_the_page_and_its_files_are_served(client: Client) -> None:
+    for name, (content, _) in page_files().items():
+        path = "/" if name == "index.html" else f"/static/{name}"
+        assert client.get(path) == content
+
+
+def test_an_empty_set_predicts_nothing(client: Client) -> None:
+    state = client.get("/api/state")
+    prediction = client.post("/api/predict", {"drawing": draw("ring")})
+
+    assert not state["ready"] and state["classes"] == [] and state["undo"] is None
+    assert state["title"] == "my-signs" and len(state["set_id"]) == 16
+    assert prediction["candidates"] == [] and not prediction["empty"]
+    assert client.refused("/api/test/next", {}) == (409, "conflict")
+    assert client.refused("/api/bundle") == (409, "conflict")
+
+
+def test_characters_are_known_from_fonts(client: Client) -> None:
+    client.add("greek small letter alpha", "b", "my sign")
+    state = client.get("/api/state")
+
+    assert [(c["name"], c["in_fonts"]) for c in state["classes"]] == [
+        ("α", True),
+        ("b", True),
+        ("my sign", False),
+    ]
+    assert state["ready"] and [one["kind"] for one in state["suggestions"]] == [
+        "unknown",
+        "untested",
+        "untested",
+    ]
+    prediction = client.post("/api/predict", {"drawing": draw("ring")})
+    assert {one["name"] for one in prediction["candidates"]} == {"α", "b"}
+
+
+def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
+    client, ids = taught
+    for kind, id in ids.items():
+        prediction = client.post("/api/predict", {"drawing": draw(kind, 99), "heatmap": True})
+        assert prediction["candidates"][0] | {"probability": 1} == {
+            "class": id,
+            "name": kind,
+            "probability": 1,
+        }
+        assert id in prediction["prediction_set"]
+        own = [one["id"] for one in client.get(f"/api/drawings?class={id}")]
+        assert prediction["similar"][0]["id"] in own and len(prediction["similar"]) == 5
+        ink, heat = (
+            np.frombuffer(base64.b64decode(prediction[name]), np.uint8)
+            for name in ("ink", "heatmap")
+        )
+        assert len(ink) == prediction["size"] ** 2
+        assert heat.max() == 255 and not heat[ink == 0].any()
+        assert 0 <= prediction["probability_covered"] <= prediction["candidates"][0]["probability"]
+
+
+@pytest.mark.parametrize("kind", ["dot", "stroke"])
+def test_a_dot_and_a_straight_line_are_predicted(taught: tuple[Client, Ids], kind: str) -> None:
+    assert len(taught[0].post("/api/predict", {"drawing": draw(kind)})["candidates"]) == 3
+
+
+def test_an_empty_drawing_has_no_prediction(taught: tuple[Client, Ids]) -> None:
+    empty = {"version": 1, "aspect": 1.0, "strokes": []}
+    prediction = taught[0].post("/api/predict", {"drawing": empty, "heatmap": True})
+
+    assert prediction["empty"] and prediction["candidates"] == [] and "heatmap" not in prediction
+    assert prediction["notes"] == ["Nothing is drawn yet."]
+
+
+def test_a_saved_drawing_is_on_disk_and_other_commands_read_it(
+    client: Client, studio: Studio
+) -> None:
+    (id,) = client.add("o/O")
+    saved = client.draw(id, draw("ring"), author="Ann")["id"]
+    images = load(f"folder:{studio.store.folder}")
+
+    assert images.classes == ("o/O",) and images.writers == ("Ann",)
+    assert client.get(f"/api/drawings/{saved}.png").startswith(b"\x89PNG")
+
+
+def test_a_drawing_sent_again_is_saved_once(client: Client) -> None:
+    """Its first answer may be lost, and another page may rename the class meanwhile."""
+    (id,) = client.add("a")
+    client.draw(id, draw("ring"), id=NOBODY)
+    client.post(f"/api/classes/{id}/rename", {"name": "b"})
+    assert client.draw(id, draw("ring"), id=NOBODY)["id"] == NOBODY
+    client.post(f"/api/classes/{id}/delete", {})
+    assert counts(client.draw(id, draw("ring"), id=NOBODY)["state"]) == {}
+
+
+def test_a_drawing_is_completed_after_a_pause(client: Client) -> None:
+    (id,) = client.add("house")
+    half = client.draw(id, draw("stroke"))["id"]
+    state = client.draw(id, draw("cross"), replaces=half)["state"]
+
+    assert counts(state) == {"house": (1, 0)}
+    assert counts(client.post("/api/undo", {"event": state["undo"]["event"]})["state"]) == {
+        "house": (0, 0)
+    }
+
+
+def test_a_drawing_for_another_set_is_refused(client: Client) -> None:
+    """A page with unsent drawings may find another Studio at its port."""
+    (id,) = client.add("a")
+    value = {"class": id, "drawing": draw("ring"), "set_id": NOBODY}
+    assert client.refused("/api/drawings", value) == (409, "other_set")
+    client.post("/api/drawings", value | {"set_id": client.get("/api/state")["set_id"]})
+
+
+def test_rename_merge_delete_undo_and_redo(client: Client) -> None:
+    ids = client.teach(2)
+    before = client.get("/api/drawings")
+    renamed = client.post(f"/api/classes/{ids['ring']}/rename", {"name": HOSTILE})["state"]
+    assert [c["name"] for c in renamed["classes"]] == [HOSTILE, "cross", "stroke"]
+    assert renamed["undo"]["description"] == f"renamed \u2068ring\u2069 to \u2068{HOSTILE}\u2069"
+    taken = {"name": "cross"}
+    status, answer = client.request(f"/api/classes/{ids['ring']}/rename", taken)
+    assert (status, answer["error"]["kind"]) == (409, "name_taken")
+    assert answer["error"]["class"] == ids["cross"]
+
+    merged = client.post(f"/api/classes/{ids['ring']}/merge", {"into": ids["cross"]})["state"]
+    assert counts(merged) == {"cross": (4, 0), "stroke": (2, 0)}
+    state = client.post(f"/api/classes/{ids['stroke']}/delete", {})["state"]
+    assert counts(state) == {"cross": (4, 0)} and not state["ready"]
+    for _ in range(3):
+        state = client.post("/api/undo", {"event": state["undo"]["event"]})["state"]
+    assert client.get("/api/drawings") == before and state["redo"] == renamed["undo"]
+    state = client.post("/api/redo", {"event": state["redo"]["event"]})["state"]
+    assert state["classes"][0]["name"] == HOSTILE
+
+
+def test_many_drawings_move_as_one_change_all_or_none(client: Client) -> None:
+    ids = client.teach(3)
+    before = client.get("/api/drawings")
+    chosen = [one["id"] for one in before if one["class"] != ids["ring"]]
+    value = {"drawings": chosen, "class": ids["ring"]}
+    state = client.post("/api/drawings/move", value)["state"]
+    assert counts(state) == {"ring": (9, 0), "cross": (0, 0), "stroke": (0, 0)}
+    state = client.post("/api/drawings/delete", {"drawings": chosen})["state"]
+    assert counts(state)["ring"] == (3, 0)
+    assert state["undo"]["description"] == "deleted 6 drawings"
+    assert client.refused("/api/drawings/move", value) == (404, "not_found")
+    assert client.refused(f"/api/drawings/{chosen[0]}.png") == (404, "not_found")
+    for _ in range(2):
+        state = client.post("/api/undo", {"event": state["undo"]["event"]})["state"]
+    assert client.get("/api/drawings") == before
+
+
+def test_a_mistaken_drawing_is_named_at_once(client: Client) -> None:
+    """Confusions and suggestions come with the change, not after an analysis."""
+    ids = client.teach(4)
+    odd = client.draw(ids["cross"], draw("ring", 50))
+    (wrong,) = client.get("/api/drawings?incorrect=true")
+    state = odd["state"]
+
+    assert (wrong["id"], wrong["prediction"], wrong["correct"]) == (odd["id"], ids["ring"], False)
+    assert state["confusions"] == [
+        {
+            "label": ids["cross"],
+            "prediction": ids["ring"],
+            "count": 1,
+            "total": 5,
+            "drawings": [odd["id"]],
+        }
+    ]
+    assert (state["accuracy"]["hits"], state["accuracy"]["total"]) == (12, 13)
+    assert state["suggestions"][0] == {
+        "class": ids["cross"],
+        "kind": "confused",
+        "message": "1 of 5 mistaken for 'ring'",
+    }
+
+
+def test_the_only_drawing_of_a_sign_is_not_judged(client: Client) -> None:
+    ids = client.teach(1)
+    assert all(one["correct"] is None for one in client.get("/api/drawings"))
+    state = client.get("/api/state")
+    assert state["accuracy"] is None
+    assert state["classes"][0]["suggestion"]["kind"] == "few_drawings"
+    assert client.draw(ids["ring"], draw("ring", 5))["state"]["accuracy"]["total"] == 2
+
+
+def test_the_analysis_follows_within_seconds(client: Client) -> None:
+    ids = client.teach(4)
+    for number, author in enumerate(("Ann", "Bob")):
+        for kind, id in ids.items():
+            for seed in range(2):
+                client.draw(id, draw(kind, 20 + 2 * number + seed), author=author)
+    client.draw(client.add("only Ann's")[0], draw("dot"), author="Ann")
+    state = client.analysed()
+    curve = state["learning_curve"]
+    authors = {one["name"]: one for one in state["authors"]}
+
+    assert [point["drawings"] for point in curve] == [1, 2, 3, 5]
+    assert all(0 <= p["low"] <= p["accuracy"] <= p["high"] <= 1 for p in curve)
+    places = [np.log1p(point["drawings"]) / np.log1p(5) for point in curve]
+    assert [point["x"] for point in curve] == pytest.approx(places)
+    assert state["calibration"]["coverage"] == 0.95
+    assert list(authors) == ["", "Ann", "Bob"] and authors["Ann"]["train"] == 7
+    assert authors["Ann"]["accuracy"]["total"] == authors["Bob"]["accuracy"]["total"] == 6
+    assert authors[""]["accuracy"] is None
+
+
+def test_a_test_asks_evenly_and_teaches_nothing(client: Client) -> None:
+    ids = client.teach(3)
+    names = {id: kind for kind, id in ids.items()}
+    before = client.post("/api/predict", {"drawing": draw("ring", 9)})
+    asked = []
+    for seed in range(6):
+        asked.append(client.post("/api/test/next", {})["class"])
+        drawing = draw(names[asked[-1]], 200 + seed)
+        answer = client.draw(asked[-1], drawing, split="test")
+        assert answer["correct"] and answer["prediction"] == asked[-1]
+    wrong = client.draw(ids["ring"], draw("cross", 300), split="test")
+    state = client.analysed()
+
+    assert sorted(asked[:3]) == sorted(asked[3:]) == sorted(ids.values())
+    assert wrong["correct"] is False and wrong["prediction"] == ids["cross"]
+    assert (state["test"]["accuracy"]["hits"], state["test"]["accuracy"]["total"]) == (6, 7)
+    assert state["test"]["confusions"][0]["drawings"] == [wrong["id"]]
+    assert counts(state) == {"ring": (3, 3), "cross": (3, 2), "stroke": (3, 2)}
+    after = client.post("/api/predict", {"drawing": draw("ring", 9)})
+    assert before["candidates"] == after["candidates"] and before["similar"] == after["similar"]
+
+
+def photo(*kinds: str, format: str = "JPEG") -> bytes:
+    """A photo of signs in a row, dark on light."""
+    inks = [255 - strokes.rasterise(strokes.parse(draw(kind, 3)), 200) for kind in kinds]
+    row = np.pad(np.concatenate(inks, axis=1) if inks else inks, 40, constant_values=255)
+    file = io.BytesIO()
+    Image.fromarray(np.stack([row] * 3, axis=2)).save(file, format)
+    return file.getvalue()
+
+
+def test_photos_of_one_sign_of_a_page_and_of_paper_are_predicted(
+    taught: tuple[Client, Ids],
+) -> None:
+    client, ids = taught
+    path, kind = "/api/predict/image", "image/jpeg"
+    one = client.request(path, raw=photo("cross"), content_type=kind)[1]
+    page = client.request(path, raw=photo("ring", "cross", "ring"), content_type=kind)[1]
+    blank = io.BytesIO()
+    Image.new("RGB", (64, 48), "white").save(blank, "PNG")
+    paper = client.request(path, raw=blank.getvalue(), content_type="image/png")[1]
+
+    (sign,) = one["signs"]
+    assert sign["candidates"][0]["class"] == ids["cross"]
+    top, left, bottom, right = sign["box"]
+    assert 40 < top < bottom < 240 and 40 < left < right < 240
+    assert [s["candidates"][0]["class"] for s in page["signs"]] == [
+        ids[kind] for kind in ("ring", "cross", "ring")
+    ]
+    assert paper == {"width": 64, "height": 48, "sideways": False, "signs": []}
+
+
+def test_a_photo_of_one_sign_is_saved_once(client: Client) -> None:
+    ids = client.teach(2)
+    path = f"/api/drawings/image?class={ids['cross']}&author=Ann"
+    status, answer = client.request(path, raw=photo("cross"), content_type="image/jpeg")
+
+    assert status == 200 and counts(answer["state"])["cross"] == (3, 0)
+    saved = client.get(f"/api/drawings?class={ids['cross']}")[-1]
+    assert saved["author"] == "Ann" and saved["photo"]
+    for raw, kind, refusal in (
+        (photo("cross"), "image/jpeg", (409, "already_saved")),
+        (photo("cross", "ring"), "image/jpeg", (422, "several_signs")),
+        (b"hello", "image/png", (422, "unreadable")),
+    ):
+        assert client.refused(path, raw=raw, content_type=kind) == refusal
+
+
+def test_new_versions_reach_listeners(client: Client) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", client.port, timeout=10)) as connection:
+        connection.request("GET", "/api/events")
+        stream = connection.getresponse()
+        lines = (line for line in stream if line.startswith(b"data: "))
+        versions = [int(next(lines)[6:])]
+        client.add("a", "b")
+        while versions[-1] < client.get("/api/state")["version"]:
+            versions.append(int(next(lines)[6:]))
+        stream.close()
+
+    assert len(versions) > 1 and versions == sorted(set(versions))
+
+
+def test_many_at_once_lose_nothing(client: Client) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        names = ["α", "greek small letter alpha"] * 6
+        assert len({id for (id,) in pool.map(client.add, names)}) == 1
+        ids = dict(zip(KINDS, client.add(*KINDS), strict=True))
+
+        def save(number: int) -> str:
+            kind = KINDS[number % 3]
+            client.post("/api/predict", {"drawing": draw(kind, number)})
+            return str(client.draw(ids[kind], draw(kind, number))["id"])
+
+        saved = list(pool.map(save, range(24)))
+
+    assert {one["id"] for one in client.get("/api/drawings")} == set(saved)
+    state = client.get("/api/state")
+    assert counts(state) == {"α": (0, 0), **dict.fromkeys(KINDS, (8, 0))}
+
+
+def test_waiting_changes_delay_no_reading(client: Client, studio: Studio) -> None:
+    (id,) = client.add("a")
+    people = [
+        threading.Thread(target=client.draw, args=(id, draw("ring", seed)))
+        for seed in range(2 * TURNS["write"])
+    ]
+    with studio._fitting:  # somebody's change is being fitted
+        for person in people:
+            person.start()
+        while len(studio.store.state.drawings) < TURNS["write"]:
+            time.sleep(0.01)
+        for _ in range(3):
+            assert counts(client.get("/api/state")) == {"a": (0, 0)}
+            assert client.post("/api/predict", {"drawing": draw("ring")})
+    for person in people:
+        person.join()
+    assert counts(client.get("/api/state")) == {"a": (len(people), 0)}
+
+
+def test_all_is_there_after_a_restart(tmp_path: Path, backbone) -> None:
+    states, predictions = [], []
+    for visit in range(2):
+        with studio_client(tmp_path / "my-signs", backbone) as (_, client):
+            if not visit:
+                client.teach(3, ("אב", HOSTILE, ".."))
+            states.append(client.analysed())
+            predictions.append(
+                client.post("/api/predict", {"drawing": draw("ring", 9)}) | {"ms": 0}
+            )
+
+    assert states[1].pop("version") > states[0].pop("version")
+    assert states[0] == states[1] and predictions[0] == predictions[1]
+
+
+def drawing(point: str = "[0.5,0.5,0,0.5]", count: int = 1) -> str:
+    strokes = f"[[{','.join([point] * count)}]]"
+    return f'{{"drawing": {{"version": 1, "aspect": 1, "strokes": {strokes}}}}}'
+
+
+BAD_BODIES = {
+    "nothing": b"",
+    "half": b'{"drawing"',
+    "more behind": f"{drawing()} 1".encode(),
+    "UTF-16": '{"drawing": 1}'.encode("utf-16"),
+    "a list": b"[]",
+    "many digits": b'{"drawing": ' + b"9" * 5000 + b"}",
+    "deep lists": b'{"drawing": ' + b"[" * 100_000,
+    "deep tables": b'{"a":' * 50_000,
+    "no drawing": b"{}",
+    "a key twice": b'{"drawing": 1, "drawing": 2}',
+    "an unknown field": drawing().replace("}}", '}, "path": "x"}').encode(),
+    "heatmap in words": drawing().replace("}}", '}, "heatmap": "yes"}').encode(),
+    "NaN": drawing("[NaN,0,0,0]").encode(),
+    "Infinity": drawing("[0,Infinity,0,0]").encode(),
+    "1e999": drawing("[1e999,0,0,0]").encode(),
+    "text for a number": drawing('["0.5",0,0,0]').encode(),
+    "true for a number": drawing("[true,0,0,0]").encode(),
+    "null for a number": drawing("[0,0,0,null]").encode(),
+    "three numbers": drawing("[0,0,0]").encode(),
+    "100,000 points": drawing(count=100_000).encode(),
+    "2,000 strokes": json.dumps(
+        {"drawing": {"version": 1, "aspect": 1, "strokes": [[]] * 2001}}
+    ).encode(),
+    "another version": drawing().replace('"version": 1', '"version": 2').encode(),
+    "aspect 0": drawing().replace('"aspect": 1', '"aspect": 0').encode(),
+}
+
+
+@pytest.mark.parametrize("raw", BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_bad_body_is_refused(taught: tuple[Client, Ids], raw: bytes) -> None:
+    assert taught[0].refused("/api/predict", raw=raw) == (422, "invalid")
+
+
+BAD_NAMES = ["", "  \u3000", "x" * 101, "a\nb", "a\0", "\x1b[2J", "\ud800", "a\u2029b", 5, None]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_a_bad_name_is_refused(taught: tuple[Client, Ids], name: object) -> None:
+    client, ids = taught
+    assert client.refused("/api/classes", {"names": [name]}) == (422, "invalid")
+    assert client.refused(f"/api/classes/{ids['ring']}/rename", {"name": name})[0] == 422
+
+
+BAD_REQUESTS = {
+    "class of another form": ("/api/classes/../rename", {"name": "x"}, 422),
+    "class in capitals": (f"/api/classes/{NOBODY.upper()}/rename", {"name": "x"}, 422),
+    "unknown class": (f"/api/classes/{NOBODY}/rename", {"name": "x"}, 404),
+    "deleting an unknown class": (f"/api/classes/{NOBODY}/delete", {}, 404),
+    "deleting with words": (f"/api/classes/{NOBODY}/delete", {"sure": True}, 422),
+    "unknown drawing": ("/api/drawings/delete", {"drawings": [NOBODY]}, 404),
+    "drawing of another form": ("/api/drawings/delete", {"drawings": ["signs.db"]}, 422),
+    "no drawings": ("/api/drawings/delete", {"drawings": []}, 422),
+    "too many drawings": ("/api/drawings/delete", {"drawings": [NOBODY] * 20_001}, 422),
+    "into a path": ("/api/drawings/move", {"drawings": [NOBODY], "class": "../../x"}, 422),
+    "no names": ("/api/classes", {"names": []}, 422),
+    "nothing to redo": ("/api/redo", {"event": 1}, 409),
+    "no event": ("/api/undo", {}, 422),
+    "event 0": ("/api/undo", {"event": 0}, 422),
+    "event true": ("/api/undo", {"event": True}, 422),
+    "event of the future": ("/api/undo", {"event": 2**70}, 409),
+    "unknown action": (f"/api/classes/{NOBODY}/explode", {}, 404),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "status"), BAD_REQUESTS.values(), ids=BAD_REQUESTS)
+def test_a_bad_request_is_refused(
+    taught: tuple[Client, Ids], path: str, value: object, status: int
+) -> None:
+    assert taught[0].refused(path, value)[0] == status
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": "taught"},
+        {"split": None},
+        {"class": "a"},
+        {"author": 5},
+        {"author": "x" * 101},
+        {"author": "a\nb"},
+        {"id": "../../../../x.png"},
+        {"set_id": "my-signs"},
+        {"replaces": "x"},
+        {"time": "now"},
+        {"drawing": None},
+        {"drawing": {"version": 1, "aspect": 1, "strokes": []}},
+    ],
+    ids=str,
+)
+def test_a_bad_drawing_is_not_saved(taught: tuple[Client, Ids], change: dict[str, object]) -> None:
+    client, ids = taught
+    value = {"class": ids["ring"], "drawing": draw("ring"), "split": "train"} | change
+    assert client.refused("/api/drawings", value)[0] == 422
+
+
+def declared(side: int) -> bytes:
+    """A small PNG whose head speaks of more pixels."""
+    raw = photo("ring", format="PNG")
+    head = raw[12:16] + side.to_bytes(4, "big") * 2 + raw[24:29]
+    return raw[:12] + head + zlib.crc32(head).to_bytes(4, "big") + raw[33:]
+
+
+BAD_IMAGES = {
+    "nothing": b"",
+    "text": b"hello",
+    "cut off": photo("ring", format="PNG")[:60],
+    "a bomb": declared(30_000),
+    "many pixels": declared(5_001),
+    "TIFF": photo("ring", format="TIFF"),
+    "JPEG": photo("ring"),
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+    "HTML behind the signature": b"\x89PNG\r\n\x1a\n<html>",
+}
+
+
+@pytest.mark.parametrize("raw", BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_a_bad_image_is_refused(taught: tuple[Client, Ids], raw: bytes) -> None:
+    refusal = taught[0].refused("/api/predict/image", raw=raw, content_type="image/png")
+    assert refusal == (422, "unreadable")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (" e\u0301 ", "é"),
+        ("GREEK SMALL LETTER ALPHA", "α"),
+        ("sun", "sun"),
+        ("a b", "a b"),
+        ("greek", "greek"),
+        ("greek small letter alpha, b", "greek small letter alpha, b"),
+        ("../..", "../.."),
+    ],
+)
+def test_a_unicode_name_stands_for_its_character(name: str, expected: str) -> None:
+    assert class_name(name) == expected
+
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.mark.slow
+def test_no_request_made_from_the_schema_breaks_the_studio(tmp_path: Path, backbone) -> None:
+    with studio_client(tmp_path / "my-signs", backbone) as (studio, client):
+        client.teach(1)
+        own = f"http://127.0.0.1:{client.port}"
+        schema = schemathesis.openapi.from_dict(build_app(studio).openapi())
+        operations = [one.ok() for one in schema.exclude(path="/api/events").get_all_operations()]
+        statuses: set[int] = set()
+
+        def send(case: schemathesis.Case) -> None:
+            answer = case.call_and_validate(base_url=own, headers={"Origin": own}, checks=CHECKS)
+            statuses.add(answer.status_code)
+
+        few = settings(
+            max_examples=6,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        for operation in operations:
+            few(given(case=operation.as_strategy())(send))()
+
+    assert len(operations) == 22 and {200, 404, 422} <= statuses
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory, backbone) -> list[str]:
+    """`siglum studio` with the small backbone; the set is to be added."""
+    path = tmp_path_factory.mktemp("backbone") / "small.siglum"
+    bundles.save(backbone.bundle, path)
+    more = ["--backbone", str(path), "--no-browser", "--port", "0"]
+    return [sys.executable, "-m", "siglum", "studio", *more]
+
+
+def start(command: list[str], folder: Path) -> tuple[subprocess.Popen, Client]:
+    process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    port = re.match(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+    assert port
+    return process, Client(int(port[1]))
+
+
+@pytest.mark.slow
+def test_a_killed_studio_has_every_drawing_that_it_acknowledged(
+    tmp_path: Path, command: list[str]
+) -> None:
+    """Three clients draw; what had no answer is sent again after the restart."""
+    random = np.random.RandomState(0)
+    sent: set[int] = set()
+    acknowledged: set[int] = set()
+
+    def save(client: Client, ids: list[str], number: int) -> None:
+        sent.add(number)
+        client.draw(ids[number % 3], draw(KINDS[number % 3], number), id=f"{number:016x}")
+        acknowledged.add(number)
+
+    def save_until_killed(client: Client, ids: list[str], first: int) -> None:
+        for number in range(first, first + 1000):
+            try:
+                save(client, ids, number)
+            except (OSError, http.client.HTTPException):
+                return
+
+    for kills in range(5):
+        process, client = start(command, tmp_path / "my-signs")
+        ids = client.add(*KINDS)
+        saved = {int(one["id"], 16): one["class"] for one in client.get("/api/drawings")}
+        assert acknowledged <= saved.keys() <= sent, f"after {kills} kills"
+        assert all(ids[number % 3] == label for number, label in saved.items())
+        for number in sent - acknowledged:
+            save(client, ids, number)
+        people = [
+            threading.Thread(target=save_until_killed, args=(client, ids, 10_000 * kills + n))
+            for n in (1000, 2000, 3000)
+        ]
+        for person in people:
+            person.start()
+        time.sleep(random.uniform(0.1, 0.4))
+        os.kill(process.pid, signal.SIGKILL)
+        for person in people:
+            person.join(20)
+        process.communicate()
+
+    assert len(acknowledged) > 20
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_it_while_a_page_listens(tmp_path: Path, command: list[str]) -> None:
+    process, client = start(command, tmp_path / "my-signs")
+    with closing(http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)) as connection:
+        connection.request("GET", "/api/events")
+        stream = connection.getresponse()
+        assert stream.readline().startswith(b"data: ")
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=20)[0]
+        stream.close()
+
+    assert (process.returncode, output) == (0, f"Everything is saved in {tmp_path / 'my-signs'}.\n")
