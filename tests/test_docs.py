@@ -57,11 +57,11 @@ def test_the_studies_that_are_explained_can_be_read(tmp_path: Path) -> None:
     examples = blocks(ROOT / "docs" / "studies.md", "toml")
     file.write_text(examples[0])
     study = read_study(file, Path("runs"))
-    assert study.variants == ["scratch", "pretrained", "pretrained, frozen"]
+    assert list(study.levels) == ["scratch", "pretrained", "pretrained, frozen"]
     assert study.file.pairs == (("scratch", "pretrained"), ("pretrained", "pretrained, frozen"))
     file.write_text(examples[1])
 
-    assert len(read_study(file, Path("runs")).variants) == 4
+    assert len(read_study(file, Path("runs")).levels) == 4
 
 
 @pytest.mark.slow

@@ -101,6 +101,8 @@ def label_issues(
     listed = [(*row[:3], probability(row[3])) for row in rows[:MAX_LISTED]]
     print_table(("image", "label", "prediction", "probability"), listed)
     for name, found in copies.items():
-        print_line(f"\n{found.headline(f'{against} ({name})')}")
+        print()
+        print_line(found.headline(f"{against} ({name})"))
     if relabel_to is not None:
-        print_line(f"\n{count(accepted, 'prediction')} written to {relabel_to}")
+        print()
+        print_line(f"{count(accepted, 'prediction')} written to {relabel_to}")

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from siglum.cli.options import Device, Flag, Json, Out, Precision, Threads
-from siglum.cli.output import print_json, print_line, print_table
+from siglum.cli.output import print_json, print_table
 from siglum.cli.progress import TrainingProgress, loading_bar
 from siglum.errors import ConfigError
-from siglum.formatting import percent
+from siglum.formatting import percent, printable
 from siglum.lab.compare import compare_runs
-from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
-from siglum.lab.study import Cell, Study, collect, open_run, read_study, run_cells, state_of
+from siglum.lab.device import choose_device, default_threads
+from siglum.lab.study import Cell, collect, open_run, read_study, run_cells, state_of
 from siglum.lab.trainer import Stopped, Watch
-from siglum.lab.training import Epoch, StepProgress
 
 
 def study(
@@ -38,9 +36,8 @@ def study(
 ) -> None:
     """Run a study, list its runs, or write its report.
 
-    A study file holds a question, settings, variants and seeds; docs/studies.md explains it. A
-    study that was stopped or killed resumes with the same command. Several processes may work on
-    one study, or on several that share runs.
+    A study that was stopped or killed resumes with the same command. Several processes may work
+    on one study, or on several that share runs. docs/studies.md explains study files.
 
     Example: siglum study run studies/encoder.toml --jobs 2
 
@@ -61,16 +58,39 @@ def study(
     """
     wanted = read_study(file, folder, allow_many=yes)
     cells = wanted.select(variant, seed)
+    if action == "report":
+        from siglum.report.compare import About, write_comparison
+
+        path, text = out or folder / f"{wanted.name}.html", wanted.file
+        command = f"siglum study run {file}"
+        about = About(wanted.name, text.question, text.hypotheses, text.answers, text.note, command)
+        write_comparison(compare_runs(collect(wanted, folder), text.pairs), about, path)
+        print(f"Report: {path}")
+        return
     if action == "run":
         train_cells(cells, folder, jobs, device, precision, threads)
-        failed = [cell for cell in cells if Run(folder / cell.key).failure is not None]
-        print(f"{len(cells) - len(failed)} of {len(cells)} runs of {wanted.name} are finished.")
-        for cell in failed:
-            print_line(f"failed: {cell.key}  {cell.name}: {Run(folder / cell.key).failure}")
-    elif action == "list":
-        _list(wanted, cells, folder, json)
-    else:
-        _report(wanted, file, folder, out or folder / f"{wanted.name}.html")
+    rows = [_row(cell, folder) for cell in cells]
+    columns = ("variant", "run", "state", "epochs", "validation", "test")
+    if json:
+        runs = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json({"study": wanted.name, "runs": runs})
+        return
+    states = [state_of(cell, folder) for cell in cells]
+    print_table(columns, rows)
+    print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
+
+
+def _row(cell: Cell, folder: Path) -> tuple[str, ...]:
+    run, state = open_run(cell, folder), state_of(cell, folder)
+    if run is None or run.failure is not None:
+        return cell.name, str(folder / cell.key), state, run.failure or "" if run else "", "", ""
+    result = run.result or {}
+    accuracies = [
+        percent(result[part]["hits"] / result[part]["total"], 2) if part in result else ""
+        for part in ("val", "test")
+    ]
+    epochs = f"{len(run.epochs)} of {run.config.epochs}"
+    return cell.name, str(run.path), state, epochs, *accuracies
 
 
 def train_cells(
@@ -84,12 +104,11 @@ def train_cells(
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}.")
     jobs = min(jobs, len(cells))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    work = (cells, folder, device, precision, threads or max(1, (cores or 1) // jobs))
+    work = (cells, folder, device, precision, threads or max(1, default_threads() // jobs))
     if jobs == 1:
         finished = [_train(*work, parent=None)]
     else:
-        # Every worker walks through all runs; the locks share them out.
+        # Every worker walks through all runs; their locks share them out.
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             futures = [pool.submit(_train, *work, parent=os.getpid()) for _ in range(jobs)]
             finished = [future.result() for future in futures]
@@ -111,52 +130,12 @@ def _train(
 
         def start(cell: Cell, remaining: int) -> Watch:
             progress.restart()
-            print_line(f"{cell.key}  {cell.name}  ({remaining} to go)")
-            return watch
-
-        def watch(record: StepProgress | Epoch) -> bool:
+            print(printable(f"{cell.key}  {cell.name}  ({remaining} to go)"), flush=True)
             # A worker whose parent was killed saves its state and stops.
-            return progress(record) or parent not in (None, os.getppid())
+            return lambda record: progress(record) or parent not in (None, os.getppid())
 
         try:
             run_cells(cells, folder, choose_device(device, precision, threads), start, loading)
         except Stopped:
             return False
     return True
-
-
-def _list(study: Study, cells: Sequence[Cell], folder: Path, json: bool) -> None:
-    rows, states = [], []
-    for cell in cells:
-        run, state = open_run(cell, folder), state_of(cell, folder)
-        result = (run.result if run else None) or {}
-        accuracies = [
-            percent(result[part]["hits"] / result[part]["total"], 2) if part in result else ""
-            for part in ("val", "test")
-        ]
-        epochs = f"{len(run.epochs)} of {run.config.epochs}" if run else ""
-        rows.append((cell.name, str(folder / cell.key), state, epochs, *accuracies))
-        states.append(state)
-    columns = ("variant", "run", "state", "epochs", "validation", "test")
-    if json:
-        runs = [dict(zip(columns, row, strict=True)) for row in rows]
-        print_json({"study": study.name, "runs": runs})
-        return
-    print_table(columns, rows)
-    print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
-
-
-def _report(study: Study, file: Path, folder: Path, out: Path) -> None:
-    from siglum.report.compare import About, check_suffix, write_comparison
-
-    check_suffix(out)
-    about = About(
-        title=study.name,
-        question=study.file.question,
-        hypotheses=study.file.hypotheses,
-        answers=study.file.answers,
-        note=study.file.note,
-        command=f"siglum study run {file}",
-    )
-    write_comparison(compare_runs(collect(study, folder), study.file.pairs), about, out)
-    print(f"Report: {out}")

@@ -210,12 +210,13 @@ class Copies:
 
 
 def comparable(preprocess: Preprocess) -> Preprocess:
-    """Return a preprocessing for `find_copies`: small, and without positions.
+    """Return a preprocessing for `find_copies`: small, unmoved, and without positions.
 
     An image that was enlarged for a network hides what saving it as JPEG changed.
     """
     size = min(preprocess.size, COMPARED_SIZE)
-    return preprocess.model_copy(update={"size": size, "position_channels": False})
+    changes = {"size": size, "position_channels": False, "margins": None}
+    return preprocess.model_copy(update=changes)
 
 
 def find_copies(images: ImageSet, others: ImageSet, progress: Progress = no_progress) -> Copies:

@@ -2,12 +2,12 @@
 
     question = "Does pretraining help?"
     seeds = [0, 1, 2]
-    pairs = [["A", "B"]]   # the variants to test against each other; all if there are none
+    pairs = [["A", "B"]]   # variants to test against each other; all, if there are none
     [base]                 # settings of every variant
     [grid]                 # setting = [values]: every combination is a variant ...
     [variants.NAME]        # ... and so is every named set of settings, in each combination
-    [parents.NAME]         # runs that others start from: init = "parents.NAME", for the same seed;
-                           # these are all their settings, without those of [base]
+    [parents.NAME]         # runs that others start from, with settings of their own:
+                           # init = "parents.NAME", for the same seed
     [published.VARIANT]    # test = 0.99: published figures, as fractions
 
 A run is named by the hash of what decides its outcome, so that studies share runs. A file lock is
@@ -22,7 +22,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -89,29 +89,20 @@ class Study:
 
     name: str
     file: StudyFile
-    cells: tuple[Cell, ...]  # by variant, by seed
+    cells: tuple[Cell, ...]  # by variant, by seed, by fold
     levels: Mapping[str, Mapping[str, Any]]  # by variant: its values in the grid
 
-    @property
-    def variants(self) -> list[str]:
-        """The names of the variants, in their order."""
-        return list(dict.fromkeys(cell.variant for cell in self.cells))
-
     def select(self, variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
-        """Return the runs of some variants and seeds (all, if none is named), parents first.
-
-        Raises:
-            ConfigError: if a variant or a seed is not in the study.
-        """
+        """Return the runs of some variants and seeds (all, if none is named), parents first."""
         for name in variants:
-            choose(dict.fromkeys(self.variants), name, "variant")
+            choose(self.levels, name, "variant")
         for seed in seeds:
-            choose({str(s): s for s in self.file.seeds}, str(seed), "seed")
+            choose(dict.fromkeys(map(str, self.file.seeds)), str(seed), "seed")
         chosen = [
             cell
             for cell in self.cells
-            if (not variants or cell.variant in variants)
-            and (not seeds or cell.config.seed in seeds)
+            if cell.variant in (variants or self.levels)
+            and cell.config.seed in (seeds or self.file.seeds)
         ]
         parents = [cell.parent for cell in chosen if cell.parent is not None]
         return list({cell.key: cell for cell in (*parents, *chosen)}.values())
@@ -131,49 +122,42 @@ def read_study(path: Path, folder: Path, allow_many: bool = False) -> Study:
         file = build(StudyFile, tomllib.loads(path.read_text("utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"study must be a TOML file, got {path}: {error}.") from None
+    return make_study(path.stem, file, folder, allow_many)
+
+
+def make_study(name: str, file: StudyFile, folder: Path, allow_many: bool = False) -> Study:
+    """Return the study of a file's contents; see `read_study`."""
     if not file.seeds or len(set(file.seeds)) < len(file.seeds):
-        raise ConfigError(f"seeds must be different numbers, got {list(file.seeds)} in {path}.")
-    if len(file.answers) > len(file.hypotheses):
-        raise ConfigError(
-            f"answers must be at most the {len(file.hypotheses)} hypotheses in {path}."
-        )
+        raise ConfigError(f"seeds must be different numbers, got {list(file.seeds)}.")
     grid = _grid_values(file.grid)
     runs = math.prod(map(len, grid.values())) * max(len(file.variants), 1) * len(file.seeds)
     if runs > MAX_RUNS and not allow_many:
         raise ConfigError(
-            f"{path} asks for {runs:,} runs, more than {MAX_RUNS:,}. Use fewer seeds or values, or "
+            f"{name} asks for {runs:,} runs, more than {MAX_RUNS:,}. Use fewer seeds or values, or "
             "give --yes."
         )
     cells, levels = [], {}
-    for name, settings, levels[name] in _variants(file, grid):
+    for variant, settings, levels[variant] in _variants(file, grid):
         if "seed" in settings:
-            raise ConfigError(
-                "seed must stand in the list 'seeds' of a study, not in its settings."
-            )
+            raise ConfigError("seed must stand in the list 'seeds', not in the settings.")
         for seed in file.seeds:
-            cells += _cells(name, {**settings, "seed": seed}, file, folder)
-    for name, figures in file.published.items():
-        choose(levels, name, "published")
-        for part in figures:
-            choose(dict.fromkeys(("train", "val", "test")), part, f"published.{name}")
-    for name in itertools.chain(*file.pairs):
-        choose(levels, name, "pairs")
-    return Study(path.stem, file, tuple(cells), levels)
+            cells += _cells(variant, {**settings, "seed": seed}, file, folder)
+    for variant in (*file.published, *itertools.chain(*file.pairs)):
+        choose(levels, variant, "variant")
+    for part in itertools.chain(*file.published.values()):
+        choose(dict.fromkeys(("train", "val", "test")), part, "published")
+    return Study(name, file, tuple(cells), levels)
 
 
 def _grid_values(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the values of every setting; those of `model_options` as `model_options.NAME`."""
     values: dict[str, list[Any]] = {}
     for name, value in grid.items():
-        if isinstance(value, dict):
-            values |= {f"{name}.{key}": inner for key, inner in value.items()}
-        else:
-            values[name] = value
+        nested = isinstance(value, dict)
+        values |= {f"{name}.{k}": v for k, v in value.items()} if nested else {name: value}
     for name, several in values.items():
-        if not isinstance(several, list) or not several:
-            raise ConfigError(f"grid.{name} must be a list of at least one value, got {several!r}.")
-        if len({json.dumps(value) for value in several}) < len(several):
-            raise ConfigError(f"grid.{name} must have each value once, got {several!r}.")
+        if not isinstance(several, list) or len(set(map(str, several))) < max(len(several), 1):
+            raise ConfigError(f"grid.{name} must be a list of different values, got {several!r}.")
     return values
 
 
@@ -219,7 +203,7 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
 
 
 def _key(config: TrainConfig, parent: Cell | None) -> str:
-    """Hash what decides the outcome; settings at their defaults are left out."""
+    """Hash what decides the outcome; a setting at its default is left out."""
     defaults = TrainConfig.model_construct().model_dump()
     decisive = {k: v for k, v in config.model_dump().items() if v != defaults[k]}
     if parent is not None:
@@ -326,45 +310,30 @@ def collect(study: Study, folder: Path) -> list[Variant]:
 
     A seed counts once all of its folds are finished.
     """
-    return [
-        _collect(
-            name,
-            [cell for cell in study.cells if cell.variant == name],
-            folder,
-            published=study.file.published.get(name, {}),
-            levels=study.levels[name],
-        )
-        for name in study.variants
-    ]
+    variants = []
+    for name, levels in study.levels.items():
+        cells = [cell for cell in study.cells if cell.variant == name]
+        finished: list[tuple[Run, ...]] = []
+        failed, missing = [], 0
+        for seed, group in itertools.groupby(cells, key=lambda cell: cell.config.seed):
+            runs = [open_run(cell, folder) for cell in group]
+            failed += [(seed, run.failure) for run in runs if run is not None and run.failure]
+            missing += sum(not _is_done(run) for run in runs)
+            done = tuple(run for run in runs if run is not None and run.result is not None)
+            finished += [done] if len(done) == len(runs) else []
+        published = study.file.published.get(name, {})
+        variant = Variant(name, tuple(finished), tuple(failed), missing, published, levels)
+        variants.append(variant)
+    return variants
 
 
-def _collect(name: str, cells: Sequence[Cell], folder: Path, **about: Any) -> Variant:
-    finished: list[tuple[Run, ...]] = []
-    failed, missing = [], 0
-    for seed, group in itertools.groupby(cells, key=lambda cell: cell.config.seed):
-        runs = [open_run(cell, folder) for cell in group]
-        failed += [(seed, run.failure) for run in runs if run is not None and run.failure]
-        missing += sum(not _is_done(run) for run in runs)
-        done = tuple(run for run in runs if run is not None and run.result is not None)
-        if len(done) == len(runs):
-            finished.append(done)
-    return Variant(name, tuple(finished), tuple(failed), missing, **about)
-
-
-def fold_cells(config: TrainConfig, folder: Path, repeats: int = 1) -> list[Cell]:
-    """Return the runs of a cross-validation: every fold for `repeats` seeds from `config.seed`.
-
-    Raises:
-        ConfigError: if `config.folds` is None or repeats is below 1.
-    """
+def fold_study(config: TrainConfig, folder: Path, repeats: int = 1) -> Study:
+    """Return a cross-validation: every fold of `config.folds` for `repeats` seeds."""
     if config.folds is None or repeats < 1:
         raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")
     settings = config.model_dump(exclude={"seed", "fold"})
-    seeds = range(config.seed, config.seed + repeats)
-    cells = [
-        _cells("cross-validation", {**settings, "seed": s}, StudyFile(), folder) for s in seeds
-    ]
-    return list(itertools.chain(*cells))
+    seeds = tuple(range(config.seed, config.seed + repeats))
+    return make_study("cross-validation", StudyFile(base=settings, seeds=seeds), folder)
 
 
 def cross_validate(
@@ -378,27 +347,29 @@ def cross_validate(
     """Predict every image with networks that were not trained on it; unfinished runs are resumed.
 
     The comparison has one variant, whose test accuracy is that of all images. Writes the pooled
-    predictions to `folder/out-of-fold.npz`: log_probs (R, N, K), labels (N,), classes (K,), seeds
-    (R,), source and, where they are known, files and writers (N,).
+    predictions to `folder/out-of-fold.npz`: log_probs (R, N, K), labels (N,), classes (K,), source
+    and, where they are known, files and writers (N,).
 
     Raises:
         RunError: if a fold diverged.
     """
-    cells = fold_cells(config, folder, repeats)
-    run_cells(cells, folder, device, start, progress)
-    variant = _collect(config.model, cells, folder)
+    study = fold_study(config, folder, repeats)
+    run_cells(study.cells, folder, device, start, progress)
+    (variant,) = collect(study, folder)
     for seed, reason in variant.failed:
         raise RunError(f"A fold of seed {seed} failed: {reason}")
     pooled, classes = [pool_predictions(runs) for runs in variant.runs], variant.runs[0][0].classes
     arrays = {
-        name.removeprefix("test_"): array for name, array in pooled[0].items() if "test" in name
+        "log_probs": np.stack([predictions["test_log_probs"] for predictions in pooled]),
+        "labels": pooled[0]["test_labels"],
+        "classes": np.array(classes),
+        "source": np.array(config.data),
     }
-    arrays["log_probs"] = np.stack([seed["test_log_probs"] for seed in pooled])
-    arrays["classes"], arrays["source"] = np.array(classes), np.array(config.data)
-    arrays["seeds"] = np.array([runs[0].config.seed for runs in variant.runs])
     source = load_data(config, classes, progress).whole
     if source is not None and source.files is not None:
         arrays["files"] = np.array(source.files)
+    if "test_writers" in pooled[0]:
+        arrays["writers"] = pooled[0]["test_writers"]
     with atomic_path(folder / OUT_OF_FOLD) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    return compare_runs([variant])
+    return compare_runs([replace(variant, name=config.model)])

@@ -36,15 +36,13 @@ from siglum.report.sections import training_chain
 SUFFIXES = (".html", ".json", ".csv")
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
 MAX_DRAWN = len(LIGHT.series)  # variants in a plot
-WIDTH, HEIGHT, LABEL = 460, 264, 20  # px of a plot, characters of a label
+LABEL = 20  # characters
 SPLITS = {"train": "training", "val": "validation"}
-CURVES = [
-    *[("index", "train_accuracy"), ("index", "val_accuracy"), ("seconds", "val_accuracy")],
-    *[("index", "train_loss"), ("index", "val_loss"), ("seconds", "val_loss")],
-]
 X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
+PANELS = (("index", "train"), ("index", "val"), ("seconds", "val"))
 
-Point = tuple[float, float, float, float]  # x, accuracy, ends of its interval
+Curves = Mapping[str, list[tuple[Epoch, ...]]]  # by variant, the epochs of each seed
+Lines = Mapping[str, list[tuple[float, float, float, float]]]  # x, accuracy, ends of its interval
 
 
 @dataclass(frozen=True)
@@ -59,25 +57,24 @@ class About:
     command: str = ""  # that reproduces all of it
 
 
-def check_suffix(path: Path) -> None:
-    """Raise ConfigError unless `write_comparison` writes the kind of file that `path` names."""
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, got {str(path)!r}.")
-
-
 def write_comparison(comparison: Comparison, about: About, path: Path) -> None:
     """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
     check_suffix(path)
     if path.suffix == ".html":
         write_atomic(path, _page(comparison, about))
-        return
-    data = {**asdict(about), "headline": headline(comparison), **asdict(comparison)}
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    if path.suffix == ".csv":
+    elif path.suffix == ".json":
+        data = {**asdict(about), "headline": headline(comparison), **asdict(comparison)}
+        write_atomic(path, json.dumps(data, indent=2) + "\n")
+    else:
         table, file = variants_table(comparison), io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
-        text = file.getvalue()
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+        write_atomic(path, file.getvalue())
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError unless `write_comparison` writes the kind of file that `path` names."""
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, got {str(path)!r}.")
 
 
 def variants_table(comparison: Comparison) -> Table:
@@ -85,30 +82,29 @@ def variants_table(comparison: Comparison) -> Table:
     part, variants = comparison.part, list(comparison.variants)
     if len(variants) > MAX_DRAWN:
         variants.sort(key=lambda v: -v.accuracy[part].mean if v.seeds else 1.0)
-    nothing = Estimate((), np.nan)
-    accuracy = [v.accuracy.get(part, nothing) for v in variants]
+    accuracy = [v.accuracy.get(part, Estimate((), np.nan)) for v in variants]
+    writers = [v.writer_ci or (None, None) for v in variants]
     columns = {
         "variant": [v.name for v in variants],
         "seeds": [str(len(v.seeds)) for v in variants],
         f"{PARTS[part]}, %": [_number(a.mean, 100) for a in accuracy],
         "std": [_number(a.std, 100) for a in accuracy],
         "95 % CI": [_interval(a.low, a.high) for a in accuracy],
+        "95 % CI, other writers": [_interval(*ends) for ends in writers],
+        **{
+            f"published {words}, %": [_number(v.published.get(name), 100) for v in variants]
+            for name, words in PARTS.items()
+        },
+        "loss, nats": [_mean(v.loss, 1, 3) for v in variants],
+        "ECE": [_mean(v.ece, 1, 3) for v in variants],
+        "parameters": [_number(v.parameters, 1, 0) for v in variants],
+        "seconds": [_mean(v.seconds, 1, 1) for v in variants],
     }
-    if any(v.writer_ci for v in variants):
-        ends = [v.writer_ci or (None, None) for v in variants]
-        columns["95 % CI, other writers"] = [_interval(*each) for each in ends]
-    validation = [_mean(v.accuracy.get("val"), 100) for v in variants]
-    optional = {"validation, %": validation if part == "test" else []}
-    for name, words in PARTS.items():
-        published = [_number(v.published.get(name), 100) for v in variants]
-        optional[f"published {words}, %"] = published
-    optional["loss, nats"] = [_mean(v.loss, 1, 3) for v in variants]
-    optional["ECE"] = [_mean(v.ece, 1, 3) for v in variants]
-    optional["parameters"] = [_number(v.parameters, 1, 0) for v in variants]
-    optional["seconds"] = [_mean(v.seconds, 1, 1) for v in variants]
+    if part == "test":
+        columns["validation, %"] = [_mean(v.accuracy.get("val"), 100) for v in variants]
     if any(v.seconds != v.total_seconds for v in variants):
-        optional["with pretraining"] = [_mean(v.total_seconds, 1, 1) for v in variants]
-    columns |= {name: cells for name, cells in optional.items() if set(cells) - {"–"}}
+        columns["with pretraining"] = [_mean(v.total_seconds, 1, 1) for v in variants]
+    columns = {name: cells for name, cells in columns.items() if set(cells) - {"–"}}
     methods = sorted({v.accuracy[part].method for v in comparison.finished})
     caption = (
         f"Means over seeds; std: over seeds; 95 % CI: {'; '.join(methods)}. Student's t covers the "
@@ -141,6 +137,28 @@ def pairs_table(comparison: Comparison) -> Table:
     return Table(columns, rows, 2, caption)
 
 
+def _effects_tables(effects: Effects | None) -> list[Table]:
+    if effects is None:
+        return []
+    levels = [
+        (setting, value, _number(mean, 100), _number(effects.margins[setting], 100))
+        for setting, means in effects.means.items()
+        for value, mean in means.items()
+    ]
+    shares = [
+        (name, _number(share, 100, 1), _number(effects.p_values.get(name), 1, 3))
+        for name, share in effects.shares.items()
+    ]
+    caption = (
+        "Analysis of variance; seeds are blocks; p after Holm's correction. The best of many cells "
+        "is favoured by chance: select by validation accuracy, report the test accuracy."
+    )
+    return [
+        Table(("setting", "value", "mean accuracy, %", "± (95 % CI)"), levels, 2),
+        Table(("source of variance", "share, %", "p"), shares, 1, caption),
+    ]
+
+
 def _number(value: float | None, scale: float, digits: int = 2, sign: str = "") -> str:
     return "–" if value is None or np.isnan(value) else f"{scale * value:{sign},.{digits}f}"
 
@@ -155,13 +173,12 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _page(comparison: Comparison, about: About) -> bytes:
-    finished = comparison.finished
+    finished, differing = comparison.finished, comparison.differing
     configs = [config for variant in finished for config in variant.configs]
     data = " and ".join(dict.fromkeys(source_name(str(config["data"])) for config in configs))
     runs, variants = count(len(configs), "run"), count(len(finished), "variant")
-    summary = [about.question] * bool(about.question)
-    summary += [f"{runs} of {variants} on {data}: {'; '.join(comparison.machines)}."]
-    summary += [about.note] * bool(about.note)
+    machines = "; ".join(comparison.machines)
+    summary = [about.question, f"{runs} of {variants} on {data}: {machines}.", about.note]
     for hypothesis, answer in zip_longest(about.hypotheses, about.answers, fillvalue="open."):
         summary.append(f"Hypothesis, before the runs: {hypothesis} Result: {answer}")
     notices = [
@@ -173,46 +190,41 @@ def _page(comparison: Comparison, about: About) -> bytes:
         notices.append(f"{count(missing, 'run')} not finished; the results rest on the others.")
     if comparison.part == "val" and any(config["checkpoint"] == "best" for config in configs):
         notices.append("Weights were selected on these very images, which is optimistic.")
-    tables = [variants_table(comparison), *_effects_tables(comparison.effects)]
-    rows = [[v.name, *(_values(v, name) for name in comparison.differing)] for v in finished]
-    differing = f"{count(len(comparison.differing), 'setting')} differ between the variants"
-    shared = [(name, format_setting(value)) for name, value in comparison.shared.items()]
-    settings = [
-        Table(("variant", *comparison.differing), rows, 1 + len(comparison.differing)),
-        Table(("setting of all", "value"), shared, 2),
+    values = [
+        [v.name] + [" or ".join({format_setting(c[k]): 0 for c in v.configs}) for k in differing]
+        for v in finished
     ]
-    figures = {p.name: render_figure(p.svg(), p.title, p.caption) for p in plots(comparison)}
-    curves = [html for name, html in figures.items() if "-by-" in name]
-    others = [html for name, html in figures.items() if "-by-" not in name]
-    best = f"Highest accuracy, selected by validation where there is one: {comparison.best.name}"
-    legend = "Thin lines: seeds. Thick: means. Bands, from 3 seeds on: 95 % intervals of the mean."
-    significant = sum(pair.is_significant for pair in comparison.pairs)
-    pairs = f"{significant} of {count(len(comparison.pairs), 'pair')} differ significantly"
+    shared = [(name, format_setting(value)) for name, value in comparison.shared.items()]
     paths = [Path(path) for variant in finished for path in variant.runs]
     chains = [training_chain(path, Run(path).config)[0] for path in paths]
     commands = [about.command, *(step[0] for chain in chains for step in chain)]
-    lines = "\n".join(dict.fromkeys(filter(None, commands)))
+    figures = {p.name: render_figure(p.svg(), p.title, p.caption) for p in plots(comparison)}
+    curves = [html for name, html in figures.items() if "-by-" in name]
+    evidence = [html for name, html in figures.items() if "-by-" not in name]
+    tables = [variants_table(comparison), *_effects_tables(comparison.effects)]
+    settings = [
+        Table(("variant", *differing), values, 1 + len(differing)),
+        Table(("setting of all", "value"), shared, 2),
+    ]
+    best = f"Highest accuracy, selected by validation where there is one: {comparison.best.name}."
+    significant = sum(pair.is_significant for pair in comparison.pairs)
+    pairs = f"{significant} of {count(len(comparison.pairs), 'pair')} differ significantly."
+    text = f"{count(len(differing), 'setting')} differ between the variants"
+    legend = "Thin lines: seeds. Thick: means. Bands, from 3 seeds on: 95 % intervals of the mean."
+    code = Markup("<pre>{}</pre>").format("\n".join(dict.fromkeys(filter(None, commands))))
+    sections = [
+        Section("variants", "Variants", best, _join([*evidence, *map(render_table, tables)])),
+        Section("pairs", "Paired differences", pairs, render_table(pairs_table(comparison))),
+        Section("curves", "Learning curves", legend, _join(curves)),
+        Section("settings", "Settings", f"{text}.", _join(map(render_table, settings))),
+        Section("reproduce", "Reproduce", "These commands train all of it again.", code),
+    ]
     return render_page(
         about.title,
         "comparison",
-        [
-            Section(
-                "variants", "Variants", f"{best}.", _join([*others, *map(render_table, tables)])
-            ),
-            Section(
-                "pairs", "Paired differences", f"{pairs}.", render_table(pairs_table(comparison))
-            ),
-            Section("curves", "Learning curves", legend, _join(curves)),
-            Section("settings", "Settings", f"{differing}.", _join(map(render_table, settings))),
-            Section(
-                "reproduce",
-                "Reproduce",
-                "These commands train all of it again.",
-                Markup("<pre>{}</pre>").format(lines),
-            ),
-        ],
+        sections,
         headline=headline(comparison),
-        summary=summary,
+        summary=filter(None, summary),
         notices=notices,
     )
 
@@ -221,116 +233,56 @@ def _join(parts: Iterable[Markup]) -> Markup:
     return Markup().join(parts)
 
 
-def _values(variant: VariantSummary, name: str) -> str:
-    return "; ".join(dict.fromkeys(format_setting(config[name]) for config in variant.configs))
-
-
-def _effects_tables(effects: Effects | None) -> list[Table]:
-    if effects is None:
-        return []
-    levels = [
-        (setting, value, _number(mean, 100), _number(effects.margins[setting], 100))
-        for setting, means in effects.means.items()
-        for value, mean in means.items()
-    ]
-    shares = [
-        (name, _number(share, 100, 1), _number(effects.p_values.get(name), 1, 3))
-        for name, share in effects.shares.items()
-    ]
-    caption = (
-        "Analysis of variance; seeds are blocks; p after Holm's correction. The best of many "
-        "cells is favoured by chance: select by validation accuracy, report the test accuracy."
-    )
-    return [
-        Table(("setting", "value", "mean accuracy, %", "± (95 % CI)"), levels, 2),
-        Table(("source of variance", "share, %", "p"), shares, 1, caption),
-    ]
-
-
 def plots(comparison: Comparison) -> list[Plot]:
     """Return the plots: accuracy by a numeric setting, main effects, and learning curves.
 
     Of more than 8 variants the curves show the best, the worst and those with published figures.
     """
     part, variants, effects = comparison.part, comparison.finished, comparison.effects
-    name, result = f"{PARTS[part]} accuracy", []
-    if by_setting := _lines_by_setting(variants, part):
-        setting, lines = by_setting
+    name, result = f"{PARTS[part]} accuracy".capitalize(), []
+    for setting, lines in list(_lines(variants, part))[:1]:
         caption = "Means over seeds with 95 % intervals."
         draw = partial(_draw_points, lines, None, setting)
-        result.append(Plot("accuracy", f"{name} by {setting}".capitalize(), draw, {}, caption))
+        result.append(Plot("accuracy", f"{name} by {setting}", draw, caption=caption))
     for setting, means in effects.means.items() if effects else ():
         margin = np.nan_to_num(effects.margins[setting]) if effects else 0.0
         points = [(float(i), m, m - margin, m + margin) for i, m in enumerate(means.values())]
         draw = partial(_draw_points, {"": points}, list(means), setting)
-        title = f"Mean {name} by {setting}: main effect"
-        result.append(Plot(f"effect-of-{setting}", title, draw, {setting: list(means)}))
+        columns: dict[str, Sequence[object]] = {setting: [*means], "accuracy": [*means.values()]}
+        result.append(Plot(f"effect-of-{setting}", f"{name}: effect of {setting}", draw, columns))
     if len(variants) > MAX_DRAWN:
         ranked = sorted(variants, key=lambda v: -v.accuracy[part].mean)
         chosen = [ranked[0], ranked[-1], *(v for v in ranked[1:-1] if v.published)]
         variants = chosen[:MAX_DRAWN]
-    for x, y in CURVES:
-        curves = {v.name: [seed for seed in v.epochs if _get(seed, y)] for v in variants}
-        if curves := {name: seeds for name, seeds in curves.items() if seeds}:
-            split, measure = y.split("_")
-            title = f"{SPLITS[split]} {measure} by {X_LABELS[x]}"
-            draw = partial(_draw_curves, curves, x, y)
-            result.append(Plot(f"{y}-by-{x}", title.capitalize(), draw, _columns(curves, x, y)))
+    for measure in ("accuracy", "loss"):
+        for x, split in PANELS:
+            y = f"{split}_{measure}"
+            curves = {v.name: [seed for seed in v.epochs if _series(seed, y)] for v in variants}
+            if curves := {name: seeds for name, seeds in curves.items() if seeds}:
+                title = f"{SPLITS[split]} {measure} by {X_LABELS[x]}".capitalize()
+                columns = {
+                    f"{name}, run {number}, {series}": _series(seed, series)
+                    for name, seeds in curves.items()
+                    for number, seed in enumerate(seeds, 1)
+                    for series in (x, y)
+                }
+                draw = partial(_draw_curves, curves, x, y)
+                result.append(Plot(f"{y}-by-{x}", title, draw, columns))
     return result
 
 
-def _get(seed: Sequence[Epoch], name: str) -> list[float]:
+def _series(seed: Sequence[Epoch], name: str) -> list[float]:
     values = [getattr(epoch, name) for epoch in seed]
     return [] if None in values else values
 
 
-def _columns(
-    curves: Mapping[str, list[tuple[Epoch, ...]]], x: str, y: str
-) -> dict[str, Sequence[object]]:
-    rows = [
-        (name, number, *point)
-        for name, seeds in curves.items()
-        for number, seed in enumerate(seeds)
-        for point in zip(_get(seed, x), _get(seed, y), strict=True)
-    ]
-    return dict(zip(("variant", "run", x, y), zip(*rows, strict=True), strict=True))
-
-
-def _draw_curves(
-    curves: Mapping[str, list[tuple[Epoch, ...]]], x: str, y: str, palette: Palette
-) -> Figure:
-    labels, ends, medians = short_labels(list(curves), LABEL), [], []
-    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as (figure, panel):
-        for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
-            length = min(map(len, seeds))
-            xs = np.mean([_get(seed, x)[:length] for seed in seeds], axis=0)
-            ys = np.array([_get(seed, y)[:length] for seed in seeds])
-            for seed in seeds if len(seeds) > 1 else ():
-                panel.plot(_get(seed, x), _get(seed, y), color=colour, linewidth=0.75, alpha=0.6)
-            if len(seeds) >= MIN_BAND:
-                low, high = np.array([t_interval(column) for column in ys.T]).T
-                panel.fill_between(xs, low, high, color=colour, alpha=0.12, linewidth=0)
-            panel.plot(xs, ys.mean(axis=0), color=colour, marker="o" if length <= 12 else "")
-            ends.append((float(xs[-1]), float(ys[:, -1].mean()), label, colour))
-            medians.append(float(np.median(ys.mean(axis=0))))
-        panel.set_xlabel(X_LABELS[x])
-        if y.endswith("accuracy"):
-            _set_accuracy_axis(panel, max(min(medians) - 0.02, 0.0), 1.0)
-        else:  # the first epochs of a run that starts high would flatten all others
-            panel.set_ylim(0, 2.5 * max(medians) or None)
-        label_ends(panel, ends)
-        return figure
-
-
-def _lines_by_setting(
-    variants: Sequence[VariantSummary], part: str
-) -> tuple[str, dict[str, list[Point]]] | None:
-    """Return the first numeric setting of the grid, and accuracy by it for each of the others."""
+def _lines(variants: Sequence[VariantSummary], part: str) -> Iterable[tuple[str, Lines]]:
+    """Yield the numeric settings of the grid, with accuracy by them for each of the others."""
     for setting in variants[0].levels:
         values = {v.levels[setting] for v in variants}
         if len(values) < MIN_BAND or not all(type(value) in (int, float) for value in values):
             continue
-        lines: dict[str, list[Point]] = {}
+        lines: dict[str, list[tuple[float, float, float, float]]] = {}
         for v in sorted(variants, key=lambda v: float(v.levels[setting])):
             others = [f"{k}={format_setting(o)}" for k, o in v.levels.items() if k != setting]
             accuracy = v.accuracy[part]
@@ -338,24 +290,45 @@ def _lines_by_setting(
             point = (v.levels[setting], accuracy.mean, low, high)
             lines.setdefault(" ".join(others).replace("variant=", ""), []).append(point)
         if len(lines) <= MAX_DRAWN:
-            return setting, lines
-    return None
+            yield setting, lines
 
 
-def _draw_points(
-    lines: Mapping[str, list[Point]], ticks: list[str] | None, setting: str, palette: Palette
-) -> Figure:
+def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette) -> Figure:
     """Draw accuracy with intervals by a setting; `ticks` name values that are no numbers."""
     labels, ends = short_labels(list(lines), LABEL), []
-    with axes(palette, WIDTH, HEIGHT, left=56, right=9 * LABEL) as (figure, panel):
+    with axes(palette, 460, 264, left=56, right=9 * LABEL) as (figure, panel):
         for points, label, colour in zip(lines.values(), labels, palette.series, strict=False):
             xs, ys, low, high = np.array(points).T
             panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
             ends.append((xs[-1], ys[-1], label, colour))
         if ticks is not None:
             panel.set_xticks(range(len(ticks)), short_labels(ticks, LABEL))
-        panel.set_xlabel(setting)
+        panel.set_xlabel(x)
         _set_accuracy_axis(panel, *panel.get_ylim())
+        label_ends(panel, ends)
+        return figure
+
+
+def _draw_curves(curves: Curves, x: str, y: str, palette: Palette) -> Figure:
+    labels, ends, medians = short_labels(list(curves), LABEL), [], []
+    with axes(palette, 460, 264, left=56, right=9 * LABEL) as (figure, panel):
+        for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
+            length = min(map(len, seeds))
+            xs = np.mean([_series(seed, x)[:length] for seed in seeds], axis=0)
+            ys = np.array([_series(seed, y)[:length] for seed in seeds])
+            for seed in seeds:
+                panel.plot(_series(seed, x), _series(seed, y), color=colour, lw=0.75, alpha=0.6)
+            if len(seeds) >= MIN_BAND:
+                low, high = np.array([t_interval(column) for column in ys.T]).T
+                panel.fill_between(xs, low, high, color=colour, alpha=0.12, lw=0)
+            panel.plot(xs, ys.mean(axis=0), color=colour, marker="o" if length <= 12 else "")
+            ends.append((float(xs[-1]), float(ys[:, -1].mean()), label, colour))
+            medians.append(float(np.median(ys.mean(axis=0))))
+        panel.set_xlabel(X_LABELS[x])
+        if y.endswith("accuracy"):
+            _set_accuracy_axis(panel, min(medians) - 0.02, 1.0)
+        else:  # the first epochs of a run that starts high would flatten all others
+            panel.set_ylim(0, 2.5 * max(medians) or None)
         label_ends(panel, ends)
         return figure
 

@@ -134,7 +134,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_table(
         (
             ("[variants.scratch]", "[grid]\nlr = []\n[variants.scratch]"),
             (),
-            "grid.lr must be a list of",
+            "grid.lr must be a list of different",
         ),
         (("seeds = [0, 1]", "seeds = ["), (), "study must be a TOML file, got"),
         ((" ", " "), ("--variant", "scrach"), "got 'scrach'. Did you mean 'scratch'?"),

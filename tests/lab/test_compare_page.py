@@ -77,7 +77,7 @@ def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
 
     assert {"train_loss-by-index", "val_accuracy-by-seconds"} <= set(every)
     assert (tmp_path / "effect-of-lr.png").stat().st_size > 1000
-    assert "variant,run,index" in (tmp_path / "train_accuracy-by-index.csv").read_text()
+    assert "run 1, train_accuracy" in (tmp_path / "train_accuracy-by-index.csv").read_text()
     labels = re.findall(r">([^<>]*0\.[123])<", (tmp_path / "effect-of-lr.svg").read_text())
     assert len(set(labels)) >= 3, "labels that were shortened stay distinct"
 

@@ -45,10 +45,10 @@ def test_by_writer_no_writer_is_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("count", "by_writer", "message"),
     [
-        (5, False, "folds must be at most the 3 pictures of the smallest class, 'y' of arrays, "
-         "got 5. Ask for fewer folds, or leave the class out."),
-        (9, True, "folds must be at most the 8 writers of arrays, got 9. Ask for fewer folds, or "
-         "use --split stratified."),
+        (5, False, "folds must be at most the 3 images of class 'y' in arrays, got 5. Use fewer "
+         "folds, or leave the class out."),
+        (9, True, "folds must be at most the 8 writers in arrays, got 9. Use fewer folds, or use "
+         "--split stratified."),
     ],
 )  # fmt: skip
 def test_too_many_folds_are_refused(count: int, by_writer: bool, message: str) -> None:

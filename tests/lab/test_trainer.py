@@ -46,7 +46,7 @@ def test_split_by_writer_keeps_writers_apart(tiny_config: TrainConfig) -> None:
 
 def test_split_by_unknown_writers_is_refused(tiny_config: TrainConfig) -> None:
     config = tiny_config.model_copy(update={"split": "writer", "writers": None})
-    with pytest.raises(ConfigError, match="split by writer needs to know the writers"):
+    with pytest.raises(ConfigError, match="split by writer needs the writers"):
         load_data(config)
 
 
