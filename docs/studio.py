@@ -1,7 +1,7 @@
-"""Make docs/studio.png: the Studio's page with three signs, while a fourth drawing is read.
+"""Make docs/studio.png: the Studio with five signs, while another drawing is recognised.
 
 Run by hand: python docs/studio.py
-It needs playwright, and a Chromium.
+It needs playwright and Chromium.
 """
 
 import shutil
@@ -23,35 +23,36 @@ SIZE = {"width": 1280, "height": 900}
 SIGNS = ("α", "β", "ψ", "zig", "wheel")
 
 
-def keep(page: Any, strokes: Any, name: str) -> None:
-    """Draw a sign and keep it."""
-    page.evaluate("([pad, strokes, how]) => drawn(pad, strokes, how)", ["#pad", strokes, {}])
-    page.fill("#keep-name", name)
-    page.press("#keep-name", "Enter")
-    page.locator("#answer", has_text="Kept as").wait_for()
+def save(page: Any, strokes: Any, name: str) -> None:
+    """Draw a sign and save it."""
+    page.evaluate("([pad, strokes]) => draw(pad, strokes, {})", ["#pad", strokes])
+    page.fill("#save-name", name)
+    page.press("#save-name", "Enter")
+    page.locator("#headline", has_text="Saved to").wait_for()
 
 
 def photograph(url: str, path: Path) -> None:
     """Teach five signs, draw one of them, and photograph the page."""
-    from hand_drawn import drawn
+    from hand_drawn import draw
     from playwright.sync_api import sync_playwright
 
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser).new_page(viewport=SIZE)
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport=SIZE)
         page.add_init_script((TESTS / "browser" / "pen.js").read_text())
         page.goto(url)
-        page.fill("#first-names", ", ".join(SIGNS))
-        page.press("#first-names", "Enter")
-        page.click("#done")
+        page.fill("#start-names", ", ".join(SIGNS))
+        page.press("#start-names", "Enter")
+        page.click("#stop")
         for seed in range(4):
             for name in SIGNS:
-                keep(page, drawn(name, seed), name)
+                save(page, draw(name, seed), name)
         page.wait_for_selector(".plot .line", state="attached")
-        page.evaluate("([pad, strokes]) => drawn(pad, strokes, {})", ["#pad", drawn("ψ", 7)])
-        page.click("#heat")
-        page.wait_for_selector("#scale", state="visible")
-        page.wait_for_selector("#growth:not(.stale)", state="attached")
+        page.evaluate("([pad, strokes]) => draw(pad, strokes, {})", ["#pad", draw("ψ", 7)])
+        page.click("#explain")
+        page.wait_for_selector("#heat-scale", state="visible")
+        page.wait_for_selector("#learning:not(.stale)", state="attached")
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.screenshot(path=path)
@@ -59,14 +60,14 @@ def photograph(url: str, path: Path) -> None:
 
 
 def main() -> None:
-    """Serve an empty folder, and photograph what becomes of it."""
+    """Serve an empty set, and photograph what becomes of it."""
     sys.path += [str(TESTS), str(TESTS / "browser")]
     from studio_client import serving
 
     with (
-        tempfile.TemporaryDirectory() as place,
-        closing(Studio(Path(place) / "my-signs", backbone.shipped())) as opened,
-        serving(opened, listen("127.0.0.1", 0)) as port,
+        tempfile.TemporaryDirectory() as folder,
+        closing(Studio(Path(folder) / "my-signs", backbone.shipped())) as studio,
+        serving(studio, listen("127.0.0.1", 0)) as port,
     ):
         photograph(f"http://127.0.0.1:{port}/", HERE / "studio.png")
 

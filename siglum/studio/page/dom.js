@@ -1,83 +1,95 @@
-// Making elements. Text goes in as text nodes and nowhere as markup.
+// Small helpers for elements. Text becomes text nodes, never markup.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element: `on...` are listeners, true and false set or leave out an attribute. */
-export function make(tag, props = {}, ...children) {
+/** Create an element. `on...` props are listeners; true and false set or omit an attribute. */
+export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value != null) element.setAttribute(name, value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((child) => child != null && child !== false));
   return element;
 }
 
-/** The name of a sign, kept apart from the direction of the words around it. */
-export function sign(name) {
-  return make("bdi", { class: [...name].length > 2 ? "sign word" : "sign", title: name }, name);
+/** The name of a sign, isolated from the text direction around it. */
+export function signName(name) {
+  return h("bdi", { class: [...name].length > 2 ? "sign word" : "sign", title: name }, name);
 }
 
-/** A name for attributes and options, where there are no elements: the same by control characters. */
-export const isolated = (name) => `\u2068${name}\u2069`;
+/** The same for attributes and options, with control characters. */
+export const isolate = (name) => `\u2068${name}\u2069`;
 
-/** Show words that the server said, of which names stand between isolating characters. */
-export function said(words) {
-  return make("span", { dir: "auto" }, words);
+/** Text of the server, in which names stand between isolating characters. */
+export const serverText = (text) => h("span", { dir: "auto" }, text);
+
+/** Show an error in an alert, or clear it. */
+export function showError(id, error = null) {
+  if (byId(id).textContent === (error?.message ?? "")) return;
+  byId(id).replaceChildren(...(error ? [serverText(error.message)] : []));
 }
 
-/** Say something to who listens. */
-export function tell(text) {
+/** Announce something to screen readers. */
+export function announce(text) {
   byId("live").textContent = text;
 }
 
-/** Make the children of `parent` those of `items`, keeping what is already there for a key. */
-export function keyed(parent, items, key, create, update) {
-  const held = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-  let next = parent.firstElementChild;
-  for (const item of items) {
-    const name = key(item);
-    let child = held.get(name);
-    held.delete(name);
-    if (!child) {
-      child = create(item);
-      child.dataset.key = name;
+/** Show `items` in `parent`: one element for each id, which is rendered again when its item changes. */
+export function renderList(parent, items, render) {
+  const existing = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  items.forEach((item, index) => {
+    const [key, version] = [String(item.id), JSON.stringify(item)];
+    let child = existing.get(key);
+    existing.delete(key);
+    if (child?.dataset.version !== version) {
+      const hadFocus = child?.contains(document.activeElement);
+      const next = render(item);
+      Object.assign(next.dataset, { key, version });
+      child?.replaceWith(next);
+      child = next;
+      if (hadFocus) (child.matches("[tabindex]") ? child : child.querySelector("button"))?.focus();
     }
-    update(child, item);
-    if (child === next) next = next.nextElementSibling;
-    else parent.insertBefore(child, next);
-  }
-  for (const child of held.values()) child.remove();
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+  for (const child of existing.values()) child.remove();
 }
 
-/** Put in new children, and leave alone what has the focus and how far anything is scrolled: by `data-stay`. */
-export function renew(root, ...children) {
-  const marked = () => [...root.querySelectorAll("[data-stay]")];
-  const scrolled = new Map(marked().map((one) => [one.dataset.stay, one.scrollLeft]));
-  const focused = root.contains(document.activeElement) ? document.activeElement.dataset.stay : null;
+/** Fill a select with signs. */
+export function setOptions(select, classes) {
+  const options = classes.map(({ id, name }) => ({ id, name }));
+  renderList(select, options, ({ id, name }) => h("option", { value: id }, id ? isolate(name) : name));
+}
+
+/** Replace the children of `root`, but keep focus and scroll position of elements with `data-keep`. */
+export function replace(root, ...children) {
+  const marked = () => [...root.querySelectorAll("[data-keep]")];
+  const scrolled = new Map(marked().map((one) => [one.dataset.keep, one.scrollLeft]));
+  const focused = root.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
   root.replaceChildren(...children);
-  for (const one of marked()) one.scrollLeft = scrolled.get(one.dataset.stay) ?? 0;
+  for (const one of marked()) one.scrollLeft = scrolled.get(one.dataset.keep) ?? 0;
   if (focused === null) return;
-  const again = marked().find((one) => one.dataset.stay === focused) ?? byId("main");
-  again.focus({ preventScroll: true });
+  (marked().find((one) => one.dataset.keep === focused) ?? byId("main")).focus({ preventScroll: true });
 }
 
-/** Say that a button has something to do, or nothing; it keeps the focus. */
-export function able(button, so) {
-  button.setAttribute("aria-disabled", !so);
+/** Enable or disable a button; a disabled one keeps the focus. */
+export const setEnabled = (button, enabled) => button.setAttribute("aria-disabled", !enabled);
+export const isEnabled = (button) => button.getAttribute("aria-disabled") !== "true";
+
+/** Listen to clicks, by element id. */
+export function onClick(listeners) {
+  for (const [id, listener] of Object.entries(listeners)) byId(id).addEventListener("click", listener);
 }
 
-/** Call when nothing has asked for it any more for `wait` ms. */
-export function settled(action, wait) {
-  let timer = 0;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(action, wait, ...values);
-  };
+/** Handle a form's submission in the page. */
+export function onSubmit(id, listener) {
+  byId(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    listener();
+  });
 }
 
-/** A random id of 16 hex digits. */
+/** A random id of 16 hexadecimal digits. */
 export function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

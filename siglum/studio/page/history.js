@@ -1,39 +1,51 @@
-// Undo and redo of what was done to the signs and their samples, at the head of every view.
+// Undo and redo of changes to signs and drawings, and messages that offer it.
 
-import { byId, said, tell } from "./dom.js";
-import { change, now, onState, refresh } from "./state.js";
+import { announce, byId, onClick, serverText, setEnabled } from "./dom.js";
+import { getState, mutate, refresh, subscribe } from "./store.js";
 
-const BUTTONS = { undo: ["take-back", "Undo"], redo: ["bring-back", "Redo"] };
+const TOAST = 6000; // ms
+const LABELS = { undo: "Undo", redo: "Redo" };
 
-let turning = false;
+let isBusy = false;
+let toastTimer = 0;
 
-/** Undo or redo the last change, if it is still the one that this page shows. */
-export async function turnBack(verb) {
-  const last = now()?.[verb];
-  if (!last || turning) return;
-  turning = true;
-  byId("history-said").replaceChildren();
+/** Show a message at the bottom of the window; with an undo button, if the change can be undone. */
+export function toast(text, { undo = false } = {}) {
+  announce(text);
+  byId("toast-text").replaceChildren(serverText(text));
+  byId("toast-undo").hidden = !undo;
+  byId("toast").hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(hideToast, TOAST);
+}
+
+function hideToast() {
+  if (byId("toast").contains(document.activeElement)) byId("main").focus();
+  byId("toast").hidden = true;
+}
+
+/** Undo or redo the last change, provided that it is still the one that this page shows. */
+export async function travel(action) {
+  const change = getState()?.[action];
+  if (!change || isBusy) return;
+  isBusy = true;
+  hideToast();
   try {
-    await change(`/api/${verb}`, { line: last.line });
-    tell(verb === "undo" ? "Undone." : "Redone.");
+    await mutate(`/api/${action}`, { event: change.event });
+    toast(action === "undo" ? "Undone." : "Redone.");
   } catch (error) {
-    byId("history-said").replaceChildren(said(error.message));
+    toast(error.message);
     refresh().catch(() => {});
   }
-  turning = false;
+  isBusy = false;
 }
 
 export function startHistory() {
-  for (const [verb, [id]] of Object.entries(BUTTONS)) {
-    byId(id).addEventListener("click", () => turnBack(verb));
-  }
-  onState((state) => {
-    for (const [verb, [id, word]] of Object.entries(BUTTONS)) {
-      const last = state[verb];
-      if (!last && document.activeElement === byId(id)) byId("main").focus();
-      byId(id).hidden = !last;
-      byId(id).replaceChildren(word, ...(last ? [": ", said(last.said)] : []));
+  onClick({ undo: () => travel("undo"), redo: () => travel("redo"), "toast-undo": () => travel("undo") });
+  subscribe((state) => {
+    for (const [action, label] of Object.entries(LABELS)) {
+      setEnabled(byId(action), Boolean(state[action]));
+      byId(action).title = state[action] ? `${label}: ${state[action].description}` : `Nothing to ${action}`;
     }
-    byId("history").hidden = !state.undo && !state.redo;
   });
 }

@@ -1,49 +1,64 @@
-// Ink that the server computed, on canvases in the colours of the page.
+// "What the network sees": the normalised ink, the heat map over it, and similar drawings.
 
-const shown = new Map(); // canvas -> {ink, heat, side}
+import { byId, h, isolate, renderList, setEnabled, signName } from "./dom.js";
+import { percent } from "./format.js";
+import { thumbnail } from "./drawings.js";
+import { classById } from "./store.js";
 
-/** The red, green and blue of a colour of the page. */
-export function colour(name) {
-  const probe = document.createElement("i");
+const NO_INK = ["Your drawing is cropped, scaled and centred."];
+const PALE = 0.45; // of the ink under a heat map, so that the heat is the strongest colour
+const HEAT = 0.9; // opacity where it is hottest
+
+let pixels = null; // {ink, heatmap, size} of the prediction in view
+
+function themeColour(name) {
+  const probe = h("i");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
-  const found = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const channels = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
   probe.remove();
-  return found;
+  return channels;
 }
 
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const decode = (base64) => base64 && Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
-/** Show what a network sees (base64 of side x side bytes), and over it what mattered. */
-export function showInk(canvas, { ink, heat, side }) {
-  shown.set(canvas, { ink: bytes(ink), heat: heat ? bytes(heat) : null, side });
-  paint(canvas);
-}
-
-export function clearInk(canvas) {
-  shown.delete(canvas);
-  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-}
-
-function paint(canvas) {
-  const { ink, heat, side } = shown.get(canvas);
-  const [paper, pen, hot] = ["--card", "--ink", "--accent"].map(colour);
-  const picture = new ImageData(side, side);
-  for (let pixel = 0; pixel < side * side; pixel++) {
-    // Under a heat map ink is paler, so that the one hue over it is the strongest thing.
-    const dark = (ink[pixel] / 255) * (heat ? 0.45 : 1);
-    const warm = heat ? 0.9 * (heat[pixel] / 255) : 0;
-    for (let part = 0; part < 3; part++) {
-      const below = paper[part] + dark * (pen[part] - paper[part]);
-      picture.data[4 * pixel + part] = below + warm * (hot[part] - below);
-    }
-    picture.data[4 * pixel + 3] = 255;
+/** Paint the ink in the colours of the present theme. */
+export function repaintInk() {
+  const context = byId("ink").getContext("2d");
+  context.clearRect(0, 0, byId("ink").width, byId("ink").height);
+  if (!pixels) return;
+  const { ink, heatmap, size } = pixels;
+  const [paper, pen, hot] = ["--card", "--ink", "--accent"].map(themeColour);
+  const mix = (from, to, share) => from.map((value, channel) => value + share * (to[channel] - value));
+  const image = new ImageData(size, size);
+  for (let index = 0; index < size * size; index++) {
+    const colour = mix(paper, pen, (ink[index] / 255) * (heatmap ? PALE : 1));
+    image.data.set([...(heatmap ? mix(colour, hot, (HEAT * heatmap[index]) / 255) : colour), 255], 4 * index);
   }
-  canvas.width = canvas.height = side;
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+  byId("ink").width = byId("ink").height = size;
+  context.putImageData(image, 0, 0);
 }
 
-/** Paint again in the colours that hold now. */
-export function repaint() {
-  for (const canvas of shown.keys()) paint(canvas);
+/** What happens to the best answer without the most important part of the ink. */
+function explainHeatmap({ candidates: [best], heatmap, probability_covered: remaining }) {
+  const name = classById(best?.class)?.name;
+  if (!heatmap || !name) return [];
+  if (remaining >= 0.5) return ["Without the reddest part it would still be ", signName(name), "."];
+  return ["Without the reddest part, ", signName(name), ` would drop to ${percent(remaining)}.`];
+}
+
+/** Show what a prediction is based on; without one, clear it. */
+export function renderInput(prediction = { notes: NO_INK, candidates: [], similar: [] }) {
+  const { candidates, heatmap, ink, notes, similar, size } = prediction;
+  pixels = ink ? { ink: decode(ink), heatmap: decode(heatmap), size } : null;
+  repaintInk();
+  byId("notes").replaceChildren(...notes.map((text) => h("li", {}, text)));
+  byId("heat-scale").hidden = !heatmap;
+  byId("heat-text").replaceChildren(...explainHeatmap(prediction));
+  setEnabled(byId("explain"), candidates.length > 0);
+  byId("similar-title").hidden = !similar.length;
+  renderList(byId("similar"), similar, ({ id, class: classId }) => {
+    const name = classById(classId)?.name;
+    return h("li", {}, thumbnail({ id }, name ? `a drawing of ${isolate(name)}` : "a drawing"));
+  });
 }

@@ -1,69 +1,66 @@
-// The studio's page: its views, its keys, what is dropped on it, and how it looks.
+// The Studio's page: views, keys, dropped files and the theme.
 
-import { openCheck, quizKey, repaintQuiz, startCheck } from "./check.js";
-import { openCorrect, startCorrect } from "./correct.js";
-import { byId, make } from "./dom.js";
-import { padKey, repaintPad, startDraw } from "./draw.js";
-import { startGrowth } from "./growth.js";
-import { startHistory, turnBack } from "./history.js";
-import { repaint } from "./ink.js";
-import { startKeeping } from "./keeping.js";
-import { openPicture, startPhoto } from "./photo.js";
-import { followSamples, lookAtSamples } from "./samples.js";
-import { isLost, onLost, tryAgain } from "./server.js";
+import { byId, h, onClick } from "./dom.js";
+import { needDrawings, startDrawings } from "./drawings.js";
+import { count } from "./format.js";
+import { startHistory, travel } from "./history.js";
+import { repaintInk } from "./ink.js";
+import { startLearning } from "./learning-curve.js";
+import { startOutbox } from "./outbox.js";
+import { openPictures } from "./photo.js";
+import { handleQuizKey, renderQuiz, repaintQuiz, startQuiz } from "./quiz.js";
+import { renderReview, startReview } from "./review.js";
+import { openFiles, startShare } from "./share.js";
 import { startSigns } from "./signs.js";
-import { follow, onState, refresh } from "./state.js";
-import { startStuck } from "./stuck.js";
-import { openFile, startTake } from "./take.js";
-import { onUnsent, takeUp, unsent } from "./unsent.js";
-import { count } from "./words.js";
+import { drawingCount, follow, refresh, subscribe } from "./store.js";
+import { handleTeachKey, pad, startTeach } from "./teach.js";
 
-const VIEWS = { draw: null, check: openCheck, correct: openCorrect, take: null };
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const VIEWS = { teach: () => {}, test: renderQuiz, review: renderReview, share: () => {} };
+const PAD_KEYS = { teach: handleTeachKey, test: handleQuizKey };
 
-let view = "draw";
+let view = "teach";
 
 function route() {
-  const name = location.hash.slice(1);
-  if (!(name in VIEWS) && name) return;
-  view = name || "draw";
+  const name = location.hash.slice(1) || "teach";
+  if (!(name in VIEWS)) return;
+  view = name;
   for (const other of Object.keys(VIEWS)) byId(`view-${other}`).hidden = other !== view;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  lookAtSamples(view === "correct");
-  VIEWS[view]?.();
+  needDrawings("review", view === "review");
+  VIEWS[view]();
   scrollTo(0, 0);
 }
 
-function keys(event) {
-  const typing = event.target.matches("input:not([type=checkbox]), select, textarea");
-  const control = (event.ctrlKey || event.metaKey) && !event.altKey;
+/** Undo, redo and clear: on the pad of the view if there is something to do, else in the history. */
+function handleKey(event) {
+  const isTyping = event.target.matches("input:not([type=checkbox]), select, textarea");
+  const isControl = (event.ctrlKey || event.metaKey) && !event.altKey;
   const letter = event.key.toLowerCase();
-  let key = null;
-  if (control && letter === "z") key = event.shiftKey ? "redo" : "undo";
-  else if (control && letter === "y") key = "redo";
-  else if (event.key === "Escape" && !control) key = "clear";
-  if (!key || typing) return;
+  let action = null;
+  if (isControl && letter === "z") action = event.shiftKey ? "redo" : "undo";
+  else if (isControl && letter === "y") action = "redo";
+  else if (event.key === "Escape" && !isControl) action = "clear";
+  if (!action || isTyping) return;
   event.preventDefault();
-  if (view === "draw" && byId("page").hidden && padKey(key)) return;
-  if (view === "check" && quizKey(key)) return;
-  if (key !== "clear" && !event.repeat) turnBack(key);
+  if (PAD_KEYS[view]?.(action)) return;
+  if (action !== "clear" && !event.repeat) travel(action);
 }
 
-function opened(file) {
-  if (/\.(siglum|zip)$/i.test(file.name)) openFile(file);
-  else {
-    location.hash = "#draw";
-    openPicture(file);
-  }
+function openAll(files) {
+  const isSiglumFile = ({ name }) => /\.(siglum|zip)$/i.test(name);
+  const pictures = files.filter((file) => !isSiglumFile(file));
+  if (pictures.length) location.hash = "#teach";
+  if (pictures.length) openPictures(pictures);
+  if (pictures.length < files.length) openFiles(files.filter(isSiglumFile));
 }
 
-function drops() {
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
+function acceptFiles() {
+  const isDraggingFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragover", (event) => {
-    if (!carries(event)) return;
+    if (!isDraggingFiles(event)) return;
     event.preventDefault();
     byId("drop").hidden = false;
   });
@@ -71,83 +68,56 @@ function drops() {
     if (!event.relatedTarget) byId("drop").hidden = true;
   });
   addEventListener("drop", (event) => {
-    if (!carries(event)) return;
+    if (!isDraggingFiles(event)) return;
     event.preventDefault();
     byId("drop").hidden = true;
-    if (event.dataTransfer.files[0]) opened(event.dataTransfer.files[0]);
+    openAll([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-    if (!file) return;
+    const pictures = [...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+    if (!pictures.length) return;
     event.preventDefault();
-    opened(file);
+    openAll(pictures);
   });
 }
 
-function theme() {
+function startTheme() {
   const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-  const changed = () => {
-    byId("theme").textContent = isDark() ? "Show light" : "Show dark";
-    repaint();
-    repaintPad();
-    repaintQuiz();
-  };
+  const system = matchMedia("(prefers-color-scheme: dark)");
   const stored = localStorage.getItem("siglum.theme");
   if (stored) root.dataset.theme = stored;
+  const apply = () => {
+    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
+    byId("theme").setAttribute("aria-pressed", isDark);
+    for (const repaint of [repaintInk, pad.repaint, repaintQuiz]) repaint();
+  };
+  system.addEventListener("change", apply);
   byId("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
+    root.dataset.theme = byId("theme").getAttribute("aria-pressed") === "true" ? "light" : "dark";
     localStorage.setItem("siglum.theme", root.dataset.theme);
-    changed();
+    apply();
   });
-  dark.addEventListener("change", changed);
-  changed();
+  apply();
 }
 
-function lostWords() {
-  if (!isLost()) return byId("lost").replaceChildren();
-  const wait = `${count(unsent(), "drawing")} ${unsent() === 1 ? "waits" : "wait"} here, to be sent when it is back.`;
-  const retry = make("button", { type: "button", onclick: () => tryAgain() }, "Try now");
-  byId("lost").replaceChildren(
-    make("p", {}, `${isLost()} What you draw stays on this page. ${unsent() ? wait : ""}`),
-    retry,
-  );
-}
-
-function titles({ title, classes }) {
-  const total = classes.reduce((sum, one) => sum + one.taught + one.quiz, 0);
-  const parts = [count(classes.length, "sign"), count(total, "drawing")];
-  byId("title").replaceChildren(make("bdi", {}, title), ` · ${parts.join(" · ")}`);
+function renderTitle({ title, classes }) {
+  const summary = ` · ${count(classes.length, "sign")} · ${count(drawingCount(), "drawing")}`;
+  byId("title").replaceChildren(h("bdi", {}, title), summary);
   document.title = `${title}: Siglum`;
 }
 
-startSigns();
-startGrowth();
-startHistory();
-startPhoto();
-startCheck();
-startCorrect();
-startTake();
-startStuck();
-startDraw();
-startKeeping();
-followSamples();
-onState(titles);
-onLost(lostWords);
-onUnsent(lostWords);
-theme();
-drops();
+subscribe(renderTitle);
+for (const start of [startSigns, startLearning, startHistory, startQuiz, startReview, startShare, startTeach]) start();
+startTheme();
+acceptFiles();
 addEventListener("hashchange", route);
-addEventListener("keydown", keys);
+addEventListener("keydown", handleKey);
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
 });
-try {
-  await refresh();
-} catch {
-  // The page says that the server is lost, and looks for it.
-}
-takeUp();
+await refresh().catch(() => {}); // then the page says that the connection is lost, and retries
+startDrawings();
+startOutbox();
 follow();
 route();

@@ -1,288 +1,270 @@
-// A pad: what a mouse, a pen, a finger or the arrow keys draw on it, with undo and redo.
+// A drawing pad for mouse, pen, finger and arrow keys, with undo and redo of strokes.
 
-import { layStroke } from "./pen.js";
+import { h } from "./dom.js";
 
-const MOST = 10000; // points of a drawing, as the server takes them
-const MOST_STROKES = 1000;
-const REACH = 1.9; // how far beyond the pad a captured pen is followed, in its sides
-const PALM = 1000; // ms after a pen in which a touch is taken for the hand that holds it
+const MAX_POINTS = 10_000; // of a drawing, as the server accepts them
+const MAX_STROKES = 1000;
+const PEN_WIDTH = 1 / 40; // of the pad's longer side, at medium pressure
+const [LIGHT, HEAVY] = [0.75, 1.25]; // of that width, at no and at full pressure
+const REACH = 1.9; // a captured pen is followed so far beyond the pad, in its sides
+const PALM = 1000; // ms after a pen's last event in which a touch is the palm of the hand
 const STEP = 1 / 40; // of the pad, for an arrow key; with Shift a quarter of it
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-const rounded = (value, digits) => Number(value.toFixed(digits));
-/** Where a point is, in words. */
-function placeOf([x, y]) {
-  const down = y < 1 / 3 ? "top" : y > 2 / 3 ? "bottom" : "";
-  const across = x < 1 / 3 ? "left" : x > 2 / 3 ? "right" : "";
-  return `${down} ${across}`.trim() || "middle";
+const round = (value, digits) => Number(value.toFixed(digits));
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/** Draw a stroke of [x, y, t, pressure] on a context of width x height pixels. */
+export function drawStroke(context, stroke, width, height) {
+  const medium = PEN_WIDTH * Math.max(width, height);
+  const points = stroke.map(([x, y, , pressure]) => ({
+    x: x * width,
+    y: y * height,
+    width: medium * (LIGHT + (HEAVY - LIGHT) * pressure),
+  }));
+  const [first] = points;
+  context.beginPath();
+  context.arc(first.x, first.y, first.width / 2, 0, 2 * Math.PI);
+  context.fill();
+  context.lineCap = context.lineJoin = "round";
+  // Curves between the midpoints look smooth however few points a browser reports.
+  let from = first;
+  for (let index = 1; index < points.length; index++) {
+    const [point, next] = [points[index], points[index + 1]];
+    const to = next ? { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 } : point;
+    context.beginPath();
+    context.moveTo(from.x, from.y);
+    context.quadraticCurveTo(point.x, point.y, to.x, to.y);
+    context.lineWidth = (points[index - 1].width + point.width) / 2;
+    context.stroke();
+    from = to;
+  }
 }
 
-const within = (value) => Math.min(REACH, Math.max(1 - REACH, value));
+/** A position in words. */
+function describePosition([x, y]) {
+  const vertical = y < 1 / 3 ? "top" : y > 2 / 3 ? "bottom" : "";
+  const horizontal = x < 1 / 3 ? "left" : x > 2 / 3 ? "right" : "";
+  return `${vertical} ${horizontal}`.trim() || "middle";
+}
 
 /**
- * Make a canvas a pad.
+ * Turn a canvas into a pad.
  *
- * `onchange()` is called for every point and for undo, redo and clear; `onlift(type)` when a stroke
- * of a "mouse", a "pen", a "touch" or the "keys" ends; `say(text)` is for who listens.
+ * `onstart()` is called before a stroke begins, `onchange()` after every point and after undo, redo
+ * and clear, `onlift(type)` when a stroke of a "mouse", "pen", "touch" or of "keys" ends, and
+ * `announce(text)` with text for screen readers.
  */
-export function createPad(canvas, { onchange, onlift, say = () => {} }) {
-  let strokes = []; // never changed in place: what `past` and `future` hold stays as it was
+export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onlift = () => {}, announce }) {
+  let strokes = []; // never mutated: `past` and `future` share it
   let past = [];
   let future = [];
-  let live = null; // {pointer, type, points} while a pen is down
-  let started = null; // ms, when the drawing began
-  let picture = null; // {bitmap, ...} instead of strokes
+  let live = null; // {pointer, type, points} while the pen is down
+  let faded = []; // strokes of a drawing that has been saved
+  let startTime = null; // ms
   let cursor = null; // [x, y] of the pen that the arrow keys move
-  let lastPen = -Infinity;
-  let lastPoint = 0; // ms, of the newest point, by the clock of events
-  const back = document.createElement("canvas"); // finished strokes
-  const held = new Set();
-
-  const size = () => [canvas.width, canvas.height];
-  const all = () => (live ? [...strokes, live.points] : strokes);
-
-  function pen(context) {
-    context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
-    return context;
-  }
+  let lastPenTime = -Infinity;
+  let lastPointTime = 0;
+  let frame = 0;
+  const heldKeys = new Set();
+  const cursorMark = h("span", { class: "pad-cursor", "aria-hidden": "true", hidden: true }, "+");
+  const allStrokes = () => (live ? [...strokes, live.points] : strokes);
 
   function repaint() {
-    [back.width, back.height] = size();
-    const context = pen(back.getContext("2d"));
-    if (picture) {
-      const { bitmap } = picture;
-      const scale = Math.min(back.width / bitmap.width, back.height / bitmap.height);
-      const [width, height] = [scale * bitmap.width, scale * bitmap.height];
-      const [left, top] = [(back.width - width) / 2, (back.height - height) / 2];
-      context.drawImage(bitmap, left, top, width, height);
-    }
-    for (const stroke of strokes) layStroke(context, stroke, ...size());
-    frame();
-  }
-
-  let asked = 0;
-  function frame() {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
-      const context = pen(canvas.getContext("2d"));
-      context.clearRect(0, 0, ...size());
-      if (back.width && back.height) context.drawImage(back, 0, 0);
-      if (live?.points.length) layStroke(context, live.points, ...size());
-      if (cursor) cross(context);
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      const context = canvas.getContext("2d");
+      context.clearRect(0, 0, canvas.width, canvas.height);
+      context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
+      for (const stroke of [...faded, ...allStrokes()]) {
+        if (stroke.length) drawStroke(context, stroke, canvas.width, canvas.height);
+      }
     });
   }
 
-  function cross(context) {
-    const [x, y] = [cursor[0] * canvas.width, cursor[1] * canvas.height];
-    const arm = canvas.width / 32;
-    context.lineWidth = canvas.width / 256;
-    context.beginPath();
-    for (const [right, down] of Object.values(ARROWS)) {
-      context.moveTo(x + 0.4 * arm * right, y + 0.4 * arm * down);
-      context.lineTo(x + arm * right, y + arm * down);
-    }
-    context.stroke();
+  function update() {
+    repaint();
+    onchange();
   }
 
   function change(next) {
-    past.push({ strokes, picture });
-    future = [];
-    ({ strokes, picture } = { strokes, picture, ...next });
-    repaint();
-    onchange();
+    past.push(strokes);
+    [strokes, future] = [next, []];
+    update();
   }
 
-  function step(from, to) {
-    if (live) return drop();
+  function travel(from, to) {
+    if (live) return dropStroke();
     if (!from.length) return;
-    to.push({ strokes, picture });
-    ({ strokes, picture } = from.pop());
-    repaint();
-    onchange();
+    to.push(strokes);
+    strokes = from.pop();
+    update();
   }
 
-  function point(x, y, time, pressure) {
-    lastPoint = time;
+  function addPoint(x, y, time, pressure) {
+    lastPointTime = time;
     if (!live.points.length) {
-      const before = strokes.at(-1)?.at(-1)[2];
-      if (before === undefined) started = time;
-      else started ??= time - before - 500; // goes on with a drawing from before
+      const previous = strokes.at(-1)?.at(-1)[2];
+      if (previous === undefined) startTime = time;
+      else startTime ??= time - previous - 500; // a drawing that is continued
     }
-    const made = [
-      rounded(within(x), 5),
-      rounded(within(y), 5),
-      Math.max(0, Math.round(time - started)),
-      rounded(pressure, 3),
-    ];
+    const [across, down] = [x, y].map((value) => round(clamp(value, 1 - REACH, REACH), 5));
     const last = live.points.at(-1);
-    if (last && last[0] === made[0] && last[1] === made[1]) return;
-    if (all().reduce((sum, stroke) => sum + stroke.length, 0) >= MOST) {
-      say(`A drawing has at most ${MOST.toLocaleString("en-GB")} points. Keep it, or clear it.`);
+    if (last && last[0] === across && last[1] === down) return;
+    if (allStrokes().reduce((sum, stroke) => sum + stroke.length, 0) >= MAX_POINTS) {
+      announce(`A drawing has at most ${MAX_POINTS.toLocaleString("en-GB")} points. Save it or clear it.`);
       return;
     }
-    live.points.push(made);
+    live.points.push([across, down, Math.max(0, Math.round(time - startTime)), round(pressure, 3)]);
   }
 
-  function begin(pointer, type) {
-    if (strokes.length >= MOST_STROKES) return;
-    live = { pointer, type, points: [] };
+  function startStroke(pointer, type) {
+    onstart();
+    if (strokes.length < MAX_STROKES) live = { pointer, type, points: [] };
   }
 
-  function drop() {
+  function dropStroke() {
     live = null;
-    frame();
-    onchange();
+    update();
   }
 
-  function lift() {
+  function endStroke() {
     const { points, type } = live;
-    if (!points.length) return drop();
+    if (!points.length) return dropStroke();
     live = null;
-    change({ strokes: [...strokes, points], picture: null });
+    change([...strokes, points]);
     onlift(type);
   }
 
-  function take(event) {
+  function addPointerEvent(event) {
     const box = canvas.getBoundingClientRect();
     const coalesced = event.getCoalescedEvents?.() ?? [];
     for (const each of coalesced.length ? coalesced : [event]) {
       const pressure = each.pointerType === "pen" && each.pressure > 0 ? each.pressure : 0.5;
-      const x = (each.clientX - box.left) / box.width;
-      const y = (each.clientY - box.top) / box.height;
-      point(x, y, each.timeStamp || event.timeStamp, pressure);
+      const [x, y] = [(each.clientX - box.left) / box.width, (each.clientY - box.top) / box.height];
+      addPoint(x, y, each.timeStamp || event.timeStamp, pressure);
     }
-    frame();
-    onchange();
+    update();
   }
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || (event.pointerType === "mouse" && event.ctrlKey)) return;
     const isPen = event.pointerType === "pen";
-    if (isPen) lastPen = event.timeStamp;
+    if (isPen) lastPenTime = event.timeStamp;
     if (live && !(isPen && live.type === "touch")) return; // a second finger, or the palm
-    if (event.pointerType === "touch" && event.timeStamp - lastPen < PALM) return;
+    if (event.pointerType === "touch" && event.timeStamp - lastPenTime < PALM) return;
     event.preventDefault();
-    canvas.focus({ preventScroll: true });
-    cursor = null;
-    begin(event.pointerId, event.pointerType);
+    canvas.focus({ preventScroll: true, focusVisible: false });
+    setCursor(null);
+    startStroke(event.pointerId, event.pointerType);
     if (!live) return;
     try {
       canvas.setPointerCapture(event.pointerId);
     } catch {
-      // An event that a program made has no pointer to capture.
+      // A synthetic event has no pointer to capture.
     }
-    take(event);
+    addPointerEvent(event);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "pen") lastPen = event.timeStamp;
-    if (live?.pointer === event.pointerId) take(event);
+    if (event.pointerType === "pen") lastPenTime = event.timeStamp;
+    if (live?.pointer === event.pointerId) addPointerEvent(event);
   });
-  for (const kind of ["pointerup", "pointercancel"]) {
-    // On the window: without capture the pen may be lifted anywhere. What was drawn stays.
-    window.addEventListener(kind, (event) => {
-      if (live?.pointer === event.pointerId) lift();
+  for (const type of ["pointerup", "pointercancel"]) {
+    // On the window: without capture the pen may be lifted anywhere.
+    window.addEventListener(type, (event) => {
+      if (live?.pointer === event.pointerId) endStroke();
     });
   }
+  // Without this, iPads drop short strokes and scroll the page although touch-action is none.
+  canvas.addEventListener("touchmove", (event) => event.preventDefault(), { passive: false });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
-  canvas.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in ARROWS) {
-      event.preventDefault();
-      held.add(event.key);
-      cursor ??= [0.5, 0.5];
-      const reach = event.shiftKey ? STEP / 4 : STEP;
-      for (const key of held) {
-        const [right, down] = ARROWS[key];
-        [right, down].forEach((way, axis) => {
-          const inside = cursor[axis] > 0 && cursor[axis] < 1;
-          cursor[axis] = Math.min(1, Math.max(0, cursor[axis] + reach * way));
-          if (inside && (cursor[axis] === 0 || cursor[axis] === 1)) say(`At the edge, ${placeOf(cursor)}.`);
-        });
-      }
-      if (live?.pointer === "keys") {
-        point(...cursor, event.timeStamp, 0.5);
-        onchange();
-      }
-      frame();
-    } else if (event.key === " ") {
-      event.preventDefault();
-      if (event.repeat) return;
-      cursor ??= [0.5, 0.5];
-      if (live?.pointer === "keys") {
-        lift();
-        say(`Pen up, ${placeOf(cursor)}.`);
-      } else if (!live) {
-        begin("keys", "keys");
-        if (!live) return;
-        point(...cursor, event.timeStamp, 0.5);
-        say(`Pen down, ${placeOf(cursor)}.`);
-        frame();
-        onchange();
-      }
-    }
-  });
-  canvas.addEventListener("keyup", (event) => held.delete(event.key));
-  canvas.addEventListener("blur", () => {
-    held.clear();
-    if (live?.pointer === "keys") lift();
-    cursor = null;
-    frame();
-  });
+  function setCursor(position) {
+    cursor = position;
+    cursorMark.hidden = !cursor;
+    if (cursor) [cursorMark.style.left, cursorMark.style.top] = cursor.map((share) => `${100 * share}%`);
+  }
 
-  const sized = new ResizeObserver(([{ contentRect }]) => {
+  function moveCursor(step) {
+    const position = [...cursor];
+    for (const key of heldKeys) {
+      ARROWS[key].forEach((direction, axis) => (position[axis] = clamp(position[axis] + step * direction, 0, 1)));
+    }
+    const reachesEdge = position.some((value, axis) => value % 1 === 0 && value !== cursor[axis]);
+    setCursor(position);
+    if (reachesEdge) announce(`At the edge, ${describePosition(cursor)}.`);
+  }
+
+  function togglePen(time) {
+    const isDown = live?.pointer === "keys";
+    if (isDown) endStroke();
+    else {
+      if (!live) startStroke("keys", "keys");
+      if (live?.pointer !== "keys") return;
+      addPoint(...cursor, time, 0.5);
+      update();
+    }
+    announce(`Pen ${isDown ? "up" : "down"}, ${describePosition(cursor)}.`);
+  }
+
+  canvas.addEventListener("keydown", (event) => {
+    const isArrow = event.key in ARROWS;
+    if (event.ctrlKey || event.metaKey || event.altKey || (!isArrow && event.key !== " ")) return;
+    event.preventDefault();
+    setCursor(cursor ?? [0.5, 0.5]);
+    if (!isArrow) return event.repeat || togglePen(event.timeStamp);
+    heldKeys.add(event.key);
+    moveCursor(event.shiftKey ? STEP / 4 : STEP);
+    if (live?.pointer !== "keys") return;
+    addPoint(...cursor, event.timeStamp, 0.5);
+    update();
+  });
+  canvas.addEventListener("keyup", (event) => heldKeys.delete(event.key));
+  canvas.addEventListener("blur", () => {
+    heldKeys.clear();
+    if (live?.pointer === "keys") endStroke();
+    setCursor(null);
+  });
+  canvas.after(cursorMark);
+
+  const observer = new ResizeObserver(([{ contentRect }]) => {
     canvas.width = Math.round(contentRect.width * devicePixelRatio);
     canvas.height = Math.round(contentRect.height * devicePixelRatio);
     repaint();
   });
   try {
-    sized.observe(canvas, { box: "device-pixel-content-box" }); // also when the page is zoomed
+    observer.observe(canvas, { box: "device-pixel-content-box" }); // follows zoom, too
   } catch {
-    sized.observe(canvas);
+    observer.observe(canvas);
   }
 
   return {
-    /** The drawing as the server takes it, the stroke that is being drawn with it. */
+    /** The drawing in the server's format, with the stroke in progress. */
     drawing() {
       const { width, height } = canvas.getBoundingClientRect();
-      const aspect = height ? rounded(width / height, 2) : 1;
-      return { version: 1, aspect, strokes: all() };
+      return { version: 1, aspect: height ? round(width / height, 2) : 1, strokes: allStrokes() };
     },
-    get empty() {
-      return !all().length && !picture;
-    },
-    get picture() {
-      return picture;
-    },
-    get drawingNow() {
-      return live !== null;
-    },
-    get lastPoint() {
-      return lastPoint;
-    },
-    get canUndo() {
-      return past.length > 0 || live !== null;
-    },
-    get canRedo() {
-      return future.length > 0;
-    },
-    undo: () => step(past, future),
-    redo: () => step(future, past),
+    isEmpty: () => !allStrokes().length,
+    isDrawing: () => live !== null,
+    lastPointTime: () => lastPointTime,
+    canUndo: () => past.length > 0 || live !== null,
+    canRedo: () => future.length > 0,
+    undo: () => travel(past, future),
+    redo: () => travel(future, past),
     clear() {
-      if (live) drop();
-      if (strokes.length || picture) change({ strokes: [], picture: null });
+      if (live) dropStroke();
+      if (strokes.length) change([]);
     },
-    /** Put a picture in the place of what is there; undo brings that back. */
-    show(shown) {
-      if (live) lift();
-      change({ strokes: [], picture: shown });
+    /** Start over with these strokes, and without history. */
+    reset(initial = []) {
+      [past, future, live, strokes, startTime] = [[], [], null, initial, null];
+      update();
     },
-    /** Begin anew, with strokes from before or nothing; there is no way back. */
-    reset(given = []) {
-      [past, future, live] = [[], [], null];
-      [strokes, picture, started] = [given, null, null];
+    /** Show the strokes of a saved drawing, pale, on the empty pad. */
+    fade(next) {
+      faded = next;
+      canvas.toggleAttribute("data-faded", faded.length > 0);
       repaint();
-      onchange();
     },
     repaint,
   };

@@ -1,204 +1,207 @@
-// Photos: one character goes to the pad, a page of several is boxed and read.
+// Photos: their signs are boxed and recognised; the chosen one takes the place of the drawing.
 
-import { createAnswer } from "./answer.js";
-import { byId, isolated, make, said, sign, tell } from "./dom.js";
-import { showPicture } from "./draw.js";
-import { addSigns, pictureAddress } from "./keeping.js";
-import { send } from "./server.js";
-import { classOf, onState, take } from "./state.js";
-import { count } from "./words.js";
+import { upload } from "./api.js";
+import { announce, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
+import { needDrawings, onDrawings } from "./drawings.js";
+import { count } from "./format.js";
+import { toast } from "./history.js";
+import { classById, setState, subscribe } from "./store.js";
 
-const MARGIN = 0.15; // around a character that is cut out, in its longer sides
-const MOST = 25e6; // pixels of a picture, as the server takes them
+const MARGIN = 0.15; // around a sign that is cut out, in its longer sides
+const MAX_PIXELS = 25e6; // of a picture, as the server accepts it
 
-let page = null; // {bitmap, width, height, characters, chosen}
+let photo = null; // {file, bitmap, width, height, sideways, signs, chosen}
+let queue = []; // files that were dropped together and are still to be opened
+let notify = () => {};
 
-/** Read a picture file; says what is wrong with it on the card. */
-export async function openPicture(given) {
-  const complain = (...words) => byId(page ? "page-said" : "said").replaceChildren(...words);
-  complain();
-  tell("Reading the picture.");
+export const isPhotoOpen = () => photo !== null;
+export const getSign = () => photo?.signs[photo.chosen];
+
+const nameOf = (id) => classById(id)?.name;
+const bestName = ({ rejected, candidates: [best] }) => (rejected ? undefined : nameOf(best?.class));
+const displayName = (sign) => nameOf(sign.saved?.class) ?? bestName(sign);
+const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
+
+/** The text of the page: a line for each row, with a question mark for each unknown sign. */
+const readText = () => rows().map((row) => row.map((one) => displayName(one) ?? "?").join(" ")).join("\n");
+
+export function describePhoto() {
+  return `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
+}
+
+/** Open pictures one after the other. */
+export function openPictures(files) {
+  queue = [...files, ...queue];
+  return openNext();
+}
+
+async function openNext() {
+  const file = queue.shift();
+  const others = h("bdi", {}, queue.map(({ name }) => name).join(", "));
+  byId("queue").hidden = !queue.length;
+  byId("queue-names").replaceChildren(`${count(queue.length, "more picture")}: `, others);
+  if (!file) return;
+  showError("teach-error");
+  toast(`Reading ${isolate(file.name)}…`);
   try {
-    const [file, bitmap] = await taken(given);
-    const found = await send("/api/picture", file);
-    if (found.characters.length > 1) showPage({ bitmap, ...found, chosen: 0 });
-    else {
-      closePage();
-      showPicture(file, bitmap, found.characters[0]);
-    }
+    show(await read(file));
   } catch (error) {
-    complain(said(error.message));
+    showError("teach-error", new Error(`${isolate(file.name)}: ${error.message}`));
   }
 }
 
-/** A picture as it is sent and as it is shown; scaled where it has more pixels than the server takes. */
-async function taken(file) {
-  const bitmap = await createImageBitmap(file).catch(() => null); // the server says what is wrong with it
-  const scale = bitmap ? Math.sqrt(MOST / (bitmap.width * bitmap.height)) : 1;
-  if (scale >= 1) return [file, bitmap];
-  const [width, height] = [Math.floor(scale * bitmap.width), Math.floor(scale * bitmap.height)];
-  const canvas = make("canvas", { width, height });
+/** Recognise a picture; one with more pixels than the server accepts is scaled down first. */
+async function read(file) {
+  const original = await createImageBitmap(file).catch(() => null); // then the server says what is wrong
+  const scale = original ? Math.sqrt(MAX_PIXELS / (original.width * original.height)) : 1;
+  if (scale >= 1) return { file, bitmap: original, ...(await upload("/api/predict/image", file)) };
+  const size = [original.width, original.height].map((length) => Math.floor(scale * length));
+  const smaller = await cut(original, [0, 0, original.width, original.height], size, "image/jpeg");
+  return { file: smaller, bitmap: await createImageBitmap(smaller), ...(await upload("/api/predict/image", smaller)) };
+}
+
+/** A part of a bitmap as a file; transparent pixels become white. */
+function cut(bitmap, part, [width, height], type) {
+  const canvas = h("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0, width, height);
-  const smaller = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
-  return [smaller, await createImageBitmap(smaller)];
+  context.drawImage(bitmap, ...part, 0, 0, width, height);
+  return new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
 }
 
-function closePage() {
-  page = null;
-  byId("page").hidden = true;
-  byId("page").replaceChildren();
-  byId("bench").hidden = false;
+function show(next) {
+  photo = { ...next, chosen: 0 };
+  needDrawings("photo", true);
+  const canvas = byId("photo-image");
+  [canvas.width, canvas.height] = [photo.width, photo.height];
+  canvas.getContext("2d").drawImage(photo.bitmap, 0, 0, photo.width, photo.height);
+  canvas.parentElement.style.maxWidth = `calc(72dvh * ${photo.width / photo.height})`;
+  byId("photo-boxes").replaceChildren();
+  byId("sideways").hidden = !photo.sideways;
+  update();
+  byId("task").focus();
+  announce(`${describePhoto()}: ${readText()}`);
 }
 
-function rows() {
-  const found = [];
-  for (const character of page.characters) (found[character.row] ??= []).push(character);
-  return found.filter(Boolean);
+export function closePhoto() {
+  if (!photo) return;
+  photo = null;
+  needDrawings("photo", false);
+  notify();
 }
 
-function best({ none, answers }) {
-  const one = !none && answers[0] && classOf(answers[0].class);
-  return one ? one.name : null;
+function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }) {
+  const suffix = kind === "saved" ? ", saved" : "";
+  const box = h("button", {
+    type: "button",
+    class: `box ${kind}`,
+    "aria-label": `Sign ${id + 1}: ${name ? isolate(name) : "not one of yours"}${suffix}`,
+    "aria-pressed": String(isChosen),
+    onclick: () => choose(id),
+  }, h("span", { class: "tag" }, kind === "saved" && "✓ ", name ? signName(name) : "?"));
+  const [x, y] = [100 / photo.width, 100 / photo.height];
+  [box.style.left, box.style.top] = [`${left * x}%`, `${top * y}%`];
+  [box.style.width, box.style.height] = [`${(right - left) * x}%`, `${(bottom - top) * y}%`];
+  return box;
 }
 
-/** The text as it is read: a row a line, unread signs as a question mark. */
-const read = () => rows().map((row) => row.map((one) => best(one) ?? "?").join(" ")).join("\n");
-
-function showPage(found) {
-  page = found;
-  byId("bench").hidden = true;
-  const canvas = make("canvas", { width: found.width, height: found.height, role: "img",
-    "aria-label": "The picture" });
-  canvas.getContext("2d").drawImage(found.bitmap, 0, 0, found.width, found.height);
-  const boxes = found.characters.map((character, place) => {
-    const [top, left, bottom, right] = character.box;
-    const box = make("button", { type: "button", class: "box", onclick: () => choose(place) });
-    const [x, y] = [100 / found.width, 100 / found.height];
-    box.style.left = `${left * x}%`;
-    box.style.top = `${top * y}%`;
-    box.style.width = `${(right - left) * x}%`;
-    box.style.height = `${(bottom - top) * y}%`;
-    return box;
-  });
-  const frame = make("div", { class: "photo" }, canvas, ...boxes);
-  frame.style.maxWidth = `calc(72dvh * ${found.width / found.height})`;
-  const lines = rows().length;
-  const title = `${count(found.characters.length, "character")} in ${count(lines, "row")}`;
-  byId("page").replaceChildren(
-    make("div", { class: "board" },
-      make("h1", { id: "page-title", tabindex: "-1" }, title),
-      found.sideways && make("p", { class: "said" },
-        "It looks as if the page lay on its side. It is read as it lies: turn the picture for a better reading."),
-      frame,
-      make("div", { class: "tools" },
-        make("button", { type: "button", onclick: back }, "Back to the pad"),
-        make("button", { type: "button", onclick: copy }, "Copy the text")),
-      make("pre", { id: "page-text" })),
-    make("div", { class: "card answer" },
-      make("h2", {}, "What it is"),
-      make("div", { id: "page-answer" }),
-      keepForm(),
-      make("div", { id: "page-said", class: "said", role: "alert" })),
-  );
-  page.answer = createAnswer(byId("page-answer"), { onpick: (id) => keepChosen(id) });
-  page.boxes = boxes;
-  byId("page").hidden = false;
-  refresh();
-  byId("page-title").focus();
-  tell(`${title}: ${read()}`);
+function render() {
+  if (!photo) return;
+  const kind = (sign) => (sign.saved ? "saved" : sign.rejected || sign.prediction_set.length > 1 ? "unsure" : "sure");
+  const boxes = photo.signs.map((sign, id) => ({
+    id, box: sign.box, name: displayName(sign), kind: kind(sign), isChosen: id === photo.chosen,
+  }));
+  renderList(byId("photo-boxes"), boxes, renderBox);
+  byId("photo-text").textContent = readText();
 }
 
-function keepForm() {
-  const name = make("input", { id: "page-name", maxlength: "100", autocomplete: "off", list: "names" });
-  const submit = async (event) => {
-    event.preventDefault();
-    const top = page.characters[page.chosen];
-    try {
-      const [id] = name.value.trim() ? await addSigns([name.value.trim()]) : [top.answers[0]?.class];
-      if (id) await keepChosen(id);
-    } catch (error) {
-      byId("page-said").replaceChildren(said(error.message));
-    }
-  };
-  return make("form", { onsubmit: submit },
-    make("label", { for: "page-name" }, "Right? Press Enter. Wrong? Say what it was."),
-    make("div", { class: "field" }, name, make("button", { class: "main" }, "Keep")));
+function update() {
+  render();
+  notify();
 }
 
-function back() {
-  closePage();
-  byId("pad").focus();
+function choose(index) {
+  photo.chosen = index;
+  update();
 }
 
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(read());
-    tell("Copied.");
-  } catch {
-    getSelection().selectAllChildren(byId("page-text"));
-    tell("Selected: copy it with Control C.");
-  }
-}
-
-function choose(place) {
-  page.chosen = place;
-  refresh();
-}
-
-/** Show names as they are now, and the chosen character's answers. */
-function refresh() {
-  if (!page) return;
-  page.boxes.forEach((box, place) => {
-    const character = page.characters[place];
-    const name = best(character);
-    box.classList.toggle("doubtful", !name || character.set.length > 1);
-    box.classList.toggle("kept", Boolean(character.kept));
-    box.setAttribute("aria-pressed", place === page.chosen);
-    const what = name ? isolated(name) : "none of your signs";
-    box.setAttribute("aria-label", `Character ${place + 1}: ${what}${character.kept ? ", kept" : ""}`);
-    box.replaceChildren(make("span", { class: "tag" }, name ? sign(name) : "?"));
-  });
-  byId("page-text").textContent = read();
-  page.answer.show(page.characters[page.chosen]);
-  byId("page-name").placeholder = best(page.characters[page.chosen]) ?? "";
-}
-
-/** Cut the chosen character out, with some paper around it, and keep it as a sample. */
-async function keepChosen(id) {
-  const shown = page;
-  const character = shown.characters[shown.chosen];
-  byId("page-said").replaceChildren();
-  const [top, left, bottom, right] = character.box;
+/** The chosen sign with some paper around it, as a file. */
+function cutOut() {
+  const { bitmap, file, width, height, signs } = photo;
+  if (signs.length === 1) return file;
+  const [top, left, bottom, right] = getSign().box;
   const margin = Math.round(MARGIN * Math.max(bottom - top, right - left));
   const [x, y] = [Math.max(0, left - margin), Math.max(0, top - margin)];
-  const width = Math.min(shown.width, right + margin) - x;
-  const height = Math.min(shown.height, bottom + margin) - y;
-  const scale = shown.bitmap.width / shown.width; // the server may have read it smaller
-  const piece = make("canvas", { width: Math.round(scale * width), height: Math.round(scale * height) });
-  const from = [x, y, width, height].map((length) => scale * length);
-  piece.getContext("2d").drawImage(shown.bitmap, ...from, 0, 0, piece.width, piece.height);
-  const file = await new Promise((done) => piece.toBlob(done, "image/png"));
+  const size = [Math.min(width, right + margin) - x, Math.min(height, bottom + margin) - y];
+  const part = [x, y, ...size].map((length) => (length * bitmap.width) / width); // the server may have scaled it
+  return cut(bitmap, part, part.slice(2).map(Math.round), "image/png");
+}
+
+/** Save the chosen sign as an example of a class. */
+export async function saveSign(classId, author) {
+  const [current, sign] = [photo, getSign()];
+  const query = new URLSearchParams({ class: classId, split: "train", author });
+  const answer = await upload(`/api/drawings/image?${query}`, await cutOut());
+  sign.saved = { id: answer.id, class: classId, version: answer.state.version };
+  setState(answer.state);
+  toast(`Saved to ${isolate(nameOf(classId))}.`, { undo: true });
+  if (photo !== current) return;
+  if (getSign() === sign) photo.chosen = Math.min(photo.chosen + 1, photo.signs.length - 1);
+  if (queue.length && photo.signs.every(({ saved }) => saved)) openNext();
+  else readAgain();
+}
+
+/** Recognise the signs with what has been learned since. */
+async function readAgain() {
+  const current = photo;
+  update();
+  const { signs } = await upload("/api/predict/image", current.file).catch(() => current);
+  current.signs.forEach((sign, index) => Object.assign(sign, { heatmap: null }, signs[index]));
+  if (photo === current) update();
+}
+
+/** Fetch the heat map of the chosen sign. */
+export async function explainSign() {
+  const sign = getSign();
+  const { signs } = await upload("/api/predict/image?heatmap=true", await cutOut());
+  if (signs.length !== 1) return;
+  const [{ ink, size, heatmap, probability_covered }] = signs;
+  Object.assign(sign, { ink, size, heatmap, probability_covered });
+  if (getSign() === sign) notify();
+}
+
+/** Drop what has been deleted since it was saved, and follow what was moved to another sign. */
+function checkSaved(drawings, version) {
+  if (!photo || version === null) return;
+  const classes = new Map(drawings.map((one) => [one.id, one.class]));
+  const saved = photo.signs.filter((sign) => sign.saved && sign.saved.version <= version);
+  for (const sign of saved) {
+    if (classes.has(sign.saved.id)) sign.saved.class = classes.get(sign.saved.id);
+    else sign.saved = null;
+  }
+  if (saved.some((sign) => !sign.saved)) readAgain();
+  else render();
+}
+
+async function copyText() {
   try {
-    take((await send(pictureAddress(id), file)).state);
-    character.kept = id;
-    tell(`Kept as ${classOf(id)?.name}.`);
-    if (page !== shown) return;
-    if (shown.characters[shown.chosen] !== character) return refresh();
-    byId("page-name").value = "";
-    choose(Math.min(shown.chosen + 1, shown.characters.length - 1));
-  } catch (error) {
-    byId("page-said").replaceChildren(said(error.message));
+    await navigator.clipboard.writeText(readText());
+    toast("Copied.");
+  } catch {
+    getSelection().selectAllChildren(byId("photo-text")); // without https there is no clipboard
+    toast("Selected. Copy it with Ctrl-C.");
   }
 }
 
-export function startPhoto() {
+/** `onchange()` is called when a photo is opened or closed, and when another sign is chosen. */
+export function startPhoto(onchange) {
+  notify = onchange;
   byId("photo").addEventListener("change", ({ target }) => {
-    const [file] = target.files;
+    openPictures([...target.files]);
     target.value = "";
-    if (file) openPicture(file);
   });
-  onState(refresh);
+  onClick({ "next-picture": openNext, "photo-back": closePhoto, "photo-copy": copyText });
+  onDrawings(checkSaved);
+  subscribe(render);
 }

@@ -1,153 +1,90 @@
-// The signs: how many drawings each has, what to do with them, and adding one.
+// Your signs: a card for each, a panel to change the active one, and a form to add more.
 
-import { byId, isolated, keyed, make, said, sign, tell } from "./dom.js";
-import { inHand, onHand, pad, takeInHand } from "./draw.js";
-import { addSigns, startWith } from "./keeping.js";
-import { onSamples, samples, thumb } from "./samples.js";
-import { change, classOf, now, onState } from "./state.js";
-import { count } from "./words.js";
+import { byId, h, onClick, onSubmit, renderList, serverText, setOptions, showError, signName } from "./dom.js";
+import { accuracy, count } from "./format.js";
+import { toast } from "./history.js";
+import { onDrawings, thumbnails } from "./drawings.js";
+import { classById, getActiveSign, getState, mutate, selectSign, subscribe } from "./store.js";
+import { addFromField, pad } from "./teach.js";
 
-const SHOWN = 4; // thumbnails of a sign
+const CARD_THUMBNAILS = 4;
 
-function complain(error = null) {
-  byId("signs-said").replaceChildren(...(error ? [said(error.message)] : []));
+let panelSign; // the sign that the panel was opened for
+
+function describeStatus({ train, in_fonts: isInFonts }) {
+  if (train) return count(train, "drawing");
+  return isInFonts ? "ready" : "draw it 3 times";
 }
 
-/** Make a change; says what is wrong with it, or what was done. */
-async function attempt(path, body, done) {
-  complain();
-  try {
-    const answer = await change(path, body);
-    tell(done);
-    return answer;
-  } catch (error) {
-    complain(error);
-    return null;
-  }
+function toggle(id) {
+  const isActive = getActiveSign() === id;
+  if (!isActive && !pad.isEmpty()) pad.clear(); // the drawing is of another sign; undo restores it
+  selectSign(isActive ? null : id);
 }
 
-function known({ taught, print }) {
-  if (taught) return count(taught, "drawing");
-  return print ? "from print" : "to be drawn";
-}
-
-function card(one) {
-  const toggle = () => {
-    if (!pad.empty && inHand() !== one.id) pad.clear(); // what was drawn is of something else; undo brings it back
-    takeInHand(inHand() === one.id ? null : one.id);
-  };
-  const button = make(
-    "button",
-    { type: "button", onclick: toggle },
-    make("span", { class: "name" }),
-    make("span", { class: "quiet known" }),
-  );
-  return make("li", {}, button, make("span", { class: "thumbs" }), make("p", { class: "advice" }));
-}
-
-function update(item, one) {
-  const [button, thumbs, advice] = item.children;
-  const [name, quantity] = button.children;
-  if (name.textContent !== one.name) name.replaceChildren(sign(one.name));
-  quantity.textContent = known(one);
-  button.setAttribute("aria-pressed", inHand() === one.id);
-  button.title = "Draw more of it, rename it, merge it or delete it";
-  const mine = samples().filter((sample) => sample.class === one.id && sample.part === "taught");
-  pictures(thumbs, mine.slice(-SHOWN));
-  advice.replaceChildren(...(one.advice && now().ready ? [said(one.advice)] : []));
-}
-
-function pictures(parent, list) {
-  keyed(parent, list, ({ id }) => id, ({ id }) => thumb(id, ""), () => {});
+function renderCard({ id, name, status, suggestion, isActive }) {
+  const title = "Draw, rename, merge or delete";
+  return h("li", {},
+    h("button", { type: "button", title, "aria-pressed": String(isActive), onclick: () => toggle(id) },
+      h("span", { class: "name" }, signName(name)),
+      h("span", { class: "quiet status" }, status)),
+    h("span", { class: "thumbnails" }, thumbnails(id, CARD_THUMBNAILS)),
+    h("p", { class: "suggestion" }, suggestion && serverText(suggestion)));
 }
 
 function render() {
-  const state = now();
+  const state = getState();
   if (!state) return;
-  byId("signs").classList.toggle("stale", !state.analysed);
-  keyed(byId("signs"), state.classes, ({ id }) => id, card, update);
-  keyed(byId("names"), state.classes, ({ id }) => id, () => make("option"), (option, { name }) => {
-    option.value = name;
-  });
-  byId("new").hidden = state.classes.length < 2;
-  renderHand();
+  const cards = state.classes.map((one) => ({
+    id: one.id,
+    name: one.name,
+    status: describeStatus(one),
+    suggestion: state.ready && one.suggestion?.message,
+    isActive: one.id === getActiveSign(),
+    thumbnails: thumbnails(one.id, CARD_THUMBNAILS).map(({ src }) => src),
+  }));
+  renderList(byId("signs"), cards, renderCard);
+  byId("signs").classList.toggle("stale", !state.up_to_date);
+  renderList(byId("names"), state.classes.map(({ id, name }) => ({ id, name })), ({ name }) => h("option", { value: name }));
+  byId("add-form").hidden = state.classes.length < 2;
+  renderPanel(classById(getActiveSign()));
 }
 
-let opened = null; // the sign whose panel is built
-
-function renderHand() {
-  const one = classOf(inHand());
-  const panel = byId("hand");
-  panel.hidden = !one;
-  if (!one) {
-    opened = null;
-    return;
-  }
-  if (opened !== one.id) panel.replaceChildren(...build(one));
-  opened = one.id;
-  byId("hand-title").replaceChildren(sign(one.name));
-  byId("hand-right").textContent = one.right
-    ? `${one.right.hits} of ${one.right.total} are read right, each left out of what is learnt.`
-    : known(one);
-  const mine = samples().filter((sample) => sample.class === one.id && sample.part === "taught");
-  pictures(byId("hand-all"), mine);
-  const others = now().classes.filter(({ id }) => id !== one.id);
-  keyed(byId("hand-into"), others, ({ id }) => id, ({ id }) => make("option", { value: id }), (option, { name }) => {
-    option.textContent = isolated(name);
-  });
+function renderPanel(sign) {
+  byId("sign-panel").hidden = !sign;
+  if (panelSign !== sign?.id) byId("rename-name").value = sign?.name ?? "";
+  panelSign = sign?.id;
+  if (!sign) return;
+  byId("panel-title").replaceChildren(signName(sign.name));
+  const tested = sign.accuracy && `${accuracy(sign.accuracy)} Each is tested against the others.`;
+  byId("panel-status").textContent = tested ?? describeStatus(sign);
+  byId("panel-drawings").replaceChildren(...thumbnails(sign.id));
+  setOptions(byId("merge-into"), getState().classes.filter(({ id }) => id !== sign.id));
 }
 
-function build({ id, name }) {
-  const renamed = make("input", { id: "hand-name", maxlength: 100, autocomplete: "off", value: name });
-  const into = make("select", { id: "hand-into" });
-  const rename = async (event) => {
-    event.preventDefault();
-    const answer = await attempt(`/api/classes/${id}/rename`, { name: renamed.value }, "Renamed.");
-    if (answer) takeInHand(answer.id);
-  };
-  const merge = async (event) => {
-    event.preventDefault();
-    if (!into.value) return;
-    await attempt(`/api/classes/${id}/merge`, { into: into.value }, "Merged.");
-    if (!classOf(id)) byId("signs-title").focus();
-  };
-  const remove = async () => {
-    await attempt(`/api/classes/${id}/delete`, {}, "Deleted. Undo brings it back.");
-    if (!classOf(id)) byId("signs-title").focus();
-  };
-  return [
-    make("h3", { id: "hand-title" }),
-    make("p", { class: "quiet", id: "hand-right" }),
-    make("div", { class: "thumbs", id: "hand-all" }),
-    make(
-      "div",
-      { class: "changes" },
-      make("form", { onsubmit: rename }, make("label", { for: "hand-name" }, "Name"),
-        make("div", { class: "field" }, renamed, make("button", {}, "Rename"))),
-      make("form", { onsubmit: merge }, make("label", { for: "hand-into" }, "The same as"),
-        make("div", { class: "field" }, into, make("button", {}, "Merge"))),
-      make("button", { type: "button", onclick: remove }, "Delete"),
-    ),
-  ];
-}
-
-async function add(event) {
-  event.preventDefault();
-  complain();
-  const text = byId("new-name").value.trim();
-  const names = text.length > 1 ? text.split(",").map((name) => name.trim()) : [text];
+/** Change the active sign, and report what was done or why not. */
+async function change(action, body, message) {
+  const id = getActiveSign();
+  showError("signs-error");
   try {
-    const ids = await addSigns(names.filter(Boolean));
-    byId("new-name").value = "";
-    if (ids.length) startWith(ids);
+    await mutate(`/api/classes/${id}/${action}`, body);
+    toast(message, { undo: true });
+    if (!classById(id)) byId("signs-title").focus();
   } catch (error) {
-    complain(error);
+    showError("signs-error", error);
   }
+}
+
+function merge() {
+  const into = byId("merge-into").value;
+  if (into) change("merge", { into }, `Merged into ${classById(into).name}.`);
 }
 
 export function startSigns() {
-  byId("new").addEventListener("submit", add);
-  onState(render);
-  onHand(render);
-  onSamples(render);
+  onSubmit("add-form", () => addFromField(byId("add-name"), "signs-error"));
+  onSubmit("rename-form", () => change("rename", { name: byId("rename-name").value }, "Renamed."));
+  onSubmit("merge-form", merge);
+  onClick({ "delete-sign": () => change("delete", {}, `Deleted ${classById(getActiveSign()).name}.`) });
+  subscribe(render);
+  onDrawings(render);
 }

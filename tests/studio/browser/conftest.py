@@ -1,4 +1,4 @@
-"""Chromium at a Studio on a real socket, and somebody who draws."""
+"""Chromium at a Studio on a real socket, and a user who draws."""
 
 import shutil
 import subprocess
@@ -6,30 +6,27 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hand_drawn import Strokes, drawn
-from studio_client import save, serving
+from hand_drawn import Strokes, draw, to_json
+from studio_client import Client, save, serving, studio_client
 
 from siglum.recogniser import backbone as backbones
-from siglum.recogniser.predict import Recogniser
 from siglum.studio.app import listen
 from siglum.studio.state import Studio
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-WAIT = 60_000  # ms: of a machine that does much else
+WAIT = 30_000  # ms, on a busy machine
 WINDOW = {"width": 1280, "height": 900}
-PEN = (Path(__file__).parent / "pen.js").read_text()
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 3}
+HELPERS = (Path(__file__).parent / "pen.js").read_text()
 
 
 @pytest.fixture(scope="session")
-def behind() -> Recogniser:
-    """The shipped backbone."""
-    if not resources.files("siglum.recogniser").joinpath(backbones.SHIPPED).is_file():
-        pytest.skip("no backbone is shipped here")
+def backbone():
+    """The default backbone."""
     return backbones.shipped()
 
 
@@ -40,67 +37,32 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def studio_at(
-    folder: Path, behind: Recogniser, port: int = 0, token: str | None = None
+    folder: Path, backbone: Any, port: int = 0, token: str | None = None
 ) -> Iterator[str]:
-    """Serve a folder; the address is given."""
+    """Serve a set of signs; yield its address."""
     address = listen("127.0.0.1", port)
     address = replace(address, access=replace(address.access, token=token))
-    with closing(Studio(folder, behind)) as opened, serving(opened, address) as at:
+    with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
         yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
-
-
-@pytest.fixture
-def url(folder: Path, behind: Recogniser) -> Iterator[str]:
-    """The address of a Studio whose folder is empty."""
-    with studio_at(folder, behind) as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def lesson(tmp_path_factory: pytest.TempPathFactory, behind: Recogniser) -> Path:
-    """A folder with three drawings of zig and three of ladder."""
-    folder = tmp_path_factory.mktemp("lesson") / "my-signs"
-    with closing(Studio(folder, behind)) as opened:
-        for name in ("zig", "ladder"):
-            for seed in range(3):
-                points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in drawn(name, seed)]
-                value = {"version": 1, "aspect": 1.0, "strokes": points}
-                save(opened, name, value)
-    return folder
-
-
-@pytest.fixture
-def taught_url(lesson: Path, folder: Path, behind: Recogniser) -> Iterator[str]:
-    """The address of a Studio that was taught zig and ladder."""
-    shutil.copytree(lesson, folder)
-    with studio_at(folder, behind) as found:
-        yield found
 
 
 class Process:
     """`siglum studio` as a process that can be killed, and started again at its port."""
 
-    def __init__(self, folder: Path, port: int | None = 0) -> None:
-        """Start it at a port, 0 for any; or at the usual one."""
+    def __init__(self, folder: Path, *options: str) -> None:
         self.command = [sys.executable, "-m", "siglum", "studio", str(folder), "--no-browser"]
-        self.usual = port is None
-        self.port = port or 0
+        self.command += options
         self.start()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
     def start(self) -> None:
-        """Start it, and wait until it says where it is."""
+        """Start it, and wait for the address that it prints."""
         pipe = subprocess.PIPE
-        command = [*self.command, *([] if self.usual else ["--port", str(self.port)])]
-        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        self.process = subprocess.Popen(self.command, stdout=pipe, stderr=pipe, text=True)
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "")
         address = next((line for line in lines if "http://" in line), None)
         assert address is not None, self.process.communicate()[1]
-        self.port = int(address.split(":")[2].split("/")[0])
+        self.url = address.split()[0]
 
     def kill(self) -> None:
         """Kill it as kill -9 does."""
@@ -108,177 +70,179 @@ class Process:
         self.process.communicate()
 
 
-@pytest.fixture
-def process(folder: Path, behind: Recogniser) -> Iterator[Process]:
-    """A Studio that can be killed."""
-    found = Process(folder)
-    yield found
-    found.kill()
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[tuple[Studio, Client]]:
+    """One server for all tests that need no restart; each finds its set empty."""
+    with studio_client(tmp_path_factory.mktemp("shared") / "my-signs", backbone) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    reason = "no Playwright here: pip install playwright"
+    reason = "Playwright is missing: pip install playwright"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+        pytest.skip("Chromium is missing: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
-def context_of(browser: Any, **settings: Any) -> Any:
-    """Something like a browser of one's own."""
-    found = browser.new_context(**{"viewport": WINDOW, "reduced_motion": "reduce"} | settings)
-    found.set_default_timeout(WAIT)
-    found.add_init_script(PEN)
-    return found
+class User:
+    """A user at the page, in a browser profile of their own."""
 
+    def __init__(self, browser: Any, url: str, **settings: Any) -> None:
+        self.context = browser.new_context(
+            **{"viewport": WINDOW, "reduced_motion": "reduce"} | settings
+        )
+        self.context.set_default_timeout(WAIT)
+        self.context.add_init_script(HELPERS)
+        self.url = url
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        self.context.on("console", self._check_console)
+        self.context.on("dialog", lambda dialog: self.errors.append(dialog.message))
+        self.context.on("request", self._check_request)
+        self.page = self.open()
 
-class Visitor:
-    """Somebody at the page, in a browser of their own."""
-
-    def __init__(self, context: Any, url: str, page: Any = None) -> None:
-        self.context, self.url = context, url
-        self.mishaps: list[str] = []
-        self.elsewhere: list[str] = []
-        self.hearing = {
-            "weberror": lambda error: self.mishaps.append(str(error.error)),
-            "console": self._hear,
-            "dialog": lambda dialog: self.mishaps.append(dialog.message),
-            "request": self._watch,
-        }
-        for event, heard in self.hearing.items():
-            context.on(event, heard)
-        self.page = self.open(page)
-
-    def open(self, page: Any = None) -> Any:
-        """Open the Studio, in one more tab."""
-        page = page or self.context.new_page()
+    def open(self) -> Any:
+        """Open the Studio in one more tab."""
+        page = self.context.new_page()
         page.goto(self.url)
         page.wait_for_selector("#title:not(:empty)", state="attached")
         return page
 
     def leave(self) -> None:
-        """Nothing went wrong, and nobody else was asked."""
-        for event, heard in self.hearing.items():
-            self.context.remove_listener(event, heard)
-        assert self.mishaps == []
-        assert self.elsewhere == []
+        """Close the browser; nothing failed, and nothing was asked of other servers."""
+        self.context.close()
+        assert self.errors == []
+        assert self.foreign == []
 
-    def _hear(self, message: Any) -> None:
-        killed = "net::ERR_" in message.text
-        removed = "404" in message.text and message.location["url"].endswith(".png")  # elsewhere
-        if message.type == "error" and not killed and not removed:
-            self.mishaps.append(message.text)
+    def expect_refusals(self) -> None:
+        """The browser logs every refused request as an error."""
+        self.errors = [error for error in self.errors if "status of 4" not in error]
 
-    def _watch(self, request: Any) -> None:
+    def _check_console(self, message: Any) -> None:
+        is_gone = "404" in message.text and message.location["url"].endswith(".png")  # deleted
+        if message.type == "error" and "net::ERR_" not in message.text and not is_gone:
+            self.errors.append(message.text)
+
+    def _check_request(self, request: Any) -> None:
         if not request.url.startswith(self.url.partition("?")[0]):
-            self.elsewhere.append(request.url)
+            self.foreign.append(request.url)
 
     def draw(self, strokes: Strokes, pad: str = "#pad", **pointer: Any) -> None:
-        """Draw with pointer events, as the browser would make them of a pen."""
-        self.page.evaluate("([pad, strokes, how]) => drawn(pad, strokes, how)",
-                           [pad, strokes, pointer])  # fmt: skip
+        """Draw with the pointer events of a pen."""
+        self.page.evaluate(
+            "([pad, strokes, how]) => draw(pad, strokes, how)", [pad, strokes, pointer]
+        )
 
-    def name(self, names: str) -> None:
-        """Name the first signs, and take none in hand."""
-        self.page.fill("#first-names", names)
-        self.page.press("#first-names", "Enter")
-        self._wait_for("first-names")
-        if self.page.locator("#done").is_visible():
-            self.page.click("#done")
+    def start(self, names: str) -> None:
+        """Name the first signs, and teach none of them yet."""
+        self.submit("#start-names", names)
+        if self.page.locator("#stop").is_visible():
+            self.page.click("#stop")
 
-    def add(self, name: str) -> None:
-        """Add a sign."""
-        self.page.fill("#new-name", name)
-        self.page.press("#new-name", "Enter")
-        self._wait_for("new-name")
+    def submit(self, field: str, text: str) -> None:
+        """Type into a field and press Enter; wait until it was accepted."""
+        self.page.fill(field, text)
+        self.page.press(field, "Enter")
+        self.page.wait_for_function("(field) => !document.querySelector(field).value", arg=field)
 
-    def _wait_for(self, field: str) -> None:
-        """Wait until what was typed into a field was taken: then it is empty."""
-        script = "(name) => !document.getElementById(name).value"
-        self.page.wait_for_function(script, arg=field)
-
-    def keep(self, name: str = "") -> None:
-        """Keep what is on the pad, as a sign that is named or as the best answer."""
-        if name:
-            self.page.fill("#keep-name", name)
-            self.page.press("#keep-name", "Enter")
-        else:
-            self.page.press("#pad", "Enter")
-        self.page.locator("#answer", has_text="Kept as").wait_for()
+    def save(self, name: str = "") -> None:
+        """Save what is on the pad, under a name or as the best answer."""
+        self.page.wait_for_selector("#save-form", state="visible")
+        self.page.fill("#save-name", name)
+        self.page.press("#save-name", "Enter")
+        self.page.locator("#headline", has_text="Saved to").wait_for()
 
     def teach(self, name: str, *drawings: Strokes) -> None:
-        """Draw a sign, and keep each drawing under its name."""
+        """Draw a sign, and save each drawing."""
         for strokes in drawings:
             self.draw(strokes)
-            self.page.wait_for_selector("#keep", state="visible")
-            self.keep(name)
+            self.save(name)
 
     def answer(self) -> str:
-        """The sign that is read, once what is on the pad now is answered."""
-        self.page.evaluate("answered()")
-        return str(self.page.locator("#answer .headline").inner_text()).split("\n")[0]
+        """The headline, once the newest point has a prediction."""
+        self.page.evaluate("predicted()")
+        return " ".join(self.page.locator("#headline").inner_text().split())
 
-    def wait_for(self, known: str, page: Any = None) -> None:
-        """Wait until so many drawings are said to be known of the signs."""
-        (page or self.page).wait_for_function("(known) => window.known() === known", arg=known)
+    def wait_for(self, statuses: str, page: Any = None) -> None:
+        """Wait until the cards of the signs say so."""
+        script = "(statuses) => window.statuses() === statuses"
+        (page or self.page).wait_for_function(script, arg=statuses)
 
-    def counts(self) -> dict[str, str]:
-        """What is said of how many drawings each sign has."""
+    def wait_for_rows(self, rows: str) -> None:
+        """Wait until the Review view shows so many drawings of each sign."""
+        self.page.wait_for_function("(rows) => window.rows() === rows", arg=rows)
+
+    def statuses(self) -> dict[str, str]:
+        """The state of each sign on its card, such as "2 drawings"."""
         cards = self.page.locator("#signs li > button").all()
-        return {card.locator(".name").inner_text(): card.locator(".known").inner_text()
-                for card in cards}  # fmt: skip
+        return {
+            one.locator(".name").inner_text(): one.locator(".status").inner_text() for one in cards
+        }
+
+    def view(self, name: str) -> None:
+        self.page.click(f"nav a[href='#{name}']")
+
+    def select(self, name: str) -> None:
+        """Choose a sign to be taught."""
+        self.page.locator("#signs li > button", has_text=name).click()
 
 
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Visitor]]:
+def visit(browser: Any) -> Iterator[Callable[..., User]]:
     """Open a page in a browser of one's own, such as a phone's."""
-    visitors = []
+    users: list[User] = []
 
-    def come(url: str, **settings: Any) -> Visitor:
-        visitors.append(Visitor(context_of(browser, **settings), url))
-        return visitors[-1]
+    def open_page(url: str, **settings: Any) -> User:
+        users.append(User(browser, url, **settings))
+        return users[-1]
 
-    yield come
-    for visitor in visitors:
-        visitor.context.close()
-        visitor.leave()
-
-
-@pytest.fixture(scope="session")
-def tab(browser: Any) -> Iterator[Any]:
-    """A tab that one test after the other uses: what a page stores is by its port."""
-    context = context_of(browser)
-    yield context.new_page()
-    context.close()
-
-
-@contextmanager
-def come_to(url: str, tab: Any) -> Iterator[Visitor]:
-    visitor = Visitor(tab.context, url, tab)
-    yield visitor
-    for page in tab.context.pages:
-        if page != tab:
-            page.close()
-    tab.context.unroute_all()
-    tab.emulate_media(color_scheme="light")
-    tab.set_viewport_size(WINDOW)
-    visitor.leave()
-    tab.goto("about:blank")
+    yield open_page
+    for user in users:
+        user.leave()
 
 
 @pytest.fixture
-def visitor(url: str, tab: Any) -> Iterator[Visitor]:
-    """Somebody at the page of a Studio whose folder is empty."""
-    with come_to(url, tab) as found:
-        yield found
+def url(shared: tuple[Studio, Client]) -> str:
+    """The address of the shared Studio, whose set is empty."""
+    client = shared[1]
+    for one in client.get("/api/state")["classes"]:
+        client.post(f"/api/classes/{one['id']}/delete", {})
+    return f"http://127.0.0.1:{client.port}/"
 
 
 @pytest.fixture
-def pupil(taught_url: str, tab: Any) -> Iterator[Visitor]:
-    """Somebody at the page of a Studio that was taught zig and ladder."""
-    with come_to(taught_url, tab) as found:
-        yield found
+def taught_url(url: str, shared: tuple[Studio, Client]) -> str:
+    """The same with three drawings of zig and three of ladder."""
+    for name in ("zig", "ladder"):
+        for seed in range(3):
+            save(shared[0], name, to_json(draw(name, seed)))
+    return url
+
+
+@pytest.fixture
+def user(visit: Callable[..., User], url: str) -> User:
+    """A user of a Studio without signs."""
+    return visit(url)
+
+
+@pytest.fixture
+def teacher(visit: Callable[..., User], taught_url: str) -> User:
+    """A user of a Studio that knows zig and ladder."""
+    return visit(taught_url)
+
+
+@pytest.fixture
+def saved(shared: tuple[Studio, Client]) -> Callable[[], list[str]]:
+    """A function that returns the class of every drawing that the shared server has."""
+
+    def labels() -> list[str]:
+        state = shared[0].store.state
+        return sorted(state.classes[entry.label] for entry in state.drawings.values())
+
+    return labels

@@ -1,8 +1,9 @@
-"""Signs as a hand draws them: lists of strokes, each a list of (x, y) across a pad, y downwards."""
+"""Signs as a hand draws them: lists of strokes, each a list of (x, y) on a pad, y downwards."""
 
 import itertools
 import math
 import random
+from typing import Any
 
 Points = list[tuple[float, float]]
 Strokes = list[Points]
@@ -17,10 +18,10 @@ def arc(x: float, y: float, across: float, down: float, start: float, end: float
 
 def line(*corners: tuple[float, float]) -> Points:
     """Straight from corner to corner."""
-    found = [corners[0]]
+    points = [corners[0]]
     for (x, y), (right, down) in itertools.pairwise(corners):
-        found += [(x + (right - x) * n / 8, y + (down - y) * n / 8) for n in range(1, 9)]
-    return found
+        points += [(x + (right - x) * n / 8, y + (down - y) * n / 8) for n in range(1, 9)]
+    return points
 
 
 DIGITS: dict[str, Strokes] = {
@@ -81,7 +82,7 @@ GREEK: dict[str, Strokes] = {
     "ω": [arc(0.4, 0.5, 0.13, 0.19, -130, -380) + arc(0.62, 0.5, 0.13, 0.19, 200, -50)],
 }
 
-SIGNS: dict[str, Strokes] = {  # that no print has
+SIGNS: dict[str, Strokes] = {  # in no font
     "zig": [line((0.2, 0.3), (0.35, 0.7), (0.5, 0.3), (0.65, 0.7), (0.8, 0.3))],
     "ladder": [
         line((0.35, 0.2), (0.35, 0.8)),
@@ -96,10 +97,10 @@ SIGNS: dict[str, Strokes] = {  # that no print has
     ],
 }
 
-DRAWN = DIGITS | GREEK | SIGNS
+ALL = DIGITS | GREEK | SIGNS
 
 
-def drawn(name: str, seed: int = 0) -> Strokes:
+def draw(name: str, seed: int = 0) -> Strokes:
     """Draw a sign a little differently for each seed: moved, larger or smaller, and slanted."""
     chance = random.Random(f"{name} {seed}")
     right, down = chance.uniform(-0.04, 0.04), chance.uniform(-0.04, 0.04)
@@ -112,5 +113,11 @@ def drawn(name: str, seed: int = 0) -> Strokes:
             )
             for x, y in stroke
         ]
-        for stroke in DRAWN[name]
+        for stroke in ALL[name]
     ]
+
+
+def to_json(strokes: Strokes) -> dict[str, Any]:
+    """Strokes as the protocol has them."""
+    points = [[[x, y, 0, 0.5] for x, y in stroke] for stroke in strokes]
+    return {"version": 1, "aspect": 1.0, "strokes": points}

@@ -1,0 +1,80 @@
+// Requests to the server, and noticing when it is gone.
+
+/** The server refused a request; `kind` is for programs, the message for people. */
+export class ApiError extends Error {
+  constructor({ kind, message }) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+/** The server does not answer, or does not let this page in. */
+export class Disconnected extends Error {}
+
+const NO_ANSWER = "Connection lost.";
+const LOCKED_OUT =
+  "This link no longer works: the Studio was restarted. Open its new address, here or in another tab.";
+const TIMEOUT = 15_000; // ms
+const UPLOAD_TIMEOUT = 600_000; // ms
+const RETRIES = [1000, 2000, 4000]; // ms between attempts to reach the server again
+
+const listeners = new Set();
+let problem = "";
+let attempts = 0;
+let retryTimer = 0;
+
+/** Why the server cannot be reached; empty while it can. */
+export const connectionProblem = () => problem;
+
+/** Call `listener(problem)` whenever the connection is lost or restored. */
+export const onConnection = (listener) => listeners.add(listener);
+
+function setProblem(next) {
+  if (next === problem) return;
+  problem = next;
+  for (const listener of listeners) listener(problem);
+}
+
+/** Try to reach the server, now or after a while. */
+export function reconnect(wait = 0) {
+  clearTimeout(retryTimer);
+  retryTimer = setTimeout(() => get("/api/state").catch(() => {}), wait);
+}
+
+function disconnect(reason, cause) {
+  reconnect(RETRIES[Math.min(attempts++, RETRIES.length - 1)]);
+  setProblem(reason);
+  return new Disconnected(reason, { cause });
+}
+
+async function request(path, options, timeout = TIMEOUT, abort = null) {
+  const signal = AbortSignal.any([AbortSignal.timeout(timeout), abort].filter(Boolean));
+  let response;
+  let value;
+  try {
+    response = await fetch(path, { ...options, signal, cache: "no-store" });
+    value = response.status === 403 ? null : await response.json();
+  } catch (error) {
+    if (abort?.aborted) throw new Error("Cancelled.");
+    throw disconnect(NO_ANSWER, error);
+  }
+  if (response.status === 403) throw disconnect(LOCKED_OUT);
+  attempts = 0;
+  clearTimeout(retryTimer);
+  setProblem("");
+  if (response.ok) return value;
+  throw new ApiError(value.error);
+}
+
+export const get = (path) => request(path, {});
+
+export function post(path, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return request(path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+/** Send a file as it is; `abort` is a signal that stops it. */
+export function upload(path, file, { type = file.type, abort = null } = {}) {
+  const headers = { "Content-Type": type || "application/octet-stream" };
+  return request(path, { method: "POST", headers, body: file }, UPLOAD_TIMEOUT, abort);
+}
