@@ -1,1 +1,0 @@
-"""Looking inside a network: arrays out, nothing is drawn here."""
