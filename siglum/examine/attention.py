@@ -35,6 +35,7 @@ def attention_panel(examination: Examination) -> Result:
     Raises:
         NotApplicableError: if the network has no attention, or its tokens are no square of cells.
     """
+    _attention_layers(examination.model)  # before images are loaded
     images = examination.images(1)
     planes, image = images.planes[:1], examination.pixels(images)[0]
     weights = attention(examination.model, examination.to_input(planes))

@@ -5,11 +5,13 @@ Shapes: N images, D features, M neighbours, K classes, C channels, S the side of
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -166,7 +168,7 @@ def embedding(examination: Examination) -> Result:
     pixels = examination.pixels(images)
 
     def draw(palette: Palette) -> Figure:
-        figure = new_figure(palette, 2 * SIDE + 32, SIDE + 26)
+        figure = new_figure(palette, 2 * SIDE + 34, SIDE + 26)
         titles = ("principal components", f"t-SNE, perplexity {perplexity:.0f}")
         for column, (title, points) in enumerate(zip(titles, maps.values(), strict=True)):
             label(figure, column * (SIDE + 32), 10, title, palette.quiet)
@@ -186,16 +188,9 @@ def embedding(examination: Examination) -> Result:
             for number, name in enumerate(examination.classes):
                 if (mine := places[images.labels == number]).size:
                     x, y = np.median(mine, axis=0)
-                    axes.text(
-                        x,
-                        y,
-                        shorten(name, 14),
-                        fontsize=20,
-                        color=palette.accent,
-                        ha="center",
-                        va="center",
-                        parse_math=False,
-                    )
+                    text = axes.text(x, y, shorten(name, 14), size=20)
+                    text.set(color=palette.accent, ha="center", va="center", parse_math=False)
+                    text.set_path_effects([withStroke(linewidth=4, foreground=palette.paper)])
         return figure
 
     finding = (
@@ -207,7 +202,7 @@ def embedding(examination: Examination) -> Result:
 
 def _predict(
     examination: Examination, default: int
-) -> tuple[str, dict[str, NDArray[np.generic]], tuple[str, ...]]:
+) -> tuple[str, dict[str, NDArray[Any]], tuple[str, ...]]:
     images = examination.images(default)
     log_probs = F.log_softmax(examination.logits(images.planes), dim=1).cpu().numpy()
     predicted, labels = log_probs.argmax(axis=1), images.labels
@@ -290,7 +285,7 @@ def _features(examination: Examination, images: Tensor) -> Tensor:
     """
     model = examination.model
     if hasattr(model, "forward_features"):
-        features: Tensor = model.forward_features(images)
+        features: Tensor = model.forward_features(images)  # type: ignore[operator]
         return features.float()
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:

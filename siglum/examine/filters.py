@@ -18,6 +18,7 @@ from siglum.examine import (
     Result,
     cell,
     draw_heat,
+    draw_heat_row,
     draw_image,
     draw_scale,
     label,
@@ -141,14 +142,18 @@ def maps(examination: Examination) -> Result:
                 draw_heat(cell(figure, palette, left, y + 2, width, 18), strip, limit)
                 detail = f"{kinds[name]}, {_first(strip.shape[1], values.shape[2])}"
             else:
-                for number, one in enumerate(values[:MAX_MAPS]):
-                    draw_heat(cell(figure, palette, left + number * step, y, 45), one, limit)
+                draw_heat_row(
+                    cell(figure, palette, left, y, MAX_MAPS * step, 45),
+                    values[:MAX_MAPS],
+                    limit,
+                    step,
+                )
                 detail = f"{kinds[name]}, {_first(MAX_MAPS, len(values))}"
                 size = f"{values.shape[1]} × {values.shape[2]}, up to {short_number(limit)}"
                 label(figure, 0, y + 39, size, palette.quiet, 11)
             label(figure, 0, y + 24, detail, palette.quiet, 11)
             y += height
-        draw_scale(figure, palette, left, y + 8, "layer's maximum")
+        draw_scale(figure, palette, left, y + 8, "maximum")
         return figure
 
     arrays = {"image": image} | {f"maps.{name}": values for name, values in by_layer.items()}

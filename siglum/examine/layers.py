@@ -175,8 +175,8 @@ def diagram(examination: Examination) -> Result:
                 start = max(box.get_x() + box.get_width() for box in solid) + 4
                 arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
                 axes.add_patch(arrow).set_color(palette.quiet)
-        style = {"facecolor": palette.paper, "edgecolor": palette.ink, "linewidth": 1}
-        axes.add_collection(PatchCollection(patches, **style))
+        boxes_drawn = PatchCollection(patches, facecolor=palette.paper, edgecolor=palette.ink)
+        axes.add_collection(boxes_drawn)
         return figure
 
     return Result(layer_table(examination).finding, draw=draw)

@@ -102,7 +102,7 @@ def save(result: Result, path: Path) -> None:
         save_figure(result.draw(LIGHT), path, result.finding)
     elif path.suffix == ARRAYS:
         file = io.BytesIO()
-        np.savez_compressed(file, **result.arrays)
+        np.savez_compressed(file, **result.arrays)  # type: ignore[arg-type]
         write_atomic(path, file.getvalue())
     elif result.table is not None:
         table = io.StringIO()

@@ -5,7 +5,6 @@ Neither PyTorch nor matplotlib is imported here, so that the Studio can use it t
 
 import base64
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from siglum import formatting
-from siglum.report import words
 from siglum.stats import Rate
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MAX_SIGN = 48  # characters of a class name on a page
 EMPTY = Markup()
-FEW = 100  # images below which a headline gives counts and an interval, not a percentage
 
 
 @dataclass(frozen=True)
@@ -183,38 +180,9 @@ ENVIRONMENT = _environment(
     }
     | {
         "cell": _cell,
-        "log1p": math.log1p,
         "name": name,
         "sign": sign,
         "span": span,
         "percent_digits": formatting.percent_digits,
     }
 )
-
-
-# For the comparison pages until they use render_page.
-ENVIRONMENT.globals["words"] = words
-TEMPLATES = ENVIRONMENT
-text = read_template
-
-
-def whole(
-    template: str,
-    title: str,
-    kind: str,
-    contents: Iterable[tuple[str, str]],
-    styles: Sequence[str] = (),
-    **values: Any,
-) -> Markup:
-    """Fill in a template that extends base.html."""
-    script = text("page.js")
-    return render(
-        template,
-        title=title,
-        kind=kind,
-        contents=list(contents),
-        style=Markup("".join(map(text, ("page.css", *styles)))),
-        script=Markup(script),
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **values,
-    )

@@ -7,89 +7,71 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siglum.report.examine import PIECES
-
-
-@pytest.fixture(scope="module")
-def attentive(siglum, signs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A conv_transformer of one epoch, with four cells."""
-    path = tmp_path_factory.mktemp("attentive") / "run"
-    flags = ("--model", "conv_transformer", "--size", 64, "--epochs", 1, "--threads", 1)
-    done = siglum("train", f"folder:{signs}", "-o", path, *flags)
-    assert done.returncode == 0, done.stderr
-    return path
-
-
-@pytest.mark.parametrize("ending", [".png", ".svg"])
-def test_attention_is_drawn_over_a_file(
-    siglum, attentive: Path, signs: Path, tmp_path: Path, ending: str
-) -> None:
-    sheet, picture = tmp_path / f"sheet{ending}", signs / "ring" / "w0_00.png"
-    said = siglum("examine", attentive, picture, "--only", "attention", "-o", sheet)
-
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("w0_00.png, read as ")
-    assert "of 2 × 2 cells, in layer " in said.stdout
-    if ending == ".png":
-        with Image.open(sheet) as drawn:
-            assert drawn.size[0] > 1000
-    else:
-        assert sheet.read_text().count("head ") >= 8
+from siglum.examine.page import PANELS
 
 
 def test_a_run_has_a_page_in_its_folder(siglum, run: Path) -> None:
-    said = siglum("examine", run)
+    done = siglum("examine", run)
 
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines()[-1] == f"Page: {run / 'examine.html'}"
-    assert "validation: the run has no test pictures" in said.stdout
+    assert (done.returncode, done.stdout) == (0, f"Page: {run / 'examine.html'}\n"), done.stderr
     page = (run / "examine.html").read_text()
-    assert "<bdi>glyph_net</bdi>, with validation pictures of" in page
+    assert "<bdi>glyph_net</bdi>, with validation images of" in page
+    assert "The run has no test images." in page
 
 
 def test_the_table_of_layers_is_printed(siglum, run: Path) -> None:
-    said = siglum("examine", run, "--only", "layers")
+    done = siglum("examine", run, "--only", "layers")
+    rows = [line.split() for line in done.stdout.splitlines()]
 
-    assert said.returncode == 0, said.stderr
-    lines = [line.split() for line in said.stdout.splitlines()]
-    assert ["head", "linear", "576", "to", "3", "2", "×", "3", "1,731", "1,728"] in lines
-    assert lines[-1][0] == "all"
+    assert done.returncode == 0, done.stderr
+    assert [row[-2:] for row in rows if row[0] == "head"] == [["1,731", "1,728"]]
+    assert rows[-1][0] == "total"
 
 
-def test_answers_are_printed_with_two_decimals_and_as_json(
-    siglum, run: Path, later_signs: Path
+def test_pytorchs_printout_is_printed(siglum, run: Path) -> None:
+    assert "(head): Linear(in_features=576" in siglum("examine", run, "--only", "printout").stdout
+
+
+def test_log_probabilities_are_never_cut(
+    siglum, run: Path, later_signs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     files = sorted((later_signs / "ring").glob("*.png"))[:2]
-    table = siglum("examine", run, *files, "--only", "answers")
-    told = siglum("examine", run, *files, "--only", "answers", "--json")
+    table = siglum("examine", run, *files, "--only", "answers").stdout
+    data = json.loads(siglum("examine", run, *files, "--only", "answers", "--json").stdout)
 
-    assert (table.returncode, told.returncode) == (0, 0), table.stderr + told.stderr
-    found = json.loads(told.stdout)["answers"]
-    probs = np.exp(found["log_probs"])
-    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
-    assert found["labels"] == [-1, -1] and found["names"] == [file.name for file in files]
-    first = found["log_probs"][0]
-    written = [f"{min(x, 0):.2f}".replace("-", "−") if x <= -0.005 else "0.00" for x in first]
-    assert " ".join(written) in " ".join(table.stdout.split())
-    assert table.stdout.startswith("2 files; their truth is not known.")
+    values = data["answers"]["log_probs"]
+    np.testing.assert_allclose(np.exp(values).sum(axis=1), 1, atol=1e-5)
+    assert data["answers"]["names"] == [file.name for file in files]
+    assert "…" not in table and "2 files; the true classes are unknown." in table
+    for value in values[0]:
+        assert (f"{value:.2f}".replace("-", "−") if value <= -0.005 else "0.00") in table
 
 
-def test_a_piece_is_drawn_where_one_stands(siglum, run: Path, tmp_path: Path) -> None:
-    said = siglum("examine", run, "--only", "filters", "--layer", "features.3", cwd=tmp_path)
+def test_a_figure_is_written_where_the_command_runs(siglum, run: Path, tmp_path: Path) -> None:
+    done = siglum("examine", run, "--only", "filters", "--layer", "features.3", cwd=tmp_path)
 
-    assert said.returncode == 0, said.stderr
-    assert "features.3 has 32 filters of 3 × 3, each over 16 channels." in said.stdout
-    assert said.stdout.endswith("Sheet: filters.png\n") and (tmp_path / "filters.png").exists()
-
-
-def test_arrays_are_kept(siglum, run: Path, tmp_path: Path) -> None:
-    said = siglum(
-        "examine", run, "--only", "maps", "--layer", "features.0", "-o", tmp_path / "maps.npz"
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "features.3 has 32 filters of 3 × 3, each over 16 channels.\nFile: filters.png\n"
     )
+    with Image.open(tmp_path / "filters.png") as image:
+        assert image.format == "PNG" and image.size[0] > 1000
 
-    assert said.returncode == 0, said.stderr
+
+def test_arrays_are_saved(siglum, run: Path, tmp_path: Path) -> None:
+    flags = ("--only", "maps", "--layer", "features.0", "-o", tmp_path / "maps.npz")
+
+    assert siglum("examine", run, *flags).returncode == 0
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
         assert arrays["maps.features.0"].shape == (16, 14, 14)
+
+
+def test_save_writes_every_panel_that_applies(siglum, run: Path, tmp_path: Path) -> None:
+    done = siglum("examine", run, "--save", tmp_path, "--only", "layers", "--only", "attention")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"layers.csv", "layers.npz"}
+    assert done.returncode == 0 and "attention: GlyphNet has no attention" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -97,38 +79,33 @@ def test_arrays_are_kept(siglum, run: Path, tmp_path: Path) -> None:
     [
         (["--only", "filter"], "got 'filter'. Did you mean 'filters'?"),
         (["--only", "maps", "--layer", "features.00"], "Did you mean 'features.0'?"),
-        (
-            ["--only", "filters", "--layer", "head"],
-            "layer must have filters to show them (features.0, features.3, features.7), "
-            "got 'head'.",
-        ),
-        (
-            ["--only", "attention"],
-            "Attention can be shown of networks that have it, such as conv_transformer; GlyphNet "
-            "has none.",
-        ),
+        (["--only", "filters", "--layer", "head"], "layer must be a convolution (features.0, "),
+        (["--only", "attention"], "GlyphNet has no attention."),
         (["--part", "test"], "part must be one that the run has (val, train), got 'test'."),
-        (["--picture", "0"], "picture must be a number from 1 to "),
-        (["--picture", "1", "--wrong"], "--picture and --wrong must not be given together"),
+        (["--image", "0"], "image must be a number from 1 to "),
+        (["--image", "1", "--wrong"], "--image and --wrong exclude each other"),
         (["--count", "0"], "count must be at least 1, got 0."),
-        (["--only", "maps", "-o", "maps.doc"], "-o must end in .png, .svg, .npz for a piece, got"),
-        (["-o", "all.png"], "-o must be an .html page or a folder for 14 pieces, got 'all.png'."),
-        (["--only", "maps", "--json"], "--json must go with a piece that has a table (layers, "),
-        (["no.png"], "no.png must be a picture, but it is not there."),
-        (
-            ["-o", "no/page.html"],
-            "no/page.html must be a place that can be written, but there is no folder no.",
-        ),
+        (["--only", "maps", "-o", "maps.doc"], "out must end in .png, .svg, .npz for this panel"),
+        (["-o", "all.png"], f"out must end in .html for {len(PANELS)} panels, got all.png."),
+        (["no.png"], "no.png"),
     ],
 )
 def test_a_mistake_is_one_line(siglum, run: Path, arguments: list[str], message: str) -> None:
-    said = siglum("examine", run, *arguments)
+    done = siglum("examine", run, *arguments)
 
-    assert said.returncode == 2, said.stdout
-    assert message in said.stderr and said.stderr.count("\n") == 1, said.stderr
+    assert done.returncode == 2 and message in done.stderr, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
 
 
-def test_the_help_names_every_piece(siglum) -> None:
-    said = " ".join(siglum("examine", "--help").stdout.split())
+def test_a_file_of_weights_is_told_from_a_run(siglum, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").touch()
+    done = siglum("examine", tmp_path / "x.pth")
 
-    assert all(name in said for name in PIECES)
+    assert done.returncode == 2 and "x.pth is a file, not a run's folder." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_help_names_every_panel(siglum) -> None:
+    text = " ".join(siglum("examine", "--help").stdout.split())
+
+    assert all(name in text for name in PANELS)

@@ -26,7 +26,7 @@ from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import train
 from siglum.report import plots
-from siglum.report.page import ENVIRONMENT, Section, Table, render_page, render_table
+from siglum.report.page import Section, Table, render_page, render_table
 from siglum.report.sections import collect, train_command, write_plots, write_report
 from siglum.stats import wilson
 from tests.report.conftest import HOSTILE
@@ -288,27 +288,6 @@ def test_reproducing_lists_the_whole_chain_and_its_files(
         assert "Not complete." in report_of(child, tmp_path)
     finally:
         shutil.move(tmp_path / "moved", tiny_run.path)
-
-
-def test_a_page_of_sections_needs_neither_torch_nor_matplotlib() -> None:
-    program = (
-        "import sys, siglum.report.page as p; from siglum.stats import wilson\n"
-        "curve = p.ENVIRONMENT.get_template('macros.html').module.learning_curve\n"
-        "html = curve([(0, .4, .3, .5), (3, .9, .8, 1)], 'label')\n"
-        "p.render_page('t', 'report', [p.Section('a', 'A', 'F.', html)], headline='H')\n"
-        "print(*({'torch', 'matplotlib', 'scipy'} & set(sys.modules)))"
-    )
-    done = run_process([sys.executable, "-c", program], capture_output=True, text=True)
-
-    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
-
-
-def test_the_learning_curve_is_spaced_like_the_studios() -> None:
-    points = [(0, 0.4, 0.3, 0.5), (1, 0.7, 0.6, 0.8), (3, 0.9, 0.85, 0.95)]
-    svg = str(ENVIRONMENT.get_template("macros.html").module.learning_curve(points, "x"))
-    x = [float(value) for value in re.findall(r'<circle class="dot" cx="([\d.]+)"', svg)]
-
-    assert (x[1] - x[0]) / (x[2] - x[0]) == pytest.approx(np.log(2) / np.log(4), abs=1e-3)
 
 
 def test_a_table_shows_rates_with_intervals_and_escapes_names() -> None:
