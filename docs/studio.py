@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from siglum.recogniser import backbone
+from siglum.recogniser.predict import default_backbone
 from siglum.studio.app import listen
 from siglum.studio.state import Studio
 
@@ -66,7 +66,7 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Studio(Path(folder) / "my-signs", backbone.shipped())) as studio,
+        closing(Studio(Path(folder) / "my-signs", default_backbone())) as studio,
         serving(studio, listen("127.0.0.1", 0)) as port,
     ):
         photograph(f"http://127.0.0.1:{port}/", HERE / "studio.png")

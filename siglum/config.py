@@ -85,12 +85,6 @@ class Preprocess(InputSettings):
     mean: float = Field(0.0, description="Subtracted from bytes / 255.")
     std: float = Field(1.0, gt=0, description="Divisor after the mean is subtracted.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _old_names(cls, data: Any) -> Any:  # until the shipped backbone is converted
-        old = {"fit": "resize", "place": "position_channels", "ink": "polarity", "frame": "margins"}
-        return {old.get(name, name): value for name, value in data.items()}
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_glyph(self)

@@ -38,7 +38,7 @@ def export(
     made = write(Run(run), out, choose_device("cpu", "float32", threads), checkpoint, licence)
     if made.warning:
         warnings.warn(
-            f"compared on {made.bundle.card.golden}, since the run's pictures are not there: "
+            f"compared on {made.bundle.card.reference}, since the run's pictures are not there: "
             f"{made.warning}",
             stacklevel=2,
         )

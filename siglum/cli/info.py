@@ -2,101 +2,76 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
-from siglum import stats
-from siglum.cli import terminal
-from siglum.cli.terminal import Switch
+from siglum.cli.options import Json
+from siglum.cli.output import print_facts, print_json
+from siglum.formatting import count, rate_and_interval
 from siglum.recogniser.bundle import Bundle
+from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import load
 
-PARTS = {"val": "validation"}  # words for what was measured, where they are others
-NAMES = 40  # classes listed at most
+MAX_CLASSES = 40
 
 
-def info(bundle: Path, /, *, json: Switch = False) -> None:
-    """Say what a bundle is, once all of it is checked and its golden pictures are read again.
+def info(bundle: Path, /, *, json: Json = False) -> None:
+    """Describe a bundle, after checking all of it and verifying its reference outputs.
 
     Example: siglum info digits.siglum
 
     Args:
         bundle: A file whose name ends in .siglum.
-        json: Print everything as JSON.
     """
+    bundle = bundle.expanduser()
     opened = load(bundle).bundle
     if json:
-        terminal.write_json({**_file(bundle), **_everything(opened)})
+        raw = bundle.read_bytes()
+        print_json(
+            {
+                "file": str(bundle),
+                "bytes": len(raw),
+                "sha256": hashlib.sha256(raw).hexdigest(),
+                "card": opened.card.model_dump(),
+                "classes": opened.classes,
+                "preprocess": opened.preprocess.model_dump(),
+                "calibration": opened.calibration.model_dump(),
+                "reference_outputs": len(opened.reference.images),
+                "samples": len(opened.samples.labels) if opened.samples else 0,
+            }
+        )
     else:
         show(bundle, opened)
 
 
 def show(path: Path, bundle: Bundle) -> None:
     """Print what a bundle is."""
-    card, preprocess = bundle.card, bundle.preprocess
-    file = _file(path)
-    names = " ".join(bundle.classes[:NAMES]) + (" ..." if len(bundle.classes) > NAMES else "")
-    colour = "grey" if preprocess.channels == 1 else "colour"
-    place = ", with the ink's place" if preprocess.position_channels else ""
-    lines = [
-        ("bundle", f"{file['file']}, {file['bytes']:,} bytes, format {card.format}"),
-        ("what", f"{card.title}; {card.parameters:,} parameters"),
-        ("classes", f"{len(bundle.classes)}: {names}"),
-        (
-            "pictures",
-            f"{preprocess.size} x {preprocess.size}, {colour}, {preprocess.resize}{place}",
-        ),
-    ]
-    lines += [
-        (
-            PARTS.get(part, part),
-            terminal.interval(stats.Rate(share.hits, share.total, share.low, share.high)),
-        )
-        for part, share in card.measured.items()
-    ]
-    lines += [("calibration", _calibration(bundle)), ("golden", _golden(bundle))]
-    if bundle.samples is not None:
-        lines.append(("taught with", f"{len(bundle.samples.labels):,} samples, kept in it"))
-    lines += [
-        ("made by", card.command or "not said"),
-        ("versions", ", ".join(f"{name} {number}" for name, number in card.versions.items())),
-        ("licence", card.licence or "not said"),
-        ("sha256", file["sha256"]),
-    ]
-    for name, said in lines:
-        print(f"{terminal.printable(name):<11} {terminal.printable(said)}")
-
-
-def _calibration(bundle: Bundle) -> str:
-    found = bundle.calibration
-    if not found.pictures and found.temperature != 1:
-        return f"temperature {found.temperature:.3g}, a guess: no pictures were held out"
-    if not found.pictures:
-        return "none: probabilities are as the network gives them"
-    return f"temperature {found.temperature:.3g}, of {found.pictures:,} pictures held out"
-
-
-def _golden(bundle: Bundle) -> str:
-    card = bundle.card
-    made = (
-        ""
-        if card.difference is None
-        else f"; onnxruntime and torch differ by {card.difference:.1e}"
-    )
-    return f"{len(bundle.golden.images)} of {card.golden}, read again as they were{made}"
-
-
-def _file(path: Path) -> dict[str, Any]:
     raw = path.read_bytes()
-    return {"file": str(path), "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-
-
-def _everything(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "card": bundle.card.model_dump(),
-        "classes": bundle.classes,
-        "preprocess": bundle.preprocess.model_dump(),
-        "calibration": bundle.calibration.model_dump(),
-        "golden": len(bundle.golden.images),
-        "samples": len(bundle.samples.labels) if bundle.samples else 0,
-        "head": bundle.head is not None,
+    card, preprocess, calibration = bundle.card, bundle.preprocess, bundle.calibration
+    more = " ..." if len(bundle.classes) > MAX_CLASSES else ""
+    colour = "grey" if preprocess.channels == 1 else "colour"
+    facts = {
+        "bundle": f"{path}, {len(raw):,} bytes, format {card.format}",
+        "title": card.title,
+        "network": f"{card.network}, {card.parameters:,} parameters",
+        "classes": f"{len(bundle.classes):,}: {' '.join(bundle.classes[:MAX_CLASSES])}{more}",
+        "input": f"{preprocess.size} x {preprocess.size}, {colour}, {preprocess.resize}",
     }
+    facts |= {part: rate_and_interval(measured) for part, measured in card.measured.items()}
+    measured = f"measured on {count(calibration.num_samples, 'image')}"
+    facts["temperature"] = (
+        f"{calibration.temperature:.3g}, {measured if calibration.num_samples else 'not measured'}"
+    )
+    if sentences := describe(calibration):
+        facts["calibration"] = " ".join(sentences)
+    difference = "" if card.difference is None else f"; PyTorch differs by {card.difference:.1e}"
+    facts["verified on"] = f"{count(len(bundle.reference.images), 'image')} of {card.reference}"
+    facts["verified on"] += difference
+    if bundle.samples is not None:
+        facts["samples"] = f"{len(bundle.samples.labels):,}, stored in the bundle"
+    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    facts |= {
+        "command": card.command or "unknown",
+        "versions": versions,
+        "licence": card.licence or "unknown",
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    print_facts(facts)

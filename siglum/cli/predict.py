@@ -1,136 +1,167 @@
 """`siglum predict`."""
 
-import csv as csv_module
-import sys
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import numpy as np
-from cyclopts import Parameter
-from numpy.typing import NDArray
-
-from siglum.cli import terminal
-from siglum.cli.page import read_page
-from siglum.cli.terminal import Switch
-from siglum.config import Preprocess
+from siglum.cli.options import Csv, Device, Json, Out
+from siglum.cli.output import (
+    print_csv,
+    print_json,
+    print_line,
+    print_table,
+    raise_for_unreadable,
+    save_image,
+)
 from siglum.errors import ConfigError, DataError
-from siglum.images.ink import preprocess_files
-from siglum.recogniser import decide
+from siglum.formatting import probability
+from siglum.images import decode
+from siglum.images.contact_sheet import boxed
+from siglum.images.page import WORKING, read_page
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.place import Places
-from siglum.recogniser.predict import Answer, load
-from siglum.recogniser.predict import answers as answers_of
+from siglum.recogniser.predict import Input, Prediction, Predictor, load, predict_inputs
+from siglum.recogniser.predict import predict as predict_images
 
-Names = tuple[str, ...]
-MORE = 4  # further classes of a prediction set in a line of the table
+UNKNOWN = "?"  # label of a rejected character of a page
+MAX_OTHERS = 4  # further classes of the prediction set in a row
 
 
 def predict(
     recogniser: Path,
     /,
     *files: Path,
-    sheet: Path | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    checkpoint: str | None = None,
-    device: str = "auto",
-    json: Switch = False,
-    csv: Switch = False,
+    page: Path | None = None,
+    out: Out = None,
+    weights: str | None = None,
+    device: Device = "auto",
+    json: Json = False,
+    csv: Csv = False,
 ) -> None:
-    """Read pictures: the class, its probability and the runner-up of each.
+    """Predict the class of images: label, probability, runner-up, and what may spoil it.
 
-    Where the training pictures were cut out, a picture's ink is cut out in the same way. Otherwise
-    it is fitted to the recogniser's square, and dark ink on light paper is inverted where it was
-    trained on light ink. A picture should show one character; a page of several goes with --sheet.
+    An image shows one character; for a page of several use --page.
 
     Example: siglum predict digits.siglum photo.png
 
-    Example: siglum predict runs/first photo.png
+    Example: siglum predict runs/first scans/
 
-    Example: siglum predict runs/first --sheet page.jpg -o boxes.png
+    Example: siglum predict greek.siglum --page page.jpg -o boxes.png
 
     Args:
-        recogniser: A bundle, which needs no torch, or a run's folder.
-        files: Picture files.
-        sheet: A picture of a page of several characters, read row by row.
-        out: Where to draw the page with its characters' boxes and answers, a PNG file.
-        checkpoint: best, last or lowest_loss; by default what the run stands for.
-        device: auto, cpu, cuda or mps.
-        json: Print JSON.
-        csv: Print CSV.
+        recogniser: A bundle, which needs no PyTorch, or the folder of a run.
+        files: Image files, folders of them, or patterns such as 'scans/*.png'.
+        page: An image of a page with several characters, read row by row.
+        out: With --page: where to draw the boxes and labels, a PNG file.
+        weights: With a run: best, last or lowest_loss; by default the run's own choice.
     """
-    if sheet is not None:
+    if page is not None:
         if files or csv:
-            raise ConfigError("sheet must stand alone, without further files and without --csv.")
-        read_page(sheet, *_opened(recogniser, checkpoint, device), out, json)
+            raise ConfigError("page must be used alone, without other files and without --csv.")
+        _predict_page(_open(recogniser, weights, device), page, out, json)
         return
+    if out is not None:
+        raise ConfigError("out must be used with --page.")
     if not files:
-        raise DataError("predict must have at least one picture file, got none.")
-    preprocess, classes, read = _opened(recogniser, checkpoint, device)
-    seen = preprocess_files(files, preprocess)
-    answers = []
-    if seen.files:
-        answers = answers_of(seen, read(seen.images, seen.positions), classes)
+        raise DataError("No image given. Name an image file, a folder of images, or use --page.")
+    paths = list(files)
+    predictions, unreadable = predict_images(_open(recogniser, weights, device), paths)
+    rows = [prediction.to_dict() for prediction in predictions]
     if json:
-        terminal.write_json([answer._asdict() for answer in answers])
+        print_json(rows)
     elif csv:
-        writer = csv_module.writer(sys.stdout)
-        writer.writerow(Answer._fields)
-        writer.writerows(map(_cells, answers))
-    elif answers:
-        rows = [_row(answer) for answer in answers]
-        terminal.show(terminal.table(("file", "answer", "", "or", "ink"), rows))
-        for answer in answers:
-            for doubt in answer.doubts:
-                print(terminal.printable(f"{answer.file}: {doubt}"))
-    terminal.refuse(seen.unreadable, len(files))
+        print_csv(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+    elif predictions:
+        columns = ("file", "prediction", "probability", "runner-up", "note")
+        print_table(columns, map(_row, predictions))
+        for one in predictions:
+            for warning in one.warnings:
+                print_line(f"{one.file}: {warning}")
+    raise_for_unreadable(unreadable, len(paths))
 
 
-def _cells(answer: Answer) -> list[object]:
-    """Return a line of CSV; several classes or sentences stand in one cell, parted by a blank."""
-    return [" ".join(value) if isinstance(value, tuple) else value for value in answer]
+def _row(one: Prediction) -> tuple[str, ...]:
+    labels = [f"{ranked.label} {probability(ranked.probability)}" for ranked in one.ranking[:2]]
+    note = "inverted" if one.inverted else ""
+    if one.rejected:
+        return one.file or "", "none of these", "", labels[0], note
+    second = {ranked.label for ranked in one.ranking[:2]}
+    others = [label for label in one.prediction_set if label not in second][:MAX_OTHERS]
+    return (
+        one.file or "",
+        one.label,
+        probability(one.probability),
+        " ".join([*labels[1:], *others]),
+        note,
+    )
 
 
-def _row(answer: Answer) -> tuple[str, ...]:
-    """Return a line of the table; a further class of the prediction set comes without percent."""
-    second = f"{answer.runner_up} {terminal.percent(answer.runner_up_probability)}"
-    more = [name for name in answer.may_be if name not in (answer.answer, answer.runner_up)]
-    ink = "inverted" if answer.inverted else ""
-    if answer.none_of_these:
-        first = f"{answer.answer} {terminal.percent(answer.probability)}"
-        return answer.file, "none of these", "", first, ink
-    sure = terminal.percent(answer.probability)
-    return answer.file, answer.answer, sure, " ".join([second, *more[:MORE]]), ink
+def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool) -> None:
+    preprocess = predictor.preprocess
+    if not preprocess.cuts_out or preprocess.position_channels:
+        raise ConfigError(
+            "page needs a recogniser that extracts ink, without position channels. "
+            "Teach one, or train with --resize glyph."
+        )
+    if out is not None and out.suffix.lower() != ".png":
+        raise ConfigError(f"out must end in .png, got {str(out)!r}.")
+    try:
+        image = decode.read(path, max_side=2 * WORKING)
+    except DataError as error:
+        raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
+    page = read_page(image, preprocess)
+    characters = [character for row in page.rows for character in row]
+    if not characters:
+        raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
+    unknown = (math.nan,) * 3
+    inputs = [Input(one.ink[None], unknown, page.inverted, None, str(path)) for one in characters]
+    predictions = predict_inputs(predictor, inputs)
+    labels = [UNKNOWN if one.rejected else one.label for one in predictions]
+    cells = [(row, column) for row, line in enumerate(page.rows) for column in range(len(line))]
+    if json:
+        print_json(
+            {
+                "file": str(path),
+                "sideways": page.sideways,
+                "characters": [
+                    {"row": row, "column": column, "box": one.box, **_character(prediction)}
+                    for (row, column), one, prediction in zip(
+                        cells, characters, predictions, strict=True
+                    )
+                ],
+            }
+        )
+    else:
+        texts = [
+            f"{label} {probability(one.probability)}"
+            for label, one in zip(labels, predictions, strict=True)
+        ]
+        for row in range(len(page.rows)):
+            print_line(
+                "   ".join(t for t, cell in zip(texts, cells, strict=True) if cell[0] == row)
+            )
+        if page.sideways:
+            print("Most characters are wider than high: the page may lie on its side.")
+    if out is not None:
+        boxes = [(one.box, label) for one, label in zip(characters, labels, strict=True)]
+        save_image(boxed(image, boxes), out)
+        if not json:
+            print_line(f"Boxes: {out}")
 
 
-def is_bundle(path: Path) -> bool:
-    """Say whether a recogniser is a bundle, and not a run's folder."""
-    return path.suffix == SUFFIX or path.is_file()
+def _character(one: Prediction) -> dict[str, Any]:
+    return {"label": one.label, "probability": one.probability, "rejected": one.rejected}
 
 
-def _opened(
-    path: Path, checkpoint: str | None, device: str
-) -> tuple[Preprocess, Names, decide.Reader]:
-    """Return what a recogniser sees of a picture, its classes, and what reads (N, P, S, S)."""
-    if is_bundle(path):
-        _check_bundle(checkpoint, device)
-        bundle = load(path)
-        return bundle.bundle.preprocess, bundle.classes, bundle.read
-    from siglum.lab.device import choose_device  # late: a bundle is read without torch
-    from siglum.lab.predict import probs
+def _open(path: Path, weights: str | None, device: str) -> Predictor:
+    path = path.expanduser()
+    if path.suffix == SUFFIX or path.is_file():
+        if weights is not None:
+            raise ConfigError(f"weights must be left out with a bundle, got {weights!r}.")
+        if device not in ("auto", "cpu"):
+            raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
+        return load(path)
+    from siglum.lab.device import choose_device  # late: a bundle needs no torch
+    from siglum.lab.predict import RunPredictor
     from siglum.lab.runs import Run
 
-    run, machine = Run(path), choose_device(device, "float32")
-
-    def read(images: NDArray[np.uint8], places: Places | None = None) -> decide.Reading:
-        return decide.plain(probs(run, images, machine, checkpoint))
-
-    return run.preprocess, run.classes, read
-
-
-def _check_bundle(checkpoint: str | None, device: str) -> None:
-    if checkpoint is not None:
-        raise ConfigError(
-            f"checkpoint must be left out with a bundle, which has one, got {checkpoint!r}."
-        )
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
+    return RunPredictor(Run(path), choose_device(device, "float32"), weights)

@@ -45,14 +45,14 @@ def studio(
     from siglum.cli.output import print_line
     from siglum.cli.progress import loading_bar
     from siglum.formatting import count
-    from siglum.recogniser import backbone as backbones
+    from siglum.recogniser.predict import default_backbone, open_backbone
     from siglum.studio.app import Server, listen
     from siglum.studio.import_ import create_set, find_set
     from siglum.studio.state import Studio
 
     if port is not None and not 0 <= port <= 65535:
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
-    network = backbones.shipped() if backbone is None else backbones.given(backbone)
+    network = default_backbone() if backbone is None else open_backbone(backbone)
     folder = find_set(source)
     with loading_bar() as progress:
         if folder != source and not folder.exists():

@@ -30,9 +30,10 @@ from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalised, to_unit
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Share
-from siglum.recogniser.network import Network
-from siglum.recogniser.predict import TOLERANCE, difference, opened, said
+from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
+from siglum.recogniser.calibration import Calibration
+from siglum.recogniser.onnx import Network
+from siglum.recogniser.predict import TOLERANCE, open_bundle, relative_error
 
 BATCHES = (1, 7)
 KEPT = 4  # of the golden pictures that were compared
@@ -73,7 +74,7 @@ def export(
     images, golden_are = _golden(data, preprocess)
     logits = _by_torch(model, images, preprocess)
     raw = to_onnx(model, preprocess, run.config.model)
-    largest = _compare(Network(raw, preprocess), Golden(images, logits), run)
+    largest = _compare(Network(raw, preprocess), ReferenceOutputs(images, logits), run)
     predictions = _predictions(run, model, weights, data, machine)
     bundle = Bundle(
         model=raw,
@@ -81,9 +82,9 @@ def export(
         classes=run.classes,
         calibration=_calibration(predictions.get("val")),
         card=_card(run, model, weights, predictions, golden_are, largest, licence),
-        golden=Golden(images[:KEPT], logits[:KEPT]),
+        reference=ReferenceOutputs(images[:KEPT], logits[:KEPT]),
     )
-    opened(bundle, path.name)
+    open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return Exported(path, bundle, warning)
 
@@ -196,7 +197,7 @@ def _by_torch(
     return torch.cat(logits).numpy()
 
 
-def _compare(network: Network, golden: Golden, run: Run) -> float:
+def _compare(network: Network, golden: ReferenceOutputs, run: Run) -> float:
     """Return the largest difference of onnxruntime from torch, by the largest logit.
 
     Raises:
@@ -204,12 +205,11 @@ def _compare(network: Network, golden: Golden, run: Run) -> float:
     """
     batches = np.split(golden.images, np.cumsum(BATCHES)[:-1])
     found = np.concatenate([network.run(batch) for batch in batches])
-    share, where = difference(found, golden)
+    share = relative_error(found, golden.logits)
     if not share <= TOLERANCE:
         raise RunError(
             f"{run.path} must give the same by onnxruntime as by torch, to {TOLERANCE} of its "
-            f"largest logit, got {share:.2g} {said(where, run.classes)}: {found[where]:.6g} "
-            f"instead of {golden.logits[where]:.6g}. There is no bundle."
+            f"largest logit, got {share:.2g}. There is no bundle."
         )
     return share
 
@@ -241,7 +241,7 @@ def _calibration(predictions: Predictions | None) -> Calibration:
         return Calibration()
     log_probs, labels = predictions
     temperature = stats.fit_temperature(log_probs, labels)
-    return Calibration(temperature=temperature, pictures=len(labels))
+    return Calibration(temperature=temperature, num_samples=len(labels))
 
 
 def _card(
@@ -256,8 +256,7 @@ def _card(
     config, env = run.config, run.env
     measured = {}
     for part, (log_probs, labels) in predictions.items():
-        rate = stats.wilson(int((log_probs.argmax(axis=1) == labels).sum()), len(labels))
-        measured[part] = Share(hits=rate.hits, total=rate.total, low=rate.low, high=rate.high)
+        measured[part] = stats.wilson(int((log_probs.argmax(axis=1) == labels).sum()), len(labels))
     return Card(
         title=f"{config.model} trained on {config.data}",
         command=str(env.get("command", "")),
@@ -266,7 +265,7 @@ def _card(
         data={"source": config.data, "test": config.test, "counts": env.get("counts", {})},
         settings={**config.model_dump(mode="json"), "checkpoint": weights or config.checkpoint},
         measured=measured,
-        golden=golden_are,
+        reference=golden_are,
         difference=largest,
         versions=versions(run),
         licence=licence,

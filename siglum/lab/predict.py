@@ -1,37 +1,56 @@
-"""Read picture files with a run."""
+"""Predict images with a run."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from siglum.images.decode import Unreadable
+from siglum.config import Preprocess
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import preprocess_files
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate
-from siglum.recogniser import decide
-from siglum.recogniser.predict import Answer, answers
+from siglum.recogniser.calibration import Predictions, uncalibrated
+from siglum.recogniser.position import Positions
+from siglum.recogniser.predict import ImageLike, Prediction
+from siglum.recogniser.predict import predict as predict_images
+
+
+@dataclass(frozen=True)
+class RunPredictor:
+    """A run's network, ready to predict."""
+
+    run: Run
+    device: Device
+    weights: str | None = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become arrays."""
+        return self.run.preprocess
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names, in label order."""
+        return self.run.classes
+
+    @cached_property
+    def _model(self) -> nn.Module:
+        return self.device.to(self.run.model(self.weights))
+
+    def predict_arrays(
+        self, images: NDArray[np.uint8], positions: Positions | None = None
+    ) -> Predictions:
+        """Predict preprocessed images (N, P, S, S)."""
+        batch = ImageSet.from_arrays(images, np.zeros(len(images), int), self.classes)
+        return uncalibrated(np.exp(evaluate(self._model, batch, self.preprocess, self.device)))
 
 
 def predict(
-    run: Run, files: Sequence[Path], machine: Device, weights: str | None = None
-) -> tuple[list[Answer], tuple[Unreadable, ...]]:
-    """Answer for every file that can be read, in order; and say which cannot, and why."""
-    preprocess, classes = run.preprocess, run.classes
-    seen = preprocess_files(files, preprocess)
-    if not seen.files:
-        return [], seen.unreadable
-    reading = decide.plain(probs(run, seen.images, machine, weights))
-    return answers(seen, reading, classes), seen.unreadable
-
-
-def probs(
-    run: Run, images: NDArray[np.uint8], machine: Device, weights: str | None = None
-) -> NDArray[np.floating]:
-    """Return probabilities (N, K) for bytes (N, P, S, S) that are as the network sees them."""
-    batch = ImageSet.from_arrays(images, np.zeros(len(images), int), run.classes)
-    model = machine.to(run.model(weights))
-    return np.exp(evaluate(model, batch, run.preprocess, machine))
+    run: Run, files: Sequence[ImageLike], device: Device, weights: str | None = None
+) -> tuple[list[Prediction], list[tuple[str, str]]]:
+    """Predict the files that can be read; return the name and the reason of each other."""
+    return predict_images(RunPredictor(run, device, weights), files)

@@ -29,8 +29,10 @@ from siglum.config import Preprocess, Settings, build
 from siglum.errors import ConfigError, DataError
 from siglum.recogniser import arrays, container, documents
 from siglum.recogniser.arrays import Wanted
-from siglum.recogniser.head import Head
-from siglum.recogniser.place import Places, Whereabouts
+from siglum.recogniser.calibration import Calibration
+from siglum.recogniser.position import PositionPrior, Positions
+from siglum.recogniser.prototypes import Head
+from siglum.stats import Rate
 
 FORMAT = 1
 SUFFIX = ".siglum"
@@ -65,45 +67,19 @@ _SAMPLES = {"ink": Wanted(("|u1",), 3), "labels": Wanted(("<i8",), 1), "places":
 S = TypeVar("S", bound=Settings)
 
 
-class Promise(Settings):
-    """A share that is promised of pictures like the samples, and the thresholds that keep it."""
-
-    share: float = Field(gt=0, lt=1)
-    thresholds: tuple[float, ...] = Field(min_length=1, description="One, or one a class.")
-    pictures: int = Field(0, ge=0, description="Samples behind it; 0: a guess, and no promise.")
-
-
-class Calibration(Settings):
-    """How sure a recogniser may be."""
-
-    version: Literal[1] = 1
-    temperature: float = Field(1.0, gt=0, description="What logits are divided by.")
-    pictures: int = Field(0, ge=0, description="On how many it was measured; 0: it was not.")
-    sets: Promise | None = Field(None, description="Share of prediction sets that hold the sign.")
-    none: Promise | None = Field(None, description="Share of true signs taken for none of these.")
-
-
-class Share(Settings):
-    """A measured share with its 95 % interval."""
-
-    hits: int = Field(0, ge=0)
-    total: int = Field(0, ge=0)
-    low: float = Field(0.0, ge=0, le=1)
-    high: float = Field(1.0, ge=0, le=1)
-
-
 class Card(Settings):
     """What a recogniser is, how it was made and on what, and how well it does."""
 
     format: Literal[1] = 1
+    kind: Literal["run", "taught", "backbone"] = "run"
     title: str = ""
     command: str = Field("", description="That made it.")
     network: str = ""
     parameters: int = Field(0, ge=0)
     data: dict[str, Any] = Field(default_factory=dict, description="What it learned from.")
     settings: dict[str, Any] = Field(default_factory=dict)
-    measured: dict[str, Share] = Field(default_factory=dict, description="Accuracy, a set each.")
-    golden: str = Field("", description="What the golden pictures are.")
+    measured: dict[str, Rate] = Field(default_factory=dict, description="Accuracy, by part.")
+    reference: str = Field("", description="What the reference images are.")
     difference: float | None = Field(
         None, ge=0, description="Between the lab's logits and these, by the largest of them."
     )
@@ -113,7 +89,7 @@ class Card(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class ReferenceOutputs:
     """Pictures with what the recogniser gives for them, before it is calibrated."""
 
     images: NDArray[np.uint8]  # (M, P, S, S)
@@ -126,7 +102,7 @@ class Samples:
 
     ink: NDArray[np.uint8]  # (N, S, S)
     labels: NDArray[np.int64]  # (N,), in [0, K)
-    places: Places  # (N, 3); NaN where it is not known
+    positions: Positions  # (N, 3); NaN where it is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +114,7 @@ class Bundle:
     classes: tuple[str, ...]  # K names, in label order
     calibration: Calibration
     card: Card  # its sha256 are made when it is saved
-    golden: Golden
+    reference: ReferenceOutputs
     head: Head | None = None
     samples: Samples | None = None
 
@@ -169,7 +145,7 @@ def save(bundle: Bundle, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read(path: Path) -> Bundle:
+def read_bundle(path: Path) -> Bundle:
     """Return what a bundle holds, when all of it is as it was written.
 
     The network is not looked into yet: `predict.load` does that, and runs it.
@@ -198,7 +174,7 @@ def encode(bundle: Bundle) -> bytes:
         CLASSES: documents.encode(list(bundle.classes)),
         CALIBRATION: documents.encode(bundle.calibration.model_dump()),
         MODEL: bundle.model,
-        GOLDEN: arrays.pack({"images": bundle.golden.images, "logits": bundle.golden.logits}),
+        GOLDEN: arrays.pack({"images": bundle.reference.images, "logits": bundle.reference.logits}),
     }
     if (head := bundle.head) is not None:
         members[HEAD] = arrays.pack(
@@ -210,12 +186,12 @@ def encode(bundle: Bundle) -> bytes:
                 "cosine": np.array(head.cosine),
             }
         )
-        if (place := head.whereabouts) is not None:
+        if (place := head.position) is not None:
             members[PLACE] = arrays.pack(
-                {"middle": place.middle, "spread": place.spread, "gain": np.array(place.gain)}
+                {"middle": place.mean, "spread": place.std, "gain": np.array(place.gain)}
             )
     if (samples := bundle.samples) is not None:
-        places = np.nan_to_num(samples.places, nan=UNKNOWN)
+        places = np.nan_to_num(samples.positions, nan=UNKNOWN)
         members[SAMPLES] = arrays.pack(
             {"ink": samples.ink, "labels": samples.labels, "places": places}
         )
@@ -244,7 +220,7 @@ def decode(raw: bytes, name: str) -> Bundle:
         classes=_classes(members[CLASSES], name),
         calibration=_settings(Calibration, members, CALIBRATION, name),
         card=card,
-        golden=Golden(**arrays.unpack(members[GOLDEN], _GOLDEN, _in(name, GOLDEN))),
+        reference=ReferenceOutputs(**arrays.unpack(members[GOLDEN], _GOLDEN, _in(name, GOLDEN))),
         head=_head(members, name),
         samples=_samples(members, name),
     )
@@ -254,7 +230,7 @@ def decode(raw: bytes, name: str) -> Bundle:
 
 def _check_shapes(bundle: Bundle, name: str) -> None:
     """Raise DataError where the parts of a bundle do not fit together."""
-    classes, preprocess, golden = len(bundle.classes), bundle.preprocess, bundle.golden
+    classes, preprocess, golden = len(bundle.classes), bundle.preprocess, bundle.reference
     size, planes = preprocess.size, preprocess.planes
     count = len(golden.images)
     if golden.images.shape[1:] != (planes, size, size) or not 1 <= count <= MAX_GOLDEN:
@@ -266,26 +242,26 @@ def _check_shapes(bundle: Bundle, name: str) -> None:
     outputs = [golden.logits.shape[1]]
     if head is not None:
         outputs += [min(len(head.vectors), classes)]
-    if head is not None and head.whereabouts is not None:
-        outputs += [len(head.whereabouts.middle)]
+    if head is not None and head.position is not None:
+        outputs += [len(head.position.mean)]
     for width in outputs:
         if width != classes:
             raise DataError(
                 f"{name} must name every output of its network once, got {classes} names for "
                 f"{width} outputs."
             )
-    for promise in (bundle.calibration.sets, bundle.calibration.none):
-        if promise is not None and len(promise.thresholds) not in (1, classes):
+    for promise in (bundle.calibration.sets, bundle.calibration.rejection):
+        if promise is not None and len(promise.values) not in (1, classes):
             raise DataError(
                 f"{name} must promise by one threshold or one a class ({classes}), got "
-                f"{len(promise.thresholds)}."
+                f"{len(promise.values)}."
             )
     if len(golden.logits) != count:
         raise DataError(
             f"{name} must hold logits of every golden picture ({count}), got {len(golden.logits)}."
         )
     if (samples := bundle.samples) is not None:
-        ink, labels, places = samples.ink, samples.labels, samples.places
+        ink, labels, places = samples.ink, samples.labels, samples.positions
         fits = ink.shape == (len(labels), size, size) and places.shape == (len(labels), 3)
         if not fits:
             raise DataError(
@@ -322,11 +298,11 @@ def _head(members: Mapping[str, bytes], name: str) -> Head | None:
         return None
     found = arrays.unpack(members[HEAD], _HEAD, _in(name, HEAD))
     found["cosine"] = bool(found["cosine"])  # type: ignore[assignment]
-    whereabouts = None
+    position = None
     if PLACE in members:
         place = arrays.unpack(members[PLACE], _PLACE, _in(name, PLACE))
-        whereabouts = Whereabouts(place["middle"], place["spread"], float(place["gain"]))
-    return Head(**found, whereabouts=whereabouts)  # type: ignore[arg-type]
+        position = PositionPrior(place["middle"], place["spread"], float(place["gain"]))
+    return Head(**found, position=position)  # type: ignore[arg-type]
 
 
 def _samples(members: Mapping[str, bytes], name: str) -> Samples | None:

@@ -1,162 +1,471 @@
-"""Read pictures with a bundle.
+"""Recogniser and Prediction: from any image to a label.
 
-Shapes: N pictures, P planes, S the side of the square, K classes.
+Shapes: N images, P planes, S the side of the square, K classes, M background classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import base64
+import hashlib
+import html
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
+from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images.ink import PreprocessedFiles
+from siglum.formatting import probability as format_probability
+from siglum.images import decode, ink, strokes
+from siglum.images.ink import InkReport
+from siglum.images.strokes import Drawing
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser import decide
-from siglum.recogniser.bundle import Bundle, Golden
-from siglum.recogniser.decide import Reading
-from siglum.recogniser.head import logits_of
-from siglum.recogniser.network import Network
-from siglum.recogniser.place import Places
+from siglum.recogniser.bundle import Bundle
+from siglum.recogniser.calibration import Predictions, calibrated
+from siglum.recogniser.onnx import Network
+from siglum.recogniser.position import Positions
+from siglum.recogniser.prototypes import Floats, Head
 
-TOLERANCE = 1e-4  # of the largest golden logit: float32 summed in another order stays below 1e-5
+if TYPE_CHECKING:
+    from siglum.recogniser.fit import Fitted
+
+BACKBONE = "backbone.siglum"
+BACKBONE_SHA256 = "e93a0985bdcd0581991466002e9860be217c5dc07b203a0cdf99100d78e1ffb4"
+TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
+BATCH = 256  # images preprocessed at once
+
+Point = Sequence[float]
+ImageLike = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | NDArray[np.uint8]
+    | Image.Image
+    | Drawing
+    | Mapping[str, Any]
+    | Sequence[Sequence[Point]]
+)
 
 
-class Answer(NamedTuple):
-    """What a network says of one picture file."""
+class Ranked(NamedTuple):
+    """A class and its probability."""
 
-    file: str
-    answer: str
-    probability: float  # in [0, 1]
-    runner_up: str  # empty where there is one class only
-    runner_up_probability: float  # in [0, 1]
-    inverted: bool  # whether dark ink was made light
-    may_be: tuple[str, ...]  # the prediction set: what it may be, the likeliest first
-    none_of_these: bool  # whether it looks like none of the classes; `answer` is the nearest then
-    doubts: tuple[str, ...]  # about the picture, in sentences; empty where its ink was not cut out
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """The prediction for one image."""
+
+    label: str  # the most probable class, even if the image is rejected
+    probability: float  # in [0, 1]
+    prediction_set: tuple[str, ...]  # classes it may be, the most probable first
+    rejected: bool  # looks like none of the classes
+    warnings: tuple[str, ...]  # what may spoil the prediction, with the remedy
+    ink: NDArray[np.uint8]  # (S, S) or (C, S, S): what the network sees
+    report: InkReport | None  # None if the recogniser does not extract ink
+    inverted: bool  # dark ink on light paper was inverted
+    file: str | None
+    classes: tuple[str, ...] = field(repr=False)
+    probs: NDArray[np.float64] = field(repr=False)  # (K,)
+
+    @cached_property
+    def ranking(self) -> tuple[Ranked, ...]:
+        """All classes, the most probable first."""
+        order = np.argsort(-self.probs, kind="stable").tolist()
+        return tuple(Ranked(self.classes[label], float(self.probs[label])) for label in order)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `siglum predict --json` prints."""
+        second = self.ranking[1] if len(self.ranking) > 1 else Ranked("", 0.0)
+        return {
+            "file": self.file,
+            "label": self.label,
+            "probability": self.probability,
+            "runner_up": second.label,
+            "runner_up_probability": second.probability,
+            "inverted": self.inverted,
+            "prediction_set": list(self.prediction_set),
+            "rejected": self.rejected,
+            "warnings": list(self.warnings),
+        }
+
+    def _repr_html_(self) -> str:
+        buffer = io.BytesIO()
+        pixels = self.ink if self.ink.ndim == 2 else self.ink.transpose(1, 2, 0)
+        Image.fromarray(pixels).save(buffer, "PNG")
+        data = base64.b64encode(buffer.getvalue()).decode()
+        label = "none of the classes" if self.rejected else html.escape(self.label)
+        rest = ", ".join(
+            f"{html.escape(name)} {html.escape(format_probability(p))}"
+            for name, p in self.ranking[:5]
+        )
+        return (
+            f'<figure><img src="data:image/png;base64,{data}" alt="extracted ink" height="80">'
+            f"<figcaption><strong>{label}</strong><br>{rest}</figcaption></figure>"
+        )
+
+
+class Predictor(Protocol):
+    """Anything that predicts arrays: a recogniser, or a run of the lab."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become arrays."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names, in label order."""
+
+    def predict_arrays(
+        self, images: NDArray[np.uint8], positions: Positions | None = None
+    ) -> Predictions:
+        """Predict preprocessed images (N, P, S, S)."""
+
+
+def predict(
+    predictor: Predictor, images: Sequence[ImageLike]
+) -> tuple[list[Prediction], list[tuple[str, str]]]:
+    """Predict the images that can be read; return the name and the reason of each other."""
+    predictions: list[Prediction] = []
+    unreadable: list[tuple[str, str]] = []
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        inputs, failures = preprocess_images(batch, predictor.preprocess, start + 1)
+        unreadable += failures
+        predictions += predict_inputs(predictor, inputs)
+    return predictions, unreadable
+
+
+class Input(NamedTuple):
+    """An image as the network sees it."""
+
+    planes: NDArray[np.uint8]  # (P, S, S)
+    position: tuple[float, float, float]  # NaN where unknown
+    inverted: bool
+    report: InkReport | None
+    file: str | None
+
+
+def preprocess_images(
+    images: Sequence[ImageLike], preprocess: Preprocess, first: int = 1
+) -> tuple[list[Input], list[tuple[str, str]]]:
+    """Preprocess the images that can be read; return the name and the reason of each other.
+
+    Args:
+        first: number of the first image, which names it if it has no file name.
+    """
+    inputs: list[Input] = []
+    unreadable: list[tuple[str, str]] = []
+    for number, image in enumerate(images, first):
+        try:
+            inputs.append(_preprocess(image, preprocess))
+        except DataError as error:
+            unreadable.append((_file(image) or f"image {number}", str(error)))
+    return inputs, unreadable
+
+
+def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
+    """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
+    positions = np.array([one.position for one in inputs], np.float32)
+    return np.stack([one.planes for one in inputs]), positions
+
+
+def _preprocess(image: ImageLike, preprocess: Preprocess) -> Input:
+    # Of extracted ink, twice the working size is enough.
+    enough = 2 * ink.WORKING if preprocess.cuts_out else decode.MAX_SIDE
+    pixels = _pixels(image, None if preprocess.cuts_out else preprocess.channels, enough)
+    planes, report = ink.preprocess_image(pixels, preprocess)
+    if report is not None:
+        position = (report.height, report.width, report.position)
+        return Input(planes, position, report.inverted, report, _file(image))
+    light = decode.has_light_background(pixels[None])
+    inverted = bool(decode.needs_inversion(light, preprocess)[0])
+    planes = 255 - planes if inverted else planes
+    return Input(planes, (math.nan,) * 3, inverted, None, _file(image))
+
+
+def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:
+    if isinstance(image, str | os.PathLike):
+        return decode.read(Path(image).expanduser(), channels, enough)
+    if isinstance(image, bytes):
+        return decode.decode(image, channels, enough)
+    if isinstance(image, Mapping):
+        return strokes.rasterise(strokes.parse(dict(image)))[None]
+    if isinstance(image, Drawing):
+        return strokes.rasterise(image)[None]
+    if isinstance(image, np.ndarray):
+        shape = image.shape[:-1] if image.ndim == 3 and image.shape[-1] == 1 else image.shape
+        if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
+            raise DataError(
+                f"an array must be uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        image = Image.fromarray(image.reshape(shape))
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        lossless = "PPM" if image.mode in ("L", "RGB") else "PNG"
+        ImageOps.exif_transpose(image).save(buffer, lossless)
+        return decode.decode(buffer.getvalue(), channels, enough)
+    if is_strokes(image):
+        return strokes.rasterise(_to_drawing(image))[None]
+    raise DataError(
+        "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got "
+        f"{type(image).__name__}"
+    )
+
+
+def as_list(image: ImageLike | list[Any]) -> list[Any]:
+    """Return a list of images as it is, and one image as a list of one."""
+    return image if isinstance(image, list) and not is_strokes(image) else [image]
+
+
+def is_strokes(value: object) -> bool:
+    """Return whether a value is a list of strokes: lists of points (x, y)."""
+    try:
+        return isinstance(value[0][0][0], int | float)  # type: ignore[index]
+    except (TypeError, LookupError):
+        return False
+
+
+def _to_drawing(points: Sequence[Sequence[Point]]) -> Drawing:
+    """Scale strokes in any unit to a pad with a margin."""
+    try:
+        arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
+        flat = np.concatenate(arrays)
+    except (ValueError, IndexError):
+        raise DataError("strokes must be lists of points (x, y)") from None
+    low, size = flat.min(axis=0), max(float(np.ptp(flat, axis=0).max()), 1e-9)
+    offset = (1 - np.ptp(flat, axis=0) / size * 0.6) / 2
+    return strokes.parse(
+        {
+            "version": strokes.VERSION,
+            "aspect": 1.0,
+            "strokes": [
+                [[x, y, 0.0, 0.5] for x, y in ((stroke - low) / size * 0.6 + offset).tolist()]
+                for stroke in arrays
+            ],
+        }
+    )
+
+
+def _file(image: ImageLike) -> str | None:
+    return decode.as_text(str(image)) if isinstance(image, str | os.PathLike) else None
+
+
+def predict_inputs(predictor: Predictor, inputs: Sequence[Input]) -> list[Prediction]:
+    """Predict preprocessed images."""
+    if not inputs:
+        return []
+    arrays, classes = predictor.predict_arrays(*stack(inputs)), predictor.classes
+    predictions = []
+    for one, probs, in_set, rejected in zip(inputs, *arrays, strict=True):
+        labels = np.flatnonzero(in_set)
+        ordered = labels[np.argsort(-probs[labels], kind="stable")]
+        best = int(probs.argmax())
+        predictions.append(
+            Prediction(
+                label=classes[best],
+                probability=float(probs[best]),
+                prediction_set=tuple(classes[label] for label in ordered),
+                rejected=bool(rejected),
+                warnings=tuple(one.report.warnings()) if one.report else (),
+                ink=one.planes[0] if len(one.planes) != 3 else one.planes,
+                report=one.report,
+                inverted=one.inverted,
+                file=one.file,
+                classes=classes,
+                probs=probs,
+            )
+        )
+    return predictions
+
+
+@dataclass(eq=False)
 class Recogniser:
-    """A bundle that was checked whole, with its network ready to run."""
+    """A verified bundle, ready to predict."""
 
     bundle: Bundle
     network: Network
+    fitted: "Fitted | None" = field(default=None, repr=False)  # None if it was not taught here
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The K class names, in label order."""
         return self.bundle.classes
 
-    def logits(
-        self, images: NDArray[np.uint8], places: Places | None = None
-    ) -> NDArray[np.float32]:
-        """Return float32 (N, K + M), M outsiders, for bytes (N, P, S, S), not calibrated yet.
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become arrays."""
+        return self.bundle.preprocess
+
+    @property
+    def head(self) -> Head:
+        """The last layer, for recognisers whose network returns features."""
+        assert self.bundle.head is not None
+        return self.bundle.head
+
+    @overload
+    def predict(self, image: list[Any]) -> list[Prediction]: ...
+    @overload
+    def predict(self, image: ImageLike) -> Prediction: ...
+
+    def predict(self, image: ImageLike | list[Any]) -> Prediction | list[Prediction]:
+        """Predict an image, or a list of images.
 
         Args:
-            places: (N, 3), of the ink in its picture; rows of NaN where it is not known.
+            image: a path, bytes, a uint8 array (H, W) or (H, W, 3), a Pillow image, or strokes:
+                lists of points (x, y). A list of such images gives a list of predictions.
+
+        Raises:
+            DataError: if an image cannot be read.
         """
+        images = as_list(image)
+        predictions, unreadable = predict(self, images)
+        _raise_for(unreadable)
+        return predictions if images is image else predictions[0]
+
+    def add(self, label: str, image: ImageLike | list[Any]) -> None:
+        """Add a drawing, or a list of drawings, to a class; a new label adds a class.
+
+        Raises:
+            DataError: if an image cannot be read or shows no ink, or the recogniser was not taught.
+        """
+        from siglum.recogniser import fit  # late: it builds on this module
+
+        fitted = fit.refit(self)
+        inputs, unreadable = preprocess_images(as_list(image), self.preprocess)
+        _raise_for(unreadable)
+        planes, positions = stack(inputs)
+        training_set = fitted.training_set.with_class(label)
+        labels = np.full(len(inputs), training_set.classes.index(label))
+        training_set = training_set.add(fitted.backbone, planes[:, 0], labels, positions)
+        self.fitted = fit.fit(fitted.backbone, training_set)
+        self.bundle = self.fitted.recogniser.bundle
+
+    def save(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Write the recogniser as one file, a bundle; an existing file is replaced.
+
+        Raises:
+            DataError: if the file cannot be written.
+        """
+        from siglum.recogniser import fit  # late: it builds on this module
+
+        bundle = self.bundle if self.fitted is None else fit.to_bundle(self.fitted, title)
+        bundles.save(bundle, Path(path).expanduser())
+
+    def _repr_html_(self) -> str:
+        names = " ".join(self.classes[:60]) + (" …" if len(self.classes) > 60 else "")
+        return (
+            f"<div><strong>Recogniser of {len(self.classes):,} classes</strong><br>"
+            f"{html.escape(names)}</div>"
+        )
+
+    def predict_arrays(
+        self, images: NDArray[np.uint8], positions: Positions | None = None
+    ) -> Predictions:
+        """Predict preprocessed images (N, P, S, S); images without ink are rejected."""
+        logits = self.logits(images, positions)
+        predictions = calibrated(logits, self.bundle.calibration, len(self.classes))
+        if self.preprocess.cuts_out:
+            blank = ~images[:, 0].any(axis=(1, 2))
+            predictions = predictions._replace(rejected=predictions.rejected | blank)
+        return predictions
+
+    def logits(self, images: NDArray[np.uint8], positions: Positions | None = None) -> Floats:
+        """Return uncalibrated logits (N, K + M) of preprocessed images (N, P, S, S)."""
         head = self.bundle.head
         if not len(images):
             rows = len(self.classes) if head is None else len(head.vectors)
             return np.empty((0, rows), np.float32)
         outputs = self.network.run(images)
-        return outputs if head is None else logits_of(outputs, head, places)
+        return outputs if head is None else head.logits(head.features(outputs), positions)
 
-    def read(self, images: NDArray[np.uint8], places: Places | None = None) -> Reading:
-        """Return calibrated probabilities, prediction sets and what is none of the classes.
-
-        Where ink is cut out, a picture without any is none of them.
-        """
-        logits = self.logits(images, places)
-        reading = decide.read(logits, self.bundle.calibration, len(self.classes))
-        if self.bundle.preprocess.cuts_out:
-            blank = ~images[:, 0].any(axis=(1, 2))
-            reading = reading._replace(none=reading.none | blank)
-        return reading
+    def features(self, ink: NDArray[np.uint8]) -> Floats:
+        """Return the features of extracted ink (N, S, S): float32 (N, D), each of length 1."""
+        if not len(ink):
+            return np.empty((0, len(self.head.centre)), np.float32)
+        return self.head.features(self.network.run(ink[:, None]))
 
 
-def load(path: Path, threads: int = 1) -> Recogniser:
-    """Open a bundle, check all of it, and run it on its golden pictures.
+def _raise_for(unreadable: list[tuple[str, str]]) -> None:
+    for name, reason in unreadable:
+        raise DataError(f"Cannot read {name}: {reason.rstrip('.')}.")
+
+
+def load(path: str | os.PathLike[str], threads: int = 1) -> Recogniser:
+    """Open a bundle, check all of it, and verify its reference outputs.
 
     Args:
-        threads: of the CPU; 0 for one a core.
+        threads: CPU threads; 0 for one per core.
 
     Raises:
-        DataError: if it is no bundle, damaged, not allowed, or does not compute here what it
-            computed where it was made.
+        DataError: if it is not a valid bundle, or computes other outputs here.
     """
-    return opened(bundles.read(path), path.name, threads)
+    path = Path(path).expanduser()
+    return open_bundle(bundles.read_bundle(path), path.name, threads)
 
 
-def opened(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
-    """Make a bundle ready and run it on its golden pictures; see `load`."""
-    member = f"{bundles.MODEL} in {name}"
-    network = Network(bundle.model, bundle.preprocess, threads, member)
-    recogniser = Recogniser(bundle, network)
-    if bundle.head is not None:
-        width = network.run(bundle.golden.images[:1]).shape[1]
-        if width != len(bundle.head.centre):
-            raise DataError(
-                f"{name} must have a network that gives the features its head takes "
-                f"({len(bundle.head.centre)}), got {width}."
-            )
-    found = recogniser.logits(bundle.golden.images)
-    if bundle.head is not None:
-        found = found[:, : len(bundle.classes)]  # behind them come outsiders
-    if found.shape != bundle.golden.logits.shape:
+def open_bundle(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
+    """Return the recogniser of a bundle after verifying its reference outputs; see `load`."""
+    network = Network(bundle.model, bundle.preprocess, threads, f"{bundles.MODEL} in {name}")
+    recogniser, head, reference = Recogniser(bundle, network), bundle.head, bundle.reference
+    width = network.run(reference.images[:1]).shape[1]
+    expected = len(bundle.classes) if head is None else len(head.centre)
+    if width != expected:
         raise DataError(
-            f"{name} must name every output of its network once, got {len(bundle.classes)} names "
-            f"for {found.shape[1]} outputs."
+            f"{name} does not fit its network: it needs {expected} outputs, got {width}."
         )
-    share, where = difference(found, bundle.golden)
-    if not share <= TOLERANCE:
+    logits = recogniser.logits(reference.images)[:, : len(bundle.classes)]
+    error = relative_error(logits, reference.logits)
+    if not error <= TOLERANCE:
         raise DataError(
-            f"{name} must compute here what it computed where it was made, to {TOLERANCE} of its "
-            f"largest logit, got {share:.2g} {said(where, bundle.classes)}. Make it again."
+            f"{name} computes other outputs here than where it was made: relative error "
+            f"{error:.2g}, at most {TOLERANCE} is allowed. Make it again."
         )
     return recogniser
 
 
-def answers(seen: PreprocessedFiles, reading: Reading, classes: Sequence[str]) -> list[Answer]:
-    """Name the likeliest class of each picture, the runner-up, and what it may be."""
-    ranked = reading.probs.argsort(axis=1)[:, ::-1]
-    found = []
-    for row, (file, order) in enumerate(zip(seen.files, ranked, strict=True)):
-        names = [classes[label] for label in order[:2]] + [""]
-        chances = [float(reading.probs[row, label]) for label in order[:2]] + [0.0]
-        may_be = tuple(classes[label] for label in order if reading.sets[row, label])
-        none = bool(reading.none[row])
-        found.append(
-            Answer(
-                file,
-                names[0],
-                chances[0],
-                names[1],
-                chances[1],
-                seen.inverted[row],
-                may_be,
-                none,
-                seen.warnings[row],
-            )
-        )
-    return found
+def relative_error(logits: Floats, reference: Floats) -> float:
+    """Return the largest difference, divided by the largest reference; NaN if not finite."""
+    difference = float(np.abs(logits.astype(np.float64) - reference).max())
+    return difference / max(float(np.abs(reference).max()), float(np.finfo(np.float32).tiny))
 
 
-def difference(found: NDArray[np.floating], golden: Golden) -> tuple[float, tuple[int, int]]:
-    """Return the largest difference from the golden logits, by the largest of them, and where.
+@cache
+def default_backbone() -> Recogniser:
+    """Open the backbone that Siglum includes.
 
-    NaN where anything is not finite.
+    Raises:
+        DataError: if the file was changed.
     """
-    gap = np.abs(found.astype(np.float64) - golden.logits)
-    where = np.unravel_index(int(np.argmax(gap)), gap.shape)  # NaN counts as the largest
-    largest = max(float(np.abs(golden.logits).max()), float(np.finfo(np.float32).tiny))
-    return float(gap[where]) / largest, (int(where[0]), int(where[1]))
+    raw = resources.files("siglum.recogniser").joinpath(BACKBONE).read_bytes()
+    if hashlib.sha256(raw).hexdigest() != BACKBONE_SHA256:
+        raise DataError(f"{BACKBONE} was changed. Install siglum again.")
+    return open_bundle(bundles.decode(raw, BACKBONE), BACKBONE)
 
 
-def said(where: tuple[int, int], classes: Sequence[str]) -> str:
-    """Say in words which logit is meant."""
-    picture, label = where
-    return f"at golden picture {picture + 1}, class {classes[label]!r}"
+def open_backbone(path: Path) -> Recogniser:
+    """Open a backbone: a bundle whose network returns features, with a prototype per character.
+
+    Raises:
+        DataError: if it is another bundle.
+    """
+    recogniser = load(path)
+    bundle, head = recogniser.bundle, recogniser.bundle.head
+    extracts_ink = bundle.preprocess.resize == "glyph" and bundle.preprocess.planes == 1
+    if head is None or not head.cosine or not extracts_ink:
+        raise DataError(f"{path} is not a backbone. Leave out --backbone to use Siglum's own.")
+    background = len(head.vectors) - len(recogniser.classes)
+    if bundle.samples is not None or head.position is not None or background:
+        raise DataError(
+            f"{path} is a taught recogniser, not a backbone. Use the backbone it was taught on."
+        )
+    return recogniser

@@ -17,7 +17,6 @@ from siglum.images import decode, page, strokes
 from siglum.images.components import Box
 from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.strokes import Drawing
-from siglum.recogniser import backbone as backbones
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.errors import StudioError
 
@@ -101,7 +100,7 @@ def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
     settings = backbone.bundle.preprocess
     ink, report = normalise(image, settings.size, settings.margins or FILL)
     position = np.array([report.height, report.width, report.position], np.float32)
-    return Ink(ink, position, backbones.features(backbone, ink[None])[0]), report
+    return Ink(ink, position, backbone.features(ink[None])[0]), report
 
 
 def extract_page(backbone: Recogniser, image: Pixels) -> tuple[list[tuple[Box, int, Ink]], bool]:
@@ -113,7 +112,7 @@ def extract_page(backbone: Recogniser, image: Pixels) -> tuple[list[tuple[Box, i
         message = f"At most {MAX_SIGNS} signs at once; this page has {len(signs):,}. Crop it."
         raise StudioError("several_signs", message)
     inks = np.array([sign.ink for sign, _ in signs], np.uint8)
-    features = backbones.features(backbone, inks.reshape(-1, settings.size, settings.size))
+    features = backbone.features(inks.reshape(-1, settings.size, settings.size))
     unknown = np.full(3, np.nan, np.float32)
     result = [
         (sign.box, row, Ink(sign.ink, unknown, one))

@@ -13,7 +13,7 @@ from typing import IO
 from siglum.errors import DataError
 from siglum.files import write_atomic
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser import teach as teaching
+from siglum.recogniser.fit import to_bundle
 from siglum.studio.errors import StudioError
 from siglum.studio.state import Snapshot
 from siglum.studio.store import Store
@@ -32,7 +32,7 @@ def bundle(now: Snapshot) -> bytes:
     names = now.fitted.recogniser.classes
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     title = f"{len(names)} signs: {' '.join(names[:MAX_NAMES])}{more}"
-    return bundles.encode(teaching.finished(now.fitted, title, "siglum studio"))
+    return bundles.encode(to_bundle(now.fitted, title, "siglum studio"))
 
 
 def files(store: Store) -> Iterator[tuple[str, bytes]]:

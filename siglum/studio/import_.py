@@ -339,7 +339,7 @@ def _of_bundle(bundle: bundles.Bundle) -> tuple[tuple[str, ...], list[Item]]:
         return bundle.classes, []
 
     def reader(row: int) -> Any:
-        return lambda: (None, ink_image(samples.ink[row], samples.places[row]), {})
+        return lambda: (None, ink_image(samples.ink[row], samples.positions[row]), {})
 
     rows = enumerate(samples.labels.tolist())
     items = [

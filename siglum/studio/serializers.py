@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siglum import stats
-from siglum.recogniser.findings import Point
+from siglum.recogniser.fit import CurvePoint
 from siglum.studio.drawings import Ink, Pixels, heatmap
 from siglum.studio.state import Guess, Snapshot, Studio
 
@@ -91,7 +91,7 @@ def prediction(now: Snapshot, ink: Ink, notes: Sequence[str], heat: bool, start:
         ]
         chosen = reading.sets[0]
         value["prediction_set"] = [now.class_ids[label] for label in order if chosen[label]]
-        value["rejected"] = bool(reading.none[0])
+        value["rejected"] = bool(reading.rejected[0])
         if heat:
             image, lowest = heatmap(now.fitted.recogniser, ink, order[0])
             value |= {"heatmap": _base64(image), "probability_covered": lowest}
@@ -144,16 +144,18 @@ def confusions(now: Snapshot, split: str) -> list[Json]:
     ]
 
 
-def learning_curve(points: Sequence[Point]) -> list[Json]:
+def learning_curve(points: Sequence[CurvePoint]) -> list[Json]:
     """Return the points of the curve; `x` is the logarithmic position on the axis, 0 to 1."""
-    last = math.log1p(points[-1].samples) if points and points[-1].samples else 1.0
+    last = (
+        math.log1p(points[-1].samples_per_class) if points and points[-1].samples_per_class else 1.0
+    )
     return [
         {
-            "drawings": point.samples,
-            "accuracy": point.right,
+            "drawings": point.samples_per_class,
+            "accuracy": point.accuracy,
             "low": point.low,
             "high": point.high,
-            "x": math.log1p(point.samples) / last,
+            "x": math.log1p(point.samples_per_class) / last,
         }
         for point in points
     ]
@@ -164,12 +166,12 @@ def calibration(now: Snapshot) -> Json | None:
     if now.fitted is None:
         return None
     values = now.fitted.recogniser.bundle.calibration
-    if values.sets is None or values.none is None:
+    if values.sets is None or values.rejection is None:
         return None
     return {
-        "coverage": values.sets.share,
-        "false_rejection_rate": values.none.share,
-        "measured": bool(values.sets.pictures and values.none.pictures),
+        "coverage": values.sets.coverage,
+        "false_rejection_rate": 1 - values.rejection.coverage,
+        "measured": bool(values.sets.num_samples and values.rejection.num_samples),
     }
 
 

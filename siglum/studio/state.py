@@ -21,16 +21,10 @@ import numpy as np
 from siglum import stats
 from siglum.errors import SiglumError
 from siglum.images import decode
-from siglum.recogniser import backbone as backbones
-from siglum.recogniser import decide
-from siglum.recogniser import lesson as lessons
-from siglum.recogniser import teach as teaching
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.findings import Point, curve
-from siglum.recogniser.head import logits_of
-from siglum.recogniser.lesson import Lesson
+from siglum.recogniser.calibration import Predictions, calibrated, softmax
+from siglum.recogniser.fit import CurvePoint, Fitted, TrainingSet, fit, learning_curve
 from siglum.recogniser.predict import Recogniser
-from siglum.recogniser.teach import Taught
 from siglum.studio.drawings import Ink, extract
 from siglum.studio.store import NewDrawing, State, Store
 
@@ -63,7 +57,7 @@ class Analysis:
     """What takes longer to compute, and follows in the background."""
 
     of: State | None = None
-    curve: tuple[Point, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     authors: Mapping[str, stats.Rate] = field(default_factory=dict)
 
 
@@ -75,8 +69,8 @@ class Snapshot:
     inks: Mapping[str, Ink]  # by drawing
     class_ids: tuple[str, ...]  # K, in label order
     rows: tuple[str, ...]  # N drawings, in the order of the training set
-    training_set: Lesson | None  # None while fewer than two classes are known
-    fitted: Taught | None
+    training_set: TrainingSet | None  # None while fewer than two classes are known
+    fitted: Fitted | None
     analysis: Analysis
     version: int = 0  # grows with everything that is new
 
@@ -101,8 +95,6 @@ class Snapshot:
             return cls(state, inks, (), rows, None, None, analysis)
         label_of = {id: label for label, id in enumerate(class_ids)}
         size = backbone.bundle.preprocess.size
-        head = backbone.bundle.head
-        assert head is not None
         samples = Samples(
             np.array([inks[id].ink for id in rows], np.uint8).reshape(-1, size, size),
             np.array([label_of[state.drawings[id].label] for id in rows], np.int64),
@@ -110,8 +102,8 @@ class Snapshot:
         )
         features = np.array([inks[id].features for id in rows], np.float32)
         names = tuple(state.classes[id] for id in class_ids)
-        training_set = Lesson(names, samples, features.reshape(-1, len(head.centre)))
-        fitted = teaching.learn(backbone, training_set)
+        training_set = TrainingSet(names, samples, features.reshape(-1, len(backbone.head.centre)))
+        fitted = fit(backbone, training_set)
         return cls(state, inks, class_ids, rows, training_set, fitted, analysis)
 
     @cached_property
@@ -120,16 +112,16 @@ class Snapshot:
         if self.fitted is None or self.training_set is None:
             return {}
         labels = self.training_set.samples.labels
-        known = np.isfinite(self.fitted.left_out[np.arange(len(labels)), labels])
+        known = np.isfinite(self.fitted.loo_logits[np.arange(len(labels)), labels])
         temperature = self.fitted.recogniser.bundle.calibration.temperature
-        probs = decide.softmax(self.fitted.left_out / temperature)
+        probs = softmax(self.fitted.loo_logits / temperature)
         guesses = {
             id: self._guess(id, row, False) if can_judge else Guess(None)
             for id, row, can_judge in zip(self.rows, probs, known, strict=True)
         }
         others = [id for id in self.state.drawings if id not in guesses]
         reading = self.predict([self.inks[id] for id in others])
-        for id, row, none in zip(others, reading.probs, reading.none, strict=True):
+        for id, row, none in zip(others, reading.probs, reading.rejected, strict=True):
             judged = self.state.drawings[id].label in self.class_ids
             guesses[id] = self._guess(id, row, bool(none)) if judged else Guess(None)
         return guesses
@@ -140,19 +132,15 @@ class Snapshot:
         right = label == self.state.drawings[id].label
         return Guess(label, float(probs[best]), rejected, right)
 
-    def predict(self, inks: Sequence[Ink]) -> decide.Reading:
+    def predict(self, inks: Sequence[Ink]) -> Predictions:
         """Return calibrated predictions; the network is not run again."""
         assert self.fitted is not None
         recogniser = self.fitted.recogniser
-        head = recogniser.bundle.head
-        assert head is not None
+        head = recogniser.head
         features = np.array([one.features for one in inks], np.float32)
         positions = np.array([one.position for one in inks], np.float32).reshape(-1, 3)
-        # The head normalises what it gets, so that features of length 1 are as good as raw ones.
-        logits = logits_of(features.reshape(-1, len(head.centre)) + head.centre, head, positions)
-        if not len(inks):
-            return decide.plain(logits[:, : len(self.class_ids)])
-        return decide.read(logits, recogniser.bundle.calibration, len(self.class_ids))
+        logits = head.logits(features.reshape(-1, len(head.centre)), positions)
+        return calibrated(logits, recogniser.bundle.calibration, len(self.class_ids))
 
     @cached_property
     def suggestions(self) -> dict[str, Suggestion]:
@@ -238,7 +226,7 @@ class Studio:
 
     def features(self, ink: Any) -> Any:
         """Return the features (D,) of normalised ink (S, S)."""
-        return backbones.features(self.backbone, ink[None])[0]
+        return self.backbone.features(ink[None])[0]
 
     def add_drawing(
         self, new: NewDrawing, ink: Ink, session: str | None = None, replaces: str | None = None
@@ -324,7 +312,7 @@ def analyse(backbone: Recogniser, now: Snapshot) -> Analysis:
     """Compute the learning curve and how well each author is recognised."""
     if now.training_set is None:
         return Analysis(now.state)
-    return Analysis(now.state, curve(backbone, now.training_set), by_author(backbone, now))
+    return Analysis(now.state, learning_curve(backbone, now.training_set), by_author(backbone, now))
 
 
 def by_author(backbone: Recogniser, now: Snapshot) -> dict[str, stats.Rate]:
@@ -341,12 +329,11 @@ def by_author(backbone: Recogniser, now: Snapshot) -> dict[str, stats.Rate]:
     for name in names if len(names) > 1 else []:
         own = np.flatnonzero(authors == name)
         excluded = np.flatnonzero((authors == name) | (authors == ""))
-        fitted = teaching.learn(backbone, lessons.removed(data, excluded.tolist()))
-        head = fitted.recogniser.bundle.head
-        assert head is not None
-        logits = logits_of(data.features[own] + head.centre, head, data.samples.places[own])
+        fitted = fit(backbone, data.remove(excluded.tolist()))
+        head = fitted.recogniser.head
+        logits = head.logits(data.features[own], data.samples.positions[own])
         logits = logits[:, : len(data.classes)]
-        unknown = np.isin(data.classes, fitted.unknown)
+        unknown = np.isin(data.classes, fitted.unknown_classes)
         logits[:, unknown] = -np.inf
         labels = data.samples.labels[own]
         judged = ~unknown[labels]

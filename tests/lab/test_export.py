@@ -1,6 +1,7 @@
 """A bundle gives what its run gives, for every network, or it is not written."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from siglum.lab import models
 from siglum.lab.export import Exported, export, to_onnx
 from siglum.lab.runs import Run
 from siglum.lab.training import evaluate, normalised, to_unit
-from siglum.recogniser import network as networks
-from siglum.recogniser.network import Network
+from siglum.recogniser import onnx as networks
+from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import load
 
 SIZES = {"conv_transformer": 64}  # two cells a side, so that rows and columns differ
@@ -66,7 +67,7 @@ def test_both_halves_prepare_pictures_alike() -> None:
             0, 256, (9, preprocess.planes, 28, 28), dtype=np.uint8
         )
         torchs = normalised(to_unit(pictures), preprocess).numpy()
-        assert np.array_equal(networks.normalised(pictures, preprocess), torchs)
+        assert np.array_equal(networks.standardise(pictures, preprocess), torchs)
 
 
 def test_a_bundle_gives_what_its_run_gives(
@@ -88,13 +89,13 @@ def test_the_card_says_what_the_run_measured(exported: Exported, tiny_run: Run) 
     assert result is not None
 
     for part in ("val", "test"):
-        found = card.measured[part].model_dump()
+        found = asdict(card.measured[part])
         assert found == {key: result[part][key] for key in ("hits", "total", "low", "high")}
     assert card.title == f"glyph_net trained on {tiny_run.config.data}"
     assert (card.network, card.parameters) == ("glyph_net", result["parameters"])
-    assert card.golden == "validation pictures"
+    assert card.reference == "validation pictures"
     assert card.difference is not None and card.difference < 1e-5
-    assert card.settings["epochs"] == 12 and card.settings["checkpoint"] == "last"
+    assert card.settings["epochs"] == 12 and card.settings["weights"] == "last"
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
     assert exported.warning is None
 
@@ -106,7 +107,7 @@ def test_probabilities_are_calibrated_on_the_validation_pictures(
 
     calibration = exported.bundle.calibration
 
-    assert calibration.pictures == len(kept["val_labels"])
+    assert calibration.num_samples == len(kept["val_labels"])
     assert calibration.temperature == stats.fit_temperature(
         kept["val_log_probs"], kept["val_labels"]
     )
@@ -135,8 +136,8 @@ def test_other_weights_are_measured_again(tiny_run: Run, machine, tmp_path: Path
     share = best.card.measured["val"]
 
     assert share.hits / share.total == pytest.approx(max(e for e in epochs if e is not None))
-    assert best.card.settings["checkpoint"] == "best"
-    assert best.calibration.pictures == share.total
+    assert best.card.settings["weights"] == "best"
+    assert best.calibration.num_samples == share.total
 
 
 def test_without_its_pictures_a_run_is_compared_on_noise(
@@ -150,8 +151,8 @@ def test_without_its_pictures_a_run_is_compared_on_noise(
     made = export(Run(tmp_path / "moved"), tmp_path / "moved.siglum", machine)
 
     assert made.warning is not None and "gone" in made.warning
-    assert made.bundle.card.golden == "random noise"
-    assert made.bundle.calibration.pictures > 0
+    assert made.bundle.card.reference == "random noise"
+    assert made.bundle.calibration.num_samples > 0
 
 
 class Counting(nn.Module):
@@ -202,7 +203,7 @@ def test_a_network_that_computes_something_else_is_refused(
         f"{run.path} must give the same by onnxruntime as by torch, to 0.0001 of its largest "
         "logit, got "
     )
-    assert " at golden picture " in said and said.endswith(". There is no bundle.")
+    assert said.endswith(". There is no bundle.")
     assert not (tmp_path / "own.siglum").exists()
 
 

@@ -39,7 +39,7 @@ def test_files_are_read_as_in_a_folder(placed: Run, later_signs: Path, machine) 
 
     assert not unreadable and all(answer.inverted for answer in answers)
     for answer, probs in zip(answers, expected, strict=True):
-        assert answer.answer == placed.classes[probs.argmax()]
+        assert answer.label == placed.classes[probs.argmax()]
         assert answer.probability == pytest.approx(probs.max(), rel=1e-6)
 
 
@@ -74,4 +74,7 @@ def test_a_preprocess_from_before_there_was_place_still_serves(
 
     assert old.preprocess == tiny_run.preprocess
     file = next(later_signs.rglob("*.png"))
-    assert predict(old, [file], machine) == predict(tiny_run, [file], machine)
+    assert (
+        predict(old, [file], machine)[0][0].to_dict()
+        == predict(tiny_run, [file], machine)[0][0].to_dict()
+    )

@@ -1,4 +1,4 @@
-"""A backbone of one linear layer, and drawings that are print with noise."""
+"""A backbone of one linear layer, and drawings that are font images with noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,33 +6,33 @@ from onnx import helper
 from small_bundles import SIZE, network
 
 from siglum.config import Preprocess
-from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Promise
-from siglum.recogniser.class_vectors import unit
-from siglum.recogniser.head import Head, logits_of, small
-from siglum.recogniser.network import Network
-from siglum.recogniser.predict import Recogniser, opened
+from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
+from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.onnx import Network
+from siglum.recogniser.predict import Recogniser, open_bundle
+from siglum.recogniser.prototypes import Head, quantize, unit
 
 CHARACTERS = tuple("abcdefghijαβγδ")
 WIDTH = 24
 PREPROCESS = Preprocess(size=SIZE, resize="glyph")
-GUESS = Calibration(
+DEFAULT = Calibration(
     temperature=1.5,
-    sets=Promise(share=0.95, thresholds=(0.9,)),
-    none=Promise(share=0.02, thresholds=(3.0,)),
+    sets=Threshold(coverage=0.95, values=(0.9,)),
+    rejection=Threshold(coverage=0.98, values=(3.0,)),
 )
 
 
-def printed() -> NDArray[np.uint8]:
+def font_images() -> NDArray[np.uint8]:
     """One picture a character: (14, S, S)."""
     random = np.random.RandomState(5)
     ink = random.randint(0, 2, (len(CHARACTERS), SIZE, SIZE)) * 255
     return ink.astype(np.uint8)
 
 
-def drawn(label: int, count: int, noise: float = 0.3, seed: int = 0) -> NDArray[np.uint8]:
+def draw(label: int, count: int, noise: float = 0.3, seed: int = 0) -> NDArray[np.uint8]:
     """Pictures (N, S, S) of a character, in which some pixels are turned over."""
     random = np.random.RandomState(1000 * seed + label)
-    ink = np.repeat(printed()[label : label + 1], count, axis=0)
+    ink = np.repeat(font_images()[label : label + 1], count, axis=0)
     return np.where(random.rand(*ink.shape) < noise / 2, 255 - ink, ink).astype(np.uint8)
 
 
@@ -48,12 +48,12 @@ def a_backbone() -> Recogniser:
         {"w": matrix},
         WIDTH,
     ).SerializeToString()
-    images = printed()[:, None]
+    images = font_images()[:, None]
     features = Network(model, PREPROCESS).run(images)
     centre = features.mean(axis=0)
-    vectors, scale = small(unit(features - centre), 20.0)
+    vectors, scale = quantize(unit(features - centre), 20.0)
     head = Head(vectors, scale, np.zeros(len(scale), "f4"), centre, cosine=True)
-    golden = Golden(images[:2], logits_of(features[:2], head))
-    card = Card(title="a backbone", network="linear", parameters=matrix.size)
-    bundle = Bundle(model, PREPROCESS, CHARACTERS, GUESS, card, golden, head)
-    return opened(bundle, "backbone")
+    reference = ReferenceOutputs(images[:2], head.logits(head.features(features[:2])))
+    card = Card(kind="backbone", title="a backbone", network="linear", parameters=matrix.size)
+    bundle = Bundle(model, PREPROCESS, CHARACTERS, DEFAULT, card, reference, head)
+    return open_bundle(bundle, "backbone")

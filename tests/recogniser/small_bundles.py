@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from siglum.config import Preprocess
-from siglum.recogniser.bundle import Bundle, Calibration, Card, Golden, Samples
-from siglum.recogniser.head import Head
+from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
+from siglum.recogniser.calibration import Calibration
+from siglum.recogniser.prototypes import Head
 
 PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")
@@ -70,9 +71,9 @@ def a_bundle(**changes: object) -> Bundle:
         model=linear().SerializeToString(),
         preprocess=PREPROCESS,
         classes=CLASSES,
-        calibration=Calibration(temperature=2.0, pictures=9),
+        calibration=Calibration(temperature=2.0, num_samples=9),
         card=Card(title="three signs", network="linear", parameters=195),
-        golden=Golden(pictures(), by_hand(pictures())),
+        reference=ReferenceOutputs(pictures(), by_hand(pictures())),
     )
     return replace(bundle, **changes)  # type: ignore[arg-type]
 
@@ -84,7 +85,9 @@ def a_taught_bundle() -> Bundle:
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return a_bundle(
         classes=("p", "q", "r", "s"),
-        golden=Golden(pictures(), (0.5 * features @ head.vectors.T + head.bias).astype("f4")),
+        reference=ReferenceOutputs(
+            pictures(), (0.5 * features @ head.vectors.T + head.bias).astype("f4")
+        ),
         head=head,
         samples=Samples(pictures(5)[:, 0], np.array([0, 1, 2, 3, 0]), PLACES),
     )

@@ -24,10 +24,11 @@ from small_bundles import (
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import container, documents
-from siglum.recogniser.bundle import Bundle, Calibration, Golden, Promise, Samples
-from siglum.recogniser.head import Head
-from siglum.recogniser.place import Whereabouts
-from siglum.recogniser.predict import opened
+from siglum.recogniser.bundle import Bundle, ReferenceOutputs, Samples
+from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.position import PositionPrior
+from siglum.recogniser.predict import open_bundle
+from siglum.recogniser.prototypes import Head
 
 RAW = bundles.encode(a_bundle())
 
@@ -61,7 +62,7 @@ def test_what_is_saved_is_read(make: Callable[[], Bundle], tmp_path: Path) -> No
     made = make()
 
     bundles.save(made, tmp_path / "x.siglum")
-    found = bundles.read(tmp_path / "x.siglum")
+    found = bundles.read_bundle(tmp_path / "x.siglum")
 
     assert [path.name for path in tmp_path.iterdir()] == ["x.siglum"]
     assert (found.model, found.preprocess, found.classes) == (
@@ -71,8 +72,8 @@ def test_what_is_saved_is_read(make: Callable[[], Bundle], tmp_path: Path) -> No
     )
     assert found.calibration == made.calibration
     assert found.card == made.card.model_copy(update={"sha256": found.card.sha256})
-    assert np.array_equal(found.golden.images, made.golden.images)
-    assert np.array_equal(found.golden.logits, made.golden.logits)
+    assert np.array_equal(found.reference.images, made.reference.images)
+    assert np.array_equal(found.reference.logits, made.reference.logits)
     if made.head is None or made.samples is None:
         assert found.head is None and found.samples is None
         return
@@ -185,7 +186,7 @@ def test_a_name_is_missing() -> None:
                 a_bundle(
                     model=linear(62).SerializeToString(),
                     classes=tuple(map(str, range(61))),
-                    golden=Golden(pictures(), by_hand(pictures(), 62)),
+                    reference=ReferenceOutputs(pictures(), by_hand(pictures(), 62)),
                 )
             ),
             "x.siglum",
@@ -199,7 +200,7 @@ def test_a_network_with_more_outputs_than_golden_logits_is_refused() -> None:
     made = a_bundle(model=linear(4).SerializeToString())
 
     with pytest.raises(DataError) as error:
-        opened(made, "x.siglum")
+        open_bundle(made, "x.siglum")
     assert str(error.value) == (
         "x.siglum must name every output of its network once, got 3 names for 4 outputs."
     )
@@ -210,10 +211,10 @@ def test_golden_pictures_and_samples_must_fit() -> None:
         return refusal(bundles.encode(a_bundle(**changes)))
 
     logits = by_hand(pictures())
-    assert refused(golden=Golden(pictures()[:, :, :7], logits)) == (
+    assert refused(reference=ReferenceOutputs(pictures()[:, :, :7], logits)) == (
         "x.siglum must hold 1 to 64 golden pictures of 1 x 8 x 8, got (3, 1, 7, 8)."
     )
-    assert refused(golden=Golden(pictures(2), logits)) == (
+    assert refused(reference=ReferenceOutputs(pictures(2), logits)) == (
         "x.siglum must hold logits of every golden picture (2), got 3."
     )
     ink = pictures(5)[:, 0]
@@ -232,11 +233,11 @@ def test_golden_pictures_and_samples_must_fit() -> None:
     assert refused(head=short) == (
         "x.siglum must name every output of its network once, got 3 names for 2 outputs."
     )
-    places = Whereabouts(np.zeros((4, 3), "f4"), np.ones(3, "f4"), 0.5)
+    places = PositionPrior(np.zeros((4, 3), "f4"), np.ones(3, "f4"), 0.5)
     assert refused(head=replace(a_head(), whereabouts=places)) == (
         "x.siglum must name every output of its network once, got 3 names for 4 outputs."
     )
-    promise = Promise(share=0.95, thresholds=(0.5, 0.5))
+    promise = Threshold(coverage=0.95, values=(0.5, 0.5))
     assert refused(calibration=Calibration(sets=promise)) == (
         "x.siglum must promise by one threshold or one a class (3), got 2."
     )
@@ -253,7 +254,9 @@ def test_a_head_must_fit_itself_and_its_network() -> None:
     taught = a_taught_bundle()
     wide = replace(head, vectors=np.zeros((4, 5), "f4"), centre=np.zeros(5, "f4"))
     with pytest.raises(DataError) as error:
-        opened(a_bundle(classes=taught.classes, golden=taught.golden, head=wide), "x.siglum")
+        open_bundle(
+            a_bundle(classes=taught.classes, reference=taught.golden, head=wide), "x.siglum"
+        )
     assert str(error.value) == (
         "x.siglum must have a network that gives the features its head takes (5), got 3."
     )
@@ -265,7 +268,7 @@ def test_golden_pictures_are_read_again() -> None:
     largest = np.abs(logits).max()
 
     with pytest.raises(DataError) as error:
-        opened(a_bundle(golden=Golden(pictures(), logits)), "x.siglum")
+        open_bundle(a_bundle(reference=ReferenceOutputs(pictures(), logits)), "x.siglum")
 
     assert str(error.value) == (
         "x.siglum must compute here what it computed where it was made, to 0.0001 of its largest "
@@ -276,7 +279,7 @@ def test_golden_pictures_are_read_again() -> None:
 def test_no_file_a_folder_and_one_that_is_too_large_are_refused(tmp_path: Path) -> None:
     def refused(path: Path) -> str:
         with pytest.raises(DataError) as error:
-            bundles.read(path)
+            bundles.read_bundle(path)
         return str(error.value)
 
     assert refused(tmp_path / "x") == f"{tmp_path / 'x'} must be a bundle's file, got nothing."
@@ -311,8 +314,8 @@ def test_temperature_is_applied() -> None:
     images = pictures(6)
     logits = by_hand(images).astype(float)
 
-    warm = opened(a_bundle(), "x").read(images).probs
-    plain = opened(a_bundle(calibration=Calibration()), "x").read(images).probs
+    warm = open_bundle(a_bundle(), "x").predict_arrays(images).probs
+    plain = open_bundle(a_bundle(calibration=Calibration()), "x").predict_arrays(images).probs
 
     for probs, temperature in ((warm, 2), (plain, 1)):
         likely = np.exp(logits / temperature)
@@ -325,7 +328,7 @@ def test_a_head_reads_the_features() -> None:
     moved = by_hand(images) - head.centre
     moved /= np.sqrt((moved**2).sum(axis=1))[:, None]
 
-    found = opened(a_taught_bundle(), "x").logits(images)
+    found = open_bundle(a_taught_bundle(), "x").logits(images)
 
     np.testing.assert_allclose(
         found, 0.5 * moved @ head.vectors.T + head.bias, rtol=1e-4, atol=1e-5
@@ -333,4 +336,4 @@ def test_a_head_reads_the_features() -> None:
 
 
 def test_no_pictures_have_no_probabilities() -> None:
-    assert opened(a_bundle(), "x").read(pictures(0)).probs.shape == (0, 3)
+    assert open_bundle(a_bundle(), "x").predict_arrays(pictures(0)).probs.shape == (0, 3)

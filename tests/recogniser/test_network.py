@@ -7,8 +7,8 @@ from small_bundles import PREPROCESS, SIZE, by_hand, linear, network, pictures
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.recogniser import network as networks
-from siglum.recogniser.network import Network, normalised
+from siglum.recogniser import onnx as networks
+from siglum.recogniser.onnx import Network, standardise
 
 
 def refusal(model, preprocess: Preprocess = PREPROCESS) -> str:
@@ -40,7 +40,7 @@ def test_batches_do_not_change_the_outcome() -> None:
 def test_pictures_become_what_the_preprocess_says() -> None:
     images = pictures()
 
-    found = normalised(images, PREPROCESS)
+    found = standardise(images, PREPROCESS)
 
     assert found.dtype == np.float32 and found.shape == images.shape
     np.testing.assert_allclose(found, (images / 255 - 0.25) / 0.5, rtol=1e-6, atol=1e-6)
@@ -51,7 +51,7 @@ def test_planes_of_place_reach_from_minus_two_to_two() -> None:
     images = np.zeros((1, 4, SIZE, SIZE), np.uint8)
     images[:, 1], images[:, 3] = 255, 51
 
-    found = normalised(images, preprocess)[0, :, 0, 0]
+    found = standardise(images, preprocess)[0, :, 0, 0]
 
     np.testing.assert_allclose(found, [-0.3 / 0.2, 2, -2, -1.2], rtol=1e-6)
 

@@ -13,7 +13,7 @@ import pytest
 from hand_drawn import Strokes, draw, to_json
 from studio_client import Client, save, serving, studio_client
 
-from siglum.recogniser import backbone as backbones
+from siglum.recogniser.predict import default_backbone
 from siglum.studio.app import listen
 from siglum.studio.state import Studio
 
@@ -27,7 +27,7 @@ HELPERS = (Path(__file__).parent / "pen.js").read_text()
 @pytest.fixture(scope="session")
 def backbone():
     """The default backbone."""
-    return backbones.shipped()
+    return default_backbone()
 
 
 @pytest.fixture

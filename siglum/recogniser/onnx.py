@@ -48,7 +48,7 @@ class Network:
         """
         size = max(1, BATCH_VALUES // math.prod(images.shape[1:]))
         parts = [
-            self._batch(normalised(images[start : start + size], self.preprocess))
+            self._batch(standardise(images[start : start + size], self.preprocess))
             for start in range(0, len(images), size)
         ]
         return np.concatenate(parts)
@@ -68,7 +68,7 @@ class Network:
         return outputs  # type: ignore[no-any-return]
 
 
-def normalised(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+def standardise(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
     """Turn bytes (B, P, S, S) into what the network sees: float32 (B, P, S, S)."""
     subtracted, divisor = (
         np.array(values, np.float32).reshape(-1, 1, 1) for values in preprocess.scaling

@@ -1,0 +1,174 @@
+"""Calibrated probabilities, conformal prediction sets and the rejection of unknown signs.
+
+Everything is measured on leave-one-out logits. It holds for images drawn like the samples (same
+writers, same pens). With too few samples, defaults apply, marked by `num_samples` 0.
+Shapes: N images, K classes, M background classes.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from siglum import stats
+from siglum.config import Settings
+from siglum.formatting import percent
+
+COVERAGE = 0.95  # share of prediction sets that shall contain the true class
+FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
+BACKGROUND_WEIGHT = 0.25  # of the background logit in the out-of-distribution score
+
+Floats = NDArray[np.floating]
+Labels = NDArray[np.int64]
+
+
+class Threshold(Settings):
+    """Upper limits of a score, below which a share `coverage` of images like the samples lies."""
+
+    coverage: float = Field(gt=0, lt=1)
+    values: tuple[float, ...] = Field(min_length=1, description="One, or one per class.")
+    num_samples: int = Field(0, ge=0, description="Measured on; 0: a default.")
+
+
+class Calibration(Settings):
+    """Temperature of the probabilities, and thresholds for prediction sets and rejection."""
+
+    temperature: float = Field(1.0, gt=0)
+    num_samples: int = Field(0, ge=0, description="Measured on; 0: a default.")
+    sets: Threshold | None = None
+    rejection: Threshold | None = None
+
+
+class Predictions(NamedTuple):
+    """Predictions for N images."""
+
+    probs: NDArray[np.float64]  # (N, K)
+    sets: NDArray[np.bool_]  # (N, K): the prediction sets; the most probable class is in its set
+    rejected: NDArray[np.bool_]  # (N,): looks like none of the classes
+
+
+def calibrated(logits: Floats, calibration: Calibration, num_classes: int) -> Predictions:
+    """Turn logits (N, K + M) into probabilities, prediction sets and rejections."""
+    scaled = logits.astype(np.float64) / calibration.temperature
+    probs, sets, rejected = uncalibrated(softmax(scaled[:, :num_classes]))
+    if calibration.sets is not None:
+        sets = sets | _prediction_sets(probs, calibration.sets)
+    if calibration.rejection is not None:
+        rejected = ood_score(scaled, num_classes) > calibration.rejection.values[0]
+    return Predictions(probs, sets, rejected)
+
+
+def uncalibrated(probs: Floats) -> Predictions:
+    """Return probabilities (N, K) with one class per prediction set and nothing rejected."""
+    sets = probs >= probs.max(axis=1, keepdims=True)
+    return Predictions(probs.astype(np.float64), sets, np.zeros(len(probs), dtype=bool))
+
+
+def softmax(logits: Floats) -> NDArray[np.float64]:
+    """Return probabilities (N, K) for logits (N, K)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return probs
+
+
+def _prediction_sets(probs: Floats, threshold: Threshold) -> NDArray[np.bool_]:
+    if threshold.num_samples:
+        return 1 - probs <= np.array(threshold.values)
+    # Nothing was measured: the fewest classes whose probabilities add up to the coverage.
+    order = np.argsort(-probs, axis=1, kind="stable")
+    ranked = np.take_along_axis(probs, order, axis=1)
+    sets = np.zeros(probs.shape, dtype=bool)
+    np.put_along_axis(sets, order, np.cumsum(ranked, axis=1) - ranked < threshold.coverage, axis=1)
+    return sets
+
+
+def ood_score(scaled: Floats, num_classes: int) -> NDArray[np.float64]:
+    """Score how unlike the classes images are (N,): far from each, and near the background.
+
+    Without background classes, the score is the negative of the largest logit.
+    """
+    score: NDArray[np.float64] = -scaled[:, :num_classes].max(axis=1)
+    if scaled.shape[1] > num_classes:
+        score = score + BACKGROUND_WEIGHT * scaled[:, num_classes:].max(axis=1)
+    return score
+
+
+def calibrate(
+    loo_logits: Floats, labels: Labels, num_classes: int, default: Calibration
+) -> Calibration:
+    """Measure temperature and thresholds on leave-one-out logits.
+
+    Args:
+        loo_logits: (N, K + M); rows with -inf at the own class are not counted.
+        labels: (N,), in [0, K).
+        num_classes: K.
+        default: used for what too few samples cannot measure.
+
+    Returns:
+        Prediction sets with a threshold per class if every class has enough samples, else one for
+        all; the default if that is too few, or a class has none: drawings do not tell how well a
+        class known from fonts alone is recognised.
+    """
+    counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
+    loo_logits, labels = loo_logits[counted], labels[counted]
+    if not len(labels):
+        return default
+    temperature = stats.fit_temperature(loo_logits[:, :num_classes], labels, default.temperature)
+    scaled = loo_logits / temperature
+    scores = 1 - softmax(scaled[:, :num_classes])[np.arange(len(labels)), labels]
+    rejection = _threshold(ood_score(scaled, num_classes), 1 - FALSE_REJECTION_RATE)
+    if rejection is None and default.rejection is not None:
+        factor = default.temperature / temperature
+        values = tuple(factor * value for value in default.rejection.values)
+        rejection = Threshold(coverage=default.rejection.coverage, values=values)
+    return Calibration(
+        temperature=temperature,
+        num_samples=len(labels),
+        sets=_set_threshold(scores, labels, num_classes) or default.sets,
+        rejection=rejection,
+    )
+
+
+def conformal_quantile(scores: Floats, coverage: float) -> float:
+    """Return a limit that a new score stays within with probability `coverage`; inf if too few.
+
+    It is the k-th smallest of n scores, k = ceil((n + 1) * coverage), if scores are exchangeable.
+
+    Source: Vovk, Gammerman, Shafer 2005, "Algorithmic learning in a random world", section 2.2;
+    Barber, Candès, Ramdas, Tibshirani 2021, "Predictive inference with the jackknife+", The Annals
+    of Statistics 49(1): for leave-one-out scores at least 2 * coverage - 1 is guaranteed, and
+    about `coverage` is usual.
+    """
+    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def _set_threshold(scores: Floats, labels: Labels, num_classes: int) -> Threshold | None:
+    if len(np.unique(labels)) < num_classes:
+        return None
+    by_class = [conformal_quantile(scores[labels == k], COVERAGE) for k in range(num_classes)]
+    if all(map(math.isfinite, by_class)):
+        return Threshold(coverage=COVERAGE, values=tuple(by_class), num_samples=len(scores))
+    return _threshold(scores, COVERAGE)
+
+
+def _threshold(scores: Floats, coverage: float) -> Threshold | None:
+    value = conformal_quantile(scores, coverage)
+    if not math.isfinite(value):
+        return None
+    return Threshold(coverage=coverage, values=(value,), num_samples=len(scores))
+
+
+def describe(calibration: Calibration) -> list[str]:
+    """Return sentences on what the prediction sets and the rejection guarantee."""
+    sentences = []
+    for threshold, text in (
+        (calibration.sets, "{} of prediction sets contain the right class"),
+        (calibration.rejection, "{} of drawings of these classes are accepted, others rejected"),
+    ):
+        if threshold is not None:
+            measured = "for drawings like the samples" if threshold.num_samples else "not measured"
+            sentences.append(f"{text.format(percent(threshold.coverage, 0))} ({measured}).")
+    return sentences

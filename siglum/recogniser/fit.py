@@ -1,0 +1,431 @@
+"""Teach: fit prototypes to fonts and drawings, build the bundle, and diagnose the result.
+
+All fits have closed forms on features, so adding a drawing takes milliseconds. The constants were
+chosen on one half of the writers and alphabets of the development sets (benchmarks/fewshot.py).
+Shapes: N samples, K classes, M background classes, S the side of the frame, D features.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siglum import stats
+from siglum.errors import ConfigError, DataError
+from siglum.images.imageset import ImageSet
+from siglum.recogniser import prototypes
+from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
+from siglum.recogniser.calibration import calibrate
+from siglum.recogniser.position import Positions, fit_position_prior
+from siglum.recogniser.predict import Recogniser, default_backbone, open_bundle
+from siglum.recogniser.prototypes import Floats, Head, Labels
+
+SCALE = 20.0  # of cosines, as in the backbone's training
+PENALTY = 1.0  # samples
+NUM_BACKGROUND = 1000  # characters most similar to the classes, used for rejection
+SAME = 0.9  # cosine from which a character counts as one of the classes, not as background
+NUM_REFERENCE = 4
+MAX_NAMES = 20  # in a title
+
+CURVE_SIZES = (1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
+CURVE_DRAWS = 10  # random choices of samples per point
+NUM_SUGGESTIONS, MORE = 3, 3  # classes, and drawings to ask for
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Classes and samples with their features, so that adding one sample is quick."""
+
+    classes: tuple[str, ...]  # K
+    samples: Samples  # N
+    features: Floats  # (N, D), each of length 1
+
+    def __len__(self) -> int:
+        return len(self.samples.labels)
+
+    @property
+    def counts(self) -> Labels:
+        """Samples per class: (K,)."""
+        return np.bincount(self.samples.labels, minlength=len(self.classes)).astype(np.int64)
+
+    @classmethod
+    def empty(cls, backbone: Recogniser, classes: Sequence[str]) -> "TrainingSet":
+        """Return classes without samples.
+
+        Raises:
+            ConfigError: if there are fewer than two classes, too many, or a name occurs twice.
+        """
+        limit = max(len(backbone.classes), 10_000)
+        if not 2 <= len(classes) <= limit:
+            raise ConfigError(
+                f"classes must be 2 to {limit:,}, got {len(classes):,}. A recogniser tells signs "
+                "apart: name at least two."
+            )
+        (name, count), *_ = Counter(classes).most_common(1)
+        if count > 1:
+            raise ConfigError(f"classes must be unique, got {name!r} {count} times.")
+        size = backbone.preprocess.size
+        samples = Samples(
+            np.empty((0, size, size), np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.float32)
+        )
+        return cls(tuple(classes), samples, backbone.features(samples.ink))
+
+    @classmethod
+    def from_images(
+        cls, backbone: Recogniser, classes: Sequence[str], images: ImageSet
+    ) -> tuple["TrainingSet", "SkippedImages"]:
+        """Return the images as samples, without blank ones and repetitions within a class.
+
+        Equal images would vouch for each other in leave-one-out predictions.
+
+        Args:
+            images: preprocessed for the backbone, with position channels.
+
+        Raises:
+            DataError: if an image's class is not in `classes`, or no image shows ink.
+        """
+        index = {name: label for label, name in enumerate(classes)}
+        if missing := [name for name in images.classes if name not in index]:
+            raise DataError(f"No such class: {missing[0]!r}, in {images.source}.")
+        labels = np.array([index[name] for name in images.classes], np.int64)[images.labels]
+        planes = images.images
+        ink = planes[:, 0]
+        inked = ink.any(axis=(1, 2))
+        if not inked.any():
+            raise DataError(f"No ink found in the images of {images.source}.")
+        rows_by_ink: dict[bytes, dict[int, int]] = {}  # and by label
+        selected, repeated, contradicting = [], [], []
+        for row in np.flatnonzero(inked).tolist():
+            rows = rows_by_ink.setdefault(ink[row].tobytes(), {})
+            if labels[row] in rows:
+                repeated.append(row)
+                continue
+            if rows:
+                contradicting.append((next(iter(rows.values())), row))
+            rows[int(labels[row])] = row
+            selected.append(row)
+        positions = planes[selected][:, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
+        training_set = cls.empty(backbone, classes).add(
+            backbone, ink[selected], labels[selected], positions
+        )
+        skipped = SkippedImages(
+            tuple(np.flatnonzero(~inked).tolist()), tuple(repeated), tuple(contradicting)
+        )
+        return training_set, skipped
+
+    def with_class(self, name: str) -> "TrainingSet":
+        """Return a set that has the class, too."""
+        return self if name in self.classes else replace(self, classes=(*self.classes, name))
+
+    def add(
+        self, backbone: Recogniser, ink: NDArray[np.uint8], labels: Labels, positions: Positions
+    ) -> "TrainingSet":
+        """Return a set with more samples: ink (N, S, S), labels (N,) and positions (N, 3).
+
+        Raises:
+            DataError: if a sample shows no ink.
+        """
+        if (blank := ~ink.any(axis=(1, 2))).any():
+            raise DataError(f"No ink found in a sample of {self.classes[labels[blank][0]]!r}.")
+        old = self.samples
+        samples = Samples(
+            np.concatenate([old.ink, ink]),
+            np.concatenate([old.labels, labels.astype(np.int64)]),
+            np.concatenate([old.positions, positions.astype(np.float32)]),
+        )
+        features = np.concatenate([self.features, backbone.features(ink)])
+        return replace(self, samples=samples, features=features)
+
+    def remove(self, rows: Sequence[int]) -> "TrainingSet":
+        """Return a set without the samples at `rows`."""
+        rest = np.setdiff1d(np.arange(len(self)), np.array(rows, np.int64))
+        old = self.samples
+        samples = Samples(old.ink[rest], old.labels[rest], old.positions[rest])
+        return replace(self, samples=samples, features=self.features[rest])
+
+
+@dataclass(frozen=True)
+class SkippedImages:
+    """Rows of images that are no samples, and pairs of equal images with different labels."""
+
+    blank: tuple[int, ...]
+    repeated: tuple[int, ...]
+    contradicting: tuple[tuple[int, int], ...]  # both are samples
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A recogniser, what it was fitted to, and its leave-one-out logits."""
+
+    backbone: Recogniser
+    training_set: TrainingSet
+    recogniser: Recogniser
+    loo_logits: Floats  # (N, K); -inf at the own class if that would have nothing left
+    unknown_classes: tuple[str, ...]  # neither fonts nor samples show them
+
+    @property
+    def accuracy(self) -> stats.Rate | None:
+        """Leave-one-out accuracy; None if no sample can be left out.
+
+        The only sample of a class that no font has is not counted.
+        """
+        labels = self.training_set.samples.labels
+        counted = np.isfinite(self.loo_logits[np.arange(len(labels)), labels])
+        hits = (self.loo_logits.argmax(axis=1) == labels)[counted]
+        return stats.wilson(int(hits.sum()), len(hits)) if len(hits) else None
+
+
+def font_prototypes(backbone: Recogniser, classes: Sequence[str]) -> Floats:
+    """Return the font prototype of each class: (K, D), each of length 1, or 0 if no font has it."""
+    index = {name: label for label, name in enumerate(backbone.classes)}
+    vectors = backbone.head.unit_vectors
+    rows = np.zeros((len(classes), vectors.shape[1]), np.float32)
+    for label, name in enumerate(classes):
+        if name in index:
+            rows[label] = vectors[index[name]]
+    return rows
+
+
+def background_classes(backbone: Recogniser, vectors: Floats, limit: int) -> Floats:
+    """Return the characters (M, D) most similar to the classes' `vectors`, but not the same."""
+    characters = backbone.head.unit_vectors
+    similarity = (characters @ vectors.T).max(axis=1, initial=-1.0)
+    similarity[similarity >= SAME] = -np.inf
+    count = min(limit, int(np.isfinite(similarity).sum()))
+    return characters[np.sort(np.argsort(-similarity, kind="stable")[:count])]
+
+
+def fit(backbone: Recogniser, training_set: TrainingSet) -> Fitted:
+    """Fit a recogniser to font prototypes and samples."""
+    classes, labels = training_set.classes, training_set.samples.labels
+    fonts = font_prototypes(backbone, classes)
+    ridge = prototypes.ridge(training_set.features, labels, fonts, PENALTY, SCALE)
+    background = background_classes(backbone, ridge.prototypes, NUM_BACKGROUND)
+    prior, added = fit_position_prior(
+        training_set.samples.positions, labels, len(classes), ridge.loo_logits
+    )
+    loo_logits = ridge.loo_logits + added
+    rows = len(classes) + len(background)
+    head = Head(
+        vectors=np.concatenate([ridge.prototypes, background]).astype(np.float16),
+        scale=np.full(rows, SCALE, np.float32),
+        bias=np.zeros(rows, np.float32),
+        centre=backbone.head.centre,
+        cosine=True,
+        position=prior,
+    )
+    outside = SCALE * (training_set.features @ background.T)
+    if len(background):
+        outside = outside.max(axis=1, keepdims=True)
+    calibration = calibrate(
+        np.concatenate([loo_logits, outside], axis=1),
+        labels,
+        len(classes),
+        backbone.bundle.calibration,
+    )
+    bundle = Bundle(
+        model=backbone.bundle.model,
+        preprocess=backbone.preprocess,
+        classes=classes,
+        calibration=calibration,
+        card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
+        reference=backbone.bundle.reference,
+        head=head,
+        samples=training_set.samples if len(training_set) else None,
+    )
+    known = fonts.any(axis=1) | (training_set.counts > 0)
+    unknown = tuple(name for name, is_known in zip(classes, known, strict=True) if not is_known)
+    recogniser = Recogniser(bundle, backbone.network)
+    recogniser.fitted = Fitted(backbone, training_set, recogniser, loo_logits, unknown)
+    return recogniser.fitted
+
+
+def refit(recogniser: Recogniser) -> Fitted:
+    """Return the fit of a taught recogniser; one that was loaded is fitted again.
+
+    Raises:
+        DataError: if it was not taught, or on another backbone than Siglum's own.
+    """
+    if recogniser.fitted is not None:
+        return recogniser.fitted
+    bundle, backbone = recogniser.bundle, default_backbone()
+    if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
+        raise DataError(
+            "Cannot add drawings to a recogniser that was not taught on Siglum's own backbone. "
+            "Teach a new one with siglum.teach."
+        )
+    training_set = TrainingSet.empty(backbone, recogniser.classes)
+    if (samples := bundle.samples) is not None:
+        training_set = training_set.add(backbone, samples.ink, samples.labels, samples.positions)
+    return fit(backbone, training_set)
+
+
+def default_title(classes: Sequence[str]) -> str:
+    """Return a title that names the classes: "3 signs: α β γ"."""
+    more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
+    return f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}"
+
+
+def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
+    """Return the bundle to save, with its card and reference outputs on its own samples.
+
+    Args:
+        title: what it recognises; by default its classes.
+        command: that made it.
+    """
+    recogniser, accuracy = fitted.recogniser, fitted.accuracy
+    bundle, samples = recogniser.bundle, recogniser.bundle.samples
+    images = bundle.reference.images[:NUM_REFERENCE]
+    if samples is not None:
+        count = min(NUM_REFERENCE, len(samples.ink))
+        images = samples.ink[np.linspace(0, len(samples.ink) - 1, count).astype(int)][:, None]
+    logits = recogniser.logits(images)[:, : len(bundle.classes)]
+    card = bundle.card.model_copy(
+        update={
+            "title": title or default_title(bundle.classes),
+            "command": command,
+            "data": {"samples": 0 if samples is None else len(samples.labels)},
+            "measured": {} if accuracy is None else {"leave-one-out": accuracy},
+            "reference": "font characters" if samples is None else "samples",
+            "versions": {name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
+        }
+    )
+    complete = replace(bundle, card=card, reference=ReferenceOutputs(images, logits))
+    open_bundle(complete, card.title)
+    return complete
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Samples of one class that are predicted as another."""
+
+    label: str
+    predicted: str
+    count: int
+    total: int  # samples of the class
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A class that more drawings would help, and why."""
+
+    label: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Draw {MORE} more of {self.label!r}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Accuracy on the other samples, over random choices of samples to learn from."""
+
+    samples_per_class: int  # 0: from fonts alone
+    accuracy: float  # mean
+    low: float  # lowest
+    high: float  # highest
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How well a training set was learned; everything is measured on left-out samples."""
+
+    accuracy: stats.Rate | None
+    confusions: tuple[Confusion, ...]  # most frequent first
+    suggestions: tuple[Suggestion, ...]  # most useful first
+    learning_curve: tuple[CurvePoint, ...]
+    untested: tuple[str, ...]  # classes without samples
+
+
+def diagnose(fitted: Fitted) -> Diagnostics:
+    """Return accuracy, confusions, a learning curve, and which class needs drawings."""
+    training_set = fitted.training_set
+    labels, classes = training_set.samples.labels, training_set.classes
+    counted = np.isfinite(fitted.loo_logits[np.arange(len(labels)), labels])
+    predicted = fitted.loo_logits.argmax(axis=1)
+    errors = stats.confusion_matrix(labels[counted], predicted[counted], len(classes))
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind="stable")[: np.count_nonzero(errors)]
+    counts = training_set.counts
+    return Diagnostics(
+        accuracy=fitted.accuracy,
+        confusions=tuple(
+            Confusion(classes[a], classes[b], int(errors[a, b]), int(counts[a]))
+            for a, b in (divmod(int(cell), len(classes)) for cell in order)
+        ),
+        suggestions=_suggest(fitted, errors),
+        learning_curve=learning_curve(fitted.backbone, training_set),
+        untested=tuple(name for name, n in zip(classes, counts, strict=True) if not n),
+    )
+
+
+def learning_curve(backbone: Recogniser, training_set: TrainingSet) -> tuple[CurvePoint, ...]:
+    """Return accuracy by samples per class, for the sizes that at least half of the classes allow.
+
+    Learns from that many random samples of each class and predicts the rest, `CURVE_DRAWS` times.
+    """
+    samples, counts, features = training_set.samples, training_set.counts, training_set.features
+    labels, positions = samples.labels, samples.positions
+    fonts = font_prototypes(backbone, training_set.classes)
+    random = np.random.RandomState(0)
+    points = []
+    for size in (0, *CURVE_SIZES):
+        tested = np.flatnonzero((counts > size) & (fonts.any(axis=1) if not size else True))
+        if len(tested) < 2 or len(tested) < (counts > 0).sum() / 2:
+            continue
+        accuracies = []
+        for _ in range(CURVE_DRAWS if size else 1):
+            order = random.permutation(len(labels))
+            rank = _rank_within_class(labels[order])
+            chosen, rest = order[rank < size], order[rank >= size]
+            rest = rest[np.isin(labels[rest], tested)]
+            ridge = prototypes.ridge(features[chosen], labels[chosen], fonts, PENALTY, SCALE)
+            logits = SCALE * (features[rest] @ ridge.prototypes.T)
+            prior, _ = fit_position_prior(
+                positions[chosen], labels[chosen], len(counts), ridge.loo_logits
+            )
+            if prior is not None:
+                logits += prior.logits(positions[rest])
+            accuracies.append(float((logits.argmax(axis=1) == labels[rest]).mean()))
+        mean = float(np.mean(accuracies))
+        points.append(CurvePoint(size, mean, min(accuracies), max(accuracies)))
+    return tuple(points)
+
+
+def _suggest(fitted: Fitted, errors: NDArray[np.int64]) -> tuple[Suggestion, ...]:
+    """Rank classes by the expected gain: error rate, smoothed by one hit and one miss, over √n."""
+    training_set = fitted.training_set
+    counts = training_set.counts
+    gain = (errors.sum(axis=1) + 1) / (counts + 2) / np.sqrt(counts + 1)
+    suggestions = []
+    for label in np.argsort(-gain, kind="stable"):
+        name, n = training_set.classes[label], int(counts[label])
+        if name in fitted.unknown_classes:
+            reason = "no font has it, and it has no drawings."
+        elif errors[label].any():
+            other = int(errors[label].argmax())
+            reason = (
+                f"{errors[label, other]} of {n} are predicted as {training_set.classes[other]!r}."
+            )
+        elif n == 0:
+            reason = "known from fonts alone, not tested."
+        elif n < MORE:
+            reason = "only one drawing." if n == 1 else f"only {n} drawings."
+        else:
+            continue
+        suggestions.append(Suggestion(name, reason))
+        if len(suggestions) == NUM_SUGGESTIONS:
+            break
+    return tuple(suggestions)
+
+
+def _rank_within_class(labels: Labels) -> Labels:
+    """Return how many equal labels precede each label."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], labels[order], side="left")
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - starts
+    return rank

@@ -1,0 +1,173 @@
+"""What calibration guarantees holds for new images drawn like the samples."""
+
+import math
+
+import numpy as np
+import pytest
+from crepes import ConformalClassifier
+from numpy.typing import NDArray
+
+from siglum.recogniser.calibration import (
+    Calibration,
+    Threshold,
+    calibrate,
+    calibrated,
+    conformal_quantile,
+    ood_score,
+    softmax,
+)
+
+DEFAULT = Calibration(
+    temperature=2.0,
+    sets=Threshold(coverage=0.95, values=(0.5,)),
+    rejection=Threshold(coverage=0.98, values=(3.0,)),
+)
+
+
+def sample(
+    count: int, classes: int = 4, background: int = 3, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits that are mostly right, with those of background classes after them."""
+    random = np.random.RandomState(seed)
+    labels = random.randint(0, classes, count)
+    logits = random.normal(size=(count, classes + background))
+    logits[np.arange(count), labels] += 2.0
+    return logits.astype(np.float32), labels.astype(np.int64)
+
+
+def test_the_quantile_follows_its_definition() -> None:
+    scores = np.arange(1.0, 20.0)  # 19: just enough for 95 %
+
+    assert conformal_quantile(scores, 0.95) == 19.0
+    assert conformal_quantile(scores[:18], 0.95) == math.inf
+    assert conformal_quantile(np.arange(1.0, 100.0), 0.95) == 95.0  # the 95th of 99
+    assert conformal_quantile(np.empty(0), 0.5) == math.inf
+
+
+def test_prediction_sets_contain_the_class_as_often_as_promised() -> None:
+    hits = []
+    for seed in range(200):
+        calibration = calibrate(*sample(60, seed=seed), 4, DEFAULT)
+        logits, labels = sample(200, seed=1000 + seed)
+        sets = calibrated(logits, calibration, 4).sets
+        hits.append(sets[np.arange(len(labels)), labels].mean())
+
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(hits) >= 0.945
+
+
+def test_with_enough_samples_the_coverage_holds_for_each_class() -> None:
+    """One class is harder: a single threshold would cover it too rarely."""
+    covered = np.zeros(4)
+    for seed in range(40):
+        logits, labels = sample(800, seed=seed)
+        logits[labels == 0, :4] *= 0.3
+        calibration = calibrate(logits[:400], labels[:400], 4, DEFAULT)
+        assert calibration.sets is not None and len(calibration.sets.values) == 4
+        sets = calibrated(logits[400:], calibration, 4).sets
+        covered += [sets[labels[400:] == k, k].mean() / 40 for k in range(4)]
+
+    assert (covered > 0.93).all()
+
+
+@pytest.mark.parametrize("count", [60, 1000])
+def test_prediction_sets_equal_those_of_crepes(count: int) -> None:
+    """One threshold for all with 60 samples, one per class with 1,000."""
+    loo_logits, labels = sample(count)
+    calibration = calibrate(loo_logits, labels, 4, DEFAULT)
+    predictions = calibrated(sample(300, seed=1)[0], calibration, 4)
+    scaled = loo_logits[:, :4].astype(np.float64) / calibration.temperature
+    scores = 1 - softmax(scaled)[np.arange(count), labels]
+    assert calibration.sets is not None
+    by_class = len(calibration.sets.values) == 4
+
+    expected = np.zeros_like(predictions.sets)
+    for k in range(4):
+        reference = ConformalClassifier().fit(scores[labels == k] if by_class else scores)
+        new = 1 - predictions.probs[:, [k]]
+        expected[:, [k]] = reference.predict_set(new, confidence=0.95, smoothing=False) == 1
+    expected[np.arange(300), predictions.probs.argmax(axis=1)] = True  # never empty
+
+    assert by_class == (count == 1000)
+    assert (len(scores) + 1) % 20 and all((np.bincount(labels) + 1) % 20)  # else crepes counts >=
+    np.testing.assert_array_equal(predictions.sets, expected)
+
+
+def test_sets_are_the_default_if_a_class_has_no_samples() -> None:
+    loo_logits, labels = sample(400)
+    others = labels != 2
+
+    assert calibrate(loo_logits[others], labels[others], 4, DEFAULT).sets == DEFAULT.sets
+
+
+def test_2_percent_of_true_signs_are_rejected() -> None:
+    rates = []
+    for seed in range(200):
+        calibration = calibrate(*sample(99, seed=seed), 4, DEFAULT)
+        assert calibration.rejection is not None and calibration.rejection.num_samples == 99
+        rates.append(calibrated(sample(300, seed=1000 + seed)[0], calibration, 4).rejected.mean())
+
+    assert np.mean(rates) == pytest.approx(0.02, abs=0.008)
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    random = np.random.RandomState(1)
+    logits = random.normal(size=(4000, 5)) * 2
+    labels = (random.rand(4000, 1) > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(0, 4)
+
+    found = calibrate((3 * logits).astype("f4"), labels, 5, DEFAULT)
+
+    assert found.temperature == pytest.approx(3.0, rel=0.1)
+    assert found.num_samples == 4000
+
+
+def test_few_samples_keep_the_default_thresholds() -> None:
+    loo_logits, labels = sample(5)
+    found = calibrate(loo_logits, labels, 4, DEFAULT)
+
+    assert 1.0 < found.temperature < 3.0
+    assert found.sets is not None and found.sets.num_samples == 0
+    assert found.rejection is not None and found.rejection.num_samples == 0
+    # The default holds for logits before the temperature, which is another one now.
+    assert found.rejection.values[0] * found.temperature == pytest.approx(3.0 * 2.0)
+    assert calibrate(loo_logits[:0], labels[:0], 4, DEFAULT) == DEFAULT
+
+
+def test_samples_without_leave_one_out_logit_are_not_counted() -> None:
+    loo_logits, labels = sample(120)
+    single = np.concatenate([loo_logits, loo_logits[:1]])
+    single[-1, labels[0]] = -np.inf
+
+    found = calibrate(single, np.append(labels, labels[0]), 4, DEFAULT)
+
+    assert found == calibrate(loo_logits, labels, 4, DEFAULT)
+
+
+def test_default_sets_are_the_fewest_classes_that_reach_the_coverage() -> None:
+    logits = np.log(np.array([[0.90, 0.06, 0.03, 0.01], [0.96, 0.02, 0.01, 0.01]], "f4"))
+    default = Calibration(sets=Threshold(coverage=0.95, values=(0.5,)))
+
+    sets = calibrated(logits, default, 4).sets
+
+    assert sets.tolist() == [[True, True, False, False], [True, False, False, False]]
+
+
+def test_a_set_always_contains_the_most_probable_class() -> None:
+    strict = Calibration(sets=Threshold(coverage=0.5, values=(0.0,), num_samples=10))
+    predictions = calibrated(sample(50)[0], strict, 4)
+
+    assert predictions.sets[np.arange(50), predictions.probs.argmax(axis=1)].all()
+    np.testing.assert_allclose(predictions.probs.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        ([[5.0, 1.0], [0.5, 0.2]], [-5.0, -0.5]),
+        ([[5.0, 1.0, 8.0, 2.0], [0.5, 0.2, 0.1, -3.0]], [-3.0, -0.475]),  # a quarter of 8 and 0.1
+    ],
+)
+def test_the_ood_score_compares_classes_with_background(
+    logits: list[list[float]], expected: list[float]
+) -> None:
+    np.testing.assert_allclose(ood_score(np.array(logits, "f4"), 2), expected, atol=1e-6)

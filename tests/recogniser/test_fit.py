@@ -1,0 +1,267 @@
+"""Teach from fonts, from drawings, from both; diagnostics measure left-out drawings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small_backbone import CHARACTERS, a_backbone, draw, font_images
+from small_bundles import SIZE
+
+from siglum.errors import ConfigError, DataError
+from siglum.images.imageset import ImageSet
+from siglum.recogniser import bundle as bundles
+from siglum.recogniser.fit import (
+    SAME,
+    Fitted,
+    SkippedImages,
+    TrainingSet,
+    background_classes,
+    diagnose,
+    fit,
+    font_prototypes,
+    to_bundle,
+)
+from siglum.recogniser.predict import Recogniser, load, open_backbone
+
+BACKBONE = a_backbone()
+AB = ("a", "b")
+
+
+def image_set(ink: list[NDArray[np.uint8]], classes: tuple[str, ...]) -> ImageSet:
+    """Images (N, S, S) of each class, as `sources.load` returns them: with position channels."""
+    planes = np.full((sum(map(len, ink)), 4, SIZE, SIZE), 128, np.uint8)
+    planes[:, 0] = np.concatenate(ink)
+    return ImageSet.from_arrays(planes, np.repeat(range(len(ink)), [*map(len, ink)]), classes)
+
+
+def training_set(classes: tuple[str, ...], *ink: NDArray[np.uint8]) -> TrainingSet:
+    return TrainingSet.from_images(BACKBONE, classes, image_set([*ink], classes))[0]
+
+
+def letters(classes: tuple[str, ...], count: int) -> TrainingSet:
+    """Drawings of characters that the fonts have."""
+    return training_set(classes, *(draw(CHARACTERS.index(name), count) for name in classes))
+
+
+def predict(recogniser: Recogniser, ink: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return recogniser.predict_arrays(ink[:, None]).probs.argmax(axis=1)
+
+
+def test_characters_are_recognised_from_fonts_alone() -> None:
+    classes = ("α", "β", "c")
+    recogniser = fit(BACKBONE, TrainingSet.empty(BACKBONE, classes)).recogniser
+    ink = np.concatenate([draw(CHARACTERS.index(name), 20, 0.2) for name in classes])
+
+    assert (predict(recogniser, ink) == np.repeat([0, 1, 2], 20)).mean() > 0.9
+
+
+def test_signs_that_no_font_has_are_recognised_from_drawings() -> None:
+    fitted = fit(BACKBONE, training_set(("left", "right"), draw(0, 5), draw(1, 5)))
+    new = np.concatenate([draw(0, 30, seed=1), draw(1, 30, seed=1)])
+
+    assert (predict(fitted.recogniser, new) == np.repeat([0, 1], 30)).mean() > 0.9
+
+
+def test_drawings_outweigh_fonts_that_show_another_sign() -> None:
+    """The user draws b for a, and a for b."""
+    fitted = fit(BACKBONE, training_set(AB, draw(1, 12), draw(0, 12)))
+
+    assert (predict(fitted.recogniser, draw(1, 30, seed=1)) == 0).mean() > 0.9
+
+
+def test_adding_one_by_one_equals_adding_all_at_once() -> None:
+    together = letters(("a", "b", "γ"), 3)
+    one_by_one = TrainingSet.empty(BACKBONE, together.classes)
+    samples = together.samples
+    for row in range(len(together)):
+        one_by_one = one_by_one.add(
+            BACKBONE,
+            samples.ink[row : row + 1],
+            samples.labels[row : row + 1],
+            samples.positions[row : row + 1],
+        )
+    new = draw(2, 10)[:, None]
+
+    np.testing.assert_allclose(
+        fit(BACKBONE, one_by_one).recogniser.logits(new),
+        fit(BACKBONE, together).recogniser.logits(new),
+        atol=1e-4,
+    )
+
+
+def test_a_removed_sample_leaves_no_trace() -> None:
+    before = letters(AB, 3)
+    wrong = before.add(BACKBONE, draw(5, 1), np.array([0]), np.zeros((1, 3), np.float32))
+    new = draw(1, 4)[:, None]
+
+    assert np.array_equal(
+        fit(BACKBONE, wrong.remove([len(before)])).recogniser.logits(new),
+        fit(BACKBONE, before).recogniser.logits(new),
+    )
+
+
+def test_background_classes_are_none_of_the_classes() -> None:
+    vectors = font_prototypes(BACKBONE, AB)
+    background = background_classes(BACKBONE, vectors, 100)
+
+    assert len(background) == len(CHARACTERS) - 2
+    assert (background @ vectors.T).max() < SAME
+    assert len(background_classes(BACKBONE, vectors, 5)) == 5
+
+
+def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
+    before = letters(("a", "b", "γ"), 20)
+    fitted = fit(BACKBONE, before)
+    bundles.save(to_bundle(fitted, "three letters", "siglum teach"), tmp_path / "x.siglum")
+    opened = load(tmp_path / "x.siglum")
+    new = draw(1, 10, seed=3)[:, None]
+
+    assert np.array_equal(opened.logits(new), fitted.recogniser.logits(new))
+    assert opened.bundle.card.measured["leave-one-out"].total == 60
+    assert opened.bundle.samples is not None
+    np.testing.assert_array_equal(opened.bundle.samples.ink, before.samples.ink)
+
+
+def test_blank_and_repeated_images_are_skipped_and_contradictions_reported() -> None:
+    blank = np.zeros((1, SIZE, SIZE), np.uint8)
+    first = draw(0, 2)
+    images = image_set(
+        [np.concatenate([first, first[:1], blank]), np.concatenate([first[:1], draw(1, 1)])], AB
+    )
+    found, skipped = TrainingSet.from_images(BACKBONE, AB, images)
+
+    assert skipped == SkippedImages(blank=(3,), repeated=(2,), contradicting=((0, 4),))
+    assert found.samples.labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("a",), "classes must be 2 to 10,000, got 1. A recogniser tells signs apart"),
+        (("a", "b", "a"), "classes must be unique, got 'a' 2 times."),
+        ([str(n) for n in range(10_001)], "classes must be 2 to 10,000, got 10,001."),
+    ],
+)
+def test_classes_must_be_several_and_unique(classes: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainingSet.empty(BACKBONE, classes)
+    assert message in str(error.value)
+
+
+def test_images_without_ink_are_refused() -> None:
+    blank = np.zeros((2, SIZE, SIZE), np.uint8)
+    with pytest.raises(DataError, match="No ink found in a sample of 'b'"):
+        TrainingSet.empty(BACKBONE, AB).add(BACKBONE, blank[:1], np.array([1]), np.zeros((1, 3)))
+    with pytest.raises(DataError, match="No ink found in the images of arrays"):
+        training_set(AB, blank[:1], blank[1:])
+
+
+def test_a_thousand_classes() -> None:
+    random = np.random.RandomState(0)
+    ink = [(random.rand(2, SIZE, SIZE) < 0.5).astype(np.uint8) * 255 for _ in range(1000)]
+    fitted = fit(BACKBONE, training_set(tuple(f"sign {n}" for n in range(1000)), *ink))
+
+    assert fitted.recogniser.logits(ink[0][:, None]).shape[1] >= 1000
+    assert fitted.accuracy is not None and fitted.accuracy.total == 2000
+
+
+def test_the_only_drawing_of_a_sign_without_font_is_not_counted() -> None:
+    before = training_set(("x1", "x2"), draw(0, 1), draw(1, 4))
+    accuracy = fit(BACKBONE, before).accuracy
+
+    assert accuracy is not None and (accuracy.hits, accuracy.total) == (4, 4)
+    assert fit(BACKBONE, before.remove([1, 2, 3])).accuracy is None
+
+
+def test_classes_without_font_and_drawing_are_reported() -> None:
+    fitted = fit(BACKBONE, TrainingSet.empty(BACKBONE, ("a", "no such sign")))
+
+    assert fitted.unknown_classes == ("no such sign",)
+
+
+@pytest.fixture(scope="module")
+def confused() -> Fitted:
+    """Two signs that are drawn alike half of the time, and one that never is."""
+    mixed = np.where(np.arange(8)[:, None, None] % 2, draw(0, 8), draw(1, 8))
+    return fit(BACKBONE, training_set(("x1", "x2", "y"), draw(0, 8, seed=2), mixed, draw(7, 8)))
+
+
+def test_diagnostics_name_the_confused_classes_and_suggest_them_first(confused: Fitted) -> None:
+    found = diagnose(confused)
+
+    assert found.accuracy is not None and found.accuracy.hits < 24
+    first = found.confusions[0]
+    assert {first.label, first.predicted} == {"x1", "x2"}
+    assert found.suggestions[0].label in ("x1", "x2")
+    assert [point.samples_per_class for point in found.learning_curve] == [1, 2, 3, 5]
+    assert found.untested == ()
+
+
+def test_a_suggestion_counts_the_most_frequent_confusion_alone() -> None:
+    similar = [draw(0, 8, seed=seed) for seed in range(3)]
+    found = diagnose(fit(BACKBONE, training_set(("x1", "x2", "x3"), *similar)))
+    worst = {one.label: one for one in reversed(found.confusions)}
+
+    assert len(found.confusions) > 3
+    for suggestion in found.suggestions:
+        one = worst[suggestion.label]
+        assert suggestion.reason == f"{one.count} of 8 are predicted as {one.predicted!r}."
+
+
+def test_diagnostics_without_drawings() -> None:
+    found = diagnose(fit(BACKBONE, TrainingSet.empty(BACKBONE, AB)))
+
+    assert found.accuracy is None and found.learning_curve == () and found.untested == AB
+    assert found.suggestions[0].reason == "known from fonts alone, not tested."
+
+
+def test_font_prototypes_recognise_font_images() -> None:
+    prototypes = font_prototypes(BACKBONE, CHARACTERS)
+
+    predicted = (BACKBONE.features(font_images()) @ prototypes.T).argmax(axis=1)
+    assert (predicted == np.arange(len(CHARACTERS))).all()
+    assert not font_prototypes(BACKBONE, ("nothing like that",)).any()
+
+
+def test_signs_that_differ_in_size_alone_are_separated_and_never_rejected_for_it() -> None:
+    """Also where ink is wider than its image is high, or the position is unknown."""
+    images = image_set([draw(0, 30), draw(0, 30, seed=1)], ("small", "large"))
+    planes = images.images
+    heights = np.repeat([60, 200], 30)
+    jitter = np.random.RandomState(0).randint(-5, 6, 60)
+    planes[:, 1], planes[:, 2] = (heights + jitter)[:, None, None], 255
+    recogniser = fit(
+        BACKBONE,
+        TrainingSet.from_images(
+            BACKBONE, images.classes, ImageSet.from_arrays(planes, images.labels, images.classes)
+        )[0],
+    ).recogniser
+    new = np.concatenate([draw(0, 30, seed=2), draw(0, 30, seed=3)])[:, None]
+    wide = np.stack([heights / 255, np.full(60, 1.3), np.full(60, 0.5)], axis=1).astype("f4")
+    cropped = np.tile(np.array([[0.95, 0.6, 0.5]], "f4"), (60, 1))
+
+    predictions = recogniser.predict_arrays(new, wide)
+
+    assert recogniser.head.position is not None
+    assert (predictions.probs.argmax(axis=1) == np.repeat([0, 1], 30)).mean() > 0.9
+    assert predictions.rejected.mean() <= 0.1
+    for positions in (cropped, None):
+        assert (recogniser.predict_arrays(new, positions).rejected == predictions.rejected).all()
+
+
+def test_a_backbone_is_opened_and_other_bundles_are_refused(tmp_path: Path) -> None:
+    bundles.save(BACKBONE.bundle, tmp_path / "own.siglum")
+    assert open_backbone(tmp_path / "own.siglum").classes == CHARACTERS
+
+    resized = BACKBONE.preprocess.model_copy(update={"resize": "pad"})
+    others = {
+        "is not a backbone": replace(BACKBONE.bundle, preprocess=resized),
+        "is a taught recogniser": to_bundle(fit(BACKBONE, letters(AB, 3))),
+        "is a taught recogniser, not": to_bundle(fit(BACKBONE, TrainingSet.empty(BACKBONE, AB))),
+    }
+    for message, bundle in others.items():
+        bundles.save(bundle, tmp_path / "other.siglum")
+        with pytest.raises(DataError, match=message):
+            open_backbone(tmp_path / "other.siglum")
