@@ -95,7 +95,7 @@ def test_the_card_says_what_the_run_measured(exported: Exported, tiny_run: Run) 
     assert (card.network, card.parameters) == ("glyph_net", result["parameters"])
     assert card.reference == "validation pictures"
     assert card.difference is not None and card.difference < 1e-5
-    assert card.settings["epochs"] == 12 and card.settings["weights"] == "last"
+    assert card.settings["epochs"] == 12 and card.settings["checkpoint"] == "last"
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
     assert exported.warning is None
 
@@ -136,7 +136,7 @@ def test_other_weights_are_measured_again(tiny_run: Run, machine, tmp_path: Path
     share = best.card.measured["val"]
 
     assert share.hits / share.total == pytest.approx(max(e for e in epochs if e is not None))
-    assert best.card.settings["weights"] == "best"
+    assert best.card.settings["checkpoint"] == "best"
     assert best.calibration.num_samples == share.total
 
 
