@@ -1,88 +1,160 @@
-"""One picture file's bytes, decoded and fitted to the square that the network sees.
+"""Decode image files: the only module that opens them.
 
-The only module that opens picture files. Formats are allow-listed, the size is checked from the
-header before any pixel is decoded, and whatever a decoder raises becomes a reason in words.
-Shapes: H x W pixels as found, C channels, S the side of the square.
+Formats are allow-listed and recognised by content; sizes are checked before pixels are decoded.
+Shapes: C channels, H x W pixels, N images, S the side of a square.
 """
 
 import io
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".webp", ".pgm", ".ppm", ".pbm", ".pnm"),
+)
 MAX_BYTES = 64 * 2**20  # of one file
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound: 1 GiB of RGBA / 3
+MAX_PIXELS = 89_000_000  # each takes up to 8 bytes while it is decoded
+MAX_JPEG_PIXELS = 210_000_000  # JPEG is decoded at a fraction of its size
 MAX_SIDE = 10_000  # px; a line of a few bytes would be padded to a square of gigabytes
+LARGE = 16_000_000  # pixels; larger images are reduced while they are decoded
+LARGE_SIDE = 4_096  # px that their longer side has at least
 
 Unreadable = tuple[str, str]  # (file name, reason)
 
-# Pillow only warns between its bound and twice its bound; refuse there already.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+NOT_AN_IMAGE = f"not an image ({', '.join(FORMATS)})"
+SIGNATURES = {  # of files that people take for images: how they begin, and what they are
+    rb".{4}ftypavi[fs]": "AVIF",
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
+    rb"%PDF": "PDF",
+    rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript",
+    rb"8BPS": "Photoshop's format",
+    rb"\0\0\0\x0cJXL |\xff\x0a": "JPEG XL",
+    rb"\0\0\0\x0cjP  ": "JPEG 2000",
+    rb"\0\0\1\0": "an icon file",
+    rb".{0,500}<svg": "SVG",
+    rb".{0,500}<ink": "InkML",
+    rb".{0,100}<(html|!doctype html)": "a web page",
+    rb"PK\3\4": "an archive",
+    rb"version https://git-lfs": "a Git LFS pointer (run: git lfs pull)",
+}
+
+
+def explain(data: bytes) -> str:
+    """Return why bytes cannot be read as an image: what they are, and the remedy."""
+    for pattern, name in SIGNATURES.items():
+        if re.match(pattern, data[:1000], re.DOTALL | re.IGNORECASE):
+            remedy = "" if "(" in name else "; convert it to PNG or JPEG"
+            return f"{name} is not supported{remedy}"
+    return NOT_AN_IMAGE
 
 
 def decode(
-    raw: bytes, channels: int | None = 1, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    channels: int | None = 1,
+    max_side: int = MAX_SIDE,
+    max_pixels: int = MAX_JPEG_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Return a picture file's pixels: uint8 (C, H, W), grey or red, green, blue.
+    """Return an image file's pixels: uint8 (C, H, W), grey or red, green, blue.
 
-    Turns by EXIF, lays transparency on the paper that its ink needs, brings 16 bits to 8.
+    Applies the EXIF orientation, puts transparent ink on a contrasting background, and scales 16
+    bits to 8.
 
     Args:
         channels: 1 or 3; None for 3 where there is colour and 1 where there is none.
-        max_side: px of the longer side; a JPEG that has at least twice as many is read at a half, a
-            quarter or an eighth of its size, which takes a fraction of the time.
-        max_pixels: pixels that it may have; each takes about 20 bytes for a moment.
+        max_side: px of the longer side that the caller needs. A JPEG of twice as many, and any
+            image of more than 16 megapixels, is reduced, but not below this.
+        max_pixels: refuse images of more.
 
     Raises:
-        DataError: if the bytes are no picture that can be read whole; the message is the reason
-            alone, to be put behind a file's name.
+        DataError: if the bytes cannot be read as an image; the message is a reason to put after
+            the file's name.
     """
-    if not raw:
-        raise DataError("is empty")
-    if len(raw) > MAX_BYTES:
-        raise DataError(f"has {len(raw)} bytes, more than {MAX_BYTES}")
+    if not data:
+        raise DataError("empty file")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"larger than {MAX_BYTES >> 20} MB; save it smaller")
+    jpeg = data.startswith(b"\xff\xd8")
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            longest, pixels = max(image.size), image.width * image.height
-            if longest <= MAX_SIDE and pixels <= max_pixels:
-                across, down = (-(-side * max_side // longest) for side in image.size)
-                image.draft(None, (across, down))
-                return _pixels(image, channels)
+        # Image.open would refuse a large JPEG before its size can be reduced.
+        opened = (
+            JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+            if jpeg
+            else Image.open(io.BytesIO(data), formats=FORMATS)
+        )
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"declares more than {MAX_PIXELS} pixels") from None
-    except UnidentifiedImageError:
-        raise DataError(f"is no picture ({', '.join(FORMATS)})") from None
-    except Exception as error:  # decoders of hostile bytes raise nearly anything
-        raise DataError(f"is damaged ({str(error) or type(error).__name__})") from None
-    if longest <= MAX_SIDE:
-        raise DataError(f"has {pixels} pixels, more than {max_pixels}")
-    raise DataError(f"has a side of {longest} pixels, more than {MAX_SIDE}")
+        raise DataError(_too_large(MAX_PIXELS)) from None
+    except Exception:  # decoders of hostile bytes raise nearly anything
+        raise DataError(explain(data)) from None
+    with opened as image:
+        pixels, longest = image.width * image.height, max(image.size)
+        limit = min(max_pixels, MAX_JPEG_PIXELS if jpeg else MAX_PIXELS)
+        if pixels > limit:
+            raise DataError(_too_large(limit))
+        if pixels > LARGE:
+            max_side = min(max_side, LARGE_SIDE)
+        elif longest > MAX_SIDE:
+            raise DataError(f"longer than {MAX_SIDE:,} pixels; crop it")
+        try:
+            width, height = (-(-side * max_side // longest) for side in image.size)
+            image.draft(None, (width, height))
+            return _pixels(image, channels, max_side if pixels > LARGE else longest)
+        except Exception as error:
+            raise DataError(f"damaged image ({str(error) or type(error).__name__})") from None
+
+
+def _too_large(limit: int) -> str:
+    return f"more than {limit // 1_000_000} megapixels; crop it or save it smaller"
 
 
 def read(
-    file: Path, channels: int | None = None, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
+    path: Path,
+    channels: int | None = None,
+    max_side: int = MAX_SIDE,
+    max_pixels: int = MAX_JPEG_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Return the pixels of a file, as `decode` does.
+    """Return the pixels of a file, as `decode` does; warn where it has further pages.
 
     Raises:
-        DataError: as `decode`, and if there is no such file or it cannot be read.
+        DataError: as `decode`, and if the file cannot be opened.
     """
-    if not file.is_file():
-        raise DataError("is no file" if file.exists() else "is not there")
+    data = read_bytes(path)
+    image = decode(data, channels, max_side, max_pixels)
+    if note := further_pages(data):
+        warnings.warn(f"{as_text(str(path))}: {note}.", stacklevel=2)
+    return image
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file up to one byte more than an image file may have.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
+        if not path.is_file():
+            raise DataError("not a file" if path.exists() else "no such file")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})") from None
-    return decode(raw, channels, max_side, max_pixels)
+        raise DataError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def further_pages(data: bytes) -> str:
+    """Return a note on the pages or frames after the first, which are not read, or ""."""
+    if not data.startswith((b"II*\0", b"MM\0*", b"GIF8", b"RIFF", b"\x89PNG")):
+        return ""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        pages = getattr(image, "n_frames", 1)
+    return f"only the first of {pages} pages is read; save each as a file" if pages > 1 else ""
 
 
 def as_text(name: str) -> str:
@@ -91,7 +163,7 @@ def as_text(name: str) -> str:
 
 
 def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Return pixels (C, H, W) as grey or as red, green, blue, whichever they are."""
+    """Convert pixels (C, H, W) to grey or to red, green, blue."""
     if len(image) == channels:
         return image
     if channels == 3:
@@ -99,15 +171,20 @@ def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None]
 
 
-def _pixels(image: Image.Image, channels: int | None) -> NDArray[np.uint8]:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel
+def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[np.uint8]:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("P", "PA", "RGBa", "La") or "transparency" in image.info:
+        clear = image.mode != "P" or "transparency" in image.info
+        image = image.convert("RGBA" if clear else "RGB")
+    if (factor := max(image.size) // max_side) > 1:
+        image = (image.convert("I") if image.mode.startswith("I") else image).reduce(factor)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits per pixel
         deep = np.nan_to_num(np.asarray(image, dtype=np.float64))
         tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
         top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
         image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = _on_paper(image.convert("RGBA"))
+    if image.mode in ("RGBA", "LA"):
+        image = _flatten(image.convert("RGBA"))
     if channels == 1 or image.mode in ("1", "L"):
         grey = np.asarray(image.convert("L"))[None]
         return grey.repeat(3, axis=0) if channels == 3 else grey
@@ -115,18 +192,19 @@ def _pixels(image: Image.Image, channels: int | None) -> NDArray[np.uint8]:
     return colours[:1] if channels is None and (colours[1:] == colours[0]).all() else colours
 
 
-def _on_paper(image: Image.Image) -> Image.Image:
-    """Lay a transparent picture on black when what it shows is light, on white otherwise."""
+def _flatten(image: Image.Image) -> Image.Image:
+    """Put a transparent image on black when its visible ink is light, else on white."""
     grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
-    shown = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
-    light = shown > 127 * max(alpha.sum(dtype=np.float64), 1.0)
-    paper = Image.new("RGB", image.size, "black" if light and alpha.mean() < 250 else "white")
-    paper.paste(image, mask=image)
-    return paper
+    visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
+    light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
+    background = "black" if light and alpha.mean() < 250 else "white"
+    flat = Image.new("RGB", image.size, background)
+    flat.paste(image, mask=image)
+    return flat
 
 
 def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Say of each picture whether most of its border is light, so that its ink must be dark.
+    """Return whether most of each image's border is light, so that its ink is dark.
 
     Args:
         images: (N, C, H, W).
@@ -141,14 +219,13 @@ def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the outermost pixels: uint8 (N, C, M)."""
     top, bottom = images[:, :, 0, :], images[:, :, -1, :]
     left, right = images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]
     return np.concatenate([top, bottom, left, right], axis=2)
 
 
 def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Bring (C, H, W) to the square (C, S, S); margins have the colour of the border.
+    """Resize (C, H, W) to the square (C, S, S); margins have the colour of the border.
 
     Shrinking averages over areas, so that thin strokes grow pale but never vanish; growing
     interpolates.
@@ -163,21 +240,20 @@ def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8
         image = square
     if image.shape[1:] == (size, size):
         return image
-    how = Image.Resampling.BOX if max(image.shape) > size else Image.Resampling.BILINEAR
-    planes = [Image.fromarray(plane).resize((size, size), how) for plane in image]
+    method = Image.Resampling.BOX if max(image.shape) > size else Image.Resampling.BILINEAR
+    planes = [Image.fromarray(plane).resize((size, size), method) for plane in image]
     return np.stack([np.asarray(plane) for plane in planes])
 
 
 def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
-    """Say which pictures of a set must be inverted so that all have light ink.
+    """Return which images of a set to invert so that all have light ink.
 
-    Where at least 98 % of a set agree, the few others are taken for pictures with much ink at
-    the border, not for another kind of paper.
+    Where at least 98 % of a set agree, the others are taken for images with much ink at the
+    border, not for another background.
 
     Args:
-        light: (N,), whether each picture lies on light paper.
-        preprocess: its `ink` decides whether anything is to be done; ink that is cut out is light
-            already.
+        light: (N,), whether each image has a light background.
+        preprocess: nothing is inverted where it keeps the polarity or extracts the ink.
     """
     if preprocess.polarity == "keep" or preprocess.cuts_out or not len(light):
         return np.zeros_like(light)

@@ -1,11 +1,12 @@
-"""A labelled set of small pictures of one size: what every source returns and training reads.
+"""A labelled set of small images of one size: what every source returns and training reads.
 
-Shapes: N pictures, C channels, H x W pixels, K classes, M a selection.
+Shapes: N images, C channels, H x W pixels, K classes, M a selection.
 """
 
 import hashlib
 import math
 import mmap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,35 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError, DataError, nearest
+from siglum.images.decode import Unreadable, has_light_background
 
-CHUNK = 4096  # pictures handled at once where a whole set is walked through
+CHUNK = 4096  # images handled at once where a whole set is read
 
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """What was seen of every picture of a store before it was fitted."""
+    """Properties of every image of a store before it was resized."""
 
     sizes: NDArray[np.int32]  # (M, 2): height and width, px
     digests: NDArray[np.uint64]  # (M,): equal for equal pixels
-    light: NDArray[np.bool_]  # (M,): whether it lies on light paper
+    light: NDArray[np.bool_]  # (M,): whether the background is light
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Pictures with their labels, in a fixed order.
+    """Images with their labels, in a fixed order.
 
-    The pictures may lie in memory or in a packed file; `take` reads either, and a subset
-    shares them with the set it came from.
+    The images lie in memory or in a memory-mapped file; a subset shares them with its parent.
     """
 
-    store: NDArray[np.uint8]  # (M, C, H, W); at least the pictures of this set
-    rows: NDArray[np.int64]  # (N,), where in `store` each picture lies
+    store: NDArray[np.uint8]  # (M, C, H, W); at least the images of this set
+    rows: NDArray[np.int64]  # (N,), the index of each image in `store`
     labels: NDArray[np.int64]  # (N,), in [0, K)
     classes: tuple[str, ...]  # K names, in label order
-    source: str  # what was asked for, such as "folder:signs"
-    files: Sequence[str] | None = None  # N names, where pictures were files
-    writers: tuple[str, ...] | None = None  # N names, where known
-    unreadable: tuple[tuple[str, str], ...] = ()  # files left out: (name, reason)
+    source: str  # such as "folder:signs"
+    files: Sequence[str] | None = None  # N names, where images are files
+    writers: tuple[str, ...] | None = None  # N names, where they are known
+    unreadable: tuple[Unreadable, ...] = ()  # files and pages that are not in the set
     originals: Originals | None = None
     mapping: mmap.mmap | None = field(default=None, repr=False)  # the file behind `store`
 
@@ -52,7 +53,7 @@ class ImageSet:
             )
         if self.labels.shape != self.rows.shape:
             raise DataError(
-                f"labels must be one a picture ({len(self.rows)}), got {len(self.labels)}."
+                f"labels must be one per image ({len(self.rows)}), got {len(self.labels)}."
             )
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DataError(
@@ -79,32 +80,31 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one picture: C, H, W."""
+        """Shape of one image: C, H, W."""
         channels, height, width = self.store.shape[1:]
         return channels, height, width
 
     def take(self, indices: NDArray[np.integer] | slice) -> NDArray[np.uint8]:
-        """Return a copy of the pictures at `indices`: uint8 (M, C, H, W)."""
+        """Return a copy of the images at `indices`: uint8 (M, C, H, W)."""
         images = self.store[self.rows[indices]]
         if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            # The pages stay in the system's cache; this process lets go of them, so that its
-            # memory does not grow with the set.
+            # The pages stay in the system's cache, but no longer count as this process's memory.
             self.mapping.madvise(mmap.MADV_DONTNEED)
         return images
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """All pictures, copied: uint8 (N, C, H, W)."""
+        """All images, copied: uint8 (N, C, H, W)."""
         return self.take(slice(None))
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Pictures a class: int64 (K,)."""
+        """Images per class: int64 (K,)."""
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of pictures, labels and class names; the same on any machine."""
+        """Hex digest of images, labels and class names; the same on any machine."""
         digest = hashlib.blake2b(repr((self.shape, self.classes)).encode(), digest_size=16)
         for start in range(0, len(self), CHUNK):
             digest.update(self.take(slice(start, start + CHUNK)).tobytes())
@@ -112,12 +112,8 @@ class ImageSet:
         return digest.hexdigest()
 
     def moments(self, channels: int | None = None) -> tuple[float, float]:
-        """Return mean and standard deviation of all bytes, divided by 255.
-
-        Args:
-            channels: count only the first so many; the planes behind them are no picture.
-        """
-        total = squares = 0  # whole numbers, so that every machine finds the same
+        """Return mean and standard deviation of all bytes / 255, of the first `channels` planes."""
+        total = squares = 0  # integers, so that the sum is exact on every machine
         for start in range(0, len(self), CHUNK):
             chunk = self.take(slice(start, start + CHUNK))[:, :channels].astype(np.uint16)
             total += int(chunk.sum(dtype=np.uint64))
@@ -127,7 +123,7 @@ class ImageSet:
         return mean / 255, math.sqrt(max(squares / count - mean * mean, 0.0)) / 255
 
     def subset(self, indices: NDArray[np.integer]) -> "ImageSet":
-        """Return the pictures at `indices`, in that order, without copying them."""
+        """Return the images at `indices`, in that order, without copying them."""
         return replace(
             self,
             rows=self.rows[indices],
@@ -137,97 +133,142 @@ class ImageSet:
         )
 
     def rename(self, names: Mapping[str, str]) -> "ImageSet":
-        """Give classes new names, in the order of the names; two with one name become one.
+        """Rename classes and sort them by name; two classes with one name are merged.
 
         Raises:
-            ConfigError: if `names` renames a class that is not there.
+            ConfigError: if `names` renames an unknown class.
         """
-        for old in names:
-            if old not in self.classes:
-                raise ConfigError(
-                    f"classes must name classes of {self.source}, got {old!r}."
-                    f"{nearest(old, self.classes)}"
-                )
+        self._check_classes(names)
         renamed = [names.get(name, name) for name in self.classes]
         return replace(self, classes=tuple(renamed)).with_classes(tuple(sorted(set(renamed))))
 
     def select_classes(self, names: Sequence[str]) -> "ImageSet":
-        """Keep the pictures of some classes, in the order that the classes have.
+        """Return the images of some classes, in the order that the classes have here.
 
         Raises:
-            ConfigError: if a class is not there.
+            ConfigError: if a class is unknown.
         """
+        self._check_classes(names)
+        selected = tuple(name for name in self.classes if name in names)
+        wanted = [label for label, name in enumerate(self.classes) if name in selected]
+        return self.subset(np.flatnonzero(np.isin(self.labels, wanted))).with_classes(selected)
+
+    def _check_classes(self, names: Sequence[str] | Mapping[str, str]) -> None:
         for name in names:
             if name not in self.classes:
                 raise ConfigError(
-                    f"only must name classes of {self.source}, got {name!r}."
-                    f"{nearest(name, self.classes)}"
+                    f"No such class in {self.source}: {name!r}.{nearest(name, self.classes)}"
                 )
-        kept = tuple(name for name in self.classes if name in names)
-        wanted = [label for label, name in enumerate(self.classes) if name in kept]
-        return self.subset(np.flatnonzero(np.isin(self.labels, wanted))).with_classes(kept)
 
     def with_classes(self, classes: tuple[str, ...]) -> "ImageSet":
         """Number the labels by `classes`, which may be more than this set has.
 
         Raises:
-            DataError: if this set has pictures of a class that is not in `classes`.
+            DataError: if this set has images of a class that is not in `classes`.
         """
-        position = {name: index for index, name in enumerate(classes)}
-        missing = [
-            name for name in self.classes if name not in position and self._has_pictures(name)
-        ]
-        if missing:
+        index = {name: label for label, name in enumerate(classes)}
+        table = np.array([index.get(name, -1) for name in self.classes], dtype=np.int64)
+        missing = np.flatnonzero((table < 0) & (self.counts > 0))
+        if len(missing):
             raise DataError(
                 f"{self.source} must hold only classes of the run ({', '.join(classes[:20])}), "
-                f"got {missing[0]!r}. Rename classes with --rename FILE."
+                f"got {self.classes[missing[0]]!r}. Rename classes with --classes FILE."
             )
-        table = np.array([position.get(name, -1) for name in self.classes], dtype=np.int64)
         return replace(self, classes=classes, labels=table[self.labels])
-
-    def _has_pictures(self, name: str) -> bool:
-        wanted = [label for label, other in enumerate(self.classes) if other == name]
-        return bool(np.isin(self.labels, wanted).any())
 
 
 class _Chain:
-    """Stores of pictures of one shape, one behind the other, read as if they were one."""
+    """Stores of images of one shape, one after the other, read as if they were one array."""
 
     def __init__(self, *stores: NDArray[np.uint8]) -> None:
         self.stores = stores
-        self.begins = np.cumsum([0, *map(len, stores)])
-        self.shape = (int(self.begins[-1]), *stores[0].shape[1:])
+        self.starts = np.cumsum([0, *map(len, stores)])
+        self.shape = (int(self.starts[-1]), *stores[0].shape[1:])
         self.dtype, self.ndim = stores[0].dtype, stores[0].ndim
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        number = np.searchsorted(self.begins, rows, side="right") - 1
-        for which in np.unique(number):
-            mine = number == which
-            found[mine] = self.stores[which][rows[mine] - self.begins[which]]
-        return found
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(owner):
+            mask = owner == index
+            images[mask] = self.stores[index][rows[mask] - self.starts[index]]
+        return images
 
 
-def concat(one: ImageSet, other: ImageSet) -> ImageSet:
-    """Return the pictures of two sets, without copying them; classes by one name are one.
+def concat(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Join two sets without copying their images; classes with one name are one class.
 
-    Writers and files are kept where both sets have them.
+    Writers and files stay where both sets have them.
 
     Raises:
-        DataError: if pictures of the one are of another shape than those of the other.
+        DataError: if the images differ in shape.
     """
-    if one.shape != other.shape:
-        raise DataError(f"sets must have pictures of one shape, got {one.shape} and {other.shape}.")
-    classes = one.classes + tuple(name for name in other.classes if name not in one.classes)
-    one, other = one.with_classes(classes), other.with_classes(classes)
+    if first.shape != second.shape:
+        raise DataError(
+            f"images of two sets must have one shape, got {first.shape} and {second.shape}."
+        )
+    classes = tuple(dict.fromkeys((*first.classes, *second.classes)))
+    first, second = first.with_classes(classes), second.with_classes(classes)
     return ImageSet(
-        store=_Chain(one.store, other.store),  # type: ignore[arg-type]
-        rows=np.concatenate([one.rows, len(one.store) + other.rows]),
-        labels=np.concatenate([one.labels, other.labels]),
+        store=_Chain(first.store, second.store),  # type: ignore[arg-type]
+        rows=np.concatenate([first.rows, len(first.store) + second.rows]),
+        labels=np.concatenate([first.labels, second.labels]),
         classes=classes,
-        source=f"{one.source} and {other.source}",
-        files=[*one.files, *other.files] if one.files and other.files else None,
-        writers=one.writers + other.writers if one.writers and other.writers else None,
-        unreadable=one.unreadable + other.unreadable,
-        mapping=one.mapping,
+        source=f"{first.source} and {second.source}",
+        files=[*first.files, *second.files] if first.files and second.files else None,
+        writers=first.writers + second.writers if first.writers and second.writers else None,
+        unreadable=first.unreadable + second.unreadable,
+        mapping=first.mapping,
+    )
+
+
+@dataclass(frozen=True)
+class Description:
+    """Counts, sizes, polarity and duplicates of a set."""
+
+    source: str
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]  # images per class
+    writers: int | None  # how many, where they are known
+    sizes: tuple[tuple[str, int], ...]  # ("28 x 28", images), the commonest first, width first
+    light_background: int  # images with dark ink on a light background, as they came
+    duplicates: int  # images whose pixels equal those of an earlier image
+    contradictions: int  # duplicates with another class than the earlier image
+    duplicate_examples: tuple[tuple[str, str], ...]  # names, or numbers, of up to five pairs
+    unreadable: tuple[Unreadable, ...]
+    fingerprint: str
+
+
+def describe(images: ImageSet) -> Description:
+    """Describe a set by reading every image once."""
+    if images.originals is not None:
+        digests = images.originals.digests[images.rows].tolist()
+        light = images.originals.light[images.rows]
+        sides = images.originals.sizes[images.rows].tolist()
+    else:
+        digests, light = [hash(i.tobytes()) for i in images.images], images.images
+        light = has_light_background(light)
+        sides = [images.shape[1:]] * len(images)
+    first: dict[int, int] = {}
+    pairs = [
+        (first[digest], index)
+        for index, digest in enumerate(digests)
+        if first.setdefault(digest, index) != index
+    ]
+    names = images.files or range(len(images))
+    return Description(
+        source=images.source,
+        classes=images.classes,
+        counts=tuple(images.counts.tolist()),
+        writers=None if images.writers is None else len(set(images.writers)),
+        sizes=tuple(Counter(f"{width} x {height}" for height, width in sides).most_common()),
+        light_background=int(light.sum()),
+        duplicates=len(pairs),
+        contradictions=sum(bool(images.labels[a] != images.labels[b]) for a, b in pairs),
+        duplicate_examples=tuple((str(names[a]), str(names[b])) for a, b in pairs[:5]),
+        unreadable=images.unreadable,
+        fingerprint=images.fingerprint,
     )

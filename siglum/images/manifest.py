@@ -1,243 +1,293 @@
-"""`manifest:FILE`: pictures of another source under labels of their own, one a line.
+"""`manifest:FILE`: images under labels of a CSV file, one image per line.
 
-A CSV file in UTF-8, as `siglum relabel` writes it and as a person may. Lines that start with "#"
-come first; `# source: archive:signs.zip` among them names where the pictures lie, and
-`# part: test` which part of it, where it has parts. Then a header that names at least the columns
-`file` and `new`, and a line a picture. A picture without a line is left out.
+Any usual dialect is read: commas, semicolons or tabs, UTF-8, UTF-16 or Windows-1252, any order and
+names of columns, or no header. The first lines may name another place of the images
+(`# source: archive:signs.zip`), and its part (`# part: test`).
 """
 
+import codecs
 import csv
 import io
-import os
-import sys
+import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from itertools import chain
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
 
+from siglum.config import Preprocess
 from siglum.errors import DataError
+from siglum.files import atomic_path
+from siglum.images import folder
+from siglum.images.cache import Progress
+from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
 
 KIND = "manifest"
 PARTS = ("train", "test")
-NEEDED = ("file", "new")
+FILE_COLUMNS = (
+    *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
+    *("imageid", "img", "picture", "name", "id"),
+)
+LABEL_COLUMNS = (
+    *("new", "label", "labels", "class", "classname", "latex", "character", "char", "letter"),
+    *("symbol", "sign", "digit", "glyph", "category", "target", "tag", "truth", "groundtruth"),
+    *("text", "transcription", "word", "y", "classid", "labelid", "symbolid"),
+)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says."""
+    """The labels that a CSV file gives."""
 
-    source: str  # where the pictures lie, such as "archive:signs.zip"
+    source: str  # where the images are, such as "archive:signs.zip"; "" beside the file
     part: str  # of the source, where it has parts
     labels: Mapping[str, str]  # file -> label
-    lines: Mapping[str, int]  # file -> line number in the manifest, from 1
+    lines: Mapping[str, int]  # file -> line number, from 1
 
 
 @dataclass(frozen=True)
 class Line:
-    """One picture of a manifest; the fields are the columns."""
+    """One image of a manifest that Siglum writes; the fields are the columns."""
 
     file: str
     old: str
     new: str
     probability: str  # of `new`, in [0, 1]
     margin: str  # `probability` less the runner-up's
-    run: str  # that labelled it
+    run: str  # that predicted it
 
 
 def read(path: Path, spec: str) -> Manifest:
-    """Read a manifest.
+    """Read a CSV file of files and labels.
 
     Raises:
-        DataError: if it is no such file; the message says which line breaks which rule.
+        DataError: if it is not such a file; the message names the line and the remedy.
     """
-    text = _text(path, spec)
-    if not text.strip():
-        raise DataError(f"{spec} must have a line for at least one picture, got an empty file.")
-    lines = io.StringIO(text, newline="")
+    lines = _text(path, spec).splitlines(keepends=True)
     notes: dict[str, str] = {}
-    first, above = "", 0  # the header, and the lines above it
-    for first in lines:
-        if first.startswith("#"):
-            # Spreadsheets fill the line up with commas.
-            key, colon, value = first[1:].strip().rstrip(",").partition(":")
-            if colon and key.strip() in ("source", "part"):
-                if key.strip() in notes:
-                    raise DataError(f"{spec} must have one line '# {key.strip()}:', got two.")
-                notes[key.strip()] = value.strip()
-        elif first.strip():
-            break
-        first, above = "", above + 1
-    source, part = _place(notes, spec)
-    rows = csv.reader(chain([first], lines), strict=True)
-    try:
-        columns = next(rows, [])
-        if not columns:
+    start = 0
+    while start < len(lines) and (lines[start].startswith("#") or not lines[start].strip(" ,;\t\r\n")):
+        key, _, value = lines[start][1:].strip().rstrip(",;\t").partition(":")
+        notes.setdefault(key.strip(), value.strip())
+        start += 1
+    part = notes.get("part", PARTS[0])
+    if part not in PARTS:
+        raise DataError(f"{spec} must have '# part: train' or '# part: test', got {part!r}.")
+    rows = _rows(lines[start:], start, spec)
+    if not rows:
+        raise DataError(f"{spec} has no lines. Each line names an image file and its label.")
+    width = len(rows[0][1])
+    for number, row in rows:
+        if len(row) != width:
+            raise DataError(f"{spec} has {len(row)} columns in line {number}, not {width}.")
+    file_column, label_column, first = _columns([row for _, row in rows[:20]], spec)
+    labels: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    for number, row in rows[first:]:
+        name, label = row[file_column].strip(), row[label_column].strip()
+        if not label or not name:
             raise DataError(
-                f"{spec} must have a header such as {','.join(NEEDED)} and lines below, got none."
+                f"{spec} has no label for {name!r} in line {number}. "
+                "Delete the line to leave the image out."
             )
-        for column in NEEDED:
-            if columns.count(column) != 1:
-                raise DataError(
-                    f"{spec} must have the columns {' and '.join(NEEDED)} once each, "
-                    f"got {','.join(columns)!r}."
-                )
-        file_at, new_at = (columns.index(column) for column in NEEDED)
-        labels: dict[str, str] = {}
-        numbers: dict[str, int] = {}
-        for row in rows:
-            number = above + rows.line_num
-            if not row:
-                continue
-            if len(row) != len(columns):
-                raise DataError(
-                    f"{spec} must have {len(columns)} fields in every line, as in its header, "
-                    f"got {len(row)} in line {number}."
-                )
-            file, new = row[file_at], row[new_at]
-            if not new.strip():
-                raise DataError(
-                    f"{spec} must give every picture a label, got none in line {number} for "
-                    f"{file!r}. Delete the line to leave the picture out."
-                )
-            if file in labels:
-                raise DataError(
-                    f"{spec} must name a picture once, got {file!r} in line {numbers[file]} and "
-                    f"in line {number}. Delete one of them."
-                )
-            labels[file], numbers[file] = sys.intern(new), number
-    except csv.Error as error:
-        raise DataError(
-            f"{spec} must be CSV, got {error} in line {above + rows.line_num}."
-        ) from None
+        if name in labels:
+            raise DataError(
+                f"{spec} names {name!r} in line {numbers[name]} and in line {number}. "
+                "Delete one of them."
+            )
+        labels[name], numbers[name] = folder.class_name(label, spec), number
     if not labels:
-        raise DataError(f"{spec} must have a line for at least one picture, got none.")
-    return Manifest(source, part, labels, numbers)
+        raise DataError(f"{spec} has a header and no lines. Add lines of a file and its label.")
+    _warn_similar(set(labels.values()), spec)
+    return Manifest(notes.get("source", ""), part, labels, numbers)
 
 
 def _text(path: Path, spec: str) -> str:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no file"
-        raise DataError(f"{spec} must name a CSV file, got {found} there.")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{spec} must be readable, got {error.strerror!r}.") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{spec} must be UTF-8, got byte {error.object[error.start]:#04x} in line {line}. "
-            "Save it again as CSV UTF-8."
-        ) from None
+        raise DataError(f"Cannot read {spec}: {(error.strerror or str(error)).lower()}.") from None
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8")
+    if data[1:2] == b"\0" or data[:1] == b"\0":
+        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        warnings.warn(
+            f"{spec} is not UTF-8 and is read as Windows-1252. If names are wrong, save it as "
+            "CSV UTF-8.",
+            stacklevel=2,
+        )
+        return data.decode("cp1252", "replace")
 
 
-def _place(notes: Mapping[str, str], spec: str) -> tuple[str, str]:
-    """Return the source and the part that the first lines name."""
-    source, part = notes.get("source", ""), notes.get("part", PARTS[0])
-    if not source:
+def _rows(lines: Sequence[str], skipped: int, spec: str) -> list[tuple[int, list[str]]]:
+    """Parse CSV with the delimiter that gives most of the first lines the same columns."""
+    best: list[tuple[int, list[str]]] = []
+    for delimiter in ",;\t|":
+        try:
+            reader = csv.reader(
+                io.StringIO("".join(lines), newline=""),
+                delimiter=delimiter,
+                skipinitialspace=True,
+                strict=True,
+            )
+            rows = [(skipped + reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        except csv.Error as error:
+            if delimiter == ",":
+                raise DataError(f"{spec} is not CSV: {error} in line {reader.line_num}.") from None
+            continue
+        if not best or _regularity(rows) > _regularity(best):
+            best = rows
+    return best
+
+
+def _regularity(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
+    widths = {len(row) for _, row in rows[:20]}
+    return len(widths) == 1 and widths != {1}, max(widths, default=0)
+
+
+def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
+    """Return the columns of files and of labels, and 1 where there is a header, else 0."""
+    width = len(rows[0])
+    if sum(cell.strip().isdigit() for cell in rows[-1]) > max(40, width - 3):
         raise DataError(
-            f"{spec} must say where its pictures lie in a first line such as "
-            "'# source: archive:signs.zip', got none."
+            f"{spec} holds pixels, not names of image files, as Kaggle's digits do. Save each row "
+            "as an image in a folder of its class, or use mnist."
         )
-    if source.partition(":")[0] == KIND:
+    images = [
+        column
+        for column in range(width)
+        if any(row[column].strip().lower().endswith(IMAGE_SUFFIXES) for row in rows)
+    ]
+    header = ["".join(filter(str.isalnum, cell.casefold())) for cell in rows[0]]
+    if any(rows[0][column].strip().lower().endswith(IMAGE_SUFFIXES) for column in images):
+        header = []
+    columns = [header.index(name) for name in FILE_COLUMNS if name in header]
+    file_column = next((column for column in columns if column in images or not images), None)
+    if file_column is None and images:
+        file_column = images[0]
+    columns = [header.index(name) for name in LABEL_COLUMNS if name in header]
+    columns += [] if header and width > 2 else range(width)
+    label_column = next((column for column in columns if column != file_column), None)
+    if file_column is None or label_column is None:
         raise DataError(
-            f"{spec} must have the pictures themselves as its source, got the manifest {source!r}. "
-            "Name what that one names."
+            f"{spec} has no columns of files and labels, but {', '.join(rows[0])[:200]!r}. "
+            "Name them file and label in its first line."
         )
-    if part not in PARTS:
-        raise DataError(f"{spec} must have '# part: train' or '# part: test', got {part!r}.")
-    return source, part
+    return file_column, label_column, int(bool(header))
+
+
+def _warn_similar(labels: Iterable[str], spec: str) -> None:
+    """Warn of labels that differ in blanks, case or normal form only; `o` and `O` do differ."""
+    first: dict[str, str] = {}
+    for label in sorted(labels):
+        text = " ".join(unicodedata.normalize("NFC", label).split())
+        other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
+        if other != label:
+            warnings.warn(
+                f"{spec}: {other!a} and {label!a} are two classes. If they are one, rename one of "
+                "them with --classes.",
+                stacklevel=2,
+            )
+
+
+def load(
+    root: Path, manifest: Manifest, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    """Load the image files that a manifest names, which are below `root`.
+
+    A name may be relative to `root` or to any folder, absolute, or without its suffix: the file
+    with the longest common end is taken, if there is one.
+
+    Raises:
+        DataError: if there is no such file, or there are several.
+    """
+    names = {name: name.replace("\\", "/") for name in manifest.labels}
+    missing = [name for name, path in names.items() if not (root / path).is_file()]
+    if missing:
+        ends: dict[str, list[str]] = {}
+        for path in folder.scan(root, spec, progress).names:
+            file = path.rpartition("/")[2].casefold()
+            for end in {file, file.rpartition(".")[0]}:
+                ends.setdefault(end, []).append(path)
+    for name in missing:
+        candidates = ends.get(names[name].rpartition("/")[2].casefold(), [])
+        lengths = [_common_end(names[name], path) for path in candidates]
+        if lengths.count(max(lengths, default=0)) != 1:
+            problem = "which is several files" if candidates else "which does not exist"
+            raise DataError(
+                f"{spec} names {name!r} in line {manifest.lines[name]}, {problem} in {root}. "
+                "Correct the line, or delete it to leave the image out."
+            )
+        names[name] = candidates[lengths.index(max(lengths))]
+    files = sorted(zip(names.values(), manifest.labels.values(), strict=True))
+    for (path, _), (other, _) in pairwise(files):
+        if path == other:
+            raise DataError(f"{spec} names {path!r} twice. Delete one of the lines.")
+    paths, labels = zip(*files, strict=True)
+    return folder.load_files(root, list(paths), labels, spec, preprocess, progress)
+
+
+def _common_end(one: str, other: str) -> int:
+    pairs = zip(reversed(one.split("/")[:-1]), reversed(other.split("/")[:-1]), strict=False)
+    return 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def names_of(images: ImageSet) -> Sequence[str]:
-    """Return what a manifest calls each picture: its file, or its number where it has none."""
+    """Return what a manifest calls each image: its file, or its number where it has none."""
     return images.files if images.files is not None else [str(i) for i in range(len(images))]
 
 
 def select(images: ImageSet, manifest: Manifest, spec: str) -> ImageSet:
-    """Return the pictures that the manifest names, in their own order, under its labels.
-
-    Args:
-        images: the manifest's source.
+    """Return the images that a manifest names, in their own order, under its labels.
 
     Raises:
-        DataError: if the manifest names a picture that is not there.
+        DataError: if the manifest names an image that is not there.
     """
-    left = dict(manifest.labels)
-    found = [
-        (index, label)
-        for index, name in enumerate(names_of(images))
-        if (label := left.pop(name, None)) is not None
-    ]
-    if left:
-        name = next(iter(left))
-        reason = dict(images.unreadable).get(name)
+    rows = [row for row, name in enumerate(names_of(images)) if name in manifest.labels]
+    labels = [manifest.labels[names_of(images)[row]] for row in rows]
+    if len(rows) < len(manifest.labels):
+        name = next(iter(manifest.labels.keys() - {*names_of(images)}))
         raise DataError(
-            f"{spec} must name pictures of {images.source}, got {name!r} in line "
-            f"{manifest.lines[name]}{f', which {reason}' if reason else ''} "
-            f"({len(left):,} of {len(manifest.labels):,} lines name none). "
-            "Delete such lines, or put the source's name right."
+            f"{spec} names {name!r} in line {manifest.lines[name]}, which is not in "
+            f"{images.source}. Correct the line, or delete it."
         )
-    classes = tuple(sorted({label for _, label in found}))
-    number = {name: label for label, name in enumerate(classes)}
-    kept = images.subset(np.array([index for index, _ in found], dtype=np.int64))
-    labels = np.array([number[label] for _, label in found], dtype=np.int64)
-    return replace(kept, labels=labels, classes=classes, source=spec, unreadable=())
+    classes = tuple(sorted({*labels}))
+    numbers = np.array([classes.index(label) for label in labels], dtype=np.int64)
+    return replace(
+        images.subset(np.array(rows, np.int64)), labels=numbers, classes=classes, source=spec
+    )
 
 
 def check_free(path: Path) -> None:
-    """Raise DataError where no new manifest can be written."""
-    try:
-        there, folder = path.exists() or path.is_symlink(), path.parent.is_dir()
-    except OSError as error:  # no permission, too long a name
-        raise DataError(
-            f"out must be a place that can be looked at, got {path}: {error}."
-        ) from None
-    if there:
-        raise DataError(
-            f"out must not exist yet, got {path}; a manifest is never overwritten. "
-            "Choose another name with -o, or delete it."
-        )
-    if not folder:
-        raise DataError(
-            f"out must lie in a folder that exists, got {path}. Make the folder first: "
-            f"mkdir -p {path.parent}"
-        )
+    """Raise DataError where a new manifest cannot be written."""
+    if path.exists() or path.is_symlink():
+        raise DataError(f"{path} exists. Choose another name with -o, or delete it.")
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent} is not a folder. Create it: mkdir -p {path.parent}")
 
 
 def write(
     path: Path, source: str, part: str | None, lines: Iterable[Line], notes: Sequence[str] = ()
 ) -> None:
-    """Write a manifest, under a temporary name first, so that it is there whole or not at all.
+    """Write a manifest, whole or not at all.
 
     Args:
         part: of the source; None where it has none.
-        notes: said in the first lines, for people.
+        notes: for people, as comments in the first lines.
 
     Raises:
         DataError: if `path` exists or cannot be written.
     """
     check_free(path)
     places = [f"source: {source}", *([f"part: {part}"] if part else [])]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            with temporary.open("x", encoding="utf-8", newline="") as file:
-                for note in (*places, *notes):
-                    file.write(f"# {' '.join(note.splitlines())}\n")
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(field.name for field in fields(Line))
-                rows.writerows(astuple(line) for line in lines)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DataError(
-            f"out must be a place that can be written, got {path}: {error.strerror}. "
-            "Make room, or choose another with -o."
-        ) from None
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(f"# {' '.join(note.splitlines())}\n" for note in (*places, *notes))
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(field.name for field in fields(Line))
+        rows.writerows(astuple(line) for line in lines)

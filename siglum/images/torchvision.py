@@ -1,17 +1,16 @@
-"""`mnist`, `fashion-mnist`, `kmnist`, `emnist-*`: sets that torchvision knows how to fetch.
+"""`mnist`, `fashion-mnist`, `kmnist`, `emnist-*`: sets that torchvision can download.
 
-Where the IDX files lie under SIGLUM_DATA already they are read as they are, without torchvision;
-otherwise its loaders download them and check their sums.
+IDX files that are in SIGLUM_DATA already are read without torchvision.
 """
 
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
 from siglum.errors import DataError, MissingExtra
+from siglum.files import data_dir
 from siglum.images import idx
 from siglum.images.imageset import ImageSet
 
@@ -38,52 +37,54 @@ SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def root() -> Path:
-    """Return the folder where sets lie: SIGLUM_DATA, or the user's data folder."""
-    return Path(os.environ.get("SIGLUM_DATA") or platformdirs.user_data_dir("siglum"))
-
-
 def parts(name: str) -> tuple[str, ...]:
-    """Return the parts that are there; both when nothing is, since both can be fetched."""
-    set_name, split, _ = SETS[name]
-    return idx.parts(root() / set_name / "raw", _prefix(split)) or ("train", "test")
+    """Return the parts on disk; both where there is none, since both can be downloaded."""
+    raw, prefix = _place(name)
+    return idx.parts(raw, prefix) or ("train", "test")
 
 
 def load(name: str, part: str) -> ImageSet:
-    """Read one part of the set called `name`, fetching it first where it is not there.
+    """Read one part of the set called `name`, downloading it first where it is not on disk.
 
     Raises:
-        DataError: if it is not there and cannot be fetched; says which files to put where.
-        MissingExtra: if it is not there and torchvision is not installed.
+        DataError: if it cannot be downloaded; the message names the files and the folder.
+        MissingExtra: if it would have to be downloaded and torchvision is not installed.
     """
-    set_name, split, classes = SETS[name]
-    raw, prefix = root() / set_name / "raw", _prefix(split)
+    raw, prefix = _place(name)
     if part not in idx.parts(raw, prefix):
-        _fetch(name, part, set_name, split, raw)
+        _download(name, part, raw, prefix)
     images = idx.load(raw, part, name, prefix)
-    if not split:
-        return ImageSet.from_arrays(images.store, images.labels, classes, name)
-    labels = images.labels - 1 if split == "letters" else images.labels
-    upright = np.ascontiguousarray(images.store.transpose(0, 1, 3, 2))  # EMNIST lies on its side
-    return ImageSet.from_arrays(upright, labels, classes, name)
+    _, split, classes = SETS[name]
+    labels = np.array([int(label) for label in images.classes])[images.labels]
+    if split == "letters":
+        labels = labels - 1
+    # EMNIST's files are transposed.
+    store = np.ascontiguousarray(images.store.transpose(0, 1, 3, 2)) if split else images.store
+    return ImageSet.from_arrays(store, labels, classes, name)
 
 
-def _prefix(split: str) -> str:
-    return f"emnist-{split}-" if split else ""
+def _place(name: str) -> tuple[Path, str]:
+    set_name, split, _ = SETS[name]
+    root = data_dir() or Path(platformdirs.user_data_dir("siglum"))
+    return root / set_name / "raw", f"emnist-{split}-" if split else ""
 
 
-def _fetch(name: str, part: str, set_name: str, split: str, raw: Path) -> None:
-    stem = f"{_prefix(split)}{idx.STEMS[part]}"
-    files = f"{stem}-images-idx3-ubyte.gz and {stem}-labels-idx1-ubyte.gz"
-    remedy = f"Put {files} into {raw}, or set SIGLUM_DATA to the folder that holds {set_name}/raw."
+def _download(name: str, part: str, raw: Path, prefix: str) -> None:
+    set_name, split, _ = SETS[name]
+    stem = f"{prefix}{idx.STEMS[part]}"
+    remedy = (
+        f"Put {stem}-images-idx3-ubyte.gz and {stem}-labels-idx1-ubyte.gz into {raw}, or set "
+        f"SIGLUM_DATA to the folder that holds {set_name}/raw."
+    )
     try:
         datasets = importlib.import_module("torchvision.datasets")
     except ImportError:
         raise MissingExtra(
-            f"{name} must be in {raw}, or torchvision must be installed to fetch it. {remedy}"
+            f"{name} is not in {raw}, and torchvision, which downloads it, is not installed. "
+            f"{remedy}"
         ) from None
     options = {"split": split} if split else {"train": part == "train"}
     try:
-        getattr(datasets, set_name)(root(), download=True, **options)
+        getattr(datasets, set_name)(raw.parents[1], download=True, **options)
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{name} must be fetched, and that failed ({error}). {remedy}") from None
+        raise DataError(f"Cannot download {name}: {error}. {remedy}") from None
