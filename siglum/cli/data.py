@@ -1,96 +1,124 @@
 """`siglum data`."""
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from siglum.cli import terminal
-from siglum.cli.classes import read_names
-from siglum.cli.loading import loading
-from siglum.cli.terminal import Switch
+from cyclopts import Parameter
+
+from siglum.cli import output
+from siglum.cli.options import Flag, Json, Renames, read_renames
+from siglum.cli.progress import loading_bar
 from siglum.config import Preprocess, build
-from siglum.errors import DataError
-from siglum.images import sources
-from siglum.images.contact_sheet import contact_sheet
-from siglum.images.describe import Description, describe
+from siglum.errors import ConfigError, DataError
+from siglum.images import decode, ink, sources
+from siglum.images.contact_sheet import comparison, contact_sheet
+from siglum.images.folder import expand_files
+from siglum.images.imageset import ImageSet
+
+Sheet = Annotated[Path | None, Parameter(name=["--sheet", "--out", "-o"])]
 
 
 def data(
-    source: str,
-    /,
-    *,
-    size: int = 28,
+    *places: str,
+    show_ink: Flag = False,
+    sheet: Sheet = None,
+    size: int | None = None,
     fit: Literal["pad", "stretch"] = "pad",
-    rename: Path | None = None,
+    classes: Renames = None,
     writers: str | None = None,
-    sheet: Path | None = None,
-    json: Switch = False,
+    json: Json = False,
 ) -> None:
-    """Describe a source: pictures a class, sizes, polarity, exact duplicates, unreadable files.
+    """Describe a source of images, or show the ink that is extracted from image files.
 
-    Example: siglum data folder:my-signs --sheet signs.png
+    Example: siglum data my-signs --sheet samples.png
+
+    Example: siglum data --show-ink photo.jpg scans -o ink.png
 
     Args:
-        source: mnist5k, idx:DIR, folder:DIR, archive:FILE, mnist, fashion-mnist, ...
-        size: Side of the square that pictures are fitted to, for the sheet, px.
-        fit: Fit pictures in with margins of paper, or stretch them.
-        rename: A CSV file of lines old,new that renames classes.
-        writers: A regular expression whose first group finds the writer in a file name.
-        sheet: Where to write a sheet of samples, a PNG file.
-        json: Print JSON.
+        places: One source: a folder with a folder per class, a zip, tar or CSV file, mnist5k, ...
+            With --show-ink: image files, patterns such as '*.png', or folders of images.
+        show_ink: Extract the ink of images, as recognisers do, and report problems.
+        sheet: PNG file to write: samples of each class, or images before and after.
+        size: Side of the square that images are resized to, px; by default 28, for ink 64.
+        fit: Pad images to a square with their background, or stretch them.
+        writers: Regular expression whose first group is the writer in a file name.
     """
-    preprocess = build(Preprocess, {"size": size, "resize": fit})
-    found: list[tuple[str, Description]] = []
-    for part in sources.parts(source):
-        with loading() as progress:
-            pictures = sources.load(
-                source,
-                part,
-                preprocess,
-                rename=read_names(rename),
-                writers=writers,
-                progress=progress,
-            )
-        found.append((part, describe(pictures)))
-        if sheet is not None and len(found) == 1:
-            terminal.save_picture(contact_sheet(pictures), sheet, "sheet")
-    if not found:
-        raise DataError(f"{source} must hold pictures, got none. Is it the right folder?")
-    if json:
-        terminal.write_json({part: asdict(about) for part, about in found})
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise ConfigError(f"sheet must end in .png, got {str(sheet)!r}.")
+    if not places or (len(places) > 1 and not show_ink):
+        raise ConfigError(f"data describes one source, got {len(places)}.")
+    preprocess = build(Preprocess, {"size": size or (64 if show_ink else 28), "fit": fit})
+    if show_ink:
+        _show_ink(expand_files(places), preprocess.size, sheet, json)
         return
-    for part, about in found:
-        _print(part, about)
-    if sheet is not None:
-        print(f"Sheet: {sheet}")
+    described: dict[str, dict[str, Any]] = {}
+    names = read_renames(classes)
+    with loading_bar() as progress:
+        for part in sources.parts(places[0], progress):
+            images = sources.load(
+                places[0], part, preprocess, rename=names, writers=writers, progress=progress
+            )
+            if sheet is not None and not described:
+                output.save_image(contact_sheet(images), sheet)
+            described[part] = describe(images)
+    if json:
+        output.print_json(described)
+    for part, facts in {} if json else described.items():
+        output.print_line(f"{facts['source']} ({part})")
+        for name, reason in facts.pop("unreadable"):
+            output.print_line(f"not read: {name}: {reason}")
+        counts = facts.pop("counts")
+        output.print_facts(facts | {"sizes": ", ".join(f"{k}: {v:,}" for k, v in facts["sizes"])})
+        output.print_table(("class", "images"), counts.items())
+        print()
 
 
-def _print(part: str, about: Description) -> None:
-    total = sum(about.counts)
-    print(terminal.printable(f"{about.source} ({part})"))
-    print(f"pictures    {total:,} of {len(about.classes)} classes")
-    if about.writers is not None:
-        print(f"writers     {about.writers}")
-    sizes = ", ".join(f"{size} px: {count:,}" for size, count in about.sizes[:4])
-    more = f", and {len(about.sizes) - 4} more sizes" if len(about.sizes) > 4 else ""
-    print(f"sizes       {sizes}{more}")
-    print(f"polarity    {_polarity(about.light_paper, total)}")
-    same = f"{about.duplicates:,} pictures repeat another exactly"
-    if about.contradictions:
-        same += f", {about.contradictions:,} of them under another class"
-    if about.duplicate_examples:
-        first, second = about.duplicate_examples[0]
-        same += f" (such as {first} and {second})"
-    print(terminal.printable(f"duplicates  {same}"))
-    for name, reason in about.unreadable:
-        print(terminal.printable(f"left out    {name} {reason}"))
-    print(f"fingerprint {about.fingerprint}")
-    rows = list(zip(about.classes, about.counts, strict=True))
-    terminal.show(terminal.table(("class", "pictures"), rows))
-    print()
+def describe(images: ImageSet) -> dict[str, Any]:
+    """Return counts, sizes, polarity, exact duplicates and unreadable files of a set."""
+    if (originals := images.originals) is not None:
+        digests, light = originals.digests[images.rows].tolist(), originals.light[images.rows]
+        sides = originals.sizes[images.rows].tolist()
+    else:
+        digests = [hash(image.tobytes()) for image in images.images]
+        light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)
+    first: dict[int, int] = {}
+    again = [i for i, digest in enumerate(digests) if first.setdefault(digest, i) != i]
+    names = images.files or range(len(images))
+    return {
+        "source": images.source,
+        "images": len(images),
+        "classes": len(images.classes),
+        "writers": None if images.writers is None else len({*images.writers}),
+        "sizes": Counter(f"{width} x {height} px" for height, width in sides).most_common(4),
+        "light_background": int(light.sum()),  # images of dark ink
+        "duplicates": len(again),
+        "contradictions": sum(
+            bool(images.labels[i] != images.labels[first[digests[i]]]) for i in again
+        ),
+        "duplicate_examples": [(str(names[first[digests[i]]]), str(names[i])) for i in again[:5]],
+        "unreadable": images.unreadable,
+        "fingerprint": images.fingerprint,
+        "counts": dict(zip(images.classes, images.counts.tolist(), strict=True)),
+    }
 
 
-def _polarity(light: int, total: int) -> str:
-    if light in (0, total):
-        return "dark ink on light paper" if light else "light ink on dark"
-    return f"{light:,} with dark ink on light paper, {total - light:,} with light ink on dark"
+def _show_ink(files: list[Path], size: int, sheet: Path | None, json: bool) -> None:
+    rows, unreadable = [], []
+    for file in files:
+        try:
+            image = decode.read(file, max_side=2 * ink.WORKING)
+            rows.append((decode.as_text(str(file)), image, *ink.normalise(image, size)))
+        except DataError as error:
+            unreadable.append((str(file), str(error)))
+    if json:
+        output.print_json(
+            [{"file": name, **asdict(r), "warnings": r.warnings()} for name, _, _, r in rows]
+        )
+    for name, _, _, report in [] if json else rows:
+        kind = "no ink" if report.empty else "dark ink" if report.inverted else "light ink"
+        output.print_line(f"{name}: {'; '.join([kind, *report.warnings()])}")
+    if sheet is not None and rows:
+        output.save_image(comparison(rows), sheet)
+    output.raise_for_unreadable(unreadable, len(files))

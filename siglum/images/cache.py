@@ -10,6 +10,7 @@ Files are written whole and the `.npz` last, so that a pack with one is complete
 import hashlib
 import json
 import mmap
+import shutil
 import time
 import warnings
 import zipfile
@@ -25,14 +26,13 @@ from numpy.typing import NDArray
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.files import atomic_path, cache_dir, read_json, write_atomic
-from siglum.images import decode, normalise
+from siglum.images import decode, ink
 from siglum.images.imageset import ImageSet, Originals
 
 VERSION = 6  # of the format above and of everything that decides a packed byte
 BATCH = 256  # images between two reports of progress
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
-Planes = Callable[[NDArray[np.uint8], Preprocess], NDArray[np.uint8]]
 Raw = bytes | NDArray[np.uint8] | DataError
 
 
@@ -66,20 +66,14 @@ def load_cached(signature: str, compute: Callable[[], Any]) -> Any:
 
 
 def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
-    """Preprocess a set in memory: return it as it is, inverted, or resized and packed.
-
-    Raises:
-        DataError: if the pack cannot be written.
-    """
+    """Preprocess a set in memory: return it as it is, inverted, or resized and packed."""
     same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
     if same and not preprocess.cuts_out:
         light = decode.has_light_background(images.store)
-        inverted = decode.needs_inversion(light, preprocess)
+        inverted = decode.needs_inversion(light, preprocess)[:, None, None, None]
         if not inverted.any():
             return images
-        store = images.store.copy()
-        store[inverted] = 255 - store[inverted]
-        return replace(images, store=store)
+        return replace(images, store=np.where(inverted, 255 - images.store, images.store))
 
     def raws() -> Iterator[tuple[int, Raw]]:
         return ((index, images.store[row]) for index, row in enumerate(images.rows))
@@ -98,17 +92,12 @@ def memmap(
     preprocess: Preprocess,
     source: str,
     progress: Progress,
-    planes: Planes = normalise.planes,
 ) -> Pack:
-    """Open the pack of `contents`, writing it first where it is missing or damaged.
+    """Open the pack of `count` images, writing it first where it is missing or damaged.
 
     Args:
-        contents: identifies the `count` images and what `planes` does.
-        raws: yields images with their indices, in any order.
-        planes: turns an image (C, H, W) into what the network reads: uint8 (P, S, S).
-
-    Raises:
-        DataError: if the pack cannot be written.
+        contents: identifies the images.
+        raws: yields them with their indices, in any order.
     """
     settings = preprocess.model_dump(exclude={"mean", "std"})
     path = cache_dir() / "packs" / f"{_key(VERSION, contents, settings)}.bin"
@@ -118,14 +107,13 @@ def memmap(
             return _open(path, shape)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             warnings.warn(f"{path} is damaged ({error}). It is written again.", stacklevel=3)
-    _remove_unfinished(path.parent)
+    remove_unfinished(path.parent)
     try:
-        _write(path, shape, raws(), preprocess, source, progress, planes)
+        _write(path, shape, raws(), preprocess, source, progress)
     except DataError as error:
-        size = f"{np.prod(shape) / 2**20:,.0f} MB"
         raise DataError(
-            f"{error} {source} needs {size} there. Free some space, or set SIGLUM_CACHE to "
-            "another folder."
+            f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
+            "set SIGLUM_CACHE to another folder."
         ) from None
     return _open(path, shape)
 
@@ -137,11 +125,10 @@ def _write(
     preprocess: Preprocess,
     source: str,
     progress: Progress,
-    planes: Planes,
 ) -> None:
     count, size = shape[0], int(np.prod(shape[1:]))
     sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
-    digests, readable = np.zeros(count, np.uint64), np.zeros(count, dtype=bool)
+    digests = np.zeros(count, np.uint64)
     reasons: dict[int, str] = {}
     notes: dict[int, str] = {}
     with atomic_path(path) as temporary, temporary.open("r+b") as file:
@@ -151,20 +138,20 @@ def _write(
         for done, (index, raw) in enumerate(raws, start=1):
             try:
                 image = _decode(raw, preprocess)
-            except DataError as error:
-                reasons[index] = str(error)
-            else:
                 if isinstance(raw, bytes) and (note := decode.further_pages(raw)):
                     notes[index] = note
-                readable[index] = True
                 sizes[index] = image.shape[1:]
                 light[index] = decode.has_light_background(image[None])[0]
-                digests[index] = _digest(image)
+                digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+                digest.update(image.tobytes())
+                digests[index] = int.from_bytes(digest.digest(), "little")
                 file.seek(index * size)
-                file.write(planes(image, preprocess).tobytes())
+                file.write(ink.preprocess_image(image, preprocess)[0].tobytes())
+            except DataError as error:
+                reasons[index] = str(error)
             if done % BATCH == 0 or done == count:
                 progress(f"packing {source}", done, count)
-        rows = np.flatnonzero(readable)
+        rows = np.array([row for row in range(count) if row not in reasons], np.int64)
         for index in rows[decode.needs_inversion(light[rows], preprocess)].tolist():
             file.seek(index * size)
             pixels = np.frombuffer(file.read(size), dtype=np.uint8)
@@ -183,12 +170,6 @@ def _decode(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
     return decode.to_channels(raw, preprocess.channels)
 
 
-def _digest(image: NDArray[np.uint8]) -> int:
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(image.tobytes())
-    return int.from_bytes(digest.digest(), "little")
-
-
 def _open(path: Path, shape: tuple[int, ...]) -> Pack:
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -197,14 +178,12 @@ def _open(path: Path, shape: tuple[int, ...]) -> Pack:
     with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
         originals = Originals(index["sizes"], index["digests"], index["light"])
         reasons, notes = map(dict, json.loads(index["texts"].tobytes()))
-    if len(originals.sizes) != shape[0]:
-        raise ValueError(f"it has {len(originals.sizes)} images, not {shape[0]}")
     return Pack(store, mapping, originals, reasons, notes)
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed a day ago or earlier left."""
+def remove_unfinished(folder: Path) -> None:
+    """Remove temporary files of processes that were killed a day ago or earlier."""
     for old in folder.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > 86_400:
-                old.unlink()
+                shutil.rmtree(old) if old.is_dir() else old.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
@@ -31,7 +31,8 @@ LARGE_SIDE = 4_096  # px that their longer side has at least
 Unreadable = tuple[str, str]  # (file name, reason)
 
 NOT_AN_IMAGE = f"not an image ({', '.join(FORMATS)})"
-SIGNATURES = {  # of files that people take for images: how they begin, and what they are
+SIGNATURES = {  # how files that people take for images begin, and what they are; "" for an image
+    rb"\x89PNG|\xff\xd8|GIF8|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP|P[1-6]\s": "",
     rb".{4}ftypavi[fs]": "AVIF",
     rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
     rb"%PDF": "PDF",
@@ -39,21 +40,21 @@ SIGNATURES = {  # of files that people take for images: how they begin, and what
     rb"8BPS": "Photoshop's format",
     rb"\0\0\0\x0cJXL |\xff\x0a": "JPEG XL",
     rb"\0\0\0\x0cjP  ": "JPEG 2000",
-    rb"\0\0\1\0": "an icon file",
+    rb"\0\0\x01\0": "an icon file",
     rb".{0,500}<svg": "SVG",
     rb".{0,500}<ink": "InkML",
     rb".{0,100}<(html|!doctype html)": "a web page",
-    rb"PK\3\4": "an archive",
+    rb"PK\x03\x04": "an archive",
     rb"version https://git-lfs": "a Git LFS pointer (run: git lfs pull)",
 }
 
 
 def explain(data: bytes) -> str:
-    """Return why bytes cannot be read as an image: what they are, and the remedy."""
+    """Return "" for the beginning of an image, or why it is none: what it is, and the remedy."""
     for pattern, name in SIGNATURES.items():
         if re.match(pattern, data[:1000], re.DOTALL | re.IGNORECASE):
             remedy = "" if "(" in name else "; convert it to PNG or JPEG"
-            return f"{name} is not supported{remedy}"
+            return f"{name} is not supported{remedy}" if name else ""
     return NOT_AN_IMAGE
 
 
@@ -75,44 +76,35 @@ def decode(
         max_pixels: refuse images of more.
 
     Raises:
-        DataError: if the bytes cannot be read as an image; the message is a reason to put after
-            the file's name.
+        DataError: if the bytes cannot be read; the message is a reason to put after a file name.
     """
     if not data:
         raise DataError("empty file")
     if len(data) > MAX_BYTES:
         raise DataError(f"larger than {MAX_BYTES >> 20} MB; save it smaller")
-    jpeg = data.startswith(b"\xff\xd8")
     try:
-        # Image.open would refuse a large JPEG before its size can be reduced.
-        opened = (
-            JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-            if jpeg
-            else Image.open(io.BytesIO(data), formats=FORMATS)
-        )
+        if data.startswith(b"\xff\xd8"):  # Image.open would refuse what can still be reduced
+            image: Image.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        else:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            max_pixels = min(max_pixels, MAX_PIXELS)
+        with image:
+            pixels, longest = image.width * image.height, max(image.size)
+            large = pixels > LARGE
+            if pixels <= max_pixels and (large or longest <= MAX_SIDE):
+                max_side = min(max_side, LARGE_SIDE) if large else max_side
+                width, height = (-(-side * max_side // longest) for side in image.size)
+                image.draft(None, (width, height))
+                return _pixels(image, channels, max_side if large else longest)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(_too_large(MAX_PIXELS)) from None
-    except Exception:  # decoders of hostile bytes raise nearly anything
-        raise DataError(explain(data)) from None
-    with opened as image:
-        pixels, longest = image.width * image.height, max(image.size)
-        limit = min(max_pixels, MAX_JPEG_PIXELS if jpeg else MAX_PIXELS)
-        if pixels > limit:
-            raise DataError(_too_large(limit))
-        if pixels > LARGE:
-            max_side = min(max_side, LARGE_SIDE)
-        elif longest > MAX_SIDE:
-            raise DataError(f"longer than {MAX_SIDE:,} pixels; crop it")
-        try:
-            width, height = (-(-side * max_side // longest) for side in image.size)
-            image.draft(None, (width, height))
-            return _pixels(image, channels, max_side if pixels > LARGE else longest)
-        except Exception as error:
-            raise DataError(f"damaged image ({str(error) or type(error).__name__})") from None
-
-
-def _too_large(limit: int) -> str:
-    return f"more than {limit // 1_000_000} megapixels; crop it or save it smaller"
+        pixels, max_pixels, longest = 0, MAX_PIXELS, 0
+    except UnidentifiedImageError:
+        raise DataError(explain(data) or "damaged image") from None
+    except Exception as error:  # decoders of hostile bytes raise nearly anything
+        raise DataError(explain(data) or f"damaged image ({error})") from None
+    if longest > MAX_SIDE and pixels <= max_pixels:
+        raise DataError(f"longer than {MAX_SIDE:,} pixels; crop it")
+    raise DataError(f"more than {max_pixels:,} pixels; crop it or save it smaller")
 
 
 def read(
@@ -121,11 +113,7 @@ def read(
     max_side: int = MAX_SIDE,
     max_pixels: int = MAX_JPEG_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Return the pixels of a file, as `decode` does; warn where it has further pages.
-
-    Raises:
-        DataError: as `decode`, and if the file cannot be opened.
-    """
+    """Return the pixels of a file, as `decode` does; warn where it has further pages."""
     data = read_bytes(path)
     image = decode(data, channels, max_side, max_pixels)
     if note := further_pages(data):
@@ -133,17 +121,13 @@ def read(
     return image
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file up to one byte more than an image file may have.
-
-    Raises:
-        DataError: if it cannot be opened.
-    """
+def read_bytes(path: Path, limit: int = MAX_BYTES + 1) -> bytes:
+    """Return the first bytes of a regular file, and enough of a large one to refuse it."""
     try:
-        if not path.is_file():
+        if not path.is_file():  # opening a FIFO would wait for ever
             raise DataError("not a file" if path.exists() else "no such file")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(limit)
     except OSError as error:
         raise DataError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
 
@@ -173,9 +157,9 @@ def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[np.uint8]:
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in ("P", "PA", "RGBa", "La") or "transparency" in image.info:
-        clear = image.mode != "P" or "transparency" in image.info
-        image = image.convert("RGBA" if clear else "RGB")
+    if image.mode in ("1", "P", "PA", "RGBa", "La") or "transparency" in image.info:
+        alpha = image.mode not in ("1", "P") or "transparency" in image.info
+        image = image.convert("RGBA" if alpha else "L" if image.mode == "1" else "RGB")
     if (factor := max(image.size) // max_side) > 1:
         image = (image.convert("I") if image.mode.startswith("I") else image).reduce(factor)
     if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits per pixel
@@ -185,7 +169,7 @@ def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[
         image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA"):
         image = _flatten(image.convert("RGBA"))
-    if channels == 1 or image.mode in ("1", "L"):
+    if channels == 1 or image.mode == "L":
         grey = np.asarray(image.convert("L"))[None]
         return grey.repeat(3, axis=0) if channels == 3 else grey
     colours = np.stack([np.asarray(band) for band in image.convert("RGB").split()])
@@ -204,14 +188,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return whether most of each image's border is light, so that its ink is dark.
-
-    Args:
-        images: (N, C, H, W).
-
-    Returns:
-        bool (N,).
-    """
+    """Return whether most of each border is light, for images (N, C, H, W): bool (N,)."""
     edges = _border(images)
     grey = edges[:, 0] if edges.shape[1] == 1 else edges.mean(axis=1)
     light: NDArray[np.bool_] = (grey > 127).mean(axis=1) > 0.5
@@ -248,12 +225,8 @@ def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8
 def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
     """Return which images of a set to invert so that all have light ink.
 
-    Where at least 98 % of a set agree, the others are taken for images with much ink at the
-    border, not for another background.
-
-    Args:
-        light: (N,), whether each image has a light background.
-        preprocess: nothing is inverted where it keeps the polarity or extracts the ink.
+    None where `preprocess` keeps the polarity or extracts the ink. Where at least 98 % of a set
+    have a light background (N,), or a dark one, the others have much ink at the border.
     """
     if preprocess.polarity == "keep" or preprocess.cuts_out or not len(light):
         return np.zeros_like(light)

@@ -5,14 +5,12 @@ The class of an image is the folder that it lies in, below what all folders have
 """
 
 import bz2
-import glob
 import gzip
 import hashlib
 import io
 import lzma
 import os
 import re
-import shutil
 import stat
 import sys
 import tarfile
@@ -23,8 +21,10 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from glob import glob, has_magic
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES, MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
 from siglum.images.imageset import ImageSet
 
-SYSTEM_NAMES = {  # what operating systems, clouds and network drives leave; like names with a dot
+SYSTEM_NAMES = {  # what operating systems, clouds and network drives leave, besides .names
     *("__macosx", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin"),
     *("recycler", "lost+found", "system volume information", "network trash folder"),
     *("temporary items", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
@@ -51,11 +51,13 @@ PARTS = {  # words that name a part of a data set
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout"), "test"),
 }
-PART_WORDS = {"set", "data", "dataset", "images", "imgs", "img", "split"}
+PART_WORDS = {*PARTS, "set", "data", "dataset", "images", "imgs", "img", "split"}
 MAX_ENTRIES = 200_000  # files before the first image
 MAX_MEMBERS, MAX_SECONDS = 2_000_000, 1800  # of an archive
 MAX_RATIO, SMALL_ARCHIVE, MAX_UNPACKED = 100, 2**30, 64 * 2**30  # bytes that it unpacks to
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+Member = tuple[str, int, Callable[[], bytes]]  # of an archive: name, size, how to read it
 
 
 class Listing(NamedTuple):
@@ -67,50 +69,46 @@ class Listing(NamedTuple):
 
 
 def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
-    """List the images below a folder. Links are followed, but not in circles.
-
-    Raises:
-        DataError: if `root` is not a folder, or has very many files and no image.
-    """
-    if not root.is_dir():
-        raise DataError(f"{source} is not a folder.")
-    listing, folders, total = Listing([], [], []), set(), 0
-    pending = [("", (os.path.realpath(root),))]
+    """List the images below a folder. Links are followed, but not in circles."""
+    names: list[str] = []
+    unreadable: list[Unreadable] = []
+    folders: set[str] = set()
+    total = 0
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while pending:
         folder, parents = pending.pop()
         try:
             with os.scandir(root / folder) as opened:
                 entries = [(entry.name, _is_dir(entry)) for entry in opened]
         except OSError as error:
-            listing.unreadable.append((folder or ".", f"cannot be listed: {error.strerror}"))
+            unreadable.append((folder or ".", f"cannot be listed: {error.strerror}"))
             continue
         total += len(entries)
         progress(f"scanning {source}", total, 0)
-        if total > MAX_ENTRIES and not listing.names:
+        if total > MAX_ENTRIES and not names:
             raise DataError(
                 f"{source} has no image among its first {total:,} files. "
                 "Name the folder that holds the class folders."
             )
         for entry, is_dir in entries:
+            name = f"{folder}/{entry}" if folder else entry
             if _is_system(entry):
                 continue
-            name = f"{folder}/{entry}" if folder else entry
             if not is_dir:
                 reason = _reason(root / name)
-                if reason:
-                    listing.unreadable.append((name, reason))
-                elif reason == "":
-                    listing.names.append(name)
+                if reason == "":
+                    names.append(name)
+                elif reason:
+                    unreadable.append((name, reason))
             elif (real := os.path.realpath(root / name)) in parents:
-                listing.unreadable.append((name, "a link to a folder above it"))
+                unreadable.append((name, "a link to a folder above it"))
             else:
                 folders.add(name)
                 pending.append((name, (*parents, real)))
-    files = [*listing.names, *(name for name, _ in listing.unreadable)]
-    used = {str(parent) for name in {*folders, *files} for parent in PurePosixPath(name).parents}
-    listing.names.sort()
-    listing.empty.extend(sorted(n for n in folders - used if "/__" not in f"/{n}"))
-    return listing
+    files = [*names, *(name for name, _ in unreadable)]
+    used = {str(parent) for name in (*folders, *files) for parent in PurePosixPath(name).parents}
+    empty = sorted(name for name in folders - used if "/__" not in f"/{name}")
+    return Listing(sorted(names), unreadable, empty)
 
 
 def _is_system(name: str) -> bool:
@@ -129,19 +127,16 @@ def _reason(path: Path) -> str | None:
     if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
         return "" if suffix in IMAGE_SUFFIXES else None
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            reason = decode.explain(file.read(1000))
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        reason = decode.explain(decode.read_bytes(path, 1000))
+    except DataError as error:
+        return str(error) if suffix else None
     return None if reason == NOT_AN_IMAGE and not suffix else reason
 
 
 def parts(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the folders that are parts of a data set, such as {"train": ["training-set"], ...}.
+    """Return the top folders that are parts of a data set: {"train": ["training-set"], ...}.
 
-    Empty where there is no folder for training, and another part, with class folders in it.
+    Empty where there is no folder for training and another part, with class folders in them.
     """
     inside: dict[str, set[str]] = {}  # top folder -> the class folders in it
     for path in filter(None, _paths(names).values()):
@@ -150,27 +145,25 @@ def parts(names: Sequence[str]) -> dict[str, list[str]]:
     for top, classes in sorted(inside.items()):
         words = {word for word in re.split("[^a-z]+", top.lower()) if word}
         named = {PARTS[word] for word in words & {*PARTS}}
-        if len(named) == 1 and words <= {*PARTS} | PART_WORDS and classes != {""}:
+        if len(named) == 1 and words <= PART_WORDS and classes != {""}:
             groups.setdefault(named.pop(), []).append(top)
     return groups if len(groups) > 1 and ("train" in groups or len(groups) == len(inside)) else {}
 
 
 def _paths(names: Sequence[str]) -> dict[str, list[str]]:
     """Return the path of each image folder below what all of them have in common."""
-    paths = {name: name.split("/") if name else [] for name in {n.rpartition("/")[0] for n in names}}
-    shared = len(os.path.commonprefix([*paths.values()]))
+    folders = sorted({name.rpartition("/")[0] for name in names})
+    paths = [folder.split("/") if folder else [] for folder in folders]
+    levels = zip(*paths, strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len({*level}) == 1, levels))
     cut = max(shared - 1, 0) if len(paths) == 1 else shared
-    return {name: path[cut:] for name, path in paths.items()}
+    return {folder: path[cut:] for folder, path in zip(folders, paths, strict=True)}
 
 
 def load(
     root: Path, part: str, source: str, preprocess: Preprocess, progress: Progress = no_progress
 ) -> ImageSet:
-    """Load the images of a folder of class folders, or of one part of it.
-
-    Raises:
-        DataError: if no image can be read, or none lies in a class folder.
-    """
+    """Load the images of a folder of class folders, or of one part of it."""
     listing = scan(root, source, progress)
     groups = parts(listing.names)
     if groups and part not in groups:
@@ -191,11 +184,11 @@ def load(
         elif label == "":
             unreadable.append((name, "not in a class folder"))
     if not names:
-        example = f" (such as {as_text(unreadable[0][0])})" if unreadable else ""
+        example = f", such as {as_text(': '.join(unreadable[0]))}" if unreadable else ""
         raise DataError(
-            f"{source} has no images in class folders, but {len(unreadable):,} others{example}. "
+            f"{source} has no images in class folders ({len(unreadable):,} other files{example}). "
             "Put the images of each class in a folder of its own, or list them in a CSV file of "
-            f"lines file,label. Suffixes of images are {', '.join(IMAGE_SUFFIXES)}."
+            f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
         )
     if listing.empty:
         warn(f"{source}: folders without an image are ignored: {{}}.", listing.empty)
@@ -209,11 +202,7 @@ def warn(message: str, names: Sequence[str]) -> None:
 
 
 def class_name(name: str, source: str) -> str:
-    """Return a class name with its control characters escaped.
-
-    Raises:
-        DataError: if it is blank.
-    """
+    """Return a class name with its control characters escaped; refuse a blank one."""
     if not name.strip():
         raise DataError(f"{source} has a class with a blank name, {name!r}. Rename it.")
     return CONTROL.sub(lambda match: ascii(match[0])[1:-1], as_text(name))
@@ -228,14 +217,11 @@ def load_files(
     progress: Progress = no_progress,
     unreadable: Sequence[Unreadable] = (),
 ) -> ImageSet:
-    """Load image files with a label each, packing them first where they are not packed yet.
+    """Load image files, with a label each, from a pack, which is written first if need be.
 
     Args:
         names: relative to `root`.
         unreadable: further files to report.
-
-    Raises:
-        DataError: if no image can be read, or the pack cannot be written.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
@@ -253,14 +239,13 @@ def load_files(
                 yield index, error
 
     pack = cache.memmap(digest.hexdigest(), len(names), raws, preprocess, source, progress)
-    shown = names if all(map(str.isascii, names)) else [as_text(name) for name in names]
-    problems = sorted(
-        [(as_text(name), reason) for name, reason in unreadable]
-        + [(shown[row], reason) for row, reason in (pack.reasons | pack.notes).items()]
-    )
+    if not all(map(str.isascii, names)):
+        names = [as_text(name) for name in names]
+    problems = [(as_text(name), reason) for name, reason in unreadable]
+    problems += [(names[row], reason) for row, reason in (pack.reasons | pack.notes).items()]
     rows = np.array([row for row in range(len(names)) if row not in pack.reasons], np.int64)
     if not len(rows):
-        name, reason = problems[0]
+        name, reason = problems[-1]
         raise DataError(f"{source} has no image that can be read. {name}: {reason}.")
     classes = tuple(sorted({labels[row] for row in rows.tolist()}))
     if missing := sorted({*labels} - {*classes}):
@@ -272,8 +257,8 @@ def load_files(
         labels=np.fromiter((index[labels[row]] for row in rows.tolist()), np.int64, len(rows)),
         classes=classes,
         source=source,
-        files=shown if len(rows) == len(names) else [shown[row] for row in rows.tolist()],
-        unreadable=tuple(problems),
+        files=names if len(rows) == len(names) else [names[row] for row in rows.tolist()],
+        unreadable=tuple(sorted(problems)),
         originals=pack.originals,
         mapping=pack.mapping,
     )
@@ -282,11 +267,9 @@ def load_files(
 def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
     """Unpack a zip or tar file into the cache, once for its contents, and return the folder.
 
-    Only regular files of at most 64 MB are unpacked.
-
-    Raises:
-        DataError: if the file is not an archive, is damaged or encrypted, has a member that leads
-            out of the folder, or unpacks to far more than images would.
+    Only regular files of at most 64 MB are unpacked. The whole archive is refused where it is
+    damaged or encrypted, has a member that leads out of the folder, or unpacks to far more than
+    images would.
     """
 
     def digest() -> str:
@@ -295,28 +278,30 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
 
     try:
         facts = path.stat()
-        version = repr((os.path.realpath(path), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
-        target = cache_dir() / "unpacked" / cache.load_cached(version, digest)
+        version = (str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        target = cache_dir() / "unpacked" / str(cache.load_cached(repr(version), digest))
     except OSError as error:
-        raise DataError(f"Cannot read {source}: {(error.strerror or str(error)).lower()}.") from None
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"Cannot read {source}: {reason}.") from None
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=target.parent))
-        try:
-            _extract(path, temporary, source, progress)
-            with suppress(FileExistsError):  # another process was quicker
-                temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except (DataError, KeyboardInterrupt):
+        cache.remove_unfinished(target.parent)
+        with tempfile.TemporaryDirectory(".tmp", ".", target.parent) as temporary:
+            files = Path(temporary) / "files"
+            files.mkdir()
+            _extract(path, files, source, progress)
+            try:
+                files.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was quicker
+                    raise
+    except DataError:
         raise
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, gzip.BadGzipFile):
-            raise cannot_write(target, error) from None
-        raise DataError(f"{source} is damaged: {error}. Copy or download it again.") from None
     except Exception as error:  # the readers of hostile bytes raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise cannot_write(target, error) from None
         raise DataError(f"{source} is damaged: {error}. Copy or download it again.") from None
     return target
 
@@ -325,7 +310,7 @@ def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
     limit = min(max(MAX_RATIO * path.stat().st_size, SMALL_ARCHIVE), MAX_UNPACKED)
     deadline, total = time.monotonic() + MAX_SECONDS, 0
     members = _zip_members if zipfile.is_zipfile(path) else _tar_members
-    for number, (name, size, extract) in enumerate(members(path, source)):
+    for number, (name, size, read) in enumerate(members(path, source), start=1):
         names = name.replace("\\", "/").split("/")
         if ".." in names or not names[0] or re.match("[A-Za-z]:", name):
             raise DataError(
@@ -333,21 +318,22 @@ def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
                 "Do not unpack it; pack the images again."
             )
         total += size
-        if number >= MAX_MEMBERS or total > limit or time.monotonic() > deadline:
+        if number > MAX_MEMBERS or total > limit or time.monotonic() > deadline:
             raise DataError(
-                f"{source} unpacks to far more than {number:,} images would. "
-                "If you trust it, unpack it yourself and name the folder."
+                f"{source} unpacks to far more than images would. If you trust it, unpack it "
+                "yourself, and name the folder."
             )
         if size <= MAX_BYTES and not any(map(_is_system, names)):
-            out = target.joinpath(*names)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with out.open("xb") as file:
-                file.write(extract())
+            file = target.joinpath(*names)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.exists():
+                raise DataError(
+                    f"{source} has {name!r} twice, or in upper and lower case, which are one on "
+                    "this disk. Unpack it elsewhere, and name the folder."
+                )
+            file.write_bytes(read())
         if number % 100 == 0:
             progress(f"unpacking {source}", number, 0)
-
-
-Member = tuple[str, int, Callable[[], bytes]]  # name, size, contents
 
 
 def _zip_members(path: Path, source: str) -> Iterator[Member]:
@@ -367,14 +353,14 @@ def _zip_members(path: Path, source: str) -> Iterator[Member]:
             yield name, member.file_size, partial(archive.read, member)
     if unsure:
         warn(
-            f"{source}: the encoding of some names is unknown, and they may read wrongly: {{}}. "
-            "Unpack it, and name the folder.",
+            f"{source} does not tell the encoding of its names, which may be wrong: {{}}. "
+            "If so, unpack it, and name the folder.",
             unsure,
         )
 
 
 def _tar_members(path: Path, source: str) -> Iterator[Member]:
-    openers = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open, b"BZ": bz2.open}
+    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open, b"BZ": bz2.open}
     with path.open("rb") as packed:
         opener = openers.get(packed.read(2), open)
     with (
@@ -385,7 +371,7 @@ def _tar_members(path: Path, source: str) -> Iterator[Member]:
         ) as archive,
     ):
         for member in archive:
-            archive.members.clear()  # or the list of all members stays in memory
+            archive.members = []  # type: ignore[attr-defined]  # or memory grows with the archive
             file = archive.extractfile(member) if member.isreg() else None
             if file is not None:
                 yield member.name, member.size, file.read
@@ -404,22 +390,17 @@ class _Bounded(io.BufferedReader):
 
 
 def expand_files(places: Sequence[str | Path]) -> list[Path]:
-    """Return the files that a user names: patterns such as `*.png` and folders are expanded.
-
-    Raises:
-        DataError: if a place is a URL, or a pattern or folder that has no image.
-    """
+    """Return the files that a user names; patterns such as `*.png` and folders are expanded."""
     files: list[Path] = []
     for place in map(str, places):
-        if re.match("[a-z]+:/", place):
-            raise DataError(f"{place} is not a file. Download it, and name the file.")
         path = Path(place).expanduser()
+        images = [path]
+        if re.match("[a-z]+:/", place):
+            raise DataError(f"{place} is not on this computer. Download it, and name the file.")
         if path.is_dir():
             images = [path / name for name in scan(path, place).names]
-        elif not path.exists() and glob.has_magic(place):
-            images = sorted(map(Path, glob.glob(str(path), recursive=True)))
-        else:
-            images = [path]
+        elif not path.exists() and has_magic(place):
+            images = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207
         if not images:
             raise DataError(f"No image files in {place}.")
         files += images

@@ -124,5 +124,7 @@ def _array(path: Path, axes: int, version: tuple[int, int]) -> NDArray[np.uint8]
         raise DataError(f"Cannot read {path}: {error}. Copy it again.") from None
     if not 0 < expected == len(data):
         size = f"{len(data):,}" if len(data) <= expected else f"more than {expected:,}"
-        raise DataError(f"{path} has {size} bytes for shape {shape}, not {expected:,}. Copy it again.")
+        raise DataError(
+            f"{path} has {size} bytes for shape {shape}, not {expected:,}. Copy it again."
+        )
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)

@@ -6,7 +6,6 @@ Shapes: N images, C channels, H x W pixels, K classes, M a selection.
 import hashlib
 import math
 import mmap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError, DataError, nearest
-from siglum.images.decode import Unreadable, has_light_background
+from siglum.images.decode import Unreadable
 
 CHUNK = 4096  # images handled at once where a whole set is read
 
@@ -183,11 +182,11 @@ class _Chain:
     def __init__(self, *stores: NDArray[np.uint8]) -> None:
         self.stores = stores
         self.starts = np.cumsum([0, *map(len, stores)])
-        self.shape = (int(self.starts[-1]), *stores[0].shape[1:])
+        self.shape = (len(self), *stores[0].shape[1:])
         self.dtype, self.ndim = stores[0].dtype, stores[0].ndim
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.starts[-1])
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -222,53 +221,4 @@ def concat(first: ImageSet, second: ImageSet) -> ImageSet:
         writers=first.writers + second.writers if first.writers and second.writers else None,
         unreadable=first.unreadable + second.unreadable,
         mapping=first.mapping,
-    )
-
-
-@dataclass(frozen=True)
-class Description:
-    """Counts, sizes, polarity and duplicates of a set."""
-
-    source: str
-    classes: tuple[str, ...]
-    counts: tuple[int, ...]  # images per class
-    writers: int | None  # how many, where they are known
-    sizes: tuple[tuple[str, int], ...]  # ("28 x 28", images), the commonest first, width first
-    light_background: int  # images with dark ink on a light background, as they came
-    duplicates: int  # images whose pixels equal those of an earlier image
-    contradictions: int  # duplicates with another class than the earlier image
-    duplicate_examples: tuple[tuple[str, str], ...]  # names, or numbers, of up to five pairs
-    unreadable: tuple[Unreadable, ...]
-    fingerprint: str
-
-
-def describe(images: ImageSet) -> Description:
-    """Describe a set by reading every image once."""
-    if images.originals is not None:
-        digests = images.originals.digests[images.rows].tolist()
-        light = images.originals.light[images.rows]
-        sides = images.originals.sizes[images.rows].tolist()
-    else:
-        digests, light = [hash(i.tobytes()) for i in images.images], images.images
-        light = has_light_background(light)
-        sides = [images.shape[1:]] * len(images)
-    first: dict[int, int] = {}
-    pairs = [
-        (first[digest], index)
-        for index, digest in enumerate(digests)
-        if first.setdefault(digest, index) != index
-    ]
-    names = images.files or range(len(images))
-    return Description(
-        source=images.source,
-        classes=images.classes,
-        counts=tuple(images.counts.tolist()),
-        writers=None if images.writers is None else len(set(images.writers)),
-        sizes=tuple(Counter(f"{width} x {height}" for height, width in sides).most_common()),
-        light_background=int(light.sum()),
-        duplicates=len(pairs),
-        contradictions=sum(bool(images.labels[a] != images.labels[b]) for a, b in pairs),
-        duplicate_examples=tuple((str(names[a]), str(names[b])) for a, b in pairs[:5]),
-        unreadable=images.unreadable,
-        fingerprint=images.fingerprint,
     )

@@ -1,8 +1,8 @@
 """`manifest:FILE`: images under labels of a CSV file, one image per line.
 
 Any usual dialect is read: commas, semicolons or tabs, UTF-8, UTF-16 or Windows-1252, any order and
-names of columns, or no header. The first lines may name another place of the images
-(`# source: archive:signs.zip`), and its part (`# part: test`).
+names of columns, or no header. The first lines may name the images' source
+(`# source: archive:signs.zip`) and its part (`# part: test`); else they are beside the file.
 """
 
 import codecs
@@ -12,7 +12,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ LABEL_COLUMNS = (
 class Manifest:
     """The labels that a CSV file gives."""
 
-    source: str  # where the images are, such as "archive:signs.zip"; "" beside the file
+    source: str  # of the images, or "" where they are beside the file
     part: str  # of the source, where it has parts
     labels: Mapping[str, str]  # file -> label
     lines: Mapping[str, int]  # file -> line number, from 1
@@ -61,32 +61,26 @@ class Line:
 
 
 def read(path: Path, spec: str) -> Manifest:
-    """Read a CSV file of files and labels.
-
-    Raises:
-        DataError: if it is not such a file; the message names the line and the remedy.
-    """
+    """Read a CSV file of files and labels; a DataError names the line and the remedy."""
     lines = _text(path, spec).splitlines(keepends=True)
     notes: dict[str, str] = {}
-    start = 0
-    while start < len(lines) and (lines[start].startswith("#") or not lines[start].strip(" ,;\t\r\n")):
-        key, _, value = lines[start][1:].strip().rstrip(",;\t").partition(":")
-        notes.setdefault(key.strip(), value.strip())
-        start += 1
+    start = sum(1 for _ in takewhile(lambda line: line[0] == "#" or not line.strip(), lines))
+    for line in lines[:start]:
+        key, _, value = line.strip("#,;\t\r\n ").partition(":")
+        notes[key.strip()] = value.strip()
     part = notes.get("part", PARTS[0])
     if part not in PARTS:
         raise DataError(f"{spec} must have '# part: train' or '# part: test', got {part!r}.")
-    rows = _rows(lines[start:], start, spec)
+    rows = _parse(lines[start:], start, spec)
     if not rows:
-        raise DataError(f"{spec} has no lines. Each line names an image file and its label.")
+        raise DataError(f"{spec} is empty. Each line must name an image file and its label.")
     width = len(rows[0][1])
-    for number, row in rows:
-        if len(row) != width:
-            raise DataError(f"{spec} has {len(row)} columns in line {number}, not {width}.")
-    file_column, label_column, first = _columns([row for _, row in rows[:20]], spec)
+    file_column, label_column, header = _columns([r for _, r in rows[:20] if len(r) == width], spec)
     labels: dict[str, str] = {}
     numbers: dict[str, int] = {}
-    for number, row in rows[first:]:
+    for number, row in rows[header:]:
+        if len(row) != width:
+            raise DataError(f"{spec} has {len(row)} columns in line {number}, not {width}.")
         name, label = row[file_column].strip(), row[label_column].strip()
         if not label or not name:
             raise DataError(
@@ -95,13 +89,13 @@ def read(path: Path, spec: str) -> Manifest:
             )
         if name in labels:
             raise DataError(
-                f"{spec} names {name!r} in line {numbers[name]} and in line {number}. "
+                f"{spec} has {name!r} in line {numbers[name]} and in line {number}. "
                 "Delete one of them."
             )
         labels[name], numbers[name] = folder.class_name(label, spec), number
     if not labels:
-        raise DataError(f"{spec} has a header and no lines. Add lines of a file and its label.")
-    _warn_similar(set(labels.values()), spec)
+        raise DataError(f"{spec} has only a header. Add lines of image files and their labels.")
+    _warn_similar({*labels.values()}, spec)
     return Manifest(notes.get("source", ""), part, labels, numbers)
 
 
@@ -110,10 +104,11 @@ def _text(path: Path, spec: str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read {spec}: {(error.strerror or str(error)).lower()}.") from None
-    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8")
-    if data[1:2] == b"\0" or data[:1] == b"\0":
-        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    encoding = "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in data[:2]:
+        encoding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -125,30 +120,25 @@ def _text(path: Path, spec: str) -> str:
         return data.decode("cp1252", "replace")
 
 
-def _rows(lines: Sequence[str], skipped: int, spec: str) -> list[tuple[int, list[str]]]:
-    """Parse CSV with the delimiter that gives most of the first lines the same columns."""
+def _parse(lines: Sequence[str], skipped: int, spec: str) -> list[tuple[int, list[str]]]:
+    """Parse CSV by the delimiter that gives the first lines equally many columns, and the most."""
     best: list[tuple[int, list[str]]] = []
+    best_score = (-1, 0)
     for delimiter in ",;\t|":
+        text = io.StringIO("".join(lines), newline="")
+        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
-            reader = csv.reader(
-                io.StringIO("".join(lines), newline=""),
-                delimiter=delimiter,
-                skipinitialspace=True,
-                strict=True,
-            )
             rows = [(skipped + reader.line_num, row) for row in reader if any(map(str.strip, row))]
         except csv.Error as error:
-            if delimiter == ",":
-                raise DataError(f"{spec} is not CSV: {error} in line {reader.line_num}.") from None
+            if delimiter == "|" and not best:
+                line = skipped + reader.line_num
+                raise DataError(f"{spec} is not CSV: {error} in line {line}.") from None
             continue
-        if not best or _regularity(rows) > _regularity(best):
-            best = rows
+        widths = {len(row) for _, row in rows[:20]}
+        score = (int(len(widths) == 1), max(widths, default=0))
+        if (widths != {1} and score > best_score) or not best:
+            best, best_score = rows, score
     return best
-
-
-def _regularity(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
-    widths = {len(row) for _, row in rows[:20]}
-    return len(widths) == 1 and widths != {1}, max(widths, default=0)
 
 
 def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
@@ -159,27 +149,25 @@ def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
             f"{spec} holds pixels, not names of image files, as Kaggle's digits do. Save each row "
             "as an image in a folder of its class, or use mnist."
         )
-    images = [
-        column
-        for column in range(width)
-        if any(row[column].strip().lower().endswith(IMAGE_SUFFIXES) for row in rows)
-    ]
+
+    def images(row: Sequence[str]) -> set[int]:
+        return {i for i, cell in enumerate(row) if cell.strip().lower().endswith(IMAGE_SUFFIXES)}
+
     header = ["".join(filter(str.isalnum, cell.casefold())) for cell in rows[0]]
-    if any(rows[0][column].strip().lower().endswith(IMAGE_SUFFIXES) for column in images):
+    if images(rows[0]):
         header = []
-    columns = [header.index(name) for name in FILE_COLUMNS if name in header]
-    file_column = next((column for column in columns if column in images or not images), None)
-    if file_column is None and images:
-        file_column = images[0]
-    columns = [header.index(name) for name in LABEL_COLUMNS if name in header]
-    columns += [] if header and width > 2 else range(width)
-    label_column = next((column for column in columns if column != file_column), None)
-    if file_column is None or label_column is None:
+    candidates = [header.index(name) for name in FILE_COLUMNS if name in header]
+    with_images = sorted(set().union(*map(images, rows)))
+    files = [i for i in candidates if i in with_images] or with_images or candidates
+    labels = [header.index(name) for name in LABEL_COLUMNS if name in header]
+    labels += range(width) if not header or width == 2 else []
+    label = next((column for column in labels if column not in files[:1]), None)
+    if not files or label is None:
         raise DataError(
-            f"{spec} has no columns of files and labels, but {', '.join(rows[0])[:200]!r}. "
+            f"{spec} has no columns of image files and labels, but {','.join(rows[0])[:200]!r}. "
             "Name them file and label in its first line."
         )
-    return file_column, label_column, int(bool(header))
+    return files[0], label, int(bool(header))
 
 
 def _warn_similar(labels: Iterable[str], spec: str) -> None:
@@ -190,8 +178,8 @@ def _warn_similar(labels: Iterable[str], spec: str) -> None:
         other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
         if other != label:
             warnings.warn(
-                f"{spec}: {other!a} and {label!a} are two classes. If they are one, rename one of "
-                "them with --classes.",
+                f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge them "
+                "with --classes.",
                 stacklevel=2,
             )
 
@@ -201,41 +189,37 @@ def load(
 ) -> ImageSet:
     """Load the image files that a manifest names, which are below `root`.
 
-    A name may be relative to `root` or to any folder, absolute, or without its suffix: the file
-    with the longest common end is taken, if there is one.
-
-    Raises:
-        DataError: if there is no such file, or there are several.
+    A name that is no file there, such as an absolute path of another computer or a name without
+    its suffix, stands for the one file that shares most of its end.
     """
     names = {name: name.replace("\\", "/") for name in manifest.labels}
     missing = [name for name, path in names.items() if not (root / path).is_file()]
-    if missing:
-        ends: dict[str, list[str]] = {}
-        for path in folder.scan(root, spec, progress).names:
-            file = path.rpartition("/")[2].casefold()
-            for end in {file, file.rpartition(".")[0]}:
-                ends.setdefault(end, []).append(path)
+    ends: dict[str, list[str]] = {}
+    for path in folder.scan(root, spec, progress).names if missing else ():
+        file = path.rpartition("/")[2].casefold()
+        for end in {file, file.rpartition(".")[0]}:
+            ends.setdefault(end, []).append(path)
     for name in missing:
-        candidates = ends.get(names[name].rpartition("/")[2].casefold(), [])
-        lengths = [_common_end(names[name], path) for path in candidates]
-        if lengths.count(max(lengths, default=0)) != 1:
-            problem = "which is several files" if candidates else "which does not exist"
+        *parents, file = names[name].split("/")
+        shared: dict[int, list[str]] = {0: []}
+        for path in ends.get(file.casefold(), []):
+            pairs = zip(reversed(parents), reversed(path.split("/")[:-1]), strict=False)
+            count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            shared.setdefault(count, []).append(path)
+        candidates = shared[max(shared)]
+        if len(candidates) != 1:
+            problem = "matches several files" if candidates else "does not exist"
             raise DataError(
-                f"{spec} names {name!r} in line {manifest.lines[name]}, {problem} in {root}. "
-                "Correct the line, or delete it to leave the image out."
+                f"{spec} names {name!r} in line {manifest.lines[name]}, which {problem} in {root} "
+                f"({len(missing):,} of {len(names):,} lines to search for). Correct the line, or "
+                "delete it to leave the image out."
             )
-        names[name] = candidates[lengths.index(max(lengths))]
-    files = sorted(zip(names.values(), manifest.labels.values(), strict=True))
-    for (path, _), (other, _) in pairwise(files):
-        if path == other:
-            raise DataError(f"{spec} names {path!r} twice. Delete one of the lines.")
+        names[name] = candidates[0]
+    files = sorted((path, manifest.labels[name]) for name, path in names.items())
     paths, labels = zip(*files, strict=True)
-    return folder.load_files(root, list(paths), labels, spec, preprocess, progress)
-
-
-def _common_end(one: str, other: str) -> int:
-    pairs = zip(reversed(one.split("/")[:-1]), reversed(other.split("/")[:-1]), strict=False)
-    return 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if len({*paths}) < len(paths):
+        raise DataError(f"{spec} names a file twice, in two ways. Delete one of the lines.")
+    return folder.load_files(root, paths, labels, spec, preprocess, progress)
 
 
 def names_of(images: ImageSet) -> Sequence[str]:
@@ -244,24 +228,17 @@ def names_of(images: ImageSet) -> Sequence[str]:
 
 
 def select(images: ImageSet, manifest: Manifest, spec: str) -> ImageSet:
-    """Return the images that a manifest names, in their own order, under its labels.
-
-    Raises:
-        DataError: if the manifest names an image that is not there.
-    """
-    rows = [row for row, name in enumerate(names_of(images)) if name in manifest.labels]
-    labels = [manifest.labels[names_of(images)[row]] for row in rows]
-    if len(rows) < len(manifest.labels):
-        name = next(iter(manifest.labels.keys() - {*names_of(images)}))
+    """Return the images that a manifest names, in their own order, under its labels."""
+    names = names_of(images)
+    if unknown := manifest.labels.keys() - {*names}:
+        name = min(unknown, key=lambda name: manifest.lines[name])
         raise DataError(
             f"{spec} names {name!r} in line {manifest.lines[name]}, which is not in "
             f"{images.source}. Correct the line, or delete it."
         )
-    classes = tuple(sorted({*labels}))
-    numbers = np.array([classes.index(label) for label in labels], dtype=np.int64)
-    return replace(
-        images.subset(np.array(rows, np.int64)), labels=numbers, classes=classes, source=spec
-    )
+    rows = np.array([row for row, name in enumerate(names) if name in manifest.labels], np.int64)
+    classes, labels = np.unique([manifest.labels[names[row]] for row in rows], return_inverse=True)
+    return replace(images.subset(rows), labels=labels, classes=tuple(classes.tolist()), source=spec)
 
 
 def check_free(path: Path) -> None:
@@ -275,15 +252,7 @@ def check_free(path: Path) -> None:
 def write(
     path: Path, source: str, part: str | None, lines: Iterable[Line], notes: Sequence[str] = ()
 ) -> None:
-    """Write a manifest, whole or not at all.
-
-    Args:
-        part: of the source; None where it has none.
-        notes: for people, as comments in the first lines.
-
-    Raises:
-        DataError: if `path` exists or cannot be written.
-    """
+    """Write a manifest, whole or not at all; `notes` for people become comments."""
     check_free(path)
     places = [f"source: {source}", *([f"part: {part}"] if part else [])]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

