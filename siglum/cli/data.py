@@ -25,8 +25,8 @@ def data(
     show_ink: Flag = False,
     sheet: Sheet = None,
     size: int | None = None,
-    fit: Literal["pad", "stretch"] = "pad",
-    classes: Renames = None,
+    resize: Literal["pad", "stretch"] = "pad",
+    rename: Renames = None,
     writers: str | None = None,
     json: Json = False,
 ) -> None:
@@ -42,19 +42,19 @@ def data(
         show_ink: Extract the ink of images, as recognisers do, and report problems.
         sheet: PNG file to write: samples of each class, or images before and after.
         size: Side of the square that images are resized to, px; by default 28, for ink 64.
-        fit: Pad images to a square with their background, or stretch them.
+        resize: Pad images to a square with their background, or stretch them.
         writers: Regular expression whose first group is the writer in a file name.
     """
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise ConfigError(f"sheet must end in .png, got {str(sheet)!r}.")
     if not places or (len(places) > 1 and not show_ink):
         raise ConfigError(f"data describes one source, got {len(places)}.")
-    preprocess = build(Preprocess, {"size": size or (64 if show_ink else 28), "fit": fit})
+    preprocess = build(Preprocess, {"size": size or (64 if show_ink else 28), "resize": resize})
     if show_ink:
         _show_ink(expand_files(places), preprocess.size, sheet, json)
         return
     described: dict[str, dict[str, Any]] = {}
-    names = read_renames(classes)
+    names = read_renames(rename)
     with loading_bar() as progress:
         for part in sources.parts(places[0], progress):
             images = sources.load(

@@ -311,8 +311,8 @@ def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
     deadline, total = time.monotonic() + MAX_SECONDS, 0
     members = _zip_members if zipfile.is_zipfile(path) else _tar_members
     for number, (name, size, read) in enumerate(members(path, source), start=1):
-        names = name.replace("\\", "/").split("/")
-        if ".." in names or not names[0] or re.match("[A-Za-z]:", name):
+        names = [part for part in name.replace("\\", "/").split("/") if part != "."]
+        if ".." in names or not any(names[:1]) or re.match("[A-Za-z]:", name):
             raise DataError(
                 f"{source} has a member that leads out of the archive: {name!r}. "
                 "Do not unpack it; pack the images again."

@@ -171,7 +171,7 @@ class ImageSet:
         if len(missing):
             raise DataError(
                 f"{self.source} must hold only classes of the run ({', '.join(classes[:20])}), "
-                f"got {self.classes[missing[0]]!r}. Rename classes with --classes FILE."
+                f"got {self.classes[missing[0]]!r}. Rename classes with --rename FILE."
             )
         return replace(self, classes=classes, labels=table[self.labels])
 

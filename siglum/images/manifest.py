@@ -179,7 +179,7 @@ def _warn_similar(labels: Iterable[str], spec: str) -> None:
         if other != label:
             warnings.warn(
                 f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge them "
-                "with --classes.",
+                "with --rename.",
                 stacklevel=2,
             )
 

@@ -186,6 +186,8 @@ def _locate(
     spec = resolve(text, near)
     kind, _, place = spec.partition(":")
     source, path = SOURCES[kind], _path(place, near)
+    if kind == "folder" and SOURCES["samples"].accepts(path):
+        source = SOURCES["samples"]
     if bool(place) != bool(source.place):
         usage = f"{kind}:{source.place}" if source.place else kind
         raise ConfigError(f"source must be {usage}, got {spec!r}.")
@@ -229,10 +231,12 @@ def load(
         DataError: if no image can be read.
     """
     preprocess = preprocess or Preprocess()
-    plain = preprocess.model_copy(update={"frame": None})
+    plain = preprocess.model_copy(update={"margins": None})
     source, request = _locate(spec, part, plain, progress)
     images = source.load(request)
-    if preprocess.frame is not None and not ink.same_margins(ink.margins(images), preprocess.frame):
+    if preprocess.margins is not None and not ink.same_margins(
+        ink.margins(images), preprocess.margins
+    ):
         images = source.load(request._replace(preprocess=preprocess))
     if images.unreadable:
         name, reason = images.unreadable[0]

@@ -40,8 +40,8 @@ def test_images_must_be_bytes_of_four_axes(images: np.ndarray, got: str) -> None
         ImageSet.from_arrays(images, np.zeros(2, int), ("a",))
 
 
-def test_labels_must_be_one_a_picture() -> None:
-    with pytest.raises(DataError, match=r"^labels must be one a picture \(2\), got 3\.$"):
+def test_labels_must_be_one_per_image() -> None:
+    with pytest.raises(DataError, match=r"^labels must be one per image \(2\), got 3\.$"):
         ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.zeros(3, int), ("a",))
 
 

@@ -123,9 +123,9 @@ def test_a_failed_fetch_says_which_files_to_put_where(
     raw = tmp_path / "data" / set_name / "raw"
 
     message = (
-        f"{name} must be fetched, and that failed ([Errno 20] Not a directory: "
-        f"'{tmp_path / 'data' / set_name}'). Put {files[0]} and {files[1]} into {raw}, "
-        f"or set SIGLUM_DATA to the folder that holds {set_name}/raw."
+        f"Cannot download {name}: [Errno 20] Not a directory: '{tmp_path / 'data' / set_name}'. "
+        f"Put {files[0]} and {files[1]} into {raw}, or set SIGLUM_DATA to the folder that holds "
+        f"{set_name}/raw."
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         torchvision.load(name, "train")
@@ -135,8 +135,8 @@ def test_without_torchvision_it_says_the_same(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
 
     message = (
-        f"kmnist must be in {root}/KMNIST/raw, or torchvision must be installed to fetch it. "
-        "Put t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz into "
+        f"kmnist is not in {root}/KMNIST/raw, and torchvision, which downloads it, is not "
+        "installed. Put t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz into "
         f"{root}/KMNIST/raw, or set SIGLUM_DATA to the folder that holds KMNIST/raw."
     )
     with pytest.raises(MissingExtra, match=f"^{re.escape(message)}$"):

@@ -1,0 +1,328 @@
+"""Zip and tar files are unpacked once, safely, and read as folders."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import struct
+import tarfile
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from making import SIGNS, VALUES, Files, png, write_folder, write_tar, write_zip
+
+from siglum.errors import DataError
+from siglum.images import folder, sources
+from siglum.images.imageset import ImageSet
+
+Writer = Callable[[Path, Files], Path]
+WRITERS: dict[str, Writer] = {
+    "stored.zip": write_zip,
+    "deflated.zip": lambda path, files: write_zip(path, files, compression=zipfile.ZIP_DEFLATED),
+    "tar": lambda path, files: write_tar(path, files, "w"),
+    "gnu.tar": lambda path, files: write_tar(path, files, "w", format=tarfile.GNU_FORMAT),
+    "tar.gz": lambda path, files: write_tar(path, files, "w:gz"),
+    "tar.xz": lambda path, files: write_tar(path, files, "w:xz"),
+    "tar.bz2": lambda path, files: write_tar(path, files, "w:bz2"),
+}
+every_kind = pytest.mark.parametrize("kind", WRITERS)
+either = pytest.mark.parametrize("write", [write_zip, write_tar])
+
+
+def load(path: Path) -> ImageSet:
+    return sources.load(f"archive:{path}")
+
+
+def values(images: ImageSet) -> list[int]:
+    return images.images.max(axis=(1, 2, 3)).tolist()
+
+
+def fails(path: Path, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(f'archive:{path} {message}')}"):
+        load(path)
+
+
+@every_kind
+def test_an_archive_gives_the_same_as_its_folder(tmp_path: Path, kind: str) -> None:
+    plain = sources.load(f"folder:{write_folder(tmp_path / 'signs')}")
+
+    images = load(WRITERS[kind](tmp_path / kind, SIGNS))
+
+    assert images.fingerprint == plain.fingerprint
+    assert list(images.files or ()) == list(plain.files or ()) == list(SIGNS)
+
+
+@every_kind
+def test_members_may_come_in_any_order_below_any_folder(tmp_path: Path, kind: str) -> None:
+    turned = {f"./deep/er/{name}": raw for name, raw in reversed(SIGNS.items())}
+
+    images = load(WRITERS[kind](tmp_path / kind, turned))
+
+    assert images.classes == ("a", "b")
+    assert values(images) == VALUES
+    assert list(images.files or ()) == [f"deep/er/{name}" for name in SIGNS]
+
+
+@every_kind
+def test_any_name_may_be_a_class(tmp_path: Path, kind: str) -> None:
+    names = sorted(["two words", "👩🏽‍🔬", "אבג", "__pycache__", "<img onerror=alert(1)>", "12:30"])
+    files = {f"{name}/0.png": png(number + 1) for number, name in enumerate(names)}
+
+    images = load(WRITERS[kind](tmp_path / kind, files))
+
+    assert list(images.classes) == names
+    assert values(images) == list(range(1, len(names) + 1))
+
+
+def test_an_archive_is_unpacked_once_for_its_contents(tmp_path: Path, cache_folder: Path) -> None:
+    path = write_zip(tmp_path / "signs.zip")
+    reports: list[str] = []
+
+    def progress(activity: str, done: int, total: int) -> None:
+        reports.append(activity.split()[0])
+
+    sources.load(f"archive:{path}", progress=progress)
+    moved = path.rename(tmp_path / "moved.zip")
+    assert values(load(moved)) == VALUES
+    write_zip(path, {"a/0.png": png(77)})
+    assert values(load(path)) == [77]
+
+    assert len(list((cache_folder / "unpacked").iterdir())) == 2
+    assert reports.count("scanning") and reports.count("packing") == 1
+
+
+def write_unflagged(path: Path, names: list[str], encoding: str) -> Path:
+    """Write a zip whose names are in an encoding that it does not tell."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for letter, name in zip("ABC", names, strict=False):
+            archive.writestr(letter * len(name.encode(encoding)), png(10))
+    raw = path.read_bytes()
+    for letter, name in zip("ABC", names, strict=False):
+        coded = name.encode(encoding)
+        raw = raw.replace(letter.encode() * len(coded), coded)
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("name", ["α", "δέλτα", "ж", "数"])
+def test_utf8_names_without_their_flag_are_read(tmp_path: Path, name: str) -> None:
+    """macOS writes such archives; without the flag the format means code page 437."""
+    names = [f"{name}/0.png", f"__MACOSX/{name}/._0.png", "z/01234567.png"]
+
+    path = write_unflagged(tmp_path / "signs.zip", names, "utf-8")
+
+    assert load(path).classes == tuple(sorted([name, "z"]))
+
+
+def test_names_in_another_code_page_are_warned_of(tmp_path: Path) -> None:
+    path = write_unflagged(tmp_path / "signs.zip", ["ä/0.png"], "cp850")
+
+    with pytest.warns(UserWarning, match="does not tell the encoding of its names"):
+        assert load(path).classes == ("ä",)
+
+
+def test_names_in_a_tar_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
+    names = [os.fsdecode(byte) for byte in (b"\xfe", b"\xff")]
+    files = {f"{name}/0.png": png(10 * number) for number, name in enumerate(names, start=1)}
+
+    images = load(write_tar(tmp_path / "signs.tar", files, format=tarfile.GNU_FORMAT))
+
+    assert images.classes == ("\\xfe", "\\xff")
+
+
+def test_backslashes_in_a_zip_are_folders(tmp_path: Path) -> None:
+    """As some Windows programs write them, against the format's rule."""
+    images = load(
+        write_zip(tmp_path / "s.zip", {n.replace("/", "\\"): r for n, r in SIGNS.items()})
+    )
+
+    assert images.classes == ("a", "b")
+
+
+@either
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../x.png", "a/../../x.png", "/a/x.png", "//host/a/x.png", "../../etc/cron.d/x"),
+        *("..\\x.png", "a\\..\\..\\x.png", "\\a\\x.png", "C:\\a\\x.png", "C:/a/x.png", "c:x.png"),
+    ],
+)
+def test_a_name_that_leads_out_refuses_the_archive(
+    tmp_path: Path, cache_folder: Path, write: Writer, name: str
+) -> None:
+    path = write(tmp_path / "signs", {**SIGNS, name: png(50)})
+
+    fails(path, f"has a member that leads out of the archive: {name!r}. Do not unpack it;")
+    assert list((cache_folder / "unpacked").iterdir()) == []
+
+
+def test_links_and_devices_are_not_unpacked(tmp_path: Path, cache_folder: Path) -> None:
+    path = tmp_path / "signs.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, raw in SIGNS.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+        for kind, name in ((tarfile.SYMTYPE, "a/2.png"), (tarfile.LNKTYPE, "a/3.png")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, "/etc/passwd"
+            archive.addfile(link)
+        fifo = tarfile.TarInfo("a/4.png")
+        fifo.type = tarfile.FIFOTYPE
+        archive.addfile(fifo)
+
+    assert list(load(path).files or ()) == list(SIGNS)
+    (unpacked,) = (cache_folder / "unpacked").iterdir()
+    assert not any(file.is_symlink() for file in unpacked.rglob("*"))
+
+
+FAR_MORE = "unpacks to far more than images would. If you trust it, unpack it yourself"
+
+
+@either
+def test_too_many_members_are_refused(
+    tmp_path: Path, write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "MAX_MEMBERS", 3)
+
+    fails(write(tmp_path / "signs", SIGNS), FAR_MORE)
+
+
+@pytest.mark.parametrize("kind", ["deflated.zip", "tar", "tar.gz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("name", ["zeros.bin", "a/zeros.png"])
+def test_a_bomb_is_refused(
+    tmp_path: Path, kind: str, name: str, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "SMALL_ARCHIVE", 2**20)
+    monkeypatch.setattr(folder, "MAX_UNPACKED", 2**21)
+    path = WRITERS[kind](tmp_path / kind, {**SIGNS, name: bytes(2**22)})
+
+    fails(path, FAR_MORE)
+    assert list((cache_folder / "unpacked").iterdir()) == []
+
+
+def test_a_member_of_2_to_the_62_bytes_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "signs.tar"
+    with path.open("wb") as file:
+        member = tarfile.TarInfo("a/0.png")
+        member.size = 2**62
+        file.write(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    start = time.monotonic()
+
+    fails(path, FAR_MORE)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_long_name_of_gigabytes_is_not_read(tmp_path: Path, format: int) -> None:
+    """Python's tarfile would read such a header in one piece, into memory."""
+    kind = tarfile.XHDTYPE if format == tarfile.PAX_FORMAT else tarfile.GNUTYPE_LONGNAME
+    member = tarfile.TarInfo("long")
+    member.type, member.size = kind, 2**31
+    path = tmp_path / "signs.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(member.tobuf(format) + bytes(2**20))
+
+    fails(path, "is damaged: it has a header of 2147483648 bytes. Copy or download it again.")
+
+
+def test_a_member_that_is_larger_than_it_declares_is_refused(tmp_path: Path) -> None:
+    path = WRITERS["deflated.zip"](tmp_path / "signs.zip", {**SIGNS, "a/2.png": bytes(5000)})
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(struct.pack("<I", 5000), struct.pack("<I", 50)))
+
+    fails(path, "is damaged: ")
+
+
+def test_overlapping_members_are_refused_soon(tmp_path: Path) -> None:
+    """900 entries of the directory point to one member of 4 MB."""
+    path = tmp_path / "signs.zip"
+    write_zip(path, {"a/0.png": bytes(2**22)}, compression=zipfile.ZIP_DEFLATED)
+    raw = path.read_bytes()
+    start = raw.index(b"PK\1\2")
+    entry, end = raw[start : raw.index(b"PK\5\6")], raw[raw.index(b"PK\5\6") :]
+    entries = [entry.replace(b"a/0.png", f"a/{i:03}.p".encode()) for i in range(900)]
+    size = sum(map(len, entries))
+    end = end[:8] + struct.pack("<HHII", 900, 900, size, start) + end[20:]
+    path.write_bytes(raw[:start] + b"".join(entries) + end)
+    began = time.monotonic()
+
+    with pytest.raises(DataError):
+        load(path)
+    assert time.monotonic() - began < 10
+
+
+def test_encrypted_archives_are_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "signs.zip")
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(raw)
+
+    fails(path, "is encrypted. Pack the images without a password.")
+
+
+@pytest.mark.parametrize("kind", ["deflated.zip", "tar", "tar.gz", "tar.xz", "tar.bz2"])
+def test_an_archive_cut_short_is_refused(tmp_path: Path, kind: str) -> None:
+    whole = WRITERS[kind](tmp_path / kind, SIGNS).read_bytes()
+    end = len(whole) - 10_000 if kind == "tar" else len(whole)
+    for length in (end // 3, end // 2, end - 20):
+        path = tmp_path / f"{length}.{kind}"
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            load(path)
+
+
+def test_other_files_are_no_archives(tmp_path: Path) -> None:
+    (tmp_path / "signs.zip").write_text("plain text")
+
+    fails(tmp_path / "signs.zip", "is damaged: ")
+    with pytest.raises(DataError, match="is not a folder, zip, tar or CSV file"):
+        sources.load(str(tmp_path / "signs.zip"))
+
+
+def _archive_bytes(kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        path = WRITERS[kind](Path(place) / "x", {"a/é.png": png(10), "b/0.png": png(20)})
+        return path.read_bytes()[:4000]
+
+
+SEEDS = [_archive_bytes(kind) for kind in ("deflated.zip", "tar", "gnu.tar")]
+SEEDS += [pack(SEEDS[2]) for pack in (gzip.compress, lzma.compress, bz2.compress)]
+
+
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 3999), st.integers(0, 255)), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_changed_bytes_are_read_or_refused(
+    seed: bytes, changes: list[tuple[int, int]], mend_sums: bool
+) -> None:
+    """Python's readers raise ValueError, IndexError, UnicodeDecodeError, ..."""
+    raw = bytearray(seed)
+    for place, value in changes:
+        raw[place % len(raw)] = value
+    if mend_sums:  # or most changed headers of a tar are refused for their sums alone
+        for start in range(0, len(raw) - 511, 512):
+            if raw[start + 257 : start + 262] == b"ustar":
+                raw[start + 148 : start + 156] = b" " * 8
+                raw[start + 148 : start + 156] = b"%06o\0 " % sum(raw[start : start + 512])
+    with (
+        tempfile.TemporaryDirectory() as place,
+        warnings.catch_warnings(),
+        suppress(DataError),
+    ):
+        warnings.simplefilter("ignore")
+        path = Path(place) / "signs"
+        path.write_bytes(raw)
+        load(path)
