@@ -14,7 +14,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.files import atomic_path, cache_dir, read_json, write_atomic
 from siglum.images import decode, ink
+from siglum.images.decode import Unreadable, as_text
 from siglum.images.imageset import ImageSet, Originals
 
 VERSION = 6  # of the format above and of everything that decides a packed byte
@@ -83,6 +84,55 @@ def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_pr
     return replace(
         images, store=pack.store, rows=rows, mapping=pack.mapping, originals=pack.originals
     )
+
+
+def load(
+    contents: str,
+    names: Sequence[str],
+    labels: Sequence[str],
+    raws: Callable[[], Iterable[tuple[int, Raw]]],
+    source: str,
+    preprocess: Preprocess,
+    progress: Progress = no_progress,
+    unreadable: Sequence[Unreadable] = (),
+) -> ImageSet:
+    """Load image files, with a label each, from a pack, which is written first if need be.
+
+    Args:
+        contents: identifies the images.
+        raws: yields their bytes with their indices, in any order.
+        unreadable: further files to report.
+    """
+    pack = memmap(contents, len(names), raws, preprocess, source, progress)
+    if not all(map(str.isascii, names)):
+        names = [as_text(name) for name in names]
+    problems = [(as_text(name), reason) for name, reason in unreadable]
+    problems += [(names[row], reason) for row, reason in (pack.reasons | pack.notes).items()]
+    rows = np.array([row for row in range(len(names)) if row not in pack.reasons], np.int64)
+    if not len(rows):
+        name, reason = problems[-1]
+        raise DataError(f"{source} has no image that can be read. {name}: {reason}.")
+    classes = tuple(sorted({labels[row] for row in rows.tolist()}))
+    if missing := sorted({*labels} - {*classes}):
+        warn(f"{source}: classes without a readable image are ignored: {{}}.", missing)
+    index = {name: label for label, name in enumerate(classes)}
+    return ImageSet(
+        store=pack.store,
+        rows=rows,
+        labels=np.fromiter((index[labels[row]] for row in rows.tolist()), np.int64, len(rows)),
+        classes=classes,
+        source=source,
+        files=names if len(rows) == len(names) else [names[row] for row in rows.tolist()],
+        unreadable=tuple(sorted(problems)),
+        originals=pack.originals,
+        mapping=pack.mapping,
+    )
+
+
+def warn(message: str, names: Sequence[str]) -> None:
+    """Issue a warning with up to five names in the place of {}."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    warnings.warn(message.format(as_text(", ".join(names[:5])) + more), stacklevel=3)
 
 
 def memmap(

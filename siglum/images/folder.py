@@ -16,7 +16,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,8 +24,6 @@ from glob import glob, has_magic
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
@@ -105,9 +102,9 @@ def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
             else:
                 folders.add(name)
                 pending.append((name, (*parents, real)))
-    files = [*names, *(name for name, _ in unreadable)]
-    used = {str(parent) for name in (*folders, *files) for parent in PurePosixPath(name).parents}
-    empty = sorted(name for name in folders - used if "/__" not in f"/{name}")
+    bad = {name for name, _ in unreadable}
+    used = {str(up) for name in (*folders, *names, *bad) for up in PurePosixPath(name).parents}
+    empty = sorted(name for name in folders - used - bad if "/__" not in f"/{name}")
     return Listing(sorted(names), unreadable, empty)
 
 
@@ -191,14 +188,8 @@ def load(
             f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
         )
     if listing.empty:
-        warn(f"{source}: folders without an image are ignored: {{}}.", listing.empty)
+        cache.warn(f"{source}: folders without an image are ignored: {{}}.", listing.empty)
     return load_files(root, names, labels, source, preprocess, progress, unreadable)
-
-
-def warn(message: str, names: Sequence[str]) -> None:
-    """Issue a warning with up to five names in the place of {}."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    warnings.warn(message.format(as_text(", ".join(names[:5])) + more), stacklevel=3)
 
 
 def class_name(name: str, source: str) -> str:
@@ -238,29 +229,8 @@ def load_files(
             except DataError as error:
                 yield index, error
 
-    pack = cache.memmap(digest.hexdigest(), len(names), raws, preprocess, source, progress)
-    if not all(map(str.isascii, names)):
-        names = [as_text(name) for name in names]
-    problems = [(as_text(name), reason) for name, reason in unreadable]
-    problems += [(names[row], reason) for row, reason in (pack.reasons | pack.notes).items()]
-    rows = np.array([row for row in range(len(names)) if row not in pack.reasons], np.int64)
-    if not len(rows):
-        name, reason = problems[-1]
-        raise DataError(f"{source} has no image that can be read. {name}: {reason}.")
-    classes = tuple(sorted({labels[row] for row in rows.tolist()}))
-    if missing := sorted({*labels} - {*classes}):
-        warn(f"{source}: classes without a readable image are ignored: {{}}.", missing)
-    index = {name: label for label, name in enumerate(classes)}
-    return ImageSet(
-        store=pack.store,
-        rows=rows,
-        labels=np.fromiter((index[labels[row]] for row in rows.tolist()), np.int64, len(rows)),
-        classes=classes,
-        source=source,
-        files=names if len(rows) == len(names) else [names[row] for row in rows.tolist()],
-        unreadable=tuple(sorted(problems)),
-        originals=pack.originals,
-        mapping=pack.mapping,
+    return cache.load(
+        digest.hexdigest(), names, labels, raws, source, preprocess, progress, unreadable
     )
 
 
@@ -352,7 +322,7 @@ def _zip_members(path: Path, source: str) -> Iterator[Member]:
                     unsure.append(name)
             yield name, member.file_size, partial(archive.read, member)
     if unsure:
-        warn(
+        cache.warn(
             f"{source} does not tell the encoding of its names, which may be wrong: {{}}. "
             "If so, unpack it, and name the folder.",
             unsure,

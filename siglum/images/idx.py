@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from siglum.errors import DataError
+from siglum.errors import DataError, choose
 from siglum.images.decode import NOT_AN_IMAGE, explain, has_light_background
 from siglum.images.imageset import ImageSet
 
@@ -47,7 +47,7 @@ def load(root: Path, part: str, source: str, prefix: str = "") -> ImageSet:
         DataError: if a file is missing, damaged, or not IDX of unsigned bytes, or if images and
             labels differ in number.
     """
-    stem = f"{prefix}{STEMS[part]}"
+    stem = f"{prefix}{choose(STEMS, part, 'part')}"
     images = _read(root, f"{stem}-images-idx3")  # (N, H, W)
     labels = _read(root, f"{stem}-labels-idx1")  # (N,)
     if len(images) != len(labels):

@@ -123,21 +123,21 @@ def _text(path: Path, spec: str) -> str:
 def _parse(lines: Sequence[str], skipped: int, spec: str) -> list[tuple[int, list[str]]]:
     """Parse CSV by the delimiter that gives the first lines equally many columns, and the most."""
     best: list[tuple[int, list[str]]] = []
-    best_score = (-1, 0)
+    best_score, problem = (False, 0), ""
     for delimiter in ",;\t|":
         text = io.StringIO("".join(lines), newline="")
         reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
             rows = [(skipped + reader.line_num, row) for row in reader if any(map(str.strip, row))]
         except csv.Error as error:
-            if delimiter == "|" and not best:
-                line = skipped + reader.line_num
-                raise DataError(f"{spec} is not CSV: {error} in line {line}.") from None
+            problem = problem or f"{error} in line {skipped + reader.line_num}"
             continue
         widths = {len(row) for _, row in rows[:20]}
-        score = (int(len(widths) == 1), max(widths, default=0))
-        if (widths != {1} and score > best_score) or not best:
+        score = (len(widths) == 1 and widths != {1}, max(widths, default=0))
+        if score > best_score:
             best, best_score = rows, score
+    if problem and best_score[1] < 2:
+        raise DataError(f"{spec} is not CSV: {problem}.")
     return best
 
 

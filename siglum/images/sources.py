@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, MissingExtra, nearest
+from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
 from siglum.files import data_dir
-from siglum.images import cache, folder, idx, ink, manifest, sample_source, splits, torchvision
+from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set, torchvision
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
@@ -66,9 +66,9 @@ def _unpack(request: Request) -> Request:
     return request._replace(place=folder.unpack(request.place, request.spec, request.progress))
 
 
-def _load_samples(request: Request) -> ImageSet:
-    place = sample_source.place(request.place, request.part, request.spec)
-    return sample_source.with_writers(_load_folder(request._replace(place=place)), place)
+def _load_studio(request: Request) -> ImageSet:
+    spec, place, part, preprocess, progress = request
+    return studio_set.load(place, part, spec, preprocess, progress)
 
 
 def _load_mnist5k(request: Request) -> ImageSet:
@@ -80,8 +80,9 @@ def _load_mnist5k(request: Request) -> ImageSet:
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
     rows = dict(zip(("train", "test"), splits.stratified(labels, 0.2, 0), strict=True))
+    selected = choose(rows, request.part, "part")
     whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), request.spec)
-    return cache.rebuild(whole.subset(rows[request.part]), request.preprocess, request.progress)
+    return cache.rebuild(whole.subset(selected), request.preprocess, request.progress)
 
 
 def _load_manifest(request: Request) -> ImageSet:
@@ -101,12 +102,12 @@ def _load_manifest(request: Request) -> ImageSet:
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
     "mnist5k": Source("5,000 of MNIST's digits", "", _load_mnist5k, lambda _: ("train", "test")),
-    "samples": Source(
+    "studio": Source(
         "drawings of the Studio",
         "DIR",
-        _load_samples,
-        lambda request: sample_source.parts(request.place),
-        sample_source.is_samples,
+        _load_studio,
+        lambda request: studio_set.parts(request.place),
+        studio_set.is_set,
     ),
     "idx": Source(
         "MNIST-style files, also .gz",
@@ -169,9 +170,13 @@ def _path(place: str, near: Path | None) -> Path:
     try:
         path = Path(place).expanduser()
         places = [path, *(root / path for root in (near, data_dir()) if root is not None)]
-        return next((place for place in places if place.exists()), path)
+        path = next((place for place in places if place.exists()), path)
+        if path.is_dir():
+            (path / "..").stat()  # fails where a folder may not be entered
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
-        raise DataError(f"Cannot read {place}: {error}.") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"Cannot read {place}: {reason.lower()}.") from None
+    return path
 
 
 def _check_file(path: Path) -> None:
@@ -186,8 +191,8 @@ def _locate(
     spec = resolve(text, near)
     kind, _, place = spec.partition(":")
     source, path = SOURCES[kind], _path(place, near)
-    if kind == "folder" and SOURCES["samples"].accepts(path):
-        source = SOURCES["samples"]
+    if kind == "folder" and SOURCES["studio"].accepts(path):
+        source = SOURCES["studio"]
     if bool(place) != bool(source.place):
         usage = f"{kind}:{source.place}" if source.place else kind
         raise ConfigError(f"source must be {usage}, got {spec!r}.")
@@ -285,7 +290,7 @@ def _warn_repeated(images: ImageSet) -> None:
             inside.setdefault(parent, set()).add(leaf)
     repeated = set.intersection(*inside.values()) if len(inside) > 1 else set()
     if repeated:
-        folder.warn(
+        cache.warn(
             f"{images.source}: the folder {min(repeated)!r} is in each of {{}}, and each is a "
             "class of its own. If these folders are people, add --writers "
             r"'([^/]+)/[^/]+/[^/]+$'.",

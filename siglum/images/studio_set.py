@@ -2,7 +2,6 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from siglum.errors import DataError
 from siglum.images import cache
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
-from siglum.images.listing import Listing
 
 FILE = "signs.db"
 OLD_FILE = "ledger.jsonl"  # of the format before SQLite; the Studio converts it
@@ -126,13 +124,9 @@ def load(folder: Path, part: str, spec: str, preprocess: Preprocess, see: Progre
     digest = hashlib.blake2b(digest_size=16)
     for file, image in zip(files, images, strict=True):
         digest.update(repr((file, len(image))).encode() + image)
-
-    def read() -> Iterator[tuple[int, bytes]]:
-        return enumerate(images)
-
-    signature = digest.hexdigest()
-    listing = Listing(spec, files, (), signature, lambda: signature, read)
-    loaded = cache.load(listing, preprocess, see).rename(dict(zip(ids, names, strict=True)))
+    loaded = cache.load(
+        digest.hexdigest(), files, ids, lambda: enumerate(images), spec, preprocess, see
+    ).rename(dict(zip(ids, names, strict=True)))
     return replace(loaded, writers=authors) if all(authors) else loaded
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from siglum.errors import DataError, MissingExtra
+from siglum.errors import DataError, MissingExtra, choose
 from siglum.files import data_dir
 from siglum.images import idx
 from siglum.images.imageset import ImageSet
@@ -51,6 +51,7 @@ def load(name: str, part: str) -> ImageSet:
         MissingExtra: if it would have to be downloaded and torchvision is not installed.
     """
     raw, prefix = _place(name)
+    choose(idx.STEMS, part, "part")
     if part not in idx.parts(raw, prefix):
         _download(name, part, raw, prefix)
     images = idx.load(raw, part, name, prefix)

@@ -155,7 +155,7 @@ def test_renaming_a_class_that_is_not_there_offers_the_nearest() -> None:
         np.zeros((1, 2, 2), np.uint8), np.array([0]), ("alpha", "beta"), "mine"
     )
 
-    message = "classes must name classes of mine, got 'alpa'. Did you mean 'alpha'?"
+    message = "No such class in mine: 'alpa'. Did you mean 'alpha'?"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         images.rename({"alpa": "a"})
 
@@ -195,7 +195,7 @@ def test_joined_sets_share_classes_by_name_and_read_as_each_alone() -> None:
 
 def test_sets_of_other_shapes_are_not_joined() -> None:
     other = ImageSet.from_arrays(np.zeros((1, 5, 5), np.uint8), np.zeros(1, int), ("a",))
-    message = "sets must have pictures of one shape, got (1, 4, 5) and (1, 5, 5)."
+    message = "images of two sets must have one shape, got (1, 4, 5) and (1, 5, 5)."
 
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         concat(make(), other)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from making import (
     SIGNS,
-    VALUES,
     png,
     run_unprivileged,
     write_folder,
@@ -18,14 +17,12 @@ from making import (
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.images import describe, sources, torchvision
+from siglum.images import sources, torchvision
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import SOURCES
 
-KNOWN = ", ".join(sorted(SOURCES))
 
-
-@pytest.fixture(params=SOURCES)
+@pytest.fixture(params=[name for name in SOURCES if name != "studio"])
 def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each source in turn, with a place where six pictures lie."""
     monkeypatch.setenv("SIGLUM_DATA", str(tmp_path))
@@ -79,41 +76,63 @@ def test_parts_are_train_and_test_or_all(spec: str) -> None:
     assert sources.parts(spec) in (("train", "test"), ("all",))
 
 
-def test_every_source_can_be_described(spec: str) -> None:
-    found = describe.describe(sources.load(spec, sources.parts(spec)[0]))
-
-    assert sum(found.counts) == sum(count for _, count in found.sizes)
-
-
 def fails(spec: str, message: str, **options: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises((ConfigError, DataError), match=f"^{re.escape(message)}"):
         sources.load(spec, **options)
 
 
 def test_an_unknown_source_offers_the_nearest() -> None:
-    fails("mnist5", f"source must be one of {KNOWN}, got 'mnist5'. Did you mean 'mnist5k'?")
-    fails("", f"source must be one of {KNOWN}, got ''.")
+    fails("mnist5", "No such source: 'mnist5'. Did you mean 'mnist5k'? Name a folder with one fol")
+    fails("folder:nowhere", "folder:nowhere is not a folder.")
+    fails("archive:nowhere", "archive:nowhere is not a file.")
 
 
-def test_a_place_is_asked_for_where_one_is_needed_and_only_there() -> None:
-    fails("folder", "folder must name its place, as in folder:DIR, got 'folder'.")
-    fails("archive:", "archive must name its place, as in archive:FILE, got 'archive:'.")
-    fails("mnist5k:here", "mnist5k must stand alone, got 'mnist5k:here'.")
-    fails("mnist:", "mnist must stand alone, got 'mnist:'.")
+def test_a_place_is_needed_by_some_sources_only() -> None:
+    fails("folder:", "source must be folder:DIR, got 'folder:'.")
+    fails("mnist5k:here", "source must be mnist5k, got 'mnist5k:here'.")
 
 
-def test_a_part_must_be_one_that_there_may_be() -> None:
-    """Else 1,000 test digits would pass for what was asked for."""
+def test_a_part_must_exist() -> None:
     fails("mnist5k", "part must be one of test, train, got 'val'.", part="val")
 
 
-def test_a_place_may_have_colons(tmp_path: Path) -> None:
-    root = write_folder(tmp_path / "a:b")
+def test_a_place_alone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for every command, relative, in the home folder and in the data folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SIGLUM_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(write_folder(tmp_path / "here", {"x/0.png": png(1)}))
+    write_folder(tmp_path / "signs")
+    write_folder(tmp_path / "here/a:b")
+    write_tar(tmp_path / "here/signs.backup", mode="w:gz")
+    write_idx_pair(tmp_path / "data/digits")
+    write_zip(tmp_path / "data/signs.zip")
+    (tmp_path / "here/labels.CSV").write_text("file,label\na:b/a/0.png,z\n")
 
-    assert len(sources.load(f"folder:{root}")) == 4
+    specs = {
+        "a:b": "folder:a:b",
+        "~/signs": "folder:~/signs",
+        str(tmp_path / "signs"): f"folder:{tmp_path / 'signs'}",
+        "signs.backup": "archive:signs.backup",
+        "signs.zip": "archive:signs.zip",
+        "digits": "idx:digits",
+        "labels.CSV": "manifest:labels.CSV",
+        "mnist5k": "mnist5k",
+    }
+    for text, spec in specs.items():
+        assert sources.resolve(text) == spec
+        assert sources.load(text).source == spec
 
 
-def test_a_place_is_looked_for_here_and_then_under_the_data(
+def test_a_folder_comes_before_a_set_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "mnist")
+
+    assert sources.load("mnist").classes == ("a", "b")
+
+
+def test_a_place_is_searched_here_before_the_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path / "data" / "signs")
@@ -125,64 +144,61 @@ def test_a_place_is_looked_for_here_and_then_under_the_data(
     assert sources.load("folder:signs").classes == ("c",)
 
 
-def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_folder(tmp_path / "signs")
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist.npz", "it holds arrays. Save each image as PNG in a folder of its class"),
+        ("star.ndjson", "it holds strokes or annotations. Save each drawing as PNG"),
+        ("x.INKML", "it holds strokes or annotations."),
+        ("labels.xlsx", "it holds a spreadsheet. Save it as CSV."),
+        ("signs.rar", "it holds an archive that Siglum cannot unpack. Unpack it, and name"),
+        ("photo.jpg", "it holds one image. Name a folder with one folder per class."),
+    ],
+)
+@pytest.mark.parametrize("kind", ["", "archive:"])
+def test_other_data_files_are_named_with_the_remedy(
+    tmp_path: Path, name: str, message: str, kind: str
+) -> None:
+    write_zip(tmp_path / name)
 
-    assert len(sources.load("folder:~/signs")) == 4
+    fails(f"{kind}{tmp_path / name}", f"Cannot read {tmp_path / name}: {message}")
 
 
-def test_a_tar_lies_under_any_name(tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "signs.backup", mode="w:gz")
-
-    assert sources.load(f"archive:{path}").images.max(axis=(1, 2, 3)).tolist() == VALUES
+def test_addresses_are_refused() -> None:
+    fails("https://example.org/signs.zip", "https://example.org/signs.zip is not on this computer.")
 
 
-def test_classes_may_be_renamed_on_the_way(tmp_path: Path) -> None:
+def test_classes_may_be_renamed_and_selected(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "signs")
 
     assert sources.load(f"folder:{root}", rename={"b": "a"}).classes == ("a",)
-    with pytest.raises(ConfigError, match=r"^classes must name classes of folder:.+, got 'c'\."):
+    assert sources.load(f"folder:{root}", rename={"b": "z"}, classes=["z"]).classes == ("z",)
+    with pytest.raises(ConfigError, match=r"^No such class in folder:.+: 'c'\."):
         sources.load(f"folder:{root}", rename={"c": "a"})
 
 
-def named(tmp_path: Path) -> str:
+def write_writers(tmp_path: Path) -> str:
     files = {"a/w1_0.png": png(10), "a/w2_0.png": png(20), "b/w1_0.png": png(30)}
     return f"folder:{write_folder(tmp_path / 'signs', files)}"
 
 
-def test_writers_are_found_in_file_names(tmp_path: Path) -> None:
-    assert sources.load(named(tmp_path), writers=r"/(\w+)_").writers == ("w1", "w2", "w1")
+def test_writers_are_read_from_file_names(tmp_path: Path) -> None:
+    spec = write_writers(tmp_path)
+
+    assert sources.load(spec, writers=r"/(\w+)_").writers == ("w1", "w2", "w1")
+    fails(spec, "writers must be a regular expression with a group, got 'w('", writers="w(")
+    fails(spec, "writers must be a regular expression with a group, got 'w1'", writers="w1")
+    for pattern in ("(w1)", "(w1)?_"):
+        message = f"writers must match every file name, got 'a/w2_0.png' for {pattern!r}."
+        fails(spec, message, writers=pattern)
+    fails("mnist5k", "writers are in file names, and mnist5k has none.", writers="(.)")
 
 
-@pytest.mark.parametrize(
-    ("pattern", "message"),
-    [
-        (
-            "w(",
-            "writers must be a regular expression, got 'w(': missing ), unterminated "
-            "subpattern at position 1.",
-        ),
-        ("w1", "writers must have a group in brackets, got 'w1'."),
-    ],
-)
-def test_a_pattern_for_writers_must_have_a_group(
-    tmp_path: Path, pattern: str, message: str
-) -> None:
-    fails(named(tmp_path), message, writers=pattern)
+def test_mnist5k_is_split_once_and_for_all() -> None:
+    train, test = sources.load("mnist5k"), sources.load("mnist5k", "test")
 
-
-@pytest.mark.parametrize("pattern", ["(w1)", "(w1)?_"])
-def test_a_pattern_for_writers_must_match_every_name(tmp_path: Path, pattern: str) -> None:
-    """A group that takes no part in a match finds no writer either."""
-    message = f"writers must match every file name, got 'a/w2_0.png' for {pattern!r}."
-
-    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        sources.load(named(tmp_path), writers=pattern)
-
-
-def test_writers_need_file_names() -> None:
-    fails("mnist5k", "writers must be found in file names, and mnist5k has none.", writers="(.)")
+    assert train.counts.tolist() == [400] * 10 and test.counts.tolist() == [100] * 10
+    assert test.fingerprint == "bc62ca2184a73245f1d91d13075ead7e"
 
 
 READ_ALL = """
@@ -198,7 +214,7 @@ for spec in sys.argv[1:]:
 """
 
 
-def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
     spec = {kind: f"{kind}:{tmp_path / kind}" for kind in ("folder", "archive", "idx")}
     root = write_folder(tmp_path / "folder", {**SIGNS, "c/0.png": png(50)})
     write_idx_pair(tmp_path / "idx")
@@ -215,33 +231,15 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
 
     *lines, last = done.stdout.splitlines()
     assert lines == [
-        f"{spec['folder']}: 2 of 5 files are left out, such as a/0.png, which cannot be read "
-        f"(Permission denied). All of them: siglum data {spec['folder']}",
+        f"{spec['folder']}: 2 files are not read, or not all of them, such as a/0.png: cannot be "
+        f"read: permission denied. All of them: siglum data {spec['folder']}",
         "3",
-        f"{spec['archive']} must be readable, got 'Permission denied'.",
-        "train-images-idx3-ubyte must be readable whole, got [Errno 13] Permission denied: "
+        f"Cannot read {spec['archive']}: permission denied.",
+        f"Cannot read {tmp_path}/idx/train-images-idx3-ubyte: [Errno 13] Permission denied: "
         f"'{tmp_path}/idx/train-images-idx3-ubyte'. Copy it again.",
     ]
-    assert last.startswith(f"folder:{locked[-1]} must name a ")  # Python 3.14: got nothing there
-    assert done.stderr == ""
-
-
-def test_a_folder_whose_files_may_not_be_looked_at_is_told(tmp_path: Path) -> None:
-    """It may be listed, and nothing in it can be known."""
-    specs = []
-    for kind in ("folder", "idx"):
-        specs.append(f"{kind}:{tmp_path / kind}")
-        write_folder(tmp_path / kind)
-        write_idx_pair(tmp_path / kind)
-        (tmp_path / kind).chmod(0o600)
-
-    done = run_unprivileged(READ_ALL, *specs)
-    for kind in ("folder", "idx"):
-        (tmp_path / kind).chmod(0o700)
-
-    assert done.stdout.splitlines() == [
-        f"{spec} must name a place that can be looked at: Permission denied" for spec in specs
-    ]
+    # Python 3.14 takes a place that may not be looked at for one that does not exist.
+    assert re.match(f"Cannot read {locked[-1]}: perm|folder:{locked[-1]} is not a folder", last)
     assert done.stderr == ""
 
 
