@@ -25,7 +25,6 @@ COMMANDS: dict[str, str] = {
     "label-issues": "find labels that are probably wrong",
     "data": "describe a data source",
     "runs": "list runs",
-    "normalise": "show the extracted ink",
 }
 
 HELP = """\

@@ -12,6 +12,7 @@ from siglum.cli.options import Flag, Json, Renames, read_renames
 from siglum.cli.progress import loading_bar
 from siglum.config import Preprocess, build
 from siglum.errors import ConfigError, DataError
+from siglum.formatting import count
 from siglum.images import decode, ink, sources
 from siglum.images.contact_sheet import comparison, contact_sheet
 from siglum.images.folder import expand_files
@@ -65,13 +66,13 @@ def data(
             described[part] = describe(images)
     if json:
         output.print_json(described)
-    for part, facts in {} if json else described.items():
+        return
+    for part, facts in described.items():
         output.print_line(f"{facts['source']} ({part})")
-        for name, reason in facts.pop("unreadable"):
-            output.print_line(f"not read: {name}: {reason}")
-        counts = facts.pop("counts")
-        output.print_facts(facts | {"sizes": ", ".join(f"{k}: {v:,}" for k, v in facts["sizes"])})
-        output.print_table(("class", "images"), counts.items())
+        output.print_facts(_words(facts))
+        for name, reason in facts["unreadable"]:
+            output.print_line(f"not read     {name}: {reason}")
+        output.print_table(("class", "images"), zip(facts["classes"], facts["counts"], strict=True))
         print()
 
 
@@ -84,23 +85,38 @@ def describe(images: ImageSet) -> dict[str, Any]:
         digests = [hash(image.tobytes()) for image in images.images]
         light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)
     first: dict[int, int] = {}
-    again = [i for i, digest in enumerate(digests) if first.setdefault(digest, i) != i]
+    pairs = [(first.setdefault(digest, row), row) for row, digest in enumerate(digests)]
+    pairs = [pair for pair in pairs if pair[0] != pair[1]]
     names = images.files or range(len(images))
     return {
         "source": images.source,
-        "images": len(images),
-        "classes": len(images.classes),
+        "classes": images.classes,
+        "counts": images.counts.tolist(),
         "writers": None if images.writers is None else len({*images.writers}),
-        "sizes": Counter(f"{width} x {height} px" for height, width in sides).most_common(4),
-        "light_background": int(light.sum()),  # images of dark ink
-        "duplicates": len(again),
-        "contradictions": sum(
-            bool(images.labels[i] != images.labels[first[digests[i]]]) for i in again
-        ),
-        "duplicate_examples": [(str(names[first[digests[i]]]), str(names[i])) for i in again[:5]],
+        "sizes": Counter(f"{width} x {height}" for height, width in sides).most_common(),
+        "light_background": int(light.sum()),
+        "duplicates": len(pairs),
+        "contradictions": sum(bool(images.labels[a] != images.labels[b]) for a, b in pairs),
+        "duplicate_examples": [(str(names[a]), str(names[b])) for a, b in pairs[:5]],
         "unreadable": images.unreadable,
         "fingerprint": images.fingerprint,
-        "counts": dict(zip(images.classes, images.counts.tolist(), strict=True)),
+    }
+
+
+def _words(facts: dict[str, Any]) -> dict[str, object]:
+    total, light = sum(facts["counts"]), facts["light_background"]
+    sizes = [f"{size} px: {number:,}" for size, number in facts["sizes"]]
+    same = f"{facts['duplicates']:,} repeat another image exactly"
+    if facts["duplicate_examples"]:
+        same += f", {facts['contradictions']:,} of them in another class"
+        same += f" (such as {' and '.join(facts['duplicate_examples'][0])})"
+    return {
+        "images": f"{total:,} of {count(len(facts['classes']), 'class', 'classes')}",
+        **({"writers": facts["writers"]} if facts["writers"] else {}),
+        "sizes": ", ".join([*sizes[:4], f"{len(sizes) - 4} more sizes"][: len(sizes)]),
+        "ink": f"dark on light in {light:,}, light on dark in {total - light:,}",
+        "duplicates": same,
+        "fingerprint": facts["fingerprint"],
     }
 
 

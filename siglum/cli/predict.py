@@ -17,6 +17,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.formatting import probability
 from siglum.images import decode
 from siglum.images.contact_sheet import boxed
+from siglum.images.folder import expand_files
 from siglum.images.page import WORKING, read_page
 from siglum.recogniser.bundle import SUFFIX
 from siglum.recogniser.predict import Input, Prediction, Predictor, load, predict_inputs
@@ -63,7 +64,7 @@ def predict(
         raise ConfigError("out must be used with --page.")
     if not files:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
-    paths = list(files)
+    paths = expand_files(files)
     predictions, unreadable = predict_images(_open(recogniser, weights, device), paths)
     rows = [prediction.to_dict() for prediction in predictions]
     if json:

@@ -365,7 +365,7 @@ def expand_files(places: Sequence[str | Path]) -> list[Path]:
     for place in map(str, places):
         path = Path(place).expanduser()
         images = [path]
-        if re.match("[a-z]+:/", place):
+        if re.match("[a-z]{2,}:/", place):
             raise DataError(f"{place} is not on this computer. Download it, and name the file.")
         if path.is_dir():
             images = [path / name for name in scan(path, place).names]

@@ -150,7 +150,7 @@ def resolve(text: str, near: Path | None = None) -> str:
     kind, colon, _ = text.partition(":")
     if colon and kind in SOURCES:
         return text
-    if re.match("[a-z]+://", text):
+    if re.match("[a-z]{2,}://", text):
         raise ConfigError(f"{text} is not on this computer. Download it, and name the file.")
     path = _path(text, near)
     if path.exists():

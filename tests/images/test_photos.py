@@ -259,12 +259,12 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     """A header that declares 10^8 pixels, and no pixels behind it."""
     raw = b"P5 10000 10000 255\n"
 
-    with pytest.raises(DataError, match=r"^declares more than 89478485 pixels$"):
+    with pytest.raises(DataError, match=r"^more than 89,000,000 pixels; crop it"):
         decode.decode(raw, None)
 
 
 def test_a_truncated_jpeg_is_damaged() -> None:
     raw = file_of(on_paper(coverage("zed")), "JPEG")
 
-    with pytest.raises(DataError, match=r"^is damaged \("):
+    with pytest.raises(DataError, match=r"^damaged image \("):
         decode.decode(raw[: len(raw) // 2], None, max_side=100)

@@ -1,4 +1,4 @@
-"""`siglum normalise`, and pages of several characters read by `siglum predict --sheet`."""
+"""Pages of several characters, read by `siglum predict --sheet`."""
 
 import json
 from collections.abc import Callable
@@ -20,55 +20,6 @@ def photo(tmp_path: Path) -> Path:
     draw.line((60, 110, 130, 40), 40, 6)
     image.save(tmp_path / "cross.png")
     return tmp_path / "cross.png"
-
-
-def test_a_sheet_shows_before_and_after_and_what_was_found(siglum: Call, photo: Path) -> None:
-    sheet = photo.with_name("sheet.png")
-
-    done = siglum("normalise", photo, photo, "-o", sheet)
-
-    assert done.returncode == 0, done.stderr
-    assert "Dark ink on light paper." in done.stdout and f"Sheet: {sheet}" in done.stdout
-    with Image.open(sheet) as image:
-        assert image.height > 2 * 160
-
-
-def test_the_evidence_as_json(siglum: Call, photo: Path) -> None:
-    done = siglum("normalise", photo, "--json")
-
-    (found,) = json.loads(done.stdout)
-    assert found["file"] == str(photo) and found["inverted"] and found["characters"] == 1
-    assert found["box"] == pytest.approx([38, 58, 112, 132], abs=3)
-    assert found["said"] == ["Dark ink on light paper."]
-
-
-def test_what_cannot_be_read_is_named_after_the_others(siglum: Call, photo: Path) -> None:
-    blank, text = photo.with_name("blank.png"), photo.with_name("text.png")
-    Image.new("L", (30, 20), 200).save(blank)
-    text.write_text("no picture")
-
-    done = siglum("normalise", text, blank, photo)
-
-    assert done.returncode == 2
-    assert "No ink was found" in done.stdout and "Dark ink" in done.stdout
-    assert done.stderr == (
-        f"siglum: 1 of 3 files must be pictures to be read: {text} is no picture "
-        "(PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM).\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "normalise must have at least one picture file, got none."),
-        (("x.png", "--size", 4), "size must be at least 8 and at most 1024, got 4."),
-        (("x.png", "-o", "sheet.txt"), "out must end in .png, got 'sheet.txt'."),
-    ],
-)
-def test_what_is_wrong_is_said(siglum: Call, arguments: tuple[object, ...], message: str) -> None:
-    done = siglum("normalise", *arguments)
-
-    assert (done.returncode, done.stderr) == (2, f"siglum: {message}\n")
 
 
 @pytest.fixture(scope="module")
