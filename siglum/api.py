@@ -83,7 +83,7 @@ def _load(
         images = _from_mapping(samples, preprocess).rename(rename)
     else:
         images = sources.load(
-            _resolve(os.fspath(samples)), "train", preprocess, rename=rename, progress=progress
+            os.fspath(samples), "train", preprocess, rename=rename, progress=progress
         )
     composed: dict[str, str] = {}
     for name in images.classes:
@@ -94,13 +94,6 @@ def _load(
                 "Rename one."
             )
     return images.rename({name: new for new, name in composed.items() if new != name})
-
-
-def _resolve(text: str) -> str:
-    if text.partition(":")[0] in sources.SOURCES:
-        return text
-    kind = "folder" if Path(text).is_dir() else "archive"
-    return f"{'manifest' if text.endswith('.csv') else kind}:{text}"
 
 
 def _from_mapping(samples: Mapping[str, Sequence[Any]], preprocess: Preprocess) -> ImageSet:
