@@ -318,7 +318,7 @@ def mnist_to_99(rounds: int) -> None:
     from siglum.lab import models
     from siglum.lab.device import choose_device
     from siglum.lab.optim import build_optimizer
-    from siglum.lab.train import load_data
+    from siglum.lab.trainer import load_data
     from siglum.lab.training import TrainState, derive_seed, evaluate, fit
 
     device = choose_device()

@@ -27,7 +27,7 @@ from siglum.images.ink import preprocess_files
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
-from siglum.lab.training import evaluate, normalised, to_unit
+from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.report.page import Table
 from siglum.report.plots import Palette
 
@@ -194,7 +194,7 @@ class Examination:
 
     def to_input(self, planes: NDArray[np.uint8]) -> Tensor:
         """Return bytes (N, P, S, S) as the network's input, on its device."""
-        return self.device.to_batch(normalised(to_unit(planes), self.preprocess))
+        return self.device.to_batch(normalise_batch(to_unit(planes), self.preprocess))
 
     def pixels(self, images: Images) -> NDArray[np.float32]:
         """Return images in [0, 1] without position planes: float32 (N, C, S, S)."""

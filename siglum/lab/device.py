@@ -36,13 +36,12 @@ class Device:
 
     def to_batch(self, images: Tensor) -> Tensor:
         """Move a batch to the device."""
-        images = images.to(self.device).contiguous(memory_format=self.memory_format)
-        if self.channels_last and images.shape[1] == 1:
-            # With one channel both formats are the same memory, and torch takes it for contiguous:
-            # the first convolution would then return slow, channels-first maps.
-            _, _, height, width = images.shape
-            images = images.as_strided(images.shape, (height * width, 1, width, 1))
-        return images
+        # Not `contiguous`: with one channel both formats are the same memory and torch keeps the
+        # strides it finds, after which the first convolution returns slow channels-first maps.
+        batch = torch.empty(
+            images.shape, dtype=images.dtype, device=self.device, memory_format=self.memory_format
+        )
+        return batch.copy_(images)
 
     def seed(self, seed: int) -> None:
         """Seed the generators that a step draws from.

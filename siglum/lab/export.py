@@ -28,7 +28,7 @@ from siglum.lab.device import Device
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
-from siglum.lab.training import evaluate, normalised, to_unit
+from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import Calibration
@@ -193,7 +193,7 @@ def _by_torch(
     model: nn.Module, images: NDArray[np.uint8], preprocess: Preprocess
 ) -> NDArray[np.float32]:
     batches = np.split(images, np.cumsum(BATCHES)[:-1])
-    logits = [model(normalised(to_unit(batch), preprocess)).float() for batch in batches]
+    logits = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
     return torch.cat(logits).numpy()
 
 

@@ -1,6 +1,5 @@
 """Who takes the step: the optimiser, its rates by depth, its schedule."""
 
-import inspect
 import math
 from typing import Any
 
@@ -13,7 +12,6 @@ from siglum.config import TrainConfig
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return the optimiser that `config` names, over all parameters that train."""
-    _leave_compiler_out()
     parameters = _groups(model, config)
     if config.optimizer == "sgd":
         return torch.optim.SGD(
@@ -48,23 +46,6 @@ def _stage(model: nn.Module, name: str) -> str:
     first, _, rest = name.partition(".")
     several = isinstance(getattr(model, first), nn.Sequential | nn.ModuleList)
     return f"{first}.{rest.partition('.')[0]}" if several else first
-
-
-# torch's optimisers import its compiler, which takes 2 s and is used nowhere here: one wrapper when
-# they are made, another at every step. What is wrapped does the same without. Should torch change
-# this, the two functions below still work and only the seconds come back.
-
-
-def _leave_compiler_out() -> None:
-    """Tell the wrapper around `add_param_group` that the compiler is switched off already."""
-    plain = inspect.unwrap(Optimizer.add_param_group)
-    plain.__dict__.setdefault("__dynamo_disable", plain)
-
-
-@torch.no_grad()
-def take_step(optimizer: Optimizer) -> None:
-    """Take the optimiser's step, without its wrappers."""
-    inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def lr_scale(done: float, warmup: float) -> float:

@@ -40,11 +40,9 @@ from siglum.lab.training import (
     derive_seed,
     evaluate,
     fit,
-    sample,
 )
 
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
-MEASURED = 512  # pictures for batch normalisations that come without statistics
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
 
@@ -243,7 +241,6 @@ def _fresh_state(
             config.init,
             seed=config.seed,
             shuffle=config.shuffle_init,
-            batches=sample(data.train, MEASURED, config.seed, preprocess),
         )
     transfer.freeze(model, config.freeze)
     model = machine.to(model)

@@ -26,7 +26,7 @@ from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
 from siglum.lab.augment import AUGMENTATIONS, augment
 from siglum.lab.device import Device
-from siglum.lab.optim import lr_scale, set_lr, take_step
+from siglum.lab.optim import lr_scale, set_lr
 
 EVALUATE_VALUES = 1_000_000  # of the pictures in a batch, where nothing is learned
 POINTS = 20  # of the training curve, an epoch
@@ -147,7 +147,7 @@ def to_unit(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images).float().div_(255)
 
 
-def normalised(unit: Tensor, preprocess: Preprocess) -> Tensor:
+def normalise_batch(unit: Tensor, preprocess: Preprocess) -> Tensor:
     """Turn [0, 1] (B, P, S, S) into what the network sees."""
     subtracted, divisor = (torch.tensor(v).view(-1, 1, 1) for v in preprocess.scaling)
     return (unit - subtracted).div_(divisor)
@@ -165,7 +165,7 @@ def train_step(
 
     Args:
         model: in training mode.
-        images: float32 (B, C, S, S), normalised, on the machine's device.
+        images: float32 (B, C, S, S), normalise_batch, on the machine's device.
         labels: int64 (B,).
         label_smoothing: probability moved off the label, spread over all K classes.
 
@@ -178,7 +178,7 @@ def train_step(
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    take_step(optimizer)
+    optimizer.step()
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum(), len(labels)
 
 
@@ -228,7 +228,7 @@ def fit(
             set_lr(state.optimizer, config.lr * lr_scale(done, WARMUP))
         images = to_unit(train.take(rows))
         images = augment(images, augmentations, torch.default_generator, preprocess.channels)
-        images = machine.to_batch(normalised(images, preprocess))
+        images = machine.to_batch(normalise_batch(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(machine.device)
         pending.append(
             train_step(
@@ -325,14 +325,6 @@ def _end_epoch(
     return epoch
 
 
-def sample(images: ImageSet, count: int, seed: int, preprocess: Preprocess) -> Iterator[Tensor]:
-    """Yield up to `count` pictures, drawn by the seed, in batches as the network sees them."""
-    order = np.random.RandomState(derive_seed(seed, "sample", 0)).permutation(len(images))[:count]
-    size = max(1, EVALUATE_VALUES // math.prod(images.shape))
-    for start in range(0, len(order), size):
-        yield normalised(to_unit(images.take(order[start : start + size])), preprocess)
-
-
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, images: ImageSet, preprocess: Preprocess, machine: Device
@@ -348,7 +340,7 @@ def evaluate(
     for start in range(0, len(images), size):
         machine.seed(derive_seed(0, "evaluate", start))
         unit = to_unit(images.take(slice(start, start + size)))
-        logits = model(machine.to_batch(normalised(unit, preprocess)))
+        logits = model(machine.to_batch(normalise_batch(unit, preprocess)))
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())
     return torch.cat(batches).numpy()
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, RunError, nearest
 from siglum.lab import pretrained
 from siglum.lab.models import count_parameters
-from siglum.lab.recalibrate import folded, recalibrate
 from siglum.lab.runs import Run, on_cpu
 from siglum.lab.training import derive_seed
 
@@ -39,7 +38,6 @@ class InitInfo:
     reset: tuple[str, ...]  # tensors that stay random: the new head
     adopted_numbers: int
     reset_numbers: int
-    measured: int = 0  # pictures that its batch normalisations were measured on
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,6 @@ def load_pretrained(
     *,
     seed: int,
     shuffle: bool = False,
-    batches: Iterable[Tensor] = (),
 ) -> InitInfo:
     """Load the weights of a run, a file or torchvision into `model`, in place.
 
@@ -71,8 +68,6 @@ def load_pretrained(
         init: a run's folder, "file:NAME" or "torchvision".
         seed: decides how tensors are shuffled.
         shuffle: permute the numbers within each tensor: the same values, and nothing learned left.
-        batches: training pictures as the network sees them, to measure batch normalisations on
-            that come without statistics; looked at in that case only.
 
     Raises:
         ConfigError, DataError: if a file or a download does not serve.
@@ -95,7 +90,6 @@ def load_pretrained(
             raise RunError(_difference(parent, name, None, theirs[name]))
     taken = {name: theirs[name].to(ours[name].dtype) for name in ours if name not in reset}
     model.load_state_dict(taken, strict=False)
-    measured = recalibrate(model, batches) if folded(taken) else 0
     if shuffle:
         model.load_state_dict(_all_shuffled(model.state_dict(), taken, seed), strict=False)
         taken = _all_shuffled(taken, taken, seed)
@@ -109,7 +103,6 @@ def load_pretrained(
         reset=tuple(reset),
         adopted_numbers=sum(tensor.numel() for tensor in taken.values()),
         reset_numbers=sum(ours[name].numel() for name in reset),
-        measured=measured,
     )
 
 
@@ -186,8 +179,6 @@ def in_words(
     else:
         how = "shuffled within each tensor" if start["shuffled"] else "as they were"
         text = f"{start['adopted_numbers']:,} numbers of {start['run']}, {how}; "
-        if pictures := start.get("measured"):
-            text += f"batch normalisations measured on {pictures:,} pictures; "
         new = start["reset_numbers"]
         text += f"a new head of {new:,}" if new else "its head too, since the classes are the same"
     if parts:

@@ -17,7 +17,7 @@ from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import Exported, export, to_onnx
 from siglum.lab.runs import Run
-from siglum.lab.training import evaluate, normalised, to_unit
+from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import onnx as networks
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import load
@@ -50,7 +50,7 @@ def test_every_network_is_exported(name: str) -> None:
         shape = (count, preprocess.planes, size, size)
         pictures = np.random.RandomState(count).randint(0, 256, shape).astype(np.uint8)
         with torch.inference_mode():
-            expected = model(normalised(to_unit(pictures), preprocess)).numpy()
+            expected = model(normalise_batch(to_unit(pictures), preprocess)).numpy()
         gap = np.abs(network.run(pictures) - expected).max() / np.abs(expected).max()
         assert gap <= 1e-5, (name, count, gap)
     parameters = sum(p.numel() for p in model.parameters())
@@ -66,7 +66,7 @@ def test_both_halves_prepare_pictures_alike() -> None:
         pictures = np.random.RandomState(0).randint(
             0, 256, (9, preprocess.planes, 28, 28), dtype=np.uint8
         )
-        torchs = normalised(to_unit(pictures), preprocess).numpy()
+        torchs = normalise_batch(to_unit(pictures), preprocess).numpy()
         assert np.array_equal(networks.standardise(pictures, preprocess), torchs)
 
 

@@ -8,7 +8,7 @@ Shapes: B images, C channels, S the side of the picture, K classes, D features.
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError
-from siglum.lab.dropout import Dropout
+from siglum.lab.models.layers import Dropout
 
 
 class GlyphNet(nn.Module):

@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError
-from siglum.lab.dropout import Dropout
+from siglum.lab.models.layers import Dropout
 
 
 class MnistNet(nn.Module):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
-from siglum.lab.dropout import Dropout
+from siglum.lab.models.layers import Dropout
 
 SMALLEST = 32  # px: halved five times, one is left
 BATCHNORM = {"train": False, "frozen": True}

@@ -65,7 +65,7 @@ def test_a_grey_picture_is_shown_to_all_three_colours(images: Tensor) -> None:
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_learns_from_a_batch_of_one(size: int) -> None:
-    """The last batch of a pass may be: it is normalised by what was seen before."""
+    """The last batch of a pass may be: it is normalise_batch by what was seen before."""
     model = models.build("mobilenet_v3_small", 3, 1, size).train()
 
     F.cross_entropy(model(torch.rand(1, 1, size, size)), torch.tensor([1])).backward()
