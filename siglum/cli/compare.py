@@ -1,6 +1,5 @@
 """`siglum compare`."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from siglum.cli.options import Json, Out
@@ -12,6 +11,7 @@ from siglum.report.compare import (
     About,
     check_suffix,
     pairs_table,
+    to_json,
     variants_table,
     write_comparison,
 )
@@ -50,7 +50,7 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
         for plot in make_plots(comparison):
             plot.save(plots)
     if json:
-        print_json({"headline": headline(comparison), **asdict(comparison)})
+        print_json(to_json(comparison))
         return
     print_line(headline(comparison))
     for table in (variants_table(comparison), pairs_table(comparison)):

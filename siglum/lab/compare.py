@@ -14,6 +14,7 @@ Shapes: N images.
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -53,7 +54,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean over the seeds of a variant with its 95 % confidence interval."""
+    """The mean over the seeds of a variant with its 95 % interval; NaN without a finished seed."""
 
     values: tuple[float, ...]  # one per seed
     mean: float
@@ -93,10 +94,10 @@ class VariantSummary:
     configs: tuple[dict[str, Any], ...]  # of the runs
     parameters: int | None
     accuracy: dict[str, Estimate]  # train (last epoch, augmented images), val, test
-    loss: Estimate | None  # negative log-likelihood on the compared part, nats
-    ece: Estimate | None  # expected calibration error
-    seconds: Estimate | None  # of training
-    total_seconds: Estimate | None  # with the training of parents; None where it is unknown
+    loss: Estimate  # negative log-likelihood on the compared part, nats
+    ece: Estimate  # expected calibration error
+    seconds: Estimate  # of training
+    total_seconds: Estimate  # with the training of the parents; NaN where that is unknown
     writer_ci: tuple[float, float] | None  # of the accuracy on other writers' images
     epochs: tuple[tuple[Epoch, ...], ...]  # of each seed
     published: dict[str, float]
@@ -110,11 +111,9 @@ class Effects:
     """Analysis of variance of a complete grid: what each setting does to accuracy."""
 
     means: dict[str, dict[str, float]]  # setting -> value -> mean over all other settings
-    margins: dict[
-        str, float
-    ]  # setting -> half the 95 % interval of a mean's effect; NaN for 1 seed
+    margins: dict[str, float]  # setting -> half the 95 % interval of a mean's effect
     shares: dict[str, float]  # setting, interaction, "seed", "residual" -> share of the variance
-    p_values: dict[str, float]  # of the F tests, after Holm's correction; empty for one seed
+    p_values: dict[str, float]  # setting, interaction -> p of its F test after Holm's correction
 
 
 @dataclass(frozen=True)
@@ -215,8 +214,12 @@ class _Seed:
         predictions = pool_predictions(runs)
         self.writers = predictions.get("test_writers")
         self.labels = {p: predictions[f"{p}_labels"] for p in PARTS if f"{p}_labels" in predictions}
-        self.log_probs = {part: predictions[f"{part}_log_probs"] for part in self.labels}
-        self.correct = {p: self.log_probs[p].argmax(axis=1) == self.labels[p] for p in self.labels}
+        self.correct, self.loss, self.ece = {}, {}, {}
+        for part, labels in self.labels.items():
+            log_probs = predictions[f"{part}_log_probs"]
+            self.correct[part] = log_probs.argmax(axis=1) == labels
+            self.loss[part] = stats.negative_log_likelihood(log_probs, labels)
+            self.ece[part] = stats.expected_calibration_error(stats.reliability(log_probs, labels))
         self.folds: list[NDArray[Any]] = []  # the images that each fold tests on
         self.test_ratio = 0.0  # test images per training image
         self.fingerprints = dict(self.env["data"])
@@ -228,7 +231,7 @@ class _Seed:
         self.seconds = sum(float((run.result or {})["seconds"]) for run in runs)
         # Weights from a file do not say how long their training took.
         parent = (self.env.get("init") or {"seconds": 0.0})["seconds"]
-        self.total_seconds = None if parent is None else self.seconds + parent
+        self.total_seconds = self.seconds + (math.nan if parent is None else parent)
 
     def epochs(self) -> tuple[Epoch, ...]:
         """Return the mean of the folds, epoch by epoch; examples and seconds are summed."""
@@ -326,9 +329,7 @@ def t_interval(
 ) -> tuple[float, float]:
     """Return Student's 95 % t interval of the mean of at least two values.
 
-    Args:
-        test_ratio: for folds, test images per training image: Nadeau and Bengio's correction for
-            trainings that share images.
+    For folds, `test_ratio`, test images per training image, gives Nadeau and Bengio's correction.
     """
     variance = float(np.var(values, ddof=1)) * (1 / len(values) + test_ratio)
     half = float(student_t.ppf(0.975, len(values) - 1)) * math.sqrt(variance)
@@ -336,14 +337,14 @@ def t_interval(
 
 
 def estimate(values: Sequence[float], images: int = 0, share: bool = False) -> Estimate:
-    """Return the mean of at least one value with its 95 % interval over the seeds.
+    """Return the mean of values with its 95 % interval over the seeds.
 
     Args:
         images: what a single value is a share of; without, a single value has no interval.
         share: clip the interval to [0, 1].
     """
-    mean = fmean(values)
-    if len(values) > 1:
+    mean = fmean(values) if values else math.nan
+    if len(values) > 1 and not math.isnan(mean):
         low, high = t_interval(values)
         low, high = (max(low, 0.0), min(high, 1.0)) if share else (low, high)
         std = float(np.std(values, ddof=1))
@@ -370,13 +371,10 @@ def _accuracy(seeds: Sequence[_Seed], part: str) -> Estimate:
 
 
 def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float, float]:
-    """Return the 95 % cluster bootstrap interval of the accuracy on other writers' images.
+    """Return the 95 % cluster bootstrap interval of accuracy on images of other writers.
 
-    Never narrower than Wilson's interval: a few writers without an error say little of others.
-
-    Args:
-        correct: (N,), whether an image was recognised, or the share of seeds that did.
-        writers: (N,), the writer of each image; at least two writers.
+    `correct` and `writers`, at least two, are (N,). Never narrower than Wilson's interval: a few
+    writers without an error say little about others.
     """
     index = np.unique(writers, return_inverse=True)[1]
     images, hits = np.bincount(index), np.bincount(index, weights=correct.astype(float))
@@ -397,21 +395,15 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
 
 def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSummary:
     epochs = tuple(seed.epochs() for seed in seeds)
-    accuracy, loss, ece, writer_ci = {}, [], [], None
+    parts = [name for name in PARTS if seeds and all(name in seed.labels for seed in seeds)]
+    accuracy = {name: _accuracy(seeds, name) for name in parts}
+    writer_ci = None
     if seeds:
         accuracy["train"] = estimate([e[-1].train_accuracy for e in epochs], share=True)
         writers = seeds[0].writers if part == "test" else None
         if writers is not None and len(np.unique(writers)) > 1:
             correct = np.mean([seed.correct["test"] for seed in seeds], axis=0)
             writer_ci = writer_interval(correct, writers)
-    for name in PARTS:
-        if seeds and all(name in seed.labels for seed in seeds):
-            accuracy[name] = _accuracy(seeds, name)
-    for seed in seeds:
-        log_probs, labels = seed.log_probs[part], seed.labels[part]
-        loss.append(stats.negative_log_likelihood(log_probs, labels))
-        ece.append(stats.expected_calibration_error(stats.reliability(log_probs, labels)))
-    totals = [seed.total_seconds for seed in seeds if seed.total_seconds is not None]
     runs = [run for seed in seeds for run in seed.runs]
     return VariantSummary(
         name=variant.name,
@@ -420,10 +412,10 @@ def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSu
         configs=tuple(run.config.model_dump() for run in runs),
         parameters=(runs[0].result or {})["parameters"] if runs else None,
         accuracy=accuracy,
-        loss=estimate(loss) if loss else None,
-        ece=estimate(ece, share=True) if ece else None,
-        seconds=estimate([seed.seconds for seed in seeds]) if seeds else None,
-        total_seconds=estimate(totals) if seeds and len(totals) == len(seeds) else None,
+        loss=estimate([seed.loss[part] for seed in seeds]),
+        ece=estimate([seed.ece[part] for seed in seeds], share=True),
+        seconds=estimate([seed.seconds for seed in seeds]),
+        total_seconds=estimate([seed.total_seconds for seed in seeds]),
         writer_ci=writer_ci,
         epochs=epochs,
         published=dict(variant.published),
@@ -472,12 +464,10 @@ def difference_interval(
     """Return the 95 % interval of a mean difference over seeds and images, and p that it is 0.
 
     Args:
-        values: the difference of each seed, or of each fold of each seed.
+        values: the difference of each seed, or of each fold of each seed. A single value has the
+            interval over the images, and no p.
         by_image: (N,), the difference of each image, the mean over the seeds.
         test_ratio: for folds, test images per training image.
-
-    Returns:
-        low, high, p; the interval over the images alone and no p for a single value.
     """
     mean, size = fmean(values), len(values)
     b = float(np.var(by_image, ddof=1)) / len(by_image) if len(by_image) > 1 else 0.0
@@ -501,47 +491,40 @@ def _holm(p_values: Sequence[Any]) -> list[float]:
 
 
 def _effects(summaries: Sequence[VariantSummary], part: str) -> Effects | None:
-    """Analyse the variance of a complete grid, with the seeds as blocks; None for other studies."""
+    """Analyse a complete grid with the seeds as blocks; None for other studies and one seed."""
     cells = [{k: format_setting(v) for k, v in s.levels.items()} for s in summaries]
     values = {name: list(dict.fromkeys(cell[name] for cell in cells)) for name in cells[0]}
     values = {name: several for name, several in values.items() if len(several) > 1}
-    seeds = sorted(set.intersection(*(set(s.seeds) for s in summaries)))
-    if len(values) < 2 or len(cells) != math.prod(map(len, values.values())) or not seeds:
+    seeds = set.intersection(*(set(s.seeds) for s in summaries))
+    if min(len(values), len(seeds)) < 2 or len(cells) != math.prod(map(len, values.values())):
         return None
     import pandas as pd
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    names = {f"setting{i}": name for i, name in enumerate(values)}  # valid in a formula
-    rows = []
-    for summary, cell in zip(summaries, cells, strict=True):
-        by_seed = dict(zip(summary.seeds, summary.accuracy[part].values, strict=True))
-        keys = {key: cell[name] for key, name in names.items()}
-        rows += [{**keys, "seed": seed, "accuracy": by_seed[seed]} for seed in seeds]
-    frame, tested = pd.DataFrame(rows), len(seeds) > 1
-    # With one seed the interactions are the residual, and nothing is tested.
-    formula = f"accuracy ~ ({' + '.join(names)}) ** {3 if tested else 1}" + " + C(seed)" * tested
-    table = anova_lm(ols(formula, frame).fit())
-    labels = {"C(seed)": "seed", "Residual": "residual"}
-    table.index = [
-        labels.get(term, " × ".join(names.get(key, key) for key in term.split(":")))
-        for term in table.index
-    ]
-    residual, tests = table.loc["residual"], table.drop(labels.values(), errors="ignore")
-    quantile = float(student_t.ppf(0.975, residual.df)) if tested else math.nan
+    frame = pd.DataFrame(
+        {**cell, "seed": str(seed), "accuracy": accuracy}
+        for cell, summary in zip(cells, summaries, strict=True)
+        for seed, accuracy in zip(summary.seeds, summary.accuracy[part].values, strict=True)
+        if seed in seeds
+    )
+    settings = " + ".join(f"Q({name!r})" for name in values)
+    table = anova_lm(ols(f"accuracy ~ ({settings}) ** 3 + seed", frame).fit())
+    table.index = [re.sub(r"Q\('(.*?)'\)", r"\1", row).replace(":", " × ") for row in table.index]
+    shares, residual = table.sum_sq / (table.sum_sq.sum() or 1.0), table.loc["Residual"]
+    tests = table["PR(>F)"].drop(["seed", "Residual"]).fillna(1.0)
+    quantile = float(student_t.ppf(0.975, residual.df))
     return Effects(
         means={
-            name: {v: float(frame.accuracy[frame[key] == v].mean()) for v in values[name]}
-            for key, name in names.items()
+            name: {v: float(frame.accuracy[frame[name] == v].mean()) for v in several}
+            for name, several in values.items()
         },
         margins={
-            name: quantile * math.sqrt(residual.mean_sq * (len(values[name]) - 1) / len(frame))
-            for name in values
+            name: quantile * math.sqrt(residual.mean_sq * (len(several) - 1) / len(frame))
+            for name, several in values.items()
         },
-        shares={k: float(v) for k, v in (table.sum_sq / (table.sum_sq.sum() or 1.0)).items()},
-        p_values=dict(zip(tests.index, _holm(list(tests["PR(>F)"].fillna(1.0))), strict=True))
-        if tested
-        else {},
+        shares={name.lower(): float(share) for name, share in shares.items()},
+        p_values=dict(zip(tests.index, _holm(list(tests)), strict=True)),
     )
 
 
@@ -551,10 +534,8 @@ def headline(comparison: Comparison) -> str:
     if effects is not None:
         shares = []
         for name, share in sorted(effects.shares.items(), key=lambda item: -item[1]):
-            means = sorted(effects.means.get(name, {}).items(), key=lambda item: item[1])
-            ends = " to ".join(
-                f"{percent(mean)} at {value}" for value, mean in means[:1] + means[-1:]
-            )
+            means = sorted((m, v) for v, m in effects.means.get(name, {}).items())
+            ends = " to ".join(f"{percent(m)} at {v}" for m, v in means[:1] + means[-1:])
             doubt = ", not significant" if effects.p_values.get(name, 0) >= SIGNIFICANT else ""
             shares.append(f"{name} {percent(share, 0)}{f' ({ends})' if ends else ''}{doubt}")
         return f"Shares of the variance of {kind} accuracy: {'; '.join(shares)}."

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -63,12 +64,21 @@ def write_comparison(comparison: Comparison, about: About, path: Path) -> None:
     if path.suffix == ".html":
         write_atomic(path, _page(comparison, about))
     elif path.suffix == ".json":
-        data = {**asdict(about), "headline": headline(comparison), **asdict(comparison)}
+        data = {**asdict(about), **to_json(comparison)}
         write_atomic(path, json.dumps(data, indent=2) + "\n")
     else:
         table, file = variants_table(comparison), io.StringIO()
         csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
         write_atomic(path, file.getvalue())
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the headline and all numbers as values for strict JSON, where NaN becomes None."""
+
+    def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in items}
+
+    return {"headline": headline(comparison), **asdict(comparison, dict_factory=plain)}
 
 
 def check_suffix(path: Path) -> None:
@@ -82,7 +92,8 @@ def variants_table(comparison: Comparison) -> Table:
     part, variants = comparison.part, list(comparison.variants)
     if len(variants) > MAX_DRAWN:
         variants.sort(key=lambda v: -v.accuracy[part].mean if v.seeds else 1.0)
-    accuracy = [v.accuracy.get(part, Estimate((), np.nan)) for v in variants]
+    nothing = Estimate((), np.nan)
+    accuracy = [v.accuracy.get(part, nothing) for v in variants]
     writers = [v.writer_ci or (None, None) for v in variants]
     columns = {
         "variant": [v.name for v in variants],
@@ -95,15 +106,17 @@ def variants_table(comparison: Comparison) -> Table:
             f"published {words}, %": [_number(v.published.get(name), 100) for v in variants]
             for name, words in PARTS.items()
         },
-        "loss, nats": [_mean(v.loss, 1, 3) for v in variants],
-        "ECE": [_mean(v.ece, 1, 3) for v in variants],
+        "loss, nats": [_number(v.loss.mean, 1, 3) for v in variants],
+        "ECE": [_number(v.ece.mean, 1, 3) for v in variants],
         "parameters": [_number(v.parameters, 1, 0) for v in variants],
-        "seconds": [_mean(v.seconds, 1, 1) for v in variants],
+        "seconds": [_number(v.seconds.mean, 1, 1) for v in variants],
     }
     if part == "test":
-        columns["validation, %"] = [_mean(v.accuracy.get("val"), 100) for v in variants]
-    if any(v.seconds != v.total_seconds for v in variants):
-        columns["with pretraining"] = [_mean(v.total_seconds, 1, 1) for v in variants]
+        columns["validation, %"] = [
+            _number(v.accuracy.get("val", nothing).mean, 100) for v in variants
+        ]
+    if any(v.seconds.mean != v.total_seconds.mean for v in comparison.finished):
+        columns["with pretraining"] = [_number(v.total_seconds.mean, 1, 1) for v in variants]
     columns = {name: cells for name, cells in columns.items() if set(cells) - {"–"}}
     methods = sorted({v.accuracy[part].method for v in comparison.finished})
     caption = (
@@ -161,10 +174,6 @@ def _effects_tables(effects: Effects | None) -> list[Table]:
 
 def _number(value: float | None, scale: float, digits: int = 2, sign: str = "") -> str:
     return "–" if value is None or np.isnan(value) else f"{scale * value:{sign},.{digits}f}"
-
-
-def _mean(estimate: Estimate | None, scale: float, digits: int = 2) -> str:
-    return "–" if estimate is None else _number(estimate.mean, scale, digits)
 
 
 def _interval(low: float | None, high: float | None) -> str:

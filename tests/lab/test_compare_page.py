@@ -9,6 +9,7 @@ import pytest
 from answering import MakeRun, answers
 
 from siglum.errors import ConfigError
+from siglum.files import read_json
 from siglum.lab.compare import Comparison, Variant, compare_runs, headline
 from siglum.report.compare import About, plots, write_comparison
 
@@ -66,6 +67,14 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, tmp_path: Path) -> None
     assert rows[0]["test, %"] == f"{100 * data['variants'][2]['accuracy']['test']['mean']:.2f}"
     with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):
         write_comparison(grid, About("t"), Path("x.md"))
+
+
+def test_json_is_strict_where_nothing_was_measured(make_run: MakeRun, tmp_path: Path) -> None:
+    variants = [Variant("a", ((make_run("a", answers(5)),),)), Variant("b", (), missing=2)]
+    write_comparison(compare_runs(variants), About("t"), tmp_path / "n.json")
+    data = read_json(tmp_path / "n.json")
+
+    assert data["variants"][1]["seconds"]["mean"] is None and data["variants"][1]["missing"] == 2
 
 
 def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
