@@ -1,6 +1,6 @@
-"""How sure a figure is: intervals for rates, tests of pairs, measures of predicted probabilities.
+"""Rates with intervals, confusion matrices, and the calibration of predicted probabilities.
 
-Numpy only, so that both halves can use it.
+NumPy only, so that the light half can use it.
 Shapes: N images, K classes.
 """
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-Z95 = 1.959963984540054  # the normal quantile that leaves 2.5 % on either side
+Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of a count with its 95 % interval."""
+    """A share of a count with its 95 % confidence interval."""
 
     hits: int
     total: int
@@ -27,7 +27,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """The share itself, in [0, 1]; NaN when nothing was counted."""
+        """The share in [0, 1]; NaN if the total is 0."""
         return self.hits / self.total if self.total else math.nan
 
 
@@ -69,13 +69,13 @@ class Bin:
     high: float
     count: int
     confidence: float  # mean probability of the predicted class
-    accuracy: float  # share that was right
+    accuracy: float  # share that is correct
 
 
 def reliability(log_probs: FloatArray, labels: IntArray, bins: int = 15) -> list[Bin]:
-    """Group predictions by confidence into equal intervals of [0, 1]; empty ones are left out."""
+    """Group predictions by confidence into equal intervals of [0, 1]; empty ones are omitted."""
     confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
-    right = log_probs.argmax(axis=1) == labels
+    correct = log_probs.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         Bin(
@@ -83,7 +83,7 @@ def reliability(log_probs: FloatArray, labels: IntArray, bins: int = 15) -> list
             high=(b + 1) / bins,
             count=int(inside.sum()),
             confidence=float(confidence[inside].mean()),
-            accuracy=float(right[inside].mean()),
+            accuracy=float(correct[inside].mean()),
         )
         for b in range(bins)
         if (inside := index == b).any()
@@ -100,18 +100,17 @@ def expected_calibration_error(groups: list[Bin]) -> float:
     return sum(group.count * abs(group.confidence - group.accuracy) for group in groups) / total
 
 
-def fit_temperature(log_probs: FloatArray, labels: IntArray, near: float | None = None) -> float:
-    """Return the temperature T whose softmax(log_probs / T) makes the labels likeliest.
+def fit_temperature(log_probs: FloatArray, labels: IntArray, prior: float | None = None) -> float:
+    """Return the temperature T that maximises the likelihood of softmax(log_probs / T).
 
-    1 leaves probabilities as they are; above 1 they were too sure. The negative log-likelihood is
-    convex in 1 / T: its slope has one zero, which is found by halving. Where every picture is read
-    right there is none, since surer is likelier without end: 1 is returned, nothing was learned.
+    1 leaves probabilities as they are; above 1 they were overconfident. The negative log-likelihood
+    is convex in 1 / T, so its slope has one zero, which is found by bisection. Without an error
+    there is none, since more confidence is always more likely: the result is then 1.
 
     Args:
         log_probs: float (N, K), or logits; N at least 1.
         labels: int (N,).
-        near: what T is without pictures, from where few of them move it little: its logarithm is
-            taken to be normal around this one's, with a deviation of 0.5.
+        prior: T without data: log T is normal around log `prior` with standard deviation 0.5.
 
     Returns:
         T, between 0.01 and 100.
@@ -119,20 +118,20 @@ def fit_temperature(log_probs: FloatArray, labels: IntArray, near: float | None 
     Source: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks",
     arXiv:1706.04599, section 4.2.
     """
-    logits = np.maximum(log_probs.astype(np.float64), -1e4)  # -inf times 0 is no number
-    if near is None and (logits.argmax(axis=1) == labels).all():
+    logits = np.maximum(log_probs.astype(np.float64), -1e4)  # -inf times 0 would be NaN
+    if prior is None and (logits.argmax(axis=1) == labels).all():
         return 1.0
     logits -= logits.max(axis=1, keepdims=True)
-    wanted = logits[np.arange(len(labels)), labels].mean()
-    pull = 0.0 if near is None else 1 / (0.5**2 * len(labels))
-    expected = 0.0 if near is None else -math.log(near)
+    label_mean = logits[np.arange(len(labels)), labels].mean()
+    precision = 0.0 if prior is None else 1 / (0.5**2 * len(labels))
+    centre = 0.0 if prior is None else -math.log(prior)
     low, high = -math.log(100), math.log(100)  # of log(1 / T)
     while high - low > 1e-5:
         middle = (low + high) / 2
         powers = np.exp(math.exp(middle) * logits)
         means = np.einsum("nk,nk->n", powers, logits) / powers.sum(axis=1)
-        slope = math.exp(middle) * (means.mean() - wanted)
-        if slope + pull * (middle - expected) < 0:  # the labels want it surer
+        slope = math.exp(middle) * (means.mean() - label_mean)
+        if slope + precision * (middle - centre) < 0:  # more confidence is more likely
             low = middle
         else:
             high = middle
@@ -144,10 +143,10 @@ class Measures:
     """How well predicted probabilities fit the labels of one set."""
 
     accuracy: Rate
-    recall: tuple[Rate, ...]  # a class: share of its pictures that were read as it
-    precision: tuple[Rate, ...]  # a class: share of the pictures read as it that were it
+    recall: tuple[Rate, ...]  # by class: share of its images that were predicted as it
+    precision: tuple[Rate, ...]  # by class: share of the images predicted as it that were it
     confusion: NDArray[np.int64]  # (K, K), label by predicted class
-    loss: float  # negative log-likelihood, nats a picture
+    loss: float  # negative log-likelihood, nats per image
     ece: float  # expected calibration error, in [0, 1]
     reliability: tuple[Bin, ...]
 
@@ -155,13 +154,15 @@ class Measures:
 def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measures:
     """Measure float (N, K) log-probabilities against int (N,) labels; N at least 1."""
     confusion = confusion_matrix(labels, log_probs.argmax(axis=1), num_classes)
-    right, total = np.diag(confusion), int(confusion.sum())
+    correct, total = np.diag(confusion), int(confusion.sum())
     bins = reliability(log_probs, labels)
     return Measures(
-        accuracy=wilson(int(right.sum()), total),
-        recall=tuple(wilson(int(r), int(n)) for r, n in zip(right, confusion.sum(1), strict=True)),
+        accuracy=wilson(int(correct.sum()), total),
+        recall=tuple(
+            wilson(int(r), int(n)) for r, n in zip(correct, confusion.sum(1), strict=True)
+        ),
         precision=tuple(
-            wilson(int(r), int(n)) for r, n in zip(right, confusion.sum(0), strict=True)
+            wilson(int(r), int(n)) for r, n in zip(correct, confusion.sum(0), strict=True)
         ),
         confusion=confusion,
         loss=negative_log_likelihood(log_probs, labels),

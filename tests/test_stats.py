@@ -178,4 +178,4 @@ def test_the_temperature_is_1_without_a_mistake_and_finite_with_impossible_class
 
     assert fit_temperature(sure, np.array([0, 1])) == 1.0
     assert math.isfinite(fit_temperature(impossible, np.array([0, 1, 1])))
-    assert fit_temperature(sure, np.array([0, 1]), near=2.0) < 2.0
+    assert fit_temperature(sure, np.array([0, 1]), prior=2.0) < 2.0

@@ -7,17 +7,7 @@ from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError
 from siglum.lab.compare import compare_runs, group_runs, headline
 from siglum.lab.runs import Run
-from siglum.report.compare import (
-    About,
-    check_suffix,
-    pairs_table,
-    to_json,
-    variants_table,
-    write_comparison,
-)
-from siglum.report.compare import (
-    plots as make_plots,
-)
+from siglum.report import compare as page
 
 
 def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json = False) -> None:
@@ -34,7 +24,7 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
         plots: Write every plot into this folder, as PNG, SVG and CSV.
     """
     if out is not None:
-        check_suffix(out)
+        page.check_suffix(out)
     variants = group_runs(Run(path) for path in runs)
     if len(variants) < 2:
         raise ConfigError(
@@ -44,16 +34,16 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
     comparison = compare_runs(variants)
     if out is not None:
         title = " and ".join(v.name for v in variants[:2])
-        about = About(title if len(variants) == 2 else f"{len(variants)} variants")
-        write_comparison(comparison, about, out)
+        about = page.About(title if len(variants) == 2 else f"{len(variants)} variants")
+        page.write_comparison(comparison, about, out)
     if plots is not None:
-        for plot in make_plots(comparison):
+        for plot in page.plots(comparison):
             plot.save(plots)
     if json:
-        print_json(to_json(comparison))
+        print_json(page.to_json(comparison))
         return
     print_line(headline(comparison))
-    for table in (variants_table(comparison), pairs_table(comparison)):
+    for table in (page.variants_table(comparison), page.pairs_table(comparison)):
         print()
         print_table(table.columns, table.rows)
     if out is not None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from siglum.cli.options import Device, Json, Threads
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.cli.progress import loading_bar
-from siglum.config import Preprocess
 from siglum.errors import ConfigError, choose
 from siglum.formatting import count, probability
 from siglum.images import manifest, sources
@@ -52,26 +51,24 @@ def label_issues(
         raise ConfigError(f"min_probability must be in [0, 1], got {min_probability}.")
     if relabel_to is not None:
         manifest.check_free(relabel_to)
-    preprocess, copies = Preprocess(), {}
+    copies = {}
     with loading_bar() as progress:
         if (run / CONFIG).is_file():
             if source is None or source.startswith(f"{manifest.KIND}:"):
                 raise ConfigError("source must hold images. Give: siglum label-issues RUN SOURCE")
-            network = Run(run)
-            preprocess, parts = network.preprocess, sources.parts(source)
+            parts, network = sources.parts(source), Run(run)
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
-            images = sources.load(source, part, preprocess, progress=progress)
-            chosen = choose_device(device, "float32", threads)
-            predictions = lab.predict_run(network, images, part, chosen)
+            images = sources.load(source, part, network.preprocess, progress=progress)
+            predictions = lab.predict_run(
+                network, images, part, choose_device(device, "float32", threads)
+            )
             if network.config.data == source:
                 print_line(f"Caution: this run has learned the labels of {source}. Use --folds.")
         else:
             predictions = lab.read_out_of_fold(run)
         for name in sources.parts(against) if against else ():
-            small = lab.comparable(preprocess)
-            ours = sources.load(predictions.source, part or "train", small, progress=progress)
-            theirs = sources.load(str(against), name, small, progress=progress)
-            copies[name] = lab.find_copies(ours, theirs, progress)
+            place = predictions.source, part or "train", str(against), name
+            copies[name] = lab.find_copies(*place, progress)
     table, issues = lab.contingency(predictions), lab.find_issues(predictions).tolist()
     rows = [
         (
@@ -86,13 +83,12 @@ def label_issues(
         accepted = lab.write_manifest(relabel_to, predictions, run, min_probability)
     if json:
         columns = ("file", "label", "prediction", "probability")
-        result = {"headline": table.headline(), "images": len(predictions.files)}
-        result |= {"issues": [dict(zip(columns, row, strict=True)) for row in rows]}
+        result = {**asdict(table), "counts": table.counts.tolist()}
         result |= {"labels": predictions.label_classes, "predictions": predictions.classes}
-        result |= {"contingency": {**asdict(table), "counts": table.counts.tolist()}}
+        result |= {"issues": [dict(zip(columns, row, strict=True)) for row in rows]}
         print_json({**result, "copies": {name: asdict(found) for name, found in copies.items()}})
         return
-    print_line(table.headline())
+    print_line(table.headline)
     if max(table.counts.shape) <= MAX_CLASSES:
         print("\nRows: labels; columns: predictions.")
         counts = zip(predictions.label_classes, table.counts.tolist(), strict=True)

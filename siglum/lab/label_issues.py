@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.formatting import percent, rate_and_interval
-from siglum.images import manifest
+from siglum.images import manifest, sources
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
@@ -36,7 +37,7 @@ from siglum.stats import Rate, wilson
 
 COMPARED_SIZE = 28  # px, side of the images that are compared for copies
 BLOCK = 2048  # images compared at once
-JPEG_QUALITY = 75  # lowest default of the usual programs, hence the noisiest
+JPEG_QUALITY = 75  # the lowest default of usual programs, hence the noisiest
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,10 @@ class Predictions:
     probs: NDArray[np.float64]  # (N, K)
     classes: tuple[str, ...]  # K
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.integer]:
         """The predicted class of each image: (N,)."""
-        predicted: NDArray[np.integer] = self.probs.argmax(axis=1)
-        return predicted
+        return np.asarray(self.probs.argmax(axis=1))
 
 
 def predict_run(run: Run, images: ImageSet, part: str, device: Device) -> Predictions:
@@ -120,27 +120,11 @@ def find_issues(predictions: Predictions) -> NDArray[np.integer]:
 class Contingency:
     """How the labels of the images are related to the predictions."""
 
+    headline: str  # what is wrong with the labels, in one sentence
     counts: NDArray[np.int64]  # (A, K), label by prediction
     agreement: Rate  # images whose label and prediction have the same name
     chance: float  # the same share if labels and predictions were independent
     p: float  # of independence, by the chi-square test
-    assignment: tuple[tuple[str, str], ...]  # best one-to-one: label and prediction
-    assigned: Rate  # images in that assignment
-
-    def headline(self) -> str:
-        """Return what is wrong with the labels, in one sentence."""
-        agree = f"agree on {rate_and_interval(self.agreement)}; chance {percent(self.chance)}"
-        if self.p > 0.01:
-            return f"Labels and predictions are unrelated: they {agree}."
-        if self.agreement.high < self.chance / 2:
-            return f"Labels name what the image is not (complementary labels): they {agree}."
-        names = [
-            f"{label} is {predicted}" for label, predicted in self.assignment if label != predicted
-        ]
-        if names and self.assigned.low > max(self.agreement.high, 0.5):
-            share = rate_and_interval(self.assigned)
-            return f"Classes have other names: {', '.join(names)}. Renamed, they agree on {share}."
-        return f"Labels and predictions {agree}."
 
 
 def contingency(predictions: Predictions) -> Contingency:
@@ -148,20 +132,32 @@ def contingency(predictions: Predictions) -> Contingency:
     rows, columns = predictions.label_classes, predictions.classes
     flat = predictions.labels * len(columns) + predictions.predicted
     counts = np.bincount(flat, minlength=len(rows) * len(columns)).reshape(len(rows), len(columns))
-    same = np.array([[a == b for b in columns] for a in rows])
-    independent = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    used = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    best = linear_sum_assignment(counts, maximize=True)
-    pairs = [(rows[a], columns[b]) for a, b in zip(*best, strict=True) if counts[a, b]]
-    total = int(counts.sum())
-    return Contingency(
-        counts=counts.astype(np.int64),
-        agreement=wilson(int(counts[same].sum()), total),
-        chance=float(independent[same].sum() / total),
-        p=float(chi2_contingency(used, correction=False).pvalue) if min(used.shape) > 1 else 1.0,
-        assignment=tuple(pairs),
-        assigned=wilson(int(counts[best].sum()), total),
+    total, same = int(counts.sum()), np.array([[a == b for b in columns] for a in rows])
+    independent = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / total
+    chance, agreement = (
+        float(independent[same].sum() / total),
+        wilson(int(counts[same].sum()), total),
     )
+    used = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    p = float(chi2_contingency(used, correction=False).pvalue) if min(used.shape) > 1 else 1.0
+    best = linear_sum_assignment(counts, maximize=True)
+    assigned = wilson(int(counts[best].sum()), total)
+    renamed = [
+        f"{rows[a]} is {columns[b]}"
+        for a, b in zip(*best, strict=True)
+        if counts[a, b] and rows[a] != columns[b]
+    ]
+    agree = f"agree on {rate_and_interval(agreement)}; chance {percent(chance)}"
+    if p > 0.01:
+        headline = f"Labels and predictions are unrelated: they {agree}."
+    elif agreement.high < chance / 2:
+        headline = f"Labels name what the image is not (complementary labels): they {agree}."
+    elif renamed and assigned.low > max(agreement.high, 0.5):
+        names, share = ", ".join(renamed), rate_and_interval(assigned)
+        headline = f"Classes have other names: {names}. Renamed, they agree on {share}."
+    else:
+        headline = f"Labels and predictions {agree}."
+    return Contingency(headline, counts.astype(np.int64), agreement, chance, p)
 
 
 def write_manifest(
@@ -209,45 +205,38 @@ class Copies:
         )
 
 
-def comparable(preprocess: Preprocess) -> Preprocess:
-    """Return a preprocessing for `find_copies`: small, unmoved, and without positions.
+def find_copies(
+    source: str, part: str, other: str, other_part: str, progress: Progress = no_progress
+) -> Copies:
+    """Find images that are as close to one of another source as that is to its own JPEG file.
 
-    An image that was enlarged for a network hides what saving it as JPEG changed.
+    Small images: enlarging hides what saving as JPEG changed.
     """
-    size = min(preprocess.size, COMPARED_SIZE)
-    changes = {"size": size, "position_channels": False, "margins": None}
-    return preprocess.model_copy(update=changes)
-
-
-def find_copies(images: ImageSet, others: ImageSet, progress: Progress = no_progress) -> Copies:
-    """Find images that are as close to one of `others` as that is to its own JPEG file."""
-    pixels, wanted = _pixels(others), _pixels(images)
-    threshold = max(map(_distance_to_jpeg, others.take(slice(None))))
-    neighbours = NearestNeighbors(n_neighbors=min(2, len(pixels)), algorithm="brute").fit(pixels)
-    scale, copies, originals = math.sqrt(pixels.shape[1]), 0, set[int]()
+    small = Preprocess(size=COMPARED_SIZE)
+    first = sources.load(source, part, small, progress=progress).take(slice(None))
+    images = sources.load(other, other_part, small, progress=progress).take(slice(None))
+    wanted, pixels = (i.reshape(len(i), -1).astype(np.float32) for i in (first, images))
+    limit = max(map(_distance_to_jpeg, images))
+    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(pixels)
+    copies, originals = 0, set[int]()
     for start in range(0, len(wanted), BLOCK):
-        distances, indices = neighbours.kneighbors(wanted[start : start + BLOCK], n_neighbors=1)
-        close = distances[:, 0] <= threshold * scale
+        distances, indices = neighbours.kneighbors(wanted[start : start + BLOCK])
+        close = distances[:, 0] <= limit
         copies += int(close.sum())
         originals |= set(indices[close, 0].tolist())
-        progress(f"comparing with {others.source}", min(start + BLOCK, len(wanted)), len(wanted))
+        progress(f"comparing with {other}", min(start + BLOCK, len(wanted)), len(wanted))
     sample = np.random.default_rng(0).permutation(len(pixels))[:BLOCK]
-    own = neighbours.kneighbors(pixels[sample])[0][:, -1] if len(pixels) > 1 else np.full(1, np.inf)
+    own = neighbours.kneighbors(pixels[sample], n_neighbors=min(2, len(pixels)))[0][:, 1:]
     return Copies(
         copied=wilson(copies, len(wanted)),
         occurring=wilson(len(originals), len(pixels)),
-        threshold=threshold,
-        false_matches=wilson(int((own <= threshold * scale).sum()), len(own)),
+        threshold=limit / math.sqrt(pixels.shape[1]),
+        false_matches=wilson(int((own <= limit).sum()), len(sample)),
     )
 
 
-def _pixels(images: ImageSet) -> NDArray[np.float32]:
-    return images.take(slice(None)).reshape(len(images), -1).astype(np.float32)
-
-
 def _distance_to_jpeg(image: NDArray[np.uint8]) -> float:
-    """Return the root mean square distance of an image (C, H, W) to itself saved as JPEG."""
-    file, plain = io.BytesIO(), np.squeeze(image.transpose(1, 2, 0))
-    Image.fromarray(plain).save(file, "JPEG", quality=JPEG_QUALITY)
-    gaps = np.asarray(Image.open(file)).astype(np.int32) - plain
-    return float(np.sqrt((gaps * gaps).mean()))
+    """Return the Euclidean distance of a grey image (1, H, W) to itself saved as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(image[0]).save(file, "JPEG", quality=JPEG_QUALITY)
+    return float(np.linalg.norm(np.asarray(Image.open(file)).astype(float) - image[0]))
