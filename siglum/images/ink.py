@@ -30,6 +30,7 @@ from siglum.images.components import (
 )
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
+from siglum.images.ruling import find_ruling, may_have_ruling, punch_holes
 
 Grey = NDArray[np.uint8]  # (H, W)
 Floats = NDArray[np.floating]
@@ -79,6 +80,7 @@ class InkReport:
     touches_border: bool = False
     ignored: int = 0  # pieces at the border that belong to something else
     characters: int = 0
+    lines: str = ""  # ruling: "removed", "in doubt", or "" for none
 
     @property
     def empty(self) -> bool:
@@ -108,6 +110,10 @@ class InkReport:
         top, left, bottom, right = self.box
         if max(bottom - top, right - left) < SHORT:
             result.append(f"Small ink: {right - left} x {bottom - top} px. Go nearer.")
+        if self.lines == "removed":
+            result.append("Ruled lines were removed: use blank paper if the ink looks wrong.")
+        if self.lines == "in doubt":
+            result.append("Straight lines or a frame count as ink: crop the picture inside them.")
         if self.ignored:
             pieces = "1 piece" if self.ignored == 1 else f"{self.ignored} pieces"
             result.append(f"Ignored {pieces} at the edge of the picture.")
@@ -136,6 +142,7 @@ class Extraction:
     ignored: int
     stroke: float  # px of the copy; 0 where there is no ink
     factor: int  # px of the image per px of the copy
+    lines: str  # of the paper: "removed", "in doubt", or "" for none
 
 
 class PreprocessedFiles(NamedTuple):
@@ -164,7 +171,9 @@ def normalise(
     """
     image = image[None] if image.ndim == 2 else image
     found = extract(image, WORKING)
-    report = InkReport(inverted=found.binarized.inverted, unevenness=found.binarized.unevenness)
+    report = InkReport(
+        inverted=found.binarized.inverted, unevenness=found.binarized.unevenness, lines=found.lines
+    )
     if not found.stroke:
         return np.zeros((size, size), np.uint8), report
     components, selected, factor = found.components, found.selected, found.factor
@@ -290,7 +299,7 @@ def same_margins(one: float | None, other: float) -> bool:
     return one is not None and abs(one - other) <= NEAR
 
 
-def extract(image: NDArray[np.uint8], working: int) -> Extraction:
+def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
     """Find the ink of (C, H, W) on a copy whose longer side is at most `working` px.
 
     Source of the two thresholds: Canny 1986, "A computational approach to edge detection", IEEE
@@ -300,17 +309,48 @@ def extract(image: NDArray[np.uint8], working: int) -> Extraction:
     if factor > 1:
         image = np.stack([_shrink(plane, working) for plane in image])
     found = binarize(image)
-    weak = max(WEAK * found.threshold, min(3 * found.grain, found.threshold))
-    components = find_components(found.share > weak)
+    mask = _weak(found)
+    components = find_components(mask)
+    ruling, doubtful = None, False
+    if whole_page or may_have_ruling(components):
+        ruling, doubtful = find_ruling(found.share, mask, whole_page)
+    if ruling is not None:
+        found = _without(found, ruling, mask & ~ruling)
+        components = find_components(_weak(found) & ~ruling)
+    lines = "removed" if ruling is not None else "in doubt" if doubtful else ""
     certain = components.overlapping(found.share > found.threshold)
     if not certain.any():
-        return Extraction(found, components, certain, 0, 0.0, factor)
+        return Extraction(found, components, certain, 0, 0.0, factor, lines)
     foreign = _foreign(components, certain)
     own = certain & ~foreign
     stroke = components.stroke_width(np.where(own, components.areas, 0).argmax())
     large = components.areas >= SPECK * stroke**2
     ignored = int((certain & foreign & large).sum())
-    return Extraction(found, components, own & large, ignored, stroke, factor)
+    return Extraction(found, components, own & large, ignored, stroke, factor, lines)
+
+
+def _weak(found: Binarized) -> Mask:
+    weak = max(WEAK * found.threshold, min(3 * found.grain, found.threshold))
+    mask: Mask = found.share > weak
+    return mask
+
+
+def _without(found: Binarized, ruling: Mask, ink: Mask) -> Binarized:
+    """Remove ruling with its soft edge, and find the threshold of what is left."""
+    edge = _dilate(_dilate(ruling)) & ~ink
+    share = np.where(edge, 0, found.share)
+    threshold, contrast = _threshold(share)
+    if contrast < max(CONTRAST, GRAIN * found.grain):
+        threshold, contrast = 1.0, 0.0
+    return replace(found, share=share, threshold=threshold, contrast=contrast)
+
+
+def _dilate(mask: Mask) -> Mask:
+    wide = mask.copy()
+    for lines in (wide, wide.T):
+        lines[:-1] |= lines[1:]
+        lines[1:] |= lines[:-1]
+    return wide
 
 
 def _foreign(components: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -325,12 +365,13 @@ def _foreign(components: Components, certain: NDArray[np.bool_]) -> NDArray[np.b
     border, longer = components.at_border, components.lengths
     across = (border[:, :2] & border[:, 2:]).any(axis=1)
     lines = across & (components.areas < longer * longer / 8)
-    candidates = np.where(certain & ~lines, components.areas, 0)
+    holes = punch_holes(components, certain)
+    candidates = np.where(certain & ~lines & ~holes, components.areas, 0)
     main = candidates.argmax()
     if not candidates[main]:
         return none
-    dotted = _dotted(components, certain, int(longer[main]))
-    return dotted if border[main].any() else dotted | border.any(axis=1)
+    foreign = holes | _dotted(components, certain, int(longer[main]))
+    return foreign if border[main].any() else foreign | border.any(axis=1)
 
 
 def _dotted(components: Components, certain: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
@@ -359,10 +400,7 @@ def flatten(binarized: Binarized, mask: Mask, box: Box) -> NDArray[np.float32]:
     """Return the ink of a box in [0, 1], with its soft edge and nothing else; 1 is the median."""
     top, left, bottom, right = box
     share, mask = binarized.share[top:bottom, left:right], mask[top:bottom, left:right]
-    near = mask.copy()
-    for lines in (near, near.T):
-        lines[:-1] |= lines[1:]
-        lines[1:] |= lines[:-1]
+    near = _dilate(mask)
     full = _median(share[mask & (share > binarized.threshold)])
     ink: NDArray[np.float32] = np.clip(share / full, 0, 1) * near
     return ink
@@ -624,9 +662,11 @@ def _border(grey: Grey) -> Grey:
 
 def _grain(share: Floats) -> float:
     """Return the standard deviation on paper, from the differences of pixels near each other."""
-    lag = max(1, max(share.shape) // SMALL)
+    lag = max(share.shape) // SMALL | 1  # odd, so that few lines of squared paper coincide
     apart = np.abs(share[::lag, lag::lag] - share[::lag, :-lag:lag])
-    return 1.4826 / 2**0.5 * float(_median(apart)) if apart.size else 0.0
+    # The lower quartile: squared paper raises the median.
+    quarter = apart.size // 4
+    return 2.219 * float(np.partition(apart, quarter, axis=None)[quarter]) if apart.size else 0.0
 
 
 def _shrink(plane: Grey, side: int) -> Grey:

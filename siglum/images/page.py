@@ -17,6 +17,7 @@ from siglum.images.components import (
     reading_order,
     stroke_width,
 )
+from siglum.images.ruling import punch_holes
 
 WORKING = 2048  # px, the longer side on which a page is searched
 SIMILAR = 2  # times larger or smaller than others may be a character at the border
@@ -42,7 +43,7 @@ class Page(NamedTuple):
 
 def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
     """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each."""
-    found = ink.extract(image, WORKING)
+    found = ink.extract(image, WORKING, whole_page=True)
     components, factor = found.components, found.factor
     members, stroke = _written(found)
     if not len(members):
@@ -83,6 +84,7 @@ def _written(found: ink.Extraction) -> tuple[NDArray[np.int64], float]:
         return np.flatnonzero(inner), 0.0
     stroke = stroke_width(components.mask(inner))
     large = certain & (components.areas >= ink.SPECK * stroke**2)
+    large &= ~punch_holes(components, large)
     longer = components.lengths
     usual = float(np.median(longer[inner & large])) if (inner & large).any() else np.inf
     similar = (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual)
