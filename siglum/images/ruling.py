@@ -14,7 +14,7 @@ Floats = NDArray[np.floating]
 
 SLOPES = np.linspace(-0.1, 0.1, 27)  # of lines, px per px
 TOLERANCE = 1 / 256  # of a line's length, the distance of its ink from straight
-THICK = 1 / 80  # of the longer side, the thickest line
+THICK = 1 / 64  # of the longer side, the thickest line
 COVERED = 0.7  # of a line, the least share with ink
 REACHED = 0.03  # of the side, the distance at which a line ends at the border
 SMALLEST = 96  # px of the longer side: smaller pictures were cropped, and show no ruling
@@ -230,7 +230,9 @@ def punch_holes(components: Components, certain: NDArray[np.bool_]) -> NDArray[n
     boxes = components.boxes
     sides = boxes[:, 2:] - boxes[:, :2]
     diameters = sides.max(axis=1)
-    holes = certain & (diameters >= 5) & (diameters <= ROUND * sides.min(axis=1) + 1)
+    holes: NDArray[np.bool_] = (
+        certain & (diameters >= 5) & (diameters <= ROUND * sides.min(axis=1) + 1)
+    )
     holes &= components.areas >= SOLID * sides.prod(axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / np.array(components.shape)
     holes &= (np.minimum(centres, 1 - centres) <= MARGIN).any(axis=1)
@@ -239,4 +241,5 @@ def punch_holes(components: Components, certain: NDArray[np.bool_]) -> NDArray[n
         return np.zeros(len(components), dtype=bool)
     main = np.where(strokes, components.areas, 0).argmax()
     gaps = np.maximum(boxes[main, :2] - boxes[:, 2:], boxes[:, :2] - boxes[main, 2:]).max(axis=1)
-    return holes & (diameters >= HOLE * components.stroke_width(main)) & (gaps >= diameters)
+    holes &= (diameters >= HOLE * components.stroke_width(main)) & (gaps >= diameters)
+    return holes

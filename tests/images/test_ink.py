@@ -1,23 +1,42 @@
-"""Any picture becomes the same ink, and the evidence says how."""
+"""Any picture of a character becomes the same ink, and the report says where it was.
+
+`likeness` is the correlation of two frames, blurred by a pixel, under shifts of up to one;
+`difference` their mean difference as a share of the ink.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from making import sign
-from numpy.typing import NDArray
+from photographing import (
+    SIGNS,
+    Picture,
+    coverage,
+    difference,
+    file_of,
+    gradient,
+    likeness,
+    on_paper,
+    shadow,
+    vignette,
+)
 from PIL import Image, ImageDraw
 
 from siglum.config import Preprocess
 from siglum.images import cache, decode, sources
 from siglum.images.components import bounding_box, stroke_width
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import FILL, normalise, preprocess_image
+from siglum.images.ink import FILL, margins, normalise, preprocess_files, preprocess_image
 
-Picture = NDArray[np.uint8]
+PAPER, PEN = (220, 215, 205), (60, 60, 70)
+MNIST = 20 / 28
+shades = st.integers(120, 255)
 
 
-def drawn(
+def hook(
     height: int = 120,
     width: int = 160,
     *,
@@ -36,230 +55,356 @@ def drawn(
     return np.asarray(image)
 
 
-def difference(one: Picture, other: Picture) -> float:
-    """The mean difference of two frames, as a share of the ink of the first."""
-    return float(np.abs(one.astype(int) - other).sum() / one.astype(int).sum())
-
-
-def centre(ink: Picture) -> tuple[float, float]:
-    """The centre of mass, rows before columns, in pixels from the top left corner."""
-    mass, places = ink.astype(float), np.arange(len(ink)) + 0.5
-    down, right = mass.sum(axis=1) @ places, mass.sum(axis=0) @ places
-    return down / mass.sum(), right / mass.sum()
-
-
 @pytest.mark.parametrize("size", [20, 28, 41])
-def test_ink_is_light_and_its_mass_lies_in_the_middle_of_the_frame(size: int) -> None:
-    """A bracket: much ink on its left, and no more above than below."""
-    picture = np.full((100, 100), 255, dtype=np.uint8)
+def test_mass_lies_in_the_middle_of_the_frame(size: int) -> None:
+    picture = np.full((100, 100), 255, dtype=np.uint8)  # a bracket, symmetric from top to bottom
     picture[10:70, 40:46] = 0
     picture[10:16, 40:70] = picture[64:70, 40:70] = 0
 
-    ink, found = normalise(picture, size)
+    ink, report = normalise(picture, size)
 
     top, _, bottom, _ = bounding_box(ink > 0)
+    mass, centres = ink.astype(float), np.arange(size) + 0.5
     assert ink.shape == (size, size) and ink.dtype == np.uint8 and ink.max() == 255
-    assert bottom - top == size - 2 * round(size / 14)  # a fourteenth is free on either side
-    assert centre(ink) == pytest.approx((size / 2, size / 2), abs=0.51)
-    assert found.inverted and not found.empty
+    assert bottom - top == size - 2 * round(size / 14)
+    assert mass.sum(axis=1) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
+    assert mass.sum(axis=0) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
+    assert report.inverted and not report.empty
 
 
-def test_heavy_ink_moves_the_box_no_further_than_to_the_edge() -> None:
-    """A line with a bar at its lower end, whose mass lies below the middle."""
+def test_lopsided_ink_moves_no_further_than_to_the_edge() -> None:
     picture = np.full((100, 100), 255, dtype=np.uint8)
-    picture[10:90, 48:52] = 0
-    picture[70:90, 30:70] = 0
+    picture[10:90, 48:52] = picture[70:90, 30:70] = 0
 
-    top, left, bottom, right = bounding_box(normalise(picture, 28)[0] > 0)
-
-    assert (top, bottom) == (0, 24)
-    assert (left, right) == (8, 20)
+    assert bounding_box(normalise(picture, 28)[0] > 0) == (0, 8, 24, 20)
 
 
-def test_where_the_ink_lies_changes_nothing_but_the_place() -> None:
-    ink, found = normalise(drawn(), 28)
-    moved, there = normalise(drawn(left=90, top=48), 28)
-
-    np.testing.assert_array_equal(ink, moved)
-    assert there.position == pytest.approx(found.position + 18 / 120)
-    assert (there.height, there.width, there.stroke) == (found.height, found.width, found.stroke)
-
-
-def test_polarity_changes_nothing_but_what_is_said_of_it() -> None:
-    ink, found = normalise(drawn(), 28)
-    light, other = normalise(255 - drawn(), 28)
-
-    np.testing.assert_array_equal(ink, light)
-    assert (found.inverted, other.inverted) == (True, False)
-
-
-@pytest.mark.parametrize(("paper", "full"), [(230, 90), (255, 200), (20, 140), (60, 160)])
-def test_shades_of_paper_and_ink_change_nothing(paper: int, full: int) -> None:
-    ink, _ = normalise(drawn(), 28)
-    shaded, _ = normalise(drawn(paper=paper, ink=full), 28)
-
-    assert difference(ink, shaded) < 0.01
-
-
-@pytest.mark.parametrize("factor", [2, 3, 5])
-def test_size_changes_nothing_but_the_scale(factor: int) -> None:
-    """Every pixel becomes a square of pixels, so that the ink is the same."""
-    small = drawn(60, 80, left=25, top=15, side=20, stroke=5)
-    large = small.repeat(factor, axis=0).repeat(factor, axis=1)
-    ink, found = normalise(small, 24)
-    scaled, other = normalise(large, 24)
-
-    assert difference(ink, scaled) < 0.05
-    assert other.scale == pytest.approx(found.scale / factor)
-    assert other.stroke == pytest.approx(found.stroke * factor)
-    assert (other.height, other.width, other.position) == (
-        found.height,
-        found.width,
-        found.position,
-    )
-
-
-def test_colours_are_read_as_grey() -> None:
-    grey = drawn()
-
-    for picture in (grey[None], np.stack([grey] * 3)):
-        np.testing.assert_array_equal(normalise(picture, 28)[0], normalise(grey, 28)[0])
-
-
-@pytest.mark.parametrize("side", [24, 120, 600])
-def test_a_stroke_of_one_pixel_stays_dark_however_far_it_is_shrunk(side: int) -> None:
-    picture = np.full((side + 20, side + 20), 255, dtype=np.uint8)
-    picture[10 : 10 + side, 10] = 0
-    picture[10, 10 : 10 + side] = 0
-
-    ink, found = normalise(picture, 28)
-
-    top, left, bottom, right = bounding_box(ink > 0)
-    box = ink[top:bottom, left:right]
-    assert found.stroke <= 2
-    assert min(box.shape) >= 23 and max(box.shape) <= 25
-    assert box[:, :2].max(axis=1).min() > 200  # the upright, in every row
-    assert box[:2].max(axis=0).min() > 200
-
-
-def test_the_evidence_of_a_box_is_its_measures() -> None:
+def test_the_report_of_a_bar_has_its_measures() -> None:
     picture = np.full((100, 200), 255, dtype=np.uint8)
     picture[20:50, 60:70] = 0
 
-    _, found = normalise(picture, 28)
+    report = normalise(picture, 28)[1]
 
-    assert found.box == (20, 60, 50, 70)
-    assert (found.height, found.width, found.position) == (0.3, 0.1, 0.35)
-    assert found.scale == 24 / 30
-    assert found.stroke == 2 * 300 / 80
+    assert report.box == (20, 60, 50, 70)
+    assert (report.height, report.width, report.position) == (0.3, 0.1, 0.35)
+    assert (report.scale, report.stroke) == (24 / 30, 2 * 300 / 80)
+    assert report.warnings() == []
+
+
+def test_moving_the_ink_changes_only_its_position() -> None:
+    ink, report = normalise(hook(), 28)
+    moved, other = normalise(hook(left=90, top=48), 28)
+
+    np.testing.assert_array_equal(ink, moved)
+    assert other.position == pytest.approx(report.position + 18 / 120)
+    assert (other.height, other.width, other.stroke) == (
+        report.height,
+        report.width,
+        report.stroke,
+    )
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_enlarging_changes_only_the_scale(factor: int) -> None:
+    small = hook(60, 80, left=25, top=15, side=20)
+    ink, report = normalise(small, 24)
+    scaled, other = normalise(small.repeat(factor, axis=0).repeat(factor, axis=1), 24)
+
+    assert difference(ink, scaled) < 0.05
+    assert other.scale == pytest.approx(report.scale / factor)
+    assert other.stroke == pytest.approx(report.stroke * factor)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(230, 90), (255, 200), (20, 140), (60, 160)])
+def test_shades_and_channels_change_nothing(paper: int, ink: int) -> None:
+    plain = normalise(hook(), 28)[0]
+    shaded = hook(paper=paper, ink=ink)
+
+    assert difference(plain, normalise(shaded, 28)[0]) < 0.01
+    for same in (shaded[None], np.stack([shaded] * 3)):
+        np.testing.assert_array_equal(normalise(same, 28)[0], normalise(shaded, 28)[0])
+
+
+@pytest.mark.parametrize("side", [24, 120, 600])
+def test_a_stroke_of_one_pixel_stays_dark_however_far_it_shrinks(side: int) -> None:
+    picture = np.full((side + 20, side + 20), 255, dtype=np.uint8)
+    picture[10 : 10 + side, 10] = picture[10, 10 : 10 + side] = 0
+
+    ink, report = normalise(picture, 28)
+
+    top, left, bottom, right = bounding_box(ink > 0)
+    box = ink[top:bottom, left:right]
+    assert report.stroke <= 2 and 23 <= min(box.shape) <= max(box.shape) <= 25
+    assert box[:, :2].max(axis=1).min() > 200 and box[:2].max(axis=0).min() > 200
 
 
 def test_thin_strokes_are_widened_and_thick_ones_stay() -> None:
-    thin, thick = (normalise(drawn(240, 320, left=60, side=120, stroke=s), 28) for s in (3, 40))
+    thin, thick = (normalise(hook(240, 320, left=60, side=120, stroke=s), 28) for s in (3, 40))
 
     assert stroke_width(thin[0] > 127) > 1.5 > 3 * thin[1].scale
     assert stroke_width(thick[0] > 127) == pytest.approx(thick[1].stroke * thick[1].scale, rel=0.2)
 
 
-@pytest.mark.parametrize("fill", [0.4, 20 / 28, FILL])
-def test_the_ink_fills_as_much_of_the_frame_as_is_asked_for(fill: float) -> None:
-    top, left, bottom, right = bounding_box(normalise(drawn(), 28, fill)[0] > 0)
+@pytest.mark.parametrize("fill", [0.4, MNIST, FILL])
+def test_ink_fills_the_requested_share_of_the_frame(fill: float) -> None:
+    top, left, bottom, right = bounding_box(normalise(hook(), 28, fill)[0] > 0)
 
     assert max(bottom - top, right - left) == pytest.approx(28 * fill, abs=1)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-@pytest.mark.parametrize("shape", [(1, 1), (20, 30), (3, 5, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 30), (3, 5, 5), (1, 1, 300), (3, 200, 1)])
 def test_a_picture_without_ink_is_an_empty_frame(shape: tuple[int, ...], level: int) -> None:
-    ink, found = normalise(np.full(shape, level, dtype=np.uint8), 28)
+    ink, report = normalise(np.full(shape, level, dtype=np.uint8), 28)
 
     assert not ink.any() and ink.shape == (28, 28)
-    assert found.empty and found.box == (0, 0, 0, 0)
-    assert (found.height, found.width, found.position) == (0, 0, 0.5)
+    assert report.empty and (report.height, report.width, report.position) == (0, 0, 0.5)
+    (warning,) = report.warnings()
+    assert warning.startswith("No ink found")
 
 
-def test_the_grain_of_a_blank_page_is_no_ink() -> None:
-    grain = np.random.RandomState(0).normal(225, 4, (80, 80)).clip(0, 255).astype(np.uint8)
-
-    assert normalise(grain, 28)[1].empty
-
-
-def test_dust_is_left_out_and_dots_stay() -> None:
+def test_dust_is_dropped_and_dots_stay() -> None:
     picture = np.full((100, 100), 255, dtype=np.uint8)
-    picture[40:80, 50:58] = 0
-    picture[20:28, 50:58] = 0  # the dot of an i
+    picture[40:80, 50:58] = picture[20:28, 50:58] = 0
     dusty = picture.copy()
-    dusty[5, 5], dusty[95, 90:93] = 0, 0
+    dusty[5, 5] = dusty[95, 90:93] = 0
 
-    clean, found = normalise(picture, 28)
-    ink, other = normalise(dusty, 28)
-
-    assert found.box == other.box == (20, 50, 80, 58)
-    np.testing.assert_array_equal(clean, ink)
+    np.testing.assert_array_equal(normalise(picture, 28)[0], normalise(dusty, 28)[0])
+    assert normalise(dusty, 28)[1].box == (20, 50, 80, 58)
 
 
-def test_the_same_picture_gives_the_same_bytes() -> None:
-    picture = np.random.RandomState(1).randint(0, 256, (64, 48)).astype(np.uint8)
-
-    first, again = normalise(picture, 28), normalise(picture.copy(), 28)
-
-    np.testing.assert_array_equal(first[0], again[0])
-    assert first[1] == again[1]
+# Photos
 
 
-def test_planes_are_the_ink_and_what_the_evidence_says() -> None:
+@pytest.mark.parametrize("sign", SIGNS)
+@settings(max_examples=15, deadline=None)
+@given(paper=st.tuples(shades, shades, shades), depth=st.floats(0.2, 0.7), seed=st.integers(0, 99))
+def test_paper_of_any_colour_and_ink_of_any_strength(
+    sign: str, paper: tuple[int, ...], depth: float, seed: int
+) -> None:
+    ink = coverage(sign)
+    pen = tuple(shade * depth for shade in paper)
+
+    frame, report = normalise(on_paper(ink, paper, pen, grain=2, seed=seed), 28)
+
+    assert report.inverted
+    assert likeness(normalise(on_paper(ink), 28)[0], frame) > 0.93
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("stroke", [0.03, 0.06, 0.14])
+def test_polarity_is_recognised(sign: str, stroke: float) -> None:
+    page = on_paper(coverage(sign, stroke=stroke), PAPER, PEN)
+    (ink, dark), (turned, light) = normalise(page, 28), normalise(255 - page, 28)
+
+    assert (dark.inverted, light.inverted) == (True, False)
+    assert likeness(ink, turned) > 0.97
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("light", [gradient, vignette, shadow])
+def test_uneven_light_changes_nothing(sign: str, light: object) -> None:
+    ink = coverage(sign)
+    page = on_paper(ink, PAPER, PEN, light(ink.shape, 0.5), grain=2)  # type: ignore[operator]
+
+    frame, report = normalise(page, 28)
+
+    assert likeness(normalise(on_paper(ink), 28)[0], frame) > 0.93
+    assert report.unevenness > 0.2
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@settings(max_examples=8, deadline=None)
+@given(factor=st.floats(0.5, 4), left=st.integers(0, 160), top=st.integers(0, 160))
+def test_size_and_place_change_nothing(sign: str, factor: float, left: int, top: int) -> None:
+    plain = normalise(on_paper(coverage(sign)), 28)[0]
+    scaled = on_paper(coverage(sign, round(160 * factor)), PAPER, PEN)
+
+    assert likeness(plain, normalise(scaled, 28)[0]) > 0.9
+    assert difference(plain, normalise(on_paper(coverage(sign, left=left, top=top)), 28)[0]) < 0.02
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_jpeg_decoded_at_half_size_gives_the_same_ink(sign: str) -> None:
+    page = on_paper(coverage(sign, 1000), PAPER, PEN)
+    small = decode.decode(file_of(page, "JPEG", quality=85), None, max_side=500)
+
+    assert small.shape == (3, 500, 500)
+    assert likeness(normalise(page, 28)[0], normalise(small, 28)[0]) > 0.95
+
+
+def test_bundled_digits_survive_paper_and_light() -> None:
+    alike = []
+    for digit in sources.load("mnist5k", "test").images[::50, 0] / 255:
+        large = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((224, 224))).clip(0, 1)
+        page = on_paper(large, PAPER, PEN, gradient((224, 224), 0.5), grain=3)
+        plain = normalise((255 * large).astype(np.uint8), 28)[0]
+        alike.append(likeness(plain, normalise(page, 28)[0]))
+
+    assert min(alike) > 0.93 and np.mean(alike) > 0.97
+
+
+def test_a_darker_piece_of_paper_is_paper() -> None:
+    ink = coverage("zed", 100)
+    paper = np.full(ink.shape, 255.0)
+    paper[30:170, 40:160] = 190
+    page = np.rint((1 - ink) * paper + 20 * ink).astype(np.uint8)
+
+    assert likeness(normalise(on_paper(ink), 28)[0], normalise(page, 28)[0]) > 0.97
+
+
+def test_yellow_ink_on_white_paper_is_found() -> None:
+    page = on_paper(coverage("zed"), (255, 255, 255), (250, 230, 40))
+
+    assert likeness(normalise(page, 28)[0], normalise(on_paper(coverage("zed")), 28)[0]) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("grain", "light"), [(1, 1.0), (4, 1.0), (12, 1.0), (4, shadow((150, 200), 0.5))]
+)
+def test_grain_and_shadows_of_a_blank_page_are_no_ink(grain: float, light: object) -> None:
+    page = on_paper(np.zeros((150, 200)), PAPER, light=light, grain=grain)  # type: ignore[arg-type]
+
+    assert normalise(page, 28)[1].empty
+
+
+# What the report warns of
+
+
+def test_ink_at_the_border_asks_for_a_margin() -> None:
+    report = normalise(on_paper(coverage("four"))[:, 96:, 90:], 28)[1]
+
+    assert report.touches_border and report.inverted
+    assert "Ink touches the edge of the picture: leave a margin." in report.warnings()
+
+
+def test_two_characters_ask_for_page() -> None:
+    place = {"height": 120, "width": 260, "top": 20}
+    zed, four = coverage("zed", 80, left=20, **place), coverage("four", 80, left=150, **place)
+
+    two, one = (normalise(on_paper(ink), 28)[1] for ink in (np.maximum(zed, four), coverage("i")))
+
+    assert (two.characters, one.characters) == (2, 1)
+    assert two.warnings() == ["Two characters found: use --page, or crop the picture to one."]
+
+
+def test_pale_ink_asks_for_a_darker_pen() -> None:
+    report = normalise(on_paper(coverage("zed"), (200, 200, 200), (180, 180, 180)), 28)[1]
+
+    assert report.warnings() == ["Pale ink: it takes 9 % of the paper's light. Use a darker pen."]
+
+
+def test_a_neighbour_at_the_border_is_ignored() -> None:
+    page = on_paper(coverage("zed", 100))
+    plain = normalise(page, 28)[0]
+    page[:, :20, 90:96] = 0
+
+    frame, report = normalise(page, 28)
+
+    assert difference(plain, frame) < 0.02
+    assert report.warnings() == ["Ignored 1 piece at the edge of the picture."]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_dotted_lines_are_ignored_and_an_ellipsis_is_not(turned: bool) -> None:
+    page = on_paper(coverage("zed", 100))
+    lined = page.copy()
+    for start in range(10, 190, 9):
+        lined[:, 170:173, start : start + 3] = 30
+    if turned:
+        page, lined = page.transpose(0, 2, 1), lined.transpose(0, 2, 1)
+    ellipsis = np.full((60, 200), 255, dtype=np.uint8)
+    for start in (20, 90, 160):
+        ellipsis[30:40, start : start + 10] = 0
+
+    assert difference(normalise(page, 28)[0], normalise(lined, 28)[0]) < 0.02
+    assert normalise(ellipsis, 28)[1].box == (30, 20, 40, 170)
+
+
+# What a network sees
+
+
+def test_position_channels_follow_the_ink() -> None:
     preprocess = Preprocess(size=20, resize="glyph", position_channels=True)
-    ink, found = normalise(drawn(), 20)
+    ink, report = normalise(hook(), 20)
+    wide = np.full((20, 90), 255, dtype=np.uint8)
+    wide[8:12, 10:80] = 0
 
-    seen = preprocess_image(drawn()[None], preprocess)[0]
+    planes, _ = preprocess_image(hook()[None], preprocess)
 
-    assert seen.shape == (preprocess.planes, 20, 20) and seen.dtype == np.uint8
-    np.testing.assert_array_equal(seen[0], ink)
-    for plane, fact in zip(seen[1:], (found.height, found.width, found.position), strict=True):
-        assert (plane == round(255 * fact)).all()
-
-
-def test_ink_wider_than_the_picture_is_high_fills_its_plane() -> None:
-    picture = np.full((20, 90), 255, dtype=np.uint8)
-    picture[8:12, 10:80] = 0
-
-    assert (
-        preprocess_image(picture[None], Preprocess(resize="glyph", position_channels=True))[0][
-            2
-        ].min()
-        == 255
-    )
+    np.testing.assert_array_equal(planes[0], ink)
+    for plane, value in zip(
+        planes[1:], (report.height, report.width, report.position), strict=True
+    ):
+        assert (plane == round(255 * value)).all()
+    assert preprocess_image(wide[None], preprocess)[0][2].min() == 255  # not above 1
 
 
-def test_without_glyph_planes_are_the_fitted_picture() -> None:
+def test_without_ink_extraction_a_picture_is_only_resized() -> None:
     image = sign(200)[None]
-
     for preprocess in (Preprocess(size=20), Preprocess(size=40, resize="stretch")):
-        np.testing.assert_array_equal(
-            preprocess_image(image, preprocess), decode.resize(image, preprocess)
-        )[0]
+        planes, report = preprocess_image(image, preprocess)
+
+        np.testing.assert_array_equal(planes, decode.resize(image, preprocess))
+        assert report is None
 
 
-def test_packed_pictures_are_their_planes_and_only_ink_is_measured(signs: Path) -> None:
+def test_files_and_sets_are_seen_alike(signs: Path) -> None:
     preprocess = Preprocess(size=20, resize="glyph", position_channels=True)
-    found = sources.load(f"folder:{signs}", preprocess=preprocess)
-    plain = sources.load(f"folder:{signs}", preprocess=Preprocess(size=20, resize="glyph"))
+    images = sources.load(f"folder:{signs}", preprocess=preprocess)
 
-    assert found.files is not None
-    for name, seen in zip(found.files, found.images, strict=True):
-        image = decode.decode((signs / name).read_bytes())
-        np.testing.assert_array_equal(seen, preprocess_image(image, preprocess))[0]
-    np.testing.assert_array_equal(found.images[:, :1], plain.images)
-    assert found.moments(1) == plain.moments() != found.moments()
+    assert images.files is not None
+    files = preprocess_files([signs / name for name in images.files], preprocess)
+    np.testing.assert_array_equal(files.images, images.images)
+    assert len(files.warnings) == len(files.positions) == len(images)
 
 
-def test_a_set_in_memory_of_the_right_size_is_cut_out_too() -> None:
-    preprocess = Preprocess(resize="glyph", position_channels=True)
+def test_an_unreadable_file_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    Image.fromarray(hook()).save(tmp_path / "hook.png")
+
+    files = preprocess_files([tmp_path / "text.png", tmp_path / "hook.png"], Preprocess())
+
+    assert files.files == (str(tmp_path / "hook.png"),)
+    assert [name for name, _ in files.unreadable] == [str(tmp_path / "text.png")]
+
+
+def test_a_set_in_memory_of_the_right_size_is_extracted_too() -> None:
+    preprocess = Preprocess(resize="glyph")
     store = np.stack([sign(200), 255 - sign(200)])
-    given = ImageSet.from_arrays(store, np.array([0, 1]), ("a", "b"))
+    images = ImageSet.from_arrays(store, np.array([0, 1]), ("a", "b"))
 
-    found = cache.rebuild(given, preprocess)
+    rebuilt = cache.rebuild(images, preprocess).images
 
-    assert found.shape == (4, 28, 28)
-    np.testing.assert_array_equal(found.images[0], preprocess_image(store[:1], preprocess))[0]
-    np.testing.assert_array_equal(found.images[0], found.images[1])
+    np.testing.assert_array_equal(rebuilt[0], preprocess_image(store[:1], preprocess)[0])
+    np.testing.assert_array_equal(rebuilt[0], rebuilt[1])
+
+
+# Images that come cropped
+
+
+def test_margins_are_measured_where_all_images_share_them() -> None:
+    digits = sources.load("mnist5k", "test").images[:100]
+    noise = np.random.RandomState(0).randint(0, 256, (100, 1, 28, 28)).astype(np.uint8)
+    moved = np.stack([np.roll(d, i % 9 - 4, 2) for i, d in enumerate(digits)])
+
+    assert margins(sources.load("mnist5k")) == MNIST
+    for images in (noise, moved, digits[:, :, 4:24, 4:24], 255 - digits):
+        assert margins(ImageSet.from_arrays(images, np.zeros(100, int), ("a",))) is None
+
+
+def test_mnist_in_its_own_margins_stays_nearly_the_same() -> None:
+    digits = sources.load("mnist5k", "test").images[::10, 0]
+    alike = [likeness(d, normalise(d, 28, MNIST)[0]) for d in digits]
+
+    assert np.mean(alike) > 0.98 and np.quantile(alike, 0.01) > 0.94
+
+
+def test_sets_with_the_margins_pass_and_others_are_brought_into_them(signs: Path) -> None:
+    preprocess = Preprocess(margins=MNIST)
+    same = sources.load("mnist5k", "test", preprocess)
+    other = sources.load(f"folder:{signs}", preprocess=preprocess).images[:, 0] > 0
+
+    np.testing.assert_array_equal(same.images, sources.load("mnist5k", "test").images)
+    sides = np.maximum(other.any(axis=1).sum(axis=1), other.any(axis=2).sum(axis=1))
+    assert sides == pytest.approx(20, abs=1)

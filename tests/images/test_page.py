@@ -1,4 +1,4 @@
-"""Characters on a page are found, and come in the order of reading."""
+"""A page is read character by character, in the order of reading."""
 
 import json
 import zipfile
@@ -9,13 +9,15 @@ import pytest
 from photographing import SIGNS, coverage, likeness, on_paper, shadow
 
 from siglum.config import Preprocess
-from siglum.images import decode, page
-from siglum.images.components import group_characters
+from siglum.images import decode
+from siglum.images.ink import normalise
+from siglum.images.page import read_page
 
 GLYPH = Preprocess(resize="glyph")
+ROWS = [["zed", "four", "i"], ["i", "eta"], ["four", "four", "zed"]]
 
 
-def laid(rows: list[list[str]], side: int = 90, slope: float = 0.0) -> np.ndarray:
+def lay_out(rows: list[list[str]], side: int = 90, slope: float = 0.0) -> np.ndarray:
     """Draw rows of signs on one page: how much of each pixel is ink."""
     height, width = 150 * len(rows) + 60, 150 * max(map(len, rows)) + 60
     ink = np.zeros((height, width))
@@ -28,60 +30,50 @@ def laid(rows: list[list[str]], side: int = 90, slope: float = 0.0) -> np.ndarra
     return ink
 
 
-ROWS = [["zed", "four", "i"], ["i", "eta"], ["four", "four", "zed"]]
-
-
 @pytest.mark.parametrize("slope", [0.0, 0.1, -0.1])
 @pytest.mark.parametrize("dark", [False, True])
 def test_characters_come_in_rows(slope: float, dark: bool) -> None:
     """The i is in two parts, and so is the eta where its strokes do not meet."""
-    ink = laid(ROWS, slope=slope)
+    ink = lay_out(ROWS, slope=slope)
     sheet = on_paper(ink, (220, 215, 205), (50, 50, 60), shadow(ink.shape, 0.4), grain=2)
-    found = page.read_page(255 - sheet if dark else sheet, GLYPH)
+    page = read_page(255 - sheet if dark else sheet, GLYPH)
 
-    assert [len(row) for row in found.rows] == [len(row) for row in ROWS]
-    assert (found.inverted, found.sideways) == (not dark, False)
-    alone = {s: ink.normalise(on_paper(coverage(s, 90, stroke=0.07)), 28)[0] for s in SIGNS}
-    for row, expected in zip(found.rows, ROWS, strict=True):
+    assert [len(row) for row in page.rows] == [len(row) for row in ROWS]
+    assert (page.inverted, page.sideways) == (not dark, False)
+    alone = {s: normalise(on_paper(coverage(s, 90, stroke=0.07)), 28)[0] for s in SIGNS}
+    for row, expected in zip(page.rows, ROWS, strict=True):
         for character, sign in zip(row, expected, strict=True):
             assert likeness(alone[sign], character.ink) > 0.93, sign
 
 
-def test_a_page_on_its_side_is_said() -> None:
-    sheet = on_paper(laid([["four", "i", "i"], ["i", "i", "four"]]))
+def test_a_page_on_its_side_is_recognised() -> None:
+    sheet = on_paper(lay_out([["four", "i", "i"], ["i", "i", "four"]]))
 
-    assert page.read_page(np.rot90(sheet, 1, (1, 2)), GLYPH).sideways
-    assert not page.read_page(sheet, GLYPH).sideways
+    assert read_page(np.rot90(sheet, 1, (1, 2)), GLYPH).sideways
+    assert not read_page(sheet, GLYPH).sideways
 
 
 def test_the_corner_of_a_table_is_no_character() -> None:
-    sheet = on_paper(laid(ROWS))
+    sheet = on_paper(lay_out(ROWS))
     down, right = np.mgrid[: sheet.shape[1], : sheet.shape[2]]
     sheet[:, down + right < 60] = 20
 
-    assert [len(row) for row in page.read_page(sheet, GLYPH).rows] == [3, 2, 3]
+    assert [len(row) for row in read_page(sheet, GLYPH).rows] == [3, 2, 3]
 
 
 def test_a_blank_page_has_no_rows() -> None:
-    assert page.read_page(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
-
-
-def test_dots_belong_to_the_stroke_below_and_neighbours_stay_apart() -> None:
-    """An i, a line to its right, and a stop at its foot far off."""
-    boxes = np.array([[0, 10, 10, 20], [30, 10, 100, 20], [0, 60, 100, 70]])
-
-    assert group_characters(boxes, stroke=10).tolist() == [0, 0, 1]
+    assert read_page(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
 
 
 @pytest.mark.slow
 def test_real_pages_have_the_characters_that_people_see(data_folder: Path) -> None:
     with zipfile.ZipFile(data_folder / "handdrawn" / "sheets.zip") as packed:
         truth = json.loads(packed.read("sheets/truth.json"))
-        for name, known in truth.items():
+        for name, expected in truth.items():
             picture = decode.decode(packed.read(f"sheets/{name}"), None)
-            if "counter-clockwise" in known["note"]:
-                assert page.read_page(picture, GLYPH).sideways
+            if "counter-clockwise" in expected["note"]:
+                assert read_page(picture, GLYPH).sideways
                 picture = np.rot90(picture, 1, (1, 2))
-            found = page.read_page(picture, GLYPH)
+            page = read_page(picture, GLYPH)
 
-            assert [len(row) for row in found.rows] == [len(row) for row in known["rows"]], name
+            assert [len(row) for row in page.rows] == [len(row) for row in expected["rows"]], name
