@@ -14,7 +14,7 @@ Floats = NDArray[np.floating]
 
 SLOPES = np.linspace(-0.1, 0.1, 27)  # of lines, px per px
 TOLERANCE = 1 / 256  # of a line's length, the distance of its ink from straight
-THICK = 1 / 64  # of the longer side, the thickest line
+THICK = 1 / 80  # of the longer side, the thickest line
 COVERED = 0.7  # of a line, the least share with ink
 REACHED = 0.03  # of the side, the distance at which a line ends at the border
 SMALLEST = 96  # px of the longer side: smaller pictures were cropped, and show no ruling
