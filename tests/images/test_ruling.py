@@ -95,13 +95,13 @@ def test_a_thin_frame_is_removed_even_where_the_writing_touches_it(
 
 def test_a_frame_as_broad_as_the_pen_stays_with_a_warning() -> None:
     page = paper()
-    box(page, 150, 70, 290, 7, PEN)
+    box(page, 150, 70, 290, 6, PEN)
 
-    report = normalise(photograph(page, four(stroke=0.035)))[1]
+    report = normalise(photograph(page, four(stroke=0.03)))[1]
 
-    assert report.warnings() == [
-        "Straight lines or a frame count as ink: crop the picture inside them."
-    ]
+    assert "Straight lines or a frame count as ink: crop the picture inside them." in (
+        report.warnings()
+    )
 
 
 def test_punch_holes_are_ignored_and_the_dot_of_an_i_is_not() -> None:
