@@ -2,8 +2,9 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from siglum.config import Preprocess
@@ -27,6 +28,85 @@ CREATE TABLE event (number INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL
     session TEXT NOT NULL, description TEXT NOT NULL, classes TEXT NOT NULL,
     drawings TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0);
 """
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The facts about a drawing."""
+
+    label: str  # id of its class
+    author: str  # "" if not named
+    split: str  # "train" or "test"
+    time: str  # UTC, as in 2026-01-31T12:00:00Z
+    photo: bool  # an image instead of strokes
+
+
+@dataclass(frozen=True)
+class State:
+    """The classes and drawings that are not deleted; never changed once built."""
+
+    classes: Mapping[str, str] = field(default_factory=dict)  # name by id, in order of creation
+    drawings: Mapping[str, Entry] = field(default_factory=dict)  # by id, in order of creation
+
+    def select(self, label: str | None = None, split: str | None = None) -> list[str]:
+        """Return the ids of the drawings of a class, of a split, or of both."""
+        return [
+            id
+            for id, entry in self.drawings.items()
+            if label in (None, entry.label) and split in (None, entry.split)
+        ]
+
+
+def create_tables(database: sqlite3.Connection) -> None:
+    """Make an empty set of an empty database."""
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {VERSION}")
+    database.executescript(SCHEMA)
+
+
+def insert(
+    database: sqlite3.Connection,
+    id: str,
+    label: str | None,
+    facts: Sequence[object],
+    strokes: str | None,
+    image: bytes,
+) -> None:
+    """Insert a drawing; `facts` are author, split, time and photo."""
+    number = database.execute(
+        "INSERT INTO drawing (id, class, author, split, time, photo) VALUES (?, ?, ?, ?, ?, ?)",
+        (id, label, *facts),
+    ).lastrowid
+    database.execute("INSERT INTO content VALUES (?, ?, ?)", (number, strokes, image))
+
+
+def read_state(database: sqlite3.Connection) -> State:
+    """Return the classes and drawings of a set."""
+    classes = database.execute(
+        "SELECT id, name FROM class WHERE name IS NOT NULL ORDER BY number"
+    ).fetchall()
+    drawings = database.execute(
+        "SELECT id, class, author, split, time, photo FROM drawing "
+        "WHERE class IS NOT NULL ORDER BY number"
+    ).fetchall()
+    return State(dict(classes), {id: Entry(*facts) for id, *facts in drawings})
+
+
+def read_content(database: sqlite3.Connection, id: str) -> tuple[str | None, bytes]:
+    """Return the strokes, as JSON, and the PNG of a drawing.
+
+    Raises:
+        DataError: if there is no such drawing, or the file is damaged.
+    """
+    query = "SELECT strokes, image FROM content JOIN drawing USING (number) WHERE drawing.id = ?"
+    try:
+        strokes, image = database.execute(query, (id,)).fetchone() or (None, None)
+    except sqlite3.Error as error:
+        raise DataError(f"Cannot read drawing {id}: {error}.") from None
+    if image is None:
+        raise DataError(f"No such drawing: {id}.")
+    return strokes, image
 
 
 def connect(path: Path, writable: bool = False) -> sqlite3.Connection:

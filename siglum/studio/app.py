@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 
 import anyio.to_thread
@@ -17,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siglum.errors import ConfigError, SiglumError
@@ -64,11 +66,11 @@ def build_app(studio: Studio) -> FastAPI:
     app.state.import_job = Job()
     app.state.closing = threading.Event()
     app.state.turns = {name: asyncio.Semaphore(count) for name, count in TURNS.items()}
-    app.include_router(routes.read)
-    app.include_router(routes.write)
+    app.include_router(routes.router)
     for name, (content, content_type) in page_files().items():
         path = "/" if name == "index.html" else f"/static/{name}"
-        app.add_route(path, _serve_file(content, content_type), ["GET"], include_in_schema=False)
+        file = Response(content, media_type=content_type, headers={"Cache-Control": "no-cache"})
+        app.router.routes.append(Route(path, partial(_serve, file), include_in_schema=False))
     for kind in (SiglumError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
@@ -88,26 +90,25 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(analyst.join, 2.0)
 
 
-def _serve_file(content: bytes, content_type: str):  # type: ignore[no-untyped-def]
-    async def answer(request: Request) -> Response:
-        return Response(content, media_type=content_type, headers={"Cache-Control": "no-cache"})
-
-    return answer
+async def _serve(file: Response, request: Request) -> Response:
+    return file
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and isinstance(error.__cause__, SiglumError):
         error = error.__cause__  # raised while FastAPI read the body
     if isinstance(error, StudioError):
-        return error_response(error)
-    if isinstance(error, SiglumError):
-        return error_response(StudioError("invalid", str(error)))
-    if isinstance(error, RequestValidationError):
-        return error_response(StudioError("invalid", explain(error)))
-    if isinstance(error, HTTPException):
-        return error_response(StudioError("not_found", "There is nothing at this address."))
-    message = "Something went wrong; the terminal of the Studio says why. Try again."
-    return error_response(StudioError("internal", message))
+        refusal = error
+    elif isinstance(error, SiglumError):
+        refusal = StudioError("invalid", str(error))
+    elif isinstance(error, RequestValidationError):
+        refusal = StudioError("invalid", explain(error))
+    elif isinstance(error, HTTPException):
+        refusal = StudioError("not_found", "There is nothing at this address.")
+    else:
+        message = "Something went wrong; the terminal of the Studio says why. Try again."
+        refusal = StudioError("internal", message)
+    return error_response(refusal)
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,14 @@ def listen(host: str, port: int) -> Address:
         ConfigError: if the host is not one of this machine, or the port is in use.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except BaseException:
-            listener.close()
-            raise
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address, family=family, backlog=128)
     except (OSError, UnicodeError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = str(getattr(error, "strerror", None) or error).partition(" (")[0].lower()
         raise ConfigError(
             f"Cannot listen at {host!r}, port {port}: {reason}. Choose another --host, and leave "
             "out --port for a free one."
         ) from None
-    listener.listen(128)
     number = int(listener.getsockname()[1])
     names = _host_names(host.lower())
     token = None if names == LOOPBACK else secrets.token_urlsafe(24)
@@ -162,7 +155,7 @@ def _host_names(host: str) -> tuple[str, ...]:
         return (host,)
     names = []
     with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # of RFC 5737, for documentation; nothing is sent
+        probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
         names.append(str(probe.getsockname()[0]))
     with contextlib.suppress(OSError):
         names += [str(one[4][0]) for one in socket.getaddrinfo(socket.gethostname(), None)]

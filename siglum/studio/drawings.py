@@ -1,6 +1,6 @@
-"""From a drawing or a photo to normalised ink, features and a heatmap.
+"""From a drawing or a photo to normalised ink and features, and the images that are saved.
 
-Shapes: C channels, H x W pixels, S the side of the normalised ink, D features, K classes.
+Shapes: C channels, H x W pixels, S the side of the normalised ink, D features.
 """
 
 import io
@@ -30,7 +30,6 @@ SIGNATURES = {  # how a file begins, by its content type: the decoder gets what 
 MAX_SIGNS = 500  # on a page
 MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
 PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
-PATCHES = 5  # along each side of the heatmap; they overlap by half
 _decoding = threading.Lock()  # one image at a time, for the memory
 
 Pixels = NDArray[np.uint8]
@@ -128,35 +127,3 @@ def drawing_notes(report: InkReport) -> list[str]:
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     scale = f"scaled to {100 * report.scale:.0f} % and centred"
     return [*report.warnings(), f"Your drawing is {size}; {scale}."]
-
-
-def heatmap(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, float]:
-    """Return which ink a prediction rests on, by covering one patch after the other.
-
-    Returns:
-        uint8 (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
-        probability of `label` with a patch covered.
-
-    Source: Zeiler, Fergus 2014, "Visualizing and understanding convolutional networks",
-    arXiv:1311.2901, section 4.2; here a patch is covered with paper.
-    """
-    size = len(ink.ink)
-    side = -(-size // PATCHES)
-    starts = range(0, size - side + 1, max(1, side // 2))
-    patches = [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
-    patches = [patch for patch in patches if ink.ink[patch].any()]
-    covered = np.repeat(ink.ink[None], len(patches) + 1, axis=0)
-    for image, patch in zip(covered, patches, strict=False):
-        image[patch] = 0
-    positions = np.repeat(ink.position[None], len(covered), axis=0)
-    logits = recogniser.logits(covered[:, None], positions)[:, : len(recogniser.classes)]
-    scaled = logits.astype(np.float64) / recogniser.bundle.calibration.temperature
-    others = np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1)
-    odds = scaled[:, label] - others
-    drops, counts = np.zeros((size, size)), np.zeros((size, size))
-    for drop, patch in zip(odds[-1] - odds[:-1], patches, strict=True):
-        drops[patch] += drop
-        counts[patch] += 1
-    mean = np.maximum(drops / np.maximum(counts, 1), 0) * (ink.ink > 0)
-    heat = np.rint(255 * mean / max(float(mean.max()), 1e-9)).astype(np.uint8)
-    return heat, float(1 / (1 + np.exp(-odds.min())))

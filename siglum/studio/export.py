@@ -18,29 +18,22 @@ from siglum.studio.errors import StudioError
 from siglum.studio.state import Snapshot
 from siglum.studio.store import Store
 
-MAX_NAMES = 20  # of classes in the title of a bundle
 SPOOL = 16 * 2**20  # bytes of a zip that stay in memory
-UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*%~]|^[. ]|[. ]$')  # in names of folders
-DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-MANIFEST = "labels.csv"
+UNSAFE = re.compile(  # in names of folders, on some file system
+    r'[\x00-\x1f\x7f<>:"/\\|?*%~]|^[. ]|[. ]$|^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)).',
+    re.IGNORECASE,
+)
 
 
 def bundle(now: Snapshot) -> bytes:
     """Return the file of the recogniser."""
     if now.fitted is None:
         raise StudioError("conflict", "Two signs are needed first. Add or draw them under Teach.")
-    names = now.fitted.recogniser.classes
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    title = f"{len(names)} signs: {' '.join(names[:MAX_NAMES])}{more}"
-    return bundles.encode(to_bundle(now.fitted, title, "siglum studio"))
+    return bundles.encode(to_bundle(now.fitted, command="siglum studio"))
 
 
 def files(store: Store) -> Iterator[tuple[str, bytes]]:
-    """Yield relative path and content of every file of an export; docs/samples-format.md.
-
-    Images lie in a folder for each class, below `train/` and `test/` if there are test drawings.
-    Strokes and facts lie beside them as JSON, and `labels.csv` holds the exact label of each.
-    """
+    """Yield relative path and content of every file of an export; docs/samples-format.md."""
     state = store.state
     has_test = any(entry.split == "test" for entry in state.drawings.values())
     folders = _folders(state.classes)
@@ -49,14 +42,14 @@ def files(store: Store) -> Iterator[tuple[str, bytes]]:
     rows.writerow(["file", "label", "author", "split", "time"])
     for id, entry in state.drawings.items():
         strokes, image = store.content(id)
-        label = state.classes[entry.label]
         stem = f"{entry.split + '/' if has_test else ''}{folders[entry.label]}/{id}"
-        facts = {"label": label, "author": entry.author, "split": entry.split, "time": entry.time}
-        drawing = {} if strokes is None else json.loads(strokes)
+        facts = {"label": state.classes[entry.label], "author": entry.author}
+        facts |= {"split": entry.split, "time": entry.time}
+        drawing = json.loads(strokes) if strokes else {}
         yield f"{stem}.png", image
         yield f"{stem}.json", json.dumps(facts | drawing, ensure_ascii=False).encode()
         rows.writerow([f"{stem}.png", *facts.values()])
-    yield MANIFEST, table.getvalue().encode()
+    yield "labels.csv", table.getvalue().encode()
 
 
 def write_folder(store: Store, folder: Path) -> int:
@@ -72,16 +65,17 @@ def write_folder(store: Store, folder: Path) -> int:
     return len(store.state.drawings)
 
 
+def write_zip(store: Store, file: IO[bytes]) -> None:
+    """Write an export as a zip."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are small already
+        for name, content in files(store):
+            archive.writestr(name, content)
+
+
 def open_zip(store: Store) -> IO[bytes]:
-    """Return an export as an open zip file."""
-    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - whoever sends it closes it
-    try:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are small already
-            for name, content in files(store):
-                archive.writestr(name, content)
-    except BaseException:
-        file.close()
-        raise
+    """Return an export as an open zip."""
+    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - the caller closes it
+    write_zip(store, file)
     file.seek(0)
     return file
 
@@ -92,10 +86,6 @@ def _folders(classes: Mapping[str, str]) -> dict[str, str]:
     used: set[str] = set()
     for id, name in classes.items():
         safe = UNSAFE.sub(lambda match: f"%{ord(match[0]):02x}", name)[:60]
-        if DEVICES.match(safe):
-            safe = f"%{ord(safe[0]):02x}{safe[1:]}"
-        if safe.casefold() in used:
-            safe = f"{safe} ({id[:6]})"
+        folders[id] = f"{safe} ({id[:6]})" if safe.casefold() in used else safe
         used.add(safe.casefold())
-        folders[id] = safe
     return folders

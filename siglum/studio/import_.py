@@ -11,8 +11,8 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,31 +26,27 @@ from siglum.formatting import count
 from siglum.images import strokes
 from siglum.images.components import bounding_box
 from siglum.images.decode import IMAGE_SUFFIXES
-from siglum.images.studio_set import is_set
+from siglum.images.studio_set import Entry, is_set
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.predict import Recogniser
+from siglum.studio import drawings
 from siglum.studio.convert import is_old_set
-from siglum.studio.drawings import Ink, Pixels, decode_image, shrink_photo, stroke_image, to_png
+from siglum.studio.drawings import Ink, Pixels
 from siglum.studio.errors import StudioError
 from siglum.studio.schemas import class_name, clean_name
 from siglum.studio.state import Studio
-from siglum.studio.store import MAX_DRAWINGS, Entry, NewDrawing, timestamp
+from siglum.studio.store import MAX_DRAWINGS, NewDrawing, timestamp
 
 MAX_MEMBERS = 3 * MAX_DRAWINGS
 MAX_MEMBER = 20 * 2**20  # bytes, unpacked
 MAX_UNPACKED = 2**30  # bytes of all members
-MAX_SECONDS = 60.0
-MAX_TOTAL_PIXELS = 2_000_000_000
+MAX_SECONDS, MAX_PIXELS = 60.0, 2_000_000_000
 MAX_STORED = 512 * 2**20  # bytes of PNG that are held until all is saved
 SAME = 0.99  # cosine of features from which two drawings of a sign are the same one
-SIDE, USUAL = 256, 0.6  # px of an image made from ink; share of it that ink of unknown size gets
+SIDE, USUAL = 256, 0.6  # px of an image made from ink; share of it for ink of unknown size
 DIRECTORY_ENTRY = b"PK\x01\x02"
-HIDDEN = re.compile(r"(?:^|/)(?:\.|__MACOSX/|@)")
-SPLITS = {"train": "train", "valid": "train", "val": "train", "test": "test"} | {
-    "samples": "train",  # folders of the Studio's old format
-    "quiz": "test",
-}
-COMPANIONS = ("json", "csv", "txt", "md")
+IGNORED = re.compile(r"(?:^|/)(?:\.|__MACOSX/|@)|\.(?:json|csv|txt|md)$|/$", re.IGNORECASE)
+TEST_FOLDERS = ("test", "quiz")  # the second is of the Studio's old format
 MAX_NAMED = 5  # unreadable files named in a message
 
 
@@ -75,14 +71,16 @@ class Result:
     messages: list[str]
 
 
-class Item(NamedTuple):
-    """A drawing to import."""
+class Source(NamedTuple):
+    """One drawing in a file."""
 
-    name: str  # for messages
-    label: str
-    split: str
-    read: Callable[[], tuple[Any, Pixels, dict[str, Any]]]  # strokes or None, image, facts
+    image: Pixels
+    strokes: strokes.Drawing | None
+    facts: dict[str, Any]
     ink: Pixels | None = None  # (S, S), if it came without an image
+
+
+Item = tuple[str, Callable[[], Source]]  # a name for messages, and how to read it
 
 
 def import_bytes(studio: Studio, content: bytes, session: str | None, job: Job) -> Result:
@@ -91,7 +89,14 @@ def import_bytes(studio: Studio, content: bytes, session: str | None, job: Job) 
     Raises:
         StudioError: if another import is running, or it is neither.
     """
-    return _run(studio, lambda: _open_archive(content), session, job)
+    if not job.lock.acquire(blocking=False):
+        message = "Another import is running. Wait until it is done, or cancel it."
+        raise StudioError("busy", message)
+    try:
+        job.cancelled.clear()
+        return _import(studio, *_open_archive(content), session, job)
+    finally:
+        job.lock.release()
 
 
 def find_set(source: Path) -> Path:
@@ -100,26 +105,25 @@ def find_set(source: Path) -> Path:
     Raises:
         DataError: if there is something else.
     """
-    if source.is_file() or source.suffix in (".siglum", ".zip"):
-        if not source.is_file():
-            raise DataError(f"No such file: {source}.")
+    visible = []
+    if source.is_dir() and not is_set(source) and not is_old_set(source):
+        visible = sorted(path.name for path in source.iterdir() if not path.name.startswith("."))
+    if source.is_file():
         folder = source.with_suffix("")
-    elif not source.is_dir() or is_set(source) or is_old_set(source) or not _visible(source):
+    elif not visible:
+        if source.suffix in (".siglum", ".zip") and not source.is_dir():
+            raise DataError(f"No such file: {source}.")
         return source
     elif any(path.suffix.lower() in IMAGE_SUFFIXES for path in source.glob("**/*/*")):
         folder = source.with_name(f"{source.resolve().name}-signs")
     else:
         raise DataError(
-            f"{source} holds other files, such as {_visible(source)[0]!r}. Choose a new folder for "
-            "your signs, or one with a folder of images for each class."
+            f"{source} holds other files, such as {visible[0]!r}. Choose a new folder for your "
+            "signs, or one with a folder of images for each class."
         )
     if folder.exists() and not is_set(folder):
         raise DataError(f"{folder} is in the way. Rename it, or {source}.")
     return folder
-
-
-def _visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def create_set(folder: Path, source: Path, backbone: Recogniser) -> Result:
@@ -131,7 +135,7 @@ def create_set(folder: Path, source: Path, backbone: Recogniser) -> Result:
             if source.is_dir():
                 paths = sorted(path for path in source.rglob("*") if path.is_file())
                 files = {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
-                result = _run(studio, lambda: ((), _items(files)), None, Job())
+                result = _import(studio, (), _items(files), None, Job())
             else:
                 result = import_bytes(studio, source.read_bytes(), None, Job())
         unfinished.rename(folder)
@@ -142,43 +146,21 @@ def create_set(folder: Path, source: Path, backbone: Recogniser) -> Result:
     return result
 
 
-def _run(
-    studio: Studio,
-    open_source: Callable[[], tuple[tuple[str, ...], list[Item]]],
-    session: str | None,
-    job: Job,
-) -> Result:
-    if not job.lock.acquire(blocking=False):
-        message = "Another import is running. Wait until it is done, or cancel it."
-        raise StudioError("busy", message)
-    try:
-        job.cancelled.clear()
-        job.done = job.total = 0
-        names, items = open_source()
-        job.total = len(items)
-        return _import(studio, names, items, session, job)
-    finally:
-        job.lock.release()
-
-
 def _import(
-    studio: Studio, names: tuple[str, ...], items: list[Item], session: str | None, job: Job
+    studio: Studio, names: Sequence[str], items: Sequence[Item], session: str | None, job: Job
 ) -> Result:
-    names = tuple(class_name(name) for name in names)
-    chosen: list[tuple[NewDrawing, Ink]] = []
-    errors: list[str] = []
-    messages: list[str] = []
+    names = [class_name(name) for name in names]
     known = _Known(studio)
+    new: list[NewDrawing] = []
+    errors, messages = [], []
     duplicates = pixels = stored = 0
     start = time.monotonic()
-    for item in items:
+    job.done, job.total = 0, len(items)
+    for name, read in items:
         if job.cancelled.is_set():
             return Result(0, 0, 0, True, ["Import cancelled. Nothing was added."])
-        if (
-            time.monotonic() - start > MAX_SECONDS
-            or pixels > MAX_TOTAL_PIXELS
-            or stored > MAX_STORED
-        ):
+        slow = time.monotonic() - start > MAX_SECONDS
+        if slow or pixels > MAX_PIXELS or stored > MAX_STORED:
             messages.append(
                 f"This is too much at once: stopped after {job.done:,} of {job.total:,} images. "
                 "Import the rest in smaller parts."
@@ -186,76 +168,84 @@ def _import(
             break
         job.done += 1
         try:
-            points, image, facts = item.read()
-            pixels += image.size
-            label = class_name(str(facts.get("label", item.label)))
-            ink = studio.extract(image)
-            features = [ink.features]
-            if item.ink is not None:  # it came without an image, and is compared as it came too
-                features.append(studio.features(item.ink))
+            source = read()
+            pixels += source.image.size
+            drawing, ink = _drawing(source), drawings.extract(studio.backbone, source.image)[0]
             if ink.empty:
                 raise StudioError("no_ink", "no ink.")
-            split = facts.get("split", item.split)
-            if known.holds(label, split, features):
+            if known.holds(drawing.facts, ink, source.ink):
                 duplicates += 1
                 continue
-            author = clean_name(str(facts.get("author", "")))
-            entry = Entry(
-                label,
-                author,
-                "test" if split == "test" else "train",
-                str(facts.get("time") or timestamp())[:40],
-                points is None,
-            )
-            png = to_png(image if points is not None else shrink_photo(image))
-            stored += len(png)
-            text = None if points is None else json.dumps(strokes.to_json(points))
-            chosen.append((NewDrawing(entry, text, png), ink))
+            stored += len(drawing.image)
+            new.append(drawing)
+            studio.remember(drawing.id, ink)
         except (SiglumError, ValueError) as error:
-            errors.append(f"{item.name}: {error}")
-    classes_added = studio.add_import(names, chosen, session)
-    added = f"Imported {count(len(chosen), 'drawing')}"
-    messages.insert(0, f"{added} and {count(classes_added, 'new sign')}.")
+            errors.append(f"{name[-40:]}: {error}")
+    classes_added = studio.store.add_import(names, new, session)
+    studio.update()
+    summary = f"Imported {count(len(new), 'drawing')} and {count(classes_added, 'new sign')}."
+    messages.insert(0, summary)
     if duplicates:
         messages.append(f"{duplicates:,} skipped: you have them already.")
     if errors:
         more = f", and {len(errors) - MAX_NAMED:,} more" if len(errors) > MAX_NAMED else ""
         listed = "; ".join(errors[:MAX_NAMED])
         messages.append(f"{count(len(errors), 'file')} could not be read: {listed}{more}")
-    return Result(len(chosen), classes_added, duplicates, False, messages)
+    return Result(len(new), classes_added, duplicates, False, messages)
+
+
+def _drawing(source: Source) -> NewDrawing:
+    """Return what to save; its label is the name of its class."""
+    facts, points = source.facts, source.strokes
+    entry = Entry(
+        class_name(str(facts["label"])),
+        clean_name(str(facts.get("author", ""))),
+        "test" if facts.get("split") == "test" else "train",
+        str(facts.get("time") or timestamp())[:40],
+        points is None,
+    )
+    if points is None:
+        return NewDrawing(entry, None, drawings.to_png(drawings.shrink_photo(source.image)))
+    return NewDrawing(entry, json.dumps(strokes.to_json(points)), drawings.to_png(source.image))
 
 
 class _Known:
     """The drawings of a set; each stands for one imported drawing like it."""
 
     def __init__(self, studio: Studio) -> None:
+        self.backbone = studio.backbone
         self.features: dict[tuple[str, str], list[Any]] = {}
         now = studio.update()
         for id, entry in now.state.drawings.items():
             key = (now.state.classes[entry.label], entry.split)
             self.features.setdefault(key, []).append(now.inks[id].features)
 
-    def holds(self, label: str, split: str, features: list[Any]) -> bool:
-        """Return whether there is such a drawing, and do not count it again."""
-        candidates = self.features.get((label, split), [])
-        if not candidates:
-            return False
-        similar = (np.array(candidates) @ np.array(features).T).max(axis=1)
-        if similar.max() >= SAME:
+    def holds(self, facts: Entry, ink: Ink, original: Pixels | None) -> bool:
+        """Return whether there is such a drawing, and do not count it again.
+
+        Ink that came without an image is compared as it came, too.
+        """
+        features = ink.features[None]
+        if original is not None:
+            features = np.concatenate([features, self.backbone.features(original[None])])
+        candidates = self.features.get((facts.label, facts.split), [])
+        similar = np.array([(features @ one).max() for one in candidates])
+        same = len(similar) > 0 and bool(similar.max() >= SAME)
+        if same:
             del candidates[int(similar.argmax())]
-        return bool(similar.max() >= SAME)
+        return same
 
 
-def _open_archive(content: bytes) -> tuple[tuple[str, ...], list[Item]]:
+def _open_archive(content: bytes) -> tuple[Sequence[str], list[Item]]:
+    """Return the classes and drawings of a bundle or a zip."""
     if content.count(DIRECTORY_ENTRY) > MAX_MEMBERS:  # reading so long a list takes minutes
         raise StudioError("unreadable", f"This zip has more than {MAX_MEMBERS:,} files.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = archive.infolist()
     except Exception:  # hostile bytes make the reader raise nearly anything
-        message = "Choose a .siglum file or a .zip of images."
-        raise StudioError("unreadable", message) from None
-    if bundles.CARD in {member.filename for member in members}:
+        raise StudioError("unreadable", "Choose a .siglum file or a .zip of images.") from None
+    if bundles.CARD in archive.namelist():
         return _of_bundle(bundles.decode(content, "The bundle"))
     if sum(member.file_size for member in members) > MAX_UNPACKED:
         message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Import it in parts."
@@ -264,17 +254,14 @@ def _open_archive(content: bytes) -> tuple[tuple[str, ...], list[Item]]:
     def reader(member: zipfile.ZipInfo) -> Callable[[], bytes]:
         return lambda: _read_member(archive, member)
 
-    return (), _items({_decoded_name(member): reader(member) for member in members})
+    return (), _items({_member_name(member): reader(member) for member in members})
 
 
-def _decoded_name(member: zipfile.ZipInfo) -> str:
-    """Return a member's name; zips from a Mac hold UTF-8 without saying so."""
+def _member_name(member: zipfile.ZipInfo) -> str:
     name = member.filename.replace("\\", "/")
     if not member.flag_bits & 0x800:
-        try:
+        with suppress(UnicodeError):  # zips from a Mac hold UTF-8 without saying so
             return name.encode("cp437").decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            pass
     return name
 
 
@@ -291,62 +278,44 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _items(files: dict[str, Callable[[], bytes]]) -> list[Item]:
+def _items(files: Mapping[str, Callable[[], bytes]]) -> list[Item]:
     """Return the drawings among files: images in a folder for each class, with JSON beside them."""
-    items = []
-    for path, read in files.items():
-        stem, dot, ending = path.rpartition(".")
-        *folders, own = stem.split("/")
-        if HIDDEN.search(path) or ending.lower() in COMPANIONS:
-            continue
-        if f"{dot}{ending.lower()}" not in IMAGE_SUFFIXES:
-            items.append(Item(path[-40:], "", "train", _fails("its format is not supported.")))
-            continue
-        if not folders:
-            items.append(Item(path[-40:], "", "train", _fails("it lies in no folder of a class.")))
-            continue
-        splits = [SPLITS[name.lower()] for name in folders[:-1] if name.lower() in SPLITS]
-        facts = files.get(f"{stem}.json")
-        label = folders[-1]
-        items.append(Item(own[:40], label, splits[-1] if splits else "train", _reader(read, facts)))
-    return items
+
+    def reader(path: str) -> Callable[[], Source]:
+        return lambda: _read_image(path, files)
+
+    return [(path, reader(path)) for path in files if not IGNORED.search(path)]
 
 
-def _fails(message: str) -> Any:
-    def fail() -> Any:
-        raise StudioError("unreadable", message)
-
-    return fail
-
-
-def _reader(read: Callable[[], bytes], read_facts: Callable[[], bytes] | None) -> Any:
-    def item() -> tuple[Any, Pixels, dict[str, Any]]:
-        facts = {} if read_facts is None else parse_json(read_facts(), "its JSON")
-        if isinstance(facts, dict) and "strokes" in facts:
-            points = strokes.parse({key: facts.get(key) for key in strokes_fields})
-            return points, stroke_image(points), facts
-        return None, decode_image(read()), facts if isinstance(facts, dict) else {}
-
-    return item
-
-
-strokes_fields = ("version", "aspect", "strokes")
+def _read_image(path: str, files: Mapping[str, Callable[[], bytes]]) -> Source:
+    stem, _, suffix = path.rpartition(".")
+    folders = path.split("/")[:-1]
+    if f".{suffix.lower()}" not in IMAGE_SUFFIXES:
+        raise StudioError("unreadable", "its format is not supported.")
+    if not folders:
+        raise StudioError("unreadable", "it lies in no folder of a class.")
+    is_test = any(name.lower() in TEST_FOLDERS for name in folders[:-1])
+    facts: dict[str, Any] = {"label": folders[-1], "split": "test" if is_test else "train"}
+    if (more := files.get(f"{stem}.json")) is not None:
+        facts |= dict(parse_json(more(), "its JSON"))
+    if "strokes" in facts:
+        fields = ("version", "aspect", "strokes")
+        points = strokes.parse({name: facts.get(name) for name in fields})
+        return Source(drawings.stroke_image(points), points, facts)
+    return Source(drawings.decode_image(files[path](), 2 * drawings.PHOTO_SIDE), None, facts)
 
 
-def _of_bundle(bundle: bundles.Bundle) -> tuple[tuple[str, ...], list[Item]]:
+def _of_bundle(bundle: bundles.Bundle) -> tuple[Sequence[str], list[Item]]:
     samples = bundle.samples
     if samples is None:
         return bundle.classes, []
 
-    def reader(row: int) -> Any:
-        return lambda: (None, ink_image(samples.ink[row], samples.positions[row]), {})
+    def reader(row: int) -> Callable[[], Source]:
+        ink = samples.ink[row]
+        facts = {"label": bundle.classes[samples.labels[row]]}
+        return lambda: Source(ink_image(ink, samples.positions[row]), None, facts, ink)
 
-    rows = enumerate(samples.labels.tolist())
-    items = [
-        Item(f"drawing {n + 1}", bundle.classes[k], "train", reader(n), samples.ink[n])
-        for n, k in rows
-    ]
-    return bundle.classes, items
+    return bundle.classes, [(f"drawing {n + 1}", reader(n)) for n in range(len(samples.labels))]
 
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
@@ -364,9 +333,8 @@ def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
         height, width = (USUAL * side / max(crop.shape) for side in crop.shape)
         middle = 0.5
     rows, columns = (min(max(round(SIDE * side), 1), SIDE - 2) for side in (height, width))
-    image = np.zeros((SIDE, SIDE), np.uint8)
-    y = min(max(round(SIDE * middle - rows / 2), 1), SIDE - 1 - rows)
-    x = (SIDE - columns) // 2
+    image = Image.new("L", (SIDE, SIDE))
     scaled = Image.fromarray(crop).resize((columns, rows), Image.Resampling.BICUBIC)
-    image[y : y + rows, x : x + columns] = np.asarray(scaled)
-    return (255 - image)[None]
+    y = min(max(round(SIDE * middle - rows / 2), 1), SIDE - 1 - rows)
+    image.paste(scaled, ((SIDE - columns) // 2, y))
+    return (255 - np.asarray(image))[None]

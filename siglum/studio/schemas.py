@@ -6,45 +6,22 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from siglum.errors import ConfigError
 from siglum.files import parse_json
-from siglum.images import charsets, strokes
+from siglum.images import charsets
 from siglum.studio.store import MAX_CLASSES, MAX_DRAWINGS
 
 MAX_NAME = 100  # characters
-
-_POINT = {
-    "type": "array",
-    "prefixItems": [
-        {"type": "number", "minimum": low, "maximum": high} for low, high in strokes.BOUNDS.values()
-    ],
-    "minItems": len(strokes.BOUNDS),
-    "maxItems": len(strokes.BOUNDS),
-}
-DRAWING: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "version": {"const": strokes.VERSION},
-        "aspect": {
-            "type": "number",
-            "minimum": 1 / strokes.MAX_ASPECT,
-            "maximum": strokes.MAX_ASPECT,
-        },
-        "strokes": {"type": "array", "items": {"type": "array", "items": _POINT, "minItems": 1}},
-    },
-    "required": ["version", "aspect", "strokes"],
-    "additionalProperties": False,
-}
 
 
 def clean_name(value: str) -> str:
     """Return a name in Unicode's composed form, without surrounding blanks.
 
     Raises:
-        ValueError: if nothing is left, or it has a line break, control or half a character.
+        ValueError: if it is too long, or has a line break, a control character or half a one.
     """
     name = unicodedata.normalize("NFC", value).strip()
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
@@ -72,32 +49,13 @@ Split = Literal["train", "test"]
 Text = Annotated[str, Field(max_length=MAX_NAME)]
 Author = Annotated[Text, AfterValidator(clean_name)]
 ClassName = Annotated[Text, AfterValidator(class_name)]
-Drawing = Annotated[Any, WithJsonSchema(DRAWING)]  # `strokes.parse` checks it
-DrawingIds = Annotated[list[Id], Field(min_length=1, max_length=MAX_DRAWINGS)]
+Drawing = dict[str, Any]  # `strokes.parse` checks it
 
 
 class Schema(BaseModel):
-    """Base of all bodies: unknown fields, and text where a number belongs, are refused."""
+    """A body; also an empty one. Unknown fields, and text for a number, are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Empty(Schema):
-    """`{}`."""
-
-
-class Problem(Schema):
-    """What a refusal says."""
-
-    kind: str
-    message: str
-    class_: Id | None = Field(None, alias="class")
-
-
-class Refusal(Schema):
-    """The body of every answer that is an error."""
-
-    error: Problem
 
 
 class Predict(Schema):
@@ -125,7 +83,7 @@ class Merge(Schema):
     into: Id
 
 
-class Event(Schema):
+class Revert(Schema):
     """The event to undo or redo."""
 
     event: Annotated[int, Field(ge=1)]
@@ -134,7 +92,7 @@ class Event(Schema):
 class Drawings(Schema):
     """Drawings to delete."""
 
-    drawings: DrawingIds
+    drawings: Annotated[list[Id], Field(min_length=1, max_length=MAX_DRAWINGS)]
 
 
 class Move(Drawings):
@@ -160,31 +118,26 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         """Return the value of the body; DataError if it is not strict JSON."""
-        if not hasattr(self, "_json"):
-            self._json = parse_json(await self.body(), "The body of the request")
-        return self._json
+        return parse_json(await self.body(), "The body of the request")
 
 
-class ReadRoute(APIRoute):
-    """A route that reads strict JSON, and runs when its turn comes."""
+class Route(APIRoute):
+    """A route that reads strict JSON and waits for its turn.
 
-    turn = "read"  # of `app.state.turns`
+    Changes wait for each other and for the fit, so they have turns of their own, and delay no
+    reading.
+    """
 
     def get_route_handler(self):  # type: ignore[no-untyped-def]
         """Return the handler."""
         handle = super().get_route_handler()
+        turn = "write" if "change" in self.tags else "read"
 
         async def handler(request: Request) -> Response:
-            async with request.app.state.turns[self.turn]:
+            async with request.app.state.turns[turn]:
                 return await handle(StrictRequest(request.scope, request.receive))
 
         return handler
-
-
-class WriteRoute(ReadRoute):
-    """A route of changes, which wait for each other and for the fit, but delay no reading."""
-
-    turn = "write"
 
 
 def explain(error: RequestValidationError) -> str:
@@ -196,6 +149,4 @@ def explain(error: RequestValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{name} is not a field of this request."
     rule = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    value = first.get("input")
-    shown = type(value).__name__ if isinstance(value, dict | list) else ascii(value)[:60]
-    return f"{name}: {rule}, got {shown}."
+    return f"{name}: {rule}, got {ascii(first.get('input'))[:60]}."

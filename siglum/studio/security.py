@@ -5,11 +5,10 @@ import contextlib
 import re
 import secrets
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +18,29 @@ MIB = 2**20
 EVENTS = "/api/events"
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 FILE_TYPES = ("application/octet-stream", "application/zip")
+MAX_HEAD = 16 * 1024  # bytes
+MAX_AT_ONCE = {"events": 200, "upload": 4, "other": 200}
+DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
+COOKIE_SECONDS = 30 * 24 * 3600
+SINGLE = ("host", "origin", "content-type", "content-length", "transfer-encoding")
+SESSION = re.compile("[0-9a-f]{16}")
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
+}
+HTML = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Siglum</title>'
+ENTER = (  # a page of its own, so that the token leaves the address bar
+    f'{HTML}<meta http-equiv="refresh" content="0; url=/"><a href="/">Open the Studio</a></html>'
+)
+FORBIDDEN = (
+    f'{HTML}<meta name="viewport" content="width=device-width"><h1>This link does not work</h1>'
+    "<p>The Studio was restarted, or the link is incomplete. Open the address that "
+    "<code>siglum studio</code> printed, or ask for the new link.</p></html>"
+)
 
 
 @dataclass(frozen=True)
@@ -34,31 +56,6 @@ JSON = Body(("application/json",), 2 * MIB, 20)
 IMAGE = Body(IMAGE_TYPES, 20 * MIB, 60)
 FILE = Body(FILE_TYPES, 64 * MIB, 120)
 BODIES = {"/api/predict/image": IMAGE, "/api/drawings/image": IMAGE, "/api/import": FILE}
-MAX_HEAD = 16 * 1024  # bytes
-MAX_AT_ONCE = {"events": 200, "upload": 4, "other": 200}
-DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
-COOKIE_SECONDS = 30 * 24 * 3600
-SINGLE = ("host", "origin", "content-type", "content-length", "transfer-encoding")
-SESSION = re.compile("[0-9a-f]{16}")
-
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
-}
-ENTER = (  # a page of its own, so that the token leaves the address bar
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Siglum</title>'
-    '<meta http-equiv="refresh" content="0; url=/"><a href="/">Open the Studio</a></html>'
-)
-FORBIDDEN = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Siglum</title>'
-    '<meta name="viewport" content="width=device-width"><h1>This link does not work</h1>'
-    "<p>The Studio was restarted, or the link is incomplete. Open the address that "
-    "<code>siglum studio</code> printed, or ask for the new link.</p></html>"
-)
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,10 @@ class Security:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": 1008})
-            return None
+            return await send({"type": "websocket.close", "code": 1008})
         send = _with_headers(send)
         body = BODIES.get(scope["path"], JSON)
         kind = "other" if body is JSON else "upload"
@@ -92,72 +87,54 @@ class Security:
         self.running[kind] += 1
         try:
             headers = Headers(scope=scope)
-            self._check_head(scope, headers)
+            _check_head(scope, headers)
+            self._check_origin(scope, headers)
             if (entered := self._check_token(scope, headers)) is not None:
                 return await entered(scope, receive, send)
             if self.running[kind] > MAX_AT_ONCE[kind]:
                 message = "Too many requests at once. Try again in a moment."
                 raise StudioError("too_many_requests", message)
-            content = b""
             if scope["method"] == "POST":
                 _check_body(headers, body)
-                content = await _read(receive, body)
-            return await self.app(scope, _replay(content, receive), send)
+                receive = _replay(await _read(receive, body), receive)
+            return await self.app(scope, receive, send)
         except StudioError as error:
             if error.kind != "timeout":
                 await _drain(receive)
-            return await _refuse(scope, error)(scope, receive, send)
+            return await _refusal(scope, error)(scope, receive, send)
         finally:
             self.running[kind] -= 1
 
-    def _check_head(self, scope: Scope, headers: Headers) -> None:
-        size = len(scope["raw_path"]) + len(scope["query_string"])
-        if size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD:
-            raise StudioError("too_large", f"Headers have at most {MAX_HEAD:,} bytes.")
-        counts = Counter(headers.keys())
-        if any(counts[name] > 1 for name in (*SINGLE, "sec-fetch-site", "content-encoding")):
-            raise StudioError("bad_request", "A header of this request occurs twice.")
-        if "transfer-encoding" in headers and "content-length" in headers:
-            raise StudioError(
-                "bad_request", "Content-Length and Transfer-Encoding exclude another."
-            )
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
         if headers.get("host") not in self.access.hosts:
             raise StudioError("bad_request", "This is not the address of this Studio.")
-        if not scope["path"].startswith("/"):
-            raise StudioError("bad_request", "The target must be a path.")
-        method = scope["method"]
-        if method not in ("GET", "POST"):
-            raise StudioError("method_not_allowed", "Only GET and POST are possible.")
-        if method == "GET" and (
-            headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        ):
-            raise StudioError("bad_request", "A GET has no body.")
-        is_link = method == "GET" and scope["path"] == "/"
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not is_link:
-            raise StudioError("forbidden", "This request came from another page.")
+        is_link = scope["method"] == "GET" and scope["path"] == "/"
+        own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
-        if origin not in {f"http://{host}" for host in self.access.hosts} and (
-            origin is not None or method == "POST"
-        ):
+        own_page = origin in {f"http://{host}" for host in self.access.hosts}
+        if origin is None:
+            own_page = scope["method"] == "GET"
+        if not own_page or not (own_site or is_link):
             raise StudioError("forbidden", "This request came from another page.")
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Check the cookie and note the session; answer someone who enters with the token."""
-        token = self.access.token
         scope["siglum_session"] = None
-        if token is None:
+        if (token := self.access.token) is None:
             return None
-        # Browsers keep cookies by host, whatever the port.
-        name = f"siglum-{min(self.access.hosts).rpartition(':')[2]}"
-        given, _, session = _cookies(headers).get(name, "").partition(".")
+        # Browsers keep cookies by host, whatever the port; those of others may hold anything.
+        cookie = f"siglum-{min(self.access.hosts).rpartition(':')[2]}"
+        parts = (part.partition("=") for part in ";".join(headers.getlist("cookie")).split(";"))
+        cookies = {name.strip(): value.strip() for name, _, value in parts}
+        given, _, session = cookies.get(cookie, "").partition(".")
         session = session if SESSION.fullmatch(session) else ""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if scope["path"] == "/" and scope["method"] == "GET" and "token" in query:
+        if (scope["path"], scope["method"]) == ("/", "GET") and "token" in query:
             if _equal(query["token"], token):
-                response = HTMLResponse(ENTER)
                 value = f"{token}.{session or secrets.token_hex(8)}"
-                response.set_cookie(name, value, COOKIE_SECONDS, httponly=True, samesite="strict")
-                return response
+                enter = HTMLResponse(ENTER)
+                enter.set_cookie(cookie, value, COOKIE_SECONDS, httponly=True, samesite="strict")
+                return enter
         elif _equal(given, token) and session:
             scope["siglum_session"] = session
             return None
@@ -174,39 +151,49 @@ def _equal(one: str, other: str) -> bool:
     return secrets.compare_digest(one.encode(), other.encode())
 
 
-def _cookies(headers: Headers) -> Mapping[str, str]:
-    """Parse cookies as they are sent; those of other programs on this host may hold anything."""
-    pairs = (part.partition("=") for part in ";".join(headers.getlist("cookie")).split(";"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _check_head(scope: Scope, headers: Headers) -> None:
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD:
+        raise StudioError("head_too_large", f"Headers have at most {MAX_HEAD:,} bytes.")
+    counts = Counter(headers.keys())
+    chunked, length = "transfer-encoding" in headers, headers.get("content-length", "0")
+    if any(counts[name] > 1 for name in (*SINGLE, "sec-fetch-site", "content-encoding")) or (
+        chunked and "content-length" in headers
+    ):
+        raise StudioError("bad_request", "A header of this request occurs twice.")
+    if not scope["path"].startswith("/"):
+        raise StudioError("bad_request", "The target must be a path.")
+    if scope["method"] not in ("GET", "POST"):
+        raise StudioError("method_not_allowed", "Only GET and POST are possible.")
+    if scope["method"] == "GET" and (chunked or length != "0"):
+        raise StudioError("bad_request", "A GET has no body.")
 
 
 def _check_body(headers: Headers, body: Body) -> None:
     content_type, _, options = headers.get("content-type", "").lower().partition(";")
     if content_type.strip() not in body.types or options.strip() not in ("", "charset=utf-8"):
-        types = " or ".join(body.types)
-        raise StudioError("unsupported_type", f"The body must be {types}.")
+        raise StudioError("unsupported_type", f"The body must be {' or '.join(body.types)}.")
     if "content-encoding" in headers:
         raise StudioError("unsupported_type", "The body must not be compressed.")
-    if int(headers.get("content-length", "0")) > body.max_bytes:
-        raise _too_large(body)
+    _check_size(int(headers.get("content-length", "0")), body)
 
 
-def _too_large(body: Body) -> StudioError:
-    return StudioError("too_large", f"This is too large: at most {body.max_bytes // MIB} MB.")
+def _check_size(size: int, body: Body) -> None:
+    if size > body.max_bytes:
+        message = f"This is too large: at most {body.max_bytes // MIB} MB."
+        raise StudioError("too_large", message)
 
 
 async def _read(receive: Receive, body: Body) -> bytes:
-    content = bytearray()
+    content, more = bytearray(), True
     try:
         async with asyncio.timeout(body.seconds):
-            more = True
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise StudioError("bad_request", "The body was cut off.")
                 content += message.get("body", b"")
-                if len(content) > body.max_bytes:
-                    raise _too_large(body)
+                _check_size(len(content), body)
                 more = message.get("more_body", False)
     except TimeoutError:
         raise StudioError("timeout", "The upload took too long. Try again.") from None
@@ -216,9 +203,8 @@ async def _read(receive: Receive, body: Body) -> bytes:
 async def _drain(receive: Receive) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            message = await receive()
-            while message["type"] == "http.request" and message.get("more_body", False):
-                message = await receive()
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _replay(content: bytes, receive: Receive) -> Receive:
@@ -234,24 +220,23 @@ def _replay(content: bytes, receive: Receive) -> Receive:
 def _with_headers(send: Send) -> Send:
     async def add(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = Headers(raw=message.get("headers", []))
-            more = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n not in headers]
-            message = {**message, "headers": [*headers.raw, *more]}
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return add
 
 
-def error_response(error: StudioError, status: int | None = None) -> Response:
+def error_response(error: StudioError) -> Response:
     """Return a refusal as JSON."""
     content = {"error": {"kind": error.kind, "message": str(error), **error.details}}
-    return JSONResponse(content, status or STATUS[error.kind])
+    return JSONResponse(content, STATUS[error.kind])
 
 
-def _refuse(scope: Scope, error: StudioError) -> Response:
+def _refusal(scope: Scope, error: StudioError) -> Response:
     """Return the answer, after which the connection is closed: the rest of it is not read."""
-    head = error.kind == "too_large" and scope["method"] == "GET"
-    response = error_response(error, 431 if head else None)
+    response = error_response(error)
     if error.kind == "forbidden" and not scope["path"].startswith("/api/"):
         response = HTMLResponse(FORBIDDEN, 403)
     response.headers["connection"] = "close"

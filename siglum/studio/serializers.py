@@ -5,14 +5,18 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.recogniser.fit import CurvePoint
-from siglum.studio.drawings import Ink, Pixels, heatmap
+from siglum.recogniser.occlusion import heatmap
+from siglum.studio.drawings import Ink
 from siglum.studio.state import Guess, Snapshot, Studio
+from siglum.studio.store import Store
 
 SHOWN = 5  # candidates, similar drawings
 
@@ -23,6 +27,7 @@ def shared_state(studio: Studio, now: Snapshot) -> Json:
     """Return the state without what depends on the session."""
     state, fonts = now.state, frozenset(studio.backbone.classes)
     counts = Counter((entry.label, entry.split) for entry in state.drawings.values())
+    suggestions = {id: asdict(one) for id, one in now.suggestions.items()}
     return {
         "version": now.version,
         "title": studio.title,
@@ -38,13 +43,13 @@ def shared_state(studio: Studio, now: Snapshot) -> Json:
                 "test": counts[id, "test"],
                 "accuracy": accuracy(now, "train", id),
                 "test_accuracy": accuracy(now, "test", id),
-                "suggestion": vars(now.suggestions[id]) if id in now.suggestions else None,
+                "suggestion": suggestions.get(id),
             }
             for id, name in state.classes.items()
         ],
         "accuracy": accuracy(now, "train"),
         "confusions": confusions(now, "train"),
-        "suggestions": [{"class": id, **vars(one)} for id, one in now.suggestions.items()],
+        "suggestions": [{"class": id, **one} for id, one in suggestions.items()],
         "learning_curve": learning_curve(now.analysis.curve),
         "calibration": calibration(now),
         "authors": authors(now),
@@ -52,11 +57,12 @@ def shared_state(studio: Studio, now: Snapshot) -> Json:
     }
 
 
-def history(studio: Studio, session: str | None) -> Json:
+def history(store: Store, session: str | None) -> Json:
     """Return what a session can undo and redo."""
+    events = {word: store.last_event(word, session) for word in ("undo", "redo")}
     return {
-        word: None if event is None else {"event": event[0], "description": event[1]}
-        for word, event in studio.store.last_events(session).items()
+        word: event and {"event": event.number, "description": event.description}
+        for word, event in events.items()
     }
 
 
@@ -67,58 +73,44 @@ def prediction(now: Snapshot, ink: Ink, notes: Sequence[str], heat: bool, start:
         heat: whether to compute a heatmap too.
         start: `time.perf_counter()` when the request came.
     """
-    value: Json = {
-        "candidates": [],
-        "prediction_set": [],
-        "rejected": False,
-        "empty": ink.empty,
-        "ink": _base64(ink.ink),
-        "size": len(ink.ink),
-        "notes": list(notes),
-        "similar": _similar(now, ink),
-    }
+    value: Json = {"candidates": [], "prediction_set": [], "rejected": False, "similar": []}
+    value |= {"empty": ink.empty, "ink": _base64(ink.ink), "size": len(ink.ink), "notes": [*notes]}
     if now.fitted is not None and not ink.empty:
-        reading = now.predict([ink])
-        probs = reading.probs[0]
+        (probs,), (chosen,), (rejected,) = now.predict([ink])
         order = np.argsort(-probs, kind="stable").tolist()
+        ids = [now.class_ids[label] for label in order]
         value["candidates"] = [
-            {
-                "class": now.class_ids[label],
-                "name": now.state.classes[now.class_ids[label]],
-                "probability": float(probs[label]),
-            }
-            for label in order[:SHOWN]
+            {"class": id, "name": now.state.classes[id], "probability": float(probs[label])}
+            for id, label in zip(ids[:SHOWN], order, strict=False)
         ]
-        chosen = reading.sets[0]
-        value["prediction_set"] = [now.class_ids[label] for label in order if chosen[label]]
-        value["rejected"] = bool(reading.rejected[0])
+        value["prediction_set"] = [
+            id for id, label in zip(ids, order, strict=True) if chosen[label]
+        ]
+        value["rejected"] = bool(rejected)
         if heat:
-            image, lowest = heatmap(now.fitted.recogniser, ink, order[0])
+            image, lowest = heatmap(now.fitted.recogniser, ink.ink, ink.position, order[0])
             value |= {"heatmap": _base64(image), "probability_covered": lowest}
-    value["ms"] = round(1000 * (time.perf_counter() - start), 1)
-    return value
+    if now.fitted is not None and now.rows and not ink.empty:
+        nearest = np.argsort(-(now.fitted.training_set.features @ ink.features), kind="stable")[
+            :SHOWN
+        ]
+        similar = [now.rows[row] for row in nearest.tolist()]
+        value["similar"] = [{"id": id, "class": now.state.drawings[id].label} for id in similar]
+    return value | {"ms": round(1000 * (time.perf_counter() - start), 1)}
 
 
 def drawing(now: Snapshot, id: str) -> Json:
     """Return the facts about a saved drawing, and the prediction for it."""
-    entry, guess = now.state.drawings[id], now.guesses.get(id, Guess(None))
-    return {
-        "id": id,
-        "class": entry.label,
-        "author": entry.author,
-        "split": entry.split,
-        "time": entry.time,
-        "photo": bool(entry.photo),
-        "prediction": guess.label,
-        "rejected": guess.rejected,
-        "probability": guess.probability,
-        "correct": guess.correct,
-    }
+    entry, guess = now.state.drawings[id], now.guesses.get(id, Guess())
+    facts: Json = {"class": entry.label, "author": entry.author, "split": entry.split}
+    facts |= {"id": id, "time": entry.time, "photo": bool(entry.photo)}
+    predicted = {"prediction": guess.label, "rejected": guess.rejected}
+    return facts | predicted | {"probability": guess.probability, "correct": guess.correct}
 
 
 def accuracy(now: Snapshot, split: str, label: str | None = None) -> Json | None:
     """Return the rate of correct predictions for the drawings of a split, or of a class."""
-    guesses = [now.guesses.get(id, Guess(None)) for id in now.state.select(label, split)]
+    guesses = [now.guesses.get(id, Guess()) for id in now.state.select(label, split)]
     judged = [guess.correct for guess in guesses if guess.correct is not None]
     return _rate(stats.wilson(sum(judged), len(judged))) if judged else None
 
@@ -128,18 +120,13 @@ def confusions(now: Snapshot, split: str) -> list[Json]:
     cells: dict[tuple[str, str | None], list[str]] = {}
     totals: Counter[str] = Counter()
     for id in now.state.select(split=split):
-        label, guess = now.state.drawings[id].label, now.guesses.get(id, Guess(None))
+        label, guess = now.state.drawings[id].label, now.guesses.get(id, Guess())
         totals[label] += guess.correct is not None
         if guess.correct is False:
             cells.setdefault((label, guess.label), []).append(id)
     return [
-        {
-            "label": label,
-            "prediction": predicted,
-            "count": len(ids),
-            "total": totals[label],
-            "drawings": ids,
-        }
+        {"label": label, "prediction": predicted, "count": len(ids), "total": totals[label]}
+        | {"drawings": ids}
         for (label, predicted), ids in sorted(cells.items(), key=lambda cell: -len(cell[1]))
     ]
 
@@ -151,13 +138,13 @@ def learning_curve(points: Sequence[CurvePoint]) -> list[Json]:
     )
     return [
         {
-            "drawings": point.samples_per_class,
-            "accuracy": point.accuracy,
-            "low": point.low,
-            "high": point.high,
-            "x": math.log1p(point.samples_per_class) / last,
+            "drawings": one.samples_per_class,
+            "accuracy": one.accuracy,
+            "low": one.low,
+            "high": one.high,
         }
-        for point in points
+        | {"x": math.log1p(one.samples_per_class) / last}
+        for one in points
     ]
 
 
@@ -165,41 +152,32 @@ def calibration(now: Snapshot) -> Json | None:
     """Return what is promised of predictions, and whether it was measured on these drawings."""
     if now.fitted is None:
         return None
-    values = now.fitted.recogniser.bundle.calibration
-    if values.sets is None or values.rejection is None:
+    sets = now.fitted.recogniser.bundle.calibration.sets
+    rejection = now.fitted.recogniser.bundle.calibration.rejection
+    if sets is None or rejection is None:
         return None
-    return {
-        "coverage": values.sets.coverage,
-        "false_rejection_rate": 1 - values.rejection.coverage,
-        "measured": bool(values.sets.num_samples and values.rejection.num_samples),
-    }
+    measured = bool(sets.num_samples and rejection.num_samples)
+    rates = {"coverage": sets.coverage, "false_rejection_rate": round(1 - rejection.coverage, 6)}
+    return rates | {"measured": measured}
 
 
 def authors(now: Snapshot) -> list[Json]:
     """Return how much each author drew, and how well it is recognised."""
-    found: dict[str, Json] = {}
+    rows: dict[str, Json] = {}
     for entry in now.state.drawings.values():
-        empty = {"name": entry.author, "train": 0, "test": 0, "classes": {}, "accuracy": None}
-        one = found.setdefault(entry.author, empty)
-        one[entry.split] += 1
-        one["classes"][entry.label] = one["classes"].get(entry.label, 0) + 1
-    for name, rate in now.analysis.authors.items():
-        if name in found:
-            found[name]["accuracy"] = _rate(rate)
-    return list(found.values())
-
-
-def _similar(now: Snapshot, ink: Ink) -> list[Json]:
-    if now.training_set is None or not now.rows or ink.empty:
-        return []
-    order = np.argsort(-(now.training_set.features @ ink.features), kind="stable")
-    ids = [now.rows[row] for row in order[:SHOWN].tolist()]
-    return [{"id": id, "class": now.state.drawings[id].label} for id in ids]
+        row = rows.setdefault(entry.author, {"train": 0, "test": 0, "classes": Counter()})
+        row[entry.split] += 1
+        row["classes"][entry.label] += 1
+    rates = now.analysis.authors
+    return [
+        {"name": name, **row, "accuracy": _rate(rates[name]) if name in rates else None}
+        for name, row in rows.items()
+    ]
 
 
 def _rate(rate: stats.Rate) -> Json:
     return {"hits": rate.hits, "total": rate.total, "low": rate.low, "high": rate.high}
 
 
-def _base64(image: Pixels) -> str:
+def _base64(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(image.tobytes()).decode()

@@ -2,7 +2,7 @@
 
 Changes go through the store one by one and are on disk first. Fitting follows, and one fit serves
 all changes that waited for it. Whoever only reads takes the current snapshot and waits for nobody.
-Shapes: N train drawings, K classes that are known from fonts or a drawing, D features.
+Shapes: N train drawings, K classes that are known from fonts or a drawing.
 """
 
 import json
@@ -20,15 +20,16 @@ import numpy as np
 
 from siglum import stats
 from siglum.errors import SiglumError
+from siglum.formatting import count
 from siglum.images import decode
+from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.calibration import Predictions, calibrated, softmax
+from siglum.recogniser.calibration import Predictions, calibrated, softmax, uncalibrated
 from siglum.recogniser.fit import CurvePoint, Fitted, TrainingSet, fit, learning_curve
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.drawings import Ink, extract
-from siglum.studio.store import NewDrawing, State, Store
+from siglum.studio.store import Store
 
-MIN_CLASSES = 2  # known ones, before anything can be told apart
 ENOUGH = 3  # drawings of a class, before more are no longer suggested
 REST = 4.0  # the analysis rests so many times as long as it worked, so that drawing comes first
 MIN_REST, MAX_REST = 0.2, 10.0  # seconds
@@ -38,7 +39,7 @@ MIN_REST, MAX_REST = 0.2, 10.0  # seconds
 class Guess:
     """The prediction for a saved drawing, made without that drawing."""
 
-    label: str | None  # id of a class; None if rejected, or if its own class is otherwise unknown
+    label: str | None = None  # id of a class; None if rejected, or if it cannot be judged
     probability: float = 0.0
     rejected: bool = False
     correct: bool | None = None  # None if it cannot be judged
@@ -46,7 +47,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A class that needs more drawings, and why."""
+    """Why a class needs more drawings."""
 
     kind: str
     message: str
@@ -67,113 +68,110 @@ class Snapshot:
 
     state: State
     inks: Mapping[str, Ink]  # by drawing
-    class_ids: tuple[str, ...]  # K, in label order
-    rows: tuple[str, ...]  # N drawings, in the order of the training set
-    training_set: TrainingSet | None  # None while fewer than two classes are known
-    fitted: Fitted | None
-    analysis: Analysis
+    class_ids: tuple[str, ...] = ()  # K, in label order
+    rows: tuple[str, ...] = ()  # N drawings, in the order of the training set
+    fitted: Fitted | None = None  # None while fewer than two classes are known
+    analysis: Analysis = Analysis()
     version: int = 0  # grows with everything that is new
-
-    @classmethod
-    def build(
-        cls, backbone: Recogniser, state: State, inks: Mapping[str, Ink], before: "Snapshot | None"
-    ) -> "Snapshot":
-        """Fit a recogniser to a state. Test drawings and classes without an example stay out."""
-        analysis = Analysis() if before is None else before.analysis
-        if before is not None and _examples(before.state) == _examples(state):
-            if analysis.of is before.state:
-                analysis = replace(analysis, of=state)
-            return replace(before, state=state, inks=inks, analysis=analysis)
-        rows = tuple(id for id in state.select(split="train") if not inks[id].empty)
-        with_drawing = {state.drawings[id].label for id in rows}
-        class_ids = tuple(
-            id
-            for id, name in state.classes.items()
-            if id in with_drawing or name in frozenset(backbone.classes)
-        )
-        if len(class_ids) < MIN_CLASSES:
-            return cls(state, inks, (), rows, None, None, analysis)
-        label_of = {id: label for label, id in enumerate(class_ids)}
-        size = backbone.bundle.preprocess.size
-        samples = Samples(
-            np.array([inks[id].ink for id in rows], np.uint8).reshape(-1, size, size),
-            np.array([label_of[state.drawings[id].label] for id in rows], np.int64),
-            np.array([inks[id].position for id in rows], np.float32).reshape(-1, 3),
-        )
-        features = np.array([inks[id].features for id in rows], np.float32)
-        names = tuple(state.classes[id] for id in class_ids)
-        training_set = TrainingSet(names, samples, features.reshape(-1, len(backbone.head.centre)))
-        fitted = fit(backbone, training_set)
-        return cls(state, inks, class_ids, rows, training_set, fitted, analysis)
 
     @cached_property
     def guesses(self) -> dict[str, Guess]:
         """The prediction for every drawing, without itself; empty before anything is fitted."""
-        if self.fitted is None or self.training_set is None:
+        if self.fitted is None:
             return {}
-        labels = self.training_set.samples.labels
-        known = np.isfinite(self.fitted.loo_logits[np.arange(len(labels)), labels])
+        labels = self.fitted.training_set.samples.labels
+        judged = np.isfinite(self.fitted.loo_logits[np.arange(len(labels)), labels])
         temperature = self.fitted.recogniser.bundle.calibration.temperature
         probs = softmax(self.fitted.loo_logits / temperature)
         guesses = {
-            id: self._guess(id, row, False) if can_judge else Guess(None)
-            for id, row, can_judge in zip(self.rows, probs, known, strict=True)
+            id: self._guess(id, row, False) if can_judge else Guess()
+            for id, row, can_judge in zip(self.rows, probs, judged, strict=True)
         }
         others = [id for id in self.state.drawings if id not in guesses]
-        reading = self.predict([self.inks[id] for id in others])
-        for id, row, none in zip(others, reading.probs, reading.rejected, strict=True):
-            judged = self.state.drawings[id].label in self.class_ids
-            guesses[id] = self._guess(id, row, bool(none)) if judged else Guess(None)
+        predictions = self.predict([self.inks[id] for id in others])
+        for id, row, rejected in zip(others, predictions.probs, predictions.rejected, strict=True):
+            known = self.state.drawings[id].label in self.class_ids
+            guesses[id] = self._guess(id, row, bool(rejected)) if known else Guess()
         return guesses
 
     def _guess(self, id: str, probs: Any, rejected: bool) -> Guess:
         best = int(probs.argmax())
         label = None if rejected else self.class_ids[best]
-        right = label == self.state.drawings[id].label
-        return Guess(label, float(probs[best]), rejected, right)
+        correct = label == self.state.drawings[id].label
+        return Guess(label, float(probs[best]), rejected, correct)
 
     def predict(self, inks: Sequence[Ink]) -> Predictions:
         """Return calibrated predictions; the network is not run again."""
         assert self.fitted is not None
-        recogniser = self.fitted.recogniser
-        head = recogniser.head
-        features = np.array([one.features for one in inks], np.float32)
-        positions = np.array([one.position for one in inks], np.float32).reshape(-1, 3)
-        logits = head.logits(features.reshape(-1, len(head.centre)), positions)
-        return calibrated(logits, recogniser.bundle.calibration, len(self.class_ids))
+        recogniser, num_classes = self.fitted.recogniser, len(self.class_ids)
+        if not inks:
+            return uncalibrated(np.empty((0, num_classes)))
+        features, positions = (
+            np.array([getattr(one, name) for one in inks]) for name in ("features", "position")
+        )
+        logits = recogniser.head.logits(features, positions)
+        return calibrated(logits, recogniser.bundle.calibration, num_classes)
 
     @cached_property
     def suggestions(self) -> dict[str, Suggestion]:
-        """The classes that need drawings most, by id; most urgent first."""
+        """The classes that need drawings, by id, most urgent first."""
         wrong: dict[str, list[str]] = {id: [] for id in self.state.classes}
         counts = dict.fromkeys(self.state.classes, 0)
         for id in self.state.select(split="train"):
-            label, guess = self.state.drawings[id].label, self.guesses.get(id, Guess(None))
+            label, guess = self.state.drawings[id].label, self.guesses.get(id, Guess())
             counts[label] += 1
             if guess.correct is False and guess.label is not None:
                 wrong[label].append(guess.label)
-        found: dict[str, tuple[float, Suggestion]] = {}
+        ranked: list[tuple[float, str, Suggestion]] = []
         for id, name in self.state.classes.items():
-            count = counts[id]
-            if id not in self.class_ids and not count:
+            n = counts[id]
+            if id not in self.class_ids and not n:
                 one = Suggestion("unknown", f"Draw {name!r}: no font has it.")
             elif wrong[id]:
                 other = max(wrong[id], key=wrong[id].count)
-                times = wrong[id].count(other)
-                one = Suggestion(
-                    "confused", f"{times} of {count} mistaken for {self.state.classes[other]!r}"
-                )
-            elif not count:
+                share = f"{wrong[id].count(other)} of {n}"
+                name = self.state.classes[other]
+                one = Suggestion("confused", f"{share} mistaken for {name!r}")
+            elif not n:
                 one = Suggestion("untested", "Known from fonts. Draw it once to check your hand.")
-            elif count < ENOUGH:
-                drawings = "1 drawing" if count == 1 else f"{count} drawings"
-                one = Suggestion("few_drawings", f"{drawings}, {ENOUGH - count} more help")
+            elif n < ENOUGH:
+                message = f"{count(n, 'drawing')}, {ENOUGH - n} more help"
+                one = Suggestion("few_drawings", message)
             else:
                 continue
-            # The share that is wrong, guessed from few, and how much one drawing more would help.
-            gain = (len(wrong[id]) + 1) / (count + 2) / (count + 1) ** 0.5
-            found[id] = (gain + (one.kind == "unknown"), one)
-        return {id: one for id, (_, one) in sorted(found.items(), key=lambda item: -item[1][0])}
+            # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
+            gain = (len(wrong[id]) + 1) / (n + 2) / (n + 1) ** 0.5
+            ranked.append((gain + (one.kind == "unknown"), id, one))
+        return {id: one for _, id, one in sorted(ranked, key=lambda item: -item[0])}
+
+
+def build(
+    backbone: Recogniser, state: State, inks: Mapping[str, Ink], before: Snapshot | None
+) -> Snapshot:
+    """Fit a recogniser to a state. Test drawings and classes without an example stay out."""
+    if before is not None and _examples(before.state) == _examples(state):
+        analysis = before.analysis
+        if analysis.of is before.state:
+            analysis = replace(analysis, of=state)
+        return replace(before, state=state, inks=inks, analysis=analysis)
+    analysis = Analysis() if before is None else before.analysis
+    rows = tuple(id for id in state.select(split="train") if not inks[id].empty)
+    known = {state.drawings[id].label for id in rows}
+    known |= {id for id, name in state.classes.items() if name in set(backbone.classes)}
+    class_ids = tuple(id for id in state.classes if id in known)
+    if len(class_ids) < 2:
+        return Snapshot(state, inks, rows=rows, analysis=analysis)
+    label_of = {id: label for label, id in enumerate(class_ids)}
+    training_set = TrainingSet.empty(backbone, [state.classes[id] for id in class_ids])
+    if rows:
+        samples = Samples(
+            np.array([inks[id].ink for id in rows]),
+            np.array([label_of[state.drawings[id].label] for id in rows], np.int64),
+            np.array([inks[id].position for id in rows]),
+        )
+        features = np.array([inks[id].features for id in rows])
+        training_set = replace(training_set, samples=samples, features=features)
+    return Snapshot(state, inks, class_ids, rows, fit(backbone, training_set), analysis)
 
 
 def _examples(state: State) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
@@ -204,12 +202,12 @@ class Studio:
         self.news = threading.Condition()  # notified of each new snapshot
         self._fitting = threading.Lock()
         self._inks: dict[str, Ink] = {}
-        self._serialised: tuple[Snapshot | None, str] = None, ""
+        self._shared: tuple[Snapshot | None, str] = None, ""
         try:
             for done, id in enumerate(self.store.state.drawings, 1):
-                self._read_ink(id)
+                self._inks[id] = self._read_ink(id)
                 progress(done, len(self.store.state.drawings))
-            first = self._build(None)
+            first = build(backbone, self.store.state, dict(self._inks), None)
             # Versions grow across restarts, so that no page takes an old state for the new one.
             self.current = replace(first, version=int(time.time() * 1000))
         except BaseException:
@@ -220,49 +218,29 @@ class Studio:
         """Release the set."""
         self.store.close()
 
-    def extract(self, image: Any) -> Ink:
-        """Return the ink of an image."""
-        return extract(self.backbone, image)[0]
-
-    def features(self, ink: Any) -> Any:
-        """Return the features (D,) of normalised ink (S, S)."""
-        return self.backbone.features(ink[None])[0]
-
-    def add_drawing(
-        self, new: NewDrawing, ink: Ink, session: str | None = None, replaces: str | None = None
-    ) -> Snapshot:
-        """Save a drawing and fit again; see `Store.add_drawing`."""
-        self._inks.setdefault(new.id, ink)
-        self.store.add_drawing(new, session, replaces)
-        return self.update()
-
-    def add_import(
-        self,
-        names: Sequence[str],
-        drawings: Sequence[tuple[NewDrawing, Ink]],
-        session: str | None = None,
-    ) -> int:
-        """Save what was imported and fit again; return the number of new classes."""
-        for new, ink in drawings:
-            self._inks.setdefault(new.id, ink)
-        created = self.store.add_import(names, [new for new, _ in drawings], session)
-        self.update()
-        return created
+    def remember(self, id: str, ink: Ink) -> None:
+        """Keep the ink of a drawing that is about to be saved."""
+        self._inks.setdefault(id, ink)
 
     def update(self) -> Snapshot:
         """Return a snapshot of all changes made so far, fitted if needed."""
         with self._fitting:
-            if self.current.state is not self.store.state:
-                self._publish(self._build(self.current))
+            state = self.store.state
+            if self.current.state is not state:
+                for id in state.drawings.keys() - self._inks.keys():
+                    self._inks[id] = self._read_ink(id)
+                self._publish(build(self.backbone, state, dict(self._inks), self.current))
             return self.current
 
-    def serialise(self, snapshot: Snapshot, to_json: Callable[[], Any]) -> str:
-        """Return what `to_json` says of a snapshot, as text that is made once."""
+    def shared_state(self, serialise: Callable[["Studio", Snapshot], Any]) -> str:
+        """Return the current state as JSON, without what depends on the session; made once."""
         with self.news:
-            if self._serialised[0] is not snapshot:
-                text = json.dumps(to_json(), ensure_ascii=False, separators=(",", ":"))
-                self._serialised = snapshot, text
-            return self._serialised[1]
+            now = self.current
+            if self._shared[0] is not now:
+                value = serialise(self, now)
+                text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+                self._shared = now, text
+            return self._shared[1]
 
     def publish_analysis(self, analysis: Analysis) -> None:
         """Add to the current snapshot what took longer to compute."""
@@ -287,57 +265,47 @@ class Studio:
             rest = REST * (time.monotonic() - start)
             closing.wait(min(max(MIN_REST, rest), MAX_REST))
 
-    def _build(self, before: Snapshot | None) -> Snapshot:
-        state = self.store.state
-        for id in state.drawings:
-            if id not in self._inks:
-                self._read_ink(id)
-        return Snapshot.build(self.backbone, state, dict(self._inks), before)
-
     def _publish(self, snapshot: Snapshot) -> None:
         with self.news:
             self.current = replace(snapshot, version=self.current.version + 1)
             self.news.notify_all()
 
-    def _read_ink(self, id: str) -> None:
+    def _read_ink(self, id: str) -> Ink:
         try:
             image = decode.decode(self.store.content(id)[1], None)
         except SiglumError as error:
             warnings.warn(f"Drawing {id} cannot be read: {error}", stacklevel=2)
             image = np.full((1, 8, 8), 255, np.uint8)
-        self._inks[id] = self.extract(image)
+        return extract(self.backbone, image)[0]
 
 
 def analyse(backbone: Recogniser, now: Snapshot) -> Analysis:
     """Compute the learning curve and how well each author is recognised."""
-    if now.training_set is None:
+    if now.fitted is None:
         return Analysis(now.state)
-    return Analysis(now.state, learning_curve(backbone, now.training_set), by_author(backbone, now))
+    data = now.fitted.training_set
+    authors = np.array([now.state.drawings[id].author for id in now.rows])
+    return Analysis(now.state, learning_curve(backbone, data), by_author(backbone, data, authors))
 
 
-def by_author(backbone: Recogniser, now: Snapshot) -> dict[str, stats.Rate]:
+def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str, stats.Rate]:
     """Return how many of each author's drawings are recognised from those of the other authors.
 
     Anonymous drawings may be anybody's: they are neither learned from here nor judged, nor are
     classes that only one author drew and no font has.
     """
-    data = now.training_set
-    assert data is not None
-    authors = np.array([now.state.drawings[id].author for id in now.rows])
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
     rates: dict[str, stats.Rate] = {}
     for name in names if len(names) > 1 else []:
-        own = np.flatnonzero(authors == name)
-        excluded = np.flatnonzero((authors == name) | (authors == ""))
-        fitted = fit(backbone, data.remove(excluded.tolist()))
-        head = fitted.recogniser.head
-        logits = head.logits(data.features[own], data.samples.positions[own])
+        own = authors == name
+        others = data.remove(np.flatnonzero(own | (authors == "")).tolist())
+        fitted = fit(backbone, others)
+        logits = fitted.recogniser.head.logits(data.features[own], data.samples.positions[own])
         logits = logits[:, : len(data.classes)]
         unknown = np.isin(data.classes, fitted.unknown_classes)
         logits[:, unknown] = -np.inf
         labels = data.samples.labels[own]
-        judged = ~unknown[labels]
-        if judged.any():
-            correct = logits[judged].argmax(axis=1) == labels[judged]
-            rates[name] = stats.wilson(int(correct.sum()), len(correct))
+        if (judged := ~unknown[labels]).any():
+            hits = (logits.argmax(axis=1) == labels)[judged]
+            rates[name] = stats.wilson(int(hits.sum()), len(hits))
     return rates

@@ -1,27 +1,26 @@
 """A set of signs on disk: one SQLite file, in which every change is one transaction.
 
-An event stores what it changed, each with its value before and after. Undo writes the values before
-back, if the current ones are still those after; redo does the opposite. Rows are never deleted: a
-class without a name and a drawing without a class are deleted ones.
+An event records each value that it changed, before and after. Undo writes the values before back,
+if the current ones are still those after. Nothing is deleted: a class without a name and a drawing
+without a class are deleted ones.
 """
 
 import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from siglum.errors import DataError
 from siglum.files import sync_dir
 from siglum.images import studio_set
-from siglum.images.studio_set import FILE
+from siglum.images.studio_set import FILE, Entry
 from siglum.studio import convert
 from siglum.studio.errors import StudioError
 
@@ -30,21 +29,6 @@ Change = tuple[str, str | None, str | None]  # an id, the value before, the valu
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
 UNDONE = f"(SELECT min(number) FROM event WHERE undone AND {OWN} AND number > coalesce({DONE}, 0))"
-LAST = {
-    word: f"SELECT number, description FROM event WHERE number = {number}"
-    for word, number in (("undo", DONE), ("redo", UNDONE))
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The facts about a drawing."""
-
-    label: str  # id of its class
-    author: str  # "" if not named
-    split: str  # "train" or "test"
-    time: str  # UTC, as in 2026-01-31T12:00:00Z
-    photo: bool  # an image instead of strokes
 
 
 @dataclass(frozen=True)
@@ -58,19 +42,13 @@ class NewDrawing:
 
 
 @dataclass(frozen=True)
-class State:
-    """The classes and drawings that are not deleted; never changed once built."""
+class Event:
+    """A change that can be undone or redone."""
 
-    classes: Mapping[str, str] = field(default_factory=dict)  # name by id, in order of creation
-    drawings: Mapping[str, Entry] = field(default_factory=dict)  # by id, in order of creation
-
-    def select(self, label: str | None = None, split: str | None = None) -> list[str]:
-        """Return the ids of the drawings of a class, of a split, or of both."""
-        return [
-            id
-            for id, entry in self.drawings.items()
-            if label in (None, entry.label) and split in (None, entry.split)
-        ]
+    number: int
+    description: str
+    classes: list[Change]
+    drawings: list[Change]
 
 
 def timestamp() -> str:
@@ -79,7 +57,10 @@ def timestamp() -> str:
 
 
 class Store:
-    """An open set of signs; no other process may change it meanwhile, threads may."""
+    """An open set of signs; no other process may change it meanwhile, threads may.
+
+    `session` says whose change it is, and whose last change to undo; None stands for everybody.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open a set, or create one; convert one of the old format, and keep a copy of it.
@@ -87,40 +68,30 @@ class Store:
         Raises:
             DataError: if another Studio has it open, or it cannot be read and written.
         """
-        self.folder = folder
-        self.path = folder / FILE
+        self.folder, self.path = folder, folder / FILE
         self._lock = threading.RLock()
-        self._reading = threading.Lock()
+        self._file_lock = FileLock(folder / ".lock", thread_local=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file_lock = FileLock(folder / ".lock", thread_local=False)
             self._file_lock.acquire(timeout=0)
-        except Timeout:
-            raise DataError(
-                f"{folder} is open in another Studio. Use its page, or end it with Ctrl-C."
-            ) from None
-        except OSError as error:
-            raise _cannot_open(folder, error.strerror or str(error)) from None
-        connections: list[sqlite3.Connection] = []
-        try:
             if not self.path.exists():
                 self._create()
             convert.put_old_files_away(folder)
             self._database = studio_set.connect(self.path, writable=True)
-            connections.append(self._database)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
-            self._reader = studio_set.connect(self.path, writable=True)
-            connections.append(self._reader)
-            self._reader.execute("PRAGMA query_only = ON")
-            self.set_id = self._database.execute("SELECT value FROM setting").fetchone()[0]
-            self.state = self._load()
+            self.set_id: str = self._database.execute("SELECT value FROM setting").fetchone()[0]
+            self.state = studio_set.read_state(self._database)
+        except Timeout:
+            message = f"{folder} is open in another Studio. Use its page, or end it with Ctrl-C."
+            raise DataError(message) from None
         except BaseException as error:
-            for connection in connections:
-                connection.close()
             self._file_lock.release()
             if isinstance(error, sqlite3.Error | OSError):
-                raise _cannot_open(folder, str(error)) from None
+                raise DataError(
+                    f"Cannot open {folder}: {error}. Make sure that the disk has free space and "
+                    "that you may write to the folder."
+                ) from None
             raise
 
     def _create(self) -> None:
@@ -129,27 +100,19 @@ class Store:
         temporary.unlink(missing_ok=True)
         database = sqlite3.connect(temporary, isolation_level=None)
         try:
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute(f"PRAGMA application_id = {studio_set.APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {studio_set.VERSION}")
-            database.executescript(studio_set.SCHEMA)
+            studio_set.create_tables(database)
             database.execute("BEGIN")
             set_id = convert.read_old_set(self.folder, database) or secrets.token_hex(8)
             database.execute("INSERT INTO setting VALUES ('set_id', ?)", (set_id,))
             database.execute("COMMIT")
+        finally:
             database.close()
-            temporary.replace(self.path)
-            sync_dir(self.folder)
-        except BaseException:
-            database.close()
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        temporary.replace(self.path)
+        sync_dir(self.folder)
 
     def close(self) -> None:
         """Release the set."""
-        with self._lock, self._reading:
-            self._reader.close()
+        with self._lock:
             self._database.close()
             self._file_lock.release()
 
@@ -159,15 +122,11 @@ class Store:
             ids, new = self._new_classes(names)
             if new:
                 more = f" and {len(new) - 1:,} more" if len(new) > 1 else ""
-                self._record(session, f"added {_isolate(new[0][2] or '')}{more}", new)
+                self._record(session, f"added {_isolate(new[0][2])}{more}", new)
             return [ids[name] for name in names]
 
     def rename_class(self, id: str, name: str, session: str | None = None) -> None:
-        """Rename a class.
-
-        Raises:
-            StudioError: if it does not exist, or another class has this name.
-        """
+        """Rename a class; StudioError if another one has this name."""
         with self._lock:
             old = self.class_name(id)
             for other, taken in self.state.classes.items():
@@ -183,8 +142,8 @@ class Store:
             description = f"deleted {_isolate(old)}"
             if into is not None:
                 description = f"merged {_isolate(old)} into {_isolate(self.class_name(into))}"
-                if id == into:
-                    raise StudioError("conflict", f"Choose another class to merge {old!r} into.")
+            if id == into:
+                raise StudioError("conflict", f"Choose another class to merge {old!r} into.")
             drawings: list[Change] = [(one, id, into) for one in self.state.select(id)]
             self._record(session, description, [(id, old, None)], drawings)
 
@@ -195,8 +154,9 @@ class Store:
         with self._lock:
             changes: list[Change] = [(id, self.drawing(id).label, label) for id in ids]
             many = "a drawing" if len(ids) == 1 else f"{len(ids):,} drawings"
-            where = None if label is None else _isolate(self.class_name(label))
-            description = f"deleted {many}" if where is None else f"moved {many} to {where}"
+            description = f"deleted {many}"
+            if label is not None:
+                description = f"moved {many} to {_isolate(self.class_name(label))}"
             self._record(session, description, drawings=changes)
 
     def add_drawing(
@@ -212,21 +172,23 @@ class Store:
             if self.has(new.id):
                 return
             label = new.facts.label
+            description = f"drew {_isolate(self.class_name(label))}"
             changes: list[Change] = [(new.id, None, label)]
             amended = None
             if replaces is not None and (old := self.state.drawings.get(replaces)) is not None:
-                amended = self._last_event(session, "undo", [[replaces, None, old.label]])
                 changes.append((replaces, old.label, None))
-            description = f"drew {_isolate(self.class_name(label))}"
+                last = self.last_event("undo", session)
+                if last and not last.classes and last.drawings == [(replaces, None, old.label)]:
+                    amended = last.number
             self._record(session, description, drawings=changes, new=[new], amended=amended)
 
     def add_import(
         self, names: Sequence[str], drawings: Sequence[NewDrawing], session: str | None = None
     ) -> int:
-        """Save imported classes and drawings as one event; return the number of new classes.
+        """Save imported classes and drawings, whose labels are names of classes, as one event.
 
-        Args:
-            drawings: their `label` is the name of a class.
+        Returns:
+            The number of new classes.
         """
         with self._lock:
             ids, new = self._new_classes([*names, *(one.facts.label for one in drawings)])
@@ -236,25 +198,35 @@ class Store:
                 self._record(session, f"imported {many}", new, changes, drawings)
             return len(new)
 
-    def undo(self, number: int, session: str | None = None) -> None:
-        """Undo the last event of a session, or of all (None), which must have this number.
+    def revert(self, word: str, number: int, session: str | None = None) -> None:
+        """Undo or redo the event that is next, which must have this number.
 
         Raises:
             StudioError: if there is none, it is another one, or later changes depend on it.
         """
-        self._revert("undo", number, session)
-
-    def redo(self, number: int, session: str | None = None) -> None:
-        """Redo the event that was undone last; see `undo`. A new change ends that."""
-        self._revert("redo", number, session)
-
-    def last_events(self, session: str | None) -> dict[str, tuple[int, str] | None]:
-        """Return number and description of the events to undo and to redo next."""
         with self._lock:
-            return {
-                word: self._database.execute(query, {"session": session}).fetchone()
-                for word, query in LAST.items()
-            }
+            if (event := self.last_event(word, session)) is None:
+                raise StudioError("nothing_to_undo", f"Nothing to {word}.")
+            if event.number != number:
+                message = f"Another change came first. Look at it, then {word} again."
+                raise StudioError("outdated", message)
+            changes = event.classes, event.drawings
+            if word == "undo":
+                changes = _reverse(event.classes), _reverse(event.drawings)
+            with self._transaction() as execute:
+                self._apply(event.description, *changes)
+                execute("UPDATE event SET undone = ? WHERE number = ?", (word == "undo", number))
+
+    def last_event(self, word: str, session: str | None = None) -> Event | None:
+        """Return the event to undo or redo next."""
+        which = DONE if word == "undo" else UNDONE
+        query = f"SELECT number, description, classes, drawings FROM event WHERE number = {which}"
+        with self._lock:
+            row = self._database.execute(query, {"session": session}).fetchone()
+        if row is None:
+            return None
+        classes, drawings = ([tuple(one) for one in json.loads(text)] for text in row[2:])
+        return Event(row[0], row[1], classes, drawings)
 
     def class_name(self, id: str) -> str:
         """Return the name of a class; StudioError if there is none."""
@@ -271,22 +243,13 @@ class Store:
     def has(self, id: str) -> bool:
         """Return whether a drawing was ever saved under this id."""
         with self._lock:
-            query = "SELECT 1 FROM drawing WHERE id = ?"
-            return self._database.execute(query, (id,)).fetchone() is not None
+            row = self._database.execute("SELECT 1 FROM drawing WHERE id = ?", (id,)).fetchone()
+        return row is not None
 
     def content(self, id: str) -> tuple[str | None, bytes]:
         """Return the strokes, as JSON, and the PNG of a drawing, also of a deleted one."""
-        query = (
-            "SELECT strokes, image FROM content JOIN drawing USING (number) WHERE drawing.id = ?"
-        )
-        with self._reading:
-            try:
-                row = self._reader.execute(query, (id,)).fetchone()
-            except sqlite3.Error as error:
-                raise _cannot_open(self.folder, str(error)) from None
-        if row is None:
-            raise StudioError("not_found", "That drawing is already gone.")
-        return row[0], row[1]
+        with self._lock:
+            return studio_set.read_content(self._database, id)
 
     def _new_classes(self, names: Sequence[str]) -> tuple[dict[str, str], list[Change]]:
         """Return ids by name, and the changes that create those that do not exist."""
@@ -305,21 +268,19 @@ class Store:
     ) -> None:
         """Make changes and record them as one event, in place of `amended` if there is one."""
         created = [id for id, before, _ in classes if before is None]
-        self._check_room(len(self.state.classes), len(created), MAX_CLASSES, "classes")
-        self._check_room(len(self.state.drawings), len(new), MAX_DRAWINGS, "drawings")
+        if created and len(self.state.classes) + len(created) > MAX_CLASSES:
+            raise StudioError("invalid", f"A set holds at most {MAX_CLASSES:,} classes.")
+        if new and len(self.state.drawings) + len(new) > MAX_DRAWINGS:
+            raise StudioError("invalid", f"A set holds at most {MAX_DRAWINGS:,} drawings.")
+        recorded = drawings if amended is None else drawings[:1]
         with self._transaction() as execute:
             for id in created:
                 execute("INSERT INTO class (id) VALUES (?)", (id,))
             for one in new:
-                facts = (one.id, *astuple(one.facts)[1:])
-                number = execute(
-                    "INSERT INTO drawing (id, author, split, time, photo) VALUES (?, ?, ?, ?, ?)",
-                    facts,
-                ).lastrowid
-                row = (number, one.strokes, one.image)
-                execute("INSERT INTO content VALUES (?, ?, ?)", row)
+                studio_set.insert(
+                    self._database, one.id, None, astuple(one.facts)[1:], one.strokes, one.image
+                )
             self._apply(description, classes, drawings)
-            recorded = drawings if amended is None else drawings[:1]
             execute(
                 f"DELETE FROM event WHERE (undone AND {OWN}) OR number = :amended",
                 {"session": session, "amended": amended},
@@ -336,37 +297,11 @@ class Store:
                 ),
             )
 
-    def _revert(self, word: str, number: int, session: str | None) -> None:
-        with self._lock:
-            if (last := self.last_events(session)[word]) is None:
-                raise StudioError("nothing_to_undo", f"Nothing to {word}.")
-            if last[0] != number:
-                message = f"Another change came first. Look at it, then {word} again."
-                raise StudioError("outdated", message)
-            query = "SELECT classes, drawings FROM event WHERE number = ?"
-            row = self._database.execute(query, (number,)).fetchone()
-            changes = [json.loads(text) for text in row]
-            if word == "undo":
-                changes = [[(id, new, old) for id, old, new in each] for each in changes]
-            with self._transaction() as execute:
-                self._apply(last[1], *changes)
-                execute("UPDATE event SET undone = ? WHERE number = ?", (word == "undo", number))
-
-    def _last_event(self, session: str | None, word: str, drawings: list[Any]) -> int | None:
-        """Return the number of the last event if it changed these drawings and nothing else."""
-        if (last := self.last_events(session)[word]) is None:
-            return None
-        query = "SELECT 1 FROM event WHERE number = ? AND classes = '[]' AND drawings = ?"
-        row = self._database.execute(query, (last[0], json.dumps(drawings))).fetchone()
-        return last[0] if row else None
-
     def _apply(self, event: str, classes: Sequence[Change], drawings: Sequence[Change]) -> None:
-        """Set values that are still as they were before; refuse where one is not."""
+        """Set values that are still as they were before; refuse if one is not."""
         conflict = StudioError("cannot_undo", f"Cannot do this ({event}): it was changed since.")
-        for table, column, changes in (
-            ("class", "name", classes),
-            ("drawing", "class", drawings),
-        ):
+        tables = (("class", "name", classes), ("drawing", "class", drawings))
+        for table, column, changes in tables:
             query = f"UPDATE {table} SET {column} = ? WHERE id = ? AND {column} IS ?"
             try:
                 for id, before, after in changes:
@@ -384,9 +319,9 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database.execute
             self._database.execute("COMMIT")
-            self.state = self._load()
+            self.state = studio_set.read_state(self._database)
         except BaseException as error:
-            with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error):  # the first error is the one to report
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
@@ -397,31 +332,11 @@ class Store:
                 ) from None
             raise
 
-    def _load(self) -> State:
-        with self._lock:
-            classes = self._database.execute(
-                "SELECT id, name FROM class WHERE name IS NOT NULL ORDER BY number"
-            ).fetchall()
-            drawings = self._database.execute(
-                "SELECT id, class, author, split, time, photo FROM drawing "
-                "WHERE class IS NOT NULL ORDER BY number"
-            ).fetchall()
-        return State(dict(classes), {id: Entry(*facts) for id, *facts in drawings})
 
-    @staticmethod
-    def _check_room(count: int, more: int, limit: int, noun: str) -> None:
-        if more and count + more > limit:
-            message = f"A set holds at most {limit:,} {noun}; this would make {count + more:,}."
-            raise StudioError("invalid", message)
+def _reverse(changes: Sequence[Change]) -> list[Change]:
+    return [(id, after, before) for id, before, after in changes]
 
 
-def _cannot_open(folder: Path, reason: str) -> DataError:
-    return DataError(
-        f"Cannot open {folder}: {reason.lower()}. "
-        "Make sure that the disk has free space and that you may write to the folder."
-    )
-
-
-def _isolate(name: str) -> str:
+def _isolate(name: str | None) -> str:
     """Return a name between the marks that keep its writing direction to itself."""
     return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from siglum.images import strokes
+from siglum.images.studio_set import Entry
 from siglum.studio.app import Address, Server, listen
-from siglum.studio.drawings import stroke_image, to_png
+from siglum.studio.drawings import extract, stroke_image, to_png
 from siglum.studio.state import Studio
-from siglum.studio.store import Entry, NewDrawing, timestamp
+from siglum.studio.store import NewDrawing, timestamp
 
 Json = dict[str, Any]
 KINDS = ("ring", "cross", "stroke")
@@ -129,7 +130,9 @@ def save(studio: Studio, name: str, drawing: Json, split: str = "train", author:
     image = stroke_image(points)
     facts = Entry(label, author, split, timestamp(), False)
     new = NewDrawing(facts, json.dumps(strokes.to_json(points)), to_png(image))
-    studio.add_drawing(new, studio.extract(image))
+    studio.remember(new.id, extract(studio.backbone, image)[0])
+    studio.store.add_drawing(new)
+    studio.update()
     return new.id
 
 

@@ -12,11 +12,12 @@ from raw_http import Response, exchange, get, parse_response, post, request
 from studio_client import Client, serving, studio_client
 
 from siglum.errors import ConfigError
+from siglum.images.studio_set import Entry
 from siglum.studio import app, security
 from siglum.studio.app import listen
 from siglum.studio.drawings import to_png
 from siglum.studio.state import Studio
-from siglum.studio.store import Entry, NewDrawing, timestamp
+from siglum.studio.store import NewDrawing, timestamp
 
 TEST = "/api/test/next"  # of an empty set: 409 if a request comes through
 JSON = "Content-Type: application/json"

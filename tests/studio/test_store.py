@@ -21,9 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from siglum.errors import DataError
 from siglum.images import studio_set
 from siglum.images.sources import load, parts
+from siglum.images.studio_set import Entry
 from siglum.studio.drawings import to_png
 from siglum.studio.errors import StudioError
-from siglum.studio.store import Entry, NewDrawing, Store, timestamp
+from siglum.studio.store import NewDrawing, Store, timestamp
 
 PNG = to_png(np.pad(np.zeros((20, 20), np.uint8), 10, constant_values=255))
 
@@ -57,9 +58,9 @@ def test_changes_survive_reopening_with_their_undo(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
         assert (contents(store), store.set_id) == (before, set_id)
         descriptions = []
-        while (event := store.last_events(None)["undo"]) is not None:
-            descriptions.append(event[1])
-            store.undo(event[0])
+        while (event := store.last_event("undo")) is not None:
+            descriptions.append(event.description)
+            store.revert("undo", event.number)
         assert contents(store) == ([], [])
     assert descriptions == [
         "moved a drawing to \u2068b\u2069",
@@ -68,8 +69,8 @@ def test_changes_survive_reopening_with_their_undo(tmp_path: Path) -> None:
         "added \u2068a\u2069 and 1 more",
     ]
     with closing(Store(tmp_path)) as store:
-        while (event := store.last_events(None)["redo"]) is not None:
-            store.redo(event[0])
+        while (event := store.last_event("redo")) is not None:
+            store.revert("redo", event.number)
         assert contents(store) == before
 
 
@@ -77,10 +78,10 @@ def test_undo_refuses_what_later_changes_depend_on(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
         (a,) = store.add_classes(["a"], "ann")
         store.add_drawing(new(a), "bob")
-        event = store.last_events("ann")["undo"]
+        event = store.last_event("undo", "ann")
         assert event is not None
-        refused("cannot_undo", store.undo, event[0], "ann")
-        refused("outdated", store.undo, event[0])  # of all, bob's drawing is the last
+        refused("cannot_undo", store.revert, "undo", event.number, "ann")
+        refused("outdated", store.revert, "undo", event.number)  # of all, bob's drawing is the last
         assert contents(store)[0] == ["a"] and len(store.state.drawings) == 1
 
 
@@ -120,11 +121,11 @@ def test_a_completed_drawing_is_one_step_of_undo(tmp_path: Path) -> None:
         store.add_drawing(half)
         store.add_drawing(whole, replaces=half.id)
         assert list(store.state.drawings) == [whole.id]
-        event = store.last_events(None)["undo"]
+        event = store.last_event("undo")
         assert event is not None
-        store.undo(event[0])
+        store.revert("undo", event.number)
         assert not store.state.drawings
-        store.redo(event[0])
+        store.revert("redo", event.number)
         assert list(store.state.drawings) == [whole.id]
 
 
@@ -135,9 +136,9 @@ def test_a_replaced_drawing_comes_back_if_something_else_came_between(tmp_path: 
         store.add_drawing(half)
         store.add_classes(["b"])
         store.add_drawing(whole, replaces=half.id)
-        event = store.last_events(None)["undo"]
+        event = store.last_event("undo")
         assert event is not None
-        store.undo(event[0])
+        store.revert("undo", event.number)
         assert list(store.state.drawings) == [half.id]
 
 
@@ -145,9 +146,9 @@ def test_an_import_is_one_step_of_undo(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
         assert store.add_import(["c"], [new("a"), new("b"), new("a", "test")]) == 3
         assert contents(store)[0] == ["c", "a", "b"] and len(store.state.drawings) == 3
-        event = store.last_events(None)["undo"]
-        assert event is not None and event[1] == "imported 3 drawings"
-        store.undo(event[0])
+        event = store.last_event("undo")
+        assert event is not None and event.description == "imported 3 drawings"
+        store.revert("undo", event.number)
         assert contents(store) == ([], [])
 
 
@@ -342,8 +343,8 @@ def test_twenty_threads_leave_the_state_that_is_on_disk(tmp_path: Path) -> None:
                         case 4 if step % 5 == 0:
                             store.remove_class(id, other, str(number))
                         case _:
-                            if (event := store.last_events(str(number))["undo"]) is not None:
-                                store.undo(event[0], str(number))
+                            if (event := store.last_event("undo", str(number))) is not None:
+                                store.revert("undo", event.number, str(number))
         except BaseException as error:
             errors.append(error)
 
@@ -445,12 +446,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(word=st.sampled_from(["undo", "redo"]))
     def revert(self, word: str) -> None:
-        event = self.store.last_events(None)[word]
+        event = self.store.last_event(word)
         source, target = (self.past, self.future) if word == "undo" else (self.future, self.past)
         if event is None:
             assert len(source) == (word == "undo")
             return
-        getattr(self.store, word)(event[0])
+        self.store.revert(word, event.number)
         target.append(source.pop())
 
     @rule()
