@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -46,7 +46,6 @@ PARENT = "parents."
 LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 
-State = Literal["waiting", "training", "stopped", "finished", "failed"]
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
 
 
@@ -126,7 +125,7 @@ def read_study(path: Path, folder: Path, allow_many: bool = False) -> Study:
 
 
 def make_study(name: str, file: StudyFile, folder: Path, allow_many: bool = False) -> Study:
-    """Return the study of a file's contents; see `read_study`."""
+    """Return the study that a file's contents describe; see `read_study`."""
     if not file.seeds or len(set(file.seeds)) < len(file.seeds):
         raise ConfigError(f"seeds must be different numbers, got {list(file.seeds)}.")
     grid = _grid_values(file.grid)
@@ -179,9 +178,9 @@ def _variants(
 
 
 def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**first, **second}
-    if "model_options" in first and "model_options" in second:
-        merged["model_options"] = {**first["model_options"], **second["model_options"]}
+    merged, options = {**first, **second}, first.get("model_options")
+    if isinstance(options, dict) and isinstance(merged["model_options"], dict):
+        merged["model_options"] = {**options, **merged["model_options"]}
     return merged
 
 
@@ -222,11 +221,11 @@ def open_run(cell: Cell, folder: Path) -> Run | None:
         return None
 
 
-def state_of(cell: Cell, folder: Path) -> State:
-    """Return how far a run is."""
+def state_of(cell: Cell, folder: Path) -> str:
+    """Return how far a run is: waiting, training, stopped, finished or failed."""
     run = open_run(cell, folder)
-    if _is_done(run):
-        return "failed" if run is not None and run.failure is not None else "finished"
+    if run is not None and _is_done(run):
+        return "finished" if run.failure is None else "failed"
     try:
         if (folder / LOCKS).exists():
             _lock(cell, folder).acquire(timeout=0).lock.release()
@@ -242,7 +241,7 @@ def run_cells(
     start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
 ) -> None:
-    """Train every cell that is not finished, parents first; wait for runs that others train.
+    """Train every run that is not finished, and wait for runs that other processes train.
 
     Raises:
         RunError: if a parent has failed.
@@ -290,15 +289,13 @@ def _is_done(run: Run | None) -> bool:
 
 
 def _parent_is_ready(cell: Cell, folder: Path) -> bool:
-    if cell.parent is None:
-        return True
-    parent = open_run(cell.parent, folder)
+    parent = open_run(cell.parent, folder) if cell.parent else None
     if parent is not None and parent.failure is not None:
         raise RunError(
             f"{cell.variant} starts from {parent.path}, which failed: {parent.failure} "
             "Change the parent's settings."
         )
-    return _is_done(parent)
+    return cell.parent is None or _is_done(parent)
 
 
 def _lock(cell: Cell, folder: Path) -> FileLock:
@@ -306,10 +303,7 @@ def _lock(cell: Cell, folder: Path) -> FileLock:
 
 
 def collect(study: Study, folder: Path) -> list[Variant]:
-    """Return the variants of a study: finished seeds, and what failed or is missing.
-
-    A seed counts once all of its folds are finished.
-    """
+    """Return the variants of a study; a seed counts once all of its folds are finished."""
     variants = []
     for name, levels in study.levels.items():
         cells = [cell for cell in study.cells if cell.variant == name]
@@ -322,8 +316,8 @@ def collect(study: Study, folder: Path) -> list[Variant]:
             done = tuple(run for run in runs if run is not None and run.result is not None)
             finished += [done] if len(done) == len(runs) else []
         published = study.file.published.get(name, {})
-        variant = Variant(name, tuple(finished), tuple(failed), missing, published, levels)
-        variants.append(variant)
+        about = tuple(failed), missing, published, levels
+        variants.append(Variant(name, tuple(finished), *about))
     return variants
 
 
