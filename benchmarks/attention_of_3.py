@@ -27,7 +27,7 @@ from siglum.images.sources import load, parts
 from siglum.lab import models
 from siglum.lab.models.conv_transformer import HALVINGS
 from siglum.lab.runs import Run
-from siglum.lab.train import load_data
+from siglum.lab.trainer import load_data
 from siglum.lab.training import normalise_batch, to_unit
 
 INK = 0.5  # a pixel is ink above this share of the strongest ink

@@ -30,7 +30,7 @@ from siglum.cli.output import print_table
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
-from siglum.recogniser import calibration, fit, predict, prototypes
+from siglum.recogniser import calibration, fit, predict
 from siglum.recogniser.bundle import Calibration, Samples
 from siglum.recogniser.predict import Recogniser
 
@@ -190,7 +190,7 @@ def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageS
         labels=data.labels,
         ink=planes[:, 0],
         positions=planes[:, 1:, 0, 0].astype(np.float32) / np.float32(255),
-        features=predict.features(backbone, planes[:, 0]),
+        features=backbone.features(planes[:, 0]),
         writers=writers,
         ids=ids,
         tune=tune,
@@ -397,7 +397,7 @@ class Outcome:
 
     task: Task
     logits: NDArray[np.float32]  # (Q, K + M)
-    result: Any  # calibration.Result: probs, sets, rejected
+    result: calibration.Predictions
     calibration: Calibration
 
 
@@ -408,8 +408,8 @@ def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -
     bundle = fit.fit(backbone, training_set).recogniser.bundle
     assert bundle.head is not None
     queries = task.queries if strangers is None else strangers
-    logits = prototypes.logits_of_features(bundle.head, queries.features, queries.positions)
-    result = calibration.predict(logits, bundle.calibration, len(task.classes))
+    logits = bundle.head.logits(queries.features, queries.positions)
+    result = calibration.calibrated(logits, bundle.calibration, len(task.classes))
     return Outcome(task, logits, result, bundle.calibration)
 
 
@@ -423,6 +423,21 @@ def correct(measure: Measure, one: Outcome) -> tuple[NDArray[np.bool_], NDArray[
     wanted = measure.with_samples
     counted = np.ones(len(labels), dtype=bool) if wanted is None else has_samples == wanted
     return probs.argmax(axis=1) == index[labels], counted
+
+
+def cluster_bootstrap(
+    hits: NDArray[np.float64], groups: NDArray[np.integer]
+) -> tuple[float, float]:
+    """Return the 95 % interval of a mean whose values are not independent within groups.
+
+    Source: Field, Welsh 2007, "Bootstrapping clustered data", Journal of the Royal Statistical
+    Society B 69.
+    """
+    sizes, sums = np.bincount(groups), np.bincount(groups, weights=hits)
+    count = len(sizes)
+    draws = np.random.RandomState(0).multinomial(count, np.full(count, 1 / count), size=2000)
+    low, high = np.quantile((draws @ sums) / (draws @ sizes), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def row(setting: Setting, measure: Measure, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -446,7 +461,7 @@ def row(setting: Setting, measure: Measure, outcomes: Sequence[Outcome]) -> dict
             ],
         }[setting.interval]
         numbers = np.unique(np.concatenate(groups), return_inverse=True)[1]
-        low, high = stats.cluster_bootstrap(whole, numbers)
+        low, high = cluster_bootstrap(whole, numbers)
         wilson = stats.wilson(round(float(whole.mean()) * unique), unique)
         low, high = min(low, wilson.low), max(high, wilson.high)
     name = ", ".join(part for part in (setting.name, measure.name) if part)
@@ -532,12 +547,15 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as a table, shares in per cent."""
+    """Print rows as a table: shares in per cent, losses in nats per image."""
+
+    def cell(key: str, value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return f"{value:.2f}" if key in ("loss", "set size") else f"{100 * value:.1f}"
+
     if rows:
-        cells = [
-            [f"{100 * v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows
-        ]
-        print_table(list(rows[0]), cells)
+        print_table(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows])
         print()
 
 

@@ -130,7 +130,7 @@ def light(rounds: int) -> None:
 def ink(rounds: int) -> None:
     """Normalise images on even paper and in uneven light, and a photo of 12 megapixels."""
     from siglum.images.decode import decode
-    from siglum.images.ink import WORKING_SIZE, normalise
+    from siglum.images.ink import WORKING, normalise
 
     points = [(0.3, 0.2), (0.6, 0.25), (0.4, 0.5), (0.65, 0.7), (0.3, 0.8)]
 
@@ -155,7 +155,7 @@ def ink(rounds: int) -> None:
     photo, file = uneven(3000, 4000, 3), io.BytesIO()
     Image.fromarray(np.ascontiguousarray(photo.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
     raw = file.getvalue()
-    seconds = median(lambda: normalise(decode(raw, None, 2 * WORKING_SIZE), 28), 5)
+    seconds = median(lambda: normalise(decode(raw, None, 2 * WORKING), 28), 5)
     print(f"12 megapixels from a JPEG file: {seconds:.3f} s")
 
 
