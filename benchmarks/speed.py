@@ -169,16 +169,9 @@ def mnist_net(rounds: int) -> None:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from siglum.config import TrainConfig
-    from siglum.images.sources import load
-    from siglum.lab import models
-    from siglum.lab.device import choose_device
-    from siglum.lab.optim import build_optimizer
-    from siglum.lab.training import TrainState, fit
+    from siglum import lab
 
     batch, warm, steps = 64, 20, 300
-    config = TrainConfig(data=MNIST, model="mnist_net", epochs=1)
-    train = load(MNIST, "train", config.preprocess())
 
     def plain() -> float:
         torch.manual_seed(0)
@@ -208,17 +201,9 @@ def mnist_net(rounds: int) -> None:
         return batch * steps / (time.perf_counter() - start)
 
     def ours(precision: str) -> float:
-        torch.manual_seed(0)
-        device = choose_device(precision=precision)
-        model = device.to(models.build("mnist_net", 10))
-        state, start = TrainState(model, build_optimizer(model, config)), 0.0
-        preprocess = config.preprocess(0.1307, 0.3081)
-        for _ in fit(state, train, None, config, preprocess, device):
-            if not start and state.step >= warm:
-                start, first = time.perf_counter(), state.step
-            if state.step >= warm + steps:
-                break
-        return batch * (state.step - first) / (time.perf_counter() - start)
+        with tempfile.TemporaryDirectory() as path:
+            run = lab.train(MNIST, f"{path}/run", model="mnist_net", epochs=1, precision=precision)
+            return run.history[-1].examples / run.history[-1].seconds
 
     with tempfile.TemporaryDirectory() as folder:
         dataset = torchvision_mnist(folder, datasets, transforms)
@@ -307,45 +292,22 @@ def conv_transformer(rounds: int) -> None:
 
 
 def mnist_to_99(rounds: int) -> None:
-    """Train until 99.0 % on MNIST's test images; testing is not timed."""
+    """Train until 99.0 % on MNIST's test images; testing is timed for ours only."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from siglum.config import TrainConfig
-    from siglum.images.sources import load
-    from siglum.lab import models
-    from siglum.lab.device import choose_device
-    from siglum.lab.optim import build_optimizer
-    from siglum.lab.trainer import load_data
-    from siglum.lab.training import TrainState, derive_seed, evaluate, fit
-
-    device = choose_device()
+    from siglum import lab
 
     def ours(seed: int) -> float:
         """One-cycle trainings of 1, 2, ... epochs, all of them counted."""
         spent, accuracy, epochs = 0.0, 0.0, 0
         while accuracy < 0.99 and epochs < 14:
             epochs, start = epochs + 1, time.perf_counter()
-            config = TrainConfig(data=MNIST, epochs=epochs, seed=seed)
-            train = load_data(config).train
-            preprocess = config.preprocess(*train.moments())
-            torch.manual_seed(derive_seed(seed, "weights", 0))
-            model = device.to(models.build(config.model, 10))
-            for _ in fit(
-                TrainState(model, build_optimizer(model, config)),
-                train,
-                None,
-                config,
-                preprocess,
-                device,
-            ):
-                pass
+            run = lab.train(MNIST, f"{folder}/ours-{seed}-{epochs}", epochs=epochs, seed=seed)
             spent += time.perf_counter() - start
-            test = load(MNIST, "test", config.preprocess())
-            log_probs = evaluate(model, test, preprocess, device)
-            accuracy = float((log_probs.argmax(axis=1) == test.labels).mean())
+            accuracy = run.evaluate("test").accuracy.value
         print(f"ours     seed {seed}: {100 * accuracy:.2f} %, {epochs} epochs, {spent:.1f} s")
         return spent
 
