@@ -96,7 +96,7 @@ def load(
     progress: Progress = no_progress,
     unreadable: Sequence[Unreadable] = (),
 ) -> ImageSet:
-    """Load image files, with a label each, from a pack, which is written first if need be.
+    """Load labelled image files from the pack of their contents, which is written if need be.
 
     Args:
         contents: identifies the images.
@@ -143,12 +143,7 @@ def memmap(
     source: str,
     progress: Progress,
 ) -> Pack:
-    """Open the pack of `count` images, writing it first where it is missing or damaged.
-
-    Args:
-        contents: identifies the images.
-        raws: yields them with their indices, in any order.
-    """
+    """Open the pack of `count` images, writing it first where it is missing or damaged."""
     settings = preprocess.model_dump(exclude={"mean", "std"})
     path = cache_dir() / "packs" / f"{_key(VERSION, contents, settings)}.bin"
     shape = (count, preprocess.planes, preprocess.size, preprocess.size)

@@ -38,15 +38,7 @@ def parts(root: Path, prefix: str = "") -> tuple[str, ...]:
 
 
 def load(root: Path, part: str, source: str, prefix: str = "") -> ImageSet:
-    """Read one part; classes are named by their numbers.
-
-    Args:
-        prefix: of the file names, such as "emnist-letters-".
-
-    Raises:
-        DataError: if a file is missing, damaged, or not IDX of unsigned bytes, or if images and
-            labels differ in number.
-    """
+    """Read one part; classes are named by their numbers, files may have a prefix."""
     stem = f"{prefix}{choose(STEMS, part, 'part')}"
     images = _read(root, f"{stem}-images-idx3")  # (N, H, W)
     labels = _read(root, f"{stem}-labels-idx1")  # (N,)

@@ -29,10 +29,7 @@ class Originals:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their labels, in a fixed order.
-
-    The images lie in memory or in a memory-mapped file; a subset shares them with its parent.
-    """
+    """Images with labels, in memory or in a memory-mapped file that subsets share."""
 
     store: NDArray[np.uint8]  # (M, C, H, W); at least the images of this set
     rows: NDArray[np.int64]  # (N,), the index of each image in `store`
@@ -132,21 +129,13 @@ class ImageSet:
         )
 
     def rename(self, names: Mapping[str, str]) -> "ImageSet":
-        """Rename classes and sort them by name; two classes with one name are merged.
-
-        Raises:
-            ConfigError: if `names` renames an unknown class.
-        """
+        """Rename classes and sort them by name; two classes with one name are merged."""
         self._check_classes(names)
         renamed = [names.get(name, name) for name in self.classes]
         return replace(self, classes=tuple(renamed)).with_classes(tuple(sorted(set(renamed))))
 
     def select_classes(self, names: Sequence[str]) -> "ImageSet":
-        """Return the images of some classes, in the order that the classes have here.
-
-        Raises:
-            ConfigError: if a class is unknown.
-        """
+        """Return the images of some classes, in the order that the classes have here."""
         self._check_classes(names)
         selected = tuple(name for name in self.classes if name in names)
         wanted = [label for label, name in enumerate(self.classes) if name in selected]
@@ -174,51 +163,3 @@ class ImageSet:
                 f"got {self.classes[missing[0]]!r}. Rename classes with --rename FILE."
             )
         return replace(self, classes=classes, labels=table[self.labels])
-
-
-class _Chain:
-    """Stores of images of one shape, one after the other, read as if they were one array."""
-
-    def __init__(self, *stores: NDArray[np.uint8]) -> None:
-        self.stores = stores
-        self.starts = np.cumsum([0, *map(len, stores)])
-        self.shape = (len(self), *stores[0].shape[1:])
-        self.dtype, self.ndim = stores[0].dtype, stores[0].ndim
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        owner = np.searchsorted(self.starts, rows, side="right") - 1
-        for index in np.unique(owner):
-            mask = owner == index
-            images[mask] = self.stores[index][rows[mask] - self.starts[index]]
-        return images
-
-
-def concat(first: ImageSet, second: ImageSet) -> ImageSet:
-    """Join two sets without copying their images; classes with one name are one class.
-
-    Writers and files stay where both sets have them.
-
-    Raises:
-        DataError: if the images differ in shape.
-    """
-    if first.shape != second.shape:
-        raise DataError(
-            f"images of two sets must have one shape, got {first.shape} and {second.shape}."
-        )
-    classes = tuple(dict.fromkeys((*first.classes, *second.classes)))
-    first, second = first.with_classes(classes), second.with_classes(classes)
-    return ImageSet(
-        store=_Chain(first.store, second.store),  # type: ignore[arg-type]
-        rows=np.concatenate([first.rows, len(first.store) + second.rows]),
-        labels=np.concatenate([first.labels, second.labels]),
-        classes=classes,
-        source=f"{first.source} and {second.source}",
-        files=[*first.files, *second.files] if first.files and second.files else None,
-        writers=first.writers + second.writers if first.writers and second.writers else None,
-        unreadable=first.unreadable + second.unreadable,
-        mapping=first.mapping,
-    )

@@ -1,8 +1,6 @@
-"""Which pictures are held out: seeded, and the same on every machine.
+"""Seeded splits of N images, the same on every machine.
 
-The shuffling is `numpy.random.RandomState`, whose stream NumPy has frozen for good; the newer
-generators may change theirs between releases.
-Shapes: N pictures.
+They use `numpy.random.RandomState`, whose stream is frozen; newer generators may change theirs.
 """
 
 import re
@@ -20,29 +18,22 @@ Indices = NDArray[np.int64]
 
 
 def stratified(labels: NDArray[np.integer], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out `share` of every class, to the nearest picture, never the last one of a class.
+    """Hold out a share of every class, to the nearest image, never the last one of a class.
 
-    Args:
-        labels: (N,).
-        share: fraction in [0, 1).
-        seed: any int in [0, 2**32).
-
-    Returns:
-        Kept and held-out indices, each ascending.
+    Returns the other and the held-out indices, each ascending.
     """
     random = np.random.RandomState(seed)
-    held = []
+    held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
-        held.append(members[: min(round(len(members) * share), len(members) - 1)])
-    return _parts(len(labels), np.concatenate(held) if held else np.empty(0, np.int64))
+        held_out[members[: min(round(len(members) * share), len(members) - 1)]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out whole writers, in shuffled order, until at least `share` of the pictures is held.
+    """Hold out whole writers, in shuffled order, until at least a share of images is held out.
 
-    Raises:
-        ConfigError: if there are fewer than two writers.
+    Returns the other and the held-out indices, each ascending.
     """
     names = np.array(writers)
     people = np.unique(names)
@@ -51,55 +42,33 @@ def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices,
             f"split by writer must have at least 2 writers, got {len(people)}. "
             "Give --writers a pattern that finds them, or use --split stratified."
         )
-    held: set[str] = set()
-    count = 0
+    held_out = np.zeros(len(names), dtype=bool)
     for person in np.random.RandomState(seed).permutation(people)[:-1]:
-        if count >= share * len(names):
+        if held_out.sum() >= share * len(names):
             break
-        held.add(person)
-        count += int((names == person).sum())
-    return _parts(len(names), np.flatnonzero(np.isin(names, sorted(held))))
+        held_out |= names == person
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def per_class(
     labels: NDArray[np.integer], count: int, seed: int, classes: Sequence[str]
 ) -> Indices:
-    """Draw `count` pictures of every class; a smaller count draws some of a larger one's.
-
-    Args:
-        labels: (N,).
-        classes: K names, in label order.
-
-    Returns:
-        Indices, ascending.
-
-    Raises:
-        ConfigError: if a class has fewer pictures.
-    """
+    """Sample `count` images of every class, ascending; fewer are a subset of more."""
     random = np.random.RandomState(seed)
-    drawn = []
+    samples = []
     for label, name in enumerate(classes):
         members = random.permutation(np.flatnonzero(labels == label))
         if len(members) < count:
             raise ConfigError(
-                f"per_class must be at most the {len(members)} pictures of class {name!r} that "
-                f"there are to train on, got {count}. Ask for fewer, or hold out less."
+                f"samples_per_class must be at most {len(members)}, the training images of class "
+                f"{name!r}, got {count}. Use fewer, or hold out less."
             )
-        drawn.append(members[:count])
-    return np.sort(np.concatenate(drawn))
-
-
-def _parts(count: int, held: NDArray[np.integer]) -> tuple[Indices, Indices]:
-    mask = np.zeros(count, dtype=bool)
-    mask[held] = True
-    return np.flatnonzero(~mask), np.flatnonzero(mask)
+        samples.append(members[:count])
+    return np.sort(np.concatenate(samples))
 
 
 def writers_of(images: ImageSet) -> tuple[str, ...] | None:
-    """Return each image's writer: as the set has it, or from file names such as `w07_02.png`.
-
-    None where the writer of any image is unknown.
-    """
+    """Return the set's writers, or those in file names such as `w07_02.png`; None if unknown."""
     if images.writers is not None or images.files is None:
         return images.writers
     matches = [WRITER.search(name) for name in images.files]

@@ -44,12 +44,7 @@ def parts(name: str) -> tuple[str, ...]:
 
 
 def load(name: str, part: str) -> ImageSet:
-    """Read one part of the set called `name`, downloading it first where it is not on disk.
-
-    Raises:
-        DataError: if it cannot be downloaded; the message names the files and the folder.
-        MissingExtra: if it would have to be downloaded and torchvision is not installed.
-    """
+    """Read one part of the set called `name`, downloading it first where it is not on disk."""
     raw, prefix = _place(name)
     choose(idx.STEMS, part, "part")
     if part not in idx.parts(raw, prefix):

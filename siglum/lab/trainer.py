@@ -113,7 +113,9 @@ def load_data(
         kept, held = splits.by_writer(known_writers(rest), config.val, config.seed)
     else:
         kept, held = splits.stratified(rest.labels, config.val, config.seed)
-    train = rest.subset(kept) if len(held) else rest
+    train, val = (rest.subset(kept), rest.subset(held)) if len(held) else (rest, None)
+    if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
+        train, val = rest, load(config.data, "val").with_classes(whole.classes)
     if config.samples_per_class is not None:
         drawn = splits.per_class(train.labels, config.samples_per_class, config.seed, train.classes)
         train = train.subset(drawn)
@@ -127,7 +129,7 @@ def load_data(
         test = load(config.data, "test")
     return Data(
         train=train,
-        val=rest.subset(held) if len(held) else None,
+        val=val,
         test=None if test is None else test.with_classes(whole.classes),
         whole=None if fold is None else whole,
         fold=fold,

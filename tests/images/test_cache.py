@@ -114,7 +114,7 @@ def test_dark_ink_is_inverted_and_known_to_have_been_dark(tmp_path: Path) -> Non
     assert values(found) == [*VALUES, 50, 60]
     assert found.originals is not None
     assert found.originals.light.tolist() == [False] * 4 + [True] * 2
-    assert load(root, ink="keep").images[4:, 0, 0, 0].tolist() == [255, 255]
+    assert load(root, polarity="keep").images[4:, 0, 0, 0].tolist() == [255, 255]
 
 
 def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siglum.errors import ConfigError, DataError
-from siglum.images.imageset import ImageSet, concat
+from siglum.images.imageset import ImageSet
 
 
 def make(labels: tuple[int, ...] = (2, 0, 1, 0), classes: str = "abc") -> ImageSet:
@@ -177,25 +177,3 @@ def test_a_class_unknown_to_the_run_is_an_error() -> None:
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         make().with_classes(("a", "b"))
-
-
-def test_joined_sets_share_classes_by_name_and_read_as_each_alone() -> None:
-    one, other = make((2, 0, 1, 0)), make((0, 1, 1), "bd").subset(np.array([2, 0]))
-    both = concat(one, other)
-
-    assert both.classes == ("a", "b", "c", "d")
-    assert [both.classes[label] for label in both.labels] == list("caba") + list("db")
-    assert both.writers == (*one.writers, *other.writers)
-    assert both.files == [*one.files, *other.files]
-    assert np.array_equal(both.images, np.concatenate([one.images, other.images]))
-    assert np.array_equal(both.take(np.array([5, 1, 4])), both.images[[5, 1, 4]])
-    assert both.moments()[0] == pytest.approx(both.images.mean() / 255)
-    assert both.subset(np.array([4, 0])).fingerprint != both.fingerprint
-
-
-def test_sets_of_other_shapes_are_not_joined() -> None:
-    other = ImageSet.from_arrays(np.zeros((1, 5, 5), np.uint8), np.zeros(1, int), ("a",))
-    message = "images of two sets must have one shape, got (1, 4, 5) and (1, 5, 5)."
-
-    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        concat(make(), other)

@@ -137,8 +137,8 @@ def test_so_many_pictures_of_every_class_are_drawn(count: int, size: int, seed: 
 
 def test_a_class_with_too_few_pictures_is_named() -> None:
     message = (
-        "per_class must be at most the 2 pictures of class 'beta' that there are to train on, "
-        "got 3. Ask for fewer, or hold out less."
+        "samples_per_class must be at most 2, the training images of class 'beta', got 3. "
+        "Use fewer, or hold out less."
     )
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         per_class(np.array([0, 0, 0, 1, 1]), 3, 0, ("alpha", "beta"))

@@ -246,3 +246,16 @@ def test_five_thousand_digits_reach_98_per_cent(tmp_path: Path, machine: Device)
 
     assert run.result is not None and run.result["test"]["total"] == 1000
     assert run.result["test"]["hits"] >= 980
+
+
+def test_the_validation_folder_of_a_data_set_is_used(
+    tiny_config: TrainConfig, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    for part, folder in (("train", signs), ("valid", later_signs), ("test", later_signs)):
+        shutil.copytree(folder, tmp_path / part)
+
+    data = load_data(tiny_config.model_copy(update={"data": str(tmp_path), "test": None}))
+
+    assert data.val is not None and data.test is not None
+    assert [len(data.train), len(data.val), len(data.test)] == [72, 30, 30]
+    assert data.val.fingerprint == data.test.fingerprint
