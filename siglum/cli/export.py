@@ -2,40 +2,57 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from siglum.cli.info import show
-from siglum.lab.device import choose_device
-from siglum.lab.export import export as write
-from siglum.lab.runs import Run
+from siglum.cli.output import print_line
+from siglum.formatting import count
+from siglum.images import studio_set
 
 
 def export(
-    run: Path,
+    source: Path,
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    format: Literal["folder", "zip"] | None = None,
     checkpoint: str | None = None,
     licence: str = "",
     threads: int = 0,
 ) -> None:
-    """Write a run as a bundle: one file that reads pictures without torch.
+    """Export a run as a bundle, which needs no PyTorch; or a set of signs as plain files.
 
-    What onnxruntime makes of it is compared with torch on eight pictures that the run held out;
-    four of them go into the bundle. Probabilities are calibrated on the validation pictures.
+    A run's bundle is compared with PyTorch on eight held-out images and calibrated on the
+    validation images. A set's drawings become PNG and JSON files, with labels.csv.
 
     Example: siglum export runs/first -o digits.siglum
 
+    Example: siglum export my-signs -o folder/
+
+    Example: siglum export my-signs -o my-signs.zip --format zip
+
     Args:
-        run: The run's folder.
-        out: The bundle to write; its name ends in .siglum.
-        checkpoint: best, last or lowest_loss; by default what the run stands for.
-        licence: Under which the bundle may be used, such as CC-BY-4.0; kept in it.
-        threads: Of the CPU; 0 for one a core.
+        source: Folder of a run, or of a set of signs.
+        out: Bundle to write, NAME.siglum; for a set of signs a new folder or zip.
+        format: Of a set of signs; default: folder, or zip if the name ends in .zip.
+        checkpoint: best, last or lowest_loss; default: the run's own choice.
+        licence: Licence of the bundle, such as CC-BY-4.0.
+        threads: CPU threads; 0 for one per core.
     """
-    made = write(Run(run), out, choose_device("cpu", "float32", threads), checkpoint, licence)
+    if studio_set.is_set(source):
+        from siglum.studio.export import write_set
+
+        as_zip = (format or out.suffix[1:]) == "zip"
+        drawings = write_set(source, out, as_zip)
+        print_line(f"{out}: {count(drawings, 'drawing')}")
+        return
+    from siglum.cli.info import show
+    from siglum.lab.device import choose_device
+    from siglum.lab.export import export as write
+    from siglum.lab.runs import Run
+
+    made = write(Run(source), out, choose_device("cpu", "float32", threads), checkpoint, licence)
     if made.warning:
         warnings.warn(
             f"compared on {made.bundle.card.reference}, since the run's pictures are not there: "

@@ -174,7 +174,7 @@ def is_set(folder: Path) -> bool:
 
 def parts(folder: Path) -> tuple[str, ...]:
     """Return ("train", "test") for a set that has test drawings, else ("all",)."""
-    with closing(_open(folder)) as database:
+    with closing(open_set(folder)) as database:
         query = "SELECT 1 FROM drawing WHERE class IS NOT NULL AND split = 'test' LIMIT 1"
         return ("train", "test") if database.execute(query).fetchone() else ("all",)
 
@@ -186,7 +186,7 @@ def load(folder: Path, part: str, spec: str, preprocess: Preprocess, see: Progre
         DataError: if there are no drawings of this part, or the set cannot be read.
     """
     split = "test" if part == "test" else "train"
-    with closing(_open(folder)) as database:
+    with closing(open_set(folder)) as database:
         query = (
             "SELECT class.id || '/' || drawing.id || '.png', class.id, name, author, image "
             "FROM drawing JOIN class ON class.id = drawing.class "
@@ -210,7 +210,8 @@ def load(folder: Path, part: str, spec: str, preprocess: Preprocess, see: Progre
     return replace(loaded, writers=authors) if all(authors) else loaded
 
 
-def _open(folder: Path) -> sqlite3.Connection:
+def open_set(folder: Path) -> sqlite3.Connection:
+    """Open a set to read it; a Studio may have it open. DataError if it must be converted first."""
     if not (folder / FILE).is_file():
         raise DataError(
             f"{folder} is a set of signs in an older format. Open it once to convert it: "

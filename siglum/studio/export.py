@@ -4,25 +4,26 @@ import csv
 import io
 import json
 import re
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from siglum.errors import DataError
-from siglum.files import write_atomic
+from siglum.files import atomic_path, write_atomic
+from siglum.images import studio_set
+from siglum.images.studio_set import State
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.fit import to_bundle
 from siglum.studio.errors import StudioError
 from siglum.studio.state import Snapshot
-from siglum.studio.store import Store
 
-SPOOL = 16 * 2**20  # bytes of a zip that stay in memory
 UNSAFE = re.compile(  # in names of folders, on some file system
     r'[\x00-\x1f\x7f<>:"/\\|?*%~]|^[. ]|[. ]$|^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)).',
     re.IGNORECASE,
 )
+Content = Callable[[str], tuple[str | None, bytes]]  # strokes and PNG of a drawing
 
 
 def bundle(now: Snapshot) -> bytes:
@@ -32,16 +33,19 @@ def bundle(now: Snapshot) -> bytes:
     return bundles.encode(to_bundle(now.fitted, command="siglum studio"))
 
 
-def files(store: Store) -> Iterator[tuple[str, bytes]]:
+def files(state: State, content: Content) -> Iterator[tuple[str, bytes]]:
     """Yield relative path and content of every file of an export; docs/samples-format.md."""
-    state = store.state
     has_test = any(entry.split == "test" for entry in state.drawings.values())
-    folders = _folders(state.classes)
+    folders: dict[str, str] = {}  # by class, distinct on every file system
+    for id, name in state.classes.items():
+        safe = UNSAFE.sub(lambda match: f"%{ord(match[0]):02x}", name)[:60]
+        used = {other.casefold() for other in folders.values()}
+        folders[id] = f"{safe} ({id[:6]})" if safe.casefold() in used else safe
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(["file", "label", "author", "split", "time"])
     for id, entry in state.drawings.items():
-        strokes, image = store.content(id)
+        strokes, image = content(id)
         stem = f"{entry.split + '/' if has_test else ''}{folders[entry.label]}/{id}"
         facts = {"label": state.classes[entry.label], "author": entry.author}
         facts |= {"split": entry.split, "time": entry.time}
@@ -52,40 +56,31 @@ def files(store: Store) -> Iterator[tuple[str, bytes]]:
     yield "labels.csv", table.getvalue().encode()
 
 
-def write_folder(store: Store, folder: Path) -> int:
-    """Write an export to a new folder; return the number of drawings.
-
-    Raises:
-        DataError: if the folder exists and is not empty, or cannot be written.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists already. Choose another name.")
-    for name, content in files(store):
-        write_atomic(folder / name, content)
-    return len(store.state.drawings)
-
-
-def write_zip(store: Store, file: IO[bytes]) -> None:
+def write_zip(file: IO[bytes], state: State, content: Content) -> None:
     """Write an export as a zip."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are small already
-        for name, content in files(store):
-            archive.writestr(name, content)
+        for name, data in files(state, content):
+            archive.writestr(name, data)
 
 
-def open_zip(store: Store) -> IO[bytes]:
-    """Return an export as an open zip."""
-    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - the caller closes it
-    write_zip(store, file)
-    file.seek(0)
-    return file
+def write_set(folder: Path, out: Path, as_zip: bool) -> int:
+    """Export a set, which a Studio may have open, to a new folder or zip; return its drawings.
 
+    Raises:
+        DataError: if the set cannot be read, or `out` exists or cannot be written.
+    """
+    if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists already. Choose another name.")
+    with closing(studio_set.open_set(folder)) as database:
+        state = studio_set.read_state(database)
 
-def _folders(classes: Mapping[str, str]) -> dict[str, str]:
-    """Return a folder's name for each class, safe and distinct on every file system."""
-    folders: dict[str, str] = {}
-    used: set[str] = set()
-    for id, name in classes.items():
-        safe = UNSAFE.sub(lambda match: f"%{ord(match[0]):02x}", name)[:60]
-        folders[id] = f"{safe} ({id[:6]})" if safe.casefold() in used else safe
-        used.add(safe.casefold())
-    return folders
+        def content(id: str) -> tuple[str | None, bytes]:
+            return studio_set.read_content(database, id)
+
+        if as_zip:
+            with atomic_path(out) as temporary, temporary.open("wb") as file:
+                write_zip(file, state, content)
+        else:
+            for name, data in files(state, content):
+                write_atomic(out / name, data)
+    return len(state.drawings)

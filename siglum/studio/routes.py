@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import secrets
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from siglum.studio.store import NewDrawing, timestamp
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
-CHUNK = 1 << 16  # bytes of a file that are sent at once
+CHUNK, SPOOL = 1 << 16, 1 << 24  # bytes of a file that are sent at once; that stay in memory
 FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
 
 REFUSALS: dict[int | str, Json] = {status: {"model": dict} for status in STATUS.values()}
@@ -331,7 +332,10 @@ def get_bundle(this: This) -> Response:
 @read("/api/drawings.zip", response_class=StreamingResponse)
 def get_zip(this: This) -> Response:
     """Return all drawings as a zip."""
-    file, headers = export.open_zip(this.studio.store), this.attachment("-drawings.zip")
+    store, headers = this.studio.store, this.attachment("-drawings.zip")
+    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed once it is sent
+    export.write_zip(file, store.state, store.content)
+    file.seek(0)
     chunks = iter(partial(file.read, CHUNK), b"")
     return StreamingResponse(chunks, 200, headers, "application/zip", BackgroundTask(file.close))
 

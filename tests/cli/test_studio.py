@@ -14,7 +14,7 @@ from siglum.recogniser.predict import Recogniser
 from siglum.studio.app import Server
 from siglum.studio.state import Studio
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
+sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("recogniser", "studio")]
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,17 @@ def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout.strip() == "False []", done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--format", "zip")], ids=["folder", "zip"])
+def test_a_set_is_exported_while_it_is_open(
+    siglum: Callable, tmp_path: Path, backbone: Recogniser, more: tuple[str, ...]
+) -> None:
+    with closing(Studio(tmp_path / "my-signs", backbone)) as studio:
+        from studio_client import draw, save
+
+        save(studio, "a", draw("ring"))
+        done = siglum("export", tmp_path / "my-signs", "-o", tmp_path / "out", *more)
+
+    assert done.returncode == 0 and done.stdout == f"{tmp_path / 'out'}: 1 drawing\n", done.stderr
+    assert (tmp_path / "out").is_file() == bool(more)

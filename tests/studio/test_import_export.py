@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from studio_client import KINDS, Client, draw, save, studio_client
 
+from siglum.errors import DataError
 from siglum.images.sources import load
 from siglum.recogniser.predict import load as load_bundle
 from siglum.studio import export, import_, report
@@ -46,8 +47,9 @@ def contents(studio: Studio) -> list[tuple[str, str, str, bytes]]:
 
 
 def zip_of(studio: Studio) -> bytes:
-    with export.open_zip(studio.store) as file:
-        return file.read()
+    file = io.BytesIO()
+    export.write_zip(file, studio.store.state, studio.store.content)
+    return file.getvalue()
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -83,7 +85,8 @@ def test_an_export_is_read_by_the_studio_and_every_command(
 ) -> None:
     fill(studio)
     result = take(other, zip_of(studio))
-    count = export.write_folder(studio.store, tmp_path / "folder")
+    count = export.write_set(studio.store.folder, tmp_path / "folder", as_zip=False)
+    export.write_set(studio.store.folder, tmp_path / "set.zip", as_zip=True)
     with (tmp_path / "folder" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -97,6 +100,9 @@ def test_an_export_is_read_by_the_studio_and_every_command(
     folders = {path.name.casefold() for path in (tmp_path / "folder" / "train").iterdir()}
     assert len(folders) == len(NAMES) and folders.isdisjoint({"con", ".."})
     assert len(load(f"folder:{tmp_path / 'folder' / 'train'}")) == 14
+    assert take(other, (tmp_path / "set.zip").read_bytes()).duplicates == 21
+    with pytest.raises(DataError, match=r"folder exists already\. Choose another name"):
+        export.write_set(studio.store.folder, tmp_path / "folder", as_zip=False)
 
 
 @pytest.mark.parametrize(
