@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from siglum.errors import ConfigError
 from siglum.files import write_atomic
@@ -207,9 +208,8 @@ def _page(comparison: Comparison, about: About) -> bytes:
     paths = [Path(path) for variant in finished for path in variant.runs]
     chains = [training_chain(path, Run(path).config)[0] for path in paths]
     commands = [about.command, *(step[0] for chain in chains for step in chain)]
-    figures = {p.name: render_figure(p.svg(), p.title, p.caption) for p in plots(comparison)}
-    curves = [html for name, html in figures.items() if "-by-" in name]
-    evidence = [html for name, html in figures.items() if "-by-" not in name]
+    curves = [plot for plot in plots(comparison) if "-by-" in plot.name]
+    others = [plot for plot in plots(comparison) if "-by-" not in plot.name]
     tables = [variants_table(comparison), *_effects_tables(comparison.effects)]
     settings = [
         Table(("variant", *differing), values, 1 + len(differing)),
@@ -217,15 +217,15 @@ def _page(comparison: Comparison, about: About) -> bytes:
     ]
     best = f"Highest accuracy, selected by validation where there is one: {comparison.best.name}."
     significant = sum(pair.is_significant for pair in comparison.pairs)
-    pairs = f"{significant} of {count(len(comparison.pairs), 'pair')} differ significantly."
-    text = f"{count(len(differing), 'setting')} differ between the variants"
+    pairs = f"Significant: {significant} of {count(len(comparison.pairs), 'pair')}."
+    text = f"Settings that differ between the variants: {len(differing)}."
     legend = "Thin lines: seeds. Thick: means. Bands, from 3 seeds on: 95 % intervals of the mean."
     code = Markup("<pre>{}</pre>").format("\n".join(dict.fromkeys(filter(None, commands))))
     sections = [
-        Section("variants", "Variants", best, _join([*evidence, *map(render_table, tables)])),
-        Section("pairs", "Paired differences", pairs, render_table(pairs_table(comparison))),
-        Section("curves", "Learning curves", legend, _join(curves)),
-        Section("settings", "Settings", f"{text}.", _join(map(render_table, settings))),
+        Section("variants", "Variants", best, _figures(others) + _tables(tables)),
+        Section("pairs", "Paired differences", pairs, _tables([pairs_table(comparison)])),
+        Section("curves", "Learning curves", legend, _figures(curves)),
+        Section("settings", "Settings", text, _tables(settings)),
         Section("reproduce", "Reproduce", "These commands train all of it again.", code),
     ]
     return render_page(
@@ -238,8 +238,13 @@ def _page(comparison: Comparison, about: About) -> bytes:
     )
 
 
-def _join(parts: Iterable[Markup]) -> Markup:
-    return Markup().join(parts)
+def _tables(tables: Iterable[Table]) -> Markup:
+    return Markup().join(map(render_table, tables))
+
+
+def _figures(plots: Iterable[Plot]) -> Markup:
+    html = Markup().join(render_figure(plot.svg(), plot.title, plot.caption) for plot in plots)
+    return Markup('<div class="side-by-side">{}</div>').format(html)
 
 
 def plots(comparison: Comparison) -> list[Plot]:
@@ -305,7 +310,7 @@ def _lines(variants: Sequence[VariantSummary], part: str) -> Iterable[tuple[str,
 def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette) -> Figure:
     """Draw accuracy with intervals by a setting; `ticks` name values that are no numbers."""
     labels, ends = short_labels(list(lines), LABEL), []
-    with axes(palette, 460, 264, left=56, right=9 * LABEL) as (figure, panel):
+    with axes(palette, 460, 264, left=80, right=40 + 8 * max(map(len, labels))) as (figure, panel):
         for points, label, colour in zip(lines.values(), labels, palette.series, strict=False):
             xs, ys, low, high = np.array(points).T
             panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
@@ -320,7 +325,7 @@ def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette
 
 def _draw_curves(curves: Curves, x: str, y: str, palette: Palette) -> Figure:
     labels, ends, medians = short_labels(list(curves), LABEL), [], []
-    with axes(palette, 460, 264, left=56, right=9 * LABEL) as (figure, panel):
+    with axes(palette, 460, 264, left=80, right=40 + 8 * max(map(len, labels))) as (figure, panel):
         for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
             length = min(map(len, seeds))
             xs = np.mean([_series(seed, x)[:length] for seed in seeds], axis=0)
@@ -334,6 +339,7 @@ def _draw_curves(curves: Curves, x: str, y: str, palette: Palette) -> Figure:
             ends.append((float(xs[-1]), float(ys[:, -1].mean()), label, colour))
             medians.append(float(np.median(ys.mean(axis=0))))
         panel.set_xlabel(X_LABELS[x])
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x == "index"))
         if y.endswith("accuracy"):
             _set_accuracy_axis(panel, min(medians) - 0.02, 1.0)
         else:  # the first epochs of a run that starts high would flatten all others
