@@ -1,8 +1,35 @@
 """Siglum: teach a computer your signs."""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siglum.api import teach
+    from siglum.recogniser.predict import Prediction, Recogniser, load
+    from siglum.sklearn import SignClassifier
+
+__version__ = "0.1.0"
+__all__ = ["Prediction", "Recogniser", "SignClassifier", "__version__", "load", "teach"]
 
 # onnxruntime reports usage to its maker unless this is set before anything imports it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-__version__ = "0.1.0"
+_MODULES = {
+    "Prediction": "siglum.recogniser.predict",
+    "Recogniser": "siglum.recogniser.predict",
+    "SignClassifier": "siglum.sklearn",
+    "load": "siglum.recogniser.predict",
+    "teach": "siglum.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'siglum' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,7 +6,7 @@ from pathlib import Path
 from siglum.cli.options import Json
 from siglum.cli.output import print_facts, print_json
 from siglum.formatting import count, rate_and_interval
-from siglum.recogniser.bundle import Bundle
+from siglum.recogniser.bundle import FORMAT, Bundle
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import load
 
@@ -49,7 +49,7 @@ def show(path: Path, bundle: Bundle) -> None:
     more = " ..." if len(bundle.classes) > MAX_CLASSES else ""
     colour = "grey" if preprocess.channels == 1 else "colour"
     facts = {
-        "bundle": f"{path}, {len(raw):,} bytes, format {card.format}",
+        "bundle": f"{path}, {len(raw):,} bytes, format {FORMAT}",
         "title": card.title,
         "network": f"{card.network}, {card.parameters:,} parameters",
         "classes": f"{len(bundle.classes):,}: {' '.join(bundle.classes[:MAX_CLASSES])}{more}",

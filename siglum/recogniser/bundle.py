@@ -1,96 +1,126 @@
-"""The file `name.siglum`: a recogniser that can be handed on, and holds no code.
+"""The file `name.siglum`: a recogniser to share, without code.
 
-    model.onnx         the network             calibration.json   how sure it may be
-    preprocess.json    picture -> tensor       card.json          what it is, and sha256 of the rest
-    classes.json       names in label order    golden.npz         a few pictures, and their logits
-    head.npz           where the network gives features, and classes are taught behind it
-    place.npz          where the classes' ink stands, where that tells them apart
-    samples.npz        the ink it was taught with, so that teaching can go on
+    bundle.json            classes, preprocessing, calibration, card, SHA-256 of the other members
+    model.onnx             the network
+    weights.safetensors    head, reference images and outputs, and the samples it was taught with
 
-It is read whole or not at all: see `container` for the bytes, `onnx_check` for the network, and
-docs/bundle-format.md for the format.
-Shapes: N samples, M golden pictures, P planes, S the side, K classes, D features.
+It is a plain zip of stored members; docs/bundle-format.md describes it, and `onnx` the network.
+Shapes: N samples, M reference images, P planes, S the side, K classes, D features.
 """
 
 import hashlib
+import io
 import json
-import os
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 
-from siglum.config import Preprocess, Settings, build
+from siglum.config import Preprocess, Settings, explain
 from siglum.errors import ConfigError, DataError
-from siglum.recogniser import arrays, container, documents
-from siglum.recogniser.arrays import Wanted
+from siglum.files import parse_json, write_atomic
 from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.position import PositionPrior, Positions
 from siglum.recogniser.prototypes import Head
 from siglum.stats import Rate
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".siglum"
-MODEL, PREPROCESS, CLASSES = "model.onnx", "preprocess.json", "classes.json"
-CALIBRATION, CARD, GOLDEN = "calibration.json", "card.json", "golden.npz"
-HEAD, PLACE, SAMPLES = "head.npz", "place.npz", "samples.npz"
+CARD, MODEL, WEIGHTS = "bundle.json", "model.onnx", "weights.safetensors"
+LIMITS = {CARD: 8 * 2**20, MODEL: 256 * 2**20, WEIGHTS: 384 * 2**20}  # bytes, in file order
+MAX_BYTES = sum(LIMITS.values()) + 2**16
+MAX_REFERENCE = 64
+MAX_NUMBER = 2**53  # larger integers are not exact in JSON
+LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
+AGAIN = "Copy it again, or make it again."
 
-_MIB = 2**20
-LIMITS = {  # bytes at most, in the order of the file
-    CARD: _MIB,
-    PREPROCESS: _MIB,
-    CLASSES: 4 * _MIB,
-    CALIBRATION: 4 * _MIB,
-    MODEL: 256 * _MIB,
-    GOLDEN: 64 * _MIB,
-    HEAD: 64 * _MIB,
-    PLACE: 4 * _MIB,
-    SAMPLES: 256 * _MIB,
+# The arrays of weights.safetensors: allowed types and number of axes.
+ARRAYS: dict[str, tuple[tuple[str, ...], int]] = {
+    "reference.images": (("U8",), 4),
+    "reference.logits": (("F32",), 2),
+    "head.vectors": (("F32", "F16", "I8"), 2),
+    "head.scale": (("F32",), 1),
+    "head.bias": (("F32",), 1),
+    "head.centre": (("F32",), 1),
+    "position.mean": (("F32",), 2),
+    "position.std": (("F32",), 1),
+    "position.gain": (("F64",), 1),
+    "samples.ink": (("U8",), 3),
+    "samples.labels": (("I64",), 1),
+    "samples.positions": (("F32",), 2),
 }
-OPTIONAL = (HEAD, PLACE, SAMPLES)
-MAX_BYTES = sum(LIMITS.values()) + container.MAX_DIRECTORY
-MAX_GOLDEN = 64
-UNKNOWN = -1.0  # stands for a place that is not known, since arrays hold finite numbers only
+TYPES = {"U8": "u1", "I8": "i1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
-_F4 = ("<f4",)
-_GOLDEN = {"images": Wanted(("|u1",), 4), "logits": Wanted(_F4, 2)}
-_HEAD = {"vectors": Wanted(("<f4", "<f2", "|i1"), 2), "scale": Wanted(_F4, 1)}
-_HEAD |= {"bias": Wanted(_F4, 1), "centre": Wanted(_F4, 1), "cosine": Wanted(("|b1",), 0)}
-_PLACE = {"middle": Wanted(_F4, 2), "spread": Wanted(_F4, 1), "gain": Wanted(("<f8",), 0)}
-_SAMPLES = {"ink": Wanted(("|u1",), 3), "labels": Wanted(("<i8",), 1), "places": Wanted(_F4, 2)}
 
-S = TypeVar("S", bound=Settings)
+def check_name(name: str) -> str:
+    """Return a class name if it can be printed.
+
+    Raises:
+        ConfigError: if it is blank, too long, or contains control characters.
+    """
+    if not name.strip() or len(name) > 200 or not all(c.isprintable() for c in name):
+        raise ConfigError(f"class names must be printable and not blank, got {name[:40]!a}.")
+    return name
+
+
+def check_rate(rate: Rate) -> Rate:
+    """Return a rate if its numbers are possible.
+
+    Raises:
+        ConfigError: if they are not.
+    """
+    if not 0 <= rate.hits <= rate.total <= MAX_NUMBER or not 0 <= rate.low <= rate.high <= 1:
+        raise ConfigError("rates must have 0 <= hits <= total and 0 <= low <= high <= 1.")
+    return rate
+
+
+Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Names = Annotated[
+    tuple[Annotated[str, AfterValidator(check_name)], ...], Field(min_length=1, max_length=100_000)
+]
+Measured = Annotated[Rate, AfterValidator(check_rate)]
 
 
 class Card(Settings):
-    """What a recogniser is, how it was made and on what, and how well it does."""
+    """What a recogniser is, how and from what it was made, and how accurate it is."""
 
-    format: Literal[1] = 1
     kind: Literal["run", "taught", "backbone"] = "run"
     title: str = ""
-    command: str = Field("", description="That made it.")
+    command: str = Field("", description="The command that made it.")
     network: str = ""
-    parameters: int = Field(0, ge=0)
+    parameters: Count = 0
     data: dict[str, Any] = Field(default_factory=dict, description="What it learned from.")
     settings: dict[str, Any] = Field(default_factory=dict)
-    measured: dict[str, Rate] = Field(default_factory=dict, description="Accuracy, by part.")
+    measured: dict[str, Measured] = Field(default_factory=dict, description="Accuracy, by part.")
     reference: str = Field("", description="What the reference images are.")
     difference: float | None = Field(
-        None, ge=0, description="Between the lab's logits and these, by the largest of them."
+        None, ge=0, description="Relative difference of onnxruntime's outputs from PyTorch's."
     )
     versions: dict[str, str] = Field(default_factory=dict)
     licence: str = ""
-    sha256: dict[str, str] = Field(default_factory=dict, description="Of the other members.")
+
+
+class _Document(Settings):
+    """The contents of bundle.json."""
+
+    format: Literal[2] = 2
+    classes: Names
+    preprocess: Preprocess
+    calibration: Calibration
+    cosine: bool | None = Field(None, description="Of the head; null without a head.")
+    card: Card
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceOutputs:
-    """Pictures with what the recogniser gives for them, before it is calibrated."""
+    """Images with the uncalibrated logits that the recogniser computes for them."""
 
     images: NDArray[np.uint8]  # (M, P, S, S)
     logits: NDArray[np.float32]  # (M, K)
@@ -98,245 +128,231 @@ class ReferenceOutputs:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a recogniser was taught with."""
+    """The drawings a recogniser was taught with."""
 
     ink: NDArray[np.uint8]  # (N, S, S)
     labels: NDArray[np.int64]  # (N,), in [0, K)
-    positions: Positions  # (N, 3); NaN where it is not known
+    positions: Positions  # (N, 3); NaN where unknown
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """All that a bundle holds."""
+    """Everything a bundle contains."""
 
     model: bytes  # ONNX
     preprocess: Preprocess
     classes: tuple[str, ...]  # K names, in label order
     calibration: Calibration
-    card: Card  # its sha256 are made when it is saved
+    card: Card
     reference: ReferenceOutputs
     head: Head | None = None
     samples: Samples | None = None
 
 
 def save(bundle: Bundle, path: Path) -> None:
-    """Write a bundle under a temporary name, sync it and rename it.
-
-    Equal bundles are equal bytes.
+    """Write a bundle, whole or not at all. Equal bundles are equal bytes.
 
     Raises:
-        DataError: if the parts do not fit together, or the place cannot be written.
+        DataError: if its parts do not fit together, or the file cannot be written.
     """
     raw = encode(bundle)
     decode(raw, path.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} must be a place that can be written, got {error.strerror!r}. Make room or "
-            "choose another with -o."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, raw)
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Return what a bundle holds, when all of it is as it was written.
-
-    The network is not looked into yet: `predict.load` does that, and runs it.
+    """Return the contents of a bundle; the network is not opened yet, see `predict.load`.
 
     Raises:
-        DataError: if it is no bundle, of another format, damaged, or does not fit together.
+        DataError: if it is not a bundle, of another format, damaged, or its parts do not fit.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no plain file"
-        raise DataError(f"{path} must be a bundle's file, got {found}.")
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise DataError(f"{path.name} must have at most {MAX_BYTES:,} bytes, got {size:,}.")
-        raw = path.read_bytes()
+        if not path.is_file():
+            raise DataError(
+                f"No such file: {path}." if not path.exists() else f"Not a file: {path}."
+            )
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1), path.name)
     except OSError as error:
-        raise DataError(
-            f"{path} must be a file that can be read, got {error.strerror!r}."
-        ) from None
-    return decode(raw, path.name)
+        raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from None
 
 
 def encode(bundle: Bundle) -> bytes:
     """Return the bytes of a bundle."""
-    members = {
-        PREPROCESS: documents.encode(bundle.preprocess.model_dump()),
-        CLASSES: documents.encode(list(bundle.classes)),
-        CALIBRATION: documents.encode(bundle.calibration.model_dump()),
-        MODEL: bundle.model,
-        GOLDEN: arrays.pack({"images": bundle.reference.images, "logits": bundle.reference.logits}),
+    arrays: dict[str, NDArray[Any]] = {
+        "reference.images": bundle.reference.images,
+        "reference.logits": bundle.reference.logits,
     }
     if (head := bundle.head) is not None:
-        members[HEAD] = arrays.pack(
-            {
-                "vectors": head.vectors,
-                "scale": head.scale,
-                "bias": head.bias,
-                "centre": head.centre,
-                "cosine": np.array(head.cosine),
-            }
-        )
-        if (place := head.position) is not None:
-            members[PLACE] = arrays.pack(
-                {"middle": place.mean, "spread": place.std, "gain": np.array(place.gain)}
-            )
+        for name in ("vectors", "scale", "bias", "centre"):
+            arrays[f"head.{name}"] = getattr(head, name)
+        if (prior := head.position) is not None:
+            arrays |= {"position.mean": prior.mean, "position.std": prior.std}
+            arrays["position.gain"] = np.array([prior.gain])
     if (samples := bundle.samples) is not None:
-        places = np.nan_to_num(samples.positions, nan=UNKNOWN)
-        members[SAMPLES] = arrays.pack(
-            {"ink": samples.ink, "labels": samples.labels, "places": places}
-        )
-    digests: dict[str, str] = {name: _digest(raw) for name, raw in members.items()}
-    card = bundle.card.model_copy(update={"sha256": digests})
-    return container.pack({CARD: documents.encode(card.model_dump()), **members})
+        arrays |= {
+            "samples.ink": samples.ink,
+            "samples.labels": samples.labels,
+            "samples.positions": np.nan_to_num(samples.positions, nan=-1.0),
+        }
+    members = {MODEL: bundle.model, WEIGHTS: _encode_arrays(arrays)}
+    document = _Document(
+        classes=bundle.classes,
+        preprocess=bundle.preprocess,
+        calibration=bundle.calibration,
+        cosine=None if head is None else head.cosine,
+        card=bundle.card,
+        sha256={name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
+    )
+    text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, raw in {CARD: text.encode(), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name), raw)
+    return file.getvalue()
 
 
 def decode(raw: bytes, name: str) -> Bundle:
-    """Return what the bytes of a bundle hold; see `read`."""
-    _check_format(raw, name)
-    members = container.unpack(raw, LIMITS, name, OPTIONAL)
-    card = _settings(Card, members, CARD, name)
-    digests = {member: _digest(inner) for member, inner in members.items() if member != CARD}
-    if card.sha256 != digests:
-        wrong = next(
-            (m for m, digest in digests.items() if card.sha256.get(m) != digest), "other members"
-        )
-        raise DataError(
-            f"{name} must hold what its card lists, got another sha256 of {wrong}. "
-            f"{container.AGAIN}"
-        )
+    """Return the contents of a bundle's bytes; see `read_bundle`."""
+    members = _unzip(raw, name)
+    table = parse_json(members[CARD], f"{CARD} in {name}")
+    version = table.get("format") if isinstance(table, dict) else None
+    if version != FORMAT:
+        remedy = "Upgrade Siglum." if isinstance(version, int) and version > FORMAT else AGAIN
+        raise DataError(f"{name} has format {version!r:.40}, this Siglum reads {FORMAT}. {remedy}")
+    try:
+        document = _Document.model_validate(table)
+    except ValidationError as error:
+        raise DataError(f"{CARD} in {name}: {explain(error, _Document)}") from None
+    for member in (MODEL, WEIGHTS):
+        if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
+            raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
+    repeated, count = Counter(document.classes).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{name} names class {repeated!r} {count} times.")
+    arrays = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}")
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, array in arrays.items():
+        group, _, key = key.partition(".")
+        groups.setdefault(group, {})[key] = array
+    try:
+        head = samples = prior = None
+        if "position" in groups:
+            position = groups["position"]
+            prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
+        if "head" in groups:
+            head = Head(**groups["head"], cosine=bool(document.cosine), position=prior)
+        if "samples" in groups:
+            samples = Samples(**groups["samples"])
+            unknown = samples.positions == -1.0
+            positions = np.where(unknown, np.float32(np.nan), samples.positions)
+            samples = Samples(samples.ink, samples.labels, positions)
+        reference = ReferenceOutputs(**groups.get("reference", {}))
+    except (KeyError, TypeError, IndexError):
+        raise DataError(f"{name} lacks arrays: it has only {', '.join(arrays)}. {AGAIN}") from None
     bundle = Bundle(
-        model=members[MODEL],
-        preprocess=_settings(Preprocess, members, PREPROCESS, name),
-        classes=_classes(members[CLASSES], name),
-        calibration=_settings(Calibration, members, CALIBRATION, name),
-        card=card,
-        reference=ReferenceOutputs(**arrays.unpack(members[GOLDEN], _GOLDEN, _in(name, GOLDEN))),
-        head=_head(members, name),
-        samples=_samples(members, name),
+        members[MODEL],
+        document.preprocess,
+        document.classes,
+        document.calibration,
+        document.card,
+        reference,
+        head,
+        samples,
     )
     _check_shapes(bundle, name)
     return bundle
 
 
 def _check_shapes(bundle: Bundle, name: str) -> None:
-    """Raise DataError where the parts of a bundle do not fit together."""
-    classes, preprocess, golden = len(bundle.classes), bundle.preprocess, bundle.reference
-    size, planes = preprocess.size, preprocess.planes
-    count = len(golden.images)
-    if golden.images.shape[1:] != (planes, size, size) or not 1 <= count <= MAX_GOLDEN:
+    """Raise DataError if the parts of a bundle do not fit together."""
+    num_classes, planes, size = (
+        len(bundle.classes),
+        bundle.preprocess.planes,
+        bundle.preprocess.size,
+    )
+    reference, head, samples = bundle.reference, bundle.head, bundle.samples
+    count = len(reference.images)
+    wrong = []
+    if reference.images.shape != (count, planes, size, size) or not 1 <= count <= MAX_REFERENCE:
+        wrong.append(f"reference images {reference.images.shape}")
+    if reference.logits.shape != (count, num_classes):
+        wrong.append(f"reference logits {reference.logits.shape}")
+    if head is not None and len(head.vectors) < num_classes:
+        wrong.append(f"{len(head.vectors)} vectors")
+    if head is not None and head.position is not None and len(head.position.mean) != num_classes:
+        wrong.append(f"{len(head.position.mean)} positions")
+    for threshold in (bundle.calibration.sets, bundle.calibration.rejection):
+        if threshold is not None and len(threshold.values) not in (1, num_classes):
+            wrong.append(f"{len(threshold.values)} thresholds")
+    if samples is not None:
+        labels = samples.labels
+        shapes = (samples.ink.shape, samples.positions.shape)
+        if shapes != ((len(labels), size, size), (len(labels), 3)):
+            wrong.append(f"samples {shapes}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            wrong.append(f"labels from {labels.min()} to {labels.max()}")
+    if wrong:
         raise DataError(
-            f"{name} must hold 1 to {MAX_GOLDEN} golden pictures of {planes} x {size} x {size}, "
-            f"got {golden.images.shape}."
-        )
-    head = bundle.head
-    outputs = [golden.logits.shape[1]]
-    if head is not None:
-        outputs += [min(len(head.vectors), classes)]
-    if head is not None and head.position is not None:
-        outputs += [len(head.position.mean)]
-    for width in outputs:
-        if width != classes:
-            raise DataError(
-                f"{name} must name every output of its network once, got {classes} names for "
-                f"{width} outputs."
-            )
-    for promise in (bundle.calibration.sets, bundle.calibration.rejection):
-        if promise is not None and len(promise.values) not in (1, classes):
-            raise DataError(
-                f"{name} must promise by one threshold or one a class ({classes}), got "
-                f"{len(promise.values)}."
-            )
-    if len(golden.logits) != count:
-        raise DataError(
-            f"{name} must hold logits of every golden picture ({count}), got {len(golden.logits)}."
-        )
-    if (samples := bundle.samples) is not None:
-        ink, labels, places = samples.ink, samples.labels, samples.positions
-        fits = ink.shape == (len(labels), size, size) and places.shape == (len(labels), 3)
-        if not fits:
-            raise DataError(
-                f"{name} must hold samples of {size} x {size} with a label and a place each, got "
-                f"{ink.shape}, {labels.shape} and {places.shape}."
-            )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-            raise DataError(
-                f"{name} must hold samples with labels in [0, {classes}), got {labels.min()} to "
-                f"{labels.max()}."
-            )
-
-
-def _check_format(raw: bytes, name: str) -> None:
-    """Raise DataError for a bundle of another format, whose members may be others than ours."""
-    with container.listing(raw, name) as listed:
-        found: Any = None
-        for info in listed.infolist():
-            if info.filename == CARD and info.file_size <= LIMITS[CARD]:
-                try:
-                    found = json.loads(listed.read(info))
-                except Exception:  # whatever is wrong with it is said where all is checked
-                    return
-    number = found.get("format") if isinstance(found, dict) else None
-    if isinstance(number, int) and number != FORMAT:
-        remedy = "Upgrade Siglum." if number > FORMAT else "Make it again."
-        raise DataError(
-            f"{name} must be of format {FORMAT}, which this Siglum reads, got {number}. {remedy}"
+            f"{name} has parts that do not fit {num_classes} classes and images of "
+            f"{planes} x {size} x {size}: {'; '.join(wrong)}. {AGAIN}"
         )
 
 
-def _head(members: Mapping[str, bytes], name: str) -> Head | None:
-    if HEAD not in members:
-        return None
-    found = arrays.unpack(members[HEAD], _HEAD, _in(name, HEAD))
-    found["cosine"] = bool(found["cosine"])  # type: ignore[assignment]
-    position = None
-    if PLACE in members:
-        place = arrays.unpack(members[PLACE], _PLACE, _in(name, PLACE))
-        position = PositionPrior(place["middle"], place["spread"], float(place["gain"]))
-    return Head(**found, position=position)  # type: ignore[arg-type]
-
-
-def _samples(members: Mapping[str, bytes], name: str) -> Samples | None:
-    if SAMPLES not in members:
-        return None
-    found = arrays.unpack(members[SAMPLES], _SAMPLES, _in(name, SAMPLES))
-    places = np.where(found["places"] == UNKNOWN, np.float32(np.nan), found["places"])
-    return Samples(found["ink"], found["labels"], places)
-
-
-def _classes(raw: bytes, name: str) -> tuple[str, ...]:
-    where = _in(name, CLASSES)
-    found = documents.parse(raw, where)
-    if not isinstance(found, list) or not found or not all(isinstance(n, str) and n for n in found):
-        raise DataError(f"{where} must be a list of names, got {str(found)[:80]}.")
-    commonest, times = Counter(found).most_common(1)[0]
-    if times > 1:
-        raise DataError(f"{where} must name each class once, got {commonest!r} {times} times.")
-    return tuple(found)
-
-
-def _settings(cls: type[S], members: Mapping[str, bytes], member: str, name: str) -> S:
-    found = documents.parse(members[member], _in(name, member))
-    if not isinstance(found, dict):
-        raise DataError(f"{_in(name, member)} must be a table, got {str(found)[:80]}.")
+def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
+    """Return the members of a zip of exactly the three members, stored, with nothing between."""
+    if len(raw) > MAX_BYTES:
+        raise DataError(f"{name} is larger than {MAX_BYTES:,} bytes.")
+    if raw[:4] != b"PK\3\4":
+        content = "a Python pickle, which is never opened" if raw[:1] == b"\x80" else "another file"
+        raise DataError(f"{name} is not a bundle, but {content if raw else 'empty'}. {AGAIN}")
     try:
-        return build(cls, found)
-    except ConfigError as error:
-        raise DataError(f"{_in(name, member)}: {error}") from None
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            infos = archive.infolist()
+            names = [info.filename for info in infos]
+            if names != list(LIMITS):
+                listed = ", ".join(names)
+                raise DataError(f"{name} must contain {', '.join(LIMITS)}, got {listed!a:.200}.")
+            for info in infos:
+                if info.file_size > LIMITS[info.filename]:
+                    raise DataError(
+                        f"{info.filename} in {name} has more than {LIMITS[info.filename]:,} bytes."
+                    )
+            stored = all(
+                info.compress_type == zipfile.ZIP_STORED and not info.flag_bits for info in infos
+            )
+            length = sum(LOCAL + CENTRAL + 2 * len(i.filename) + i.file_size for i in infos) + END
+            if not stored or length != len(raw):
+                raise DataError(f"{name} must be a zip of stored members and nothing else. {AGAIN}")
+            return {info.filename: archive.read(info) for info in infos}
+    except DataError:
+        raise
+    except Exception as error:  # zipfile raises nearly anything for hostile bytes
+        raise DataError(f"{name} is damaged: {str(error)[:200]}. {AGAIN}") from None
 
 
-def _digest(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
+def _encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    from safetensors.numpy import save as save_arrays
+
+    return save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
 
 
-def _in(name: str, member: str) -> str:
-    return f"{member} in {name}"
+def _decode_arrays(raw: bytes, name: str) -> dict[str, NDArray[Any]]:
+    """Return read-only views of the arrays, checked against `ARRAYS` and for finite numbers."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = dict(deserialize(raw))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise DataError(f"{name} is not a safetensors file: {error}. {AGAIN}") from None
+    arrays = {}
+    for key, entry in entries.items():
+        kinds, axes = ARRAYS.get(key, ((), 0))
+        kind, shape = entry["dtype"], tuple(entry["shape"])
+        if kind not in kinds or len(shape) != axes:
+            raise DataError(f"{name} has an array {key[:40]!r} of {kind} {shape}: not allowed.")
+        array = np.frombuffer(entry["data"], TYPES[kind]).reshape(shape)
+        if not np.isfinite(array).all():
+            raise DataError(f"{key} in {name} contains NaN or infinity.")
+        arrays[key] = array
+    return arrays

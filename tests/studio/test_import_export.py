@@ -186,8 +186,8 @@ def test_files_that_are_left_out_are_named(other: Studio) -> None:
         b"",
         b"hello",
         zipped({"a/1.png": picture()})[:40],
-        zipped({"card.json": b"{}"}),
-        zipped({"card.json": b'{"format": 1}', "run.py": b"1"}),
+        zipped({"bundle.json": b"{}"}),
+        zipped({"bundle.json": b'{"format": 1}', "run.py": b"1"}),
     ],
 )
 def test_a_file_of_another_kind_is_refused(client: Client, raw: bytes) -> None:

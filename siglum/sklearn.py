@@ -1,0 +1,84 @@
+"""A classifier with scikit-learn's interface."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+
+from siglum.errors import ConfigError
+from siglum.recogniser.fit import TrainingSet, fit
+from siglum.recogniser.predict import Input, default_backbone, preprocess_images, stack
+
+
+class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Few-shot classifier of images of single characters or signs.
+
+    Images are (N, H, W), or flattened squares (N, H * H), with grey levels from 0 to 255, or from
+    0 to 1 in floats.
+
+    Args:
+        use_fonts: whether labels that are characters start from what fonts show.
+    """
+
+    def __init__(self, use_fonts: bool = False) -> None:
+        self.use_fonts = use_fonts
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "SignClassifier":  # noqa: N803
+        """Fit prototypes to images and their labels; images without ink are not used."""
+        X, y = check_X_y(X, y, allow_nd=True)
+        check_classification_targets(y)
+        self.n_features_in_ = int(np.prod(X.shape[1:]))
+        self.classes_ = unique_labels(y)
+        if len(self.classes_) < 2:
+            raise ConfigError("Cannot fit a classifier to 1 class: y must have two or more.")
+        backbone = default_backbone()
+        names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
+        planes, positions = stack(self._inputs(X))
+        inked = planes.any(axis=(1, 2, 3))
+        training_set = TrainingSet.empty(backbone, names).add(
+            backbone,
+            planes[inked, 0],
+            np.searchsorted(self.classes_, y)[inked],
+            positions[inked],
+        )
+        self.recogniser_ = fit(backbone, training_set).recogniser
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """Return calibrated probabilities (N, K), in the order of `classes_`."""
+        check_is_fitted(self)
+        X = check_array(X, allow_nd=True)
+        if int(np.prod(X.shape[1:])) != self.n_features_in_:
+            raise ConfigError(
+                f"X has {int(np.prod(X.shape[1:]))} features, but SignClassifier is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return self.recogniser_.predict_arrays(*stack(self._inputs(X))).probs
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """Return the most probable label of each image."""
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+    def _inputs(self, images: NDArray[Any]) -> list[Input]:
+        if images.ndim == 2:
+            side = math.isqrt(images.shape[1])
+            if side * side != images.shape[1]:
+                raise ConfigError(
+                    f"X must be images (N, H, W) or flattened squares, got shape {images.shape}."
+                )
+            images = images.reshape(-1, side, side)
+        if images.dtype.kind == "f" and images.max(initial=0) <= 1:
+            images = images * 255
+        if images.min(initial=0) < 0 or images.max(initial=0) > 255:
+            raise ConfigError("X must have values from 0 to 255, or from 0 to 1.")
+        inputs, unreadable = preprocess_images(
+            list(images.astype(np.uint8)), default_backbone().preprocess
+        )
+        for name, reason in unreadable:
+            raise ConfigError(f"X: {name} {reason}.")
+        return inputs

@@ -1,0 +1,206 @@
+"""Only plain networks of bounded cost are opened; onnxruntime computes what the arithmetic says."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from small_bundles import PREPROCESS, SIZE, by_hand, linear, network, pictures
+
+from siglum.config import Preprocess
+from siglum.errors import DataError
+from siglum.recogniser import onnx as checked
+from siglum.recogniser.onnx import Network, check, standardise
+
+RAW = linear().SerializeToString()
+FLAT = helper.make_node("Flatten", ["images"], ["flat"])
+
+
+def refusal(model: onnx.ModelProto | bytes, preprocess: Preprocess = PREPROCESS) -> str:
+    raw = model if isinstance(model, bytes) else model.SerializeToString()
+    with pytest.raises(DataError) as error:
+        Network(raw, preprocess)
+    return str(error.value)
+
+
+def changed(change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
+    model = linear()
+    change(model)
+    return model
+
+
+def products(count: int, side: int, hidden: bool = False) -> onnx.ModelProto:
+    """`count` products of constant matrices of `side` x `side`, of which an image gets a number."""
+    shape = np.array([side, side])
+    nodes = [
+        FLAT,
+        helper.make_node("Expand", ["one", "shape"], ["p0"]),
+        *(helper.make_node("MatMul", [f"p{i}", "p0"], [f"p{i + 1}"]) for i in range(count)),
+        helper.make_node("ReduceMean", [f"p{count}"], ["mean"], keepdims=0),
+        helper.make_node("Gemm", ["flat", "w"], ["linear"], transB=1),
+        helper.make_node("Add", ["linear", "mean"], ["logits"]),
+    ]
+    tensors: dict[str, Any] = {"one": np.ones((1, 1), "f4"), "w": np.zeros((3, SIZE**2), "f4")}
+    tensors["shape"] = shape
+    if hidden:
+        tensors["wide"] = tensors.pop("shape").astype("f4")
+        nodes.insert(0, helper.make_node("Cast", ["wide"], ["shape"], to=TensorProto.INT64))
+    return network(nodes, tensors)
+
+
+def test_a_linear_network_is_its_matrix() -> None:
+    found = Network(RAW, PREPROCESS).run(pictures(20))
+
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, by_hand(pictures(20)), rtol=1e-5, atol=1e-5)
+
+
+def test_batches_do_not_change_the_outputs() -> None:
+    opened, images = Network(RAW, PREPROCESS), pictures(checked.BATCH_VALUES // SIZE**2 + 10)
+
+    found = opened.run(images)
+
+    assert len(found) == len(images)
+    np.testing.assert_allclose(found[-20:], opened.run(images[-20:]), rtol=1e-5, atol=1e-5)
+
+
+def test_images_and_positions_are_standardised() -> None:
+    found = standardise(pictures(), PREPROCESS)
+    np.testing.assert_allclose(found, (pictures() / 255 - 0.25) / 0.5, rtol=1e-6, atol=1e-6)
+
+    preprocess = Preprocess(size=SIZE, resize="glyph", position_channels=True, mean=0.3, std=0.2)
+    images = np.zeros((1, 4, SIZE, SIZE), np.uint8)
+    images[:, 1], images[:, 3] = 255, 51
+    positions = standardise(images, preprocess)[0, :, 0, 0]
+    np.testing.assert_allclose(positions, [-0.3 / 0.2, 2, -2, -1.2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_network_that_computes_too_much_is_refused_in_time(
+    hidden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 products of 4000 x 4000 would take a minute; hidden ones have shapes not known before."""
+    monkeypatch.setattr(checked, "MAX_SECONDS", 0.5)
+    start = time.perf_counter()
+
+    message = refusal(products(40, 700, hidden) if hidden else products(40, 4000))
+
+    if not hidden:
+        assert "computes too much: " in message and time.perf_counter() - start < 2
+    else:
+        assert "cannot compute 1 images" in message or "computes too much" in message
+
+
+def test_a_costly_convolution_is_refused() -> None:
+    weights = np.zeros((3000, 1, 8, 8), "f4"), np.zeros((3000, 3000, 8, 8), "u1")
+    nodes = [
+        helper.make_node("Conv", ["images", "a"], ["x"], pads=[8] * 4),
+        helper.make_node("Cast", ["b"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["x", "c"], ["y"]),
+        helper.make_node("GlobalAveragePool", ["y"], ["z"]),
+        helper.make_node("Flatten", ["z"], ["logits"]),
+    ]
+    small = [w[:, :1] if i else w for i, w in enumerate(weights)]
+    tensors = {"a": small[0], "b": np.broadcast_to(small[1], (3000, 1, 8, 8))}
+    nodes.insert(2, helper.make_node("Expand", ["c", "shape"], ["d"]))
+    nodes[3] = helper.make_node("Conv", ["x", "d"], ["y"])
+    tensors["shape"] = np.array([3000, 3000, 8, 8])
+    assert "computes too much: " in refusal(network(nodes, tensors, 3000))
+
+
+def branch() -> onnx.NodeProto:
+    inner = helper.make_graph([], "inner", [], [])
+    return helper.make_node("If", ["c"], ["logits"], then_branch=inner, else_branch=inner)
+
+
+def outside(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
+    "other operator": (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "operator 'Loop'"),
+    "other domain": (lambda m: setattr(m.graph.node[0], "domain", "com.evil"), "'com.evil'"),
+    "other opset": (lambda m: m.opset_import.add(domain="com.evil", version=1), "'com.evil'"),
+    "branch": (lambda m: m.graph.node.append(branch()), "a graph within the graph"),
+    "function": (lambda m: m.functions.add(name="f"), "functions"),
+    "training": (lambda m: m.training_info.add(), "training"),
+    "metadata": (lambda m: m.metadata_props.add(key="a"), "metadata"),
+    "outside data": (outside, "data outside the file"),
+    "declared shapes": (lambda m: m.graph.value_info.add(name="flat"), "declared shapes"),
+    "sparse": (lambda m: m.graph.sparse_initializer.add(), "sparse tensors"),
+    "text tensor": (lambda m: m.graph.initializer[0].string_data.append(b"x"), "field 6"),
+    "no nodes": (lambda m: m.graph.ClearField("node"), "one graph and an opset"),
+    "no opset": (lambda m: m.ClearField("opset_import"), "one graph and an opset"),
+    "wrong size": (lambda m: m.graph.initializer[0].dims.append(2), "do not fit its shape"),
+    "many axes": (lambda m: m.graph.initializer[0].dims.extend([1] * 9), "axes: not allowed"),
+    "complex": (lambda m: setattr(m.graph.initializer[0], "data_type", 14), "data type 14"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_everything_but_a_plain_network_is_refused(name: str) -> None:
+    change, message = HOSTILE[name]
+    assert message in refusal(changed(change))
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<f2", "<f8"])
+@pytest.mark.parametrize("constant", [False, True])
+def test_weights_must_be_finite(kind: str, constant: bool) -> None:
+    tensor = numpy_helper.from_array(np.array([1, np.nan], kind), "bad")
+
+    def add(model: onnx.ModelProto) -> None:
+        if constant:
+            model.graph.node.append(helper.make_node("Constant", [], ["bad"], value=tensor))
+        else:
+            model.graph.initializer.append(tensor)
+
+    assert "contains NaN or infinity" in refusal(changed(add))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(RAW) - 1), st.integers(0, 255))
+def test_a_changed_byte_is_refused_or_checked_again(place: int, byte: int) -> None:
+    damaged = bytearray(RAW)
+    damaged[place] = byte
+    try:
+        check(bytes(damaged))
+    except DataError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(raw: bytes) -> None:
+    for start in (b"", RAW[:40]):
+        with pytest.raises(DataError):
+            check(start + raw)
+
+
+def test_a_file_of_endless_fields_is_refused() -> None:
+    assert "fields" in refusal(b"\x08\x01" * (checked.MAX_FIELDS + 1))
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "message"),
+    [
+        (Preprocess(size=9), "must take float32 images ['N', 1, 9, 9], got "),
+        (Preprocess(size=SIZE, channels=3), "must take float32 images ['N', 3, 8, 8], got "),
+    ],
+)
+def test_another_input_is_refused(preprocess: Preprocess, message: str) -> None:
+    assert message in refusal(linear(), preprocess)
+
+
+def test_a_network_that_does_not_compute_is_refused() -> None:
+    wrong = network([helper.make_node("Gemm", ["images", "w"], ["logits"])], {"w": np.eye(3)})
+    assert "cannot open model.onnx: " in refusal(wrong)
+
+
+def test_parameters_are_counted() -> None:
+    assert check(RAW).parameters == 3 * SIZE**2 + 3
