@@ -29,15 +29,15 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "SignClassifier":  # noqa: N803
         """Fit prototypes to images and their labels; images without ink are not used."""
-        X, y = check_X_y(X, y, allow_nd=True)
+        images, y = check_X_y(X, y, allow_nd=True)
         check_classification_targets(y)
-        self.n_features_in_ = int(np.prod(X.shape[1:]))
+        self.n_features_in_ = int(np.prod(images.shape[1:]))
         self.classes_ = unique_labels(y)
         if len(self.classes_) < 2:
             raise ConfigError("Cannot fit a classifier to 1 class: y must have two or more.")
         backbone = default_backbone()
         names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
-        planes, positions = stack(self._inputs(X))
+        planes, positions = stack(self._inputs(images))
         inked = planes.any(axis=(1, 2, 3))
         training_set = TrainingSet.empty(backbone, names).add(
             backbone,
@@ -51,13 +51,13 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         """Return calibrated probabilities (N, K), in the order of `classes_`."""
         check_is_fitted(self)
-        X = check_array(X, allow_nd=True)
-        if int(np.prod(X.shape[1:])) != self.n_features_in_:
+        images = check_array(X, allow_nd=True)
+        if (width := int(np.prod(images.shape[1:]))) != self.n_features_in_:
             raise ConfigError(
-                f"X has {int(np.prod(X.shape[1:]))} features, but SignClassifier is expecting "
+                f"X has {width} features, but SignClassifier is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return self.recogniser_.predict_arrays(*stack(self._inputs(X))).probs
+        return self.recogniser_.predict_arrays(*stack(self._inputs(images))).probs
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image."""

@@ -1,0 +1,82 @@
+"""SignClassifier does what scikit-learn's tools expect of a classifier of images."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+import siglum
+from siglum.errors import ConfigError
+
+# Checks of scikit-learn that feed columns of measurements, which are no images.
+NOT_FOR_IMAGES = {
+    "check_classifiers_train": "three columns cannot be an image",
+    "check_classifiers_one_label": "a recogniser needs two classes",
+}
+
+
+def digits(count: int = 6) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+    """Images (N, 40, 40) of four letters, a little turned and moved."""
+    random = np.random.RandomState(0)
+    images, labels = [], []
+    for letter in "ABkR":
+        for _ in range(count):
+            image = Image.new("L", (40, 40), 255)
+            x, y = 20 + random.uniform(-3, 3, 2)
+            font = ImageFont.load_default(random.randint(22, 30))
+            ImageDraw.Draw(image).text((x, y), letter, 20, font, anchor="mm")
+            images.append(np.asarray(image.rotate(random.uniform(-9, 9), fillcolor=255)))
+            labels.append(letter)
+    return np.stack(images), np.array(labels)
+
+
+def test_fit_predict_and_score() -> None:
+    images, labels = digits()
+    classifier = siglum.SignClassifier().fit(images, labels)
+
+    probs = classifier.predict_proba(images)
+
+    assert classifier.score(images, labels) > 0.9
+    assert probs.shape == (24, 4)
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    assert (classifier.classes_[probs.argmax(axis=1)] == classifier.predict(images)).all()
+
+
+def test_flattened_images_and_levels_from_0_to_1_are_equal_to_images() -> None:
+    images, labels = digits()
+    expected = siglum.SignClassifier().fit(images, labels).predict_proba(images)
+
+    flat = images.reshape(len(images), -1) / 255
+    found = siglum.SignClassifier().fit(flat, labels).predict_proba(flat)
+
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_it_works_in_pipelines_grid_searches_and_cross_validation() -> None:
+    images, labels = digits()
+    pipeline = Pipeline(
+        [
+            ("crop", FunctionTransformer(lambda x: x[:, 1:-1, 1:-1])),
+            ("sign", siglum.SignClassifier()),
+        ]
+    )
+    grid = GridSearchCV(pipeline, {"sign__use_fonts": [True, False]}, cv=2).fit(images, labels)
+
+    assert grid.best_score_ > 0.8
+    assert cross_val_score(siglum.SignClassifier(), images, labels, cv=3).mean() > 0.8
+
+
+def test_wrong_input_names_the_argument() -> None:
+    images, labels = digits(2)
+    classifier = siglum.SignClassifier().fit(images, labels)
+    with pytest.raises(ConfigError, match=r"^X must be images \(N, H, W\) or flattened squares"):
+        siglum.SignClassifier().fit(np.zeros((4, 10)), np.arange(4))
+    with pytest.raises(ConfigError, match="^X must have values from 0 to 255"):
+        siglum.SignClassifier().fit(images.astype(float) * 9, labels)
+    with pytest.raises(ConfigError, match="X has 100 features"):
+        classifier.predict(np.zeros((1, 10, 10)))
+    with pytest.raises(ConfigError, match="y must have two or more"):
+        siglum.SignClassifier().fit(images, np.repeat("A", len(images)))
