@@ -4,12 +4,15 @@ Everything is loaded when it is first used, so that a table of layers waits for 
 Shapes: N images, P planes, C channels, S side, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -29,9 +32,10 @@ from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.report.page import Table
-from siglum.report.plots import Palette
+from siglum.report.plots import Draw, Palette, new_figure, style
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}
+STRIP = 860  # width of a vector, px
 FOR, AGAINST = (213, 94, 0), (30, 120, 190)  # hues of heat maps
 
 
@@ -45,7 +49,7 @@ class Result:
 
     finding: str
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    draw: Callable[[Palette], Figure] | None = None
+    draw: Draw | None = None
     table: Table | None = None
     text: str = ""
 
@@ -218,77 +222,115 @@ def spread(total: int, count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
 
 
-def cell(
-    figure: Figure,
-    palette: Palette,
-    x: float,
-    y: float,
-    width: float,
-    height: float | None = None,
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """An image, a heat map, or one over the other, with a line above and a line below."""
+
+    ink: NDArray[np.floating] | None = None  # (C, S, S), in [0, 1]
+    heat: NDArray[np.floating] | None = None  # (h, w), in [-1, 1]: blue below 0, orange above
+    title: str = ""
+    note: str = ""
+    wrong: bool = False
+
+    @property
+    def is_strip(self) -> bool:
+        """Whether it is a vector, drawn as a low strip."""
+        return self.heat is not None and len(self.heat) == 1 < self.heat.shape[1]
+
+
+def draw_tiles(
+    rows: Sequence[Sequence[Tile]],
+    side: float,
     *,
-    colour: str = "",
-) -> Axes:
-    """Add framed axes without ticks; lengths in px from the figure's top left corner."""
-    whole_width, whole_height = figure.get_size_inches() * 72
-    height = width if height is None else height
-    bottom = (whole_height - y - height) / whole_height
-    axes = figure.add_axes((x / whole_width, bottom, width / whole_width, height / whole_height))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.patch.set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_color(colour or palette.line)
-        spine.set_linewidth(2 if colour else 1)
-    return axes
+    labels: Sequence[str] = (),
+    scale: str = "",
+    signed: bool = True,
+) -> Draw:
+    """Return a function that draws rows of tiles.
+
+    Args:
+        side: Of a tile, px.
+        labels: Texts to the left of the rows.
+        scale: What the strongest hue stands for; draws the scale of the heat maps below.
+        signed: Whether heat maps have values below 0.
+    """
+    left, gap = 170 if labels else 1, 6 if side < 60 else 16
+    heights = [18 if all(tile.is_strip for tile in row) else side for row in rows]
+    above = [20 if any(tile.title for tile in row) else 2 for row in rows]
+    room = [
+        above[i] + heights[i] + gap + (20 if any(tile.note for tile in row) else 0)
+        for i, row in enumerate(rows)
+    ]
+    if labels:
+        room = [max(room[i], 16 * text.count("\n") + 26) for i, text in enumerate(labels)]
+    tops = list(accumulate(room, initial=0))
+    width = left + max([len(row) * (side + gap) for row in rows] + [STRIP])
+
+    def draw(palette: Palette) -> Figure:
+        frames: dict[str, list[Rectangle]] = {palette.line: [], palette.accent: []}
+        quiet: dict[str, Any] = {"color": palette.quiet, "fontsize": 11}
+        with pixel_axes(palette, width, tops[-1] + (40 if scale else 0)) as (figure, axes):
+
+            def add(tile: Tile, x: float, y: float, wide: float, high: float) -> None:
+                colour = palette.accent if tile.wrong else palette.ink
+                place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "auto"}
+                if tile.ink is not None:
+                    axes.imshow(to_pixels(tile.ink, 1 if tile.heat is None else 0.3), **place)
+                if tile.heat is not None:
+                    axes.imshow(to_hues(tile.heat), **place)
+                box = Rectangle((x, y), wide, high)
+                frames[palette.accent if tile.wrong else palette.line].append(box)
+                axes.text(x, y - 5, tile.title, color=colour)
+                axes.text(x, y + high + 14, tile.note, **quiet)
+
+            for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
+                y = tops[number] + above[number]
+                for line, text in enumerate(labels[number].split("\n") if labels else ()):
+                    axes.text(0, y + 12 + 15 * line, text, **(quiet if line else {}))
+                for column, tile in enumerate(row):
+                    values = tile.heat.shape[1] if tile.is_strip and tile.heat is not None else 0
+                    wide = min(18 * values, STRIP) or side
+                    add(tile, left + column * (side + gap), y, wide, height)
+            if scale:
+                ramp = np.linspace(-1 if signed else 0, 1, 65)[None]
+                add(Tile(heat=ramp), left, tops[-1] + 4, 160, 10)
+                axes.text(left, tops[-1] + 29, f"−{scale}" if signed else "0", **quiet)
+                axes.text(left + 160, tops[-1] + 29, scale, ha="right", **quiet)
+            for colour, boxes in frames.items():
+                axes.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=colour))
+            return figure
+
+    return draw
 
 
-def label(
-    figure: Figure, x: float, y: float, text: str, colour: str, size: float = 12, **options: Any
-) -> None:
-    """Write a line of text; (x, y) is the middle of its left side, in px from the top left."""
-    width, height = figure.get_size_inches() * 72
-    options = {"va": "center", "parse_math": False, **options}
-    figure.text(x / width, 1 - y / height, text, color=colour, fontsize=size, **options)
+@contextmanager
+def pixel_axes(palette: Palette, width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure and axes over all of it, in px from the top left, without ticks."""
+    with matplotlib.rc_context({**style(palette), "image.interpolation": "none"}):
+        figure = new_figure(palette, width, height)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+        axes.set_axis_off()
+        yield figure, axes
 
 
-def draw_image(axes: Axes, pixels: NDArray[np.floating], *, strength: float = 1) -> None:
-    """Draw an image (C, S, S) in [0, 1]: one channel as ink on paper, three in their colours."""
-    if len(pixels) == 3:
-        axes.imshow(pixels.transpose(1, 2, 0).clip(0, 1), alpha=strength, interpolation="none")
-    else:
-        axes.imshow(_hued(strength * pixels[0], (0, 0, 0)), interpolation="none")
+def wrap(tiles: Sequence[Tile], columns: int) -> list[Sequence[Tile]]:
+    """Break tiles into rows."""
+    return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
-def draw_heat(axes: Axes, values: NDArray[np.floating], limit: float, **options: Any) -> None:
-    """Draw values (h, w) from -limit to limit: orange above 0, blue below, paper at 0."""
-    scaled = np.abs(values) / (limit or 1)
-    hues = np.where((values >= 0)[..., None], _hued(scaled, FOR), _hued(scaled, AGAINST))
-    axes.imshow(hues, **{"interpolation": "none", "aspect": "auto", **options})
+def to_pixels(image: NDArray[np.floating], strength: float = 1) -> NDArray[np.uint8]:
+    """Return an image (C, S, S) as RGBA: one channel as black ink, three in their colours."""
+    if len(image) == 3:
+        alpha = np.full((1, *image.shape[1:]), strength)
+        colours = np.concatenate([image, alpha]).transpose(1, 2, 0)
+        return np.asarray(255 * colours.clip(0, 1), np.uint8)
+    return _hued(strength * image[0], (0, 0, 0))
 
 
-def draw_heat_row(axes: Axes, maps: NDArray[np.floating], limit: float, step: float) -> None:
-    """Draw maps (M, h, w) side by side, `step` px apart; axes of their own would take seconds."""
-    axes.spines[:].set_visible(False)
-    width, height = axes.bbox.size
-    for number, values in enumerate(maps):
-        left = number * step
-        draw_heat(axes, values, limit, extent=(left, left + height, height, 0))
-    colour = axes.spines["top"].get_edgecolor()
-    frames = [Rectangle((number * step, 0), height, height) for number in range(len(maps))]
-    axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor=colour, clip_on=False))
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-
-
-def draw_scale(
-    figure: Figure, palette: Palette, x: float, y: float, limit: str, *, signed: bool = True
-) -> None:
-    """Draw the scale of heat maps, 160 px wide and 30 px high."""
-    draw_heat(
-        cell(figure, palette, x, y, 160, 10), np.linspace(-1 if signed else 0, 1, 65)[None], 1
-    )
-    label(figure, x, y + 20, f"−{limit}" if signed else "0", palette.quiet, 11)
-    label(figure, x + 160, y + 20, limit, palette.quiet, 11, ha="right")
+def to_hues(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return values in [-1, 1] as RGBA: orange above 0, blue below, transparent at 0."""
+    hue = np.where((values >= 0)[..., None], FOR, AGAINST)
+    return _hued(np.abs(values), hue)
 
 
 def short_number(value: float) -> str:
@@ -296,8 +338,8 @@ def short_number(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
-def _hued(strength: NDArray[np.floating], hue: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return one hue, opaque by the strength in [0, 1]: uint8 (h, w, 4)."""
+def _hued(strength: NDArray[np.floating], hue: Any) -> NDArray[np.uint8]:
+    """Return a hue, opaque by the strength in [0, 1]: uint8 (h, w, 4)."""
     pixels = np.empty((*strength.shape, 4), np.uint8)
     pixels[..., :3] = hue
     pixels[..., 3] = np.rint(255 * np.clip(strength, 0, 1))

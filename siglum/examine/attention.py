@@ -10,31 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from siglum.examine import (
-    Examination,
-    NotApplicableError,
-    Result,
-    cell,
-    draw_heat,
-    draw_image,
-    draw_scale,
-    label,
-)
+from siglum.examine import Examination, NotApplicableError, Result, Tile, draw_tiles
 from siglum.formatting import probability
-from siglum.report.plots import Palette, new_figure
 
 LIMIT = 4.0  # end of the scale, in units of even attention
 
 
 def attention_panel(examination: Examination) -> Result:
-    """Return the attention over the first image: weights (L, A, T, T) and shares (L, A, h, w).
-
-    Raises:
-        NotApplicableError: if the network has no attention, or its tokens are no square of cells.
-    """
+    """Return the attention over the first image: weights (L, A, T, T) and shares (L, A, h, w)."""
     _attention_layers(examination.model)  # before images are loaded
     images = examination.images(1)
     planes, image = images.planes[:1], examination.pixels(images)[0]
@@ -46,28 +31,17 @@ def attention_panel(examination: Examination) -> Result:
             f"Attention is drawn over a square of cells; the network has {flat.shape[-1]} tokens."
         )
     shares = flat.reshape(*flat.shape[:2], side, side)
-    num_layers, heads = shares.shape[:2]
     probs = examination.logits(planes).softmax(dim=1)[0]
-
-    def draw(palette: Palette) -> Figure:
-        width = min(96, 968 / (heads + 1) - 8)
-        step, size = width + 8, len(image[0]) - 0.5
-        figure = new_figure(palette, 72 + (heads + 1) * step, 24 + num_layers * step + 44)
-        for row, column in np.ndindex(num_layers, heads + 1):
-            x, y = 72 + column * step, 24 + row * step
-            share = shares[row, column] if column < heads else shares[row].mean(axis=0)
-            axes = cell(figure, palette, x, y, width)
-            draw_image(axes, image, strength=0.7)
-            draw_heat(axes, share, LIMIT, extent=(-0.5, size, size, -0.5), zorder=0)
-            if row == 0:
-                text = f"head {column + 1}" if column < heads else "mean"
-                label(figure, x, 10, text, palette.quiet)
-            if column == 0:
-                label(figure, 0, y + 12, f"layer {row + 1}", palette.ink)
-        y = 24 + num_layers * step + 6
-        draw_scale(figure, palette, 72, y, f"{LIMIT:.0f}", signed=False)
-        label(figure, 252, y + 5, "times even attention", palette.quiet, 11)
-        return figure
+    rows = [
+        [
+            Tile(image, share / LIMIT, title=f"head {head}" if head <= len(heads) else "mean")
+            for head, share in enumerate([*heads, heads.mean(axis=0)], 1)
+        ]
+        for heads in shares
+    ]
+    labels = [f"layer {number}" for number in range(1, len(rows) + 1)]
+    scale = f"{LIMIT:.0f} times even attention"
+    draw = draw_tiles(rows, 84, labels=labels, scale=scale, signed=False)
 
     layer, head, row, column = (i + 1 for i in np.unravel_index(shares.argmax(), shares.shape))
     prediction = examination.classes[int(probs.argmax())]

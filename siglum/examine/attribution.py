@@ -4,27 +4,15 @@ The score is the logit of the predicted class. Captum computes the values.
 Shapes: N images, C channels, S the side of the image.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, Occlusion, Saliency
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from siglum.examine import (
-    Examination,
-    Result,
-    cell,
-    draw_heat,
-    draw_image,
-    draw_scale,
-    label,
-    short_number,
-)
+from siglum.examine import Examination, Result, Tile, draw_tiles, short_number
 from siglum.formatting import shorten
-from siglum.report.plots import Palette, new_figure
 
 STEPS = 64  # of the path from blank paper to the image
 BATCH = 32
@@ -118,23 +106,23 @@ def _attribute(
     pixels, labels = examination.pixels(images), target.cpu().numpy()
     predictions = [examination.classes[number] for number in labels]
 
-    def draw(palette: Palette) -> Figure:
-        columns, side, step, down = min(len(values), 5), 184, 208, 484
-        figure = new_figure(palette, step * columns, down * math.ceil(len(values) / columns))
-        for number, heat in enumerate(values):
-            x, y = number % columns * step + 1, number // columns * down
-            limit = float(np.abs(heat).max())
-            text = f"recognised as {shorten(predictions[number], 16)}"
-            label(figure, x, y + 10, text, palette.ink)
-            label(figure, x, y + 28, shorten(images.names[number], 30), palette.quiet, 11)
-            draw_image(cell(figure, palette, x, y + 40, side), pixels[number])
-            axes = cell(figure, palette, x, y + 48 + side, side)
-            draw_image(axes, pixels[number], strength=0.25)
-            draw_heat(axes, heat, limit)
-            scale = short_number(limit)
-            draw_scale(figure, palette, x + 8, y + 60 + 2 * side, scale, signed=signed)
-        return figure
-
+    rows: list[list[Tile]] = []
+    for start in range(0, len(values), 5):
+        part = range(start, min(start + 5, len(values)))
+        rows.append(
+            [
+                Tile(pixels[i], title=f"as {shorten(predictions[i], 22)}", note=images.names[i])
+                for i in part
+            ]
+        )
+        limits = {i: float(np.abs(values[i]).max()) for i in part}
+        rows.append(
+            [
+                Tile(pixels[i], values[i] / (limit or 1), note=f"maximum {short_number(limit)}")
+                for i, limit in limits.items()
+            ]
+        )
+    draw = draw_tiles(rows, 184, scale="maximum", signed=signed)
     names = ", ".join(predictions[:8]) + (", …" if len(predictions) > 8 else "")
     arrays = {"images": pixels, "target": labels, "values": values}
     return Result(f"{method}, for images recognised as {names}", arrays, draw)

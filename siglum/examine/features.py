@@ -4,7 +4,7 @@ Shapes: N images, D features, M neighbours, K classes, C channels, S the side of
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,19 @@ from siglum.examine import (
     Examination,
     NotApplicableError,
     Result,
-    cell,
-    draw_image,
-    label,
+    Tile,
+    draw_tiles,
+    pixel_axes,
     select,
     spread,
+    to_pixels,
+    wrap,
 )
 from siglum.examine.layers import layers
 from siglum.formatting import shorten
 from siglum.images.imageset import ImageSet
 from siglum.report.page import Table
-from siglum.report.plots import Draw, Palette, new_figure
+from siglum.report.plots import Palette
 
 BATCH_VALUES = 2_000_000  # of the images in a batch
 MAX_TRAIN, MAX_MAPPED = 5_000, 1_000  # images searched for neighbours, and mapped
@@ -43,14 +45,12 @@ THUMBNAIL, MAX_THUMBNAILS, SIDE = 22, 320, 504  # px and number on a map, and it
 def first_images(examination: Examination) -> Result:
     """Return the first six images with their labels, as report 2 shows them."""
     images = examination.images(6)
-    names = [
-        examination.classes[label] if label >= 0 else name
-        for name, label in zip(images.names, images.labels, strict=True)
-    ]
-    pixels = examination.pixels(images)
-    draw = _image_grid(pixels, names, [""] * len(names), 148, 6)
+    pixels, labels = examination.pixels(images), images.labels
+    names = [examination.classes[k] if k >= 0 else "unknown class" for k in labels]
+    tiles = [Tile(image, title=shorten(n, 18)) for image, n in zip(pixels, names, strict=True)]
+    draw = draw_tiles(wrap(tiles, 6), 148)
     finding = f"{images.description}, as the network sees them"
-    return Result(finding, {"images": pixels, "labels": images.labels}, draw)
+    return Result(finding, {"images": pixels, "labels": labels}, draw)
 
 
 def log_probabilities(examination: Examination) -> Result:
@@ -75,13 +75,13 @@ def predictions(examination: Examination) -> Result:
     """Return the predictions for thirty images, the wrong ones marked."""
     finding, arrays, names = _predict(examination, 30)
     classes, labels, predicted = examination.classes, arrays["labels"], arrays["predicted"]
-    wrong = (labels >= 0) & (labels != predicted)
-    notes = [name.rpartition(" ")[2] for name in names]
-    notes = [
-        f"{note}: wrong, is {classes[label]}" if missed else note
-        for note, missed, label in zip(notes, wrong, labels, strict=True)
-    ]
-    draw = _image_grid(arrays["images"], [classes[k] for k in predicted], notes, 84, 10, wrong)
+    tiles = []
+    for row, name in enumerate(names):
+        wrong, note = 0 <= labels[row] != predicted[row], name.rpartition(" ")[2]
+        note += f": wrong, is {classes[labels[row]]}" if wrong else ""
+        title = shorten(classes[predicted[row]], 12)
+        tiles.append(Tile(arrays["images"][row], title=title, note=shorten(note, 18), wrong=wrong))
+    draw = draw_tiles(wrap(tiles, 10), 84)
     return Result(finding, arrays, draw)
 
 
@@ -101,36 +101,35 @@ def nearest(examination: Examination) -> Result:
     best, order = cosines.cpu().topk(min(NEIGHBOURS, len(rows)), dim=1)
     neighbours = select(train, rows[order.flatten().numpy()], "training image")
     classes = np.array(train.classes)[neighbours.labels].reshape(order.shape)
-    near = examination.pixels(neighbours).reshape(
-        *order.shape, *examination.pixels(images).shape[1:]
-    )
+    pixels = examination.pixels(images)
+    near = examination.pixels(neighbours).reshape(*order.shape, *pixels.shape[1:])
     predicted = examination.logits(images.planes).argmax(dim=1).tolist()
     names = [examination.classes[k] for k in predicted]
 
-    def draw(palette: Palette) -> Figure:
-        figure = new_figure(palette, 160 + near.shape[1] * 100, 20 + 124 * len(near))
-        label(figure, 0, 8, "image", palette.quiet)
-        label(figure, 160, 8, "nearest training images, with their cosine", palette.quiet)
-        for row, pixels in enumerate(examination.pixels(images)):
-            y = 22 + 124 * row
-            draw_image(cell(figure, palette, 1, y, 84), pixels)
-            label(figure, 0, y + 96, f"recognised as {shorten(names[row], 9)}", palette.ink)
-            for column, pixels in enumerate(near[row]):
-                x, text = 160 + 100 * column, str(classes[row, column])
-                draw_image(cell(figure, palette, x, y, 84), pixels)
-                colour = palette.ink if text == names[row] else palette.accent
-                label(figure, x, y + 96, shorten(text, 8), colour)
-                value = f"{best[row, column]:.2f}"
-                label(figure, x + 84, y + 96, value, palette.quiet, 11, ha="right")
-        return figure
-
+    labels = [
+        f"{image}\nrecognised as {shorten(n, 12)}"
+        for image, n in zip(images.names, names, strict=True)
+    ]
+    rows_of_tiles = [
+        [
+            Tile(image),
+            *(
+                Tile(one, title=shorten(str(text), 10), note=f"{value:.2f}", wrong=text != name)
+                for one, text, value in zip(row, row_classes, values, strict=True)
+            ),
+        ]
+        for image, name, row, row_classes, values in zip(
+            pixels, names, near, classes, best.tolist(), strict=True
+        )
+    ]
+    draw = draw_tiles(rows_of_tiles, 84, labels=labels)
     same = sum(name == row[0] for name, row in zip(names, classes, strict=True))
     finding = (
         f"For {same} of {len(names)} images, the nearest of {len(rows):,} training images has the "
         "predicted class"
     )
     arrays = {
-        "images": examination.pixels(images),
+        "images": pixels,
         "neighbours": near,
         "neighbour_classes": classes,
         "cosines": best.numpy(),
@@ -144,9 +143,6 @@ def embedding(examination: Examination) -> Result:
     Source: Pearson 1901, "On lines and planes of closest fit to systems of points in space" (PCA);
     van der Maaten, Hinton 2008, "Visualizing data using t-SNE", Journal of Machine Learning
     Research 9; of more than 50 features the first 50 principal components are mapped, as there.
-
-    Raises:
-        NotApplicableError: if there are fewer than 4 images.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -168,30 +164,32 @@ def embedding(examination: Examination) -> Result:
     pixels = examination.pixels(images)
 
     def draw(palette: Palette) -> Figure:
-        figure = new_figure(palette, 2 * SIDE + 34, SIDE + 26)
-        titles = ("principal components", f"t-SNE, perplexity {perplexity:.0f}")
-        for column, (title, points) in enumerate(zip(titles, maps.values(), strict=True)):
-            label(figure, column * (SIDE + 32), 10, title, palette.quiet)
-            axes = cell(figure, palette, column * (SIDE + 32) + 1, 22, SIDE)
-            span = np.ptp(points, axis=0)
-            span = np.where(span > 0, span, 1) if column else np.full(2, span.max() or 1)
-            places = (points - (points.max(0) + points.min(0)) / 2) / span * (SIDE - 32) * [1, -1]
-            thumbnails = _spaced(places)
-            dots = np.delete(places, thumbnails, axis=0)
-            axes.scatter(dots[:, 0], dots[:, 1], s=2, color=palette.quiet, linewidth=0)
-            for index in thumbnails:
-                (x, y), half = places[index], THUMBNAIL / 2
-                draw_image(axes, pixels[index], strength=0.75)
-                axes.images[-1].set_extent((x - half, x + half, y + half, y - half))
-            axes.set_xlim(-SIDE / 2, SIDE / 2)
-            axes.set_ylim(SIDE / 2, -SIDE / 2)
-            for number, name in enumerate(examination.classes):
-                if (mine := places[images.labels == number]).size:
-                    x, y = np.median(mine, axis=0)
-                    text = axes.text(x, y, shorten(name, 14), size=20)
-                    text.set(color=palette.accent, ha="center", va="center", parse_math=False)
-                    text.set_path_effects([withStroke(linewidth=4, foreground=palette.paper)])
-        return figure
+        with pixel_axes(palette, 2 * SIDE + 32, SIDE + 24) as (figure, axes):
+            titles = ("principal components", f"t-SNE, perplexity {perplexity:.0f}")
+            for column, (title, points) in enumerate(zip(titles, maps.values(), strict=True)):
+                left = column * (SIDE + 32)
+                axes.text(left, 10, title, color=palette.quiet)
+                span = np.ptp(points, axis=0)
+                span = np.where(span > 0, span, 1) if column else np.full(2, span.max() or 1)
+                places = (
+                    (points - (points.max(0) + points.min(0)) / 2) / span * (SIDE - 32) * [1, -1]
+                )
+                places += [left + SIDE / 2, SIDE / 2 + 24]
+                thumbnails = _spaced(places)
+                dots = np.delete(places, thumbnails, axis=0)
+                axes.scatter(dots[:, 0], dots[:, 1], s=2, color=palette.quiet, linewidth=0)
+                for (x, y), image in zip(
+                    places[thumbnails] - THUMBNAIL / 2, pixels[thumbnails], strict=True
+                ):
+                    extent = (x, x + THUMBNAIL, y + THUMBNAIL, y)
+                    axes.imshow(to_pixels(image, 0.75), extent=extent, aspect="auto")
+                for number, name in enumerate(examination.classes):
+                    if (mine := places[images.labels == number]).size:
+                        x, y = np.median(mine, axis=0)
+                        text = axes.text(x, y, shorten(name, 14), size=20, ha="center")
+                        text.set_color(palette.accent)
+                        text.set_path_effects([withStroke(linewidth=4, foreground=palette.paper)])
+            return figure
 
     finding = (
         f"{len(rows):,} {images.kind}s by their features: the two main directions hold "
@@ -219,43 +217,6 @@ def _predict(
     return finding, arrays, images.names
 
 
-def _image_grid(
-    images: NDArray[np.floating],
-    texts: Sequence[str],
-    notes: Sequence[str],
-    side: int,
-    columns: int,
-    marked: Sequence[bool] | NDArray[np.bool_] = (),
-) -> Draw:
-    def draw(palette: Palette) -> Figure:
-        across, step, down = min(len(images), columns), side + 20, side + 48
-        figure = new_figure(palette, across * step, math.ceil(len(images) / across) * down)
-        for number, pixels in enumerate(images):
-            x, y = number % across * step + 1, number // across * down + 2
-            wrong = len(marked) > 0 and bool(marked[number])
-            colour = palette.accent if wrong else ""
-            draw_image(cell(figure, palette, x, y, side, colour=colour), pixels)
-            label(
-                figure,
-                x,
-                y + side + 13,
-                shorten(texts[number], side // 7),
-                colour or palette.ink,
-                14,
-            )
-            label(
-                figure,
-                x,
-                y + side + 30,
-                shorten(notes[number], side // 5),
-                colour or palette.quiet,
-                11,
-            )
-        return figure
-
-    return draw
-
-
 def _format_log(value: float) -> str:
     """Format a log-probability with two decimals, never as "-0.00"."""
     return f"{value:.2f}".replace("-", "−") if value <= -0.005 else "0.00"
@@ -278,11 +239,7 @@ def _batches(
 
 @torch.no_grad()
 def _features(examination: Examination, images: Tensor) -> Tensor:
-    """Return features (N, D): `forward_features`, or the input of the last linear layer.
-
-    Raises:
-        NotApplicableError: if the network has neither.
-    """
+    """Return features (N, D): `forward_features`, or the input of the last linear layer."""
     model = examination.model
     if hasattr(model, "forward_features"):
         features: Tensor = model.forward_features(images)  # type: ignore[operator]

@@ -6,6 +6,7 @@ Shapes: B images, C channels, S the side of the image.
 """
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -23,9 +24,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from siglum.errors import ConfigError, nearest
-from siglum.examine import Examination, Result, label
+from siglum.examine import Examination, Result, pixel_axes
 from siglum.report.page import Table
-from siglum.report.plots import Palette, new_figure
+from siglum.report.plots import Palette
 
 BATCH = 2  # images that the table of layers is made with, as in report 2
 FUNCTIONS = {
@@ -62,12 +63,12 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
         steps = _observe_zeros(model, shape, "meta")
     except (NotImplementedError, RuntimeError, TypeError, ValueError):
         steps = _observe_zeros(model, shape, "cpu")
-    modules = dict(model.named_modules())
+    names = {step.name for step in steps}
     listed = {
         id(parameter)
-        for step in steps
-        if step.name in modules
-        for parameter in modules[step.name].parameters()
+        for name, module in model.named_modules()
+        if name in names
+        for parameter in module.parameters()
     }
     others = {n: p.numel() for n, p in model.named_parameters() if id(p) not in listed}
     if others:
@@ -110,26 +111,18 @@ def layer_table(examination: Examination) -> Result:
     steps = layers(examination.model, examination.shape)
     parameters = sum(layer.parameters for layer in steps)
     products = sum(layer.multiply_adds for layer in steps)
-    rows = [
-        (
-            layer.name,
-            layer.kind,
-            layer.detail,
-            " × ".join(map(str, layer.output)) or "–",
-            f"{layer.parameters:,}" if layer.parameters else "",
-            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-        )
-        for layer in steps
-    ]
     columns = ("layer", "kind", "settings", "output", "parameters", "multiply-adds")
-    table = Table(columns, [*rows, ("total", "", "", "", f"{parameters:,}", f"{products:,}")], 4)
+    rows: list[tuple[object, ...]] = [("total", "", "", "", parameters, products)]
+    for layer in reversed(steps):
+        output = " × ".join(map(str, layer.output)) or "–"
+        numbers = layer.parameters or "", layer.multiply_adds or ""
+        rows.insert(0, (layer.name, layer.kind, layer.detail, output, *numbers))
     finding = f"{len(steps) - 1} steps, {parameters:,} parameters, {products:,} multiply-adds"
     arrays = {
-        "names": np.array([layer.name for layer in steps]),
-        "parameters": np.array([layer.parameters for layer in steps]),
-        "multiply_adds": np.array([layer.multiply_adds for layer in steps]),
+        name: np.array([getattr(layer, name) for layer in steps])
+        for name in ("name", "kind", "parameters", "multiply_adds")
     }
-    return Result(f"{finding} per image", arrays, table=table)
+    return Result(f"{finding} per image", arrays, table=Table(columns, rows, 4))
 
 
 def printout(examination: Examination) -> Result:
@@ -160,37 +153,31 @@ def diagram(examination: Examination) -> Result:
 
     def draw(palette: Palette) -> Figure:
         width = max(104, 1040 / columns)
-        figure = new_figure(palette, width * columns, down * rows)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width * columns), ylim=(down * rows, 0))
-        axes.set_axis_off()
-        patches: list[Rectangle] = []
-        for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
-            x, y = width * (number % columns + 0.5), number // columns * down + 75
-            label(figure, x, y - 65, " × ".join(map(str, shape)), palette.ink, ha="center")
-            solid = _solid(shape, x, y, largest)
-            patches += solid
-            for line, text in enumerate(lines):
-                label(figure, x, y + 62 + 15 * line, text, palette.quiet, 11, ha="center")
-            if number + 1 < len(boxes):
-                start = max(box.get_x() + box.get_width() for box in solid) + 4
-                arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
-                axes.add_patch(arrow).set_color(palette.quiet)
-        boxes_drawn = PatchCollection(patches, facecolor=palette.paper, edgecolor=palette.ink)
-        axes.add_collection(boxes_drawn)
-        return figure
+        with pixel_axes(palette, width * columns, down * rows) as (figure, axes):
+            patches: list[Rectangle] = []
+            for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
+                x, y = width * (number % columns + 0.5), number // columns * down + 75
+                axes.text(x, y - 65, " × ".join(map(str, shape)), ha="center")
+                solid = _solid(shape, x, y, largest)
+                patches += solid
+                for line, text in enumerate(lines):
+                    place = (x, y + 62 + 15 * line)
+                    axes.text(*place, text, ha="center", size=11, color=palette.quiet)
+                if number + 1 < len(boxes):
+                    start = max(box.get_x() + box.get_width() for box in solid) + 4
+                    arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
+                    axes.add_patch(arrow).set_color(palette.quiet)
+            boxes_drawn = PatchCollection(patches, facecolor=palette.paper, edgecolor=palette.ink)
+            axes.add_collection(boxes_drawn)
+            return figure
 
     return Result(layer_table(examination).finding, draw=draw)
 
 
 def _count_repeats(steps: list[str]) -> list[str]:
     """Return steps in order; one that is repeated is counted."""
-    lines: list[tuple[str, int]] = []
-    for step in steps:
-        if lines and lines[-1][0] == step:
-            lines[-1] = (step, lines[-1][1] + 1)
-        else:
-            lines.append((step, 1))
-    return [step if times == 1 else f"{step}, {times} times" for step, times in lines]
+    runs = [(step, len(list(group))) for step, group in itertools.groupby(steps)]
+    return [step if times == 1 else f"{step}, {times} times" for step, times in runs]
 
 
 def _solid(shape: tuple[int, ...], x: float, y: float, largest: int) -> list[Rectangle]:
