@@ -139,11 +139,10 @@ def images(backbone: Recogniser, name: str) -> Images:
     preprocess = backbone.bundle.preprocess.model_copy(update={"position_channels": True})
     parts: list[Images] = []
     for spec in source.specs:
-        data = load(spec, source.part) if source.max_per_class else None
-        if data is None:
-            data = load(spec, source.part, preprocess)
+        if source.max_per_class:
+            data = rebuild(_thin(load(spec, source.part), source.max_per_class), preprocess)
         else:
-            data = rebuild(_thin(data, source.max_per_class), preprocess)
+            data = load(spec, source.part, preprocess)
         part = _with_features(backbone, name, source, data)
         if parts:  # two alphabets are in both archives, identical to the pixel
             part = part.among([sign for sign in part.classes if sign not in parts[0].classes])
@@ -164,12 +163,8 @@ def _thin(data: ImageSet, count: int) -> ImageSet:
 def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageSet) -> Images:
     planes = data.images
     ids = np.array([f"{name} {spot}" for spot in (data.files or range(len(data)))])
-    numbers = (
-        [int(re.search(source.writer, file)[1]) for file in data.files or ()]
-        # type: ignore[index]
-        if (source.writer)
-        else []
-    )
+    matches = [re.search(source.writer, file) for file in data.files or ()] if source.writer else []
+    numbers = [int(match[1]) for match in matches if match]
     writers, first = ids, np.arange(len(data)) < len(data) // 2
     if name == "omniglot":  # drawers are numbered within each alphabet
         alphabets = [alphabet(data.classes[label]) for label in data.labels]
@@ -198,8 +193,8 @@ def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageS
     if name != "HandWritten62":
         return whole
     assert data.originals is not None  # exact copies within a class count once
-    keys = list(zip(data.originals.digests[data.rows].tolist(), data.labels.tolist(), strict=True))
-    return whole.at(np.sort(np.unique(np.array(keys), axis=0, return_index=True)[1]))
+    keys = np.stack([data.originals.digests[data.rows], data.labels.astype(np.uint64)], axis=1)
+    return whole.at(np.sort(np.unique(keys, axis=0, return_index=True)[1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Does the Transformer encoder relate the upper and the lower curve of a 3?
 
-    python -m benchmarks.attention_of_3 RUN --sign 3
-    python -m benchmarks.attention_of_3 RUN --data idx:MNIST/raw
+    python -m studies.attention_of_3 RUN --sign 3
+    python -m studies.attention_of_3 RUN --data idx:MNIST/raw
 
 Of every image, the cells with ink are found. The rows of their bounding box are halved; the curves
 are the ink of the upper and the lower half in the right half of the box, where the two bellies of a
