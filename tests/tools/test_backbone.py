@@ -1,0 +1,284 @@
+"""Fonts become a backbone: glyphs, synthetic signs, sampling, training and export."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.random import RandomState
+
+pytest.importorskip("torch")
+pytest.importorskip("fontTools")
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTCollection, TTFont
+
+from siglum.images.cache import no_progress
+from siglum.images.ink import normalise
+from siglum.recogniser.predict import open_backbone
+from tools.backbone.confusables import confusable_groups, confusable_pairs
+from tools.backbone.fonts import Face, find_fonts, read_faces
+from tools.backbone.glyphs import draw_face, trustworthy
+from tools.backbone.pretrain import Recipe, draw_epoch, load_fonts, sample_weights
+from tools.backbone.provenance import origins
+from tools.backbone.synthetic import invent, load_synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+Box = tuple[int, int, int, int]  # left, bottom, right, top, in thousandths of an em
+BAR: tuple[Box, ...] = ((100, 0, 200, 700),)
+RING: tuple[Box, ...] = ((100, 0, 500, 100), (100, 400, 500, 500), (100, 0, 200, 500))
+HOUSE: tuple[Box, ...] = ((0, 0, 600, 80), (0, 0, 80, 700), (520, 0, 600, 700))
+LOW: tuple[Box, ...] = ((100, -200, 200, 100),)
+MISSING: tuple[Box, ...] = ((50, 0, 450, 650),)
+
+
+def write_font(
+    path: Path,
+    shapes: Mapping[str, tuple[Box, ...]],
+    family: str = "Test",
+    style: str = "Regular",
+    weight: bool = False,
+) -> Path:
+    """Write a font of boxes; a character without any is blank."""
+    order = [".notdef", *(f"g{ord(char):04X}" for char in shapes)]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(order)
+    builder.setupCharacterMap({ord(char): f"g{ord(char):04X}" for char in shapes})
+    glyphs = {}
+    for name, boxes in zip(order, [MISSING, *shapes.values()], strict=True):
+        pen = TTGlyphPen(None)
+        for left, bottom, right, top in boxes:
+            pen.moveTo((left, bottom))
+            for point in ((left, top), (right, top), (right, bottom)):
+                pen.lineTo(point)
+            pen.closePath()
+        glyphs[name] = pen.glyph()
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics(dict.fromkeys(order, (700, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": family, "styleName": style})
+    builder.setupOS2()
+    builder.setupPost()
+    if weight:
+        builder.setupFvar([("wght", 400, 400, 900, "Weight")], [])
+        builder.setupGvar({})
+    builder.save(path)
+    return path
+
+
+def faces_in(folder: Path, characters: str) -> list[Face]:
+    faces, _ = read_faces(find_fonts([folder]), characters)
+    return trustworthy(faces)
+
+
+def pairs(faces: list[Face]) -> list[tuple[str, str]]:
+    return sorted((character, face.name) for face in faces for character in face.characters)
+
+
+def test_a_face_has_its_characters(tmp_path: Path) -> None:
+    write_font(tmp_path / "a.ttf", {"T": BAR, "o": RING}, "One")
+    write_font(tmp_path / "b.ttf", {"T": HOUSE}, "Two", "Bold")
+
+    assert pairs(faces_in(tmp_path, "To")) == [
+        ("T", "One Regular"),
+        ("T", "Two Bold"),
+        ("o", "One Regular"),
+    ]
+
+
+def test_blanks_and_boxes_for_missing_characters_are_left_out(tmp_path: Path) -> None:
+    write_font(tmp_path / "a.ttf", {"T": BAR, "E": (), "Q": MISSING})
+
+    assert pairs(faces_in(tmp_path, "TEQ")) == [("T", "Test Regular")]
+
+
+@pytest.mark.parametrize(
+    ("twins", "stays"),
+    [("Tt", "T"), ("oó", "o"), ("IT", "I"), ("TÉt", "T"), ("αω", "α")],
+    ids=["capital", "base", "first", "base and capital", "greek"],
+)
+def test_of_equal_glyphs_in_one_script_one_stays(tmp_path: Path, twins: str, stays: str) -> None:
+    write_font(tmp_path / "a.ttf", dict.fromkeys(twins, BAR))
+
+    assert pairs(faces_in(tmp_path, twins)) == [(stays, "Test Regular")]
+
+
+def test_two_scripts_share_a_shape_only_where_half_of_the_faces_do(tmp_path: Path) -> None:
+    own = {"A": BAR, "Α": BAR, "a": RING}
+    for name, alpha in {"Filled": RING, "Sound": HOUSE, "Sound too": LOW}.items():
+        write_font(tmp_path / f"{name}.ttf", {**own, "α": alpha}, name)
+
+    found = [pair for pair in pairs(faces_in(tmp_path, "AΑaα")) if pair[0] in "Αα"]
+
+    assert found == [
+        ("Α", "Filled Regular"),
+        ("Α", "Sound Regular"),
+        ("Α", "Sound too Regular"),
+        ("α", "Sound Regular"),
+        ("α", "Sound too Regular"),
+    ]
+
+
+def test_small_capitals_are_left_out(tmp_path: Path) -> None:
+    shapes = dict(zip("ABDEGT", itertools.cycle([RING, HOUSE]), strict=False))
+    halves = {
+        char.lower(): tuple((a // 2, b // 2, c // 2, d // 2) for a, b, c, d in boxes)
+        for char, boxes in shapes.items()
+    }
+    write_font(tmp_path / "a.ttf", {**shapes, **halves})
+
+    kept = {character for character, _ in pairs(faces_in(tmp_path, "ABDEGTabdegt"))}
+    assert "A" in kept and kept <= {*"ABDEGT"}
+
+
+def test_a_glyph_looks_as_the_normaliser_would_frame_it(tmp_path: Path) -> None:
+    write_font(tmp_path / "a.ttf", {"H": HOUSE})
+    (glyph,) = draw_face(faces_in(tmp_path, "H")[0], 28)
+    large = np.zeros((440, 400), dtype=np.uint8)
+    large[40:390, 40:80] = large[40:390, 300:340] = large[350:390, 40:340] = 255
+
+    assert isinstance(glyph, np.ndarray)
+    shifted = [np.roll(normalise(large, 28)[0], step, axis=1) for step in (-1, 0, 1)]
+    assert min(np.abs(glyph.astype(int) - other).mean() for other in shifted) < 10
+
+
+@pytest.mark.parametrize("flavor", ["woff", "woff2"])
+def test_a_face_cut_into_web_fonts_is_one_face(tmp_path: Path, flavor: str) -> None:
+    if flavor == "woff2":
+        pytest.importorskip("brotli")
+    for name, boxes in {"T": BAR, "o": RING}.items():
+        font = TTFont(write_font(tmp_path / "part", {name: boxes}))
+        font.flavor = flavor
+        font.save(tmp_path / f"{ord(name)}.{flavor}")
+
+    assert pairs(faces_in(tmp_path, "To")) == [("T", "Test Regular"), ("o", "Test Regular")]
+
+
+def test_collections_and_variable_fonts_have_several_faces(tmp_path: Path) -> None:
+    collection = TTCollection()
+    for name in ("One", "Two"):
+        collection.fonts.append(TTFont(write_font(tmp_path / name, {"T": BAR}, name)))
+    collection.save(tmp_path / "both.ttc")
+    write_font(tmp_path / "variable.ttf", {"T": BAR}, "Var", weight=True)
+
+    names = [name for _, name in pairs(faces_in(tmp_path, "T"))]
+    assert names == ["One Regular", "Two Regular", "Var Bold", "Var Regular"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no font at all" * 9, bytes(4096), None])
+def test_a_damaged_font_is_left_out_with_a_reason(tmp_path: Path, damage: bytes | None) -> None:
+    whole = write_font(tmp_path / "good.ttf", {"T": BAR}, "Good").read_bytes()
+    (tmp_path / "bad.ttf").write_bytes(whole[: len(whole) // 3] if damage is None else damage)
+
+    faces, unreadable = read_faces(find_fonts([tmp_path]), "T")
+
+    assert [face.name for face in faces] == ["Good Regular"]
+    assert [Path(name).name for name, _ in unreadable] == ["bad.ttf"]
+
+
+def test_random_damage_never_raises_anything_else(tmp_path: Path) -> None:
+    whole = write_font(tmp_path / "a.ttf", {"T": RING, "o": BAR}).read_bytes()
+    random = RandomState(0)
+    for _ in range(40):
+        raw = bytearray(whole)
+        for place in random.randint(0, len(raw), 6):
+            raw[place] = random.randint(256)
+        (tmp_path / "a.ttf").write_bytes(raw)
+        for face in trustworthy(read_faces([tmp_path / "a.ttf"], "To")[0]):
+            list(draw_face(face, 16))
+
+
+def test_confusables_are_found_in_the_glyphs(tmp_path: Path) -> None:
+    """Planted: A like Alpha in both faces, o like O but for its size, T like nothing."""
+    big = tuple((2 * a, 2 * b, 2 * c, 2 * d) for a, b, c, d in RING)
+    for name in ("One", "Two"):
+        shapes = {"A": HOUSE, "Α": HOUSE, "o": RING, "O": big, "T": BAR}
+        write_font(tmp_path / f"{name}.ttf", shapes, name)
+    fonts = load_fonts(Recipe(str(tmp_path), "AΑoOT", size=28))
+
+    assert confusable_groups(confusable_pairs(fonts.images)) == [("A", "Α"), ("O", "o")]
+
+
+def test_origins_come_from_the_list_and_else_from_the_folder(tmp_path: Path) -> None:
+    for kind in ("hand", "text"):
+        (tmp_path / kind).mkdir()
+        write_font(tmp_path / kind / f"{kind}.ttf", {"T": BAR}, kind)
+    (tmp_path / "files.csv").write_text(
+        "file,kind,registry,package,version,licence,sha256\nhand/hand.ttf,hand,npm,p,1,OFL-1.1,0\n"
+    )
+
+    known = origins(tmp_path, faces_in(tmp_path, "T"))
+
+    assert (known["hand Regular"].package, known["hand Regular"].licence) == ("p 1", "OFL-1.1")
+    assert (known["text Regular"].kind, known["text Regular"].licence) == ("text", "")
+
+
+def test_synthetic_signs_are_the_same_again_and_differ_by_hand() -> None:
+    one, again = (load_synthetic(3, 4, 24, no_progress) for _ in range(2))
+    flat = one.images.reshape(12, -1).astype(float)
+    cosine = flat @ flat.T / np.outer(*[np.linalg.norm(flat, axis=1)] * 2)
+
+    np.testing.assert_array_equal(one.images, again.images)
+    assert one.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert (flat > 0).any(axis=1).all() and cosine[np.triu_indices(12, 1)].max() < 0.9999
+    assert all(1 <= len(invent(RandomState(seed))) <= 5 for seed in range(50))
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_an_epoch_draws_each_class_as_often_as_expected(balance: float) -> None:
+    labels = np.repeat(np.arange(3), [4, 16, 64])
+    factors = np.where(np.arange(84) % 2, 3.0, 1.0)
+    weights = sample_weights(labels, factors, balance)
+
+    rows = draw_epoch(labels, weights, 840, 0, 5)
+
+    share = np.array([4.0, 16.0, 64.0]) ** (1 - balance)
+    expected = 840 * share / share.sum()
+    assert np.abs(np.bincount(labels[rows]) - expected).max() <= 1
+    assert (rows % 2).mean() == pytest.approx(0.75, abs=0.02)
+    np.testing.assert_array_equal(rows, draw_epoch(labels, weights, 840, 0, 5))
+    assert (rows != draw_epoch(labels, weights, 840, 0, 6)).any()
+
+
+def run(*arguments: object, cache: Path, module: str = "tools.backbone") -> str:
+    environment = {**os.environ, "SIGLUM_CACHE": str(cache)}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
+    package = find_spec("matplotlib")
+    if package is None or package.origin is None:
+        pytest.skip("needs the fonts that come with matplotlib")
+    fonts = Path(package.origin).parent / "mpl-data/fonts/ttf"
+    for kind, family in (("hand", "DejaVuSans"), ("text", "DejaVuSerif")):
+        (tmp_path / "fonts" / kind).mkdir(parents=True)
+        for style in ("", "-Bold"):
+            name = f"{family}{style}.ttf"
+            (tmp_path / "fonts" / kind / name).symlink_to(fonts / name)
+    options = (
+        "--characters a-f,A-F --epochs 6 --epoch-size 256 --signs 4 --hands 5 --size 24 "
+        "--batch-size 32 --val 0.2 --model-option width=4 --model-option features=16 --threads 1"
+    )
+    run("train", tmp_path / "fonts", "-o", tmp_path / "run", *options.split(), cache=tmp_path)
+    out = tmp_path / "backbone.siglum"
+    run("export", tmp_path / "run", "-o", out, "--licence", "MIT", "--threads", 1, cache=tmp_path)
+
+    backbone = open_backbone(out)
+    card = backbone.bundle.card
+    assert backbone.classes == tuple("ABCDEFabcdef")
+    assert card.licence == "MIT" and card.data["counts"] == {"train": 36, "val": 12}
+    assert card.measured["held-out faces"].total == 12
+
+    taught = tmp_path / "taught.siglum"
+    flags = ("--chars", "aBeF", "--backbone", out, "-o", taught)
+    run("teach", *flags, cache=tmp_path, module="siglum")
+    assert taught.exists()

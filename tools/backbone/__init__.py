@@ -1,0 +1,1 @@
+"""Make a backbone from fonts: python -m tools.backbone --help."""
