@@ -11,7 +11,6 @@ export class ApiError extends Error {
 /** The server does not answer, or does not let this page in. */
 export class Disconnected extends Error {}
 
-const NO_ANSWER = "Connection lost.";
 const LOCKED_OUT =
   "This link no longer works: the Studio was restarted. Open its new address, here or in another tab.";
 const TIMEOUT = 15_000; // ms
@@ -35,7 +34,6 @@ function setProblem(next) {
   for (const listener of listeners) listener(problem);
 }
 
-/** Try to reach the server, now or after a while. */
 export function reconnect(wait = 0) {
   clearTimeout(retryTimer);
   retryTimer = setTimeout(() => get("/api/state").catch(() => {}), wait);
@@ -47,16 +45,14 @@ function disconnect(reason, cause) {
   return new Disconnected(reason, { cause });
 }
 
-async function request(path, options, timeout = TIMEOUT, abort = null) {
-  const signal = AbortSignal.any([AbortSignal.timeout(timeout), abort].filter(Boolean));
+async function request(path, options, timeout = TIMEOUT) {
   let response;
   let value;
   try {
-    response = await fetch(path, { ...options, signal, cache: "no-store" });
+    response = await fetch(path, { ...options, signal: AbortSignal.timeout(timeout), cache: "no-store" });
     value = response.status === 403 ? null : await response.json();
   } catch (error) {
-    if (abort?.aborted) throw new Error("Cancelled.");
-    throw disconnect(NO_ANSWER, error);
+    throw disconnect("Connection lost.", error);
   }
   if (response.status === 403) throw disconnect(LOCKED_OUT);
   attempts = 0;
@@ -73,8 +69,7 @@ export function post(path, body = {}) {
   return request(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-/** Send a file as it is; `abort` is a signal that stops it. */
-export function upload(path, file, { type = file.type, abort = null } = {}) {
+export function upload(path, file, type = file.type) {
   const headers = { "Content-Type": type || "application/octet-stream" };
-  return request(path, { method: "POST", headers, body: file }, UPLOAD_TIMEOUT, abort);
+  return request(path, { method: "POST", headers, body: file }, UPLOAD_TIMEOUT);
 }

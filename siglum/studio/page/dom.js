@@ -1,10 +1,11 @@
 // Small helpers for elements. Text becomes text nodes, never markup.
 
+const SVG = "http://www.w3.org/2000/svg";
 export const byId = (id) => document.getElementById(id);
 
-/** Create an element. `on...` props are listeners; true and false set or omit an attribute. */
+/** Create an element, "svg:..." in SVG. `on...` props are listeners; true and false set or omit an attribute. */
 export function h(tag, props = {}, ...children) {
-  const element = document.createElement(tag);
+  const element = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
@@ -21,6 +22,12 @@ export function signName(name) {
 /** The same for attributes and options, with control characters. */
 export const isolate = (name) => `\u2068${name}\u2069`;
 
+/** A picture of a drawing, which is inverted in the dark theme unless it is a photo. */
+export function thumbnail({ id, photo: isPhoto }, alt = "a drawing") {
+  const src = `/api/drawings/${id}.png`;
+  return h("img", { src, alt, class: isPhoto ? "" : "ink-image", width: 48, height: 48, draggable: "false" });
+}
+
 /** Text of the server, in which names stand between isolating characters. */
 export const serverText = (text) => h("span", { dir: "auto" }, text);
 
@@ -31,9 +38,7 @@ export function showError(id, error = null) {
 }
 
 /** Announce something to screen readers. */
-export function announce(text) {
-  byId("live").textContent = text;
-}
+export const announce = (text) => (byId("live").textContent = text);
 
 /** Show `items` in `parent`: one element for each id, which is rendered again when its item changes. */
 export function renderList(parent, items, render) {
@@ -55,21 +60,9 @@ export function renderList(parent, items, render) {
   for (const child of existing.values()) child.remove();
 }
 
-/** Fill a select with signs. */
 export function setOptions(select, classes) {
   const options = classes.map(({ id, name }) => ({ id, name }));
   renderList(select, options, ({ id, name }) => h("option", { value: id }, id ? isolate(name) : name));
-}
-
-/** Replace the children of `root`, but keep focus and scroll position of elements with `data-keep`. */
-export function replace(root, ...children) {
-  const marked = () => [...root.querySelectorAll("[data-keep]")];
-  const scrolled = new Map(marked().map((one) => [one.dataset.keep, one.scrollLeft]));
-  const focused = root.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
-  root.replaceChildren(...children);
-  for (const one of marked()) one.scrollLeft = scrolled.get(one.dataset.keep) ?? 0;
-  if (focused === null) return;
-  (marked().find((one) => one.dataset.keep === focused) ?? byId("main")).focus({ preventScroll: true });
 }
 
 /** Enable or disable a button; a disabled one keeps the focus. */
@@ -81,15 +74,24 @@ export function onClick(listeners) {
   for (const [id, listener] of Object.entries(listeners)) byId(id).addEventListener("click", listener);
 }
 
+/** Run an action, and show its error in an alert. */
+export async function attempt(errorId, action) {
+  showError(errorId);
+  try {
+    await action();
+  } catch (error) {
+    showError(errorId, error);
+  }
+}
+
 /** Handle a form's submission in the page. */
-export function onSubmit(id, listener) {
+export function onSubmit(id, errorId, listener) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    listener();
+    attempt(errorId, listener);
   });
 }
 
-/** A random id of 16 hexadecimal digits. */
 export function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

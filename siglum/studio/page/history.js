@@ -4,7 +4,6 @@ import { announce, byId, onClick, serverText, setEnabled } from "./dom.js";
 import { getState, mutate, refresh, subscribe } from "./store.js";
 
 const TOAST = 6000; // ms
-const LABELS = { undo: "Undo", redo: "Redo" };
 
 let isBusy = false;
 let toastTimer = 0;
@@ -19,12 +18,12 @@ export function toast(text, { undo = false } = {}) {
   toastTimer = setTimeout(hideToast, TOAST);
 }
 
-function hideToast() {
+export function hideToast() {
   if (byId("toast").contains(document.activeElement)) byId("main").focus();
   byId("toast").hidden = true;
 }
 
-/** Undo or redo the last change, provided that it is still the one that this page shows. */
+/** Undo or redo the last change, if it is still the one that this page shows. */
 export async function travel(action) {
   const change = getState()?.[action];
   if (!change || isBusy) return;
@@ -43,9 +42,9 @@ export async function travel(action) {
 export function startHistory() {
   onClick({ undo: () => travel("undo"), redo: () => travel("redo"), "toast-undo": () => travel("undo") });
   subscribe((state) => {
-    for (const [action, label] of Object.entries(LABELS)) {
+    for (const action of ["undo", "redo"]) {
       setEnabled(byId(action), Boolean(state[action]));
-      byId(action).title = state[action] ? `${label}: ${state[action].description}` : `Nothing to ${action}`;
+      byId(action).title = state[action]?.description ?? `Nothing to ${action}`;
     }
   });
 }

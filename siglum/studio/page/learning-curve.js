@@ -4,17 +4,9 @@ import { byId, h, renderList, serverText, signName } from "./dom.js";
 import { accuracy, percent } from "./format.js";
 import { classById, selectSign, subscribe } from "./store.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, TOP] = [256, 128, 48, 12]; // of the plot's area in index.html
 const MAX_SUGGESTIONS = 3;
 const MIN_DRAWINGS = 10; // before an accuracy is worth stating
-
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 function describeCurve(curve) {
   const [first, last] = [curve[0], curve.at(-1)];
@@ -24,7 +16,6 @@ function describeCurve(curve) {
   return `With ${drawings} per sign it recognises ${after} of the rest; ${start}, ${before}.`;
 }
 
-/** The mean over random choices of the drawings, and their range as a band. */
 function plot(curve) {
   const point = ({ x }, share) => [LEFT + WIDTH * x, TOP + HEIGHT * (1 - share)].map((value) => value.toFixed(1));
   const means = curve.map((one) => point(one, one.accuracy));
@@ -32,11 +23,11 @@ function plot(curve) {
   const lows = curve.map((one) => point(one, one.low));
   const [endX, endY] = means.at(-1).map(Number);
   return [
-    svg("polygon", { points: [...highs, ...lows.reverse()].join(" "), class: "band" }),
-    svg("polyline", { points: means.join(" "), class: "line" }),
-    ...means.map(([cx, cy]) => svg("circle", { cx, cy, r: 2.5, class: "dot" })),
-    ...curve.map((one) => svg("text", { x: point(one, 0)[0], y: 156, class: "middle" }, one.drawings || "fonts")),
-    svg("text", { x: endX + 8, y: endY + 4, class: "label" }, percent(curve.at(-1).accuracy)),
+    h("svg:polygon", { points: [...highs, ...lows.reverse()].join(" "), class: "band" }),
+    h("svg:polyline", { points: means.join(" "), class: "line" }),
+    ...means.map(([cx, cy]) => h("svg:circle", { cx, cy, r: 2.5, class: "dot" })),
+    ...curve.map((one) => h("svg:text", { x: point(one, 0)[0], y: 156, class: "middle" }, one.drawings || "fonts")),
+    h("svg:text", { x: endX + 8, y: endY + 4, class: "label" }, percent(curve.at(-1).accuracy)),
   ];
 }
 

@@ -1,18 +1,17 @@
 // The Studio's page: views, keys, dropped files and the theme.
 
-import { byId, h, onClick } from "./dom.js";
-import { needDrawings, startDrawings } from "./drawings.js";
+import { byId, isolate, onClick } from "./dom.js";
 import { count } from "./format.js";
 import { startHistory, travel } from "./history.js";
-import { repaintInk } from "./ink.js";
 import { startLearning } from "./learning-curve.js";
 import { startOutbox } from "./outbox.js";
 import { openPictures } from "./photo.js";
-import { handleQuizKey, renderQuiz, repaintQuiz, startQuiz } from "./quiz.js";
+import { repaintInk } from "./prediction.js";
+import { handleQuizKey, quizPad, renderQuiz, startQuiz } from "./quiz.js";
 import { renderReview, startReview } from "./review.js";
 import { openFiles, startShare } from "./share.js";
 import { startSigns } from "./signs.js";
-import { drawingCount, follow, refresh, subscribe } from "./store.js";
+import { drawingCount, follow, needDrawings, refresh, subscribe } from "./store.js";
 import { handleTeachKey, pad, startTeach } from "./teach.js";
 
 const VIEWS = { teach: () => {}, test: renderQuiz, review: renderReview, share: () => {} };
@@ -25,10 +24,8 @@ function route() {
   if (!(name in VIEWS)) return;
   view = name;
   for (const other of Object.keys(VIEWS)) byId(`view-${other}`).hidden = other !== view;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  document.querySelector("nav [aria-current]")?.removeAttribute("aria-current");
+  document.querySelector(`nav a[href="#${view}"]`).setAttribute("aria-current", "page");
   needDrawings("review", view === "review");
   VIEWS[view]();
   scrollTo(0, 0);
@@ -36,45 +33,36 @@ function route() {
 
 /** Undo, redo and clear: on the pad of the view if there is something to do, else in the history. */
 function handleKey(event) {
-  const isTyping = event.target.matches("input:not([type=checkbox]), select, textarea");
   const isControl = (event.ctrlKey || event.metaKey) && !event.altKey;
-  const letter = event.key.toLowerCase();
-  let action = null;
-  if (isControl && letter === "z") action = event.shiftKey ? "redo" : "undo";
-  else if (isControl && letter === "y") action = "redo";
-  else if (event.key === "Escape" && !isControl) action = "clear";
-  if (!action || isTyping) return;
+  const key = event.key.toLowerCase();
+  const actions = isControl ? { z: event.shiftKey ? "redo" : "undo", y: "redo" } : { escape: "clear" };
+  const action = actions[key];
+  if (!action || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   event.preventDefault();
-  if (PAD_KEYS[view]?.(action)) return;
-  if (action !== "clear" && !event.repeat) travel(action);
+  if (!PAD_KEYS[view]?.(action) && action !== "clear" && !event.repeat) travel(action);
 }
 
 function openAll(files) {
   const isSiglumFile = ({ name }) => /\.(siglum|zip)$/i.test(name);
   const pictures = files.filter((file) => !isSiglumFile(file));
-  if (pictures.length) location.hash = "#teach";
-  if (pictures.length) openPictures(pictures);
   if (pictures.length < files.length) openFiles(files.filter(isSiglumFile));
+  if (!pictures.length) return;
+  location.hash = "#teach";
+  openPictures(pictures);
 }
 
 function acceptFiles() {
-  const isDraggingFiles = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragover", (event) => {
-    if (!isDraggingFiles(event)) return;
+  const listen = (type, handle) => addEventListener(type, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    byId("drop").hidden = false;
+    byId("drop").hidden = type === "drop";
+    handle?.(event);
   });
-  addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) byId("drop").hidden = true;
-  });
-  addEventListener("drop", (event) => {
-    if (!isDraggingFiles(event)) return;
-    event.preventDefault();
-    byId("drop").hidden = true;
-    openAll([...event.dataTransfer.files]);
-  });
+  listen("dragover");
+  listen("drop", (event) => openAll([...event.dataTransfer.files]));
+  addEventListener("dragleave", (event) => (byId("drop").hidden ||= !event.relatedTarget));
   addEventListener("paste", (event) => {
-    const pictures = [...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+    const pictures = [...event.clipboardData.files].filter(({ type }) => type.startsWith("image/"));
     if (!pictures.length) return;
     event.preventDefault();
     openAll(pictures);
@@ -84,25 +72,20 @@ function acceptFiles() {
 function startTheme() {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const stored = localStorage.getItem("siglum.theme");
-  if (stored) root.dataset.theme = stored;
-  const apply = () => {
-    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
-    byId("theme").setAttribute("aria-pressed", isDark);
-    for (const repaint of [repaintInk, pad.repaint, repaintQuiz]) repaint();
-  };
-  system.addEventListener("change", apply);
+  const repaint = () => [repaintInk, pad.repaint, quizPad.repaint].forEach((action) => action());
+  if (localStorage.getItem("siglum.theme")) root.dataset.theme = localStorage.getItem("siglum.theme");
+  system.addEventListener("change", repaint);
   byId("theme").addEventListener("click", () => {
-    root.dataset.theme = byId("theme").getAttribute("aria-pressed") === "true" ? "light" : "dark";
+    const current = root.dataset.theme ?? (system.matches ? "dark" : "light");
+    root.dataset.theme = current === "dark" ? "light" : "dark";
     localStorage.setItem("siglum.theme", root.dataset.theme);
-    apply();
+    repaint();
   });
-  apply();
 }
 
 function renderTitle({ title, classes }) {
-  const summary = ` · ${count(classes.length, "sign")} · ${count(drawingCount(), "drawing")}`;
-  byId("title").replaceChildren(h("bdi", {}, title), summary);
+  const [signs, drawings] = [count(classes.length, "sign"), count(drawingCount(), "drawing")];
+  byId("title").textContent = `${isolate(title)} · ${signs} · ${drawings}`;
   document.title = `${title}: Siglum`;
 }
 
@@ -112,12 +95,8 @@ startTheme();
 acceptFiles();
 addEventListener("hashchange", route);
 addEventListener("keydown", handleKey);
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  byId("main").focus();
-});
+onClick({ skip: () => byId("main").focus() });
 await refresh().catch(() => {}); // then the page says that the connection is lost, and retries
-startDrawings();
 startOutbox();
 follow();
 route();

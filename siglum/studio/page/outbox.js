@@ -1,6 +1,6 @@
-// Drawings on their way to the server. They stay in the browser's storage until the server has
-// written them to disk. A drawing that is sent twice has the same id and is saved once. One that
-// was refused, or was drawn for another set than the open one, waits for a decision by the user.
+// Drawings on their way to the server. They stay in the browser's storage until they are on its disk;
+// sent twice, a drawing is saved once, by its id. One that is refused, or that belongs to another set
+// than the open one, waits for a decision by the user.
 
 import { connectionProblem, Disconnected, onConnection, post, reconnect } from "./api.js";
 import { byId, isolate, onClick, onSubmit, randomId, serverText, setOptions } from "./dom.js";
@@ -11,8 +11,7 @@ import { classById, getState, setState, subscribe } from "./store.js";
 const PREFIX = "siglum.outbox.";
 const RETRY = 500; // ms
 
-const entries = new Map(); // by id: {id, class, drawing, split, author, set_id, title}
-const refusals = new Map(); // by id: the server's reason
+const entries = new Map(); // by id: {id, class, drawing, split, author, set_id, title}, and the reason of a refusal
 const callers = new Map(); // by id: {resolve, reject}
 let isSending = false;
 let visibleId = null; // of the drawing that waits for a decision
@@ -29,19 +28,16 @@ export function submit(drawing) {
 
 /** The drawings that need a decision, each with the reason. */
 function blocked() {
-  if (!getState()) return [];
-  return [...entries.values()].flatMap((entry) => {
-    const otherSet = `It was drawn for ${isolate(entry.title)}, which is not open now.`;
-    const reason = isForOtherSet(entry) ? otherSet : refusals.get(entry.id);
-    return reason ? [{ ...entry, reason }] : [];
-  });
+  return [...entries.values()].filter((entry) => getState() && (entry.reason || isForOtherSet(entry))).map((entry) => ({
+    ...entry,
+    reason: isForOtherSet(entry) ? `It was drawn for ${isolate(entry.title)}, which is not open now.` : entry.reason,
+  }));
 }
 
 function enqueue(drawing) {
   const { set_id, title } = getState();
-  const entry = { ...drawing, set_id, title };
+  const entry = { ...drawing, set_id, title, reason: undefined };
   entries.set(entry.id, entry);
-  refusals.delete(entry.id);
   try {
     localStorage.setItem(PREFIX + entry.id, JSON.stringify(entry));
   } catch {
@@ -52,7 +48,6 @@ function enqueue(drawing) {
 
 function remove(id) {
   entries.delete(id);
-  refusals.delete(id);
   localStorage.removeItem(PREFIX + id);
   render();
 }
@@ -63,14 +58,13 @@ async function flush() {
   isSending = true;
   for (const entry of entries.values()) {
     if (connectionProblem()) break;
-    if (isForOtherSet(entry)) refusals.delete(entry.id);
-    else if (!refusals.has(entry.id) && !(await send(entry))) break;
+    if (!entry.reason && !isForOtherSet(entry) && !(await send(entry))) break;
   }
   isSending = false;
 }
 
 /** Send one drawing; false if the others have to wait. */
-async function send({ title, ...entry }) {
+async function send({ title, reason, ...entry }) {
   const { id } = entry;
   try {
     const answer = await post("/api/drawings", entry);
@@ -81,7 +75,7 @@ async function send({ title, ...entry }) {
     const isBusy = error.kind === "too_many_requests";
     if (isBusy) setTimeout(flush, RETRY);
     if (isBusy || error instanceof Disconnected) return false;
-    if (!isForOtherSet(entry)) refusals.set(id, error.message);
+    entries.get(id).reason = error.kind === "other_set" ? undefined : error.message;
     callers.get(id)?.reject(error);
     render();
   }
@@ -99,7 +93,6 @@ function render() {
   renderBlocked(waiting);
 }
 
-/** Show the first of the drawings that need a decision. */
 function renderBlocked(waiting) {
   const [entry] = waiting;
   const isNew = visibleId !== entry?.id;
@@ -118,11 +111,6 @@ function renderBlocked(waiting) {
   for (const stroke of entry.drawing.strokes) drawStroke(context, stroke, canvas.width, canvas.height);
 }
 
-function decide(action) {
-  action(entries.get(visibleId));
-  byId("main").focus();
-}
-
 /** Resume with the drawings that an earlier page could not send. */
 export function startOutbox() {
   for (const key of Object.keys(localStorage).filter((name) => name.startsWith(PREFIX))) {
@@ -132,8 +120,11 @@ export function startOutbox() {
   addEventListener("storage", ({ key, newValue }) => {
     if (key?.startsWith(PREFIX) && newValue === null) remove(key.slice(PREFIX.length));
   });
-  onSubmit("unsaved-form", () => decide((entry) => enqueue({ ...entry, class: byId("unsaved-class").value })));
-  onClick({ discard: () => decide(({ id }) => remove(id)), reconnect: () => reconnect() });
+  onSubmit("unsaved-form", "teach-error", () => {
+    enqueue({ ...entries.get(visibleId), class: byId("unsaved-class").value });
+    byId("main").focus();
+  });
+  onClick({ discard: () => remove(visibleId), reconnect: () => reconnect() });
   onConnection(render);
   render();
   subscribe(flush);

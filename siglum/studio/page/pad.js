@@ -17,11 +17,8 @@ const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 /** Draw a stroke of [x, y, t, pressure] on a context of width x height pixels. */
 export function drawStroke(context, stroke, width, height) {
   const medium = PEN_WIDTH * Math.max(width, height);
-  const points = stroke.map(([x, y, , pressure]) => ({
-    x: x * width,
-    y: y * height,
-    width: medium * (LIGHT + (HEAVY - LIGHT) * pressure),
-  }));
+  const widthAt = (pressure) => medium * (LIGHT + (HEAVY - LIGHT) * pressure);
+  const points = stroke.map(([x, y, , pressure]) => ({ x: x * width, y: y * height, width: widthAt(pressure) }));
   const [first] = points;
   context.beginPath();
   context.arc(first.x, first.y, first.width / 2, 0, 2 * Math.PI);
@@ -41,19 +38,16 @@ export function drawStroke(context, stroke, width, height) {
   }
 }
 
-/** A position in words. */
 function describePosition([x, y]) {
-  const vertical = y < 1 / 3 ? "top" : y > 2 / 3 ? "bottom" : "";
-  const horizontal = x < 1 / 3 ? "left" : x > 2 / 3 ? "right" : "";
-  return `${vertical} ${horizontal}`.trim() || "middle";
+  const third = (value) => Math.min(2, Math.floor(3 * value));
+  const words = [["top", "", "bottom"][third(y)], ["left", "", "right"][third(x)]];
+  return words.join(" ").trim() || "middle";
 }
 
 /**
- * Turn a canvas into a pad.
- *
- * `onstart()` is called before a stroke begins, `onchange()` after every point and after undo, redo
- * and clear, `onlift(type)` when a stroke of a "mouse", "pen", "touch" or of "keys" ends, and
- * `announce(text)` with text for screen readers.
+ * Turn a canvas into a pad. `onstart()` is called before a stroke begins, `onchange()` after every point
+ * and change, `onlift(type)` after a stroke of a "mouse", "pen", "touch" or of "keys"; `announce(text)` is
+ * for screen readers.
  */
 export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onlift = () => {}, announce }) {
   let strokes = []; // never mutated: `past` and `future` share it
@@ -73,12 +67,13 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onl
   function repaint() {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
+      const { width, height } = canvas.getBoundingClientRect();
+      const size = [width, height].map((length) => Math.round(length * devicePixelRatio));
+      if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
       const context = canvas.getContext("2d");
-      context.clearRect(0, 0, canvas.width, canvas.height);
+      context.clearRect(0, 0, ...size);
       context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
-      for (const stroke of [...faded, ...allStrokes()]) {
-        if (stroke.length) drawStroke(context, stroke, canvas.width, canvas.height);
-      }
+      for (const stroke of [...faded, ...allStrokes()]) if (stroke.length) drawStroke(context, stroke, ...size);
     });
   }
 
@@ -227,16 +222,7 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onl
   });
   canvas.after(cursorMark);
 
-  const observer = new ResizeObserver(([{ contentRect }]) => {
-    canvas.width = Math.round(contentRect.width * devicePixelRatio);
-    canvas.height = Math.round(contentRect.height * devicePixelRatio);
-    repaint();
-  });
-  try {
-    observer.observe(canvas, { box: "device-pixel-content-box" }); // follows zoom, too
-  } catch {
-    observer.observe(canvas);
-  }
+  new ResizeObserver(repaint).observe(canvas);
 
   return {
     /** The drawing in the server's format, with the stroke in progress. */

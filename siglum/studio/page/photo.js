@@ -2,10 +2,9 @@
 
 import { upload } from "./api.js";
 import { announce, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
-import { needDrawings, onDrawings } from "./drawings.js";
 import { count } from "./format.js";
-import { toast } from "./history.js";
-import { classById, setState, subscribe } from "./store.js";
+import { hideToast, toast } from "./history.js";
+import { classById, needDrawings, onDrawings, setState, subscribe } from "./store.js";
 
 const MARGIN = 0.15; // around a sign that is cut out, in its longer sides
 const MAX_PIXELS = 25e6; // of a picture, as the server accepts it
@@ -25,9 +24,7 @@ const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
 /** The text of the page: a line for each row, with a question mark for each unknown sign. */
 const readText = () => rows().map((row) => row.map((one) => displayName(one) ?? "?").join(" ")).join("\n");
 
-export function describePhoto() {
-  return `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
-}
+export const describePhoto = () => `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
 
 /** Open pictures one after the other. */
 export function openPictures(files) {
@@ -37,27 +34,32 @@ export function openPictures(files) {
 
 async function openNext() {
   const file = queue.shift();
-  const others = h("bdi", {}, queue.map(({ name }) => name).join(", "));
+  const names = queue.map(({ name }) => isolate(name)).join(", ");
   byId("queue").hidden = !queue.length;
-  byId("queue-names").replaceChildren(`${count(queue.length, "more picture")}: `, others);
+  byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${names}`;
   if (!file) return;
   showError("teach-error");
   toast(`Reading ${isolate(file.name)}…`);
   try {
     show(await read(file));
-  } catch (error) {
-    showError("teach-error", new Error(`${isolate(file.name)}: ${error.message}`));
+  } catch ({ message }) {
+    showError("teach-error", { message: `${isolate(file.name)}: ${message}` });
   }
+  hideToast();
 }
+
+/** Recognise the signs of a picture; a single one comes with a heat map. */
+const recognise = (file) => upload("/api/predict/image?heatmap=true", file);
 
 /** Recognise a picture; one with more pixels than the server accepts is scaled down first. */
 async function read(file) {
   const original = await createImageBitmap(file).catch(() => null); // then the server says what is wrong
-  const scale = original ? Math.sqrt(MAX_PIXELS / (original.width * original.height)) : 1;
-  if (scale >= 1) return { file, bitmap: original, ...(await upload("/api/predict/image", file)) };
-  const size = [original.width, original.height].map((length) => Math.floor(scale * length));
-  const smaller = await cut(original, [0, 0, original.width, original.height], size, "image/jpeg");
-  return { file: smaller, bitmap: await createImageBitmap(smaller), ...(await upload("/api/predict/image", smaller)) };
+  const { width, height } = original ?? { width: 1, height: 1 };
+  const scale = Math.sqrt(MAX_PIXELS / (width * height));
+  if (scale >= 1) return { file, bitmap: original, ...(await recognise(file)) };
+  const size = [Math.floor(scale * width), Math.floor(scale * height)];
+  const smaller = await cut(original, [0, 0, width, height], size, "image/jpeg");
+  return { file: smaller, bitmap: await createImageBitmap(smaller), ...(await recognise(smaller)) };
 }
 
 /** A part of a bitmap as a file; transparent pixels become white. */
@@ -98,7 +100,10 @@ function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }
     class: `box ${kind}`,
     "aria-label": `Sign ${id + 1}: ${name ? isolate(name) : "not one of yours"}${suffix}`,
     "aria-pressed": String(isChosen),
-    onclick: () => choose(id),
+    onclick: () => {
+      photo.chosen = id;
+      update();
+    },
   }, h("span", { class: "tag" }, kind === "saved" && "✓ ", name ? signName(name) : "?"));
   const [x, y] = [100 / photo.width, 100 / photo.height];
   [box.style.left, box.style.top] = [`${left * x}%`, `${top * y}%`];
@@ -121,12 +126,6 @@ function update() {
   notify();
 }
 
-function choose(index) {
-  photo.chosen = index;
-  update();
-}
-
-/** The chosen sign with some paper around it, as a file. */
 function cutOut() {
   const { bitmap, file, width, height, signs } = photo;
   if (signs.length === 1) return file;
@@ -152,23 +151,12 @@ export async function saveSign(classId, author) {
   else readAgain();
 }
 
-/** Recognise the signs with what has been learned since. */
 async function readAgain() {
   const current = photo;
   update();
-  const { signs } = await upload("/api/predict/image", current.file).catch(() => current);
-  current.signs.forEach((sign, index) => Object.assign(sign, { heatmap: null }, signs[index]));
+  const { signs } = await recognise(current.file).catch(() => current);
+  current.signs.forEach((sign, index) => Object.assign(sign, signs[index]));
   if (photo === current) update();
-}
-
-/** Fetch the heat map of the chosen sign. */
-export async function explainSign() {
-  const sign = getSign();
-  const { signs } = await upload("/api/predict/image?heatmap=true", await cutOut());
-  if (signs.length !== 1) return;
-  const [{ ink, size, heatmap, probability_covered }] = signs;
-  Object.assign(sign, { ink, size, heatmap, probability_covered });
-  if (getSign() === sign) notify();
 }
 
 /** Drop what has been deleted since it was saved, and follow what was moved to another sign. */
@@ -194,7 +182,6 @@ async function copyText() {
   }
 }
 
-/** `onchange()` is called when a photo is opened or closed, and when another sign is chosen. */
 export function startPhoto(onchange) {
   notify = onchange;
   byId("photo").addEventListener("change", ({ target }) => {

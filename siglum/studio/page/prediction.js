@@ -1,13 +1,18 @@
-// A prediction as a card: a headline, and the most probable signs as bars.
+// A prediction: a headline, the most probable signs as bars, and what the network sees.
 
-import { byId, h, renderList, signName } from "./dom.js";
+import { byId, h, isolate, renderList, setEnabled, signName, thumbnail } from "./dom.js";
 import { percent } from "./format.js";
 import { classById, getState } from "./store.js";
+
+const NO_INK = ["Your drawing is cropped, scaled and centred."];
+const PALE = 0.45; // of the ink under a heat map, so that the heat is the strongest colour
+const HEAT = 0.9; // opacity where it is hottest
+
+let pixels = null; // {ink, heatmap, size} of the prediction in view
 
 const words = (...parts) => h("span", { class: "words" }, parts);
 const currentCandidates = (prediction) => prediction.candidates.filter(({ class: id }) => classById(id));
 
-/** Names as "α, β or γ". */
 function listNames(names) {
   return names.flatMap((name, index) => {
     const separator = index === names.length - 1 ? " or " : ", ";
@@ -16,7 +21,8 @@ function listNames(names) {
 }
 
 function headline({ rejected, prediction_set: ids }, [best, next]) {
-  if (!best) return [words(`${getState().classes.length > 1 ? "Teach" : "Add"} a second sign, then it can tell them apart.`)];
+  const verb = getState().classes.length > 1 ? "Teach" : "Add";
+  if (!best) return [words(`${verb} a second sign, then it can tell them apart.`)];
   if (rejected) {
     const closest = [best, next].filter(Boolean).map(({ name }) => name);
     const mark = h("span", { class: "mark", "aria-hidden": "true" }, "?");
@@ -29,9 +35,9 @@ function headline({ rejected, prediction_set: ids }, [best, next]) {
 
 /** Show a prediction; `onpick(class)` is called when the user picks one of the bars. */
 export function showCard(prediction, onpick) {
-  const { rejected, prediction_set: ids } = prediction;
   const candidates = currentCandidates(prediction);
-  byId("prediction").dataset.kind = rejected ? "rejected" : ids.length > 1 ? "unsure" : "sure";
+  const kind = prediction.prediction_set.length > 1 ? "unsure" : "sure";
+  byId("prediction").dataset.kind = prediction.rejected ? "rejected" : kind;
   byId("headline").replaceChildren(...headline(prediction, candidates));
   const items = candidates.map(({ class: id, name, probability }) => ({ id, name, probability }));
   renderList(byId("bars"), items, ({ id, name, probability }) => {
@@ -51,12 +57,46 @@ export function showCardMessage(...parts) {
   byId("bars").replaceChildren();
 }
 
-/** A prediction as one sentence, for screen readers. */
-export function describePrediction(prediction) {
-  const [best, next] = currentCandidates(prediction);
-  if (prediction.empty) return "No sign found.";
-  if (!best) return getState()?.classes.length ? "No answer yet." : "No signs yet.";
-  if (prediction.rejected) return `Not one of your signs. Closest: ${best.name}.`;
-  const second = next?.probability >= 0.05 ? `, or ${next.name}, ${percent(next.probability)}` : "";
-  return `${best.name}, ${percent(best.probability)}${second}.`;
+const decode = (base64) => base64 && Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+/** Paint the ink in the colours of the present theme. */
+export function repaintInk() {
+  const context = byId("ink").getContext("2d");
+  context.clearRect(0, 0, byId("ink").width, byId("ink").height);
+  if (!pixels) return;
+  const { ink, heatmap, size } = pixels;
+  const { accentColor, backgroundColor, color } = getComputedStyle(byId("ink"));
+  const channels = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const [paper, pen, hot] = [backgroundColor, color, accentColor].map(channels);
+  const mix = (from, to, share) => from.map((value, channel) => value + share * (to[channel] - value));
+  const image = new ImageData(size, size);
+  for (let index = 0; index < size * size; index++) {
+    const colour = mix(paper, pen, (ink[index] / 255) * (heatmap ? PALE : 1));
+    image.data.set([...(heatmap ? mix(colour, hot, (HEAT * heatmap[index]) / 255) : colour), 255], 4 * index);
+  }
+  byId("ink").width = byId("ink").height = size;
+  context.putImageData(image, 0, 0);
+}
+
+function explainHeatmap({ candidates: [best], heatmap, probability_covered: remaining }) {
+  const name = classById(best?.class)?.name;
+  if (!heatmap || !name) return [];
+  if (remaining >= 0.5) return ["Without the reddest part it would still be ", signName(name), "."];
+  return ["Without the reddest part, ", signName(name), ` would drop to ${percent(remaining)}.`];
+}
+
+/** Show what a prediction is based on; without one, clear it. */
+export function renderInput(prediction = { notes: NO_INK, candidates: [], similar: [] }) {
+  const { candidates, heatmap, ink, notes, similar, size } = prediction;
+  pixels = ink ? { ink: decode(ink), heatmap: decode(heatmap), size } : null;
+  repaintInk();
+  byId("notes").replaceChildren(...notes.map((text) => h("li", {}, text)));
+  byId("heat-scale").hidden = !heatmap;
+  byId("heat-text").replaceChildren(...explainHeatmap(prediction));
+  setEnabled(byId("explain"), candidates.length > 0);
+  byId("similar-title").hidden = !similar.length;
+  renderList(byId("similar"), similar, ({ id, class: classId }) => {
+    const name = classById(classId)?.name;
+    return h("li", {}, thumbnail({ id }, name ? `a drawing of ${isolate(name)}` : "a drawing"));
+  });
 }

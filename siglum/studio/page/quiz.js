@@ -2,14 +2,14 @@
 
 import { post } from "./api.js";
 import { confusionMatrix } from "./confusion.js";
-import { announce, byId, h, isEnabled, onClick, replace, setEnabled, showError, signName } from "./dom.js";
+import { announce, attempt, byId, h, isEnabled, onClick, renderList, setEnabled, signName } from "./dom.js";
 import { accuracy, count } from "./format.js";
 import { submit } from "./outbox.js";
 import { createPad } from "./pad.js";
 import { classById, getState, subscribe } from "./store.js";
 import { getAuthor } from "./teach.js";
 
-const pad = createPad(byId("quiz-pad"), { announce });
+export const quizPad = createPad(byId("quiz-pad"), { announce });
 
 let target = null; // id of the sign to draw
 let isBusy = false; // a question or a drawing is on its way
@@ -20,34 +20,24 @@ function setBusy(busy, next = null) {
   setEnabled(byId("quiz-skip"), !busy);
 }
 
-/** Ask for the next sign. */
 async function ask() {
   if (isBusy) return;
   setBusy(true);
   let next = null;
-  try {
+  await attempt("quiz-error", async () => {
     if (!getState().ready) throw new Error("A test needs two signs. Add them under Teach.");
     next = await post("/api/test/next");
-    showError("quiz-error");
     announce(`Draw ${next.name}.`);
-  } catch (error) {
-    showError("quiz-error", error);
-  }
+  });
   byId("quiz-title").replaceChildren(...(next ? ["Draw ", signName(next.name)] : ["Test it"]));
   setBusy(false, next?.class ?? null);
 }
 
-function skip() {
-  if (isBusy) return;
-  pad.reset();
-  ask();
-}
-
 async function finish() {
-  if (pad.isEmpty() || !isEnabled(byId("quiz-done"))) return;
-  const sample = { class: target, drawing: pad.drawing(), split: "test", author: getAuthor() };
+  if (quizPad.isEmpty() || !isEnabled(byId("quiz-done"))) return;
+  const sample = { class: target, drawing: quizPad.drawing(), split: "test", author: getAuthor() };
   setBusy(true);
-  pad.reset();
+  quizPad.reset();
   byId("quiz-title").replaceChildren("One moment…");
   try {
     showOutcome(sample.class, await submit(sample));
@@ -70,45 +60,37 @@ function showOutcome(label, { prediction, correct: isRight }) {
 }
 
 function renderTally({ accuracy: rate }) {
-  const { hits, total, low, high } = rate ?? { hits: 0, total: 1, low: 0, high: 0 };
-  byId("quiz-accuracy").textContent = rate
-    ? accuracy(rate)
-    : "Draw the sign it asks for. This is a test: it does not learn from it.";
+  const instruction = "Draw the sign it asks for. This is a test: it does not learn from it.";
+  byId("quiz-accuracy").textContent = rate ? accuracy(rate) : instruction;
   byId("quiz-rate").hidden = !rate;
-  Object.assign(byId("quiz-interval").style, { left: `${100 * low}%`, width: `${100 * (high - low)}%` });
-  byId("quiz-mark").style.left = `${(100 * hits) / total}%`;
+  for (const bound of ["low", "high"]) byId("quiz-rate").style.setProperty(`--${bound}`, rate?.[bound] ?? 0);
+  byId("quiz-rate").style.setProperty("--share", rate ? rate.hits / rate.total : 0);
 }
 
-function matrices(state) {
-  const totals = (field) => new Map(state.classes.flatMap((one) => (one[field] ? [[one.id, one[field].total]] : [])));
-  const section = (heading, { accuracy: rate, confusions }, name, field) => rate && h("section", {},
-    h("h2", {}, heading),
-    h("p", {}, accuracy(rate)),
-    confusionMatrix(name, confusions, totals(field)));
-  return [
-    section("This test", state.test, "test", "test_accuracy"),
-    section("Your examples, cross-checked", state, "train", "accuracy"),
-  ].filter(Boolean);
+function renderMatrices({ accuracy: rate, classes, confusions, test }) {
+  const names = classes.map(({ name }) => name);
+  const train = { accuracy: rate, confusions };
+  for (const [id, part, field] of [["test", test, "test_accuracy"], ["train", train, "accuracy"]]) {
+    const totals = classes.map((one) => [one.id, one[field]?.total ?? 0]);
+    const matrix = () => confusionMatrix(part.confusions, new Map(totals));
+    byId(`${id}-results`).hidden = !part.accuracy;
+    renderList(byId(`${id}-matrix`), [{ id, confusions: part.confusions, totals, names }], matrix);
+  }
+  byId("train-accuracy").textContent = rate ? accuracy(rate) : "";
 }
 
-function people({ classes, authors }) {
+function renderPeople({ authors, classes }) {
   const named = authors.filter(({ name }) => name);
-  if (!named.length || authors.length < 2) return [];
-  const number = (value) => h("td", { class: "number" }, String(value));
-  const row = ({ name, train, test, accuracy: rate, classes: counts }) => h("tr", {},
-    h("th", { scope: "row" }, h("bdi", {}, name || "no name")),
-    number(train),
-    number(test),
-    number(rate ? `${rate.hits} of ${rate.total}` : "–"),
-    classes.map(({ id }) => number(counts[id] ?? 0)));
-  const headings = ["name", "examples", "tests", "recognised without their own examples"];
-  const columns = [...headings, ...classes.map(({ name }) => signName(name))].map((one) => h("th", { scope: "col" }, one));
-  return [
-    h("h2", {}, "People"),
-    h("div", { class: "scrollable", tabindex: "0", role: "group", "aria-label": "People", "data-keep": "people" },
-      h("table", { class: "people" }, h("thead", {}, h("tr", {}, columns)), h("tbody", {}, authors.map(row)))),
-    h("p", { class: "quiet" }, `${count(named.length, "person", "people")}. Under each sign: drawings per sign.`),
-  ];
+  byId("people").hidden = !named.length || authors.length < 2;
+  byId("people-count").textContent = `${count(named.length, "person", "people")}. Under each sign: drawings per sign.`;
+  byId("people-signs").replaceChildren(...["name", "examples", "tests", "recognised without their own examples",
+    ...classes.map(({ name }) => signName(name))].map((heading) => h("th", { scope: "col" }, heading)));
+  byId("people-rows").replaceChildren(...authors.map(({ name, train, test, accuracy: rate, classes: counts }) => {
+    const share = rate ? `${rate.hits} of ${rate.total}` : "–";
+    const numbers = [train, test, share, ...classes.map(({ id }) => counts[id] ?? 0)];
+    return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name || "no name")),
+      numbers.map((value) => h("td", { class: "number" }, String(value))));
+  }));
 }
 
 /** Show the results, and ask for a sign if none is asked for; called when the view opens, too. */
@@ -116,22 +98,24 @@ export function renderQuiz() {
   const state = getState();
   if (!state || byId("view-test").hidden) return;
   renderTally(state.test);
-  replace(byId("confusions"), ...matrices(state));
-  replace(byId("people"), ...people(state));
+  renderMatrices(state);
+  renderPeople(state);
   if (!classById(target)) ask();
 }
 
-/** Handle undo, redo or clear; false if there is nothing to do on the pad. */
+/** Handle undo, redo or clear; false if there is nothing to do on the quizPad. */
 export function handleQuizKey(action) {
-  if (!{ undo: pad.canUndo(), redo: pad.canRedo(), clear: !pad.isEmpty() }[action]) return false;
-  pad[action]();
+  if (!{ undo: quizPad.canUndo(), redo: quizPad.canRedo(), clear: !quizPad.isEmpty() }[action]) return false;
+  quizPad[action]();
   return true;
 }
 
-export const repaintQuiz = () => pad.repaint();
-
 export function startQuiz() {
-  onClick({ "quiz-done": finish, "quiz-skip": skip, "quiz-undo": pad.undo, "quiz-clear": pad.clear });
+  byId("quiz-skip").addEventListener("click", () => {
+    if (!isBusy) quizPad.reset();
+    ask();
+  });
+  onClick({ "quiz-done": finish, "quiz-undo": quizPad.undo, "quiz-clear": quizPad.clear });
   byId("quiz-pad").addEventListener("keydown", ({ key }) => {
     if (key === "Enter") finish();
   });

@@ -1,23 +1,21 @@
 // The Review view: all drawings, a row for each sign; moved by dragging, by touch or by keys.
 
-import { byId, h, isolate, onClick, onSubmit, renderList, setEnabled, setOptions, showError, signName } from "./dom.js";
-import { getDrawings, onDrawings, thumbnail } from "./drawings.js";
+import { attempt, byId, h, isolate, onClick, onSubmit, renderList } from "./dom.js";
+import { setEnabled, setOptions, signName, thumbnail } from "./dom.js";
 import { count, percent } from "./format.js";
 import { toast } from "./history.js";
-import { classById, getState, mutate, subscribe } from "./store.js";
+import { classById, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
 import { addSigns } from "./teach.js";
 
 const selection = new Set(); // ids of drawings
 let dragged = []; // ids of the drawings that are being dragged
 
-/** The drawings that pass the filters, by class. */
 function visibleDrawings() {
-  const [sign, split] = [byId("filter-class").value, byId("filter-split").value];
-  const isStrict = byId("filter-suspicious").checked;
+  const { sign, split, suspicious } = Object.fromEntries(new FormData(byId("filters")));
   const passes = (one) =>
-    (!sign || one.class === sign) && (!split || one.split === split) && (!isStrict || one.correct === false);
-  const isFiltered = Boolean(sign || split || isStrict);
-  return { isFiltered, byClass: Map.groupBy(getDrawings().filter(passes), (one) => one.class) };
+    (!sign || one.class === sign) && (!split || one.split === split) && (!suspicious || one.correct === false);
+  const byClass = Map.groupBy(getDrawings().filter(passes), (one) => one.class);
+  return { byClass, isFiltered: Boolean(sign || split || suspicious) };
 }
 
 function renderRow({ id, name }) {
@@ -29,13 +27,14 @@ function renderRow({ id, name }) {
 function renderDrawing({ id, author, correct, isSelected, name, other, photo, probability, split }) {
   const isSuspicious = correct === false;
   const looksLike = other ? `looks like ${isolate(other)}, ${percent(probability)}` : "looks like none of your signs";
-  const parts = [isolate(name), isSuspicious && looksLike, split === "test" && "test", author && `by ${isolate(author)}`];
+  const origin = [split === "test" && "test", author && `by ${isolate(author)}`];
+  const parts = [isolate(name), isSuspicious && looksLike, ...origin];
   const description = parts.filter(Boolean).join(", ");
-  const attributes = { "data-drawing": id, draggable: "true", role: "checkbox", tabindex: 0, title: description };
+  const mark = isSuspicious ? ["→ ", other ? signName(other) : "?"] : split === "test" && "test";
   return h("div", {
-    ...attributes, class: isSuspicious && "suspicious", "aria-checked": String(isSelected), "aria-label": description,
-  }, thumbnail({ id, photo }, ""), h("span", { class: "mark-text" },
-    isSuspicious ? ["→ ", other ? signName(other) : "?"] : split === "test" && "test"));
+    "data-drawing": id, class: isSuspicious && "suspicious", role: "checkbox", tabindex: 0, draggable: "true",
+    "aria-checked": String(isSelected), "aria-label": description, title: description,
+  }, thumbnail({ id, photo }, ""), h("span", { class: "mark-text" }, mark));
 }
 
 /** Show the drawings; called when the view opens, too. */
@@ -69,17 +68,11 @@ function select(ids, isSelected = true) {
 
 const toggle = (id) => select([id], !selection.has(id));
 
-/** Change drawings, all or none. */
 async function change(action, body, message) {
-  showError("review-error");
-  try {
-    await mutate(`/api/drawings/${action}`, body);
-    selection.clear();
-    renderReview();
-    toast(message, { undo: true });
-  } catch (error) {
-    showError("review-error", error);
-  }
+  await mutate(`/api/drawings/${action}`, body);
+  selection.clear();
+  renderReview();
+  toast(message, { undo: true });
   byId("sheet").querySelector("[data-drawing]")?.focus({ preventScroll: true });
 }
 
@@ -93,29 +86,22 @@ async function move(ids, classId) {
 async function submitMove() {
   const name = byId("move-into").value.trim();
   if (!name || !selection.size) return;
-  try {
-    const [id] = await addSigns([name]);
-    byId("move-into").value = "";
-    await move([...selection], id);
-  } catch (error) {
-    showError("review-error", error);
-  }
+  const [id] = await addSigns([name]);
+  byId("move-into").value = "";
+  await move([...selection], id);
 }
 
-function remove() {
+async function remove() {
   const drawings = [...selection];
-  if (drawings.length) change("delete", { drawings }, `Deleted ${count(drawings.length, "drawing")}.`);
+  if (drawings.length) await change("delete", { drawings }, `Deleted ${count(drawings.length, "drawing")}.`);
 }
 
-/** The element that an arrow key leads to: the next drawing, or one of the next sign. */
 function neighbour(element, key) {
   const all = [...byId("sheet").querySelectorAll("[data-drawing]")];
   const step = key === "ArrowLeft" || key === "ArrowUp" ? -1 : 1;
   if (key === "ArrowLeft" || key === "ArrowRight") return all[all.indexOf(element) + step];
   const rows = [...new Set(all.map((one) => one.parentElement))];
-  const row = rows[rows.indexOf(element.parentElement) + step];
-  const index = [...element.parentElement.children].indexOf(element);
-  return row?.children[Math.min(index, row.children.length - 1)];
+  return rows[rows.indexOf(element.parentElement) + step]?.firstElementChild;
 }
 
 function handleKey(event) {
@@ -126,7 +112,7 @@ function handleKey(event) {
   else if (event.key === " ") toggle(id);
   else if (event.key === "Enter" || event.key === "Delete") {
     select([id]);
-    if (event.key === "Delete") remove();
+    if (event.key === "Delete") attempt("review-error", remove);
     else byId("move-into").focus();
   } else return;
   event.preventDefault();
@@ -151,7 +137,8 @@ function startDragging(sheet) {
   sheet.addEventListener("drop", (event) => {
     if (!rowOf(event)) return;
     event.preventDefault();
-    move(dragged, rowOf(event).dataset.class);
+    const { class: classId } = rowOf(event).dataset;
+    attempt("review-error", () => move(dragged, classId));
   });
   sheet.addEventListener("dragend", () => {
     highlight(null);
@@ -160,10 +147,9 @@ function startDragging(sheet) {
 }
 
 export function startReview() {
-  const filters = ["filter-class", "filter-split", "filter-suspicious"];
-  for (const id of filters) byId(id).addEventListener("change", renderReview);
-  onSubmit("move-form", submitMove);
-  onClick({ remove, deselect: () => select([...selection], false) });
+  byId("filters").addEventListener("change", renderReview);
+  onSubmit("move-form", "review-error", submitMove);
+  onClick({ remove: () => attempt("review-error", remove), deselect: () => select([...selection], false) });
   byId("sheet").addEventListener("keydown", handleKey);
   byId("sheet").addEventListener("click", (event) => {
     const element = event.target.closest("[data-drawing]");

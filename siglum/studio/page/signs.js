@@ -1,19 +1,21 @@
 // Your signs: a card for each, a panel to change the active one, and a form to add more.
 
-import { byId, h, onClick, onSubmit, renderList, serverText, setOptions, showError, signName } from "./dom.js";
+import { byId, h, onSubmit, renderList, serverText, setOptions, signName, thumbnail } from "./dom.js";
 import { accuracy, count } from "./format.js";
 import { toast } from "./history.js";
-import { onDrawings, thumbnails } from "./drawings.js";
-import { classById, getActiveSign, getState, mutate, selectSign, subscribe } from "./store.js";
+import { classById, getActiveSign, getDrawings, getState, mutate, onDrawings, selectSign, subscribe } from "./store.js";
 import { addFromField, pad } from "./teach.js";
 
 const CARD_THUMBNAILS = 4;
-
 let panelSign; // the sign that the panel was opened for
 
+function thumbnails(classId, maximum = Infinity) {
+  const examples = getDrawings().filter((one) => one.class === classId && one.split === "train");
+  return examples.slice(-maximum).map((one) => thumbnail(one, ""));
+}
+
 function describeStatus({ train, in_fonts: isInFonts }) {
-  if (train) return count(train, "drawing");
-  return isInFonts ? "ready" : "draw it 3 times";
+  return train ? count(train, "drawing") : isInFonts ? "ready" : "draw it 3 times";
 }
 
 function toggle(id) {
@@ -36,17 +38,15 @@ function render() {
   const state = getState();
   if (!state) return;
   const cards = state.classes.map((one) => ({
-    id: one.id,
-    name: one.name,
-    status: describeStatus(one),
+    id: one.id, name: one.name, status: describeStatus(one),
     suggestion: state.ready && one.suggestion?.message,
     isActive: one.id === getActiveSign(),
     thumbnails: thumbnails(one.id, CARD_THUMBNAILS).map(({ src }) => src),
   }));
   renderList(byId("signs"), cards, renderCard);
   byId("signs").classList.toggle("stale", !state.up_to_date);
-  renderList(byId("names"), state.classes.map(({ id, name }) => ({ id, name })), ({ name }) => h("option", { value: name }));
-  byId("add-form").hidden = state.classes.length < 2;
+  const names = state.classes.map(({ id, name }) => ({ id, name }));
+  renderList(byId("names"), names, ({ name }) => h("option", { value: name }));
   renderPanel(classById(getActiveSign()));
 }
 
@@ -62,29 +62,23 @@ function renderPanel(sign) {
   setOptions(byId("merge-into"), getState().classes.filter(({ id }) => id !== sign.id));
 }
 
-/** Change the active sign, and report what was done or why not. */
 async function change(action, body, message) {
   const id = getActiveSign();
-  showError("signs-error");
-  try {
-    await mutate(`/api/classes/${id}/${action}`, body);
-    toast(message, { undo: true });
-    if (!classById(id)) byId("signs-title").focus();
-  } catch (error) {
-    showError("signs-error", error);
-  }
+  await mutate(`/api/classes/${id}/${action}`, body);
+  toast(message, { undo: true });
+  if (!classById(id)) byId("signs-title").focus();
 }
 
-function merge() {
+async function merge() {
   const into = byId("merge-into").value;
-  if (into) change("merge", { into }, `Merged into ${classById(into).name}.`);
+  if (into) await change("merge", { into }, `Merged into ${classById(into).name}.`);
 }
 
 export function startSigns() {
-  onSubmit("add-form", () => addFromField(byId("add-name"), "signs-error"));
-  onSubmit("rename-form", () => change("rename", { name: byId("rename-name").value }, "Renamed."));
-  onSubmit("merge-form", merge);
-  onClick({ "delete-sign": () => change("delete", {}, `Deleted ${classById(getActiveSign()).name}.`) });
+  onSubmit("add-form", "signs-error", () => addFromField(byId("add-name")));
+  onSubmit("rename-form", "signs-error", () => change("rename", { name: byId("rename-name").value }, "Renamed."));
+  onSubmit("merge-form", "signs-error", merge);
+  onSubmit("delete-form", "signs-error", () => change("delete", {}, `Deleted ${classById(getActiveSign()).name}.`));
   subscribe(render);
   onDrawings(render);
 }

@@ -1,14 +1,23 @@
-// The page's state: what the server last sent, and the sign that is being taught.
+// The page's state: what the server last sent, the list of drawings, and the sign that is being taught.
 
-import { connectionProblem, Disconnected, get, onConnection, post } from "./api.js";
+import { connectionProblem, get, onConnection, post } from "./api.js";
 
 const DELAY = 500; // ms, up to doubled at random, before changes by others are fetched
 const SLOW = 20; // the delay is at least so many times as long as the last answer took
 const MAX_DELAY = 5000; // ms
-const RETRY = 3000; // ms after which a refused request is repeated
+
+const SMALL_SET = 300; // drawings up to which their list is fetched for thumbnails alone
+const OWN_CHANGE = 120; // ms until the list is fetched again
+const REMOTE_CHANGE = 2000; // ms, after a change by others
 
 const listeners = new Set();
+const drawingListeners = new Set();
+const drawingUsers = new Set(); // what needs the list however long it is
 let state = null;
+let drawings = [];
+let drawingsVersion = null; // of the state that the list belongs to
+let drawingsTimer = 0;
+let isFetching = false;
 let activeSign = null; // id of the sign that is being taught
 let stream = null;
 let refreshing = null;
@@ -20,12 +29,10 @@ export const getState = () => state;
 export const getActiveSign = () => activeSign;
 export const classById = (id) => state?.classes.find((one) => one.id === id);
 export const drawingCount = () => state.classes.reduce((sum, one) => sum + one.train + one.test, 0);
-
 /** Find a sign by name; names are compared in Unicode's composed form. */
 export const classByName = (name) => state?.classes.find((one) => one.name === name.trim().normalize("NFC"));
 
-/** How long to wait before asking again, in ms: longer where the server is slow. */
-export const backoff = (minimum) => Math.max(minimum, Math.min(SLOW * duration, MAX_DELAY));
+export const getDrawings = () => drawings;
 
 /** Call `listener(state, isRemote)` now and after every change; remote ones come from elsewhere. */
 export function subscribe(listener) {
@@ -39,6 +46,33 @@ export function setState(next, isRemote = false) {
   state = next;
   if (!classById(activeSign)) activeSign = null;
   for (const listener of listeners) listener(state, isRemote);
+  const isUrgent = !isRemote || drawingsVersion === null;
+  if (isUrgent) clearTimeout(drawingsTimer);
+  if (isUrgent || !drawingsTimer) drawingsTimer = setTimeout(fetchDrawings, isUrgent ? OWN_CHANGE : REMOTE_CHANGE);
+}
+
+/** Call `listener(drawings, version)` after every change of the list. */
+export const onDrawings = (listener) => drawingListeners.add(listener);
+
+/** Fetch even a long list while `user` needs it. */
+export function needDrawings(user, isNeeded) {
+  if (!isNeeded) drawingUsers.delete(user);
+  else if (drawingUsers.add(user)) fetchDrawings();
+}
+
+async function fetchDrawings() {
+  drawingsTimer = 0;
+  if (!state || isFetching || state.version === drawingsVersion) return;
+  const { version } = state;
+  const isWanted = drawingUsers.size > 0 || drawingCount() <= SMALL_SET;
+  isFetching = true;
+  // After a failure the list is fetched when the server is back, since the state changes then.
+  const next = isWanted ? await get("/api/drawings").catch(() => null) : [];
+  isFetching = false;
+  if (!next) return;
+  [drawings, drawingsVersion] = [next, isWanted ? version : null];
+  for (const listener of drawingListeners) listener(drawings, drawingsVersion);
+  if (isWanted) fetchDrawings();
 }
 
 /** Start teaching a sign, or stop (null). */
@@ -66,18 +100,13 @@ export function refresh() {
   return refreshing;
 }
 
-/** Fetch the state soon, if it is older than what the server has announced. */
-function refreshLater(wait = backoff(DELAY)) {
+function refreshLater() {
   const isOutdated = () => state === null || announced > state.version;
   if (!isOutdated()) return;
-  timer ||= setTimeout(async () => {
+  timer ||= setTimeout(() => {
     timer = 0;
-    if (document.hidden || !isOutdated()) return;
-    await refresh().then(
-      () => refreshLater(),
-      (error) => error instanceof Disconnected || refreshLater(RETRY),
-    );
-  }, wait * (1 + Math.random()));
+    if (!document.hidden && isOutdated()) refresh().then(refreshLater, () => {});
+  }, Math.min(Math.max(DELAY, SLOW * duration), MAX_DELAY) * (1 + Math.random()));
 }
 
 function listen() {

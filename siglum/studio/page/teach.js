@@ -4,11 +4,10 @@ import { connectionProblem, Disconnected, onConnection, post } from "./api.js";
 import { announce, byId, h, isEnabled, onClick, onSubmit, randomId, setEnabled, showError, signName } from "./dom.js";
 import { count } from "./format.js";
 import { travel } from "./history.js";
-import { renderInput } from "./ink.js";
 import { submit } from "./outbox.js";
 import { createPad } from "./pad.js";
 import * as photo from "./photo.js";
-import { describePrediction, showCard, showCardMessage } from "./prediction.js";
+import { renderInput, showCard, showCardMessage } from "./prediction.js";
 import { classById, classByName, getActiveSign, getState, mutate, selectSign, subscribe } from "./store.js";
 
 const AUTOSAVE = 3000; // ms without the pen after which the drawing is saved
@@ -23,9 +22,9 @@ const REST_SCALE = 10; // ms: the rest is the square of the last request's time,
 const STORAGE = "siglum.pad";
 const AUTHOR = "siglum.author";
 
-export const pad = createPad(byId("pad"), { onstart: resumeSaved, onchange: handleChange, onlift: handleLift, announce });
+const listeners = { onstart: resumeSaved, onchange: handleChange, onlift: handleLift, announce };
+export const pad = createPad(byId("pad"), listeners);
 const strokeCounts = new Map(); // by class: how many strokes its last complete example has
-
 let drawingId = 0; // another one each time that a drawing is begun
 let prediction = null; // of that drawing
 let replaces = null; // id of the example that the drawing continues
@@ -44,8 +43,6 @@ const best = () => (prediction && !prediction.rejected && prediction.candidates[
 const isEmpty = () => (photo.isPhotoOpen() ? !photo.getSign() : pad.isEmpty());
 
 export const getAuthor = () => byId("author").value.trim();
-
-// The drawing
 
 function startDrawing() {
   drawingId += 1;
@@ -75,11 +72,9 @@ function handleLift(type) {
 }
 
 function store() {
-  const { strokes } = pad.drawing();
-  sessionStorage.setItem(STORAGE, JSON.stringify({ strokes, activeSign: getActiveSign() }));
+  sessionStorage.setItem(STORAGE, JSON.stringify({ strokes: pad.drawing().strokes, activeSign: getActiveSign() }));
 }
 
-/** A photo was opened or closed, or another of its signs was chosen. */
 function handlePhoto() {
   cancelAutosave();
   stopJoining();
@@ -89,10 +84,7 @@ function handlePhoto() {
   if (!sign) return showMessage("No sign found in this picture. Try more light or a thicker pen.");
   startDrawing();
   showPrediction(sign);
-  if (isHeatmapOn() && !sign.heatmap) photo.explainSign().catch(() => {});
 }
-
-// Predictions
 
 /** Predict what is on the pad: one request at a time, always for the latest ink. */
 async function predict() {
@@ -127,19 +119,17 @@ async function rest(time) {
 function showPrediction(next) {
   prediction = next;
   if (getState()?.classes.length) showCard(next, pickName);
-  renderInput(next);
+  renderInput({ ...next, heatmap: isHeatmapOn() && next.heatmap });
   renderForms();
-  speak(describePrediction(next));
+  speak(byId("headline").textContent);
 }
 
 function speak(text) {
   if (text === lastSpeech) return;
   lastSpeech = text;
   clearTimeout(timers.speech);
-  if (text) timers.speech = setTimeout(announce, SPEECH, text);
+  if (text) timers.speech = setTimeout(() => announce(byId("headline").innerText), SPEECH);
 }
-
-// The card and its forms
 
 /** Show a message while there is nothing to recognise; by default what to draw. */
 function showMessage(...parts) {
@@ -154,24 +144,19 @@ function showMessage(...parts) {
 function prompt() {
   const sign = classById(getActiveSign());
   if (!sign) return getState()?.classes.length ? ["Draw any of your signs"] : [];
-  const missing = sign.in_fonts ? 0 : ENOUGH - sign.train;
-  const times = missing === 1 ? "once more" : `${missing} ${sign.train ? "more times" : "times"}`;
-  return ["Draw ", signName(sign.name), ...(missing > 0 ? [times] : [])];
+  const missing = ENOUGH - sign.train;
+  if (sign.in_fonts || missing <= 0) return ["Draw ", signName(sign.name)];
+  const times = sign.train ? "more times" : "times";
+  return ["Draw ", signName(sign.name), missing === 1 ? "once more" : `${missing} ${times}`];
 }
 
 function renderForms() {
-  const classes = getState()?.classes ?? [];
   const sign = classById(getActiveSign());
   const heading = sign ? ["Draw ", signName(sign.name)] : ["Draw here"];
+  document.body.dataset.signs = Math.min(getState()?.classes.length ?? 0, 2); // the style sheet hides what needs more
   byId("task").replaceChildren(...(photo.isPhotoOpen() ? [photo.describePhoto()] : heading));
   byId("teaching").hidden = !sign;
   byId("stop").replaceChildren("Stop teaching ", signName(sign?.name ?? ""));
-  byId("start-form").hidden = classes.length > 1;
-  byId("prediction-title").hidden = classes.length < 2;
-  byId("overview").hidden = !classes.length;
-  byId("start-label").textContent = classes.length ? "Add a second sign" : "What should it recognise?";
-  byId("start-names").placeholder = classes.length ? "β" : "α, β, house";
-  byId("start").textContent = classes.length ? "Add" : "Start";
   byId("save-form").hidden = isEmpty();
   const question = best()
     ? "Right? Enter saves it as an example. Wrong? Pick the right one."
@@ -180,14 +165,11 @@ function renderForms() {
   byId("save-name").placeholder = sign?.name ?? best()?.name ?? "";
 }
 
-/** A bar was picked: Enter or the button then saves the drawing as that sign. */
 function pickName(id) {
   cancelAutosave();
   byId("save-name").value = classById(id)?.name ?? "";
   byId("save").focus();
 }
-
-// Saving
 
 async function submitSave() {
   if (isEmpty()) return stopJoining();
@@ -196,14 +178,10 @@ async function submitSave() {
   if (!name && !id) return byId("save-name").focus();
   cancelAutosave();
   const savedId = drawingId;
-  try {
-    const [target] = name ? await addSigns([name]) : [id];
-    if (savedId !== drawingId) return;
-    await (photo.isPhotoOpen() ? photo.saveSign(target, getAuthor()) : save(target));
-    if (byId("save-name") === document.activeElement) byId("pad").focus({ preventScroll: true });
-  } catch (error) {
-    showError("teach-error", error);
-  }
+  const [target] = name ? await addSigns([name]) : [id];
+  if (savedId !== drawingId) return;
+  await (photo.isPhotoOpen() ? photo.saveSign(target, getAuthor()) : save(target));
+  if (byId("save-name") === document.activeElement) byId("pad").focus({ preventScroll: true });
 }
 
 async function save(classId, { isAutomatic = false } = {}) {
@@ -226,18 +204,16 @@ async function save(classId, { isAutomatic = false } = {}) {
 function showSaved(classId, answer) {
   const sign = classById(classId);
   if (!sign) return;
-  const examples = count(sign.train, "example");
-  announce(`Saved to ${sign.name} (${examples}).`);
+  const examples = `(${count(sign.train, "example")})`;
+  announce(`Saved to ${sign.name} ${examples}.`);
   if (!isEmpty()) return;
-  const undo = h("button", { type: "button", onclick: () => travel("undo") }, "Undo");
-  showMessage("Saved to ", signName(sign.name), h("span", { class: "quiet" }, `(${examples})`), undo, ...nextSign(sign));
+  const button = (listener, ...text) => h("button", { type: "button", onclick: listener }, ...text);
+  const undo = button(() => travel("undo"), "Undo");
+  const next = getState().classes.find((one) => one !== sign && !one.in_fonts && one.train < ENOUGH);
+  const isDone = next && getActiveSign() === classId && sign.train >= ENOUGH;
+  const more = isDone ? [button(() => selectSign(next.id), "Next: ", signName(next.name), " →")] : [];
+  showMessage("Saved to ", signName(sign.name), h("span", { class: "quiet" }, examples), undo, ...more);
   savedEvent = answer.state.undo?.event;
-}
-
-function nextSign({ id, train }) {
-  const next = getState().classes.find((one) => one.id !== id && !one.in_fonts && one.train < ENOUGH);
-  if (getActiveSign() !== id || train < ENOUGH || !next) return [];
-  return [h("button", { type: "button", onclick: () => selectSign(next.id) }, "Next: ", signName(next.name), " →")];
 }
 
 // Saving by itself: a ring fills while the pen rests; for a moment, another stroke still continues the drawing.
@@ -285,8 +261,6 @@ function resumeSaved() {
   replaces = id;
 }
 
-// Signs
-
 /** Add the signs that are new; returns the ids of all. */
 export async function addSigns(names) {
   const existing = names.map((name) => classByName(name)?.id);
@@ -302,25 +276,14 @@ function splitNames(text) {
 }
 
 /** Add signs from a field; then teach the first one that needs examples. */
-export async function addFromField(field, errorId) {
-  showError(errorId);
-  try {
-    const names = splitNames(field.value);
-    const ids = names.length ? await addSigns(names) : [];
-    field.value = "";
-    const untaught = ids.map(classById).find((one) => one && !one.in_fonts && !one.train);
-    if (untaught) selectSign(untaught.id);
-    else if (ids.length) byId("pad").focus({ preventScroll: true });
-  } catch (error) {
-    showError(errorId, error);
-  }
-}
-
-function predictLater() {
-  timers.remote ||= setTimeout(() => {
-    timers.remote = 0;
-    predict();
-  }, REMOTE * (1 + Math.random()));
+export async function addFromField(field) {
+  const names = splitNames(field.value);
+  if (!names.length) return;
+  const ids = await addSigns(names);
+  field.value = "";
+  const untaught = ids.map(classById).find((one) => !one.in_fonts && !one.train);
+  if (untaught) selectSign(untaught.id);
+  else byId("pad").focus({ preventScroll: true });
 }
 
 function handleSelection() {
@@ -337,8 +300,6 @@ function handleSelection() {
   if (top < 0 || bottom > innerHeight) byId("task").scrollIntoView();
   byId("pad").focus({ preventScroll: true });
 }
-
-// Keys and start
 
 /** Handle undo, redo or clear; false if there is nothing to do on the pad. */
 export function handleTeachKey(action) {
@@ -360,43 +321,38 @@ function toggleHeatmap() {
   else predict();
 }
 
-function restore({ strokes, activeSign }) {
-  if (strokes.length) pad.reset(strokes);
-  if (classById(activeSign)) selectSign(activeSign);
-}
-
 export function startTeach() {
   onClick({
-    "undo-stroke": () => pad.undo(),
-    "redo-stroke": () => pad.redo(),
-    clear: () => handleTeachKey("clear"),
-    stop: () => selectSign(null),
-    explain: toggleHeatmap,
+    "undo-stroke": pad.undo, "redo-stroke": pad.redo, clear: () => handleTeachKey("clear"),
+    stop: () => selectSign(null), explain: toggleHeatmap,
   });
-  onSubmit("save-form", submitSave);
-  onSubmit("start-form", () => addFromField(byId("start-names"), "teach-error"));
+  onSubmit("save-form", "teach-error", submitSave);
+  onSubmit("start-form", "teach-error", () => addFromField(byId("start-names")));
   byId("save-name").addEventListener("input", cancelAutosave); // the user decides
   byId("pad").addEventListener("keydown", ({ key }) => {
-    if (key === "Enter") submitSave();
+    if (key === "Enter") byId("save-form").requestSubmit();
   });
   byId("author").value = localStorage.getItem(AUTHOR) ?? "";
   byId("author").addEventListener("change", () => localStorage.setItem(AUTHOR, getAuthor()));
   photo.startPhoto(handlePhoto);
   onConnection((problem) => problem || predict());
   const stored = JSON.parse(sessionStorage.getItem(STORAGE) ?? "null");
-  let version = null;
+  let isFirst = true;
   handleChange();
   subscribe((state, isRemote) => {
-    const isFirst = version === null;
-    const isNew = version !== state.version;
-    version = state.version;
-    if (isFirst && stored) restore(stored);
+    const wasFirst = isFirst;
+    isFirst = false;
+    if (wasFirst && stored?.strokes.length) pad.reset(stored.strokes);
+    if (wasFirst && classById(stored?.activeSign)) selectSign(stored.activeSign);
     handleSelection();
     const isUndone = savedEvent !== null && state.undo?.event !== savedEvent;
     if (isUndone) stopJoining();
     if (isEmpty() && !photo.isPhotoOpen() && (isUndone || !isMessage)) showMessage();
     else renderForms();
-    if (isNew && (isFirst || !isRemote)) predict();
-    else if (isNew) predictLater();
+    if (wasFirst || !isRemote) return predict();
+    timers.remote ||= setTimeout(() => {
+      timers.remote = 0;
+      predict();
+    }, REMOTE * (1 + Math.random()));
   });
 }

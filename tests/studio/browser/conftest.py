@@ -30,11 +30,6 @@ def backbone():
     return default_backbone()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "my-signs"
-
-
 @contextmanager
 def studio_at(
     folder: Path, backbone: Any, port: int = 0, token: str | None = None
@@ -49,9 +44,8 @@ def studio_at(
 class Process:
     """`siglum studio` as a process that can be killed, and started again at its port."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.command = [sys.executable, "-m", "siglum", "studio", str(folder), "--no-browser"]
-        self.command += options
         self.start()
 
     def start(self) -> None:
@@ -72,7 +66,7 @@ class Process:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[tuple[Studio, Client]]:
-    """One server for all tests that need no restart; each finds its set empty."""
+    """One server for all tests that need no restart."""
     with studio_client(tmp_path_factory.mktemp("shared") / "my-signs", backbone) as opened:
         yield opened
 
@@ -93,17 +87,14 @@ class User:
     """A user at the page, in a browser profile of their own."""
 
     def __init__(self, browser: Any, url: str, **settings: Any) -> None:
-        self.context = browser.new_context(
-            **{"viewport": WINDOW, "reduced_motion": "reduce"} | settings
-        )
+        options = {"viewport": WINDOW, "reduced_motion": "reduce"} | settings
+        self.context = browser.new_context(**options)
         self.context.set_default_timeout(WAIT)
         self.context.add_init_script(HELPERS)
-        self.url = url
-        self.errors: list[str] = []
-        self.foreign: list[str] = []
+        self.url, self.errors, self.foreign = url, list[str](), list[str]()
         self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
-        self.context.on("console", self._check_console)
         self.context.on("dialog", lambda dialog: self.errors.append(dialog.message))
+        self.context.on("console", self._check_console)
         self.context.on("request", self._check_request)
         self.page = self.open()
 
@@ -135,9 +126,8 @@ class User:
 
     def draw(self, strokes: Strokes, pad: str = "#pad", **pointer: Any) -> None:
         """Draw with the pointer events of a pen."""
-        self.page.evaluate(
-            "([pad, strokes, how]) => draw(pad, strokes, how)", [pad, strokes, pointer]
-        )
+        script = "([pad, strokes, how]) => draw(pad, strokes, how)"
+        self.page.evaluate(script, [pad, strokes, pointer])
 
     def start(self, names: str) -> None:
         """Name the first signs, and teach none of them yet."""
@@ -169,6 +159,15 @@ class User:
         self.page.evaluate("predicted()")
         return " ".join(self.page.locator("#headline").inner_text().split())
 
+    def answers(self, *drawings: tuple[str, int]) -> list[str]:
+        """The headline for each drawing, named and seeded."""
+        headlines = []
+        for name, seed in drawings:
+            self.draw(draw(name, seed))
+            headlines.append(self.answer())
+            self.page.click("#clear")
+        return headlines
+
     def wait_for(self, statuses: str, page: Any = None) -> None:
         """Wait until the cards of the signs say so."""
         script = "(statuses) => window.statuses() === statuses"
@@ -178,12 +177,9 @@ class User:
         """Wait until the Review view shows so many drawings of each sign."""
         self.page.wait_for_function("(rows) => window.rows() === rows", arg=rows)
 
-    def statuses(self) -> dict[str, str]:
-        """The state of each sign on its card, such as "2 drawings"."""
-        cards = self.page.locator("#signs li > button").all()
-        return {
-            one.locator(".name").inner_text(): one.locator(".status").inner_text() for one in cards
-        }
+    def names(self) -> list[str]:
+        names: list[str] = self.page.locator("#signs .name").all_inner_texts()
+        return names
 
     def view(self, name: str) -> None:
         self.page.click(f"nav a[href='#{name}']")
@@ -192,17 +188,21 @@ class User:
         """Choose a sign to be taught."""
         self.page.locator("#signs li > button", has_text=name).click()
 
+    def download(self, button: str, folder: Path) -> Path:
+        """Save a file from the Share view."""
+        self.view("share")
+        with self.page.expect_download() as waiting:
+            self.page.get_by_text(button).click()
+        path = folder / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path
+
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., User]]:
     """Open a page in a browser of one's own, such as a phone's."""
     users: list[User] = []
-
-    def open_page(url: str, **settings: Any) -> User:
-        users.append(User(browser, url, **settings))
-        return users[-1]
-
-    yield open_page
+    yield lambda url, **settings: users.append(User(browser, url, **settings)) or users[-1]
     for user in users:
         user.leave()
 

@@ -1,6 +1,6 @@
 """Nothing that was drawn is lost: not by a reload, kill -9, another tab or another set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Process, User, studio_at
-from hand_drawn import SIGNS, draw, to_json
+from hand_drawn import draw, to_json
 from studio_client import save
 
 from siglum.images import studio_set
@@ -20,14 +20,6 @@ def on_disk(folder: Path) -> list[str]:
     with closing(studio_set.connect(folder / studio_set.FILE)) as database:
         query = "SELECT name FROM drawing JOIN class ON class.id = class ORDER BY name"
         return [name for (name,) in database.execute(query)]
-
-
-def start_drawing(user: User, sign: str) -> User:
-    """Name two signs and draw one of them, which is not saved yet."""
-    user.start("zig, ladder")
-    user.draw(draw(sign))
-    user.page.wait_for_selector("#save-form", state="visible")
-    return user
 
 
 def save_unheard(user: User, name: str) -> None:
@@ -43,85 +35,76 @@ def reconnect(page: Any) -> None:
 
 
 @pytest.fixture
-def process(folder: Path) -> Iterator[Process]:
-    """A Studio that can be killed, at its usual port or the next free one."""
-    process = Process(folder)
-    yield process
-    process.kill()
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "my-signs"
+
+
+@pytest.fixture
+def waiting(visit: Callable[..., User], folder: Path, backbone: Any) -> tuple[User, int]:
+    """A user with a drawing of zig that waits for its server, and the port of that."""
+    with studio_at(folder, backbone, token="the-first") as url:
+        user = visit(url)
+        user.start("zig, ladder")
+        user.draw(draw("zig"))
+        user.page.wait_for_selector("#save-form", state="visible")
+    save_unheard(user, "zig")
+    return user, urlsplit(url).port or 0
 
 
 def test_a_reload_keeps_the_examples_and_the_pad(
     user: User, saved: Callable[[], list[str]]
 ) -> None:
     user.start("zig, ladder")
-    user.teach("zig", draw("zig", 0), draw("zig", 1))
-    user.draw(SIGNS["ladder"])
-    user.page.reload()
-    user.page.wait_for_selector("#save-form", state="visible")
-    assert user.statuses() == {"zig": "2 drawings", "ladder": "draw it 3 times"}
-
-    user.save("ladder")
-    assert saved() == ["ladder", "zig", "zig"]
-
-
-def test_kill_loses_no_drawing(
-    visit: Callable[..., User], process: Process, folder: Path, tmp_path: Path
-) -> None:
-    """Saved drawings are on disk; one that is saved without a server is sent once it is back."""
-    user = visit(process.url)
-    user.start("zig, ladder")
     user.teach("zig", draw("zig", 0))
-    process.kill()
-    assert on_disk(folder) == ["zig"]
-
-    user.draw(draw("zig", 1))
-    save_unheard(user, "zig")
-    notice = user.page.locator("#connection").inner_text()
-    assert notice.startswith("Connection lost. 1 drawing is safe here and will be sent")
-    start = user.page.evaluate("performance.now()")
-    user.draw(draw("ladder", 0))  # many points, which ask for no prediction now
-    user.page.wait_for_timeout(3000)
-    times = user.page.evaluate("requests.map(([time]) => time)")
-    assert sum(time > start for time in times) <= 3  # at most one request a second
-
-    process.start()
-    reconnect(user.page)
-    user.page.wait_for_selector("#disconnected", state="hidden")
-    user.wait_for("2 drawings,draw it 3 times")
+    user.draw(draw("ladder"))
+    user.page.reload()
+    user.wait_for("1 drawing,draw it 3 times")
     user.save("ladder")
-    process.kill()
-    assert on_disk(folder) == ["ladder", "zig", "zig"]
+    assert saved() == ["ladder", "zig"]
 
-    process.start()
-    other = Process(tmp_path / "other")  # another set takes another port
-    other.kill()
+
+def test_kill_loses_no_drawing(visit: Callable[..., User], folder: Path, tmp_path: Path) -> None:
+    """Saved drawings are on disk; one that is saved without a server is sent once it is back."""
+    process = Process(folder)
+    try:
+        user = visit(process.url)
+        user.start("zig, ladder")
+        user.teach("zig", draw("zig", 0))
+        process.kill()
+        assert on_disk(folder) == ["zig"]
+
+        user.draw(draw("zig", 1))
+        save_unheard(user, "zig")
+        notice = user.page.locator("#connection").inner_text()
+        assert notice.startswith("Connection lost. 1 drawing is safe here and will be sent")
+        start = user.page.evaluate("performance.now()")
+        user.draw(draw("ladder", 0))  # many points, which ask for no prediction now
+        user.page.wait_for_timeout(3000)
+        times = user.page.evaluate("requests.map(([time]) => time)")
+        assert sum(time > start for time in times) <= 3  # at most one request a second
+
+        process.start()
+        reconnect(user.page)
+        user.page.wait_for_selector("#disconnected", state="hidden")
+        user.wait_for("2 drawings,draw it 3 times")
+        user.save("ladder")
+        other = Process(tmp_path / "other")  # another set takes another port
+        other.kill()
+    finally:
+        process.kill()
+
+    assert on_disk(folder) == ["ladder", "zig", "zig"]
     assert urlsplit(other.url).port != urlsplit(process.url).port
 
 
-def test_the_next_page_sends_what_a_closed_one_could_not(
-    visit: Callable[..., User], folder: Path, backbone: Any
-) -> None:
-    with studio_at(folder, backbone) as url:
-        user = start_drawing(visit(url), "ladder")
-    save_unheard(user, "ladder")
-    user.page.close()
-    with studio_at(folder, backbone, urlsplit(url).port):
-        user.page = user.open()
-        user.wait_for("draw it 3 times,1 drawing")
-
-    assert on_disk(folder) == ["ladder"]
-
-
 def test_a_refused_drawing_waits_for_a_decision(
-    visit: Callable[..., User], folder: Path, backbone: Any
+    waiting: tuple[User, int], folder: Path, backbone: Any
 ) -> None:
-    with studio_at(folder, backbone) as url:
-        user = start_drawing(visit(url), "zig")
-    save_unheard(user, "zig")
+    user, port = waiting
     with closing(Studio(folder, backbone)) as studio:
         (label,) = studio.store.add_classes(["zig"])
         studio.store.remove_class(label, None)
-    with studio_at(folder, backbone, urlsplit(url).port):
+    with studio_at(folder, backbone, port, token="the-first"):
         reconnect(user.page)
         for _ in range(2):
             user.page.locator("#unsaved", has_text="1 drawing not saved. ").wait_for()
@@ -131,56 +114,44 @@ def test_a_refused_drawing_waits_for_a_decision(
         user.page.select_option("#unsaved-class", label="\u2068ladder\u2069")
         user.page.locator("#unsaved").get_by_role("button", name="Save").click()
         user.page.wait_for_selector("#unsaved", state="hidden")
-        user.wait_for("1 drawing")
         user.page.reload()
         user.wait_for("1 drawing")
-        assert on_disk(folder) == ["ladder"]
     user.expect_refusals()
+    assert on_disk(folder) == ["ladder"]
 
 
 def test_a_waiting_drawing_goes_to_its_own_set_only(
-    visit: Callable[..., User], folder: Path, tmp_path: Path, backbone: Any
+    waiting: tuple[User, int], folder: Path, tmp_path: Path, backbone: Any
 ) -> None:
-    """Another set at the same port has a sign of the same name."""
+    """Another set at the same port has a sign of the same name; the page is closed meanwhile."""
+    user, port = waiting
     theirs = tmp_path / "theirs"
-    with studio_at(folder, backbone) as url:
-        user = start_drawing(visit(url), "zig")
-    save_unheard(user, "zig")
     with closing(Studio(theirs, backbone)) as studio:
         save(studio, "zig", to_json(draw("zig")))
-    with studio_at(theirs, backbone, urlsplit(url).port):
+    with studio_at(theirs, backbone, port, token="the-first"):
         reconnect(user.page)
-        for _ in range(2):
-            user.page.locator("#unsaved", has_text="It was drawn for").wait_for()
-            user.page.reload()
-    with studio_at(folder, backbone, urlsplit(url).port):
-        reconnect(user.page)
+        user.page.locator("#unsaved", has_text="It was drawn for").wait_for()
+        user.page.close()
+    with studio_at(folder, backbone, port, token="the-first"):
+        user.page = user.open()
         user.wait_for("1 drawing,draw it 3 times")
-        user.page.wait_for_selector("#unsaved", state="hidden")
     user.expect_refusals()
-
     assert on_disk(theirs) == ["zig"]
     assert on_disk(folder) == ["zig"]
 
 
 def test_a_page_with_an_old_token_says_so_and_sends_later(
-    visit: Callable[..., User], folder: Path, backbone: Any
+    waiting: tuple[User, int], folder: Path, backbone: Any
 ) -> None:
-    with studio_at(folder, backbone, token="of-the-first-hour") as url:
-        user = start_drawing(visit(url), "zig")
-    save_unheard(user, "zig")
-    port = urlsplit(url).port or 0
-    with studio_at(folder, backbone, port, token="of-the-second-hour") as new_url:
+    user, port = waiting
+    with studio_at(folder, backbone, port, token="the-second") as new_url:
         reconnect(user.page)
         notice = user.page.locator("#disconnected", has_text="This link no longer works")
         notice.get_by_text("1 drawing is safe here").wait_for()
         assert on_disk(folder) == []
-
         user.context.new_page().goto(new_url)
         user.wait_for("1 drawing,draw it 3 times")
-        user.page.wait_for_selector("#disconnected", state="hidden")
     user.expect_refusals()
-
     assert on_disk(folder) == ["zig"]
 
 
@@ -202,8 +173,6 @@ def test_tabs_keep_in_step_and_undo_only_what_they_show(
     second.wait_for_selector("#toast", state="visible")
     user.expect_refusals()
     assert saved() == ["ladder", "zig", "zig"]
-
     user.wait_for("2 drawings,1 drawing", second)
     second.click("#undo")
     user.wait_for("1 drawing,1 drawing", second)
-    assert saved() == ["ladder", "zig"]
