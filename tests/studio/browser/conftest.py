@@ -21,12 +21,13 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 30_000  # ms, on a busy machine
 WINDOW = {"width": 1280, "height": 900}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 3}
+Shared = tuple[Studio, Client]
+Saved = Callable[[], list[str]]  # the class of every drawing of the shared server
 HELPERS = (Path(__file__).parent / "pen.js").read_text()
 
 
 @pytest.fixture(scope="session")
 def backbone():
-    """The default backbone."""
     return default_backbone()
 
 
@@ -50,12 +51,9 @@ class Process:
 
     def start(self) -> None:
         """Start it, and wait for the address that it prints."""
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(self.command, stdout=pipe, stderr=pipe, text=True)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        lines = iter(self.process.stdout.readline, "")
-        address = next((line for line in lines if "http://" in line), None)
-        assert address is not None, self.process.communicate()[1]
+        address = next(line for line in self.process.stdout if "http://" in line)
         self.url = address.split()[0]
 
     def kill(self) -> None:
@@ -65,8 +63,7 @@ class Process:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[tuple[Studio, Client]]:
-    """One server for all tests that need no restart."""
+def shared(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[Shared]:
     with studio_client(tmp_path_factory.mktemp("shared") / "my-signs", backbone) as opened:
         yield opened
 
@@ -108,8 +105,7 @@ class User:
     def leave(self) -> None:
         """Close the browser; nothing failed, and nothing was asked of other servers."""
         self.context.close()
-        assert self.errors == []
-        assert self.foreign == []
+        assert (self.errors, self.foreign) == ([], [])
 
     def expect_refusals(self) -> None:
         """The browser logs every refused request as an error."""
@@ -126,8 +122,7 @@ class User:
 
     def draw(self, strokes: Strokes, pad: str = "#pad", **pointer: Any) -> None:
         """Draw with the pointer events of a pen."""
-        script = "([pad, strokes, how]) => draw(pad, strokes, how)"
-        self.page.evaluate(script, [pad, strokes, pointer])
+        self.page.evaluate("(given) => draw(...given)", [pad, strokes, pointer])
 
     def start(self, names: str) -> None:
         """Name the first signs, and teach none of them yet."""
@@ -170,16 +165,10 @@ class User:
 
     def wait_for(self, statuses: str, page: Any = None) -> None:
         """Wait until the cards of the signs say so."""
-        script = "(statuses) => window.statuses() === statuses"
-        (page or self.page).wait_for_function(script, arg=statuses)
+        (page or self.page).wait_for_function("(text) => statuses() === text", arg=statuses)
 
     def wait_for_rows(self, rows: str) -> None:
-        """Wait until the Review view shows so many drawings of each sign."""
         self.page.wait_for_function("(rows) => window.rows() === rows", arg=rows)
-
-    def names(self) -> list[str]:
-        names: list[str] = self.page.locator("#signs .name").all_inner_texts()
-        return names
 
     def view(self, name: str) -> None:
         self.page.click(f"nav a[href='#{name}']")
@@ -198,8 +187,11 @@ class User:
         return path
 
 
+Visit = Callable[..., User]
+
+
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., User]]:
+def visit(browser: Any) -> Iterator[Visit]:
     """Open a page in a browser of one's own, such as a phone's."""
     users: list[User] = []
     yield lambda url, **settings: users.append(User(browser, url, **settings)) or users[-1]
@@ -208,7 +200,7 @@ def visit(browser: Any) -> Iterator[Callable[..., User]]:
 
 
 @pytest.fixture
-def url(shared: tuple[Studio, Client]) -> str:
+def url(shared: Shared) -> str:
     """The address of the shared Studio, whose set is empty."""
     client = shared[1]
     for one in client.get("/api/state")["classes"]:
@@ -217,7 +209,7 @@ def url(shared: tuple[Studio, Client]) -> str:
 
 
 @pytest.fixture
-def taught_url(url: str, shared: tuple[Studio, Client]) -> str:
+def taught_url(url: str, shared: Shared) -> str:
     """The same with three drawings of zig and three of ladder."""
     for name in ("zig", "ladder"):
         for seed in range(3):
@@ -226,23 +218,17 @@ def taught_url(url: str, shared: tuple[Studio, Client]) -> str:
 
 
 @pytest.fixture
-def user(visit: Callable[..., User], url: str) -> User:
-    """A user of a Studio without signs."""
+def user(visit: Visit, url: str) -> User:
     return visit(url)
 
 
 @pytest.fixture
-def teacher(visit: Callable[..., User], taught_url: str) -> User:
-    """A user of a Studio that knows zig and ladder."""
+def teacher(visit: Visit, taught_url: str) -> User:
     return visit(taught_url)
 
 
 @pytest.fixture
-def saved(shared: tuple[Studio, Client]) -> Callable[[], list[str]]:
+def saved(shared: Shared) -> Saved:
     """A function that returns the class of every drawing that the shared server has."""
-
-    def labels() -> list[str]:
-        state = shared[0].store.state
-        return sorted(state.classes[entry.label] for entry in state.drawings.values())
-
-    return labels
+    store = shared[0].store
+    return lambda: sorted(store.state.classes[one.label] for one in store.state.drawings.values())

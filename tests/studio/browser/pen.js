@@ -35,12 +35,32 @@ window.rows = () =>
     .map((row) => row.querySelectorAll("[data-drawing]").length)
     .join();
 
-/** Drop or paste files, given as [name, type, base64]. */
-window.give = (kind, files) => {
+/** A page of signs, dark on pale paper, given as rows of drawings of strokes of [x, y] in [0, 1]. */
+const photograph = (rows) => {
+  const side = 240; // px of a sign
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [side * Math.max(...rows.map((row) => row.length)), side * rows.length];
+  const context = canvas.getContext("2d");
+  context.fillStyle = "rgb(228 222 208)";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.strokeStyle = "rgb(50 50 70)";
+  context.lineWidth = side / 40;
+  context.lineCap = context.lineJoin = "round";
+  rows.forEach((row, down) => row.forEach((strokes, right) => strokes.forEach((stroke) => {
+    context.beginPath();
+    for (const [x, y] of stroke) context.lineTo(side * (right + x), side * (down + y));
+    context.stroke();
+  })));
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+};
+
+/** Drop or paste files by name: pictures, given as rows of drawings, or text. */
+window.give = async (kind, files) => {
   const data = new DataTransfer();
-  for (const [name, type, text] of files) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    data.items.add(new File([bytes], name, { type }));
+  for (const [name, content] of Object.entries(files)) {
+    const isText = typeof content === "string";
+    const type = name.endsWith(".siglum") ? "" : `image/${name.split(".").at(-1)}`;
+    data.items.add(new File([isText ? content : await photograph(content)], name, { type }));
   }
   const options = { bubbles: true, cancelable: true };
   const event = kind === "drop"
@@ -48,6 +68,26 @@ window.give = (kind, files) => {
     : new ClipboardEvent("paste", { clipboardData: data, ...options });
   document.body.dispatchEvent(event);
 };
+
+/** Whether there is ink at [x, y] of the pad, each in [0, 1]. */
+window.hasInk = ([x, y]) => new Promise((resolve) => requestAnimationFrame(() => {
+  const pad = document.querySelector("#pad");
+  const position = [Math.round(x * pad.width), Math.round(y * pad.height)];
+  resolve(pad.getContext("2d").getImageData(...position, 1, 1).data[3] === 255);
+}));
+
+/** How many pixels of the network's input are dark, and how many are red. */
+window.networkInput = () => {
+  const { data } = document.querySelector("#ink").getContext("2d").getImageData(0, 0, 32, 32);
+  const pixels = Array.from({ length: 1024 }, (_, index) => data.slice(4 * index, 4 * index + 3));
+  const isDark = ([red]) => red < 60;
+  const isRed = ([red, , blue]) => red - blue > 60;
+  return { dark: pixels.filter(isDark).length, red: pixels.filter(isRed).length };
+};
+
+/** Whether a page keeps a finger on an element from scrolling it. */
+window.preventsScrolling = (selector) =>
+  !document.querySelector(selector).dispatchEvent(new Event("touchmove", { bubbles: true, cancelable: true }));
 
 window.asking = 0;
 window.requests = []; // when which address was asked for

@@ -1,18 +1,19 @@
 """Nothing that was drawn is lost: not by a reload, kill -9, another tab or another set."""
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Process, User, studio_at
+from conftest import Process, Saved, User, Visit, studio_at
 from hand_drawn import draw, to_json
 from studio_client import save
 
 from siglum.images import studio_set
 from siglum.studio.state import Studio
+
+Waiting = tuple[User, int]
 
 
 def on_disk(folder: Path) -> list[str]:
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def waiting(visit: Callable[..., User], folder: Path, backbone: Any) -> tuple[User, int]:
+def waiting(visit: Visit, folder: Path, backbone: Any) -> Waiting:
     """A user with a drawing of zig that waits for its server, and the port of that."""
     with studio_at(folder, backbone, token="the-first") as url:
         user = visit(url)
@@ -51,19 +52,7 @@ def waiting(visit: Callable[..., User], folder: Path, backbone: Any) -> tuple[Us
     return user, urlsplit(url).port or 0
 
 
-def test_a_reload_keeps_the_examples_and_the_pad(
-    user: User, saved: Callable[[], list[str]]
-) -> None:
-    user.start("zig, ladder")
-    user.teach("zig", draw("zig", 0))
-    user.draw(draw("ladder"))
-    user.page.reload()
-    user.wait_for("1 drawing,draw it 3 times")
-    user.save("ladder")
-    assert saved() == ["ladder", "zig"]
-
-
-def test_kill_loses_no_drawing(visit: Callable[..., User], folder: Path, tmp_path: Path) -> None:
+def test_kill_loses_no_drawing(visit: Visit, folder: Path, tmp_path: Path) -> None:
     """Saved drawings are on disk; one that is saved without a server is sent once it is back."""
     process = Process(folder)
     try:
@@ -72,7 +61,6 @@ def test_kill_loses_no_drawing(visit: Callable[..., User], folder: Path, tmp_pat
         user.teach("zig", draw("zig", 0))
         process.kill()
         assert on_disk(folder) == ["zig"]
-
         user.draw(draw("zig", 1))
         save_unheard(user, "zig")
         notice = user.page.locator("#connection").inner_text()
@@ -82,7 +70,6 @@ def test_kill_loses_no_drawing(visit: Callable[..., User], folder: Path, tmp_pat
         user.page.wait_for_timeout(3000)
         times = user.page.evaluate("requests.map(([time]) => time)")
         assert sum(time > start for time in times) <= 3  # at most one request a second
-
         process.start()
         reconnect(user.page)
         user.page.wait_for_selector("#disconnected", state="hidden")
@@ -92,13 +79,12 @@ def test_kill_loses_no_drawing(visit: Callable[..., User], folder: Path, tmp_pat
         other.kill()
     finally:
         process.kill()
-
     assert on_disk(folder) == ["ladder", "zig", "zig"]
     assert urlsplit(other.url).port != urlsplit(process.url).port
 
 
 def test_a_refused_drawing_waits_for_a_decision(
-    waiting: tuple[User, int], folder: Path, backbone: Any
+    waiting: Waiting, folder: Path, backbone: Any
 ) -> None:
     user, port = waiting
     with closing(Studio(folder, backbone)) as studio:
@@ -110,7 +96,6 @@ def test_a_refused_drawing_waits_for_a_decision(
             user.page.locator("#unsaved", has_text="1 drawing not saved. ").wait_for()
             user.page.reload()
         assert on_disk(folder) == []
-
         user.page.select_option("#unsaved-class", label="\u2068ladder\u2069")
         user.page.locator("#unsaved").get_by_role("button", name="Save").click()
         user.page.wait_for_selector("#unsaved", state="hidden")
@@ -121,7 +106,7 @@ def test_a_refused_drawing_waits_for_a_decision(
 
 
 def test_a_waiting_drawing_goes_to_its_own_set_only(
-    waiting: tuple[User, int], folder: Path, tmp_path: Path, backbone: Any
+    waiting: Waiting, folder: Path, tmp_path: Path, backbone: Any
 ) -> None:
     """Another set at the same port has a sign of the same name; the page is closed meanwhile."""
     user, port = waiting
@@ -140,8 +125,8 @@ def test_a_waiting_drawing_goes_to_its_own_set_only(
     assert on_disk(folder) == ["zig"]
 
 
-def test_a_page_with_an_old_token_says_so_and_sends_later(
-    waiting: tuple[User, int], folder: Path, backbone: Any
+def test_a_page_with_an_old_token_sends_later(
+    waiting: Waiting, folder: Path, backbone: Any
 ) -> None:
     user, port = waiting
     with studio_at(folder, backbone, port, token="the-second") as new_url:
@@ -155,9 +140,7 @@ def test_a_page_with_an_old_token_says_so_and_sends_later(
     assert on_disk(folder) == ["zig"]
 
 
-def test_tabs_keep_in_step_and_undo_only_what_they_show(
-    user: User, saved: Callable[[], list[str]]
-) -> None:
+def test_tabs_keep_in_step_and_undo_only_what_they_show(user: User, saved: Saved) -> None:
     first, second = user.page, user.open()
     user.start("zig, ladder")
     user.teach("zig", draw("zig"))
