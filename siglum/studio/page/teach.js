@@ -158,6 +158,7 @@ function renderForms() {
   byId("teaching").hidden = !sign;
   byId("stop").replaceChildren("Stop teaching ", signName(sign?.name ?? ""));
   byId("save-form").hidden = isEmpty();
+  byId("explain").hidden = photo.isPhotoOpen() && !prediction?.heatmap; // a page of several signs has none
   const question = best()
     ? "Right? Enter saves it as an example. Wrong? Pick the right one."
     : "What did you draw? Pick a sign or type a new name.";

@@ -149,6 +149,7 @@ def test_tabs_keep_in_step_and_undo_only_what_they_show(user: User, saved: Saved
     user.teach("ladder", draw("ladder"))
     user.wait_for("1 drawing,1 drawing", first)
     assert "Saved" not in first.locator("#headline").inner_text()  # no longer the last change
+    second.wait_for_selector("#updating", state="hidden")
     second.evaluate("setTimeout = () => 0")  # so that it fetches no changes
     user.page = first
     user.teach("zig", draw("zig", 1))

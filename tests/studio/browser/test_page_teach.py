@@ -138,7 +138,7 @@ def test_a_pause_does_not_cut_a_drawing_in_two(user: User, shared: Shared) -> No
         user.draw(strokes)
         page.wait_for_selector("#ring[data-kind=waiting]")
         page.wait_for_selector("#ring[data-kind=saved]")
-        page.locator("#headline", has_text="Saved to house (1 example)").wait_for()
+        page.locator("#headline", has_text="(1 example)").wait_for()
         assert saved_strokes(studio) == [count]
     page.wait_for_selector("#ring", state="hidden")  # now a stroke is a new drawing
     user.draw([box])
