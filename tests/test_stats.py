@@ -43,14 +43,6 @@ def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
     assert rate.value == hits / total
 
 
-@pytest.mark.parametrize("total", [1, 9, 10_000])
-def test_wilson_never_leaves_the_unit_interval(total: int) -> None:
-    """Rounding would put the lower end of 0 hits at -1e-19."""
-    assert wilson(0, total).low == 0
-    assert wilson(total, total).high == 1
-    assert 0 < wilson(0, total).high < 1
-
-
 def test_nothing_counted_says_nothing() -> None:
     rate = wilson(0, 0)
 
@@ -91,45 +83,12 @@ def test_recall_and_precision_are_scikit_learns() -> None:
     assert measures.accuracy.value == metrics.accuracy_score(labels, predicted)
 
 
-def test_a_class_never_predicted_has_no_precision() -> None:
-    log_probs = np.log(np.array([[0.9, 0.1], [0.8, 0.2]]))
-
-    measures = measure(log_probs, np.array([0, 1]), 2)
-
-    assert math.isnan(measures.precision[1].value)
-    assert measures.recall[1].value == 0
-
-
 def test_loss_is_scikit_learns() -> None:
     log_probs, labels = predictions()
 
     assert negative_log_likelihood(log_probs, labels) == pytest.approx(
         metrics.log_loss(labels, np.exp(log_probs))
     )
-
-
-def test_uniform_probabilities_cost_log_k() -> None:
-    log_probs = np.full((3, 8), -math.log(8))
-
-    assert negative_log_likelihood(log_probs, np.array([0, 5, 7])) == pytest.approx(math.log(8))
-
-
-def test_a_sure_and_right_predictor_is_calibrated() -> None:
-    """Confidence 1 belongs to the last group, not to one beyond it."""
-    log_probs = np.where(np.eye(4, dtype=bool), 0.0, -np.inf)
-
-    groups = reliability(log_probs, np.arange(4))
-
-    assert groups == [Bin(low=14 / 15, high=1.0, count=4, confidence=1.0, accuracy=1.0)]
-    assert expected_calibration_error(groups) == 0
-
-
-def test_a_predictor_as_right_as_it_is_sure_is_calibrated() -> None:
-    """Confidence 0.8 everywhere, and 8 of 10 right."""
-    log_probs = np.log(np.tile([0.8, 0.2], (10, 1)))
-    labels = np.array([0] * 8 + [1] * 2)
-
-    assert expected_calibration_error(reliability(log_probs, labels)) == pytest.approx(0)
 
 
 def test_calibration_error_is_the_weighted_gap() -> None:

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from siglum import stats
-from siglum.config import Preprocess
 from siglum.errors import ConfigError, RunError
 from siglum.lab.compare import (
     Comparison,
     Variant,
     compare_runs,
     difference_interval,
-    estimate,
     group_runs,
     headline,
     t_interval,
@@ -91,14 +89,6 @@ def test_different_data_unfinished_runs_and_duplicates_are_refused(make_run: Mak
     (one.path / "result.json").unlink()
     with pytest.raises(RunError, match="Resume it with: siglum train --resume"):
         compare_runs(group_runs([one, other]))
-
-
-def test_other_preprocessing_of_the_same_images_is_compared(make_run: MakeRun) -> None:
-    one = make_run("a", answers(5))
-    larger = make_run("b", answers(5), lr=0.2, fingerprint="at 32 px")
-    (larger.path / "preprocess.json").write_text(json.dumps(Preprocess(size=32).model_dump()))
-
-    assert compare_runs(group_runs([one, larger])).part == "test"
 
 
 def test_accuracy_has_wilsons_interval_for_one_seed_and_students_for_several(
@@ -325,15 +315,3 @@ def test_a_planted_interaction_is_detected_and_one_seed_has_no_effects(make_run:
     sentence = headline(effects(make_run, wrong, "again "))
     assert sentence.startswith("Shares of the variance of test accuracy: a × b 100 %; ")
     assert "a 0 % (79.9 % at 0 to 80.0 % at 1), not significant" in sentence
-
-
-def test_an_incomplete_grid_has_no_effects(make_run: MakeRun) -> None:
-    run = (make_run("a", answers(5)),)
-    levels = [{"a": 0, "b": 0}, {"a": 1, "b": 1}, {"a": 0, "b": 1}]
-    variants = [Variant(str(i), (run,) if i == 0 else (), levels=v) for i, v in enumerate(levels)]
-
-    assert compare_runs(variants).effects is None
-
-
-def test_an_estimate_of_one_value_without_images_has_no_interval() -> None:
-    assert estimate([0.5]).low is None and estimate([0.5]).method == "none"
