@@ -6,7 +6,6 @@ pixels and memory are limited. An import is one change, all or nothing.
 
 import io
 import json
-import re
 import shutil
 import threading
 import time
@@ -14,7 +13,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from PIL import Image
 from siglum.errors import DataError, SiglumError
 from siglum.files import parse_json
 from siglum.formatting import count
+from siglum.images import folder as folders
 from siglum.images import strokes
 from siglum.images.components import bounding_box
 from siglum.images.decode import IMAGE_SUFFIXES
@@ -45,8 +46,6 @@ MAX_STORED = 512 * 2**20  # bytes of PNG that are held until all is saved
 SAME = 0.99  # cosine of features from which two drawings of a sign are the same one
 SIDE, USUAL = 256, 0.6  # px of an image made from ink; share of it for ink of unknown size
 DIRECTORY_ENTRY = b"PK\x01\x02"
-IGNORED = re.compile(r"(?:^|/)(?:\.|__MACOSX/|@)|\.(?:json|csv|txt|md)$|/$", re.IGNORECASE)
-TEST_FOLDERS = ("test", "quiz")  # the second is of the Studio's old format
 MAX_NAMED = 5  # unreadable files named in a message
 
 
@@ -199,13 +198,13 @@ def _drawing(source: Source) -> NewDrawing:
     facts, points = source.facts, source.strokes
     entry = Entry(
         class_name(str(facts["label"])),
-        clean_name(str(facts.get("author", ""))),
-        "test" if facts.get("split") == "test" else "train",
+        clean_name(str(facts.get("author", facts.get("writer", "")))),  # `writer`: old format
+        "test" if facts["split"] == "test" or facts.get("part") == "quiz" else "train",
         str(facts.get("time") or timestamp())[:40],
         points is None,
     )
     if points is None:
-        return NewDrawing(entry, None, drawings.to_png(drawings.shrink_photo(source.image)))
+        return NewDrawing(entry, None, drawings.to_png(source.image))
     return NewDrawing(entry, json.dumps(strokes.to_json(points)), drawings.to_png(source.image))
 
 
@@ -250,11 +249,12 @@ def _open_archive(content: bytes) -> tuple[Sequence[str], list[Item]]:
     if sum(member.file_size for member in members) > MAX_UNPACKED:
         message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Import it in parts."
         raise StudioError("unreadable", message)
-
-    def reader(member: zipfile.ZipInfo) -> Callable[[], bytes]:
-        return lambda: _read_member(archive, member)
-
-    return (), _items({_member_name(member): reader(member) for member in members})
+    files = {
+        _member_name(one): partial(_read_member, archive, one)
+        for one in members
+        if not one.is_dir()
+    }
+    return (), _items(files)
 
 
 def _member_name(member: zipfile.ZipInfo) -> str:
@@ -280,42 +280,52 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 def _items(files: Mapping[str, Callable[[], bytes]]) -> list[Item]:
     """Return the drawings among files: images in a folder for each class, with JSON beside them."""
-
-    def reader(path: str) -> Callable[[], Source]:
-        return lambda: _read_image(path, files)
-
-    return [(path, reader(path)) for path in files if not IGNORED.search(path)]
+    names = [name for name in files if not _is_ignored(PurePosixPath(name))]
+    tests = set(folders.parts(names).get("test", ()))
+    return [(name, partial(_read_image, name, tests, files)) for name in names]
 
 
-def _read_image(path: str, files: Mapping[str, Callable[[], bytes]]) -> Source:
-    stem, _, suffix = path.rpartition(".")
-    folders = path.split("/")[:-1]
-    if f".{suffix.lower()}" not in IMAGE_SUFFIXES:
+def _is_ignored(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in folders.OTHER_SUFFIXES or any(
+        name.startswith(".") or name.lower() in folders.SYSTEM_NAMES for name in path.parts
+    )
+
+
+def _read_image(name: str, tests: set[str], files: Mapping[str, Callable[[], bytes]]) -> Source:
+    path = PurePosixPath(name)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise StudioError("unreadable", "its format is not supported.")
-    if not folders:
+    if len(path.parts) < 2:
         raise StudioError("unreadable", "it lies in no folder of a class.")
-    is_test = any(name.lower() in TEST_FOLDERS for name in folders[:-1])
-    facts: dict[str, Any] = {"label": folders[-1], "split": "test" if is_test else "train"}
-    if (more := files.get(f"{stem}.json")) is not None:
-        facts |= dict(parse_json(more(), "its JSON"))
+    split = "test" if tests.intersection(path.parts[:-2]) else "train"
+    facts: dict[str, Any] = {"label": path.parts[-2], "split": split}
+    if (read_facts := files.get(f"{name.removesuffix(path.suffix)}.json")) is not None:
+        more = parse_json(read_facts(), "its JSON")
+        if not isinstance(more, dict):
+            raise StudioError("unreadable", "its JSON is not a table.")
+        facts |= more
     if "strokes" in facts:
         fields = ("version", "aspect", "strokes")
         points = strokes.parse({name: facts.get(name) for name in fields})
         return Source(drawings.stroke_image(points), points, facts)
-    return Source(drawings.decode_image(files[path](), 2 * drawings.PHOTO_SIDE), None, facts)
+    image = drawings.decode_image(files[name](), 2 * drawings.PHOTO_SIDE)
+    return Source(image, None, facts)
 
 
 def _of_bundle(bundle: bundles.Bundle) -> tuple[Sequence[str], list[Item]]:
     samples = bundle.samples
-    if samples is None:
-        return bundle.classes, []
+    count = 0 if samples is None else len(samples.labels)
+    return bundle.classes, [
+        (f"drawing {n + 1}", partial(_read_sample, bundle, n)) for n in range(count)
+    ]
 
-    def reader(row: int) -> Callable[[], Source]:
-        ink = samples.ink[row]
-        facts = {"label": bundle.classes[samples.labels[row]]}
-        return lambda: Source(ink_image(ink, samples.positions[row]), None, facts, ink)
 
-    return bundle.classes, [(f"drawing {n + 1}", reader(n)) for n in range(len(samples.labels))]
+def _read_sample(bundle: bundles.Bundle, row: int) -> Source:
+    samples = bundle.samples
+    assert samples is not None
+    ink, label = samples.ink[row], bundle.classes[samples.labels[row]]
+    facts = {"label": label, "split": "train"}
+    return Source(ink_image(ink, samples.positions[row]), None, facts, ink)
 
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:

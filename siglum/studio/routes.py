@@ -224,7 +224,7 @@ async def add_image(
 
 def _add_image(this: Call, body: bytes, content_type: str, facts: Entry) -> Response:
     this.studio.store.class_name(facts.label)
-    image = drawings.shrink_photo(drawings.decode_upload(body, content_type))
+    image = drawings.decode_upload(body, content_type)
     ink, report = drawings.extract(this.studio.backbone, image)
     if report.empty:
         raise StudioError("no_ink", "There is no sign in this picture to save.")

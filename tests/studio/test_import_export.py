@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
         "blank": to_png(np.full((40, 40), 255, np.uint8)),
     }
     members = {f"a/{name}.png": raw for name, raw in bad.items()} | {"a/good.png": picture()}
-    facts = (b"{", b"[" * 100_000, b"[]", b'{"strokes": [[["0", 0, 0, 0]]]}', b'{"label": "a\\nb"}')
+    facts = (b"{", b"[" * 100_000, b"5", b'{"strokes": [[["0", 0, 0, 0]]]}', b'{"label": "a\\nb"}')
     for number, raw in enumerate(facts):
         members |= {f"b/{number}.png": picture(number + 1), f"b/{number}.json": raw}
     members["../../evil/1.png"] = picture(20)
@@ -166,9 +166,18 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
     result = take(other, zipped(members))
     classes = set(other.store.state.classes.values())
 
-    assert classes == {"a", "b"} and result.added == 2
-    assert result.messages[-1].startswith("8 files could not be read: a/not an image.png: Cannot")
-    assert result.messages[-1].endswith(", and 3 more")
+    assert classes == {"a"} and result.added == 1
+    assert result.messages[-1].startswith("9 files could not be read: a/not an image.png: Cannot")
+    assert result.messages[-1].endswith(", and 4 more")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a//1.png", "a/./1.png", "/a/1.png", "a/1.PNG", "a\\1.png", "//a/1.png", "a/../1.png"],
+)
+def test_odd_names_in_a_zip_end_in_no_traceback(other: Studio, name: str) -> None:
+    result = take(other, zipped({name: picture()}))
+    assert result.added == (".." not in name)
 
 
 def test_files_that_are_left_out_are_named(other: Studio) -> None:
