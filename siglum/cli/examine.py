@@ -8,10 +8,11 @@ from cyclopts import Parameter
 from siglum.cli.options import Device, Flag, Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError, choose
-from siglum.examine import Examination, NotApplicableError, Result
+from siglum.examine import Examination, NotApplicableError
 from siglum.examine.page import PANELS, run_panels, save, save_formats, write_page
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
+from siglum.report.page import cell_text
 
 Many = Parameter(negative=())
 
@@ -70,16 +71,9 @@ def examine(
             f"out must end in .html for {len(names)} panels, got {out}. Name one "
             "with --only, or write all to a folder with --save DIR."
         )
+    machine = choose_device(device, "float32")
     examination = Examination(
-        Run(run),
-        choose_device(device, "float32"),
-        files,
-        part,
-        layer,
-        count,
-        checkpoint,
-        image,
-        wrong,
+        Run(run), machine, files, part, layer, count, checkpoint, image, wrong
     )
     results = run_panels(examination, names)
     if page:
@@ -89,33 +83,29 @@ def examine(
         for name, result in results.items():
             if isinstance(result, NotApplicableError):
                 print_line(f"{name}: {result}")
-                continue
-            for suffix in save_formats(result):
-                save(result, save_dir / f"{name}{suffix}")
+            else:
+                for suffix in save_formats(result):
+                    save(result, save_dir / f"{name}{suffix}")
         print_line(f"Folder: {save_dir}")
     if page or save_dir:
         return
-    for result in results.values():
+    data: dict[str, dict[str, object]] = {}
+    for name, result in results.items():
         if isinstance(result, NotApplicableError):
             raise result
-    shown = {name: result for name, result in results.items() if isinstance(result, Result)}
-    if json:
-        print_json(
-            {
-                name: {
-                    key: value.tolist() for key, value in result.arrays.items() if value.ndim <= 2
-                }
-                for name, result in shown.items()
-            }
-        )
-        return
-    for name, result in shown.items():
+        if json:
+            small = {key: value for key, value in result.arrays.items() if value.ndim <= 2}
+            data[name] = {key: value.tolist() for key, value in small.items()}
+            continue
         print_line(f"{result.finding}.")
         if result.table:
-            print_table(result.table.columns, result.table.rows)
+            rows = [[cell_text(value) for value in row] for row in result.table.rows]
+            print_table(result.table.columns, rows)
         if result.text:
             print(result.text)
         if out or result.draw:
             path = out or Path(f"{name}.png")
             save(result, path)
             print_line(f"File: {path}")
+    if json:
+        print_json(data)

@@ -80,7 +80,7 @@ def write_page(
         svg = to_svg(result.draw(PAGE), name, result.finding) if result.draw else Markup()
         grey = examination.preprocess.channels == 1
         html = render("panel.html", name=name, result=result, svg=svg, grey=grey)
-        sections.append(Section(name, PANELS[name][0], sentence(result.finding), html))
+        sections.append(Section(name, PANELS[name][0], f"{result.finding}.", html))
     page = render_page(
         examination.run.name, "examination of a network", sections, headline=_headline(examination)
     )

@@ -6,7 +6,7 @@ Neither PyTorch nor matplotlib is imported here, so that the Studio can use it t
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,8 @@ def span(value: Rate, digits: int | None = None) -> str:
     return f"{100 * value.low:.{digits}f}–{100 * value.high:.{digits}f}"
 
 
-def _cell(value: object) -> object:
+def cell_text(value: object) -> object:
+    """Return a value of a table as text: 1234 as "1,234", None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool | Markup):
@@ -149,40 +150,18 @@ def _unbroken(function: Callable[..., str]) -> Callable[..., str]:
     return lambda *args, **kwargs: no_break(function(*args, **kwargs))
 
 
-def _environment(filters: Mapping[str, Callable[..., Any]]) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("siglum.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(filters)
-    environment.tests["rate"] = lambda value: isinstance(value, Rate)
-    return environment
-
-
-ENVIRONMENT = _environment(
-    {
-        function.__name__: _unbroken(function)
-        for function in (
-            formatting.count,
-            formatting.date,
-            formatting.duration,
-            formatting.interval,
-            formatting.number,
-            formatting.percent,
-            formatting.probability,
-            formatting.rate,
-            formatting.rate_and_interval,
-        )
-    }
-    | {
-        "cell": _cell,
-        "name": name,
-        "sign": sign,
-        "span": span,
-        "percent_digits": formatting.percent_digits,
-    }
+ENVIRONMENT = Environment(
+    loader=PackageLoader("siglum.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
+ENVIRONMENT.tests["rate"] = lambda value: isinstance(value, Rate)
+ENVIRONMENT.filters |= {
+    name: _unbroken(getattr(formatting, name))
+    for name in ("count", "duration", "number", "percent", "probability", "rate")
+}
+ENVIRONMENT.filters |= {"cell": cell_text, "name": name, "sign": sign, "span": span}
+ENVIRONMENT.filters["percent_digits"] = formatting.percent_digits

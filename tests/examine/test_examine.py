@@ -89,11 +89,18 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def examine(
-    folder: Path, data: Path, model: str, size: int = 28, *, settings: Any = None, **options: Any
+    folder: Path,
+    data: Path,
+    model: str,
+    size: int = 28,
+    *,
+    settings: Any = None,
+    classes: tuple[str, ...] = ("cross", "ring", "stroke"),
+    **options: Any,
 ) -> Examination:
     """Examine a network with random weights, in a run that was interrupted."""
     config = TrainConfig(data=f"folder:{data}", model=model, size=size, val=0.2, **(settings or {}))
-    preprocess, classes = config.preprocess(0.1, 0.3), ("cross", "ring", "stroke")
+    preprocess = config.preprocess(0.1, 0.3)
     torch.manual_seed(0)
     network = models.build(model, 3, preprocess.planes, size, config.model_options)
     run = Run.create(folder / "run", config, preprocess, classes, {})
@@ -201,6 +208,16 @@ def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
 
     assert "Inside <bdi>mnist_net</bdi>, without its images." in page
     assert page.count("Cannot load the run&#39;s images again: ") == len(PANELS) - 5
+
+
+def test_a_class_name_is_never_markup(tmp_path: Path, signs: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)> {0}"
+    settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
+    examination = examine(tmp_path, signs, "mnist_net", settings=settings, classes=classes)
+    write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+
+    assert "onerror" in page and "<img" not in page
 
 
 def test_each_panel_is_saved_in_every_format(small: Examination, tmp_path: Path) -> None:
