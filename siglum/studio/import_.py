@@ -149,7 +149,7 @@ def _import(
     studio: Studio, names: Sequence[str], items: Sequence[Item], session: str | None, job: Job
 ) -> Result:
     names = [class_name(name) for name in names]
-    known = _Known(studio)
+    existing = _Duplicates(studio)
     new: list[NewDrawing] = []
     errors, messages = [], []
     duplicates = pixels = stored = 0
@@ -172,7 +172,7 @@ def _import(
             drawing, ink = _drawing(source), drawings.extract(studio.backbone, source.image)[0]
             if ink.empty:
                 raise StudioError("no_ink", "no ink.")
-            if known.holds(drawing.facts, ink, source.ink):
+            if existing.holds(drawing.facts, ink, source.ink):
                 duplicates += 1
                 continue
             stored += len(drawing.image)
@@ -208,7 +208,7 @@ def _drawing(source: Source) -> NewDrawing:
     return NewDrawing(entry, json.dumps(strokes.to_json(points)), drawings.to_png(source.image))
 
 
-class _Known:
+class _Duplicates:
     """The drawings of a set; each stands for one imported drawing like it."""
 
     def __init__(self, studio: Studio) -> None:
