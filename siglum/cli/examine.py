@@ -39,9 +39,9 @@ def examine(
     first, filters, responses, maps, saliency, integrated_gradients, occlusion, attention, answers,
     predictions, nearest or embedding.
 
-    Examples:
-        siglum examine runs/first
-        siglum examine runs/first three.png --only saliency -o three.png
+    Example: siglum examine runs/first
+
+    Example: siglum examine runs/first three.png --only saliency -o three.png
 
     Args:
         run: The run's folder.

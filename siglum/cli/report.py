@@ -20,9 +20,9 @@ def report(
 ) -> None:
     """Write the report of a run: one HTML page that opens anywhere, without a network.
 
-    Examples:
-        siglum report runs/first
-        siglum report runs/first --plots figures
+    Example: siglum report runs/first
+
+    Example: siglum report runs/first --plots figures
 
     Args:
         run: The run's folder.
