@@ -134,7 +134,8 @@ def read_bytes(path: Path, limit: int = MAX_BYTES + 1) -> bytes:
 
 def further_pages(data: bytes) -> str:
     """Return a note on the pages or frames after the first, which are not read, or ""."""
-    if not data.startswith((b"II*\0", b"MM\0*", b"GIF8", b"RIFF", b"\x89PNG")):
+    animated = b"acTL" in data[:200] or b"ANIM" in data[:200]  # PNG, WebP
+    if not animated and not data.startswith((b"II*\0", b"MM\0*", b"GIF8")):
         return ""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         pages = getattr(image, "n_frames", 1)

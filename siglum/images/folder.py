@@ -92,7 +92,7 @@ def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
             if _is_system(entry):
                 continue
             if not is_dir:
-                reason = _reason(root / name)
+                reason = _reason(root, name)
                 if reason == "":
                     names.append(name)
                 elif reason:
@@ -103,7 +103,8 @@ def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
                 folders.add(name)
                 pending.append((name, (*parents, real)))
     bad = {name for name, _ in unreadable}
-    used = {str(up) for name in (*folders, *names, *bad) for up in PurePosixPath(name).parents}
+    homes = {name.rpartition("/")[0] for name in (*folders, *names, *bad)}
+    used = homes | {str(up) for home in homes for up in PurePosixPath(home).parents}
     empty = sorted(name for name in folders - used - bad if "/__" not in f"/{name}")
     return Listing(sorted(names), unreadable, empty)
 
@@ -118,13 +119,13 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _reason(path: Path) -> str | None:
+def _reason(root: Path, name: str) -> str | None:
     """Return "" for an image, None for a file that is not, or why an image cannot be read."""
-    suffix = path.suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  a Path costs five times as much
     if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
         return "" if suffix in IMAGE_SUFFIXES else None
     try:
-        reason = decode.explain(decode.read_bytes(path, 1000))
+        reason = decode.explain(decode.read_bytes(root / name, 1000))
     except DataError as error:
         return str(error) if suffix else None
     return None if reason == NOT_AN_IMAGE and not suffix else reason
@@ -218,7 +219,7 @@ def load_files(
     for name in names:
         version = None
         with suppress(OSError):  # reading it will tell why
-            facts = (root / name).stat()
+            facts = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118  thrice as fast
             version = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
         digest.update(repr((name, version)).encode("utf-8", "surrogateescape"))
 
