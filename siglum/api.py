@@ -47,7 +47,7 @@ def teach(
     if chars is None and samples is None:
         raise ConfigError("teach needs chars, samples or both, got neither.")
     network = default_backbone() if backbone is None else open_backbone(Path(backbone))
-    names = () if chars is None else charsets.resolve(chars)
+    names = () if chars is None else charsets.resolve(chars, set(network.classes))
     if samples is None:
         training_set = TrainingSet.empty(network, names)
     else:

@@ -117,7 +117,7 @@ def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     if item.isascii() and all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) for word in words):
         name = _lookup(item)
         if name is not None:
-            yield item, (_check(item, name),)
+            yield item, (_check(name),)
             return
         if len(words) > 1 and max(map(len, words)) > 1:
             raise ConfigError(
@@ -137,7 +137,7 @@ def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
                 yield f"{character}-{last}", span
                 position += 2
                 continue
-        yield written, (_check(written, character),)
+        yield written, (_check(character),)
 
 
 def _lookup(name: str) -> str | None:
@@ -190,13 +190,10 @@ def _range(first: str, last: str) -> tuple[str, ...] | None:
     return tuple(c for c in map(chr, codes) if unicodedata.category(c) == kinds[0])
 
 
-def _check(written: str, character: str) -> str:
+def _check(character: str) -> str:
     if not stands_alone(character):
-        raise ConfigError(
-            f"characters must stand alone, got {describe(character)[len(character) + 1 :]}."
-            if not character.isprintable()
-            else f"characters must stand alone, got {describe(character)}."
-        )
+        name = unicodedata.name(character, "without a name")
+        raise ConfigError(f"characters must stand alone, got U+{ord(character):04X} ({name}).")
     return character
 
 

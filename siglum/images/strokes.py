@@ -61,6 +61,12 @@ def rasterise(drawing: Drawing, size: int = SIZE, width: float = WIDTH) -> NDArr
         points = stroke[:, :2] * (across, down) * size * SCALE
         widths = (LIGHT + (HARD - LIGHT) * stroke[:, 3]) * width * size * SCALE
         widths = np.maximum(widths, SCALE)
+        # Where pressure changes, short pieces follow the width.
+        steps = np.ceil(np.abs(np.diff(widths))).astype(int).clip(1)
+        places = np.arange(steps.sum() + 1)
+        knots = np.concatenate([[0], steps.cumsum()])
+        points = np.stack([np.interp(places, knots, axis) for axis in points.T], axis=1)
+        widths = np.interp(places, knots, widths)
         for (x, y), radius in zip(points.tolist(), (widths / 2).tolist(), strict=True):
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
         if np.ptp(widths) < 1:

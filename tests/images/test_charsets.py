@@ -1,0 +1,111 @@
+"""Characters are named by groups, ranges, names, TeX and code points."""
+
+import re
+
+import pytest
+
+from siglum.errors import ConfigError
+from siglum.images import charsets
+from siglum.images.charsets import confusables_among, groups, resolve, stands_alone
+
+
+def test_groups_are_disjoint_ordered_and_visible() -> None:
+    every = [character for characters in groups().values() for character in characters]
+
+    assert len(every) == len(set(every)) == 10_407
+    assert all(map(stands_alone, every))
+    assert all(list(characters) == sorted(characters) != [] for characters in groups().values())
+
+
+def test_kanji_and_hangul_are_those_of_the_standards() -> None:
+    """2,965 of JIS X 0208's first level, and KS X 1001's 2,350 syllables and 51 letters."""
+    assert len(groups()["kanji"]) == 2965 and len(groups()["hangul"]) == 2350 + 51
+    assert {"一", "亜", "腕"} <= {*groups()["kanji"]} and {"가", "힝"} <= {*groups()["hangul"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "characters"),
+    [
+        ("αβγ", "αβγ"),
+        ("β α", "βα"),
+        (",", ","),
+        ("chess,♔", "♔♕♖♗♘♙♚♛♜♝♞♟"),
+        ("Chess", "♔♕♖♗♘♙♚♛♜♝♞♟"),
+        ("ox", "ox"),
+        ("sun", "sun"),
+        ("0-9", "0123456789"),
+        ("x,a-c", "xabc"),
+        ("A-CX-Z", "ABCXYZ"),
+        ("α-ε", "αβγδε"),
+        ("Α-Ω", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ"),
+        ("1–3", "123"),
+        ("+-*", "+-*"),
+        ("a-", "a-"),
+        ("<->", "<->"),
+        ("pi,mu", "πμ"),
+        ("Gamma", "Γ"),
+        ("infinity", "∞"),
+        (r"\alpha,\beta", "αβ"),
+        (r"\alpha\Omega \le", "αΩ≤"),
+        (r"\mathbb{R},\infty", "ℝ∞"),
+        (r"\{ \}", "{}"),
+        ("U+03B1,U+0391-U+0393", "αΑΒΓ"),
+        ("greek small letter alpha", "α"),
+        ("GREEK SMALL LETTER ALPHA,1, BALLOT BOX WITH CHECK", "α1☑"),
+        ("OHM SIGN", "Ω"),
+        ("e\u0301", "é"),
+        ("☑\ufe0e", "☑"),
+    ],
+)
+def test_characters_can_be_named_in_these_ways(text: str, characters: str) -> None:
+    assert sorted(resolve(text)) == sorted(characters)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("greek small leter alpha", "Did you mean 'GREEK SMALL LETTER ALPHA'?"),
+        ("é,e\u0301", r"got é (U+00E9 LATIN SMALL LETTER E WITH ACUTE) twice"),
+        ("greec", "Name it once. Did you mean 'greek'?"),
+        (r"\alhpa", r"No such TeX name: \alhpa. Did you mean '\alpha'?"),
+        ("A-z", "Write each range by itself, such as A-Z,a-z."),
+        ("9-0", "range must ascend within one kind of characters, got 9-0."),
+        ("x\u0302", "which Unicode does not compose. Teach it with --samples."),
+        ("\u200d", "characters must stand alone, got U+200D (ZERO WIDTH JOINER)."),
+        ("a,,b", "characters must be named between commas, got 'a,,b'."),
+        ("", "characters must be named between commas, got ''."),
+    ],
+)
+def test_anything_else_is_refused_with_a_remedy(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolve(text)
+
+
+def test_groups_leave_out_unsupported_characters_and_names_do_not() -> None:
+    supported = {*groups()["runes"]} - {"ᛂ"}
+    with pytest.warns(UserWarning, match=r"^1 characters .* left out, .*U\+16C2"):
+        assert "ᛂ" not in resolve("runes", supported)
+
+    assert resolve("ᛂ", supported) == ("ᛂ",)
+    with pytest.warns(UserWarning, match="left out"):
+        assert (
+            resolve(",".join(groups()), supported)
+            == groups()["runes"][:34] + groups()["runes"][35:]
+        )
+
+
+@pytest.mark.parametrize(
+    ("characters", "alike"),
+    [
+        ("AА", [("A", "А")]),
+        ("oxO0", [("o", "O", "0")]),
+        ("1l|", [("1", "l", "|")]),
+        ("abc", []),
+    ],
+)
+def test_characters_that_look_alike_are_named(characters: str, alike: list[tuple]) -> None:
+    assert confusables_among(characters) == alike
+
+
+def test_a_character_is_described_by_its_code_point_and_name() -> None:
+    assert charsets.describe("α") == "α (U+03B1 GREEK SMALL LETTER ALPHA)"
