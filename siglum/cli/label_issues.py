@@ -86,7 +86,7 @@ def label_issues(
         result = {**asdict(table), "counts": table.counts.tolist()}
         result |= {"labels": predictions.label_classes, "predictions": predictions.classes}
         result |= {"issues": [dict(zip(columns, row, strict=True)) for row in rows]}
-        print_json({**result, "copies": {name: asdict(found) for name, found in copies.items()}})
+        print_json({**result, "copies": {name: asdict(c) for name, c in copies.items()}})
         return
     print_line(table.headline)
     if max(table.counts.shape) <= MAX_CLASSES:
@@ -96,9 +96,9 @@ def label_issues(
     print(f"\nProbably wrong: {count(len(rows), 'label')} (confident learning).")
     listed = [(*row[:3], probability(row[3])) for row in rows[:MAX_LISTED]]
     print_table(("image", "label", "prediction", "probability"), listed)
-    for name, found in copies.items():
+    for name, near in copies.items():
         print()
-        print_line(found.headline(f"{against} ({name})"))
+        print_line(near.headline(f"{against} ({name})"))
     if relabel_to is not None:
         print()
         print_line(f"{count(accepted, 'prediction')} written to {relabel_to}")

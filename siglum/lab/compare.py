@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from scipy.stats import t as student_t
-from statsmodels.stats.multitest import multipletests
 
 from siglum import stats
 from siglum.config import TrainConfig
@@ -487,7 +486,9 @@ def difference_interval(
 
 
 def _holm(p_values: Sequence[Any]) -> list[float]:
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    from statsmodels.stats.multitest import multipletests  # pandas: a second that jobs need not pay
+
+    return multipletests(p_values, method="holm")[1].tolist() if p_values else []
 
 
 def _effects(summaries: Sequence[VariantSummary], part: str) -> Effects | None:
@@ -542,7 +543,7 @@ def headline(comparison: Comparison) -> str:
     pairs = [pair for pair in comparison.pairs if pair.seeds]
     if len(finished) < 2:
         accuracy = finished[0].accuracy[comparison.part]
-        ends = f"{percent(accuracy.low or 0.0)} to {percent(accuracy.high or 1.0)}"
+        ends = f"{100 * (accuracy.low or 0.0):.1f} to {percent(accuracy.high or 1.0)}"
         interval = f"95 % CI {ends}; {accuracy.method}"
         return f"{finished[0].name}: {kind} accuracy {percent(accuracy.mean)} ({interval})."
     if not pairs:

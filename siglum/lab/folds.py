@@ -36,7 +36,7 @@ def folds(images: ImageSet, count: int, seed: int, by_writer: bool = False) -> l
         None if writers is None else np.unique(np.array(writers), return_inverse=True)[1],
     )
     return [
-        (np.sort(kept).astype(np.int64), np.sort(test).astype(np.int64)) for kept, test in splits
+        (np.sort(train).astype(np.int64), np.sort(test).astype(np.int64)) for train, test in splits
     ]
 
 

@@ -228,7 +228,7 @@ def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: 
             "no difference shown between lr=0.1 and lr=0.2: 98.95 and 98.95 %, 0.00 points (95 % "
             "CI 0.00 to 0.00; p = 1.000 after Holm) (2 seeds, 1,000 test images).",
         ),
-        ({0.1: [40]}, "glyph_net: test accuracy 96.0 % (95 % CI 94.6 % to 97.0 %; Wilson, 1,000 "),
+        ({0.1: [40]}, "glyph_net: test accuracy 96.0 % (95 % CI 94.6 to 97.0 %; Wilson, 1,000 "),
         (
             {0.1 * n: [200 - 20 * n + s for s in range(4)] for n in range(1, 8)},
             "lr=0.7000000000000001: highest accuracy on the test images, significantly better "
