@@ -61,8 +61,14 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image."""
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
         return labels
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.positive_only = True
+        return tags
 
     def _inputs(self, images: NDArray[Any]) -> list[Input]:
         if images.ndim == 2:
@@ -74,7 +80,9 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             images = images.reshape(-1, side, side)
         if images.dtype.kind == "f" and images.max(initial=0) <= 1:
             images = images * 255
-        if images.min(initial=0) < 0 or images.max(initial=0) > 255:
+        if images.min(initial=0) < 0:
+            raise ConfigError("Negative values in data: X must have values from 0 to 255.")
+        if images.max(initial=0) > 255:
             raise ConfigError("X must have values from 0 to 255, or from 0 to 1.")
         inputs, unreadable = preprocess_images(
             list(images.astype(np.uint8)), default_backbone().preprocess

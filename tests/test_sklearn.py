@@ -1,5 +1,7 @@
 """SignClassifier does what scikit-learn's tools expect of a classifier of images."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,15 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
 
 import siglum
 from siglum.errors import ConfigError
-
-# Checks of scikit-learn that feed columns of measurements, which are no images.
-NOT_FOR_IMAGES = {
-    "check_classifiers_train": "three columns cannot be an image",
-    "check_classifiers_one_label": "a recogniser needs two classes",
-}
 
 
 def digits(count: int = 6) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
@@ -80,3 +77,26 @@ def test_wrong_input_names_the_argument() -> None:
         classifier.predict(np.zeros((1, 10, 10)))
     with pytest.raises(ConfigError, match="y must have two or more"):
         siglum.SignClassifier().fit(images, np.repeat("A", len(images)))
+
+
+def test_a_fitted_classifier_is_copied_to_other_processes() -> None:
+    images, labels = digits(2)
+    classifier = siglum.SignClassifier().fit(images, labels)
+
+    copied = pickle.loads(pickle.dumps(classifier))
+
+    assert (copied.predict(images) == classifier.predict(images)).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_checks_of_scikit_learn_that_suit_images_pass() -> None:
+    """Its other checks fit columns of measurements, which are not squares of pixels."""
+    results = check_estimator(siglum.SignClassifier(), on_fail=None, on_skip=None)
+    failed = [one for one in results if one["status"] == "failed"]
+
+    assert sum(one["status"] == "passed" for one in results) >= 15
+    assert not [
+        (one["check_name"], one["exception"])
+        for one in failed
+        if "X must be images" not in str(one["exception"])
+    ]

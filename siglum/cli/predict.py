@@ -33,7 +33,7 @@ def predict(
     *files: Path,
     page: Path | None = None,
     out: Out = None,
-    weights: str | None = None,
+    checkpoint: str | None = None,
     device: Device = "auto",
     json: Json = False,
     csv: Csv = False,
@@ -53,19 +53,19 @@ def predict(
         files: Image files, folders of them, or patterns such as 'scans/*.png'.
         page: An image of a page with several characters, read row by row.
         out: With --page: where to draw the boxes and labels, a PNG file.
-        weights: With a run: best, last or lowest_loss; by default the run's own choice.
+        checkpoint: With a run: best, last or lowest_loss; by default the run's own choice.
     """
     if page is not None:
         if files or csv:
             raise ConfigError("page must be used alone, without other files and without --csv.")
-        _predict_page(_open(recogniser, weights, device), page, out, json)
+        _predict_page(_open(recogniser, checkpoint, device), page, out, json)
         return
     if out is not None:
         raise ConfigError("out must be used with --page.")
     if not files:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
     paths = expand_files(files)
-    predictions, unreadable = predict_images(_open(recogniser, weights, device), paths)
+    predictions, unreadable = predict_images(_open(recogniser, checkpoint, device), paths)
     rows = [prediction.to_dict() for prediction in predictions]
     if json:
         print_json(rows)
@@ -153,11 +153,11 @@ def _character(one: Prediction) -> dict[str, Any]:
     return {"label": one.label, "probability": one.probability, "rejected": one.rejected}
 
 
-def _open(path: Path, weights: str | None, device: str) -> Predictor:
+def _open(path: Path, checkpoint: str | None, device: str) -> Predictor:
     path = path.expanduser()
     if path.suffix == SUFFIX or path.is_file():
-        if weights is not None:
-            raise ConfigError(f"weights must be left out with a bundle, got {weights!r}.")
+        if checkpoint is not None:
+            raise ConfigError(f"checkpoint must be left out with a bundle, got {checkpoint!r}.")
         if device not in ("auto", "cpu"):
             raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
         return load(path)
@@ -165,4 +165,4 @@ def _open(path: Path, weights: str | None, device: str) -> Predictor:
     from siglum.lab.predict import RunPredictor
     from siglum.lab.runs import Run
 
-    return RunPredictor(Run(path), choose_device(device, "float32"), weights)
+    return RunPredictor(Run(path), choose_device(device, "float32"), checkpoint)

@@ -28,7 +28,7 @@ def teach(
     chars: str | None = None,
     samples: str | None = None,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    classes: Renames = None,
+    rename: Renames = None,
     backbone: Path | None = None,
     title: str = "",
     json: Json = False,
@@ -58,7 +58,7 @@ def teach(
         raise ConfigError(f"{out} exists already. Choose another name with -o.")
     with loading_bar() as progress:
         recogniser = teach_recogniser(
-            chars, samples, rename=read_renames(classes), backbone=backbone, progress=progress
+            chars, samples, rename=read_renames(rename), backbone=backbone, progress=progress
         )
     assert recogniser.fitted is not None
     bundle = to_bundle(

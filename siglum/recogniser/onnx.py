@@ -110,6 +110,7 @@ class Network:
                 `preprocess` makes them.
         """
         graph = check(raw, name)
+        self._arguments = raw, preprocess, threads, name
         self.parameters = graph.parameters
         self.preprocess, self._name = preprocess, name
         known = _limit_operations(raw, graph, name)
@@ -119,6 +120,9 @@ class Network:
         self._input = _only_input(self._session, preprocess, name)
         if not known:
             self._run_within_limit()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, self._arguments  # scikit-learn copies estimators to other processes
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs (N, D) for bytes (N, P, S, S), N at least 1.

@@ -240,7 +240,7 @@ def _to_drawing(points: Sequence[Sequence[Point]]) -> Drawing:
     try:
         arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
         flat = np.concatenate(arrays)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, TypeError):
         raise DataError("strokes must be lists of points (x, y)") from None
     low, size = flat.min(axis=0), max(float(np.ptp(flat, axis=0).max()), 1e-9)
     offset = (1 - np.ptp(flat, axis=0) / size * 0.6) / 2

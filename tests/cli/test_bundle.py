@@ -18,7 +18,7 @@ def bundle(siglum: Call, run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("bundles") / "signs.siglum"
     done = siglum("export", run, "-o", path, "--licence", "CC0-1.0")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"bundle      {path}, ")
+    assert done.stdout.split()[:2] == ["bundle", f"{path},"]
     return path
 
 
@@ -32,12 +32,12 @@ def test_a_bundle_says_what_it_is(siglum: Call, bundle: Path, run: Path, signs: 
 
     assert (done.returncode, done.stderr) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert lines["what"].startswith(f"glyph_net trained on folder:{signs}; ")
+    assert lines["title"] == f"glyph_net trained on folder:{signs}"
     assert lines["classes"] == "3: cross ring stroke"
-    assert lines["pictures"] == "28 x 28, grey, pad"
-    assert lines["golden"].startswith("4 of validation pictures, read again as they were; ")
+    assert lines["input"] == "28 x 28, grey, pad"
+    assert "4 images of validation pictures; " in lines["verified"]
     assert lines["licence"] == "CC0-1.0"
-    assert "95 %" in lines["validation"]
+    assert "95 %" in lines["val"]
 
 
 def test_a_bundle_as_json(siglum: Call, bundle: Path) -> None:
@@ -45,8 +45,8 @@ def test_a_bundle_as_json(siglum: Call, bundle: Path) -> None:
 
     assert found["bytes"] == bundle.stat().st_size
     assert found["classes"] == ["cross", "ring", "stroke"]
-    assert found["card"]["format"] == 1 and found["card"]["licence"] == "CC0-1.0"
-    assert (found["golden"], found["head"], found["samples"]) == (4, False, 0)
+    assert found["card"]["licence"] == "CC0-1.0"
+    assert (found["reference_outputs"], found["samples"]) == (4, 0)
     assert found["preprocess"]["size"] == 28
 
 
@@ -60,10 +60,10 @@ def test_a_bundle_reads_as_its_run_does(
 
     assert [list(answer) for answer in by_bundle] == [list(answer) for answer in by_run]
     for ours, theirs in zip(by_bundle, by_run, strict=True):
-        for key in ("file", "answer", "runner_up", "inverted"):
+        for key in ("file", "label", "runner_up", "inverted"):
             assert ours[key] == theirs[key]
     rows = list(csv.DictReader(io.StringIO(siglum("predict", bundle, *files, "--csv").stdout)))
-    assert [row["answer"] for row in rows] == [answer["answer"] for answer in by_bundle]
+    assert [row["label"] for row in rows] == [answer["label"] for answer in by_bundle]
 
 
 def test_what_cannot_be_read_is_said_beside_the_answers(
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_said_beside_the_answers(
 
     assert done.returncode == 2 and str(files[0].name) in done.stdout.replace("\n", "")
     assert done.stderr == (
-        f"siglum: 1 of 2 files must be pictures to be read: {tmp_path / 'gone.png'} is not there.\n"
+        f"siglum: Cannot read 1 of 2 files. {tmp_path / 'gone.png'}: no such file\n"
     )
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_said_beside_the_answers(
     ("flags", "message"),
     [
         (("--checkpoint", "best"),
-         "checkpoint must be left out with a bundle, which has one, got 'best'."),
+         "checkpoint must be left out with a bundle, got 'best'."),
         (("--device", "cuda"), "device must be auto or cpu with a bundle, got 'cuda'."),
     ],
 )  # fmt: skip
@@ -105,9 +105,7 @@ def test_a_damaged_bundle_is_one_line_on_standard_error(
     done = siglum(*command, damaged, *(files[:1] if command == ("predict",) else []))
 
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(
-        "siglum: damaged.siglum must be byte for byte as it was written, got a difference "
-    )
+    assert done.stderr.startswith("siglum: damaged.siglum is damaged: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -116,7 +114,7 @@ def test_a_bundle_that_is_not_there_is_said(siglum: Call, tmp_path: Path) -> Non
 
     assert (done.returncode, done.stderr) == (
         2,
-        f"siglum: {tmp_path / 'no.siglum'} must be a bundle's file, got nothing.\n",
+        f"siglum: No such file: {tmp_path / 'no.siglum'}.\n",
     )
 
 
@@ -187,4 +185,4 @@ def test_a_bundle_outlives_its_run(
 
     done = siglum("predict", "renamed", files[1], "--json", cwd=tmp_path)
 
-    assert [answer["answer"] for answer in json.loads(done.stdout)] == ["ring"]
+    assert [answer["label"] for answer in json.loads(done.stdout)] == ["ring"]

@@ -1,0 +1,193 @@
+"""The public names of `import siglum`: teach, predict, add, save, load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import siglum
+from siglum.errors import ConfigError, DataError, SiglumError
+from siglum.images.strokes import Drawing
+
+LETTERS = Path(__file__).resolve().parents[1] / "docs" / "letters"
+
+
+def letter(text: str, size: int = 90) -> Image.Image:
+    image = Image.new("L", (160, 160), 255)
+    ImageDraw.Draw(image).text((80, 80), text, 30, ImageFont.load_default(size), anchor="mm")
+    return image
+
+
+@pytest.fixture(scope="module")
+def greek() -> siglum.Recogniser:
+    return siglum.teach(chars="αβγ")
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert siglum.__all__ == [
+        "Prediction", "Recogniser", "SignClassifier", "__version__", "load", "teach",
+    ]  # fmt: skip
+    assert siglum.__all__ == sorted(siglum.__all__)
+    for name in siglum.__all__:
+        assert getattr(siglum, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'find_all'"):
+        _ = siglum.find_all
+
+
+def test_importing_siglum_imports_no_library() -> None:
+    libraries = {"torch", "onnxruntime", "numpy", "PIL", "sklearn", "pydantic"}
+    program = f"import sys, siglum; print({libraries} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_every_kind_of_image_gives_the_same_prediction(greek: siglum.Recogniser) -> None:
+    path = LETTERS / "alpha.png"
+    with Image.open(path) as image:
+        grey, colour = np.asarray(image.convert("L")), np.asarray(image.convert("RGB"))
+        kinds = [path, str(path), path.read_bytes(), grey, grey[..., None], colour, image.copy()]
+        expected = greek.predict(path)
+        for prediction in greek.predict(kinds):
+            assert prediction.label == expected.label == "α"
+            assert prediction.probability == pytest.approx(expected.probability, abs=1e-4)
+
+
+def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> None:
+    prediction = greek.predict(LETTERS / "beta.png")
+
+    assert isinstance(prediction, siglum.Prediction)
+    assert (prediction.label, prediction.prediction_set, prediction.rejected) == (
+        "β",
+        ("β",),
+        False,
+    )
+    assert prediction.ranking[0].label == "β"
+    assert sum(probability for _, probability in prediction.ranking) == pytest.approx(1)
+    assert prediction.ink.dtype == np.uint8 and prediction.ink.shape == (40, 40)
+    assert prediction.report is not None and prediction.report.inverted
+    assert prediction.warnings == ()
+    assert list(prediction.to_dict()) == [
+        "file", "label", "probability", "runner_up", "runner_up_probability", "inverted",
+        "prediction_set", "rejected", "warnings",
+    ]  # fmt: skip
+    assert '<img src="data:image/png;base64,' in prediction._repr_html_()
+    assert "α β γ" in greek._repr_html_()
+
+
+def test_strokes_are_predicted_in_any_unit() -> None:
+    recogniser = siglum.teach(chars="L,X,T")
+    cross = [[(100, 100), (300, 300)], [(300, 100), (100, 300)]]
+    drawing = {
+        "version": 1,
+        "aspect": 1.0,
+        "strokes": [[[0.3, 0.2, 0, 0.5], [0.3, 0.8, 9, 0.5], [0.7, 0.8, 18, 0.5]]],
+    }
+    arrays = [np.array(stroke, dtype=float) for stroke in cross]
+    parsed = Drawing(
+        (
+            np.array([[0.2, 0.2, 0, 0.5], [0.8, 0.8, 9, 0.5]]),
+            np.array([[0.8, 0.2, 20, 0.5], [0.2, 0.8, 29, 0.5]]),
+        )
+    )
+
+    found = recogniser.predict([cross, drawing, arrays, parsed])
+
+    assert [prediction.label for prediction in found] == ["X", "L", "X", "X"]
+    assert recogniser.predict(cross).label == "X"
+
+
+def test_drawings_are_taught_added_and_saved(tmp_path: Path) -> None:
+    recogniser = siglum.teach(
+        samples={"sun": [letter("O"), letter("O", 70)], "cross": [letter("X"), letter("X", 70)]}
+    )
+    recogniser.add("hook", [letter("J"), letter("J", 70)])
+    recogniser.add("sun", letter("O", 80))
+    recogniser.save(tmp_path / "signs.siglum")
+    recogniser.save(tmp_path / "signs.siglum")  # as often as you like
+
+    opened = siglum.load(tmp_path / "signs.siglum")
+
+    assert opened.classes == ("cross", "sun", "hook")
+    assert opened.predict(letter("J", 85)).label == "hook"
+    opened.add("hook", letter("J", 60))
+    assert opened.bundle.samples is not None and len(opened.bundle.samples.labels) == 8
+    again = opened.predict(letter("X", 75))
+    assert again.label == recogniser.predict(letter("X", 75)).label == "cross"
+
+
+def test_folders_and_zips_of_drawings_are_taught(tmp_path: Path) -> None:
+    import shutil
+
+    for name, text in {"a": "A", "b": "B"}.items():
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for size in (60, 80):
+            letter(text, size).save(tmp_path / "set" / name / f"{size}.png")
+    packed = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
+
+    for place in (tmp_path / "set", str(tmp_path / "set"), packed):
+        recogniser = siglum.teach(samples=place, chars="c")
+        assert recogniser.classes == ("c", "a", "b")
+        assert recogniser.predict(letter("B", 70)).label == "b"
+
+
+def test_confusable_characters_are_reported() -> None:
+    with pytest.warns(UserWarning, match=r"Look alike in most fonts: .*U\+0041.*U\+0410"):
+        siglum.teach(chars="AАB")
+
+
+def test_an_image_without_ink_is_rejected_with_a_warning(greek: siglum.Recogniser) -> None:
+    prediction = greek.predict(np.full((60, 60), 255, np.uint8))
+
+    assert prediction.rejected and "No ink" in prediction.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 3)), r"an array must be uint8 \(H, W\) or \(H, W, 3\), got float64 \(3, 3\)"),
+        (np.zeros(3, np.uint8), r"an array must be uint8 \(H, W\)"),
+        ("none.png", "Cannot read none.png: "),
+        (b"hello", "Cannot read image 1: "),
+        (3, "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got int"),
+        ({"strokes": []}, "drawing must have aspect"),
+        ([[[(1, 2), (float("nan"), 3)]]], "stroke 1 must be a number"),
+    ],
+)
+def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message: str) -> None:
+    with pytest.raises(SiglumError, match=message):
+        greek.predict(image)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "teach needs chars, samples or both, got neither"),
+        ({"chars": "α"}, "classes must be 2 to "),
+        ({"samples": {}}, "samples have no images"),
+        ({"samples": {"a": ["none.png"]}}, r"samples\['a'\]: cannot read none.png"),
+        ({"chars": "a,\U00012000"}, "No font has "),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=message):
+        siglum.teach(**arguments)  # type: ignore[arg-type]
+
+
+def test_only_taught_recognisers_take_drawings() -> None:
+    from siglum.recogniser.predict import default_backbone
+
+    with pytest.raises(DataError, match="Cannot add drawings"):
+        default_backbone().add("a", letter("A"))
+
+
+def test_the_backbone_ranks_all_its_characters_for_one_image() -> None:
+    from siglum.recogniser.predict import default_backbone
+
+    ranking = default_backbone().predict(LETTERS / "alpha.png").ranking
+
+    assert len(ranking) == 10_403
+    assert "α" in [label for label, _ in ranking[:20]]
