@@ -297,7 +297,9 @@ def draw_tiles(
                 axes.text(left, tops[-1] + 29, f"−{scale}" if signed else "0", **quiet)
                 axes.text(left + 160, tops[-1] + 29, scale, ha="right", **quiet)
             for colour, boxes in frames.items():
-                axes.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=colour))
+                axes.add_collection(
+                    PatchCollection(boxes, facecolor="none", edgecolor=colour, linewidth=1)
+                )
             return figure
 
     return draw

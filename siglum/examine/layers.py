@@ -167,7 +167,9 @@ def diagram(examination: Examination) -> Result:
                     start = max(box.get_x() + box.get_width() for box in solid) + 4
                     arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
                     axes.add_patch(arrow).set_color(palette.quiet)
-            boxes_drawn = PatchCollection(patches, facecolor=palette.paper, edgecolor=palette.ink)
+            boxes_drawn = PatchCollection(
+                patches, facecolor=palette.paper, edgecolor=palette.ink, linewidth=0.8
+            )
             axes.add_collection(boxes_drawn)
             return figure
 
