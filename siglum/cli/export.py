@@ -55,7 +55,7 @@ def export(
     made = write(Run(source), out, choose_device("cpu", "float32", threads), checkpoint, licence)
     if made.warning:
         warnings.warn(
-            f"compared on {made.bundle.card.reference}, since the run's pictures are not there: "
+            f"Cannot read the run's images, compared on {made.bundle.card.reference} instead: "
             f"{made.warning}",
             stacklevel=2,
         )

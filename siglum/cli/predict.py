@@ -162,7 +162,7 @@ def _open(path: Path, checkpoint: str | None, device: str) -> Predictor:
             raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
         return load(path)
     from siglum.lab.device import choose_device  # late: a bundle needs no torch
-    from siglum.lab.predict import RunPredictor
+    from siglum.lab.export import RunPredictor
     from siglum.lab.runs import Run
 
     return RunPredictor(Run(path), choose_device(device, "float32"), checkpoint)

@@ -4,51 +4,40 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from siglum.cli import terminal
-from siglum.cli.terminal import Switch
+from siglum import formatting, stats
+from siglum.cli.options import Json
+from siglum.cli.output import print_json, print_table
 from siglum.errors import SiglumError
-from siglum.lab import runs as on_disk
+from siglum.lab.runs import Run, find_runs
+
+COLUMNS = ("run", "data", "model", "parameters", "epochs", "seconds", "validation", "test")
 
 
-def runs(folder: Path = Path("runs"), /, *, json: Switch = False) -> None:
+def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
 
-    Example: siglum runs runs --json
+    Examples:
+        siglum runs
+        siglum runs my-runs --json
 
     Args:
-        folder: Where the runs lie.
-        json: Print JSON.
+        folder: The folder of the runs.
     """
-    found = []
-    for run in on_disk.find_runs(folder):
+    facts = []
+    for run in find_runs(folder):
         try:
-            found.append(_facts(run))
+            facts.append(_facts(run))
         except SiglumError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
+            warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
     if json:
-        terminal.write_json(found)
-        return
-    if not found:
-        print(f"No runs in {folder}. Make one with: siglum train")
-        return
-    rows = [
-        (
-            facts["run"],
-            facts["data"],
-            facts["model"],
-            "" if facts["parameters"] is None else f"{facts['parameters']:,}",
-            f"{facts['epochs']}" if facts["finished"] else f"{facts['epochs']} so far",
-            f"{facts['seconds']:.1f}",
-            _share(facts["val"]),
-            _share(facts["test"]),
-        )
-        for facts in found
-    ]
-    header = ("run", "data", "model", "parameters", "epochs", "seconds", "validation", "test")
-    terminal.show(terminal.table(header, rows))
+        print_json(facts)
+    elif not facts:
+        print(f"No runs in {folder}. Train one with: siglum train")
+    else:
+        print_table(COLUMNS, map(_row, facts))
 
 
-def _facts(run: on_disk.Run) -> dict[str, Any]:
+def _facts(run: Run) -> dict[str, Any]:
     config, result, epochs = run.config, run.result or {}, run.epochs
     return {
         "run": run.name,
@@ -63,5 +52,19 @@ def _facts(run: on_disk.Run) -> dict[str, Any]:
     }
 
 
-def _share(measured: dict[str, Any] | None) -> str:
-    return "" if measured is None else terminal.percent(measured["hits"] / measured["total"], 2)
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    rates = [
+        ""
+        if measured is None
+        else formatting.rate(stats.wilson(measured["hits"], measured["total"]))
+        for measured in (facts["val"], facts["test"])
+    ]
+    return (
+        facts["run"],
+        facts["data"],
+        facts["model"],
+        "" if facts["parameters"] is None else f"{facts['parameters']:,}",
+        f"{facts['epochs']}" if facts["finished"] else f"{facts['epochs']} so far",
+        f"{facts['seconds']:.1f}",
+        *rates,
+    )

@@ -1,1 +1,61 @@
-"""The half that trains networks; needs `pip install 'siglum[lab]'`."""
+"""The laboratory: train, evaluate and export networks; needs torch.
+
+from siglum import lab
+
+run = lab.train("mnist5k", epochs=2)
+run.evaluate("test").accuracy
+run.predict("photo.jpg")
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siglum.lab.runs import Run
+    from siglum.lab.training import Epoch
+
+__all__ = ["Epoch", "Run", "train"]
+
+
+def train(
+    source: str = "mnist5k",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    **settings: Any,
+) -> "Run":
+    """Train a network and save it as a run, like `siglum train`.
+
+    Args:
+        source: of the training images, such as "mnist5k" or "folder:my-signs".
+        path: the run's folder, which must not exist; runs/MODEL-SOURCE-NUMBER by default.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto" (bfloat16 where the processor supports it), "float32" or "bfloat16".
+        threads: CPU threads; 0 for one per core.
+        settings: the settings of `siglum train --help`, as keywords: `epochs=2, lr=0.05`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        SiglumError: if a setting, the data or the folder cannot be used.
+    """
+    from siglum.config import TrainConfig, build
+    from siglum.lab.device import choose_device
+    from siglum.lab.runs import next_path
+    from siglum.lab.trainer import train as train_run
+
+    config = build(TrainConfig, {"data": source, **settings})
+    target = Path(path) if path is not None else next_path(Path("runs"), config)
+    return train_run(config, target, choose_device(device, precision, threads))
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in ("Run", "Epoch"):  # torch takes a second to import
+        return getattr(import_module(f"siglum.lab.{'runs' if name == 'Run' else 'training'}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

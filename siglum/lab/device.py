@@ -32,6 +32,8 @@ class Device:
 
     def to(self, module: nn.Module) -> nn.Module:
         """Move a network to the device."""
+        if getattr(module, "contiguous_only", False):
+            return module.to(self.device)
         return module.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
     def to_batch(self, images: Tensor) -> Tensor:

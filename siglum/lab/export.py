@@ -1,8 +1,8 @@
-"""A run as a bundle, which needs no torch to be used.
+"""Export a run as a bundle, which needs no torch; predict images with a run.
 
-torch writes the network as ONNX; onnxruntime must then give what torch gives, on real pictures, one
-at a time and several at once, or there is no bundle. Two exports of a run are the same bytes.
-Shapes: M golden pictures, P planes, S the side of the square, K classes.
+torch converts the network to ONNX; onnxruntime must reproduce torch's outputs for one and for
+several images, or no bundle is written. Two exports of a run are the same bytes.
+Shapes: N images, P planes, S the side of the square, K classes.
 """
 
 import contextlib
@@ -10,7 +10,8 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,91 +25,146 @@ from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import RunError, SiglumError
 from siglum.images.imageset import ImageSet
-from siglum.lab.device import Device
+from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run
-from siglum.lab.trainer import Data, load_data
+from siglum.lab.trainer import PART_NAMES, Data, load_data, predict_part
 from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.calibration import Calibration
+from siglum.recogniser.calibration import Calibration, Predictions, uncalibrated
 from siglum.recogniser.onnx import Network
+from siglum.recogniser.position import Positions
 from siglum.recogniser.predict import TOLERANCE, open_bundle, relative_error
 
-BATCHES = (1, 7)
-KEPT = 4  # of the golden pictures that were compared
-OPSET = 18  # of 2022; onnxruntime 1.14 and later compute it
-WORDS = {"val": "validation", "test": "test", "train": "training"}
-RANDOM = "random noise"
+BATCHES = (1, 7)  # images that are compared at once
+NUM_REFERENCE = 4  # of the compared images are stored in the bundle
+OPSET = 18  # of 2022; onnxruntime 1.14 and later
 
-Predictions = tuple[NDArray[np.floating], NDArray[np.integer]]  # log-probabilities (N, K), labels
+
+@dataclass(frozen=True)
+class RunPredictor:
+    """A run's network as a predictor of images."""
+
+    run: Run
+    device: Device = field(default_factory=partial(choose_device, precision="float32"))
+    checkpoint: str | None = None
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """How images become arrays."""
+        return self.run.preprocess
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names, in label order."""
+        return self.run.classes
+
+    @cached_property
+    def _model(self) -> nn.Module:
+        return self.device.to(self.run.model(self.checkpoint))
+
+    def predict_arrays(
+        self, images: NDArray[np.uint8], positions: Positions | None = None
+    ) -> Predictions:
+        """Predict preprocessed images (N, P, S, S)."""
+        batch = ImageSet.from_arrays(images, np.zeros(len(images), int), self.classes)
+        return uncalibrated(np.exp(evaluate(self._model, batch, self.preprocess, self.device)))
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """A written bundle."""
 
     path: Path
     bundle: Bundle
-    warning: str | None  # why its golden pictures are no real ones
+    warning: str | None  # why its reference images are random
 
 
 def export(
-    run: Run, path: Path, machine: Device, weights: str | None = None, licence: str = ""
+    run: Run, path: Path, device: Device, checkpoint: str | None = None, licence: str = ""
 ) -> Exported:
-    """Write a run as a bundle, and open it again as anybody would.
+    """Write a run as a bundle, and open it again.
 
     Args:
-        path: where no file is yet.
-        machine: that computes what the run did not keep; float32.
-        weights: "best" or "last"; by default what the run stands for.
-        licence: under which the bundle may be used.
+        path: a new file.
+        device: computes predictions that the run did not store; float32.
+        checkpoint: "best", "last" or "lowest_loss"; by default the run's own.
+        licence: of the bundle.
 
     Raises:
-        RunError: if `path` exists, the network cannot be written as ONNX, or onnxruntime gives
-            something else than torch.
+        RunError: if `path` exists, the network cannot be converted, or onnxruntime's outputs
+            differ from torch's.
     """
-    check_place(path)
-    model, preprocess = run.model(weights), run.preprocess
-    data, warning = _pictures(run)
-    images, golden_are = _golden(data, preprocess)
-    logits = _by_torch(model, images, preprocess)
+    if path.suffix != bundles.SUFFIX:
+        raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
+    if path.exists():
+        raise RunError(f"{path} already exists. Choose another name with -o.")
+    model, preprocess = run.model(checkpoint), run.preprocess
+    data: Data | None = None
+    warning = None
+    try:
+        data = load_data(run.config, run.classes)
+    except SiglumError as error:
+        warning = str(error)
+    images, source = _reference_images(data, preprocess)
+    logits = _torch_logits(model, images, preprocess)
     raw = to_onnx(model, preprocess, run.config.model)
-    largest = _compare(Network(raw, preprocess), ReferenceOutputs(images, logits), run)
-    predictions = _predictions(run, model, weights, data, machine)
+    difference = _compare(Network(raw, preprocess), images, logits, run)
+    predictions = {}
+    for part in ("val", "test"):
+        with contextlib.suppress(SiglumError):  # without that part, or without its images
+            predictions[part] = predict_part(run, part, checkpoint, device)
+    calibration = Calibration()
+    if val := predictions.get("val"):
+        temperature = stats.fit_temperature(val.log_probs, val.labels)
+        calibration = Calibration(temperature=temperature, num_samples=len(val.labels))
+    config, env = run.config, run.env
+    card = Card(
+        title=f"{config.model} trained on {config.data}",
+        command=str(env.get("command", "")),
+        network=config.model,
+        parameters=count_parameters(model),
+        data={"source": config.data, "test": config.test, "counts": env.get("counts", {})},
+        settings={
+            **config.model_dump(mode="json"),
+            "checkpoint": checkpoint or config.checkpoint,
+        },
+        measured={
+            part: stats.wilson(int((p.log_probs.argmax(axis=1) == p.labels).sum()), len(p.labels))
+            for part, p in predictions.items()
+        },
+        reference=source,
+        difference=difference,
+        versions={
+            **env.get("versions", {}),
+            **{name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")},
+        },
+        licence=licence,
+    )
     bundle = Bundle(
         model=raw,
         preprocess=preprocess,
         classes=run.classes,
-        calibration=_calibration(predictions.get("val")),
-        card=_card(run, model, weights, predictions, golden_are, largest, licence),
-        reference=ReferenceOutputs(images[:KEPT], logits[:KEPT]),
+        calibration=calibration,
+        card=card,
+        reference=ReferenceOutputs(images[:NUM_REFERENCE], logits[:NUM_REFERENCE]),
     )
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return Exported(path, bundle, warning)
 
 
-def check_place(path: Path) -> None:
-    """Raise RunError where no new bundle can be written at `path`."""
-    if path.suffix != bundles.SUFFIX or path.exists():
-        found = "one that exists" if path.exists() else path.name
-        raise RunError(
-            f"out must be a new file that ends in {bundles.SUFFIX}, got {found}. "
-            "Choose another with -o."
-        )
-
-
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
-    """Return a network as ONNX: float32 (N, P, S, S) to (N, K), N free.
+    """Convert a network to ONNX: float32 (N, P, S, S) to (N, K), any N.
 
     Args:
         model: on the CPU, in evaluation mode.
         name: of the network, for messages.
-        output: what it gives.
+        output: name of the output.
 
     Raises:
-        RunError: if torch cannot write it.
+        RunError: if torch cannot convert it.
     """
     shape = (2, preprocess.planes, preprocess.size, preprocess.size)
     with warnings.catch_warnings(), _silent():
@@ -124,12 +180,11 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
                 opset_version=OPSET,
                 verbose=False,
             )
-        except Exception as error:  # a network of one's own may do anything
+        except Exception as error:  # a user's own network may do anything
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RunError(
-                f"{name} must be a network that torch can write as ONNX with any number of "
-                f"pictures, got {first[:300]!r}. Write it without branches that depend on the "
-                "pictures or on their number."
+                f"Cannot convert {name} to ONNX: {first[:300].rstrip('.')}. Write it without "
+                "branches that depend on the images or their number."
             ) from error
     assert program is not None
     proto = program.model_proto
@@ -138,7 +193,7 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
 
 
 def _strip(proto: Any) -> None:
-    """Remove what computes nothing; it names files and lines of the machine it was made on."""
+    """Remove metadata: it names files of this machine."""
     proto.ClearField("metadata_props")
     proto.ClearField("doc_string")
     proto.graph.ClearField("metadata_props")
@@ -152,7 +207,7 @@ def _strip(proto: Any) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep torch's and onnxscript's reports of their progress off the terminal."""
+    """Silence the progress messages of torch and onnxscript."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -162,34 +217,20 @@ def _silent() -> Iterator[None]:
         logging.disable(before)
 
 
-def _pictures(run: Run) -> tuple[Data | None, str | None]:
-    """Return the run's pictures, or why they cannot be read any more."""
-    try:
-        return load_data(run.config, run.classes), None
-    except SiglumError as error:
-        return None, str(error)
-
-
-def _golden(data: Data | None, preprocess: Preprocess) -> tuple[NDArray[np.uint8], str]:
-    """Return pictures to compare on, spread over a part of the run's data, and what they are."""
+def _reference_images(data: Data | None, preprocess: Preprocess) -> tuple[NDArray[np.uint8], str]:
+    """Return images to compare on, held out if there are any, and where they are from."""
     count = sum(BATCHES)
-    for part, images in _parts(data).items():
-        spread = np.linspace(0, len(images) - 1, count).astype(int)
-        return images.take(spread), f"{WORDS[part]} pictures"
+    parts = {} if data is None else {"val": data.val, "test": data.test, "train": data.train}
+    for part, images in parts.items():
+        if images is not None and len(images):
+            rows = np.linspace(0, len(images) - 1, count).astype(int)
+            return images.take(rows), PART_NAMES[part]
     shape = (count, preprocess.planes, preprocess.size, preprocess.size)
-    return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8), RANDOM
-
-
-def _parts(data: Data | None) -> dict[str, ImageSet]:
-    """Return the parts of a run's pictures that there are, those held out first."""
-    if data is None:
-        return {}
-    parts = {"val": data.val, "test": data.test, "train": data.train}
-    return {part: images for part, images in parts.items() if images is not None and len(images)}
+    return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8), "random noise"
 
 
 @torch.inference_mode()
-def _by_torch(
+def _torch_logits(
     model: nn.Module, images: NDArray[np.uint8], preprocess: Preprocess
 ) -> NDArray[np.float32]:
     batches = np.split(images, np.cumsum(BATCHES)[:-1])
@@ -197,82 +238,15 @@ def _by_torch(
     return torch.cat(logits).numpy()
 
 
-def _compare(network: Network, golden: ReferenceOutputs, run: Run) -> float:
-    """Return the largest difference of onnxruntime from torch, by the largest logit.
-
-    Raises:
-        RunError: if it is above `TOLERANCE`.
-    """
-    batches = np.split(golden.images, np.cumsum(BATCHES)[:-1])
-    found = np.concatenate([network.run(batch) for batch in batches])
-    share = relative_error(found, golden.logits)
-    if not share <= TOLERANCE:
+def _compare(
+    network: Network, images: NDArray[np.uint8], logits: NDArray[np.float32], run: Run
+) -> float:
+    """Return the largest difference between onnxruntime and torch, relative to the logits."""
+    batches = np.split(images, np.cumsum(BATCHES)[:-1])
+    error = relative_error(np.concatenate([network.run(batch) for batch in batches]), logits)
+    if not error <= TOLERANCE:
         raise RunError(
-            f"{run.path} must give the same by onnxruntime as by torch, to {TOLERANCE} of its "
-            f"largest logit, got {share:.2g}. There is no bundle."
+            f"onnxruntime does not reproduce {run.path}: its outputs differ by {error:.2g} of the "
+            f"largest logit, more than {TOLERANCE}. No bundle was written."
         )
-    return share
-
-
-def _predictions(
-    run: Run, model: nn.Module, weights: str | None, data: Data | None, machine: Device
-) -> dict[str, Predictions]:
-    """Return what these weights say of the run's validation and test pictures, where there are.
-
-    What the run kept is of the weights that it stands for; for others it is computed.
-    """
-    if run.result is not None and weights in (None, run.config.checkpoint):
-        kept = run.predictions()
-        return {
-            part: (kept[f"{part}_log_probs"], kept[f"{part}_labels"])
-            for part in ("val", "test")
-            if f"{part}_labels" in kept
-        }
-    placed = machine.to(model)
-    return {
-        part: (evaluate(placed, images, run.preprocess, machine), images.labels)
-        for part, images in _parts(data).items()
-        if part != "train"
-    }
-
-
-def _calibration(predictions: Predictions | None) -> Calibration:
-    if predictions is None:
-        return Calibration()
-    log_probs, labels = predictions
-    temperature = stats.fit_temperature(log_probs, labels)
-    return Calibration(temperature=temperature, num_samples=len(labels))
-
-
-def _card(
-    run: Run,
-    model: nn.Module,
-    weights: str | None,
-    predictions: dict[str, Predictions],
-    golden_are: str,
-    largest: float,
-    licence: str,
-) -> Card:
-    config, env = run.config, run.env
-    measured = {}
-    for part, (log_probs, labels) in predictions.items():
-        measured[part] = stats.wilson(int((log_probs.argmax(axis=1) == labels).sum()), len(labels))
-    return Card(
-        title=f"{config.model} trained on {config.data}",
-        command=str(env.get("command", "")),
-        network=config.model,
-        parameters=count_parameters(model),
-        data={"source": config.data, "test": config.test, "counts": env.get("counts", {})},
-        settings={**config.model_dump(mode="json"), "checkpoint": weights or config.checkpoint},
-        measured=measured,
-        reference=golden_are,
-        difference=largest,
-        versions=versions(run),
-        licence=licence,
-    )
-
-
-def versions(run: Run) -> dict[str, str]:
-    """Return the versions of what made a run, and of what exports it."""
-    exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
-    return {**run.env.get("versions", {}), **exporting}
+    return error

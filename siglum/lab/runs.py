@@ -1,68 +1,137 @@
-"""A training on disk: the only module that knows its file names.
+"""Run: a training on disk. The only module that knows a run's files.
 
     runs/<name>/
-    ├── config.json        every setting         ├── log.jsonl         one record an epoch
-    ├── preprocess.json    picture -> tensor     ├── best.safetensors  weights of the best epoch
+    ├── config.json        all settings          ├── log.jsonl         one record per epoch
+    ├── preprocess.json    image -> input        ├── best.safetensors  weights of the best epoch
     ├── classes.json       names by label        ├── last.safetensors  weights of the last epoch
-    ├── env.json           versions, machine,    ├── predictions.npz   log-probabilities
-    │                      data, command         ├── result.json       what came out; written last
-    ├── lowest_loss.safetensors                  weights of the epoch with the lowest training loss
-    └── resume/state.safetensors                 optimiser and counters, while it is not finished
+    ├── env.json           versions, device,     ├── lowest_loss.safetensors
+    │                      data, command         ├── predictions.npz   log-probabilities
+    ├── failure.json       why it diverged       └── result.json       written last
+    └── resume/state.safetensors                 optimiser and counters of an unfinished run
 
-A study notes in failure.json that a run diverged.
-
-Every file is written to a temporary name in the same folder, synced and renamed, so that a kill
-leaves the old one or the new one, whole. A run is never overwritten.
+Files are written to a temporary name, synced and renamed, so a kill leaves whole files. A run is
+never overwritten. Files that were damaged raise a SiglumError that names them.
 """
 
+import io
 import json
 import os
 import shutil
-import tempfile
+import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from siglum.config import Preprocess, TrainConfig, build
-from siglum.errors import RunError, choose
+from siglum.config import Preprocess, S, TrainConfig, build
+from siglum.errors import DataError, RunError, SiglumError, choose
+from siglum.files import parse_json, read_json, write_atomic
 from siglum.lab import models
-from siglum.lab.training import Epoch, TrainState, epoch_of
+from siglum.lab.training import Epoch, TrainState
+
+if TYPE_CHECKING:
+    from siglum.recogniser.predict import ImageLike, Prediction
+    from siglum.stats import Measures
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
 FAILURE = "failure.json"
 STATE = "resume/state.safetensors"
-WEIGHTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
+CHECKPOINTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
+DAMAGED_NPZ: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, EOFError, MemoryError)
+DAMAGED_NPZ += (NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class _DeviceRecord(_Record):
+    device: str
+    precision: str
+    threads: int
+    channels_last: bool = True
+
+
+class _Init(_Record):
+    seconds: float | None
+    examples: int | None
+
+
+class _Env(_Record):
+    started: datetime
+    command: str
+    commit: str | None
+    versions: dict[str, str]
+    device: _DeviceRecord
+    processor: str
+    platform: str
+    data: dict[str, str | None]
+    counts: dict[str, int]
+    init: _Init | None = None
+
+
+class _Measured(_Record):
+    hits: int
+    total: int
+    low: float
+    high: float
+    loss: float
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not 0 <= self.hits <= self.total or not self.total:
+            raise ValueError("hits must be from 0 to total")
+        return self
+
+
+class _Result(_Record):
+    parameters: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+    finished: str
+    val: _Measured | None = None
+    test: _Measured | None = None
+
+
+_EPOCH = TypeAdapter(Epoch)
+_CLASSES = TypeAdapter(tuple[str, ...])
 
 
 class Run:
-    """A run that is on disk."""
+    """A run on disk.
 
-    def __init__(self, path: Path) -> None:
-        """Open a run.
+    Args:
+        path: the run's folder.
 
-        Raises:
-            RunError: if `path` is no run.
-        """
-        self.path = path
-        if not (path / CONFIG).is_file():
-            found = (
-                "nothing" if not path.exists() else "another folder" if path.is_dir() else "a file"
-            )
-            raise RunError(
-                f"{path} must be a run's folder, with a {CONFIG}, got {found}. "
-                "'siglum runs' lists what there is; 'siglum train' makes one."
-            )
+    Raises:
+        RunError: if `path` is not a run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / CONFIG).is_file():
+            if self.path.suffix in (".pth", ".pt", ".safetensors"):
+                raise RunError(
+                    f"{path} is a file of weights, not a run. Train with it: siglum train SOURCE "
+                    f"--init file:{path}"
+                )
+            reason = "is not a run: it has no config.json" if self.path.exists() else "not found"
+            raise RunError(f"{path} {reason}. 'siglum runs' lists runs; 'siglum train' makes one.")
 
     @classmethod
     def create(
@@ -73,26 +142,26 @@ class Run:
         classes: tuple[str, ...],
         env: dict[str, Any],
     ) -> "Run":
-        """Begin a run at `path`.
+        """Create a run at `path`. A folder whose creation was interrupted is replaced.
 
         Raises:
             RunError: if `path` exists, or cannot be written.
         """
-        with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                path.mkdir()
-            except FileExistsError:
-                raise RunError(
-                    f"{path} must not exist yet; a run is never overwritten. "
-                    f"Choose another name with -o, or go on with: siglum train --resume {path}"
-                ) from None
+        check_free(path)
+        if path.exists():
+            warnings.warn(
+                f"{path} was left by a training that was killed before it began; starting anew.",
+                stacklevel=2,
+            )
+            shutil.rmtree(path)
         run = cls.__new__(cls)
         run.path = path
-        run._write_json(ENV, env)
-        run._write_json(CLASSES, list(classes))
-        run._write_json(PREPROCESS, preprocess.model_dump())
-        run._write_json(CONFIG, config.model_dump())
+        with run._writing("Make room or choose another folder with -o, and train again."):
+            path.mkdir(parents=True)
+            run._write_json(ENV, env)
+            run._write_json(CLASSES, list(classes))
+            run._write_json(PREPROCESS, preprocess.model_dump())
+            run._write_json(CONFIG, config.model_dump())  # last: it makes the folder a run
         return run
 
     @property
@@ -102,63 +171,138 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
-        """Every setting."""
-        return build(TrainConfig, self._read_json(CONFIG))
+        """All settings."""
+        return self._read_settings(TrainConfig, CONFIG)
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures reach the network."""
-        return build(Preprocess, self._read_json(PREPROCESS))
+        """How images become the network's input."""
+        return self._read_settings(Preprocess, PREPROCESS)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The K class names, in label order."""
-        return tuple(self._read_json(CLASSES))
+        classes: tuple[str, ...] = self._validate(_CLASSES, read_json(self.path / CLASSES), CLASSES)
+        if len(classes) < 2 or len(set(classes)) < len(classes):
+            raise RunError(f"{self.path / CLASSES} is damaged: it must hold different names.")
+        return classes
 
     @property
     def env(self) -> dict[str, Any]:
-        """Versions, machine, data and command."""
-        return dict(self._read_json(ENV))
+        """Versions, device, data and command."""
+        record = read_json(self.path / ENV)
+        self._validate(TypeAdapter(_Env), record, ENV)
+        return dict(record)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out; None while the run is not finished."""
-        return dict(self._read_json(RESULT)) if (self.path / RESULT).exists() else None
+        """Sizes, times and accuracies; None while the run is not finished."""
+        if not (self.path / RESULT).exists():
+            return None
+        record = read_json(self.path / RESULT)
+        self._validate(TypeAdapter(_Result), record, RESULT)
+        return dict(record)
 
     @property
     def failure(self) -> str | None:
-        """Why the training could not go on, in words; None if it could."""
-        return str(self._read_json(FAILURE)) if (self.path / FAILURE).exists() else None
+        """Why the training diverged, or None."""
+        return str(read_json(self.path / FAILURE)) if (self.path / FAILURE).exists() else None
 
     @property
     def epochs(self) -> list[Epoch]:
-        """The records of the epochs that are over."""
-        path = self.path / LOG
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [epoch_of(json.loads(line)) for line in lines]
+        """The records of the epochs so far; a line that a kill cut off is ignored."""
+        path, epochs = self.path / LOG, []
+        try:
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        except OSError as error:
+            raise RunError(f"Cannot read {path}: {error.strerror}.") from None
+        for number, line in enumerate(lines, 1):
+            if number == len(lines) and not line.endswith(b"\n"):
+                warnings.warn(f"{path}: ignoring line {number}, which is cut off.", stacklevel=2)
+                break
+            record = parse_json(line, f"{path}, line {number},")
+            epoch = self._validate(_EPOCH, record, f"{LOG}, line {number},")
+            if epoch.index != number:
+                raise RunError(f"{path}, line {number}, is damaged: epoch {epoch.index}.")
+            epochs.append(epoch)
+        return epochs
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The same as `epochs`: losses and accuracies, epoch by epoch."""
+        return self.epochs
+
+    def evaluate(self, part: str | None = None) -> "Measures":
+        """Measure the run on a part of its own images: "test", "val" or "train".
+
+        By default this is the test part, or else the validation part.
+
+        Raises:
+            ConfigError: if the run does not have that part.
+        """
+        from siglum import stats
+        from siglum.lab.trainer import predict_part
+
+        predictions = predict_part(self, part)
+        return stats.measure(predictions.log_probs, predictions.labels, len(self.classes))
+
+    def predict(self, image: "ImageLike") -> "Prediction":
+        """Predict one image, as a recogniser does.
+
+        Raises:
+            DataError: if the image cannot be read.
+        """
+        from siglum.lab.export import RunPredictor
+        from siglum.recogniser.predict import predict
+
+        predictions, unreadable = predict(RunPredictor(self), [image])
+        if unreadable:
+            raise DataError(f"Cannot read {unreadable[0][0]}: {unreadable[0][1]}.")
+        return predictions[0]
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the report, report.html in the run's folder by default, and return its path."""
+        from importlib import import_module
+
+        # By name: the report lies above the lab, which it reads.
+        page = import_module("siglum.report.sections")
+        target = Path(path or self.path / "report.html")
+        page.write_report(self, target)
+        return target
 
     def predictions(self) -> dict[str, NDArray[Any]]:
-        """Return log-probabilities and labels: `val_log_probs`, `val_labels`, `test_...`."""
+        """Return log-probabilities and labels: `val_log_probs`, `val_labels`, `test_...`.
+
+        Raises:
+            RunError: if the run is not finished, or the file is damaged.
+        """
         path = self.path / PREDICTIONS
         if not path.exists():
             raise RunError(
-                f"{self.path} must be finished to hold predictions. "
-                f"Go on with: siglum train --resume {self.path}"
+                f"{self.path} has no predictions: it is not finished. Resume it with: "
+                f"siglum train --resume {self.path}"
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            # From memory: numpy leaves the file open where it is damaged.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = dict(file)
+            _check_predictions(arrays, len(self.classes))
+        except DAMAGED_NPZ as error:
+            raise RunError(f"{path} is damaged: {_first_line(error)}.") from None
+        return arrays
 
-    def model(self, weights: str | None = None) -> nn.Module:
-        """Return the network with weights of a name in `WEIGHTS`, on the CPU, in evaluation mode.
+    def model(self, checkpoint: str | None = None) -> nn.Module:
+        """Return the network with the weights of a checkpoint, on the CPU, in evaluation mode.
 
-        By default they are those that the run stands for (`config.checkpoint`).
+        Args:
+            checkpoint: a key of `CHECKPOINTS`; by default `config.checkpoint`.
 
         Raises:
-            ConfigError: if there are no weights of that name.
-            RunError: if the weights are missing, truncated, or another network's.
+            ConfigError: if there is no such checkpoint.
+            RunError: if the weights are missing, damaged, or another network's.
         """
         config, preprocess = self.config, self.preprocess
-        file = choose(WEIGHTS, weights or config.checkpoint, "weights")
+        file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
         model = models.build(
             config.model,
             len(self.classes),
@@ -167,16 +311,16 @@ class Run:
             config.model_options,
         )
         tensors, _ = self._read_tensors(file)
-        self._same_shapes(file, model.state_dict(), tensors)
+        self._check_shapes(file, model.state_dict(), tensors)
         model.load_state_dict(tensors)
         return model.eval()
 
-    def save_weights(self, which: str, model: nn.Module) -> None:
-        """Keep the weights under a name in `WEIGHTS`."""
-        self._write(WEIGHTS[which], save_tensors(on_cpu(model.state_dict())))
+    def save_checkpoint(self, name: str, model: nn.Module) -> None:
+        """Save the weights under a name in `CHECKPOINTS`."""
+        self._write(CHECKPOINTS[name], save_tensors(on_cpu(model.state_dict())))
 
     def save_state(self, state: TrainState) -> None:
-        """Keep all that is needed to go on, in one file."""
+        """Save everything that is needed to resume, in one file."""
         tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
         for index, parameter in enumerate(_parameters(state)):
             for key, value in state.optimizer.state[parameter].items():
@@ -186,115 +330,152 @@ class Run:
         self._write(STATE, save_tensors(on_cpu(tensors), metadata))
 
     def load_state(self, state: TrainState) -> None:
-        """Bring `state` to where `save_state` left it, and the log with it.
+        """Restore `state` from `save_state`, and make the log agree; remove temporary files.
 
         Raises:
-            RunError: if the state is truncated or another network's.
+            RunError: if the state is damaged or another network's.
         """
+        for folder in (self.path, self.path / "resume"):
+            for temporary in folder.glob(".*.tmp"):
+                temporary.unlink(missing_ok=True)
         if not (self.path / STATE).exists():
             return
         tensors, metadata = self._read_tensors(STATE)
         weights = {k.removeprefix("model."): v for k, v in tensors.items() if k[0] == "m"}
-        self._same_shapes(STATE, state.model.state_dict(), weights)
+        self._check_shapes(STATE, state.model.state_dict(), weights)
         state.model.load_state_dict(weights)
         parameters = _parameters(state)
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                parameter = parameters[int(index)]
-                if tensor.shape == parameter.shape:  # fused steps want it laid like the weights
-                    tensor = torch.empty_like(parameter).copy_(tensor)
-                state.optimizer.state[parameter][key] = tensor
-        state.set_counters(json.loads(metadata["counters"]))
-        # A kill between the two files leaves the log one epoch short; the state is right.
+        try:
+            for name, tensor in tensors.items():
+                if name.startswith("optimizer."):
+                    _, index, key = name.split(".", 2)
+                    parameter = parameters[int(index)]
+                    if tensor.shape == parameter.shape:  # fused steps need the same strides
+                        tensor = torch.empty_like(parameter).copy_(tensor)
+                    state.optimizer.state[parameter][key] = tensor
+            state.set_counters(json.loads(metadata["counters"]))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise RunError(f"{self.path / STATE} is damaged: {_first_line(error)}.") from None
+        # A kill between the two files leaves the log one epoch short.
         self._write(LOG, "".join(_line(epoch) for epoch in state.epochs).encode())
 
     def append(self, epoch: Epoch) -> None:
-        """Add one epoch's record to the log."""
-        with _writing(self.path), (self.path / LOG).open("a") as file:
+        """Append an epoch to the log."""
+        with self._writing(), (self.path / LOG).open("a") as file:
             file.write(_line(epoch))
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self, result: dict[str, Any], predictions: dict[str, NDArray[Any]]) -> None:
-        """Write predictions and result, and remove what was kept to go on."""
-        with _writing(self.path), tempfile.TemporaryFile(dir=self.path) as file:
-            np.savez(file, **predictions)  # type: ignore[arg-type]
-            file.seek(0)
-            self._write(PREDICTIONS, file.read())
+        """Write predictions and result, and remove the state."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **predictions)  # type: ignore[arg-type]
+        self._write(PREDICTIONS, buffer.getvalue())
         self._write_json(RESULT, result)
         shutil.rmtree((self.path / STATE).parent, ignore_errors=True)
 
     def fail(self, reason: str) -> None:
-        """Note that the training cannot go on; what was saved stays."""
+        """Record why the training cannot continue."""
         self._write_json(FAILURE, reason)
 
-    def _same_shapes(self, file: str, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-        for name in sorted(wanted.keys() | found.keys()):
-            ours, theirs = wanted.get(name), found.get(name)
+    def _check_shapes(
+        self, file: str, expected: dict[str, Tensor], loaded: dict[str, Tensor]
+    ) -> None:
+        for name in sorted(expected.keys() | loaded.keys()):
+            ours, theirs = expected.get(name), loaded.get(name)
             if ours is None or theirs is None or ours.shape != theirs.shape:
                 raise RunError(
-                    f"{self.path / file} must hold the weights of {self.config.model}, got "
-                    f"{_shape(theirs)} for {name!r} where the network has {_shape(ours)}."
+                    f"{self.path / file} does not fit {self.config.model}: {name!r} has "
+                    f"{shape_of(theirs)}, the network {shape_of(ours)}."
                 )
 
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
-            remedy = f"Go on training with: siglum train --resume {self.path}"
-            if self.result is not None:  # of an older version, or somebody took them away
-                there = [name for name, kept in WEIGHTS.items() if (self.path / kept).exists()]
-                remedy = f"Choose others: {', '.join(there) or 'there are none'}."
-            raise RunError(f"{self.path} must hold {file}, got none. {remedy}")
+            remedy = f"Resume the training: siglum train --resume {self.path}"
+            if (self.path / RESULT).exists():
+                names = [
+                    name for name, other in CHECKPOINTS.items() if (self.path / other).exists()
+                ]
+                remedy = f"Available: {', '.join(names) or 'none'}."
+            raise RunError(f"{self.path} has no {file}. {remedy}")
         try:
             with safe_open(path, framework="pt") as head:
                 metadata = head.metadata() or {}
             return load_tensors(path.read_bytes()), metadata
-        except (SafetensorError, OSError) as error:
-            raise RunError(
-                f"{path} must be a whole safetensors file, got one that is not ({error})."
-            ) from None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {_first_line(error)}.") from None
 
-    def _read_json(self, file: str) -> Any:
-        path = self.path / file
+    def _read_settings(self, cls: type[S], file: str) -> S:
+        settings = read_json(self.path / file)
+        if not isinstance(settings, dict):
+            raise RunError(f"{self.path / file} is damaged: it must be a table of settings.")
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} must be a run's JSON file, got {error}.") from None
+            return build(cls, settings)
+        except SiglumError as error:
+            raise RunError(f"{self.path / file} is damaged: {error}") from None
+
+    def _validate(self, adapter: TypeAdapter[Any], record: Any, file: str) -> Any:
+        try:
+            return adapter.validate_python(record)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RunError(f"{self.path / file} is damaged: {where} {first['msg']}.") from None
 
     def _write_json(self, file: str, value: Any) -> None:
         self._write(file, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
-    def _write(self, file: str, raw: bytes) -> None:
-        """Replace a file by `raw` in one step."""
-        path = self.path / file
-        with _writing(self.path):
-            path.parent.mkdir(exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as out:
-                    out.write(raw)
-                    out.flush()
-                    os.fsync(out.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+    def _write(self, file: str, data: bytes) -> None:
+        with self._writing():
+            write_atomic(self.path / file, data)
+
+    @contextmanager
+    def _writing(self, remedy: str = "") -> Iterator[None]:
+        remedy = remedy or f"Make room and resume: siglum train --resume {self.path}"
+        try:
+            yield
+        except RunError as error:  # of a `_writing` inside this one, with its remedy
+            raise RunError(f"{str(error).partition('. ')[0]}. {remedy}") from error.__cause__
+        except DataError as error:
+            raise RunError(f"{error} {remedy}") from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise RunError(f"Cannot write {self.path}: {reason}. {remedy}") from error
+
+
+def check_free(path: Path) -> None:
+    """Raise RunError if something is at `path` that a new run would overwrite."""
+    if (path / CONFIG).is_file():
+        raise RunError(
+            f"{path} already exists; a run is never overwritten. Choose another name with -o. To "
+            f"resume it: siglum train --resume {path}. To train it for more epochs: "
+            f"siglum train SOURCE --init {path} -o NEW"
+        )
+    begun = {ENV, CLASSES, PREPROCESS}
+    if path.exists() and not (
+        path.is_dir()
+        and all(
+            file.name in begun or (file.name[0] == "." and file.suffix == ".tmp")
+            for file in path.iterdir()
+        )
+    ):
+        raise RunError(f"{path} already exists and is not a run. Choose another name with -o.")
 
 
 def find_runs(folder: Path) -> Iterator[Run]:
     """Yield the runs directly in `folder`, newest first."""
     paths = folder.iterdir() if folder.is_dir() else iter(())
-    found = [path for path in paths if (path / CONFIG).is_file()]
-    for path in sorted(found, key=lambda p: (p / CONFIG).stat().st_mtime_ns, reverse=True):
+    runs = [path for path in paths if (path / CONFIG).is_file()]
+    for path in sorted(runs, key=lambda p: (p / CONFIG).stat().st_mtime_ns, reverse=True):
         yield Run(path)
 
 
 def next_path(folder: Path, config: TrainConfig) -> Path:
     """Return the first free name for a run, such as `glyph_net-mnist5k-1`."""
     source = config.data.partition(":")[2] or config.data
-    places = [part for part in Path(source).parts if part not in ("raw", "/", "..")]
-    name = (places or ["data"])[-1].partition(".")[0]
+    parts = [part for part in Path(source).parts if part not in ("raw", "/", "..")]
+    name = (parts or ["data"])[-1].partition(".")[0]
     stem = f"{Path(config.model.rpartition(':')[0] or config.model).stem}-{name.lower()}"
     number = 1
     while (folder / f"{stem}-{number}").exists():
@@ -302,30 +483,42 @@ def next_path(folder: Path, config: TrainConfig) -> Path:
     return folder / f"{stem}-{number}"
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"{path} must be a place that can be written, got {error.strerror!r}. Make room or "
-            f"choose another with -o; what was saved is whole: siglum train --resume {path}"
-        ) from error
+def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy to contiguous CPU tensors, the only ones that safetensors accepts."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def shape_of(tensor: Tensor | None) -> str:
+    """Format a tensor's shape for messages."""
+    return "nothing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
 
 
 def _parameters(state: TrainState) -> list[Tensor]:
-    """Return what the optimiser changes, in its order."""
     return [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
 
 
-def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy to plain contiguous tensors, which is all that safetensors takes."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _check_predictions(arrays: dict[str, NDArray[Any]], num_classes: int) -> None:
+    for part in ("val", "test"):
+        log_probs, labels = (arrays.get(f"{part}_{name}") for name in ("log_probs", "labels"))
+        if log_probs is None and labels is None:
+            continue
+        if log_probs is None or labels is None:
+            raise ValueError(f"{part}_log_probs and {part}_labels must come together")
+        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+            raise ValueError(f"{part}_labels must be integers")
+        shape = (len(labels), num_classes)
+        if log_probs.dtype.kind != "f" or log_probs.shape != shape or np.isnan(log_probs).any():
+            raise ValueError(f"{part}_log_probs must be {shape} numbers")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
+        for name in (f"{part}_writers", f"{part}_rows"):
+            if name in arrays and arrays[name].shape != labels.shape:
+                raise ValueError(f"{name} must be one per image")
 
 
 def _line(epoch: Epoch) -> str:
     return json.dumps(asdict(epoch)) + "\n"
 
 
-def _shape(tensor: Tensor | None) -> str:
-    return "nothing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

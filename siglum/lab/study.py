@@ -34,7 +34,7 @@ from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, choose
 from siglum.files import atomic_path
 from siglum.images.cache import Progress, no_progress
-from siglum.lab import pretrained
+from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, pool_predictions
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
@@ -193,8 +193,8 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
             raise ConfigError(f"{init} must start from scratch or from a run, got {own['init']!r}.")
         (parent,) = _cells(init, {**own, "seed": settings["seed"]}, file, folder)
         settings = {**settings, "init": str(folder / parent.key)}
-    elif pretrained.is_file(init):
-        settings = {**settings, "init": pretrained.pinned(init)}
+    elif transfer.is_file(init):
+        settings = {**settings, "init": transfer.pin(init)}
     first = build(TrainConfig, settings)
     folds = range(first.folds) if first.folds and "fold" not in settings else [first.fold]
     configs = [first.model_copy(update={"fold": fold}) for fold in folds]
@@ -207,8 +207,8 @@ def _key(config: TrainConfig, parent: Cell | None) -> str:
     decisive = {k: v for k, v in config.model_dump().items() if v != defaults[k]}
     if parent is not None:
         decisive["init"] = parent.key
-    elif pretrained.is_file(config.init):
-        decisive["init"] = pretrained.digest_of(config.init)
+    elif transfer.is_file(config.init):
+        decisive["init"] = transfer.pinned_digest(config.init)
     text = json.dumps(decisive, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

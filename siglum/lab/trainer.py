@@ -1,7 +1,8 @@
-"""Train one network on one source, and keep it as a run."""
+"""Train a network on a source and save it as a run; predict a run's own images."""
 
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -18,18 +19,18 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError, RunError, SiglumError
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices, writers_of
-from siglum.lab import models, pretrained, transfer
-from siglum.lab.device import Device, processor
+from siglum.lab import models, transfer
+from siglum.lab.device import Device, choose_device, processor
 from siglum.lab.folds import folds, known_writers
 from siglum.lab.optim import build_optimizer
-from siglum.lab.runs import Run
+from siglum.lab.runs import Run, check_free
 from siglum.lab.training import (
     Epoch,
     Sampler,
@@ -42,6 +43,7 @@ from siglum.lab.training import (
     fit,
 )
 
+PART_NAMES = {"train": "training images", "val": "validation images", "test": "test images"}
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
@@ -49,17 +51,17 @@ Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop af
 
 @dataclass(frozen=True)
 class Data:
-    """The pictures of a run, split."""
+    """The images of a run, split."""
 
     train: ImageSet
     val: ImageSet | None
     test: ImageSet | None
-    whole: ImageSet | None = None  # the source, where the test pictures are a fold of it
-    fold: Indices | None = None  # and where in it they lie
+    whole: ImageSet | None = None  # the source, if the test images are a fold of it
+    fold: Indices | None = None  # rows of the test images in it
 
 
 class Stopped(Exception):
-    """The watcher asked to stop; the run can go on from where it is."""
+    """Training was stopped on request; the run can be resumed."""
 
 
 def load_data(
@@ -67,13 +69,13 @@ def load_data(
     classes: tuple[str, ...] | None = None,
     progress: LoadProgress = no_progress,
 ) -> Data:
-    """Load and split the pictures that `config` names.
+    """Load and split the images that `config` names.
 
     Args:
-        classes: the class order of an existing run; by default that of the training pictures.
+        classes: the class order of an existing run; by default that of the training images.
 
     Raises:
-        ConfigError, DataError: if there are no such pictures, or fewer than two classes.
+        ConfigError, DataError: if there are no such images, or fewer than two classes.
     """
     preprocess = config.preprocess()
 
@@ -136,16 +138,68 @@ def load_data(
     )
 
 
+@dataclass(frozen=True)
+class PartPredictions:
+    """A run's predictions for one part of its own images."""
+
+    part: str  # train, val or test
+    log_probs: NDArray[np.floating]  # (N, K)
+    labels: NDArray[np.integer]  # (N,)
+
+
+def predict_part(
+    run: Run,
+    part: str | None = None,
+    checkpoint: str | None = None,
+    device: Device | None = None,
+    progress: LoadProgress = no_progress,
+) -> PartPredictions:
+    """Predict a part of a run's own images: by default test, else validation.
+
+    Uses the predictions that a finished run stored, so its images may be gone.
+
+    Raises:
+        ConfigError: if the run does not have that part.
+    """
+    if part not in (None, *PART_NAMES):
+        raise ConfigError(f"part must be train, val or test, got {part!r}.")
+    own_checkpoint = checkpoint in (None, run.config.checkpoint)
+    if run.result is not None and own_checkpoint and part != "train":
+        arrays = run.predictions()
+        available = [name for name in ("test", "val") if f"{name}_labels" in arrays]
+        if available and (part is None or part in available):
+            part = part or available[0]
+            return PartPredictions(part, arrays[f"{part}_log_probs"], arrays[f"{part}_labels"])
+        available.append("train")
+    else:
+        data = load_data(run.config, run.classes, progress)
+        parts = {"test": data.test, "val": data.val, "train": data.train}
+        available = [name for name, images in parts.items() if images is not None]
+        if part in available or (part is None and available[0] != "train"):
+            part = part or available[0]
+            images = parts[part]
+            assert images is not None
+            device = device or choose_device(precision="float32")
+            log_probs = evaluate(device.to(run.model(checkpoint)), images, run.preprocess, device)
+            return PartPredictions(part, log_probs, images.labels)
+    if part is None:
+        raise ConfigError(
+            f"{run.path} has no test and no validation images. Give a source of other images, or "
+            "measure on the training images: --part train."
+        )
+    raise ConfigError(f"{run.path} has no {PART_NAMES[part]}; it has: {', '.join(available)}.")
+
+
 def train(
     config: TrainConfig,
     path: Path,
-    machine: Device,
+    device: Device,
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
     data: Data | None = None,
     sampler: Sampler | None = None,
 ) -> Run:
-    """Train as `config` says and keep the run at `path`, a folder that does not exist yet.
+    """Train with `config` and write the run to `path`, a new folder.
 
     Args:
         watch: called with what `fit` yields, after it is on disk; may return True to stop.
@@ -153,74 +207,83 @@ def train(
         sampler: which training images an epoch shows; see `fit`.
 
     Raises:
-        ConfigError, DataError, RunError: if a setting, the data or the place does not serve.
-        DivergedError: if the loss is no number any more; the run stays, unfinished.
-        Stopped: if the watcher asked for it; the run stays, and `resume` goes on with it.
+        ConfigError, DataError, RunError: if a setting, the data or `path` cannot be used.
+        DivergedError: if the loss becomes NaN or infinite; the run remains, unfinished.
+        Stopped: if `watch` requested it; the run remains and can be resumed.
     """
-    if path.exists():
-        raise RunError(
-            f"{path} must not exist yet; a run is never overwritten. "
-            f"Choose another name with -o, or go on with: siglum train --resume {path}"
-        )
-    if pretrained.is_file(config.init):
-        config = config.model_copy(update={"init": pretrained.pinned(config.init)})
+    check_free(path)
+    if transfer.is_file(config.init):
+        config = config.model_copy(update={"init": transfer.pin(config.init)})
     data = data or load_data(config, progress=progress)
     size = len(sampler(0)) if sampler else len(data.train)
-    config = config.model_copy(update={"epochs": config.epochs or default_epochs(size)})
-    if "batch_size" not in config.model_fields_set:
-        config = config.model_copy(update={"batch_size": min(config.batch_size, size)})
+    changes: dict[str, Any] = {"epochs": config.epochs or default_epochs(size)}
+    if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
+        changes["batch_size"] = min(config.batch_size, size)
+    config = config.model_copy(update=changes)
     check(config, size)
     preprocess = config.preprocess(*_moments(data, config))
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
-    state, start = _fresh_state(config, preprocess, data, machine)
-    env = {**_environment(machine, data), "init": asdict(start) if start else None}
+    state, init = _fresh_state(config, preprocess, data, device)
+    env = {**_environment(device, data), "init": asdict(init) if init else None}
     run = Run.create(path, config, preprocess, data.train.classes, env)
-    return _go_on(run, state, config, preprocess, data, machine, watch, sampler)
+    try:
+        return _fit_and_save(run, state, data, device, watch, sampler)
+    except Stopped:
+        raise
+    except Exception as error:
+        if state.step == 0:  # nothing to resume, and the name stays free
+            shutil.rmtree(path, ignore_errors=True)
+            if ".py:" in config.model and not isinstance(error, SiglumError):
+                raise models.failed(config.model, "training it", error) from error
+        raise
 
 
 def resume(
     run: Run,
-    machine: Device,
+    device: Device,
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
     data: Data | None = None,
     sampler: Sampler | None = None,
 ) -> Run:
-    """Go on with an unfinished run, to the same bits on the same machine, versions and threads.
+    """Resume an unfinished run: bit-identical on the same machine, versions and threads.
 
     Raises:
-        RunError: if the run is finished, or its pictures are not what they were.
+        RunError: if the run is finished, or its images or initial weights have changed.
     """
     if run.result is not None:
-        raise RunError(f"{run.path} must be unfinished to be resumed, and it is finished.")
+        raise RunError(
+            f"{run.path} is finished. To train it for more epochs: "
+            f"siglum train SOURCE --init {run.path} -o NEW"
+        )
     config, preprocess, env = run.config, run.preprocess, run.env
     data = data or load_data(config, run.classes, progress)
     for part, now in _fingerprints(data).items():
-        if env["data"][part] != now:
+        if env["data"].get(part) != now:
             raise RunError(
-                f"{run.path} must be resumed with the pictures it began with; the {part} part of "
-                f"{config.data} has changed. Train a new run."
+                f"Cannot resume {run.path}: the {part} part of {config.data} has changed. "
+                "Train a new run."
             )
-    then = Device(**env["device"])
-    if machine != then or env["versions"] != _versions():
+    before = {**asdict(device), **env["device"]}
+    if asdict(device) != before or env["versions"] != _versions():
         warnings.warn(
-            f"{run.path} began on {then} with {env['versions']}, and goes on on {machine}: "
-            "the outcome may differ in the last bits",
+            f"{run.path} began on {before} with {env['versions']} and resumes on "
+            f"{asdict(device)}: results may differ in the last bits.",
             stacklevel=2,
         )
-    state, start = _fresh_state(config, preprocess, data, machine)
-    if start is not None and start.sha256 != env["init"]["sha256"]:
+    state, init = _fresh_state(config, preprocess, data, device)
+    if init is not None and init.sha256 != (env["init"] or {}).get("sha256"):
         raise RunError(
-            f"{run.path} must be resumed with the weights it began with; those of {start.run} have "
-            "changed. Train a new run."
+            f"Cannot resume {run.path}: the initial weights, {init.run}, have changed. "
+            "Train a new run."
         )
     run.load_state(state)
-    return _go_on(run, state, config, preprocess, data, machine, watch, sampler)
+    return _fit_and_save(run, state, data, device, watch, sampler)
 
 
 def _fresh_state(
-    config: TrainConfig, preprocess: Preprocess, data: Data, machine: Device
+    config: TrainConfig, preprocess: Preprocess, data: Data, device: Device
 ) -> tuple[TrainState, transfer.InitInfo | None]:
     torch.manual_seed(derive_seed(config.seed, "weights", 0))
     model = models.build(
@@ -230,46 +293,31 @@ def _fresh_state(
         preprocess.size,
         config.model_options,
     )
-    start = None
-    if config.init == transfer.SCRATCH:
-        if config.shuffle_init:
-            raise ConfigError(
-                "shuffle_init must have weights to shuffle. Give --init RUN or --init file:FILE."
-            )
-    else:
-        start = transfer.load_pretrained(
-            model,
-            data.train.classes,
-            config.init,
-            seed=config.seed,
-            shuffle=config.shuffle_init,
+    init = None
+    if config.init != transfer.SCRATCH:
+        shuffle_seed = config.seed if config.shuffle_init else None
+        init = transfer.load_pretrained(
+            model, data.train.classes, config.init, shuffle_seed=shuffle_seed
         )
+    elif config.shuffle_init:
+        raise ConfigError("shuffle_init needs initial weights. Use --init RUN or --init file:FILE.")
     transfer.freeze(model, config.freeze)
-    model = machine.to(model)
-    return TrainState(model, build_optimizer(model, config)), start
+    model = device.to(model)
+    return TrainState(model, build_optimizer(model, config)), init
 
 
-def _go_on(
-    run: Run,
-    state: TrainState,
-    config: TrainConfig,
-    preprocess: Preprocess,
-    data: Data,
-    machine: Device,
-    watch: Watch,
-    sampler: Sampler | None,
+def _fit_and_save(
+    run: Run, state: TrainState, data: Data, device: Device, watch: Watch, sampler: Sampler | None
 ) -> Run:
-    best, lowest = _best(state.epochs), _lowest(state.epochs)
+    config, preprocess = run.config, run.preprocess
     saved = state.seconds
-    for record in fit(state, data.train, data.val, config, preprocess, machine, sampler):
+    for record in fit(state, data.train, data.val, config, preprocess, device, sampler):
         if isinstance(record, Epoch):
-            if _best(state.epochs) != best:
-                best = _best(state.epochs)
-                run.save_weights("best", state.model)
-            if _lowest(state.epochs) != lowest:
-                lowest = _lowest(state.epochs)
-                run.save_weights("lowest_loss", state.model)
-            run.save_weights("last", state.model)
+            if _best_epoch(state.epochs) == record.index:
+                run.save_checkpoint("best", state.model)
+            if _lowest_loss_epoch(state.epochs) == record.index:
+                run.save_checkpoint("lowest_loss", state.model)
+            run.save_checkpoint("last", state.model)
             run.save_state(state)
             run.append(record)
             saved = state.seconds
@@ -279,48 +327,37 @@ def _go_on(
         if watch(record):
             run.save_state(state)
             raise Stopped
-    run.finish(*_outcome(run, state, best, preprocess, data, machine))
+    run.finish(*_measure(run, state, data, device))
     return run
 
 
-def _best(epochs: list[Epoch]) -> int:
-    """Return the index of the best epoch: highest validation accuracy, then lowest loss.
-
-    Without validation pictures it is the last.
-    """
-    if not epochs:
-        return 0
+def _best_epoch(epochs: list[Epoch]) -> int:
+    """Return the index of the epoch with the highest validation accuracy, then lowest loss."""
     if epochs[-1].val_accuracy is None:
         return epochs[-1].index
     return max(epochs, key=lambda e: (e.val_accuracy or 0.0, -(e.val_loss or 0.0))).index
 
 
-def _lowest(epochs: list[Epoch]) -> int:
-    """Return the index of the epoch with the lowest training loss, the first of equal ones."""
-    return min(epochs, key=lambda epoch: epoch.train_loss).index if epochs else 0
+def _lowest_loss_epoch(epochs: list[Epoch]) -> int:
+    return min(epochs, key=lambda epoch: epoch.train_loss).index
 
 
-def _outcome(
-    run: Run,
-    state: TrainState,
-    best: int,
-    preprocess: Preprocess,
-    data: Data,
-    machine: Device,
+def _measure(
+    run: Run, state: TrainState, data: Data, device: Device
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Measure the weights that the run stands for on the validation and test pictures."""
-    model = machine.to(run.model())
+    """Evaluate the run's checkpoint on the validation and test images."""
+    model = device.to(run.model())
     measured: dict[str, Any] = {}
     predictions: dict[str, NDArray[Any]] = {}
-    for part, pictures in (("val", data.val), ("test", data.test)):
-        if pictures is None:
+    for part, images in (("val", data.val), ("test", data.test)):
+        if images is None:
             continue
-        log_probs = evaluate(model, pictures, preprocess, machine)
-        right = int((log_probs.argmax(axis=1) == pictures.labels).sum())
-        loss = stats.negative_log_likelihood(log_probs, pictures.labels)
-        measured[part] = {**asdict(stats.wilson(right, len(pictures))), "loss": loss}
-        predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": pictures.labels}
-        if (writers := writers_of(pictures)) is not None:
+        log_probs = evaluate(model, images, run.preprocess, device)
+        correct = int((log_probs.argmax(axis=1) == images.labels).sum())
+        loss = stats.negative_log_likelihood(log_probs, images.labels)
+        measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}
+        predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": images.labels}
+        if (writers := writers_of(images)) is not None:
             predictions[f"{part}_writers"] = np.array(writers)
     if data.fold is not None:
         predictions["test_rows"] = data.fold
@@ -328,8 +365,8 @@ def _outcome(
         "parameters": models.count_parameters(model),
         "trained": models.count_parameters(state.model),
         "epochs": len(state.epochs),
-        "best_epoch": best,
-        "lowest_loss_epoch": _lowest(state.epochs),
+        "best_epoch": _best_epoch(state.epochs),
+        "lowest_loss_epoch": _lowest_loss_epoch(state.epochs),
         "seconds": state.seconds,
         "finished": _now(),
         **measured,
@@ -349,25 +386,20 @@ def _fingerprints(data: Data) -> dict[str, str | None]:
     return {name: part.fingerprint if part else None for name, part in parts.items()}
 
 
-def _of_the_whole(data: Data) -> dict[str, str]:
-    """Return the fingerprint of what the folds are cut from, by which runs of all folds agree."""
-    return {} if data.whole is None else {"whole": data.whole.fingerprint}
-
-
-def _environment(machine: Device, data: Data) -> dict[str, Any]:
+def _environment(device: Device, data: Data) -> dict[str, Any]:
+    # The whole set's fingerprint is equal for the runs of all folds.
+    whole = {} if data.whole is None else {"whole": data.whole.fingerprint}
+    parts = {"train": data.train, "val": data.val, "test": data.test}
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "commit": _commit(),
         "versions": _versions(),
-        "device": asdict(machine),
+        "device": asdict(device),
         "processor": processor(),
         "platform": platform.platform(),
-        "data": _fingerprints(data) | _of_the_whole(data),
-        "counts": {
-            name: 0 if part is None else len(part)
-            for name, part in (("train", data.train), ("val", data.val), ("test", data.test))
-        },
+        "data": _fingerprints(data) | whole,
+        "counts": {name: 0 if part is None else len(part) for name, part in parts.items()},
     }
 
 
@@ -377,17 +409,17 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """Return the commit that this code stands at, where it is a checkout."""
-    here = Path(__file__).resolve().parents[3]
-    if not (here / ".git").exists():
+    """Return the commit of the code, if it is a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return None
     try:
-        out = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True
         )
     except OSError:
         return None
-    return out.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 def _now() -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siglum.cli.classes import read_names
-from siglum.cli.evaluate import merged
+from siglum.cli.evaluate import merge_classes
+from siglum.cli.options import read_renames
 from siglum.errors import ConfigError
 from siglum.lab.runs import Run
 from siglum.lab.trainer import load_data
@@ -103,7 +103,7 @@ def test_a_missing_part_is_an_error(siglum, run: Path) -> None:
     done = siglum("evaluate", run, "--part", "test")
 
     assert done.returncode == 2
-    assert f"{run} has no test images; it has: train, val." in done.stderr
+    assert f"{run} has no test images; it has: val, train." in done.stderr
 
 
 def test_a_run_without_held_out_images_has_no_default(siglum, signs: Path, tmp_path: Path) -> None:
@@ -136,13 +136,13 @@ def test_a_class_that_cannot_be_merged_is_said(siglum, run: Path, tmp_path: Path
     done = siglum("evaluate", run, "--part", "val", "--merge", tmp_path / "groups.csv")
 
     assert done.returncode == 2
-    assert "merge must name classes of the run, got 'rong'. Did you mean 'ring'?" in done.stderr
+    assert "merge: the run has no class 'rong'. Did you mean 'ring'?" in done.stderr
 
 
 def test_probabilities_of_a_group_are_added() -> None:
     """Each of two classes less likely than a third, both together more."""
     log_probs = np.log([[0.3, 0.4, 0.3], [0.2, 0.8, 0.0 + 1e-12]])
-    names, (merged_log_probs, labels) = merged(
+    names, (merged_log_probs, labels) = merge_classes(
         CLASSES, {"cross": "lines", "stroke": "lines"}, (log_probs, np.array([2, 1]))
     )
 
@@ -153,7 +153,7 @@ def test_probabilities_of_a_group_are_added() -> None:
 def test_a_group_may_have_the_name_of_a_class() -> None:
     log_probs = np.log([[0.3, 0.4, 0.3]])
 
-    names, (_, labels) = merged(CLASSES, {"stroke": "cross"}, (log_probs, np.array([2])))
+    names, (_, labels) = merge_classes(CLASSES, {"stroke": "cross"}, (log_probs, np.array([2])))
 
     assert names == ("cross", "ring") and labels.tolist() == [0]
 
@@ -161,11 +161,11 @@ def test_a_group_may_have_the_name_of_a_class() -> None:
 def test_without_groups_nothing_changes() -> None:
     given = (np.log([[0.3, 0.4, 0.3]]), np.array([2]))
 
-    assert merged(CLASSES, {}, given) == (CLASSES, given)
+    assert merge_classes(CLASSES, {}, given) == (CLASSES, given)
 
 
 def test_a_file_of_groups_has_two_names_a_line(tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("a,b,c\n")
     message = f"merge must have lines old,new, got 'a,b,c' in {tmp_path / 'groups.csv'}."
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        read_names(tmp_path / "groups.csv", "merge")
+        read_renames(tmp_path / "groups.csv", "merge")

@@ -104,8 +104,8 @@ def examine(
     torch.manual_seed(0)
     network = models.build(model, 3, preprocess.planes, size, config.model_options)
     run = Run.create(folder / "run", config, preprocess, classes, {})
-    run.save_weights("best", network)
-    run.save_weights("last", network)
+    run.save_checkpoint("best", network)
+    run.save_checkpoint("last", network)
     return Examination(run, choose_device("cpu", "float32", threads=1), **options)
 
 

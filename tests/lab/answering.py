@@ -53,6 +53,11 @@ def make_run(tmp_path: Path) -> MakeRun:
         env = {
             "data": {"train": "t", "val": "v", "test": "", part: fingerprint},
             "counts": {"train": 100, "val": 10, "test": len(right)},
+            "started": "2026-01-02T03:04:05+00:00",
+            "command": "siglum train",
+            "commit": None,
+            "versions": {},
+            "platform": "a system",
             "processor": "a processor",
             "device": {"device": "cpu", "threads": 1, "precision": "float32"},
             "init": before,

@@ -186,7 +186,7 @@ def own(run: Run, folder: Path, name: str) -> Run:
     config = run.config.model_copy(update={"model": f"{__file__}:{name}"})
     made = Run(folder)
     made._write_json("config.json", config.model_dump())
-    made.save_weights("last", model)
+    made.save_checkpoint("last", model)
     return made
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
-from siglum.lab import models, pretrained, study, transfer
+from siglum.lab import models, study, transfer
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Stopped, resume, train
@@ -45,9 +45,9 @@ def fresh() -> nn.Module:
 
 @pytest.mark.parametrize("ending", [".pth", ".pt"])
 def test_torchs_own_files_are_read_as_safetensors_are(file: Path, ending: str) -> None:
-    tensors = pretrained.read(f"file:{file}")
+    tensors = transfer.read(f"file:{file}")
     torch.save({**tensors, "classifier.weight": torch.ones(2)}, file.with_suffix(ending))
-    again = pretrained.read(f"file:{file.with_suffix(ending)}")
+    again = transfer.read(f"file:{file.with_suffix(ending)}")
 
     assert again.keys() == tensors.keys() and "head.weight" not in tensors
     assert all(torch.equal(again[name], tensors[name]) for name in tensors)
@@ -59,7 +59,7 @@ def test_a_file_gives_the_backbone_and_never_a_head(file: Path) -> None:
     start = transfer.load_pretrained(model, ("a", "b", "c"), f"file:{file}", seed=0)
 
     assert start.reset == ("head.weight", "head.bias") and torch.equal(model.head.weight, head)
-    for name, tensor in pretrained.read(f"file:{file}").items():
+    for name, tensor in transfer.read(f"file:{file}").items():
         assert torch.equal(model.state_dict()[name], tensor), name
     assert (start.run, start.seconds, start.examples) == (f"file:{file}", None, None)
 
@@ -74,7 +74,7 @@ def test_a_head_of_the_same_shape_is_not_adopted(file: Path) -> None:
 def test_half_precision_is_widened(file: Path) -> None:
     tensors = {
         name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in pretrained.read(f"file:{file}").items()
+        for name, tensor in transfer.read(f"file:{file}").items()
     }
     save_file(tensors, file)
     model = fresh()
@@ -103,7 +103,7 @@ def test_a_truncated_file_is_said(file: Path, keep: int) -> None:
     file.write_bytes(file.read_bytes()[:keep])
 
     with pytest.raises(DataError, match="must be a whole safetensors file, got one that is not"):
-        pretrained.read(f"file:{file}")
+        transfer.read(f"file:{file}")
 
 
 @pytest.mark.parametrize("keep", [0, 2, 100, -30])
@@ -113,7 +113,7 @@ def test_a_truncated_pickle_is_said(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
 
     with pytest.raises(DataError, match="must be a whole file of tensors and nothing else"):
-        pretrained.read(f"file:{path}")
+        transfer.read(f"file:{path}")
 
 
 class Harmful:
@@ -136,7 +136,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, form: str) -> N
         path.write_bytes(pickle.dumps(Harmful(victim)))
 
     with pytest.raises(DataError) as error:
-        pretrained.read(f"file:{path}")
+        transfer.read(f"file:{path}")
 
     assert not victim.exists()
     what = "calls for posix.mkdir" if form == "zip" else "torch does not read"
@@ -160,7 +160,7 @@ def test_what_is_no_state_dict_is_said(tmp_path: Path, content: object, kind: st
     torch.save(content, tmp_path / "weights.pth")
 
     with pytest.raises(DataError) as error:
-        pretrained.read(f"file:{tmp_path / 'weights.pth'}")
+        transfer.read(f"file:{tmp_path / 'weights.pth'}")
     assert str(error.value) == (
         f"{tmp_path / 'weights.pth'} must hold a state_dict, tensors by their names, got {kind}."
     )
@@ -171,7 +171,7 @@ def test_places_are_looked_for_under_the_data_folder(
 ) -> None:
     monkeypatch.setenv("SIGLUM_DATA", str(file.parent))
 
-    assert pretrained.read("file:weights.safetensors")
+    assert transfer.read("file:weights.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_places_are_looked_for_under_the_data_folder(
 def test_what_is_no_file_of_weights_is_said(tmp_path: Path, init: str, message: str) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(ConfigError) as error:
-        pretrained.read(init.format(folder=tmp_path))
+        transfer.read(init.format(folder=tmp_path))
 
     assert str(error.value) == message.format(folder=tmp_path)
 
@@ -212,7 +212,7 @@ def test_a_run_says_which_content_it_began_with(
     assert run.config.init == f"file:{file}#sha256={digest}"
     start = run.env["init"]
     assert (start["run"], start["reset_numbers"]) == (f"file:{file}", 3 * 576 + 3)
-    told = transfer.in_words(start, (), 25_619, 25_619)
+    told = transfer.describe(start, (), 25_619, 25_619)
     assert told.startswith(f"23,891 numbers of file:{file}, as they were; a new head of 1,731;")
 
 
@@ -239,7 +239,7 @@ def test_shuffling_and_freezing_work_on_a_file(
 ) -> None:
     config = config.model_copy(update={"shuffle_init": True, "freeze": ("backbone",), "epochs": 1})
     run = train(config, tmp_path / "run", machine)
-    theirs, ours = pretrained.read(f"file:{file}"), run.model().state_dict()
+    theirs, ours = transfer.read(f"file:{file}"), run.model().state_dict()
 
     assert run.env["init"]["shuffled"]
     for name, tensor in theirs.items():

@@ -1,209 +1,249 @@
+"""A run on disk: what was written is read back, and damage is one line."""
+
+import errno
 import json
 import os
+import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
+from siglum import files
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError, RunError
-from siglum.lab import models, runs
-from siglum.lab.runs import Run
+from siglum.errors import ConfigError, RunError, SiglumError
+from siglum.lab import models
+from siglum.lab.runs import Run, find_runs, next_path
+
+FILES = ("config.json", "preprocess.json", "classes.json", "env.json", "log.jsonl", "result.json")
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     config = TrainConfig()
-    return Run.create(tmp_path / "run", config, config.preprocess(), ("a", "b"), {"seen": "ü"})
+    return Run.create(tmp_path / "run", config, config.preprocess(), ("a", "b"), {})
 
 
-def test_reads_back_what_was_written(run: Run) -> None:
-    again = Run(run.path)
+@pytest.fixture
+def finished(tiny_run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(tiny_run.path, tmp_path / "copy")
+    return Run(tmp_path / "copy")
 
-    assert again.config == TrainConfig()
-    assert again.preprocess == TrainConfig().preprocess()
-    assert again.classes == ("a", "b")
-    assert again.env == {"seen": "ü"}
-    assert again.result is None and again.epochs == []
+
+def test_settings_are_read_as_written(run: Run) -> None:
+    assert run.config == TrainConfig() and run.classes == ("a", "b")
+    assert run.preprocess == TrainConfig().preprocess()
+    assert run.epochs == [] and run.result is None and run.failure is None
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_weights_are_read_as_written(run: Run, memory_format: torch.memory_format) -> None:
+    model = models.build("glyph_net", 2).to(memory_format=memory_format)  # type: ignore[call-overload]
+    run.save_checkpoint("last", model)
+
+    for name, tensor in run.model().state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
 
 
 def test_a_run_is_never_overwritten(run: Run) -> None:
-    with pytest.raises(RunError) as error:
+    with pytest.raises(RunError, match=r"already exists; a run is never overwritten.*--init"):
         Run.create(run.path, TrainConfig(), TrainConfig().preprocess(), ("a", "b"), {})
 
-    assert str(error.value) == (
-        f"{run.path} must not exist yet; a run is never overwritten. "
-        f"Choose another name with -o, or go on with: siglum train --resume {run.path}"
-    )
+
+def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(RunError, match="already exists and is not a run"):
+        Run.create(tmp_path, TrainConfig(), TrainConfig().preprocess(), ("a", "b"), {})
 
 
-def test_another_folder_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="must be a run's folder, with a config.json, got another"):
-        Run(tmp_path)
-    with pytest.raises(RunError, match="must be a run's folder, with a config.json, got nothing"):
-        Run(tmp_path / "nowhere")
+def test_a_folder_left_by_a_kill_is_started_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "env.json").touch()
+    (folder / ".classes.json.x1y2.tmp").touch()
+    with pytest.warns(UserWarning, match="killed before it began; starting anew"):
+        Run.create(folder, TrainConfig(), TrainConfig().preprocess(), ("a", "b"), {})
 
-
-def test_weights_come_back_to_the_bit(run: Run) -> None:
-    torch.manual_seed(3)
-    model = models.build("glyph_net", 2)
-    run.save_weights("last", model)
-
-    for name, tensor in run.model("last").state_dict().items():
-        assert torch.equal(tensor, model.state_dict()[name]), name
-
-
-def test_missing_weights_are_said(run: Run) -> None:
-    with pytest.raises(RunError, match=r"must hold best\.safetensors, got none\. Go on training"):
-        run.model("best")
-
-
-def test_weights_that_a_finished_run_lacks_name_those_it_has(tiny_run: Run, tmp_path: Path) -> None:
-    shutil.copytree(tiny_run.path, tmp_path / "old")
-    (tmp_path / "old" / "lowest_loss.safetensors").unlink()
-
-    with pytest.raises(RunError) as error:
-        Run(tmp_path / "old").model("lowest_loss")
-    assert str(error.value) == (
-        f"{tmp_path / 'old'} must hold lowest_loss.safetensors, got none. "
-        "Choose others: best, last."
-    )
-
-
-def test_weights_of_no_known_name_are_said(run: Run) -> None:
-    with pytest.raises(ConfigError) as error:
-        run.model("beste")
-
-    assert str(error.value) == (
-        "weights must be one of best, last, lowest_loss, got 'beste'. Did you mean 'best'?"
-    )
-
-
-@pytest.mark.parametrize("keep", [0, 7, 8, 100, -1])
-def test_truncated_weights_are_said(run: Run, keep: int) -> None:
-    run.save_weights("last", models.build("glyph_net", 2))
-    path = run.path / "last.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-
-    with pytest.raises(RunError, match=r"last\.safetensors must be a whole safetensors file"):
-        run.model("last")
-
-
-def test_weights_of_another_network_name_the_first_difference(run: Run) -> None:
-    save_file(models.build("mnist_net", 2).state_dict(), run.path / "last.safetensors")
-
-    with pytest.raises(RunError) as error:
-        run.model("last")
-
-    assert str(error.value) == (
-        f"{run.path / 'last.safetensors'} must hold the weights of glyph_net, got "
-        "10 for 'conv1.bias' where the network has nothing."
-    )
-
-
-def test_weights_for_other_classes_name_the_shapes(run: Run) -> None:
-    run.save_weights("last", models.build("glyph_net", 5))
-
-    with pytest.raises(RunError, match="got 5 for 'head.bias' where the network has 2"):
-        run.model("last")
-
-
-def test_damaged_settings_are_said(run: Run) -> None:
-    (run.path / "config.json").write_text('{"epochs": ')
-
-    with pytest.raises(RunError, match=r"config\.json must be a run's JSON file"):
-        _ = run.config
-
-
-def test_a_folder_that_is_no_folder_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with pytest.raises(RunError, match="must be a place that can be written, got 'File exists'"):
-        Run.create(tmp_path / "file" / "run", TrainConfig(), TrainConfig().preprocess(), ("a",), {})
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_while_logging_is_said(run: Run, tiny_run: Run) -> None:
-    (run.path / "log.jsonl").symlink_to("/dev/full")
-
-    with pytest.raises(RunError, match="No space left on device"):
-        run.append(tiny_run.epochs[0])
-
-
-def test_a_failed_write_leaves_the_old_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a full disk does: the write of the new file fails half-way."""
-    run.save_weights("last", models.build("glyph_net", 2))
-    before = (run.path / "last.safetensors").read_bytes()
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device"):
-        run.save_weights("last", models.build("glyph_net", 2))
-
-    assert (run.path / "last.safetensors").read_bytes() == before
-    assert not [path for path in run.path.iterdir() if path.name.startswith(".")]
-
-
-def test_a_finished_run_keeps_all_that_is_promised(tiny_run: Run) -> None:
-    assert sorted(path.name for path in tiny_run.path.iterdir()) == [
-        "best.safetensors",
-        "classes.json",
-        "config.json",
-        "env.json",
-        "last.safetensors",
-        "log.jsonl",
-        "lowest_loss.safetensors",
-        "predictions.npz",
-        "preprocess.json",
-        "result.json",
-    ]
-
-
-def test_predictions_are_of_the_weights_that_the_run_stands_for(tiny_run: Run) -> None:
-    predictions, result = tiny_run.predictions(), tiny_run.result
-    assert result is not None
-    hits = predictions["test_log_probs"].argmax(axis=1) == predictions["test_labels"]
-
-    assert int(hits.sum()) == result["test"]["hits"]
-    assert len(predictions["val_labels"]) == result["val"]["total"]
-    np.testing.assert_allclose(np.exp(predictions["test_log_probs"]).sum(axis=1), 1, rtol=1e-5)
-
-
-def test_runs_are_found_newest_first(tmp_path: Path) -> None:
-    config = TrainConfig()
-    for number, name in enumerate(("old", "new")):
-        run = Run.create(tmp_path / name, config, config.preprocess(), ("a", "b"), {})
-        os.utime(run.path / "config.json", (number, number))
-    (tmp_path / "no-run").mkdir()
-
-    assert [run.name for run in runs.find_runs(tmp_path)] == ["new", "old"]
-    assert list(runs.find_runs(tmp_path / "nowhere")) == []
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(
-    ("data", "name"),
+    ("name", "message"),
     [
-        ("mnist5k", "glyph_net-mnist5k-1"),
-        ("idx:../data/MNIST/raw", "glyph_net-mnist-1"),
-        ("archive:/a/greek train.tar.gz", "glyph_net-greek train-1"),
-        ("folder:.", "glyph_net-data-1"),
+        ("nowhere", "not found"),
+        ("x.pth", "is a file of weights, not a run. Train with it: .*--init file:"),
     ],
 )
-def test_next_path_is_named_by_model_and_source(tmp_path: Path, data: str, name: str) -> None:
-    assert runs.next_path(tmp_path, TrainConfig(data=data)) == tmp_path / name
+def test_a_path_that_is_not_a_run_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        Run(tmp_path / name)
 
 
-def test_next_path_counts_on(tmp_path: Path) -> None:
-    (tmp_path / "glyph_net-mnist5k-1").mkdir()
+def test_a_missing_checkpoint_is_an_error(run: Run) -> None:
+    with pytest.raises(RunError, match=r"has no last\.safetensors\. Resume the training"):
+        run.model()
+    with pytest.raises(ConfigError, match="Did you mean 'best'"):
+        run.model("beste")
 
-    assert runs.next_path(tmp_path, TrainConfig()).name == "glyph_net-mnist5k-2"
+
+@pytest.mark.parametrize("size", [0, 1, 8, 100, 1000])
+def test_truncated_weights_are_an_error(run: Run, size: int) -> None:
+    run.save_checkpoint("last", models.build("glyph_net", 2))
+    os.truncate(run.path / "last.safetensors", size)
+    with pytest.raises(RunError, match=r"last\.safetensors is damaged"):
+        run.model()
 
 
-def test_files_are_plain_json(tiny_run: Run) -> None:
-    for name in ("config", "preprocess", "classes", "env", "result"):
-        json.loads((tiny_run.path / f"{name}.json").read_text())
+def test_weights_of_another_network_are_an_error(run: Run) -> None:
+    run.save_checkpoint("last", models.build("glyph_net", 5))
+    with pytest.raises(RunError, match=r"'head.bias' has 5, the network 2"):
+        run.model()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_mutated_files_are_errors_or_harmless(finished: Run, name: str) -> None:
+    """Cut, flipped, doubled and replaced bytes and values: never another exception."""
+    path, draw = finished.path / name, random.Random(name)
+    original = path.read_bytes()
+    values = [b"null", b"[]", b"{}", b"-1", b"1e999", b"NaN", b'"x"', b"", b"\xff\xfe", b"[[[["]
+    for _ in range(60):
+        data = bytearray(original)
+        at = draw.randrange(len(data))
+        match draw.randrange(4):
+            case 0:
+                del data[at:]
+            case 1:
+                data[at] = draw.randrange(256)
+            case 2:
+                data[at : at + draw.randrange(1, 9)] = draw.choice(values)
+            case 3:
+                data = bytearray(draw.choice(values))
+        path.write_bytes(data)
+        for read in ("config", "preprocess", "classes", "env", "result", "epochs"):
+            try:
+                getattr(finished, read)
+            except SiglumError:
+                continue
+            except Warning:
+                continue
+
+
+def test_mutated_predictions_are_errors_or_harmless(finished: Run) -> None:
+    path, draw = finished.path / "predictions.npz", random.Random(0)
+    original = path.read_bytes()
+    for _ in range(60):
+        data = bytearray(original)
+        at = draw.randrange(len(data))
+        if draw.random() < 0.3:
+            del data[at:]
+        else:
+            data[at : at + 4] = draw.randbytes(4)
+        path.write_bytes(data)
+        try:
+            finished.predictions()
+        except SiglumError:
+            continue
+
+
+def test_predictions_that_contradict_the_classes_are_an_error(finished: Run) -> None:
+    arrays = finished.predictions()
+    arrays["val_labels"] = arrays["val_labels"] + 7
+    np.savez(finished.path / "predictions.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="is damaged: val_labels must be labels of the 3 classes"):
+        finished.predictions()
+
+
+def test_a_cut_off_last_line_of_the_log_is_ignored_with_a_warning(finished: Run) -> None:
+    epochs = finished.epochs
+    path = finished.path / "log.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match=r"ignoring line \d+, which is cut off"):
+        assert finished.epochs == epochs[:-1]
+
+
+def test_a_full_disk_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RunError, match=r"no space left on device\. Make room and resume: siglum"):
+        run.save_checkpoint("last", models.build("glyph_net", 2))
+    assert not list(run.path.glob(".*"))
+
+
+def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
+    for name, time in (("old", 1), ("new", 2)):
+        config = TrainConfig()
+        run = Run.create(tmp_path / name, config, config.preprocess(), ("a", "b"), {})
+        os.utime(run.path / "config.json", (time, time))
+    (tmp_path / "other").mkdir()
+
+    assert [run.name for run in find_runs(tmp_path)] == ["new", "old"]
+    assert list(find_runs(tmp_path / "nowhere")) == []
+
+
+def test_a_name_is_the_first_that_is_free(tmp_path: Path) -> None:
+    config = TrainConfig(data="folder:some/My.Signs")
+    assert next_path(tmp_path, config).name == "glyph_net-my-1"
+    (tmp_path / "glyph_net-my-1").mkdir()
+    assert next_path(tmp_path, config).name == "glyph_net-my-2"
+
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from siglum import files
+count, end = 0, int(sys.argv[1])
+def counted(function):
+    def call(*arguments, **options):
+        global count
+        count += 1
+        if count == end:
+            os._exit(9)
+        return function(*arguments, **options)
+    return call
+os.fsync, os.replace, os.mkdir = counted(os.fsync), counted(os.replace), counted(os.mkdir)
+from siglum.config import TrainConfig
+from siglum.lab.device import choose_device
+from siglum.lab.runs import CONFIG, Run
+from siglum.lab.trainer import resume, train
+path = Path(sys.argv[2])
+device = choose_device("cpu", "float32", 1)
+config = TrainConfig(data=sys.argv[3], epochs=2, batch_size=32, val=0.2)
+if (path / CONFIG).exists():
+    run = Run(path)
+    if run.result is None:
+        resume(run, device)
+else:
+    train(config, path, device)
+print(count)
+"""
+
+
+def _train(path: Path, end: int, signs: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, str(end), str(path), f"folder:{signs}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_killed_at_file_operations_and_resumed_gives_the_same_bytes(
+    signs: Path, tmp_path: Path
+) -> None:
+    """A sample of the operations, the first ones included, in which a run comes into being."""
+    assert _train(tmp_path / "warm", 0, signs).returncode == 0  # packs the images in the cache
+    done = _train(tmp_path / "whole", 0, signs)
+    assert done.returncode == 0, done.stderr
+    total = int(done.stdout)
+    names = ("best.safetensors", "last.safetensors", "predictions.npz")
+    for end in (1, 4, total // 2, total - 1):
+        path = tmp_path / str(end)
+        assert _train(path, end, signs).returncode == 9
+        again = _train(path, 0, signs)
+        assert again.returncode == 0, again.stderr
+        for name in names:
+            assert (path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), end
+        losses = [json.loads(line)["train_loss"] for line in (path / "log.jsonl").open()]
+        assert losses == [epoch.train_loss for epoch in Run(tmp_path / "whole").epochs]

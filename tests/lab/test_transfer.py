@@ -219,7 +219,7 @@ def test_resuming_needs_the_parent_as_it_was(
     weights = parent.model()
     with torch.no_grad():
         weights.head.bias.add_(1)
-    parent.save_weights("last", weights)
+    parent.save_checkpoint("last", weights)
     with pytest.raises(RunError, match="must be resumed with the weights it began with"):
         resume(run, machine)
 
@@ -239,7 +239,7 @@ def test_the_start_is_told_in_words(tiny_run: Run) -> None:
     start = transfer.load_pretrained(model, tuple("abcde"), tiny_run.path, seed=0)
     transfer.freeze(model, ("backbone",))
     trained, whole = models.count_parameters(model), 26_549
-    told = transfer.in_words(vars(replace(start, run="runs/first")), ("backbone",), trained, whole)
+    told = transfer.describe(vars(replace(start, run="runs/first")), ("backbone",), trained, whole)
 
     assert told == (
         "23,891 numbers of runs/first, as they were; a new head of 2,885; frozen: backbone; "

@@ -1,8 +1,9 @@
 """The networks by name.
 
-A model is `Model(num_classes, in_channels=1, image_size=...)` with `num_features`,
-`forward_features(images) -> (B, D)`, `head`, and `forward(images)` equal to
-`head(forward_features(images))`; no softmax, device or dtype inside.
+A network is `Net(num_classes, in_channels=1, image_size=...)` with `num_features`,
+`forward_features(images) -> (B, D)`, `head`, and `forward(images) -> logits (B, K)`, equal to
+`head(forward_features(images))`; no softmax, device or dtype inside. A user's own network needs
+`forward` only; it is checked here.
 """
 
 import importlib.util
@@ -10,10 +11,11 @@ import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from siglum.config import Option
-from siglum.errors import ConfigError, choose, nearest
+from siglum.errors import ConfigError, SiglumError, choose, nearest
 from siglum.lab.models.conv_pool import ConvPool
 from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
@@ -52,24 +54,82 @@ def build(
     Raises:
         ConfigError: if the name or an option is unknown, or an option's value does not fit.
     """
-    model = _import(name) if ".py:" in name else choose(MODELS, name, "model")
-    known = dict(list(inspect.signature(model).parameters.items())[3:])
-    for option, value in (options or {}).items():
-        if option not in known:
-            free = ", ".join(known) or "none"
-            raise ConfigError(
-                f"model_options of {name} must be among: {free}, got {option!r}."
-                f"{nearest(option, known)}"
-            )
-        kind = known[option].annotation
-        if isinstance(kind, type) and not isinstance(value, kind):
-            raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
+    if ".py:" in name:
+        return _build_own(name, num_classes, in_channels, image_size, options or {})
+    model = choose(MODELS, name, "model")
+    _check_options(name, list(inspect.signature(model).parameters.values())[3:], options or {})
     return model(num_classes, in_channels, image_size, **(options or {}))
 
 
 def count_parameters(model: nn.Module) -> int:
     """Return how many numbers training changes."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def failed(name: str, action: str, error: BaseException) -> ConfigError:
+    """Return the one-line error for a user's own network that raised `error`."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return ConfigError(
+        f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
+        "Check its layers against --size and --channels."
+    )
+
+
+def _check_options(
+    name: str, parameters: list[inspect.Parameter], options: Mapping[str, Option]
+) -> None:
+    by_name = {parameter.name: parameter for parameter in parameters}
+    for option, value in options.items():
+        if option not in by_name:
+            available = ", ".join(by_name) or "none"
+            raise ConfigError(
+                f"{name} has no option {option!r}. Options: {available}.{nearest(option, by_name)}"
+            )
+        kind = by_name[option].annotation
+        if isinstance(kind, type) and not isinstance(value, kind):
+            raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
+
+
+def _build_own(
+    name: str, num_classes: int, in_channels: int, image_size: int, options: Mapping[str, Option]
+) -> nn.Module:
+    """Build "file.py:Class" and try it on two images; the file's code runs."""
+    cls = _import(name)
+    parameters = list(inspect.signature(cls).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    arguments = (num_classes, in_channels, image_size)[: len(positional)]
+    _check_options(name, parameters[len(arguments) :], options)
+    try:
+        model = cls(*arguments, **options)
+    except SiglumError:
+        raise
+    except Exception as error:  # the code is the user's own
+        raise ConfigError(
+            f"Cannot construct {name}: {error}. Define it as "
+            "__init__(self, num_classes, in_channels=1, image_size=28)."
+        ) from error
+    # Such networks often call `view`, which needs contiguous tensors.
+    model.contiguous_only = True  # type: ignore[assignment]
+    model.register_forward_pre_hook(_make_contiguous)
+    images = torch.zeros(2, in_channels, image_size, image_size)
+    try:
+        with torch.no_grad():
+            logits = model.eval()(images)
+    except Exception as error:
+        shape = f"2 images of {in_channels} x {image_size} x {image_size}"
+        raise failed(name, f"on {shape}", error) from error
+    expected = (2, num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"{name} must return logits of shape {expected} for 2 images and {num_classes} "
+            f"classes, got {got}. Give its last layer num_classes outputs."
+        )
+    return model.train()
+
+
+def _make_contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.contiguous() for tensor in inputs)
 
 
 def _import(name: str) -> type[nn.Module]:
@@ -80,7 +140,10 @@ def _import(name: str) -> type[nn.Module]:
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     assert spec is not None and spec.loader is not None, file
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"Cannot import {file}: {type(error).__name__}: {error}.") from error
     model = getattr(module, class_name, None)
     if not (isinstance(model, type) and issubclass(model, nn.Module)):
         raise ConfigError(f"model must name a torch module in {file}, got {class_name!r}.")

@@ -10,10 +10,10 @@ import pytest
 
 from siglum.config import TrainConfig
 from siglum.images import sources
-from siglum.lab.predict import predict
 from siglum.lab.runs import Run
 from siglum.lab.trainer import train
 from siglum.lab.training import evaluate
+from siglum.recogniser.predict import predict
 
 
 @pytest.fixture(scope="module")
