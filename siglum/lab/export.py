@@ -96,10 +96,7 @@ def export(
         RunError: if `path` exists, the network cannot be converted, or onnxruntime's outputs
             differ from torch's.
     """
-    if path.suffix != bundles.SUFFIX:
-        raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
-    if path.exists():
-        raise RunError(f"{path} already exists. Choose another name with -o.")
+    check_place(path)
     model, preprocess = run.model(checkpoint), run.preprocess
     data: Data | None = None
     warning = None
@@ -153,6 +150,14 @@ def export(
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return Exported(path, bundle, warning)
+
+
+def check_place(path: Path) -> None:
+    """Raise RunError if a new bundle cannot be written at `path`."""
+    if path.suffix != bundles.SUFFIX:
+        raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
+    if path.exists():
+        raise RunError(f"{path} already exists. Choose another name with -o.")
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
