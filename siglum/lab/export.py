@@ -133,10 +133,7 @@ def export(
         },
         reference=source,
         difference=difference,
-        versions={
-            **env.get("versions", {}),
-            **{name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")},
-        },
+        versions=versions(run),
         licence=licence,
     )
     bundle = Bundle(
@@ -158,6 +155,12 @@ def check_place(path: Path) -> None:
         raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
     if path.exists():
         raise RunError(f"{path} already exists. Choose another name with -o.")
+
+
+def versions(run: Run) -> dict[str, str]:
+    """Return the versions of the packages that trained a run, and that export it."""
+    exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
+    return {**run.env.get("versions", {}), **exporting}
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
