@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +74,6 @@ def test_each_way_of_fitting_has_its_own_pack(
     assert len(packs(cache_folder)) == 2
 
 
-def test_mean_and_deviation_do_not_make_another_pack(tmp_path: Path, cache_folder: Path) -> None:
-    root = write_folder(tmp_path / "signs")
-    load(root)
-    load(root, mean=0.1, std=0.3)
-
-    assert len(packs(cache_folder)) == 1
-
-
 def test_a_pack_holds_what_decoding_and_fitting_give(tmp_path: Path) -> None:
     """The packed bytes are those of the two functions, one picture at a time."""
     random = np.random.RandomState(0)
@@ -135,41 +126,9 @@ def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:
     assert len(set(found.digests.tolist())) == 3
 
 
-def test_progress_counts_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "BATCH", 3)
-    watch = Watch()
-    load(write_folder(tmp_path / "signs", {f"a/{i}.png": png(i) for i in range(8)}), watch)
-
-    assert watch.packed == [(3, 8), (6, 8), (8, 8)]
-
-
-def test_memory_lets_go_of_a_mapped_set(tmp_path: Path) -> None:
-    """The pictures are read from the file, and may be read again after they were let go."""
-    found = load(write_folder(tmp_path / "signs"))
-
-    assert found.mapping is not None
-    assert not found.store.flags.writeable
-    np.testing.assert_array_equal(found.images, found.images)
-
-
 def make(count: int = 6, side: int = 20) -> ImageSet:
     pixels = np.random.RandomState(0).randint(0, 100, (count, side, side)).astype(np.uint8)
     return ImageSet.from_arrays(pixels, np.arange(count) % 2, ("a", "b"), "mine")
-
-
-def test_a_set_in_memory_of_the_right_size_is_left_alone(cache_folder: Path) -> None:
-    found = make(side=28)
-
-    assert cache.rebuild(found, Preprocess()) is found
-    assert not (cache_folder / "packs").exists()
-
-
-def test_a_set_in_memory_is_inverted_without_a_pack(cache_folder: Path) -> None:
-    found = make(side=28)
-    dark = replace(found, store=255 - found.store)
-
-    np.testing.assert_array_equal(cache.rebuild(dark, Preprocess()).images, found.images)
-    assert not (cache_folder / "packs").exists()
 
 
 def test_a_set_in_memory_is_packed_at_another_size() -> None:
@@ -335,21 +294,6 @@ def test_an_error_on_the_way_leaves_nothing_behind(tmp_path: Path, cache_folder:
 
     assert packs(cache_folder) == []
     assert values(load(root)) == VALUES
-
-
-def test_whoever_packs_second_takes_the_first_ones_pack(tmp_path: Path, cache_folder: Path) -> None:
-    """The other process is quicker while the last picture is written."""
-    root = write_folder(tmp_path / "signs")
-    other: list[ImageSet] = []
-
-    def overtaken(what: str, done: int, total: int) -> None:
-        if what.startswith("packing") and not other:
-            other.append(load(root))
-
-    found = sources.load(f"folder:{root}", progress=overtaken)
-
-    assert found.fingerprint == other[0].fingerprint
-    assert len(packs(cache_folder)) == 1
 
 
 def test_two_processes_may_pack_the_same_folder_at_once(tmp_path: Path, cache_folder: Path) -> None:

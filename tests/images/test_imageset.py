@@ -17,14 +17,6 @@ def make(labels: tuple[int, ...] = (2, 0, 1, 0), classes: str = "abc") -> ImageS
     return replace(made, files=names, writers=tuple(f"w{i}" for i in range(len(labels))))
 
 
-def test_grey_arrays_get_a_channel() -> None:
-    images = make()
-
-    assert images.shape == (1, 4, 5)
-    assert images.images.shape == (4, 1, 4, 5)
-    assert len(images) == 4
-
-
 @pytest.mark.parametrize(
     ("images", "got"),
     [
@@ -53,13 +45,6 @@ def test_labels_must_have_a_class(labels: list[int], got: str) -> None:
         ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.array(labels), ("a", "b", "c"))
 
 
-def test_no_pictures_are_a_set_too() -> None:
-    images = make().subset(np.array([], dtype=int))
-
-    assert len(images) == 0
-    assert images.counts.tolist() == [0, 0, 0]
-
-
 @given(st.lists(st.integers(0, 3), max_size=6))
 def test_a_subset_keeps_order_and_all_that_belongs_to_a_picture(chosen: list[int]) -> None:
     images, indices = make(), np.array(chosen, dtype=int)
@@ -71,23 +56,6 @@ def test_a_subset_keeps_order_and_all_that_belongs_to_a_picture(chosen: list[int
     assert found.files == [f"{i}.png" for i in chosen]
     assert found.writers == tuple(f"w{i}" for i in chosen)
     assert found.store is images.store
-
-
-def test_a_subset_of_a_subset_counts_from_the_subset() -> None:
-    images = make()
-    found = images.subset(np.array([3, 1, 2])).subset(np.array([2, 0]))
-
-    np.testing.assert_array_equal(found.images, images.images[[2, 3]])
-    assert found.files == ["2.png", "3.png"]
-
-
-def test_what_is_taken_is_a_copy() -> None:
-    images = make()
-    before = images.images
-    images.take(np.array([0, 1]))[:] = 0
-    images.images[:] = 0
-
-    np.testing.assert_array_equal(images.images, before)
 
 
 def test_counts_are_of_every_class() -> None:
@@ -143,13 +111,6 @@ def test_renamed_classes_are_sorted_and_equal_ones_merged() -> None:
     np.testing.assert_array_equal(found.images, images.images)
 
 
-def test_classes_may_change_places() -> None:
-    found = make((0, 1, 2), "abc").rename({"a": "b", "b": "a"})
-
-    assert found.classes == ("a", "b", "c")
-    assert found.labels.tolist() == [1, 0, 2]
-
-
 def test_renaming_a_class_that_is_not_there_offers_the_nearest() -> None:
     images = ImageSet.from_arrays(
         np.zeros((1, 2, 2), np.uint8), np.array([0]), ("alpha", "beta"), "mine"
@@ -165,10 +126,6 @@ def test_classes_of_a_run_number_the_labels_of_a_test() -> None:
 
     assert found.labels.tolist() == [1, 1, 3]
     assert found.classes == ("a", "b", "c", "d")
-
-
-def test_a_class_without_pictures_may_be_unknown_to_the_run() -> None:
-    assert make((0, 0), "ab").with_classes(("a",)).labels.tolist() == [0, 0]
 
 
 def test_a_class_unknown_to_the_run_is_an_error() -> None:

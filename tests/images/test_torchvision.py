@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import write_idx, write_idx_pair
+from making import write_idx_pair
 
 from siglum.errors import DataError, MissingExtra
 from siglum.images import sources, torchvision
@@ -68,35 +68,6 @@ def test_letters_count_from_one(root: Path) -> None:
     found = torchvision.load("emnist-letters", "test")
 
     assert [found.classes[label] for label in found.labels] == list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
-@pytest.mark.parametrize(
-    ("name", "stem", "label", "message"),
-    [
-        ("mnist", "train", 10, "labels must lie in [0, 10) for 10 classes, got 10 to 10."),
-        (
-            "emnist-letters",
-            "emnist-letters-train",
-            0,
-            "labels must lie in [0, 26) for 26 classes, got -1 to -1.",
-        ),
-    ],
-)
-def test_labels_that_the_set_does_not_have_are_refused(
-    root: Path, name: str, stem: str, label: int, message: str
-) -> None:
-    raw = root / torchvision.SETS[name][0] / "raw"
-    write_idx(raw / f"{stem}-images-idx3-ubyte", np.zeros((1, 28, 28)))
-    write_idx(raw / f"{stem}-labels-idx1-ubyte", np.array([label]))
-
-    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        torchvision.load(name, "train")
-
-
-def test_parts_are_those_that_lie_there(root: Path) -> None:
-    assert torchvision.parts("kmnist") == ("train", "test")  # both can be fetched
-    write_idx_pair(root / "KMNIST/raw", "t10k")
-    assert torchvision.parts("kmnist") == ("test",)
 
 
 @pytest.mark.parametrize(
