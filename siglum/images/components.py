@@ -4,6 +4,7 @@ Shapes: H x W pixels, R horizontal runs of ink, P components, G groups (characte
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,10 +147,18 @@ def stroke_width(mask: Mask) -> float:
 
     The perimeter counts sides of pixels, so slanting strokes come out up to a third too thin.
     """
-    padded = np.pad(mask, 1)
+    padded = pad(mask, 1, 1)
     perimeter = np.count_nonzero(padded[1:] != padded[:-1])
     perimeter += np.count_nonzero(padded[:, 1:] != padded[:, :-1])
     return max(2 * np.count_nonzero(mask) / perimeter, 1.0)
+
+
+def pad(values: NDArray[Any], down: int, across: int, outside: int = 0) -> NDArray[Any]:
+    """Surround (H, W) with a constant; ten times as fast as `numpy.pad` on small arrays."""
+    height, width = values.shape
+    padded = np.full((height + 2 * down, width + 2 * across), outside, values.dtype)
+    padded[down : down + height, across : across + width] = values
+    return padded
 
 
 def bounding_box(mask: Mask) -> Box:

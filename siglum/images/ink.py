@@ -26,6 +26,7 @@ from siglum.images.components import (
     Mask,
     count_characters,
     find_components,
+    pad,
     stroke_width,
 )
 from siglum.images.decode import as_text
@@ -434,7 +435,7 @@ def frame(
 def _widen(ink: Floats, width: float) -> Floats:
     """Let strokes (H, W) reach `width` px further on every side, fractions included."""
     rim = math.ceil(width)
-    wide = np.pad(ink, rim)
+    wide = pad(ink, rim, rim)
     for step in range(rim):
         share = np.float32(min(width - step, 1.0))
         for lines in (wide, wide.T):
@@ -686,9 +687,7 @@ def _close(grey: Grey, reach: int) -> Grey:
 def _extreme(grey: Grey, reach: int, either: np.ufunc, outside: int) -> Grey:
     """Return the largest or smallest value in a square around every pixel; windows double."""
     for axis in (1, 0):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (reach, reach)
-        lines = np.pad(grey, pad, constant_values=outside)
+        lines = pad(grey, 0 if axis else reach, reach if axis else 0, outside)
         lines = lines.T if axis else lines
         window, length = 1, 2 * reach + 1
         while window < length:

@@ -42,7 +42,8 @@ def may_have_ruling(components: Components) -> bool:
     if max(components.shape) < SMALLEST:
         return False
     border, boxes = components.at_border, components.boxes
-    if (border[:, :2] & border[:, 2:]).any() or (border.any(axis=1)).sum() > MANY:
+    long = components.lengths >= max(components.shape) / 16  # grain is shorter
+    if (border[:, :2] & border[:, 2:]).any() or (long & border.any(axis=1)).sum() > MANY:
         return True
     # The ink of a frame is longer than the outline of its box.
     sides = boxes[:, 2:] - boxes[:, :2]
