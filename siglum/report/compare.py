@@ -310,7 +310,10 @@ def _lines(variants: Sequence[VariantSummary], part: str) -> Iterable[tuple[str,
 def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette) -> Figure:
     """Draw accuracy with intervals by a setting; `ticks` name values that are no numbers."""
     labels, ends = short_labels(list(lines), LABEL), []
-    with axes(palette, 460, 264, left=80, right=40 + 8 * max(map(len, labels))) as (figure, panel):
+    with axes(palette, 460, 264, left_margin=80, right_margin=40 + 8 * max(map(len, labels))) as (
+        figure,
+        panel,
+    ):
         for points, label, colour in zip(lines.values(), labels, palette.series, strict=False):
             xs, ys, low, high = np.array(points).T
             panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
@@ -325,7 +328,10 @@ def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette
 
 def _draw_curves(curves: Curves, x: str, y: str, palette: Palette) -> Figure:
     labels, ends, medians = short_labels(list(curves), LABEL), [], []
-    with axes(palette, 460, 264, left=80, right=40 + 8 * max(map(len, labels))) as (figure, panel):
+    with axes(palette, 460, 264, left_margin=80, right_margin=40 + 8 * max(map(len, labels))) as (
+        figure,
+        panel,
+    ):
         for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
             length = min(map(len, seeds))
             xs = np.mean([_series(seed, x)[:length] for seed in seeds], axis=0)

@@ -114,16 +114,18 @@ def axes(
     width: float,
     height: float,
     *,
-    left: float = 48,
-    right: float = 84,
-    bottom: float = 48,
-    top: float = 12,
+    left_margin: float = 48,
+    right_margin: float = 84,
+    bottom_margin: float = 48,
+    top_margin: float = 12,
 ) -> Iterator[tuple[Figure, Axes]]:
     """Yield a new figure and its axes: no frame, a hairline grid on y, room for labels."""
     with matplotlib.rc_context(style(palette)):
         figure = new_figure(palette, width, height)
-        inside = (width - left - right) / width, (height - bottom - top) / height
-        made = figure.add_axes((left / width, bottom / height, *inside))
+        inner_width = (width - left_margin - right_margin) / width
+        inner_height = (height - bottom_margin - top_margin) / height
+        place = (left_margin / width, bottom_margin / height, inner_width, inner_height)
+        made = figure.add_axes(place)
         made.patch.set_visible(False)
         yield figure, made
 

@@ -459,7 +459,10 @@ def class_plot(facts: Facts) -> Plot:
         turned = max(map(len, labels)) > 2
         bottom = 12 + 8 * max(map(len, labels)) if turned else 28
         width = min(max(16 * len(classes), 240), 960) + 60
-        with plots.axes(palette, width, 160 + bottom, right=12, bottom=bottom) as (figure, axes):
+        with plots.axes(palette, width, 160 + bottom, right_margin=12, bottom_margin=bottom) as (
+            figure,
+            axes,
+        ):
             axes.bar(range(len(classes)), counts, color=palette.series[0])
             axes.set_xlim(-0.6, len(classes) - 0.4)
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -513,7 +516,7 @@ def learning_plots(facts: Facts) -> list[Plot]:
             groups = [points[i : i + size] for i in range(0, len(points), size)]
             val = [epoch for epoch in epochs if getattr(epoch, f"val_{measure}") is not None]
             train_colour, val_colour = palette.series[1], palette.series[0]
-            with plots.axes(palette, 336, 232, right=92) as (figure, axes):
+            with plots.axes(palette, 336, 232, right_margin=92) as (figure, axes):
                 xs = [place(group[-1]) for group in groups]
                 ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
                 axes.plot(xs, ys, color=train_colour, linewidth=1.25)
@@ -554,7 +557,9 @@ def confusion_plot(facts: Facts) -> Plot:
         labels = plots.short_labels(classes, 12)
         side, edge = max(16 * len(classes), 240), 32 + 8 * max(map(len, labels))
         size = side + edge + 12
-        with plots.axes(palette, size, size, left=edge, right=12, bottom=edge) as (figure, axes):
+        with plots.axes(
+            palette, size, size, left_margin=edge, right_margin=12, bottom_margin=edge
+        ) as (figure, axes):
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(np.sqrt(shares), cmap=plots.gradient(palette), vmin=0, vmax=1)
             axes.grid(False)
@@ -592,7 +597,10 @@ def calibration_plot(facts: Facts) -> Plot:
 
     def draw(palette: Palette) -> Figure:
         x, y, low, high = (np.array(columns[name], float) for name in [*columns][1:])
-        with plots.axes(palette, 480, 400, left=56, right=120, top=32) as (figure, axes):
+        with plots.axes(palette, 480, 400, left_margin=56, right_margin=120, top_margin=32) as (
+            figure,
+            axes,
+        ):
             axes.plot([0, 1], [0, 1], color=palette.quiet, linewidth=1, linestyle=plots.DASHED)
             plots.label_ends(axes, [(1, 1, "calibrated", palette.quiet)])
             errors, colour = (y - low, high - y), palette.series[0]
