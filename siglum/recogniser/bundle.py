@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 
-from siglum.config import Preprocess, Settings, explain
+from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, write_atomic
 from siglum.recogniser.calibration import Calibration
@@ -196,7 +196,7 @@ def encode(bundle: Bundle) -> bytes:
             "samples.positions": np.nan_to_num(samples.positions, nan=-1.0),
         }
     members = {MODEL: bundle.model, WEIGHTS: _encode_arrays(arrays)}
-    document = _Document(
+    settings = dict(
         classes=bundle.classes,
         preprocess=bundle.preprocess,
         calibration=bundle.calibration,
@@ -204,6 +204,7 @@ def encode(bundle: Bundle) -> bytes:
         card=bundle.card,
         sha256={name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
     )
+    document = build(_Document, settings)
     text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
