@@ -196,14 +196,14 @@ def encode(bundle: Bundle) -> bytes:
             "samples.positions": np.nan_to_num(samples.positions, nan=-1.0),
         }
     members = {MODEL: bundle.model, WEIGHTS: _encode_arrays(arrays)}
-    settings = dict(
-        classes=bundle.classes,
-        preprocess=bundle.preprocess,
-        calibration=bundle.calibration,
-        cosine=None if head is None else head.cosine,
-        card=bundle.card,
-        sha256={name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
-    )
+    settings = {
+        "classes": bundle.classes,
+        "preprocess": bundle.preprocess,
+        "calibration": bundle.calibration,
+        "cosine": None if head is None else head.cosine,
+        "card": bundle.card,
+        "sha256": {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
+    }
     document = build(_Document, settings)
     text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
     file = io.BytesIO()
