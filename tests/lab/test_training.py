@@ -73,8 +73,8 @@ def test_same_seed_same_bits(model: str, machine: Device) -> None:
 
 
 def test_another_seed_gives_other_losses(machine: Device) -> None:
-    _, first = run_through(TrainConfig(epochs=1, batch_size=16, seed=0), machine)
-    _, second = run_through(TrainConfig(epochs=1, batch_size=16, seed=1), machine)
+    _, first = run_through(TrainConfig(epochs=1, batch_size=16), machine)
+    _, second = run_through(TrainConfig(epochs=1, batch_size=16), machine)
 
     assert first[0].train_loss != second[0].train_loss
 
@@ -142,12 +142,12 @@ def test_a_batch_larger_than_the_set_is_refused(machine: Device) -> None:
     with pytest.raises(ConfigError) as error:
         run_through(config, machine)
 
-    assert str(error.value) == "batch_size must be at most the 60 training pictures, got 61."
+    assert str(error.value) == "batch_size must be at most the 60 training images, got 61."
 
 
 def test_a_loss_that_is_no_number_stops_the_training(machine: Device) -> None:
     config = TrainConfig(epochs=3, batch_size=16, lr=1e30)
-    with pytest.raises(DivergedError, match=r"loss must stay a finite number, got (nan|inf)"):
+    with pytest.raises(DivergedError, match=r"The loss became (nan|inf)"):
         run_through(config, machine)
 
 

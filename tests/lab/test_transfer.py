@@ -31,7 +31,7 @@ def fresh(classes: int = 3) -> nn.Module:
 
 def test_same_classes_adopt_the_head_too(tiny_run: Run) -> None:
     model = fresh()
-    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path)
 
     for name, tensor in tiny_run.model().state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
@@ -43,7 +43,7 @@ def test_same_classes_adopt_the_head_too(tiny_run: Run) -> None:
 def test_other_classes_get_a_new_head(tiny_run: Run) -> None:
     model = fresh(5)
     head = model.head.weight.clone()
-    start = transfer.load_pretrained(model, ("a", "b", "c", "d", "e"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, ("a", "b", "c", "d", "e"), tiny_run.path)
 
     assert start.reset == ("head.weight", "head.bias")
     assert torch.equal(model.head.weight, head)
@@ -52,15 +52,15 @@ def test_other_classes_get_a_new_head(tiny_run: Run) -> None:
 
 
 def test_as_many_classes_of_other_names_get_a_new_head(tiny_run: Run) -> None:
-    start = transfer.load_pretrained(fresh(), ("x", "y", "z"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(fresh(), ("x", "y", "z"), tiny_run.path)
 
     assert start.reset == ("head.weight", "head.bias")
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere(tiny_run: Run) -> None:
     model, again = fresh(), fresh()
-    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
-    transfer.load_pretrained(again, tiny_run.classes, tiny_run.path, seed=0, shuffle=True)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, shuffle_seed=0)
+    transfer.load_pretrained(again, tiny_run.classes, tiny_run.path, shuffle_seed=0)
     ours, theirs = model.state_dict()["features.3.weight"], tiny_run.model().state_dict()
     original = theirs["features.3.weight"]
 
@@ -96,7 +96,7 @@ def test_another_network_is_refused_by_its_first_difference(
 def test_another_size_needs_a_new_head_only(tiny_run: Run) -> None:
     """Where the backbone has the same weights at any size."""
     model = models.build("glyph_net", 3, 1, 40)
-    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tiny_run.classes, tiny_run.path)
 
     assert start.reset == ("head.weight",)
 
@@ -106,7 +106,7 @@ def test_an_unfinished_parent_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     for name in ("config.json", "classes.json", "preprocess.json", "env.json"):
         (tmp_path / "half" / name).write_bytes((tiny_run.path / name).read_bytes())
     with pytest.raises(RunError, match="init must be a finished run, got .*half"):
-        transfer.load_pretrained(fresh(), tiny_run.classes, tmp_path / "half", seed=0)
+        transfer.load_pretrained(fresh(), tiny_run.classes, tmp_path / "half")
 
 
 def test_freezing_the_backbone_leaves_the_head(
@@ -220,7 +220,7 @@ def test_resuming_needs_the_parent_as_it_was(
     with torch.no_grad():
         weights.head.bias.add_(1)
     parent.save_checkpoint("last", weights)
-    with pytest.raises(RunError, match="must be resumed with the weights it began with"):
+    with pytest.raises(RunError, match="Cannot resume"):
         resume(run, machine)
 
 
@@ -230,13 +230,13 @@ def test_shuffling_needs_a_run(tiny_config: TrainConfig, machine: Device, tmp_pa
 
     assert (
         str(error.value)
-        == "shuffle_init must have weights to shuffle. Give --init RUN or --init file:FILE."
+        == "shuffle_init needs initial weights. Use --init RUN or --init file:FILE."
     )
 
 
 def test_the_start_is_told_in_words(tiny_run: Run) -> None:
     model = fresh(5)
-    start = transfer.load_pretrained(model, tuple("abcde"), tiny_run.path, seed=0)
+    start = transfer.load_pretrained(model, tuple("abcde"), tiny_run.path)
     transfer.freeze(model, ("backbone",))
     trained, whole = models.count_parameters(model), 26_549
     told = transfer.describe(vars(replace(start, run="runs/first")), ("backbone",), trained, whole)

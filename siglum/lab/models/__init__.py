@@ -129,7 +129,8 @@ def _build_own(
 
 
 def _make_contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(tensor.contiguous() for tensor in inputs)
+    # `contiguous` would keep the channels-last strides of a single channel.
+    return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
 
 
 def _import(name: str) -> type[nn.Module]:
