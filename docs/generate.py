@@ -1,10 +1,9 @@
-"""Make what the docs show from the code: `python docs/generate.py`, or `make docs`.
+"""Make the generated parts of the docs: `python docs/generate.py`, or `make docs`.
 
-`docs/cli.md` holds what every command says of itself; a test compares it with the code.
-`docs/examine/` holds the pictures of docs/examine.md.
-`docs/invented.png` shows some signs that nobody uses.
-`docs/letters/` holds the pictures that README's first example reads, from lists of strokes.
-`docs/report.png` is the page of a run on the bundled digits, taken by Chromium where there is one.
+`docs/cli.md` holds the help of every command; a test compares it with the code.
+`docs/letters/` holds the drawings that README's first example reads.
+`docs/examine/` holds the figures of docs/examine.md, `docs/report.png` a run's report and
+`docs/studio.png` the Studio, photographed in Chromium; `docs/pictures.png` what the ink normaliser does.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from siglum import cli
-from siglum.images import strokes
+from siglum.images.strokes import parse, rasterise
 
 HERE = Path(__file__).resolve().parent
 DRAWN = HERE.parent / "tests" / "studio" / "browser"
@@ -28,10 +27,7 @@ LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ"}
 PAPER, PEN = (250, 247, 240), (38, 43, 94)
 
 LARGEST = 200_000  # bytes of a picture; a larger one does with 256 colours
-EXAMINED = (
-    *("diagram", "filters", "effect", "maps"),
-    *("answers", "integrated_gradients", "embedding"),
-)
+PANELS = ("diagram", "filters", "responses", "maps", "answers", "integrated_gradients", "embedding")
 
 HEAD = """\
 # The command line
@@ -77,9 +73,9 @@ def examine_pictures(folder: Path) -> None:
         run = str(Path(place) / "digits")
         flags = ["--model", "mnist_net", "--epochs", "8", "--threads", "1"]
         cli.run(["train", "mnist5k", *flags, "-o", run])
-        for piece in EXAMINED:
-            file = folder / f"{piece}.png"
-            cli.run(["examine", run, "--only", piece, "-o", str(file)])
+        for panel in PANELS:
+            file = folder / f"{panel}.png"
+            cli.run(["examine", run, "--only", panel, "-o", str(file)])
             if file.stat().st_size > LARGEST:
                 Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
 
