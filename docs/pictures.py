@@ -20,7 +20,9 @@ ZED = [[(0.2, 0.1), (0.8, 0.15), (0.25, 0.85), (0.85, 0.9)]]
 Lines = list[list[tuple[float, float]]]
 
 
-def draw_ink(lines: Lines, left: int = 80, top: int = 80, side: int = 160, stroke: int = 9) -> NDArray:
+def draw_ink(
+    lines: Lines, left: int = 80, top: int = 80, side: int = 160, stroke: int = 9
+) -> NDArray:
     """Return how much of each pixel is ink (H, W), in [0, 1]."""
     image = Image.new("L", (4 * SIDE, 4 * SIDE))
     draw = ImageDraw.Draw(image)
