@@ -127,6 +127,7 @@ def test_a_count_above_the_file_is_not_believed(tmp_path: Path) -> None:
             "is not IDX of bytes with 3 axes, it starts with",
         ),
     ],
+    ids=["empty", "floats", "web page", "gzip twice"],
 )
 def test_other_files_are_refused(tmp_path: Path, raw: bytes, message: str) -> None:
     (tmp_path / IMAGES).write_bytes(raw)

@@ -198,6 +198,7 @@ def test_files_that_are_left_out_are_named(other: Studio) -> None:
         zipped({"bundle.json": b"{}"}),
         zipped({"bundle.json": b'{"format": 1}', "run.py": b"1"}),
     ],
+    ids=["empty", "text", "cut", "no format", "code"],
 )
 def test_a_file_of_another_kind_is_refused(client: Client, raw: bytes) -> None:
     status, kind = client.refused("/api/import", raw=raw, content_type="application/zip")
