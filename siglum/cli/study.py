@@ -14,7 +14,7 @@ from siglum.errors import ConfigError
 from siglum.formatting import percent, printable
 from siglum.lab.compare import compare_runs
 from siglum.lab.device import choose_device, default_threads
-from siglum.lab.study import Cell, collect, open_run, read_study, run_cells, state_of
+from siglum.lab.study import Cell, collect, read_study, run_cells
 from siglum.lab.trainer import Stopped, Watch
 
 
@@ -64,78 +64,63 @@ def study(
         path, text = out or folder / f"{wanted.name}.html", wanted.file
         command = f"siglum study run {file}"
         about = About(wanted.name, text.question, text.hypotheses, text.answers, text.note, command)
-        write_comparison(compare_runs(collect(wanted, folder), text.pairs), about, path)
+        write_comparison(compare_runs(collect(wanted), text.pairs), about, path)
         print(f"Report: {path}")
         return
-    if action == "run":
-        train_cells(cells, folder, jobs, device, precision, threads)
-    rows = [_row(cell, folder) for cell in cells]
+    if action == "run" and not _run(cells, jobs, device, precision, threads):
+        print(f"Stopped. Resume with the same command; the runs are in {folder}.")
+        raise KeyboardInterrupt
+    rows = [_row(cell) for cell in cells]
     columns = ("variant", "run", "state", "epochs", "validation", "test")
     if json:
         runs = [dict(zip(columns, row, strict=True)) for row in rows]
         print_json({"study": wanted.name, "runs": runs})
         return
-    states = [state_of(cell, folder) for cell in cells]
     print_table(columns, rows)
+    states = [state for _, _, state, *_ in rows]
     print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
 
 
-def _row(cell: Cell, folder: Path) -> tuple[str, ...]:
-    run, state = open_run(cell, folder), state_of(cell, folder)
+def _row(cell: Cell) -> tuple[str, ...]:
+    run, row = cell.run, (cell.name, str(cell.path), cell.state)
     if run is None or run.failure is not None:
-        return cell.name, str(folder / cell.key), state, run.failure or "" if run else "", "", ""
+        return *row, (run.failure or "") if run else "", "", ""
     result = run.result or {}
     accuracies = [
         percent(result[part]["hits"] / result[part]["total"], 2) if part in result else ""
         for part in ("val", "test")
     ]
-    epochs = f"{len(run.epochs)} of {run.config.epochs}"
-    return cell.name, str(run.path), state, epochs, *accuracies
+    return *row, f"{len(run.epochs)} of {run.config.epochs}", *accuracies
 
 
-def train_cells(
-    cells: Sequence[Cell], folder: Path, jobs: int, device: str, precision: str, threads: int
-) -> None:
-    """Train the runs of a study in this process, or in several that share them.
-
-    Raises:
-        KeyboardInterrupt: after a clean stop.
-    """
+def _run(cells: Sequence[Cell], jobs: int, device: str, precision: str, threads: int) -> bool:
+    """Train in this process, or in several that share the runs; return False if stopped."""
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}.")
     jobs = min(jobs, len(cells))
-    work = (cells, folder, device, precision, threads or max(1, default_threads() // jobs))
+    work = (cells, device, precision, threads or max(1, default_threads() // jobs))
     if jobs == 1:
-        finished = [_train(*work, parent=None)]
-    else:
-        # Every worker walks through all runs; their locks share them out.
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            futures = [pool.submit(_train, *work, parent=os.getpid()) for _ in range(jobs)]
-            finished = [future.result() for future in futures]
-    if not all(finished):
-        print(f"Stopped. Resume with the same command; the runs are in {folder}.")
-        raise KeyboardInterrupt
+        return _train(*work, parent=None)
+    # Every worker walks through all runs; their locks share them out.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_train, *work, parent=os.getpid()) for _ in range(jobs)]
+        finished = [future.result() for future in futures]
+    return all(finished)
 
 
 def _train(
-    cells: Sequence[Cell],
-    folder: Path,
-    device: str,
-    precision: str,
-    threads: int,
-    parent: int | None,
+    cells: Sequence[Cell], device: str, precision: str, threads: int, parent: int | None
 ) -> bool:
-    """Train runs until all are finished; return False if it was stopped."""
     with loading_bar() as loading, TrainingProgress(quiet=False) as progress:
 
         def start(cell: Cell, remaining: int) -> Watch:
             progress.restart()
-            print(printable(f"{cell.key}  {cell.name}  ({remaining} to go)"), flush=True)
+            print(printable(f"{cell.path.name}  {cell.name}  ({remaining} to go)"), flush=True)
             # A worker whose parent was killed saves its state and stops.
             return lambda record: progress(record) or parent not in (None, os.getppid())
 
         try:
-            run_cells(cells, folder, choose_device(device, precision, threads), start, loading)
+            run_cells(cells, choose_device(device, precision, threads), start, loading)
         except Stopped:
             return False
     return True

@@ -71,7 +71,7 @@ class Cell:
 
     variant: str
     config: TrainConfig  # `init` names the parent's folder
-    key: str  # name of the run's folder
+    path: Path  # of the run; its name is the hash of what decides the outcome
     parent: "Cell | None"
 
     @property
@@ -80,6 +80,38 @@ class Cell:
         folds = self.config.folds
         fold = f", fold {self.config.fold + 1} of {folds}" if folds else ""
         return f"{self.variant}, seed {self.config.seed}{fold}"
+
+    @property
+    def run(self) -> Run | None:
+        """The run; None before its settings are on disk."""
+        try:
+            return Run(self.path)
+        except RunError:
+            return None
+
+    @property
+    def lock(self) -> FileLock:
+        """The lock of the process that trains the run."""
+        return FileLock(self.path.parent / LOCKS / f"{self.path.name}.lock")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has finished or failed."""
+        run = self.run
+        return run is not None and (run.result is not None or run.failure is not None)
+
+    @property
+    def state(self) -> str:
+        """How far the run is: waiting, training, stopped, finished or failed."""
+        run = self.run
+        if run is not None and self.is_done:
+            return "finished" if run.failure is None else "failed"
+        try:
+            if (self.path.parent / LOCKS).exists():
+                self.lock.acquire(timeout=0).lock.release()
+        except Timeout:
+            return "training"
+        return "waiting" if run is None else "stopped"
 
 
 @dataclass(frozen=True)
@@ -104,7 +136,7 @@ class Study:
             and cell.config.seed in (seeds or self.file.seeds)
         ]
         parents = [cell.parent for cell in chosen if cell.parent is not None]
-        return list({cell.key: cell for cell in (*parents, *chosen)}.values())
+        return list({cell.path: cell for cell in (*parents, *chosen)}.values())
 
 
 def read_study(path: Path, folder: Path, allow_many: bool = False) -> Study:
@@ -192,51 +224,27 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
         if str(own.get("init", "")).startswith(PARENT):
             raise ConfigError(f"{init} must start from scratch or from a run, got {own['init']!r}.")
         (parent,) = _cells(init, {**own, "seed": settings["seed"]}, file, folder)
-        settings = {**settings, "init": str(folder / parent.key)}
+        settings = {**settings, "init": str(parent.path)}
     elif transfer.is_file(init):
         settings = {**settings, "init": transfer.pin(init)}
     first = build(TrainConfig, settings)
     folds = range(first.folds) if first.folds and "fold" not in settings else [first.fold]
     configs = [first.model_copy(update={"fold": fold}) for fold in folds]
-    return [Cell(name, config, _key(config, parent), parent) for config in configs]
+    return [Cell(name, c, folder / _hash(c, parent), parent) for c in configs]
 
 
-def _key(config: TrainConfig, parent: Cell | None) -> str:
-    """Hash what decides the outcome; a setting at its default is left out."""
-    defaults = TrainConfig.model_construct().model_dump()
-    decisive = {k: v for k, v in config.model_dump().items() if v != defaults[k]}
+def _hash(config: TrainConfig, parent: Cell | None) -> str:
+    decisive = config.model_dump(exclude_defaults=True)
     if parent is not None:
-        decisive["init"] = parent.key
+        decisive["init"] = parent.path.name
     elif transfer.is_file(config.init):
         decisive["init"] = transfer.pinned_digest(config.init)
     text = json.dumps(decisive, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def open_run(cell: Cell, folder: Path) -> Run | None:
-    """Return the run of a cell; None before its settings are on disk."""
-    try:
-        return Run(folder / cell.key)
-    except RunError:
-        return None
-
-
-def state_of(cell: Cell, folder: Path) -> str:
-    """Return how far a run is: waiting, training, stopped, finished or failed."""
-    run = open_run(cell, folder)
-    if run is not None and _is_done(run):
-        return "finished" if run.failure is None else "failed"
-    try:
-        if (folder / LOCKS).exists():
-            _lock(cell, folder).acquire(timeout=0).lock.release()
-    except Timeout:
-        return "training"
-    return "waiting" if run is None else "stopped"
-
-
 def run_cells(
     cells: Sequence[Cell],
-    folder: Path,
     device: Device,
     start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
@@ -247,87 +255,68 @@ def run_cells(
         RunError: if a parent has failed.
         Stopped: if a watcher asked for it.
     """
-    (folder / LOCKS).mkdir(parents=True, exist_ok=True)
     remaining = list(cells)
     while remaining:
         before = len(remaining)
         for cell in tuple(remaining):
-            if _is_done(open_run(cell, folder)) or (
-                _parent_is_ready(cell, folder)
-                and _train(cell, folder, device, partial(start, cell, len(remaining)), progress)
+            if cell.is_done or (
+                _parent_is_ready(cell)
+                and _train(cell, device, partial(start, cell, len(remaining)), progress)
             ):
                 remaining.remove(cell)
         if len(remaining) == before:
             time.sleep(POLL_SECONDS)
 
 
-def _train(
-    cell: Cell, folder: Path, device: Device, start: Callable[[], Watch], progress: Progress
-) -> bool:
+def _train(cell: Cell, device: Device, start: Callable[[], Watch], progress: Progress) -> bool:
     """Train one run to its end; return False if another process holds its lock."""
-    path = folder / cell.key
+    (cell.path.parent / LOCKS).mkdir(parents=True, exist_ok=True)
     try:
-        with _lock(cell, folder).acquire(timeout=0):
-            # An unfinished run whose lock is free was left by a process that ended.
-            run = open_run(cell, folder)
-            try:
-                if run is None:
-                    if path.exists():  # killed before its settings were on disk
-                        shutil.rmtree(path)
-                    train(cell.config, path, device, start(), progress)
-                elif not _is_done(run):
-                    resume(run, device, start(), progress)
-            except DivergedError as error:
-                Run(path).fail(str(error))
-            return True
+        lock = cell.lock.acquire(timeout=0)
     except Timeout:
         return False
+    with lock:  # an unfinished run whose lock is free was left by a process that ended
+        run = cell.run
+        try:
+            if run is None:
+                if cell.path.exists():  # killed before its settings were on disk
+                    shutil.rmtree(cell.path)
+                train(cell.config, cell.path, device, start(), progress)
+            elif not cell.is_done:
+                resume(run, device, start(), progress)
+        except DivergedError as error:
+            Run(cell.path).fail(str(error))
+    return True
 
 
-def _is_done(run: Run | None) -> bool:
-    return run is not None and (run.result is not None or run.failure is not None)
-
-
-def _parent_is_ready(cell: Cell, folder: Path) -> bool:
-    parent = open_run(cell.parent, folder) if cell.parent else None
-    if parent is not None and parent.failure is not None:
+def _parent_is_ready(cell: Cell) -> bool:
+    run = cell.parent.run if cell.parent else None
+    if run is not None and run.failure is not None:
         raise RunError(
-            f"{cell.variant} starts from {parent.path}, which failed: {parent.failure} "
+            f"{cell.variant} starts from {run.path}, which failed: {run.failure} "
             "Change the parent's settings."
         )
-    return cell.parent is None or _is_done(parent)
+    return cell.parent is None or cell.parent.is_done
 
 
-def _lock(cell: Cell, folder: Path) -> FileLock:
-    return FileLock(folder / LOCKS / f"{cell.key}.lock")
-
-
-def collect(study: Study, folder: Path) -> list[Variant]:
+def collect(study: Study) -> list[Variant]:
     """Return the variants of a study; a seed counts once all of its folds are finished."""
     variants = []
     for name, levels in study.levels.items():
-        cells = [cell for cell in study.cells if cell.variant == name]
         finished: list[tuple[Run, ...]] = []
-        failed, missing = [], 0
+        failed: list[tuple[int, str]] = []
+        missing = 0
+        cells = [cell for cell in study.cells if cell.variant == name]
         for seed, group in itertools.groupby(cells, key=lambda cell: cell.config.seed):
-            runs = [open_run(cell, folder) for cell in group]
-            failed += [(seed, run.failure) for run in runs if run is not None and run.failure]
-            missing += sum(not _is_done(run) for run in runs)
+            runs = [cell.run for cell in group]
+            reasons = [run.failure for run in runs if run is not None and run.failure]
             done = tuple(run for run in runs if run is not None and run.result is not None)
+            failed += [(seed, reason) for reason in reasons]
+            missing += len(runs) - len(done) - len(reasons)
             finished += [done] if len(done) == len(runs) else []
         published = study.file.published.get(name, {})
-        about = tuple(failed), missing, published, levels
-        variants.append(Variant(name, tuple(finished), *about))
+        variants.append(Variant(name, tuple(finished), tuple(failed), missing, published, levels))
     return variants
-
-
-def fold_study(config: TrainConfig, folder: Path, repeats: int = 1) -> Study:
-    """Return a cross-validation: every fold of `config.folds` for `repeats` seeds."""
-    if config.folds is None or repeats < 1:
-        raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")
-    settings = config.model_dump(exclude={"seed", "fold"})
-    seeds = tuple(range(config.seed, config.seed + repeats))
-    return make_study("cross-validation", StudyFile(base=settings, seeds=seeds), folder)
 
 
 def cross_validate(
@@ -340,16 +329,21 @@ def cross_validate(
 ) -> Comparison:
     """Predict every image with networks that were not trained on it; unfinished runs are resumed.
 
-    The comparison has one variant, whose test accuracy is that of all images. Writes the pooled
-    predictions to `folder/out-of-fold.npz`: log_probs (R, N, K), labels (N,), classes (K,), source
-    and, where they are known, files and writers (N,).
+    Trains every fold of `config.folds` for `repeats` seeds. The comparison has one variant, whose
+    test accuracy is that of all images. Writes the pooled predictions to `folder/out-of-fold.npz`:
+    log_probs (R, N, K), labels (N,), classes (K,), source and, where they are known, files and
+    writers (N,).
 
     Raises:
         RunError: if a fold diverged.
     """
-    study = fold_study(config, folder, repeats)
-    run_cells(study.cells, folder, device, start, progress)
-    (variant,) = collect(study, folder)
+    if config.folds is None or repeats < 1:
+        raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")
+    settings = config.model_dump(exclude={"seed", "fold"})
+    seeds = tuple(range(config.seed, config.seed + repeats))
+    study = make_study("cross-validation", StudyFile(base=settings, seeds=seeds), folder)
+    run_cells(study.cells, device, start, progress)
+    (variant,) = collect(study)
     for seed, reason in variant.failed:
         raise RunError(f"A fold of seed {seed} failed: {reason}")
     pooled, classes = [pool_predictions(runs) for runs in variant.runs], variant.runs[0][0].classes

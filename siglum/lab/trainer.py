@@ -28,7 +28,6 @@ from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices, writers_of
 from siglum.lab import models, transfer
 from siglum.lab.device import Device, choose_device, processor
-from siglum.lab.folds import folds, known_writers
 from siglum.lab.optim import build_optimizer
 from siglum.lab.runs import Run, check_free
 from siglum.lab.training import (
@@ -108,11 +107,16 @@ def load_data(
         )
     fold, rest = None, whole
     by_writer = config.split == "writer"
+    if by_writer and whole.writers is None:
+        raise ConfigError(
+            "A split by writer needs the writers. Give a pattern whose group is the writer in a "
+            r"file name, such as --writers='-(\d+)\.'."
+        )
     if config.folds is not None:
         kept, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
         rest = whole.subset(kept)
     if by_writer:
-        kept, held = splits.by_writer(known_writers(rest), config.val, config.seed)
+        kept, held = splits.by_writer(rest.writers or (), config.val, config.seed)
     else:
         kept, held = splits.stratified(rest.labels, config.val, config.seed)
     train, val = (rest.subset(kept), rest.subset(held)) if len(held) else (rest, None)
@@ -136,6 +140,36 @@ def load_data(
         whole=None if fold is None else whole,
         fold=fold,
     )
+
+
+def folds(
+    images: ImageSet, count: int, seed: int, by_writer: bool = False
+) -> list[tuple[Indices, Indices]]:
+    """Split a set into folds, stratified by class, or of whole writers.
+
+    Returns the indices to train on and to test on of each fold, ascending.
+
+    Raises:
+        ConfigError: if a class has fewer images than there are folds, or there are fewer writers.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    smallest = int(images.counts.argmin())
+    limit, unit = int(images.counts[smallest]), f"images of class {images.classes[smallest]!r}"
+    remedy, splitter, groups = "leave the class out", StratifiedKFold, None
+    if by_writer:
+        people, groups = np.unique(np.array(images.writers), return_inverse=True)
+        limit, unit, remedy = len(people), "writers", "use --split stratified"
+        splitter = StratifiedGroupKFold
+    if limit < count:
+        raise ConfigError(
+            f"folds must be at most the {limit} {unit} in {images.source}, got {count}. Use fewer "
+            f"folds, or {remedy}."
+        )
+    splits = splitter(count, shuffle=True, random_state=seed).split(
+        np.zeros(len(images)), images.labels, groups
+    )
+    return [(np.sort(train), np.sort(test)) for train, test in splits]
 
 
 @dataclass(frozen=True)

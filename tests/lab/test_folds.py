@@ -10,8 +10,7 @@ import pytest
 from siglum.config import TrainConfig, build
 from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
-from siglum.lab.folds import folds
-from siglum.lab.trainer import load_data
+from siglum.lab.trainer import folds, load_data
 
 WRITERS = tuple("abcdefgh")
 

@@ -19,10 +19,8 @@ from siglum.lab.study import (
     Study,
     collect,
     cross_validate,
-    fold_study,
     read_study,
     run_cells,
-    state_of,
 )
 from siglum.lab.trainer import Stopped, Watch, load_data
 from siglum.lab.training import Epoch, StepProgress
@@ -61,13 +59,13 @@ def test_parents_come_first_for_each_seed(tmp_path: Path) -> None:
     assert [cell.variant for cell in cells[:2]] == ["parents.more", "parents.more"]
     assert len(cells) == 2 + 6  # variants share a parent
     after = [cell for cell in study.cells if cell.variant == "after"]
-    assert [cell.config.init for cell in after] == [f"runs/{cell.key}" for cell in cells[:2]]
+    assert [cell.config.init for cell in after] == [f"{cell.path}" for cell in cells[:2]]
     assert [cell.variant for cell in study.select(["after"], [1])] == ["parents.more", "after"]
 
 
 def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
     def key(text: str) -> str:
-        return read(tmp_path, text).cells[0].key
+        return read(tmp_path, text).cells[0].path.name
 
     child = '[base]\nepochs = 1\n[variants.a]\ninit = "parents.p"\n[parents.p]\nepochs = '
     assert key("[base]\nepochs = 2") == key("[variants.x]\nepochs = 2\nlr = 0.1")
@@ -139,61 +137,64 @@ def note(names: list[str]) -> Callable[[Cell, int], Watch]:
     return start
 
 
-def test_each_run_is_trained_once(study: Study, tmp_path: Path, machine: Device) -> None:
-    folder, names = tmp_path / "runs", list[str]()
-    run_cells(study.select(), folder, machine, note(names))
-    run_cells(study.select(), folder, machine, note(names))
+def lock_of(cell: Cell) -> FileLock:
+    """Return the lock that a process holds while it trains a run."""
+    (cell.path.parent / "locks").mkdir(parents=True)
+    return FileLock(cell.path.parent / "locks" / f"{cell.path.name}.lock")
+
+
+def test_each_run_is_trained_once(study: Study, machine: Device) -> None:
+    names: list[str] = []
+    run_cells(study.select(), machine, note(names))
+    run_cells(study.select(), machine, note(names))
 
     assert names == ["scratch, seed 0", "scratch, seed 1", "after, seed 0", "after, seed 1"]
-    assert {state_of(cell, folder) for cell in study.cells} == {"finished"}
-    found = [(v.name, len(v.runs), v.missing) for v in collect(study, folder)]
+    assert {cell.state for cell in study.cells} == {"finished"}
+    found = [(v.name, len(v.runs), v.missing) for v in collect(study)]
     assert found == [("scratch", 2, 0), ("after", 2, 0)]
 
 
-def test_a_stopped_run_is_resumed(study: Study, tmp_path: Path, machine: Device) -> None:
-    folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
+def test_a_stopped_run_is_resumed(study: Study, machine: Device) -> None:
+    (cell,) = study.select(["scratch"], [0])
 
     def stop(record: StepProgress | Epoch) -> bool:
         return isinstance(record, Epoch)
 
     with pytest.raises(Stopped):
-        run_cells([cell], folder, machine, lambda *_: stop)
-    assert state_of(cell, folder) == "stopped"
-    run_cells([cell], folder, machine)
+        run_cells([cell], machine, lambda *_: stop)
+    assert cell.state == "stopped"
+    run_cells([cell], machine)
 
-    assert len(Run(folder / cell.key).epochs) == 2
+    assert len(Run(cell.path).epochs) == 2
 
 
 def test_a_run_of_another_process_is_waited_for_and_others_are_trained_meanwhile(
-    study: Study, tmp_path: Path, machine: Device, monkeypatch: pytest.MonkeyPatch
+    study: Study, machine: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = study.select(["scratch"])
-    folder, names = tmp_path / "runs", list[str]()
-    (folder / "locks").mkdir(parents=True)
-    other = FileLock(folder / "locks" / f"{first.key}.lock")
+    names: list[str] = []
+    other = lock_of(first)
     other.acquire()
-    assert state_of(first, folder) == "training"
+    assert first.state == "training"
     monkeypatch.setattr("time.sleep", lambda seconds: other.release())
-    run_cells([first, second], folder, machine, note(names))
+    run_cells([first, second], machine, note(names))
 
     assert names == ["scratch, seed 1", "scratch, seed 0"]
 
 
-def test_locks_and_folders_of_a_killed_process_block_nobody(
-    study: Study, tmp_path: Path, machine: Device
-) -> None:
-    folder, (cell, *_) = tmp_path / "runs", study.select(["scratch"], [0])
-    (folder / "locks").mkdir(parents=True)
-    (folder / cell.key).mkdir()
-    (folder / cell.key / "env.json").write_text("{}")
+def test_locks_and_folders_of_a_killed_process_block_nobody(study: Study, machine: Device) -> None:
+    (cell,) = study.select(["scratch"], [0])
+    cell.path.mkdir(parents=True)
+    (cell.path / "env.json").write_text("{}")
+    lock = lock_of(cell)
     if (child := os.fork()) == 0:
-        FileLock(folder / "locks" / f"{cell.key}.lock").acquire()
+        lock.acquire()
         os._exit(1)
     os.waitpid(child, 0)
 
-    assert state_of(cell, folder) == "waiting"
-    run_cells([cell], folder, machine)
-    assert state_of(cell, folder) == "finished"
+    assert cell.state == "waiting"
+    run_cells([cell], machine)
+    assert cell.state == "finished"
 
 
 def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
@@ -202,15 +203,15 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
     wild = f'lr = 1e30\nmodel = "mnist_net"\ndata = "folder:{signs}"\nbatch_size = 16\nepochs = 2\n'
     text = f"[base]\n{wild}[parents.wild]\n{wild}[variants.wild]\n[variants.child]\nlr = 0.1\n"
     (tmp_path / "wild.toml").write_text(f'{text}init = "parents.wild"')
-    study, folder = read_study(tmp_path / "wild.toml", tmp_path / "runs"), tmp_path / "runs"
+    study = read_study(tmp_path / "wild.toml", tmp_path / "runs")
     for _ in range(2):
-        run_cells(study.select(["wild"]), folder, machine)
+        run_cells(study.select(["wild"]), machine)
 
-    failed, _ = collect(study, folder)
+    failed, _ = collect(study)
     ((seed, reason),) = failed.failed
     assert (seed, failed.runs, failed.missing) == (0, (), 0) and "loss" in reason
     with pytest.raises(RunError, match="child starts from .*, which failed: "):
-        run_cells(study.select(["child"]), folder, machine)
+        run_cells(study.select(["child"]), machine)
 
 
 @pytest.fixture(scope="module")
@@ -247,11 +248,12 @@ def test_cross_validation_predicts_every_image_once_per_repeat(
 
 
 def test_cross_validated_variants_are_compared_on_the_same_folds(
-    validated: tuple[TrainConfig, Path],
+    validated: tuple[TrainConfig, Path], machine: Device
 ) -> None:
     config, folder = validated
-    cells = fold_study(config, folder, repeats=2).cells
-    seeds = [tuple(Run(folder / cell.key) for cell in cells[i : i + 3]) for i in (0, 3)]
+    (variant,) = cross_validate(config, folder, machine, repeats=2).variants
+    runs = [Run(Path(path)) for path in variant.runs]
+    seeds = [tuple(runs[:3]), tuple(runs[3:])]
     (pair,) = compare_runs([Variant("a", tuple(seeds)), Variant("b", tuple(seeds))]).pairs
     single = TrainConfig(data=config.data, val=0)
 
@@ -259,7 +261,7 @@ def test_cross_validated_variants_are_compared_on_the_same_folds(
     with pytest.raises(RunError, match="do not hold every image once"):
         pool_predictions([*seeds[0][:2], seeds[0][0]])
     with pytest.raises(ConfigError, match="repeats must be at least 1, and folds 2"):
-        fold_study(single, folder)
+        cross_validate(single, folder, machine)
 
 
 def test_labels_exchanged_on_purpose_are_label_issues(
