@@ -20,7 +20,7 @@ from siglum.recogniser.bundle import SUFFIX, Bundle
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.fit import MAX_NAMES, Diagnostics, diagnose, to_bundle
 
-MAX_CONFUSIONS = 5
+MAX_CONFUSIONS, MAX_SUGGESTIONS = 5, 3
 
 
 def teach(
@@ -106,7 +106,10 @@ def _describe(out: Path, bundle: Bundle, diagnostics: Diagnostics, count: int) -
         for one in diagnostics.confusions[:MAX_CONFUSIONS]
     ]
     if count:
-        lines += [f"Next: {suggestion}" for suggestion in diagnostics.suggestions]
+        lines += [
+            f"Next, {one.label!r}: {one.message.rstrip('.')}."
+            for one in diagnostics.suggestions[:MAX_SUGGESTIONS]
+        ]
         if untested := diagnostics.untested:
             more = f" and {len(untested) - MAX_NAMES} more" if len(untested) > MAX_NAMES else ""
             lines.append(f"Without drawings, not tested: {' '.join(untested[:MAX_NAMES])}{more}.")

@@ -13,7 +13,6 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,20 +39,21 @@ MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
 AGAIN = "Copy it again, or make it again."
 
-# The arrays of weights.safetensors: allowed types and number of axes.
-ARRAYS: dict[str, tuple[tuple[str, ...], int]] = {
-    "reference.images": (("U8",), 4),
-    "reference.logits": (("F32",), 2),
-    "head.vectors": (("F32", "F16", "I8"), 2),
-    "head.scale": (("F32",), 1),
-    "head.bias": (("F32",), 1),
-    "head.centre": (("F32",), 1),
-    "position.mean": (("F32",), 2),
-    "position.std": (("F32",), 1),
-    "position.gain": (("F64",), 1),
-    "samples.ink": (("U8",), 3),
-    "samples.labels": (("I64",), 1),
-    "samples.positions": (("F32",), 2),
+# The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
+# V the rows of the head.
+ARRAYS: dict[str, tuple[tuple[str, ...], str]] = {
+    "reference.images": (("U8",), "MPSS"),
+    "reference.logits": (("F32",), "MK"),
+    "head.vectors": (("F32", "F16", "I8"), "VD"),
+    "head.scale": (("F32",), "V"),
+    "head.bias": (("F32",), "V"),
+    "head.centre": (("F32",), "D"),
+    "position.mean": (("F32",), "K3"),
+    "position.std": (("F32",), "3"),
+    "position.gain": (("F64",), "1"),
+    "samples.ink": (("U8",), "NSS"),
+    "samples.labels": (("I64",), "N"),
+    "samples.positions": (("F32",), "N3"),
 }
 TYPES = {"U8": "u1", "I8": "i1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
@@ -64,7 +64,7 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: if it is blank, too long, or contains control characters.
     """
-    if not name.strip() or len(name) > 200 or not all(c.isprintable() for c in name):
+    if not name.strip() or len(name) > 200 or not name.isprintable():
         raise ConfigError(f"class names must be printable and not blank, got {name[:40]!a}.")
     return name
 
@@ -179,6 +179,8 @@ def read_bundle(path: Path) -> Bundle:
 
 def encode(bundle: Bundle) -> bytes:
     """Return the bytes of a bundle."""
+    from safetensors.numpy import save as save_arrays
+
     arrays: dict[str, NDArray[Any]] = {
         "reference.images": bundle.reference.images,
         "reference.logits": bundle.reference.logits,
@@ -195,7 +197,8 @@ def encode(bundle: Bundle) -> bytes:
             "samples.labels": samples.labels,
             "samples.positions": np.nan_to_num(samples.positions, nan=-1.0),
         }
-    members = {MODEL: bundle.model, WEIGHTS: _encode_arrays(arrays)}
+    weights = save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    members = {MODEL: bundle.model, WEIGHTS: weights}
     settings = {
         "classes": bundle.classes,
         "preprocess": bundle.preprocess,
@@ -231,73 +234,46 @@ def decode(raw: bytes, name: str) -> Bundle:
     repeated, count = Counter(document.classes).most_common(1)[0]
     if count > 1:
         raise DataError(f"{name} names class {repeated!r} {count} times.")
-    arrays = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}")
-    groups: dict[str, dict[str, NDArray[Any]]] = {}
-    for key, array in arrays.items():
-        group, _, key = key.partition(".")
-        groups.setdefault(group, {})[key] = array
-    try:
-        head = samples = prior = None
-        if "position" in groups:
-            position = groups["position"]
-            prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
-        if "head" in groups:
-            head = Head(**groups["head"], cosine=bool(document.cosine), position=prior)
-        if "samples" in groups:
-            samples = Samples(**groups["samples"])
-            unknown = samples.positions == -1.0
-            positions = np.where(unknown, np.float32(np.nan), samples.positions)
-            samples = Samples(samples.ink, samples.labels, positions)
-        reference = ReferenceOutputs(**groups.get("reference", {}))
-    except (KeyError, TypeError, IndexError):
-        raise DataError(f"{name} lacks arrays: it has only {', '.join(arrays)}. {AGAIN}") from None
-    bundle = Bundle(
+    num_classes, preprocess = len(document.classes), document.preprocess
+    sizes = {"K": num_classes, "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
+    arrays = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
+
+    def part(group: str) -> dict[str, NDArray[Any]]:
+        return {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith(group)}
+
+    head = samples = prior = None
+    if position := part("position."):
+        prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
+    if arrays_of_head := part("head."):
+        head = Head(**arrays_of_head, cosine=bool(document.cosine), position=prior)
+    if arrays_of_samples := part("samples."):
+        positions = arrays_of_samples["positions"]
+        positions = np.where(positions == -1.0, np.float32(np.nan), positions)
+        samples = Samples(**arrays_of_samples | {"positions": positions})
+    wrong = []
+    if not 1 <= sizes["M"] <= MAX_REFERENCE:
+        wrong.append(f"{sizes['M']} reference images")
+    if head is not None and sizes["V"] < num_classes:
+        wrong.append(f"{sizes['V']} vectors")
+    for threshold in (document.calibration.sets, document.calibration.rejection):
+        if threshold is not None and len(threshold.values) not in (1, num_classes):
+            wrong.append(f"{len(threshold.values)} thresholds")
+    if samples is not None and not ((samples.labels >= 0) & (samples.labels < num_classes)).all():
+        wrong.append(f"labels from {samples.labels.min()} to {samples.labels.max()}")
+    if wrong:
+        raise DataError(
+            f"{name} has parts that do not fit {num_classes} classes: {'; '.join(wrong)}. {AGAIN}"
+        )
+    return Bundle(
         members[MODEL],
-        document.preprocess,
+        preprocess,
         document.classes,
         document.calibration,
         document.card,
-        reference,
+        ReferenceOutputs(**part("reference.")),
         head,
         samples,
     )
-    _check_shapes(bundle, name)
-    return bundle
-
-
-def _check_shapes(bundle: Bundle, name: str) -> None:
-    """Raise DataError if the parts of a bundle do not fit together."""
-    num_classes, planes, size = (
-        len(bundle.classes),
-        bundle.preprocess.planes,
-        bundle.preprocess.size,
-    )
-    reference, head, samples = bundle.reference, bundle.head, bundle.samples
-    count = len(reference.images)
-    wrong = []
-    if reference.images.shape != (count, planes, size, size) or not 1 <= count <= MAX_REFERENCE:
-        wrong.append(f"reference images {reference.images.shape}")
-    if reference.logits.shape != (count, num_classes):
-        wrong.append(f"reference logits {reference.logits.shape}")
-    if head is not None and len(head.vectors) < num_classes:
-        wrong.append(f"{len(head.vectors)} vectors")
-    if head is not None and head.position is not None and len(head.position.mean) != num_classes:
-        wrong.append(f"{len(head.position.mean)} positions")
-    for threshold in (bundle.calibration.sets, bundle.calibration.rejection):
-        if threshold is not None and len(threshold.values) not in (1, num_classes):
-            wrong.append(f"{len(threshold.values)} thresholds")
-    if samples is not None:
-        labels = samples.labels
-        shapes = (samples.ink.shape, samples.positions.shape)
-        if shapes != ((len(labels), size, size), (len(labels), 3)):
-            wrong.append(f"samples {shapes}")
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-            wrong.append(f"labels from {labels.min()} to {labels.max()}")
-    if wrong:
-        raise DataError(
-            f"{name} has parts that do not fit {num_classes} classes and images of "
-            f"{planes} x {size} x {size}: {'; '.join(wrong)}. {AGAIN}"
-        )
 
 
 def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
@@ -332,28 +308,32 @@ def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
         raise DataError(f"{name} is damaged: {str(error)[:200]}. {AGAIN}") from None
 
 
-def _encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    from safetensors.numpy import save as save_arrays
+def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
+    """Return read-only views of the arrays, checked against `ARRAYS` and for finite numbers.
 
-    return save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-
-
-def _decode_arrays(raw: bytes, name: str) -> dict[str, NDArray[Any]]:
-    """Return read-only views of the arrays, checked against `ARRAYS` and for finite numbers."""
+    Args:
+        sizes: of the axes, by letter; the axes that the arrays themselves define are added.
+    """
     from safetensors import SafetensorError, deserialize
 
     try:
         entries = dict(deserialize(raw))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise DataError(f"{name} is not a safetensors file: {error}. {AGAIN}") from None
+    groups = {"reference", *(key.partition(".")[0] for key in entries)}
+    if missing := [key for key in ARRAYS if key.partition(".")[0] in groups and key not in entries]:
+        raise DataError(f"{name} lacks the arrays {', '.join(missing)}. {AGAIN}")
     arrays = {}
     for key, entry in entries.items():
-        kinds, axes = ARRAYS.get(key, ((), 0))
+        kinds, axes = ARRAYS.get(key, ((), ""))
         kind, shape = entry["dtype"], tuple(entry["shape"])
-        if kind not in kinds or len(shape) != axes:
+        if kind not in kinds or len(shape) != len(axes):
             raise DataError(f"{name} has an array {key[:40]!r} of {kind} {shape}: not allowed.")
+        expected = tuple(map(sizes.setdefault, axes, shape))
+        if shape != expected:
+            raise DataError(f"{key} in {name} must have the shape {expected}, got {shape}. {AGAIN}")
         array = np.frombuffer(entry["data"], TYPES[kind]).reshape(shape)
-        if not np.isfinite(array).all():
+        if kind.startswith("F") and not np.isfinite(array).all():
             raise DataError(f"{key} in {name} contains NaN or infinity.")
         arrays[key] = array
     return arrays

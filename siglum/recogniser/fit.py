@@ -6,7 +6,7 @@ Shapes: N samples, K classes, M background classes, S the side of the frame, D f
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.errors import ConfigError, DataError
+from siglum.formatting import count
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import prototypes
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
@@ -32,7 +33,7 @@ MAX_NAMES = 20  # in a title
 
 CURVE_SIZES = (1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
 CURVE_DRAWS = 10  # random choices of samples per point
-NUM_SUGGESTIONS, MORE = 3, 3  # classes, and drawings to ask for
+ENOUGH = 3  # drawings of a class, before more are no longer suggested
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,9 @@ class TrainingSet:
                 f"classes must be 2 to {limit:,}, got {len(classes):,}. A recogniser tells signs "
                 "apart: name at least two."
             )
-        (name, count), *_ = Counter(classes).most_common(1)
-        if count > 1:
-            raise ConfigError(f"classes must be unique, got {name!r} {count} times.")
+        (name, repeats), *_ = Counter(classes).most_common(1)
+        if repeats > 1:
+            raise ConfigError(f"classes must be unique, got {name!r} {repeats} times.")
         size = backbone.preprocess.size
         samples = Samples(
             np.empty((0, size, size), np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.float32)
@@ -194,8 +195,8 @@ def background_classes(backbone: Recogniser, vectors: Floats, limit: int) -> Flo
     characters = backbone.head.unit_vectors
     similarity = (characters @ vectors.T).max(axis=1, initial=-1.0)
     similarity[similarity >= SAME] = -np.inf
-    count = min(limit, int(np.isfinite(similarity).sum()))
-    return characters[np.sort(np.argsort(-similarity, kind="stable")[:count])]
+    limit = min(limit, int(np.isfinite(similarity).sum()))
+    return characters[np.sort(np.argsort(-similarity, kind="stable")[:limit])]
 
 
 def fit(backbone: Recogniser, training_set: TrainingSet) -> Fitted:
@@ -280,8 +281,8 @@ def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
     bundle, samples = recogniser.bundle, recogniser.bundle.samples
     images = bundle.reference.images[:NUM_REFERENCE]
     if samples is not None:
-        count = min(NUM_REFERENCE, len(samples.ink))
-        images = samples.ink[np.linspace(0, len(samples.ink) - 1, count).astype(int)][:, None]
+        last, num = len(samples.ink) - 1, min(NUM_REFERENCE, len(samples.ink))
+        images = samples.ink[np.linspace(0, last, num).astype(int)][:, None]
     logits = recogniser.logits(images)[:, : len(bundle.classes)]
     card = bundle.card.model_copy(
         update={
@@ -313,10 +314,8 @@ class Suggestion:
     """A class that more drawings would help, and why."""
 
     label: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"Draw {MORE} more of {self.label!r}: {self.reason}"
+    kind: str  # unknown, confused, untested or few_drawings
+    message: str
 
 
 @dataclass(frozen=True)
@@ -335,7 +334,7 @@ class Diagnostics:
 
     accuracy: stats.Rate | None
     confusions: tuple[Confusion, ...]  # most frequent first
-    suggestions: tuple[Suggestion, ...]  # most useful first
+    suggestions: tuple[Suggestion, ...]  # most urgent first
     learning_curve: tuple[CurvePoint, ...]
     untested: tuple[str, ...]  # classes without samples
 
@@ -346,17 +345,17 @@ def diagnose(fitted: Fitted) -> Diagnostics:
     labels, classes = training_set.samples.labels, training_set.classes
     counted = np.isfinite(fitted.loo_logits[np.arange(len(labels)), labels])
     predicted = fitted.loo_logits.argmax(axis=1)
-    errors = stats.confusion_matrix(labels[counted], predicted[counted], len(classes))
-    np.fill_diagonal(errors, 0)
-    order = np.argsort(-errors, axis=None, kind="stable")[: np.count_nonzero(errors)]
-    counts = training_set.counts
+    wrong = counted & (predicted != labels)
+    errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
+    counts = training_set.counts.tolist()
+    unknown = [name in fitted.unknown_classes for name in classes]
     return Diagnostics(
         accuracy=fitted.accuracy,
         confusions=tuple(
-            Confusion(classes[a], classes[b], int(errors[a, b]), int(counts[a]))
-            for a, b in (divmod(int(cell), len(classes)) for cell in order)
+            Confusion(classes[label], classes[other], times, counts[label])
+            for (label, other), times in errors.most_common()
         ),
-        suggestions=_suggest(fitted, errors),
+        suggestions=tuple(suggest(classes, counts, errors, unknown).values()),
         learning_curve=learning_curve(fitted.backbone, training_set),
         untested=tuple(name for name, n in zip(classes, counts, strict=True) if not n),
     )
@@ -395,31 +394,42 @@ def learning_curve(backbone: Recogniser, training_set: TrainingSet) -> tuple[Cur
     return tuple(points)
 
 
-def _suggest(fitted: Fitted, errors: NDArray[np.int64]) -> tuple[Suggestion, ...]:
-    """Rank classes by the expected gain: error rate, smoothed by one hit and one miss, over √n."""
-    training_set = fitted.training_set
-    counts = training_set.counts
-    gain = (errors.sum(axis=1) + 1) / (counts + 2) / np.sqrt(counts + 1)
-    suggestions = []
-    for label in np.argsort(-gain, kind="stable"):
-        name, n = training_set.classes[label], int(counts[label])
-        if name in fitted.unknown_classes:
-            reason = "no font has it, and it has no drawings."
-        elif errors[label].any():
-            other = int(errors[label].argmax())
-            reason = (
-                f"{errors[label, other]} of {n} are predicted as {training_set.classes[other]!r}."
-            )
-        elif n == 0:
-            reason = "known from fonts alone, not tested."
-        elif n < MORE:
-            reason = "only one drawing." if n == 1 else f"only {n} drawings."
+def suggest(
+    names: Sequence[str],
+    counts: Sequence[int],
+    errors: Mapping[tuple[int, int], int],
+    unknown: Sequence[bool],
+) -> dict[int, Suggestion]:
+    """Return the classes that drawings would help, by label, most urgent first.
+
+    Args:
+        names: of the K classes.
+        counts: drawings of each class.
+        errors: how many drawings of one label are predicted as another.
+        unknown: whether neither fonts nor drawings show a class.
+    """
+    ranked: list[tuple[float, int, Suggestion]] = []
+    wrong: list[Counter[int]] = [Counter() for _ in names]
+    for (label, other), n in errors.items():
+        wrong[label][other] = n
+    for label, (name, n) in enumerate(zip(names, counts, strict=True)):
+        if unknown[label]:
+            one = Suggestion(name, "unknown", "No font has it. Draw it.")
+        elif wrong[label]:
+            ((other, times),) = wrong[label].most_common(1)
+            one = Suggestion(name, "confused", f"{times} of {n} mistaken for {names[other]!r}")
+        elif not n:
+            message = "Known from fonts. Draw it once to check your hand."
+            one = Suggestion(name, "untested", message)
+        elif n < ENOUGH:
+            message = f"{count(n, 'drawing')}, {ENOUGH - n} more help"
+            one = Suggestion(name, "few_drawings", message)
         else:
             continue
-        suggestions.append(Suggestion(name, reason))
-        if len(suggestions) == NUM_SUGGESTIONS:
-            break
-    return tuple(suggestions)
+        # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
+        gain = (wrong[label].total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
+        ranked.append((-gain, label, one))
+    return {label: one for _, label, one in sorted(ranked, key=lambda item: item[:2])}
 
 
 def _rank_within_class(labels: Labels) -> Labels:

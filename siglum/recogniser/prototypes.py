@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.errors import DataError
 from siglum.recogniser.position import PositionPrior, Positions
 
 Floats = NDArray[np.float32]
@@ -31,14 +30,6 @@ class Head:
     centre: Floats  # (D,)
     cosine: bool
     position: PositionPrior | None = None  # of the K classes
-
-    def __post_init__(self) -> None:
-        rows, width = self.vectors.shape
-        if {self.scale.shape, self.bias.shape} != {(rows,)} or self.centre.shape != (width,):
-            raise DataError(
-                f"head must have {rows} scales and biases and {width} centres, got "
-                f"{self.scale.shape}, {self.bias.shape} and {self.centre.shape}."
-            )
 
     @cached_property
     def unit_vectors(self) -> Floats:

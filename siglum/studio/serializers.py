@@ -5,7 +5,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,9 @@ def shared_state(studio: Studio, now: Snapshot) -> Json:
     """Return the state without what depends on the session."""
     state, fonts = now.state, frozenset(studio.backbone.classes)
     counts = Counter((entry.label, entry.split) for entry in state.drawings.values())
-    suggestions = {id: asdict(one) for id, one in now.suggestions.items()}
+    suggestions = {
+        id: {"kind": one.kind, "message": one.message} for id, one in now.suggestions.items()
+    }
     return {
         "version": now.version,
         "title": studio.title,

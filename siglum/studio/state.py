@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,17 +21,23 @@ import numpy as np
 
 from siglum import stats
 from siglum.errors import SiglumError
-from siglum.formatting import count
 from siglum.images import decode
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, calibrated, softmax, uncalibrated
-from siglum.recogniser.fit import CurvePoint, Fitted, TrainingSet, fit, learning_curve
+from siglum.recogniser.fit import (
+    CurvePoint,
+    Fitted,
+    Suggestion,
+    TrainingSet,
+    fit,
+    learning_curve,
+    suggest,
+)
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.drawings import Ink, extract
 from siglum.studio.store import Store
 
-ENOUGH = 3  # drawings of a class, before more are no longer suggested
 REST = 4.0  # the analysis rests so many times as long as it worked, so that drawing comes first
 MIN_REST, MAX_REST = 0.2, 10.0  # seconds
 
@@ -43,14 +50,6 @@ class Guess:
     probability: float = 0.0
     rejected: bool = False
     correct: bool | None = None  # None if it cannot be judged
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """Why a class needs more drawings."""
-
-    kind: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -115,34 +114,18 @@ class Snapshot:
     @cached_property
     def suggestions(self) -> dict[str, Suggestion]:
         """The classes that need drawings, by id, most urgent first."""
-        wrong: dict[str, list[str]] = {id: [] for id in self.state.classes}
-        counts = dict.fromkeys(self.state.classes, 0)
+        index = {id: label for label, id in enumerate(self.state.classes)}
+        counts = [0] * len(index)
+        errors: Counter[tuple[int, int]] = Counter()
         for id in self.state.select(split="train"):
-            label, guess = self.state.drawings[id].label, self.guesses.get(id, Guess())
+            label, guess = index[self.state.drawings[id].label], self.guesses.get(id, Guess())
             counts[label] += 1
             if guess.correct is False and guess.label is not None:
-                wrong[label].append(guess.label)
-        ranked: list[tuple[float, str, Suggestion]] = []
-        for id, name in self.state.classes.items():
-            n = counts[id]
-            if id not in self.class_ids and not n:
-                one = Suggestion("unknown", f"Draw {name!r}: no font has it.")
-            elif wrong[id]:
-                other = max(wrong[id], key=wrong[id].count)
-                share = f"{wrong[id].count(other)} of {n}"
-                name = self.state.classes[other]
-                one = Suggestion("confused", f"{share} mistaken for {name!r}")
-            elif not n:
-                one = Suggestion("untested", "Known from fonts. Draw it once to check your hand.")
-            elif n < ENOUGH:
-                message = f"{count(n, 'drawing')}, {ENOUGH - n} more help"
-                one = Suggestion("few_drawings", message)
-            else:
-                continue
-            # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
-            gain = (len(wrong[id]) + 1) / (n + 2) / (n + 1) ** 0.5
-            ranked.append((gain + (one.kind == "unknown"), id, one))
-        return {id: one for _, id, one in sorted(ranked, key=lambda item: -item[0])}
+                errors[label, index[guess.label]] += 1
+        known = set(self.class_ids)
+        unknown = [id not in known and not counts[label] for id, label in index.items()]
+        ids, names = tuple(index), tuple(self.state.classes.values())
+        return {ids[label]: one for label, one in suggest(names, counts, errors, unknown).items()}
 
 
 def build(

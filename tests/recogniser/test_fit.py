@@ -207,14 +207,14 @@ def test_a_suggestion_counts_the_most_frequent_confusion_alone() -> None:
     assert len(found.confusions) > 3
     for suggestion in found.suggestions:
         one = worst[suggestion.label]
-        assert suggestion.reason == f"{one.count} of 8 are predicted as {one.predicted!r}."
+        assert suggestion.message == f"{one.count} of 8 mistaken for {one.predicted!r}"
 
 
 def test_diagnostics_without_drawings() -> None:
     found = diagnose(fit(BACKBONE, TrainingSet.empty(BACKBONE, AB)))
 
     assert found.accuracy is None and found.learning_curve == () and found.untested == AB
-    assert found.suggestions[0].reason == "known from fonts alone, not tested."
+    assert [one.kind for one in found.suggestions] == ["untested", "untested"]
 
 
 def test_font_prototypes_recognise_font_images() -> None:

@@ -1,6 +1,6 @@
 """Only plain networks of bounded cost are opened; onnxruntime computes what the arithmetic says."""
 
-import time
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +16,7 @@ from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.recogniser import onnx as checked
 from siglum.recogniser.onnx import Network, check, standardise
+from siglum.recogniser.predict import default_backbone
 
 RAW = linear().SerializeToString()
 FLAT = helper.make_node("Flatten", ["images"], ["flat"])
@@ -80,20 +81,17 @@ def test_images_and_positions_are_standardised() -> None:
     np.testing.assert_allclose(positions, [-0.3 / 0.2, 2, -2, -1.2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("hidden", [False, True])
-def test_a_network_that_computes_too_much_is_refused_in_time(
-    hidden: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_computes_too_much_is_refused_unopened() -> None:
+    """4,000 products of 4000 x 4000 would take hours."""
+    assert "computes too much: " in refusal(products(4000, 4000))
+
+
+def test_a_network_with_shapes_that_cannot_be_inferred_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """40 products of 4000 x 4000 would take a minute; hidden ones have shapes not known before."""
-    monkeypatch.setattr(checked, "MAX_SECONDS", 0.5)
-    start = time.perf_counter()
-
-    message = refusal(products(40, 1500, hidden) if hidden else products(40, 4000))
-
-    if not hidden:
-        assert "computes too much: " in message and time.perf_counter() - start < 2
-    else:
-        assert "cannot compute 1 images" in message or "computes too much" in message
+    """400 products of 1500 x 1500 would take many times the limit."""
+    monkeypatch.setattr(checked, "MAX_SECONDS", 0.2)
+    assert "cannot compute 1 images" in refusal(products(400, 1500, hidden=True))
 
 
 def test_a_costly_convolution_is_refused() -> None:
@@ -202,5 +200,8 @@ def test_a_network_that_does_not_compute_is_refused() -> None:
     assert "cannot open model.onnx: " in refusal(wrong)
 
 
-def test_parameters_are_counted() -> None:
-    assert check(RAW).parameters == 3 * SIZE**2 + 3
+def test_the_shipped_network_passes_the_checks_that_it_skips() -> None:
+    raw = default_backbone().bundle.model
+
+    assert hashlib.sha256(raw).hexdigest() == checked.TRUSTED
+    Network(raw + b"\x08\x08", default_backbone().preprocess)  # other bytes, of the same meaning
