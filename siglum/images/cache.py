@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.files import atomic_path, cache_dir, read_json, write_atomic
+from siglum.formatting import printable
 from siglum.images import decode, ink
 from siglum.images.decode import Unreadable, as_text
 from siglum.images.imageset import ImageSet, Originals
@@ -111,10 +112,13 @@ def load(
     rows = np.array([row for row in range(len(names)) if row not in pack.reasons], np.int64)
     if not len(rows):
         name, reason = problems[-1]
-        raise DataError(f"{source} has no image that can be read. {name}: {reason}.")
+        raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
     classes = tuple(sorted({labels[row] for row in rows.tolist()}))
     if missing := sorted({*labels} - {*classes}):
-        warn(f"{source}: classes without a readable image are ignored: {{}}.", missing)
+        warnings.warn(
+            f"{source}: classes without a readable image are ignored: {first_names(missing)}.",
+            stacklevel=2,
+        )
     index = {name: label for label, name in enumerate(classes)}
     return ImageSet(
         store=pack.store,
@@ -129,10 +133,10 @@ def load(
     )
 
 
-def warn(message: str, names: Sequence[str]) -> None:
-    """Issue a warning with up to five names in the place of {}."""
+def first_names(names: Sequence[str]) -> str:
+    """Return up to five names for a message, and how many more there are."""
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    warnings.warn(message.format(as_text(", ".join(names[:5])) + more), stacklevel=3)
+    return printable(", ".join(names[:5])) + more
 
 
 def memmap(

@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -28,8 +29,9 @@ from typing import Any, NamedTuple
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.files import cache_dir, cannot_write
+from siglum.formatting import printable
 from siglum.images import cache, decode
-from siglum.images.cache import Progress, no_progress
+from siglum.images.cache import Progress, first_names, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES, MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
 from siglum.images.imageset import ImageSet
 
@@ -67,6 +69,14 @@ class Listing(NamedTuple):
 
 def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
     """List the images below a folder. Links are followed, but not in circles."""
+    if root.parent != _unpacked():
+        return _scan(root, source, progress)
+    # An unpacked archive never changes, and listing 60,000 files takes seconds.
+    signature = f"listing {cache.VERSION} {root.name}"
+    return Listing(*cache.load_cached(signature, lambda: _scan(root, source, progress)))
+
+
+def _scan(root: Path, source: str, progress: Progress) -> Listing:
     names: list[str] = []
     unreadable: list[Unreadable] = []
     folders: set[str] = set()
@@ -109,6 +119,10 @@ def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
     return Listing(sorted(names), unreadable, empty)
 
 
+def _unpacked() -> Path:
+    return cache_dir() / "unpacked"
+
+
 def _is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
@@ -131,7 +145,13 @@ def _reason(root: Path, name: str) -> str | None:
     return None if reason == NOT_AN_IMAGE and not suffix else reason
 
 
-def parts(names: Sequence[str]) -> dict[str, list[str]]:
+def parts(root: Path, source: str, progress: Progress = no_progress) -> list[str]:
+    """Return which of "train", "val" and "test" a folder has; [] where it has no parts."""
+    groups = part_folders(scan(root, source, progress).names)
+    return [part for part in ("train", "val", "test") if part in groups]
+
+
+def part_folders(names: Sequence[str]) -> dict[str, list[str]]:
     """Return the top folders that are parts of a data set: {"train": ["training-set"], ...}.
 
     Empty where there is no folder for training and another part, with class folders in them.
@@ -163,7 +183,7 @@ def load(
 ) -> ImageSet:
     """Load the images of a folder of class folders, or of one part of it."""
     listing = scan(root, source, progress)
-    groups = parts(listing.names)
+    groups = part_folders(listing.names)
     if groups and part not in groups:
         raise DataError(f"{source} has no part {part!r}, only {', '.join(groups)}.")
     owner = {top: name for name, tops in groups.items() for top in tops}
@@ -182,14 +202,17 @@ def load(
         elif label == "":
             unreadable.append((name, "not in a class folder"))
     if not names:
-        example = f", such as {as_text(': '.join(unreadable[0]))}" if unreadable else ""
+        example = f", such as {printable(': '.join(unreadable[0]))}" if unreadable else ""
         raise DataError(
             f"{source} has no images in class folders ({len(unreadable):,} other files{example}). "
             "Put the images of each class in a folder of its own, or list them in a CSV file of "
             f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
         )
     if listing.empty:
-        cache.warn(f"{source}: folders without an image are ignored: {{}}.", listing.empty)
+        warnings.warn(
+            f"{source}: folders without an image are ignored: {first_names(listing.empty)}.",
+            stacklevel=2,
+        )
     return load_files(root, names, labels, source, preprocess, progress, unreadable)
 
 
@@ -250,7 +273,7 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
     try:
         facts = path.stat()
         version = (str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        target = cache_dir() / "unpacked" / str(cache.load_cached(repr(version), digest))
+        target = _unpacked() / str(cache.load_cached(repr(version), digest))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"Cannot read {source}: {reason}.") from None
@@ -323,10 +346,10 @@ def _zip_members(path: Path, source: str) -> Iterator[Member]:
                     unsure.append(name)
             yield name, member.file_size, partial(archive.read, member)
     if unsure:
-        cache.warn(
-            f"{source} does not tell the encoding of its names, which may be wrong: {{}}. "
-            "If so, unpack it, and name the folder.",
-            unsure,
+        warnings.warn(
+            f"{source} does not tell the encoding of its names, which may be wrong: "
+            f"{first_names(unsure)}. If so, unpack it, and name the folder.",
+            stacklevel=2,
         )
 
 

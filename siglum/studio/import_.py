@@ -281,7 +281,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 def _items(files: Mapping[str, Callable[[], bytes]]) -> list[Item]:
     """Return the drawings among files: images in a folder for each class, with JSON beside them."""
     names = [name for name in files if not _is_ignored(PurePosixPath(name))]
-    tests = set(folders.parts(names).get("test", ()))
+    tests = set(folders.part_folders(names).get("test", ()))
     return [(name, partial(_read_image, name, tests, files)) for name in names]
 
 

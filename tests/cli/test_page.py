@@ -1,4 +1,4 @@
-"""Pages of several characters, read by `siglum predict --sheet`."""
+"""Pages of several characters, read by `siglum predict --page`."""
 
 import json
 from collections.abc import Callable
@@ -40,14 +40,14 @@ def test_a_page_is_read_row_by_row(siglum: Call, reader: Path, tmp_path: Path) -
     draw.line((160, 40, 220, 100), 30, 7)
     image.save(tmp_path / "page.png")
 
-    done = siglum("predict", reader, "--sheet", tmp_path / "page.png", "-o", tmp_path / "boxes.png")
-    listed = siglum("predict", reader, "--sheet", tmp_path / "page.png", "--json")
+    done = siglum("predict", reader, "--page", tmp_path / "page.png", "-o", tmp_path / "boxes.png")
+    listed = siglum("predict", reader, "--page", tmp_path / "page.png", "--json")
 
     assert done.returncode == 0, done.stderr
     rows = [line.split()[::3] for line in done.stdout.splitlines()[:2]]
     assert rows == [["ring", "stroke"], ["ring", "ring"]]
     characters = json.loads(listed.stdout)["characters"]
-    assert [c["answer"] for c in characters] == ["ring", "stroke", "ring", "ring"]
+    assert [c["label"] for c in characters] == ["ring", "stroke", "ring", "ring"]
     assert [(c["row"], c["column"]) for c in characters] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert characters[0]["box"] == pytest.approx([40, 40, 101, 101], abs=3)
     drawn = np.asarray(Image.open(tmp_path / "boxes.png")).astype(int)
@@ -55,10 +55,8 @@ def test_a_page_is_read_row_by_row(siglum: Call, reader: Path, tmp_path: Path) -
 
 
 def test_a_page_needs_a_network_of_cut_out_ink(siglum: Call, run: Path, photo: Path) -> None:
-    done = siglum("predict", run, "--sheet", photo)
+    done = siglum("predict", run, "--page", photo)
 
-    assert (done.returncode, done.stderr) == (
-        2,
-        "siglum: sheet must go with a network that reads cut-out ink wherever it stood, got one of "
-        "fit 'pad'. Train with --resize glyph.\n",
-    )
+    message = "page needs a recogniser that extracts ink, without position channels. Teach one, "
+    message += "or train with --resize glyph."
+    assert (done.returncode, done.stderr) == (2, f"siglum: {message}\n")

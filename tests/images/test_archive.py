@@ -101,6 +101,38 @@ def test_an_archive_is_unpacked_once_for_its_contents(tmp_path: Path, cache_fold
     assert reports.count("scanning") and reports.count("packing") == 1
 
 
+def test_a_reopened_archive_is_not_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_zip(tmp_path / "signs.zip", SIGNS | {"top.png": png(1), "c/0.txt": b""})
+    with pytest.warns(UserWarning):
+        first = load(path)
+    monkeypatch.setattr(os, "scandir", None)
+
+    with pytest.warns(UserWarning) as caught:
+        again = load(path)
+    assert again.fingerprint == first.fingerprint and again.unreadable == first.unreadable
+    assert "without an image are ignored: c" in str(caught[0].message)
+
+
+def test_loose_images_in_a_zip_are_named_with_the_remedy(tmp_path: Path) -> None:
+    loose = {"0.png": png(1), "1.png": png(2)}
+    problem = "has no images in class folders (2 other files, such as 0.png: not in a class folder)"
+
+    fails(write_zip(tmp_path / "s.zip", loose), f"{problem}. Put the images of each class in a")
+    with pytest.warns(UserWarning, match=r"2 files are not read.* 0\.png: not in a class folder"):
+        assert load(write_zip(tmp_path / "both.zip", SIGNS | loose)).classes == ("a", "b")
+
+
+def test_control_characters_in_names_do_not_reach_messages(tmp_path: Path) -> None:
+    files = {"a/\x1b[2J.png": b"text", "b/\x1b]0;x\x07.png": png(1), "\x9b2J/0.png": b"text"}
+    with pytest.warns(UserWarning) as caught:
+        load(write_zip(tmp_path / "signs.zip", files))
+
+    assert len(caught) == 2
+    assert all(str(warning.message).isprintable() for warning in caught)
+
+
 def write_unflagged(path: Path, names: list[str], encoding: str) -> Path:
     """Write a zip whose names are in an encoding that it does not tell."""
     with zipfile.ZipFile(path, "w") as archive:

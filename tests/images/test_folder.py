@@ -11,7 +11,7 @@ from PIL import Image
 
 from siglum.errors import DataError
 from siglum.images import folder, sources
-from siglum.images.folder import expand_files, parts, scan
+from siglum.images.folder import expand_files, part_folders, scan
 from siglum.images.imageset import ImageSet
 
 
@@ -118,6 +118,12 @@ def test_images_are_recognised_by_content_whatever_their_suffix(tmp_path: Path) 
     names = {"a/0.jfif": jpeg, "a/1.jpe": jpeg, "a/2.PNG": jpeg, "a/3": jpeg, "a/4.foto": png(9)}
 
     assert list(load(write_folder(tmp_path, names)).files or ()) == list(names)
+
+
+def test_names_that_differ_in_case_and_suffix_are_two_images(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"a/IMG_1.png": png(10), "a/IMG_1.JPG": png(20)})
+
+    assert list(load(root).files or ()) == ["a/IMG_1.JPG", "a/IMG_1.png"]
 
 
 def test_every_image_that_is_not_read_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -231,7 +237,7 @@ def test_split_folders_at_the_top_are_parts(
     ],
 )
 def test_other_folders_are_classes(names: tuple[str, ...]) -> None:
-    assert parts(names) == {}
+    assert part_folders(names) == {}
 
 
 def test_a_missing_part_is_an_error(tmp_path: Path) -> None:
