@@ -186,9 +186,8 @@ def test_locks_and_folders_of_a_killed_process_block_nobody(study: Study, machin
     (cell,) = study.select(["scratch"], [0])
     cell.path.mkdir(parents=True)
     (cell.path / "env.json").write_text("{}")
-    lock = lock_of(cell)
     if (child := os.fork()) == 0:
-        lock.acquire()
+        lock_of(cell).acquire()
         os._exit(1)
     os.waitpid(child, 0)
 
