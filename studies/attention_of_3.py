@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from siglum.examine.attention import attention
+from siglum.examine.panels import attention
 from siglum.images.sources import load, parts
 from siglum.lab import models
 from siglum.lab.models.conv_transformer import HALVINGS

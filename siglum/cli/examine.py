@@ -9,7 +9,8 @@ from siglum.cli.options import Device, Flag, Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError, choose
 from siglum.examine import Examination, NotApplicableError
-from siglum.examine.page import PANELS, run_panels, save, save_formats, write_page
+from siglum.examine.page import run_panels, save, save_formats, write_page
+from siglum.examine.panels import PANELS
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.report.page import cell_text

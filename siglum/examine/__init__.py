@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, SiglumError, choose
+from siglum.errors import ConfigError, DataError, SiglumError, choose, nearest
+from siglum.examine.layers import Layer, layers
 from siglum.formatting import count
 from siglum.images.imageset import ImageSet
 from siglum.images.ink import preprocess_files
@@ -62,12 +63,7 @@ class Images:
     labels: NDArray[np.int64]  # (N,); -1 where the true class is unknown
     names: tuple[str, ...]  # N
     kind: str  # of one image: "test image", "file"
-    choice: str = "{}"  # how they were chosen, such as "The first {}"
-
-    @property
-    def description(self) -> str:
-        """Which images they are: "10 test images spread over the set"."""
-        return self.choice.format(count(len(self.names), self.kind))
+    description: str  # which images they are: "10 test images spread over the set"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +87,16 @@ class Examination:
     wrong: bool = False  # only misclassified images of the part
 
     def __post_init__(self) -> None:
-        from siglum.examine.layers import find_layer
-
         plain = replace(self.device, precision="float32", channels_last=False)
         object.__setattr__(self, "device", plain)
         if self.count is not None and self.count < 1:
             raise ConfigError(f"count must be at least 1, got {self.count}.")
         if bool(self.files) + bool(self.numbers) + self.wrong > 1:
             raise ConfigError("Files, --image and --wrong exclude each other; choose one.")
-        if self.layer is not None:
-            find_layer(self.model, self.layer, self.shape)
+        names = [layer.name for layer in self.layers] if self.layer is not None else []
+        if self.layer is not None and self.layer not in names:
+            hint = " List them with: siglum examine RUN --only layers"
+            raise ConfigError(f"No such layer: {self.layer!r}.{nearest(self.layer, names) or hint}")
         if self.files or self.part or self.numbers:
             self.images(1)
 
@@ -108,6 +104,11 @@ class Examination:
     def model(self) -> nn.Module:
         """The network, on its device, in evaluation mode."""
         return self.device.to(self.run.model(self.checkpoint)).eval()
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The network's layers in the order of a forward pass, the input first."""
+        return layers(self.model, self.shape)
 
     @cached_property
     def preprocess(self) -> Preprocess:
@@ -166,26 +167,26 @@ class Examination:
             NotApplicableError: if there are no such images.
             DataError: if a file cannot be read.
         """
-        count = self.count or default
+        wanted = self.count or default
         if self.files:
             read = preprocess_files(self.files[: self.count], self.preprocess)
             if read.unreadable:
                 raise DataError("Cannot read {}: {}".format(*read.unreadable[0]))
             names = tuple(Path(name).name for name in read.files)
-            return Images(read.images, np.full(len(names), -1), names, "file")
+            description = count(len(names), "file")
+            return Images(read.images, np.full(len(names), -1), names, "file", description)
         total, labels, choice = len(self.image_set), self.image_set.labels, "{}"
         if self.numbers:
             rows = np.array(self.numbers) - 1
             if rows.min() < 0 or rows.max() >= total:
                 raise ConfigError(f"image must be a number from 1 to {total:,}.")
         elif self.wrong:
-            rows, choice = self._misclassified[:count], "{} that are misclassified"
+            rows, choice = self._misclassified[:wanted], "{} that are misclassified"
         elif total > 1 and (np.diff(labels) >= 0).all():
-            rows, choice = spread(total, count), "{} spread over the set"
+            rows, choice = spread(total, wanted), "{} spread over the set"
         else:
-            rows, choice = np.arange(min(count, total)), "The first {}"
-        images = select(self.image_set, rows, f"{PARTS[self.chosen_part]} image")
-        return replace(images, choice=choice)
+            rows, choice = np.arange(min(wanted, total)), "The first {}"
+        return select(self.image_set, rows, f"{PARTS[self.chosen_part]} image", choice)
 
     @cached_property
     def _misclassified(self) -> NDArray[np.int64]:
@@ -211,10 +212,11 @@ class Examination:
         return logits.float()
 
 
-def select(images: ImageSet, rows: NDArray[np.integer], kind: str) -> Images:
-    """Return some images of a set."""
+def select(images: ImageSet, rows: NDArray[np.integer], kind: str, choice: str = "{}") -> Images:
+    """Return some images of a set; `choice` is how they were chosen, such as "The first {}"."""
     names = tuple(f"{kind} {row + 1}" for row in rows)
-    return Images(images.take(rows), images.labels[rows], names, kind)
+    description = choice.format(count(len(rows), kind))
+    return Images(images.take(rows), images.labels[rows], names, kind, description)
 
 
 def spread(total: int, count: int) -> NDArray[np.int64]:
@@ -333,11 +335,6 @@ def to_hues(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return values in [-1, 1] as RGBA: orange above 0, blue below, transparent at 0."""
     hue = np.where((values >= 0)[..., None], FOR, AGAINST)
     return _hued(np.abs(values), hue)
-
-
-def short_number(value: float) -> str:
-    """Format the limit of a scale with two digits."""
-    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def _hued(strength: NDArray[np.floating], hue: Any) -> NDArray[np.uint8]:

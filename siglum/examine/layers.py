@@ -1,4 +1,4 @@
-"""The layers of a network: sizes, parameters, multiply-adds, outputs, and its diagram.
+"""The layers of a network: sizes, parameters, multiply-adds, outputs.
 
 A forward pass is observed: modules by hooks, and the functions between them (`F.relu(...)`) by
 PyTorch's function mode. A module without submodules is one layer, whatever it calls.
@@ -6,27 +6,16 @@ Shapes: B images, C channels, S the side of the image.
 """
 
 import copy
-import itertools
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.collections import PatchCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrow, Rectangle
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
-
-from siglum.errors import ConfigError, nearest
-from siglum.examine import Examination, Result, pixel_axes
-from siglum.report.page import Table
-from siglum.report.plots import Palette
 
 BATCH = 2  # images that the table of layers is made with, as in report 2
 FUNCTIONS = {
@@ -35,7 +24,13 @@ FUNCTIONS = {
     *("softmax", "log_softmax", "dropout", "batch_norm", "layer_norm", "flatten", "mean"),
     *("scaled_dot_product_attention", "add", "cat"),
 }
-KINDS = {"conv": "convolution", "relu": "ReLU", "cat": "join", "multihead attention": "attention"}
+KINDS = {
+    "conv": "convolution",
+    "relu": "ReLU",
+    "re lu": "ReLU",
+    "cat": "join",
+    "multihead attention": "attention",
+}
 
 
 @dataclass(frozen=True)
@@ -64,12 +59,8 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     except (NotImplementedError, RuntimeError, TypeError, ValueError):
         steps = _observe_zeros(model, shape, "cpu")
     names = {step.name for step in steps}
-    listed = {
-        id(parameter)
-        for name, module in model.named_modules()
-        if name in names
-        for parameter in module.parameters()
-    }
+    modules = [module for name, module in model.named_modules() if name in names]
+    listed = {id(parameter) for module in modules for parameter in module.parameters()}
     others = {n: p.numel() for n, p in model.named_parameters() if id(p) not in listed}
     if others:
         steps.append(Layer(", ".join(others), "parameters", "", (), sum(others.values()), 0))
@@ -91,111 +82,6 @@ def layer_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     with _observe(model.eval(), add):
         model(images)
     return outputs
-
-
-def find_layer(model: nn.Module, name: str, shape: tuple[int, int, int]) -> Layer:
-    """Return the layer of that name.
-
-    Raises:
-        ConfigError: if there is none; the message gives the closest name.
-    """
-    by_name = {layer.name: layer for layer in layers(model, shape)}
-    if name in by_name:
-        return by_name[name]
-    hint = nearest(name, list(by_name)) or " List them with: siglum examine RUN --only layers"
-    raise ConfigError(f"No such layer: {name!r}.{hint}")
-
-
-def layer_table(examination: Examination) -> Result:
-    """Return the table of layers, with their sum."""
-    steps = layers(examination.model, examination.shape)
-    parameters = sum(layer.parameters for layer in steps)
-    products = sum(layer.multiply_adds for layer in steps)
-    columns = ("layer", "kind", "settings", "output", "parameters", "multiply-adds")
-    rows: list[tuple[object, ...]] = [("total", "", "", "", parameters, products)]
-    for layer in reversed(steps):
-        output = " × ".join(map(str, layer.output)) or "–"
-        numbers = layer.parameters or "", layer.multiply_adds or ""
-        rows.insert(0, (layer.name, layer.kind, layer.detail, output, *numbers))
-    finding = f"{len(steps) - 1} steps, {parameters:,} parameters, {products:,} multiply-adds"
-    arrays = {
-        name: np.array([getattr(layer, name) for layer in steps])
-        for name in ("name", "kind", "parameters", "multiply_adds")
-    }
-    return Result(f"{finding} per image", arrays, table=Table(columns, rows, 4))
-
-
-def printout(examination: Examination) -> Result:
-    """Return PyTorch's own printout of the network."""
-    name = type(examination.model).__name__
-    return Result(f"{name}, as PyTorch prints it", text=str(examination.model))
-
-
-def diagram(examination: Examination) -> Result:
-    """Draw a box for every size that an image takes on its way, and the steps below it."""
-    boxes: list[tuple[tuple[int, ...], list[str]]] = []
-    modules = dict(examination.model.named_modules())
-    for layer in layers(examination.model, examination.shape):
-        kernel = getattr(modules.get(layer.name), "kernel_size", None)
-        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-        step = f"{layer.kind} {height} × {width}" if kernel else layer.kind
-        if not layer.output:
-            continue
-        if boxes and boxes[-1][0] == layer.output[1:] and not layer.multiply_adds:
-            boxes[-1][1].append(step)
-        else:
-            boxes.append((layer.output[1:], [step]))
-    rows = math.ceil(len(boxes) / 10)
-    columns = math.ceil(len(boxes) / rows)
-    texts = [_count_repeats(steps) for _, steps in boxes]
-    down = 150 + 15 * max(map(len, texts))
-    largest = max((shape[-1] for shape, _ in boxes if len(shape) == 3), default=1)
-
-    def draw(palette: Palette) -> Figure:
-        width = max(104, 1040 / columns)
-        with pixel_axes(palette, width * columns, down * rows) as (figure, axes):
-            patches: list[Rectangle] = []
-            for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
-                x, y = width * (number % columns + 0.5), number // columns * down + 75
-                axes.text(x, y - 65, " × ".join(map(str, shape)), ha="center")
-                solid = _solid(shape, x, y, largest)
-                patches += solid
-                for line, text in enumerate(lines):
-                    place = (x, y + 62 + 15 * line)
-                    axes.text(*place, text, ha="center", size=11, color=palette.quiet)
-                if number + 1 < len(boxes):
-                    start = max(box.get_x() + box.get_width() for box in solid) + 4
-                    arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
-                    axes.add_patch(arrow).set_color(palette.quiet)
-            boxes_drawn = PatchCollection(
-                patches, facecolor=palette.paper, edgecolor=palette.ink, linewidth=0.8
-            )
-            axes.add_collection(boxes_drawn)
-            return figure
-
-    return Result(layer_table(examination).finding, draw=draw)
-
-
-def _count_repeats(steps: list[str]) -> list[str]:
-    """Return steps in order; one that is repeated is counted."""
-    runs = [(step, len(list(group))) for step, group in itertools.groupby(steps)]
-    return [step if times == 1 else f"{step}, {times} times" for step, times in runs]
-
-
-def _solid(shape: tuple[int, ...], x: float, y: float, largest: int) -> list[Rectangle]:
-    """Return maps as sheets, tokens as rows, a vector as a bar; sizes are not to scale."""
-    if len(shape) == 3:
-        side, sheets = 10 + 62 * math.sqrt(shape[-1] / largest), min(shape[0].bit_length(), 9)
-        left, top = x - side / 2 - 1.5 * sheets, y - side / 2 - 1.5 * sheets
-        return [
-            Rectangle((left + 3 * sheet, top + 3 * (sheets - 1 - sheet)), side, side)
-            for sheet in reversed(range(sheets))
-        ]
-    if len(shape) == 2:
-        rows = min(shape[0], 12)
-        return [Rectangle((x - 30, y + 8 * (row - rows / 2)), 60, 8) for row in range(rows)]
-    high = min(14 * math.log2(1 + math.prod(shape)), 100)
-    return [Rectangle((x - 6, y - high / 2), 12, high)]
 
 
 def _observe_zeros(model: nn.Module, shape: tuple[int, int, int], device: str) -> list[Layer]:
@@ -296,7 +182,5 @@ def _is_layer(module: nn.Module) -> bool:
 def _kind(name: str) -> str:
     """Return "max pool" for MaxPool2d and max_pool2d."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name.removesuffix("2d").removesuffix("1d"))
-    words = (
-        words.lower().removeprefix("adaptive ").replace("avg", "average").replace("re lu", "relu")
-    )
+    words = words.lower().removeprefix("adaptive ").replace("avg", "average")
     return KINDS.get(words, words)

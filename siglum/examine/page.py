@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +10,12 @@ from markupsafe import Markup
 
 from siglum.errors import ConfigError, choose
 from siglum.examine import PARTS, Examination, NotApplicableError, Result
-from siglum.examine.attention import attention_panel
-from siglum.examine.attribution import integrated_gradients, occlusion, saliency
-from siglum.examine.features import (
-    embedding,
-    first_images,
-    log_probabilities,
-    nearest,
-    predictions,
-)
-from siglum.examine.filters import filters, maps, responses
-from siglum.examine.layers import diagram, layer_table, printout
+from siglum.examine.panels import PANELS
 from siglum.files import write_atomic
 from siglum.formatting import count, source_name
 from siglum.report.page import Section, render, render_page, sentence
 from siglum.report.plots import LIGHT, PAGE, save_figure, to_svg
 
-PANELS: dict[str, tuple[str, Callable[[Examination], Result]]] = {
-    "layers": ("Layers", layer_table),
-    "diagram": ("Diagram", diagram),
-    "printout": ("Printout", printout),
-    "first": ("First images", first_images),
-    "filters": ("Filters", filters),
-    "responses": ("Filter responses", responses),
-    "maps": ("Feature maps", maps),
-    "saliency": ("Saliency", saliency),
-    "integrated_gradients": ("Integrated gradients", integrated_gradients),
-    "occlusion": ("Occlusion", occlusion),
-    "attention": ("Attention", attention_panel),
-    "answers": ("Log-probabilities", log_probabilities),
-    "predictions": ("Predictions", predictions),
-    "nearest": ("Nearest training images", nearest),
-    "embedding": ("Map of the features", embedding),
-}
 FIGURES, ARRAYS = (".png", ".svg"), ".npz"
 
 

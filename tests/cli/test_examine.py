@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siglum.examine.page import PANELS
+from siglum.examine.panels import PANELS
 
 
 def test_a_run_has_a_page_in_its_folder(siglum, run: Path) -> None:
