@@ -30,7 +30,7 @@ def test_records_machine_data_and_versions(tiny_run: Run, machine: Device) -> No
     assert all(len(digest) == 32 for digest in env["data"].values())
 
 
-def test_measures_mean_and_deviation_of_the_training_pictures(tiny_run: Run) -> None:
+def test_measures_mean_and_deviation_of_the_training_images(tiny_run: Run) -> None:
     data = load_data(tiny_run.config)
     mean, std = data.train.moments()
 
@@ -56,7 +56,7 @@ def test_one_class_is_refused(tmp_path: Path, signs: Path) -> None:
         load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
 
 
-def test_a_class_of_one_picture_is_trained_on_with_a_warning(tmp_path: Path, signs: Path) -> None:
+def test_a_class_of_one_image_is_trained_on_with_a_warning(tmp_path: Path, signs: Path) -> None:
     shutil.copytree(signs, tmp_path / "set")
     for path in sorted((tmp_path / "set" / "ring").iterdir())[1:]:
         path.unlink()
@@ -90,20 +90,21 @@ def test_the_default_batch_shrinks_to_a_small_set(
     assert run.config.batch_size == 57
 
 
-def test_a_batch_asked_for_that_is_too_large_is_refused(
+def test_a_batch_larger_than_the_set_is_refused(
     tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
     config = TrainConfig(**{**tiny_config.model_dump(), "batch_size": 58})
-    with pytest.raises(ConfigError, match="batch_size must be at most the 57 training pictures"):
+    with pytest.raises(ConfigError, match="batch_size must be at most the 57 training images"):
         train(config, tmp_path / "run", machine)
 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_exists_is_refused_before_anything_is_read(
+def test_an_existing_folder_is_refused_before_images_are_read(
     tmp_path: Path, machine: Device
 ) -> None:
-    with pytest.raises(RunError, match="must not exist yet"):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(RunError, match="already exists and is not a run"):
         train(TrainConfig(data="folder:nowhere"), tmp_path, machine)
 
 
@@ -114,9 +115,7 @@ def stop_after(count: int):
     return watch
 
 
-def test_stopped_and_resumed_gives_the_same_bits(
-    tmp_path: Path, tiny_run: Run, machine: Device
-) -> None:
+def test_resume_is_bit_identical(tmp_path: Path, tiny_run: Run, machine: Device) -> None:
     with pytest.raises(Stopped):
         train(tiny_run.config, tmp_path / "run", machine, stop_after(5))
     stopped = Run(tmp_path / "run")
@@ -130,7 +129,7 @@ def test_stopped_and_resumed_gives_the_same_bits(
     assert not (resumed.path / "resume").exists()
 
 
-def test_a_log_that_a_kill_left_behind_the_state_is_mended(
+def test_a_log_that_lacks_an_epoch_after_a_kill_is_repaired(
     tmp_path: Path, tiny_run: Run, machine: Device
 ) -> None:
     with pytest.raises(Stopped):
@@ -148,7 +147,7 @@ def test_a_finished_run_is_not_resumed(tiny_run: Run, machine: Device) -> None:
         resume(tiny_run, machine)
 
 
-def test_resuming_with_other_pictures_is_refused(
+def test_resuming_with_other_images_is_refused(
     tmp_path: Path, signs: Path, machine: Device
 ) -> None:
     shutil.copytree(signs, tmp_path / "set")
@@ -161,9 +160,7 @@ def test_resuming_with_other_pictures_is_refused(
         resume(Run(tmp_path / "run"), machine)
 
 
-def test_resuming_on_another_machine_is_said(
-    tmp_path: Path, tiny_run: Run, machine: Device
-) -> None:
+def test_resuming_on_another_machine_warns(tmp_path: Path, tiny_run: Run, machine: Device) -> None:
     with pytest.raises(Stopped):
         train(tiny_run.config, tmp_path / "run", machine, stop_after(11))
     env = tmp_path / "run" / "env.json"
@@ -171,7 +168,7 @@ def test_resuming_on_another_machine_is_said(
     facts["device"]["threads"] = 64
     env.write_text(json.dumps(facts))
 
-    with pytest.warns(UserWarning, match="the outcome may differ in the last bits"):
+    with pytest.warns(UserWarning, match="results may differ in the last bits"):
         resume(Run(tmp_path / "run"), machine)
 
 
@@ -185,16 +182,15 @@ def test_classes_can_be_merged_by_renaming(
     assert train(config, tmp_path / "run", machine).classes == ("lines", "ring")
 
 
-def test_the_weights_of_the_lowest_training_loss_are_kept(
+def test_the_checkpoint_of_the_lowest_training_loss_survives_a_resume(
     tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
-    """Of a training that gets worse in its second half, stopped and resumed in between."""
     config = tiny_config.model_copy(update={"epochs": 6, "lr": 3.0, "checkpoint": "lowest_loss"})
-    kept: list[bytes] = []
+    weights: list[bytes] = []
 
     def watch(record: object) -> bool:
         if isinstance(record, Epoch):
-            kept.append((tmp_path / "run" / "last.safetensors").read_bytes())
+            weights.append((tmp_path / "run" / "last.safetensors").read_bytes())
         return isinstance(record, Epoch) and record.index == 3
 
     with pytest.raises(Stopped):
@@ -203,22 +199,21 @@ def test_the_weights_of_the_lowest_training_loss_are_kept(
 
     losses = [epoch.train_loss for epoch in run.epochs]
     lowest = losses.index(min(losses))
-    assert lowest < 5, losses  # or it would be the last, and nothing shown
+    assert lowest < 5, losses  # otherwise it equals the last checkpoint
     assert run.result is not None and run.result["lowest_loss_epoch"] == lowest + 1
-    assert (run.path / "lowest_loss.safetensors").read_bytes() == kept[lowest]
-    assert (run.path / "last.safetensors").read_bytes() == kept[5] != kept[lowest]
-    told, stood_for = run.predictions()["test_log_probs"], run.model("lowest_loss")
+    assert (run.path / "lowest_loss.safetensors").read_bytes() == weights[lowest]
+    assert (run.path / "last.safetensors").read_bytes() == weights[5] != weights[lowest]
     data = load_data(run.config)
     assert data.test is not None
-    measured = evaluate(stood_for, data.test, run.preprocess, machine)
-    assert (measured == told).all()
+    log_probs = evaluate(run.model("lowest_loss"), data.test, run.preprocess, machine)
+    assert (log_probs == run.predictions()["test_log_probs"]).all()
 
 
 @pytest.mark.parametrize("name", ["mnist_net", "mnist_net2", "mnist_net3"])
-def test_dropout_at_test_changes_the_measurement_alone(
+def test_dropout_at_test_changes_only_the_measurement(
     name: str, tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
-    """The same bits are learned, and an evaluation repeats what the run kept."""
+    """Training is bit-identical, and every evaluation repeats the stored predictions."""
     settings = {"data": tiny_config.data, "test": tiny_config.test, "batch_size": 16, "epochs": 2}
     off, on = (
         train(
@@ -241,7 +236,6 @@ def test_dropout_at_test_changes_the_measurement_alone(
 
 @pytest.mark.slow
 def test_five_thousand_digits_reach_98_per_cent(tmp_path: Path, machine: Device) -> None:
-    """The demo, in the precision and threads of the tests: at least 980 of 1,000."""
     run = train(TrainConfig(epochs=8), tmp_path / "run", machine)
 
     assert run.result is not None and run.result["test"]["total"] == 1000

@@ -1,12 +1,17 @@
-"""What every network of the table promises."""
+"""Contracts over the table of networks, and a user's own network."""
+
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.lab import models
+from siglum.lab.device import Device
+from siglum.lab.trainer import train
 
 PARAMETERS = {  # of 1 channel: size, classes, count
     "conv_pool": (200, 62, 100_670),
@@ -103,17 +108,17 @@ def test_unknown_model_names_the_nearest() -> None:
     assert str(error.value) == message
 
 
-def test_unknown_option_names_the_free_ones() -> None:
+def test_an_unknown_option_names_the_options() -> None:
     with pytest.raises(ConfigError) as error:
         models.build("mnist_net", 10, options={"filter": 3})
 
     assert str(error.value) == (
-        "model_options of mnist_net must be among: kernel_size, filters, dropout_at_test, got "
-        "'filter'. Did you mean 'filters'?"
+        "mnist_net has no option 'filter'. Options: kernel_size, filters, dropout_at_test. "
+        "Did you mean 'filters'?"
     )
 
 
-def test_a_model_of_ones_own_is_taken_from_its_file(tmp_path) -> None:
+def test_an_own_network_is_imported_from_its_file(tmp_path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from torch import nn\n"
@@ -126,7 +131,30 @@ def test_a_model_of_ones_own_is_taken_from_its_file(tmp_path) -> None:
     assert models.build(f"{file}:Mine", 3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
 
 
-def test_a_class_that_is_not_in_the_file_is_said(tmp_path) -> None:
+def test_an_own_network_may_have_no_arguments_and_reshape_with_view(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
+) -> None:
+    """The shape of many courses' first network; `view` needs contiguous tensors."""
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n"
+        "from torch.nn.functional import max_pool2d, relu\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv1, self.conv2 = nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5)\n"
+        "        self.fc = nn.Linear(320, 3)\n"
+        "    def forward(self, x):\n"
+        "        x = relu(max_pool2d(self.conv1(x), 2))\n"
+        "        x = relu(max_pool2d(self.conv2(x), 2))\n"
+        "        return self.fc(x.view(-1, 320))\n"
+    )
+    changes = {"model": f"{tmp_path / 'own.py'}:Net", "epochs": 1}
+    run = train(tiny_config.model_copy(update=changes), tmp_path / "run", machine)
+
+    assert run.result is not None and run.result["test"]["total"] == 30
+
+
+def test_a_class_that_is_not_in_the_file_is_an_error(tmp_path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("")
 
