@@ -287,10 +287,10 @@ def test_a_study_identifies_a_file_by_its_content(file: Path, tmp_path: Path) ->
     moved = file.rename(tmp_path / "elsewhere.safetensors")
 
     assert first.config.init == f"file:{file}#sha256={digest}"
-    assert cell(f"file:{moved}").key == first.key
-    assert cell(f"file:gone.pth#sha256={digest}").key == first.key  # a page needs no weights
+    assert cell(f"file:{moved}").path == first.path
+    assert cell(f"file:gone.pth#sha256={digest}").path == first.path  # a page needs no weights
     moved.write_bytes(moved.read_bytes() + b" ")
-    assert cell(f"file:{moved}").key != first.key
+    assert cell(f"file:{moved}").path != first.path
     with pytest.raises(ConfigError, match="No such file"):
         cell(f"file:{file}")
 
