@@ -53,7 +53,7 @@ def no_progress(activity: str, done: int, total: int) -> None:
 
 
 def _key(*values: object) -> str:
-    text = json.dumps(values, sort_keys=True).encode("utf-8", "surrogateescape")
+    text = json.dumps(values, sort_keys=True).encode()
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 

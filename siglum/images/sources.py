@@ -62,24 +62,6 @@ def _load_mnist5k(
     return cache.rebuild(whole.subset(selected), preprocess, progress)
 
 
-def _load_idx(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return cache.rebuild(idx.load(place, part, spec), preprocess, progress)
-
-
-def _load_torchvision(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return cache.rebuild(torchvision.load(spec, part), preprocess, progress)
-
-
-def _load_archive(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    return folder.load(folder.unpack(place, spec, progress), part, spec, preprocess, progress)
-
-
 def _load_manifest(
     place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
 ) -> ImageSet:
@@ -111,7 +93,7 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     "idx": Source(
         "MNIST-style files, also .gz",
         "DIR",
-        _load_idx,
+        lambda place, part, spec, *rest: cache.rebuild(idx.load(place, part, spec), *rest),
         lambda place, spec, _: idx.parts(place) or ("train",),
         lambda path: bool(idx.parts(path)),
     ),
@@ -119,7 +101,9 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     "archive": Source(
         "a zip or tar file of such folders",
         "FILE",
-        _load_archive,
+        lambda place, part, spec, pre, see: folder.load(
+            folder.unpack(place, spec, see), part, spec, pre, see
+        ),
         lambda place, spec, see: folder.parts(folder.unpack(place, spec, see), spec, see),
         lambda path: path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)),
     ),
@@ -133,7 +117,7 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     name: Source(
         f"{name}, by torchvision",
         "",
-        _load_torchvision,
+        lambda place, part, spec, *rest: cache.rebuild(torchvision.load(spec, part), *rest),
         lambda place, spec, _: torchvision.parts(spec),
     )
     for name in torchvision.SETS

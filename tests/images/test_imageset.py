@@ -17,32 +17,27 @@ def make(labels: tuple[int, ...] = (2, 0, 1, 0), classes: str = "abc") -> ImageS
     return replace(made, files=names, writers=tuple(f"w{i}" for i in range(len(labels))))
 
 
+PIXELS = np.zeros((2, 3, 4), np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("images", "got"),
+    ("images", "labels", "message"),
     [
-        (np.zeros((2, 3, 4), np.float32), "float32 (2, 1, 3, 4)"),
-        (np.zeros((2, 3), np.uint8), "uint8 (2, 3)"),
-        (np.zeros((2, 1, 1, 3, 4), np.uint8), "uint8 (2, 1, 1, 3, 4)"),
+        (PIXELS[0], [0, 0], "images must be uint8 (N, C, H, W), got uint8 (3, 4)."),
+        (
+            PIXELS[None, None],
+            [0, 0],
+            "images must be uint8 (N, C, H, W), got uint8 (1, 1, 2, 3, 4).",
+        ),
+        (PIXELS / 1, [0, 0], "images must be uint8 (N, C, H, W), got float64 (2, 1, 3, 4)."),
+        (PIXELS, [0, 0, 0], "labels must be one per image (2), got 3."),
+        (PIXELS, [0, 3], "labels must lie in [0, 3) for 3 classes, got 0 to 3."),
+        (PIXELS, [-1, 1], "labels must lie in [0, 3) for 3 classes, got -1 to 1."),
     ],
 )
-def test_images_must_be_bytes_of_four_axes(images: np.ndarray, got: str) -> None:
-    message = f"images must be uint8 (N, C, H, W), got {got}."
-
+def test_arrays_must_fit_each_other(images: np.ndarray, labels: list[int], message: str) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        ImageSet.from_arrays(images, np.zeros(2, int), ("a",))
-
-
-def test_labels_must_be_one_per_image() -> None:
-    with pytest.raises(DataError, match=r"^labels must be one per image \(2\), got 3\.$"):
-        ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.zeros(3, int), ("a",))
-
-
-@pytest.mark.parametrize(("labels", "got"), [([0, 3], "0 to 3"), ([-1, 1], "-1 to 1")])
-def test_labels_must_have_a_class(labels: list[int], got: str) -> None:
-    message = f"labels must lie in [0, 3) for 3 classes, got {got}."
-
-    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        ImageSet.from_arrays(np.zeros((2, 3, 4), np.uint8), np.array(labels), ("a", "b", "c"))
+        ImageSet.from_arrays(images, np.array(labels), ("a", "b", "c"))
 
 
 @given(st.lists(st.integers(0, 3), max_size=6))
