@@ -1,16 +1,14 @@
 """The report that is saved from the Studio: one HTML page that loads and runs nothing."""
 
 import base64
-import io
 from datetime import date
 from importlib import resources
 from typing import Any
 
 import jinja2
-from PIL import Image
 
 from siglum import __version__, formatting, stats
-from siglum.studio import serializers
+from siglum.studio import drawings, serializers
 from siglum.studio.state import Snapshot, Studio
 
 POLICY = (
@@ -51,12 +49,9 @@ def report_page(studio: Studio, now: Snapshot) -> tuple[str, str]:
 
 def _thumbnail(studio: Studio, now: Snapshot, id: str) -> dict[str, Any]:
     entry = now.state.drawings[id]
-    image = Image.open(io.BytesIO(studio.store.content(id)[1]), formats=["PNG"])
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image = drawings.decode_image(studio.store.content(id)[1])
     return {
-        "data": base64.b64encode(file.getvalue()).decode(),
+        "data": base64.b64encode(drawings.to_png(image, THUMBNAIL)).decode(),
         "label": now.state.classes[entry.label],
         "photo": entry.photo,
     }

@@ -44,6 +44,10 @@ def class_name(value: str) -> str:
     return name
 
 
+def _unique(ids: list[str]) -> list[str]:
+    return list(dict.fromkeys(ids))
+
+
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Split = Literal["train", "test"]
 Text = Annotated[str, Field(max_length=MAX_NAME)]
@@ -92,7 +96,9 @@ class Revert(Schema):
 class Drawings(Schema):
     """Drawings to delete."""
 
-    drawings: Annotated[list[Id], Field(min_length=1, max_length=MAX_DRAWINGS)]
+    drawings: Annotated[
+        list[Id], Field(min_length=1, max_length=MAX_DRAWINGS), AfterValidator(_unique)
+    ]
 
 
 class Move(Drawings):

@@ -141,12 +141,6 @@ class Security:
         raise StudioError("forbidden", "This link no longer works. Ask for the new one.")
 
 
-def session_of(scope: Scope) -> str | None:
-    """Return which browser sends a request; None where all are the same person's."""
-    session: str | None = scope["siglum_session"]
-    return session
-
-
 def _equal(one: str, other: str) -> bool:
     return secrets.compare_digest(one.encode(), other.encode())
 

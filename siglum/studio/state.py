@@ -75,29 +75,29 @@ class Snapshot:
 
     @cached_property
     def guesses(self) -> dict[str, Guess]:
-        """The prediction for every drawing, without itself; empty before anything is fitted."""
+        """The prediction for every drawing, made without it."""
+        guesses = dict.fromkeys(self.state.drawings, Guess())
         if self.fitted is None:
-            return {}
+            return guesses
         labels = self.fitted.training_set.samples.labels
         judged = np.isfinite(self.fitted.loo_logits[np.arange(len(labels)), labels])
         temperature = self.fitted.recogniser.bundle.calibration.temperature
-        probs = softmax(self.fitted.loo_logits / temperature)
-        guesses = {
-            id: self._guess(id, row, False) if can_judge else Guess()
-            for id, row, can_judge in zip(self.rows, probs, judged, strict=True)
-        }
-        others = [id for id in self.state.drawings if id not in guesses]
+        left_out = softmax(self.fitted.loo_logits / temperature)
+        rows = [(self.rows[row], left_out[row], False) for row in np.flatnonzero(judged)]
+        judgeable, trained = set(self.class_ids), set(self.rows)
+        others = [
+            id
+            for id, entry in self.state.drawings.items()
+            if entry.label in judgeable and id not in trained
+        ]
         predictions = self.predict([self.inks[id] for id in others])
-        for id, row, rejected in zip(others, predictions.probs, predictions.rejected, strict=True):
-            known = self.state.drawings[id].label in self.class_ids
-            guesses[id] = self._guess(id, row, bool(rejected)) if known else Guess()
+        rows += zip(others, predictions.probs, predictions.rejected.tolist(), strict=True)
+        for id, probs, rejected in rows:
+            best = int(probs.argmax())
+            label = None if rejected else self.class_ids[best]
+            correct = label == self.state.drawings[id].label
+            guesses[id] = Guess(label, float(probs[best]), rejected, correct)
         return guesses
-
-    def _guess(self, id: str, probs: Any, rejected: bool) -> Guess:
-        best = int(probs.argmax())
-        label = None if rejected else self.class_ids[best]
-        correct = label == self.state.drawings[id].label
-        return Guess(label, float(probs[best]), rejected, correct)
 
     def predict(self, inks: Sequence[Ink]) -> Predictions:
         """Return calibrated predictions; the network is not run again."""
@@ -118,7 +118,7 @@ class Snapshot:
         counts = [0] * len(index)
         errors: Counter[tuple[int, int]] = Counter()
         for id in self.state.select(split="train"):
-            label, guess = index[self.state.drawings[id].label], self.guesses.get(id, Guess())
+            label, guess = index[self.state.drawings[id].label], self.guesses[id]
             counts[label] += 1
             if guess.correct is False and guess.label is not None:
                 errors[label, index[guess.label]] += 1
