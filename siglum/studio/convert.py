@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,13 +98,18 @@ def _label(paths: Mapping[str, Path]) -> str | None:
 
 def _replay(ledger: Path) -> tuple[list[str], Labels]:
     """Return the classes and labels after all changes of a ledger; none if it is damaged."""
+    classes: list[str] = []
+    labels: Labels = {}
+    undone: set[int] = set()
     try:
         lines = [json.loads(line) for line in ledger.read_bytes().split(b"\n")[:-1]]
-        undone: set[int] = set()
         for line in lines:
             if line["do"] in ("undo", "redo"):
                 (undone.add if line["do"] == "undo" else undone.discard)(line["of"])
-        return _apply(line for number, line in enumerate(lines, 1) if number not in undone)
+        for number, line in enumerate(lines, 1):
+            if number not in undone:
+                _apply(line, classes, labels)
+        return classes, labels
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -116,27 +121,23 @@ def _replay(ledger: Path) -> tuple[list[str], Labels]:
     return [], {}
 
 
-def _apply(lines: Iterable[dict[str, Any]]) -> tuple[list[str], Labels]:
-    classes: list[str] = []
-    labels: Labels = {}
-    for line in lines:
-        name, target = line.get("name"), line.get("to", line.get("into"))
-        match line["do"]:
-            case "add class":
-                classes.append(line["name"])
-            case "add drawing":
-                labels[line["drawing"]] = name
-            case "move drawings" | "remove drawings":
-                labels |= dict.fromkeys(line["drawings"], target)
-            case "rename class" | "merge class" | "delete class":
-                index = classes.index(line["name"])
-                classes[index : index + 1] = [line["to"]] if line["do"] == "rename class" else []
-                labels |= {id: target for id, label in labels.items() if label == name}
-            case "undo" | "redo":
-                pass
-            case other:
-                raise ValueError(f"unknown change {other!r}")
-    return classes, labels
+def _apply(line: dict[str, Any], classes: list[str], labels: Labels) -> None:
+    name, target = line.get("name"), line.get("to", line.get("into"))
+    match line["do"]:
+        case "add class":
+            classes.append(line["name"])
+        case "add drawing":
+            labels[line["drawing"]] = name
+        case "move drawings" | "remove drawings":
+            labels.update(dict.fromkeys(line["drawings"], target))
+        case "rename class" | "merge class" | "delete class":
+            index = classes.index(line["name"])
+            classes[index : index + 1] = [line["to"]] if line["do"] == "rename class" else []
+            labels.update({id: target for id, label in labels.items() if label == name})
+        case "undo" | "redo":
+            pass
+        case other:
+            raise ValueError(f"unknown change {other!r}")
 
 
 def _read(paths: Mapping[str, Path]) -> tuple[tuple[object, ...], str | None, bytes] | None:

@@ -33,6 +33,7 @@ PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
 _decoding = threading.Lock()  # one image at a time, for the memory
 
 Pixels = NDArray[np.uint8]
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Ink:
 
     ink: Pixels  # (S, S)
     position: NDArray[np.float32]  # (3,), see `recogniser.position`; NaN where unknown
-    features: NDArray[np.float32]  # (D,), of length 1
+    features: Features  # (D,), of length 1
 
     @cached_property
     def empty(self) -> bool:
@@ -96,19 +97,18 @@ def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
 def extract_page(backbone: Recogniser, image: Pixels) -> tuple[list[tuple[Box, int, Ink]], bool]:
     """Return box, row and ink of each sign on a page (C, H, W), and whether it lies sideways."""
     settings = backbone.bundle.preprocess
-    found = page.read_page(image, settings)
-    signs = [(sign, row) for row, signs in enumerate(found.rows) for sign in signs]
+    result = page.read_page(image, settings)
+    signs = [(row, sign) for row, signs in enumerate(result.rows) for sign in signs]
     if len(signs) > MAX_SIGNS:
         message = f"At most {MAX_SIGNS} signs at once; this page has {len(signs):,}. Crop it."
         raise StudioError("several_signs", message)
-    inks = np.array([sign.ink for sign, _ in signs], np.uint8)
+    inks = np.array([sign.ink for _, sign in signs], np.uint8)
     features = backbone.features(inks.reshape(-1, settings.size, settings.size))
     unknown = np.full(3, np.nan, np.float32)
-    result = [
+    return [
         (sign.box, row, Ink(sign.ink, unknown, one))
-        for (sign, row), one in zip(signs, features, strict=True)
-    ]
-    return result, found.sideways
+        for (row, sign), one in zip(signs, features, strict=True)
+    ], result.sideways
 
 
 def drawing_notes(report: InkReport) -> list[str]:

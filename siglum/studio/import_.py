@@ -32,7 +32,7 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser.predict import Recogniser
 from siglum.studio import drawings
 from siglum.studio.convert import is_old_set
-from siglum.studio.drawings import Ink, Pixels
+from siglum.studio.drawings import Features, Pixels
 from siglum.studio.errors import StudioError
 from siglum.studio.schemas import class_name, clean_name
 from siglum.studio.state import Studio
@@ -149,7 +149,11 @@ def _import(
     studio: Studio, names: Sequence[str], items: Sequence[Item], session: str | None, job: Job
 ) -> Result:
     names = [class_name(name) for name in names]
-    existing = _Duplicates(studio)
+    now = studio.update()
+    saved: dict[tuple[str, str], list[Features]] = {}  # by class and split
+    for id, entry in now.state.drawings.items():
+        key = (now.state.classes[entry.label], entry.split)
+        saved.setdefault(key, []).append(now.inks[id].features)
     new: list[NewDrawing] = []
     errors, messages = [], []
     duplicates = pixels = stored = 0
@@ -172,7 +176,10 @@ def _import(
             drawing, ink = _drawing(source), drawings.extract(studio.backbone, source.image)[0]
             if ink.empty:
                 raise StudioError("no_ink", "no ink.")
-            if existing.holds(drawing.facts, ink, source.ink):
+            features = ink.features[None]
+            if source.ink is not None:  # compared as it came, too
+                features = np.concatenate([features, studio.backbone.features(source.ink[None])])
+            if _remove_equal(saved.get((drawing.facts.label, drawing.facts.split), []), features):
                 duplicates += 1
                 continue
             stored += len(drawing.image)
@@ -203,36 +210,17 @@ def _drawing(source: Source) -> NewDrawing:
         str(facts.get("time") or timestamp())[:40],
         points is None,
     )
-    if points is None:
-        return NewDrawing(entry, None, drawings.to_png(source.image))
-    return NewDrawing(entry, json.dumps(strokes.to_json(points)), drawings.to_png(source.image))
+    text = None if points is None else json.dumps(strokes.to_json(points))
+    return NewDrawing(entry, text, drawings.to_png(source.image))
 
 
-class _Duplicates:
-    """The drawings of a set; each stands for one imported drawing like it."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.backbone = studio.backbone
-        self.features: dict[tuple[str, str], list[Any]] = {}
-        now = studio.update()
-        for id, entry in now.state.drawings.items():
-            key = (now.state.classes[entry.label], entry.split)
-            self.features.setdefault(key, []).append(now.inks[id].features)
-
-    def holds(self, facts: Entry, ink: Ink, original: Pixels | None) -> bool:
-        """Return whether there is such a drawing, and do not count it again.
-
-        Ink that came without an image is compared as it came, too.
-        """
-        features = ink.features[None]
-        if original is not None:
-            features = np.concatenate([features, self.backbone.features(original[None])])
-        candidates = self.features.get((facts.label, facts.split), [])
-        similar = np.array([(features @ one).max() for one in candidates])
-        same = len(similar) > 0 and bool(similar.max() >= SAME)
-        if same:
-            del candidates[int(similar.argmax())]
-        return same
+def _remove_equal(candidates: list[Features], features: Features) -> bool:
+    """Find a saved drawing with such features (n, D), and let it not count for another one."""
+    similar = [float((features @ one).max()) for one in candidates]
+    if not similar or max(similar) < SAME:
+        return False
+    del candidates[similar.index(max(similar))]
+    return True
 
 
 def _open_archive(content: bytes) -> tuple[Sequence[str], list[Item]]:
@@ -280,15 +268,14 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 def _items(files: Mapping[str, Callable[[], bytes]]) -> list[Item]:
     """Return the drawings among files: images in a folder for each class, with JSON beside them."""
-    names = [name for name in files if not _is_ignored(PurePosixPath(name))]
+    names = [
+        name
+        for name in files
+        if (path := PurePosixPath(name)).suffix.lower() not in folders.OTHER_SUFFIXES
+        and not any(p.startswith(".") or p.lower() in folders.SYSTEM_NAMES for p in path.parts)
+    ]
     tests = set(folders.part_folders(names).get("test", ()))
     return [(name, partial(_read_image, name, tests, files)) for name in names]
-
-
-def _is_ignored(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in folders.OTHER_SUFFIXES or any(
-        name.startswith(".") or name.lower() in folders.SYSTEM_NAMES for name in path.parts
-    )
 
 
 def _read_image(name: str, tests: set[str], files: Mapping[str, Callable[[], bytes]]) -> Source:
@@ -313,19 +300,16 @@ def _read_image(name: str, tests: set[str], files: Mapping[str, Callable[[], byt
 
 
 def _of_bundle(bundle: bundles.Bundle) -> tuple[Sequence[str], list[Item]]:
-    samples = bundle.samples
-    count = 0 if samples is None else len(samples.labels)
-    return bundle.classes, [
-        (f"drawing {n + 1}", partial(_read_sample, bundle, n)) for n in range(count)
-    ]
+    if (samples := bundle.samples) is None:
+        return bundle.classes, []
 
+    def read(row: int) -> Source:
+        image = ink_image(samples.ink[row], samples.positions[row])
+        facts = {"label": bundle.classes[samples.labels[row]], "split": "train"}
+        return Source(image, None, facts, samples.ink[row])
 
-def _read_sample(bundle: bundles.Bundle, row: int) -> Source:
-    samples = bundle.samples
-    assert samples is not None
-    ink, label = samples.ink[row], bundle.classes[samples.labels[row]]
-    facts = {"label": label, "split": "train"}
-    return Source(ink_image(ink, samples.positions[row]), None, facts, ink)
+    rows = range(len(samples.labels))
+    return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows]
 
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:

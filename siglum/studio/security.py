@@ -111,9 +111,10 @@ class Security:
         is_link = scope["method"] == "GET" and scope["path"] == "/"
         own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
-        own_page = origin in {f"http://{host}" for host in self.access.hosts}
         if origin is None:
             own_page = scope["method"] == "GET"
+        else:
+            own_page = origin in {f"http://{host}" for host in self.access.hosts}
         if not own_page or not (own_site or is_link):
             raise StudioError("forbidden", "This request came from another page.")
 
@@ -126,23 +127,19 @@ class Security:
         cookie = f"siglum-{min(self.access.hosts).rpartition(':')[2]}"
         parts = (part.partition("=") for part in ";".join(headers.getlist("cookie")).split(";"))
         cookies = {name.strip(): value.strip() for name, _, value in parts}
-        given, _, session = cookies.get(cookie, "").partition(".")
+        value, _, session = cookies.get(cookie, "").partition(".")
         session = session if SESSION.fullmatch(session) else ""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if (scope["path"], scope["method"]) == ("/", "GET") and "token" in query:
-            if _equal(query["token"], token):
+            if secrets.compare_digest(query["token"].encode(), token.encode()):
                 value = f"{token}.{session or secrets.token_hex(8)}"
                 enter = HTMLResponse(ENTER)
                 enter.set_cookie(cookie, value, COOKIE_SECONDS, httponly=True, samesite="strict")
                 return enter
-        elif _equal(given, token) and session:
+        elif secrets.compare_digest(value.encode(), token.encode()) and session:
             scope["siglum_session"] = session
             return None
         raise StudioError("forbidden", "This link no longer works. Ask for the new one.")
-
-
-def _equal(one: str, other: str) -> bool:
-    return secrets.compare_digest(one.encode(), other.encode())
 
 
 def _check_head(scope: Scope, headers: Headers) -> None:

@@ -225,8 +225,14 @@ class Studio:
                 self._shared = now, text
             return self._shared[1]
 
-    def publish_analysis(self, analysis: Analysis) -> None:
-        """Add to the current snapshot what took longer to compute."""
+    def analyse(self, now: Snapshot) -> None:
+        """Compute what takes longer than a fit, and add it to the current snapshot."""
+        analysis = Analysis(now.state)
+        if now.fitted is not None:
+            data = now.fitted.training_set
+            authors = np.array([now.state.drawings[id].author for id in now.rows])
+            curve = learning_curve(self.backbone, data)
+            analysis = Analysis(now.state, curve, by_author(self.backbone, data, authors))
         with self._fitting:
             self._publish(replace(self.current, analysis=analysis))
 
@@ -241,7 +247,7 @@ class Studio:
                     continue
             start = time.monotonic()
             try:
-                self.publish_analysis(analyse(self.backbone, now))
+                self.analyse(now)
             except Exception:  # a bug, which the next change may not meet
                 failed = now.state
                 traceback.print_exc()
@@ -260,15 +266,6 @@ class Studio:
             warnings.warn(f"Drawing {id} cannot be read: {error}", stacklevel=2)
             image = np.full((1, 8, 8), 255, np.uint8)
         return extract(self.backbone, image)[0]
-
-
-def analyse(backbone: Recogniser, now: Snapshot) -> Analysis:
-    """Compute the learning curve and how well each author is recognised."""
-    if now.fitted is None:
-        return Analysis(now.state)
-    data = now.fitted.training_set
-    authors = np.array([now.state.drawings[id].author for id in now.rows])
-    return Analysis(now.state, learning_curve(backbone, data), by_author(backbone, data, authors))
 
 
 def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str, stats.Rate]:

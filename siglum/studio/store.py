@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from siglum.errors import DataError
 from siglum.files import sync_dir
+from siglum.formatting import count
 from siglum.images import studio_set
 from siglum.images.studio_set import FILE, Entry
 from siglum.studio import convert
@@ -193,9 +194,10 @@ class Store:
         with self._lock:
             ids, new = self._new_classes([*names, *(one.facts.label for one in drawings)])
             if new or drawings:
-                many = f"{len(drawings):,} drawing{'' if len(drawings) == 1 else 's'}"
                 changes: list[Change] = [(one.id, None, ids[one.facts.label]) for one in drawings]
-                self._record(session, f"imported {many}", new, changes, drawings)
+                self._record(
+                    session, f"imported {count(len(drawings), 'drawing')}", new, changes, drawings
+                )
             return len(new)
 
     def revert(self, word: str, number: int, session: str | None = None) -> None:
@@ -285,16 +287,11 @@ class Store:
                 f"DELETE FROM event WHERE (undone AND {OWN}) OR number = :amended",
                 {"session": session, "amended": amended},
             )
+            values = (timestamp(), session or "", description)
             execute(
                 "INSERT INTO event (time, session, description, classes, drawings) "
                 "VALUES (?, ?, ?, ?, ?)",
-                (
-                    timestamp(),
-                    session or "",
-                    description,
-                    json.dumps(classes),
-                    json.dumps(recorded),
-                ),
+                (*values, json.dumps(classes), json.dumps(recorded)),
             )
 
     def _apply(self, event: str, classes: Sequence[Change], drawings: Sequence[Change]) -> None:

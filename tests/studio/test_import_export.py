@@ -22,7 +22,7 @@ from siglum.recogniser.predict import load as load_bundle
 from siglum.studio import export, import_, report
 from siglum.studio.drawings import to_png
 from siglum.studio.import_ import Job, Result, create_set, import_bytes
-from siglum.studio.state import Studio, analyse
+from siglum.studio.state import Studio
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;"
@@ -295,7 +295,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(studio: Studio, backbone) -> Page:
+def page(studio: Studio) -> Page:
     """The report of three signs, one of a hostile name, one drawn wrongly once."""
     names = (HOSTILE, "cross", "אב")
     for seed in range(3):
@@ -303,7 +303,7 @@ def page(studio: Studio, backbone) -> Page:
             for split in ("train", "test"):
                 save(studio, name, draw(kind, seed), split, (HOSTILE, "Bob")[seed % 2])
     save(studio, "cross", draw("ring", 70), author="Bob")
-    studio.publish_analysis(analyse(backbone, studio.current))
+    studio.analyse(studio.current)
     return Page(report.report_page(studio, studio.current)[0])
 
 
