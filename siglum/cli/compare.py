@@ -34,8 +34,8 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
     comparison = compare_runs(variants)
     if out is not None:
         title = " and ".join(v.name for v in variants[:2])
-        about = page.About(title if len(variants) == 2 else f"{len(variants)} variants")
-        page.write_comparison(comparison, about, out)
+        title = title if len(variants) == 2 else f"{len(variants)} variants"
+        page.write_comparison(comparison, out, title)
     if plots is not None:
         for plot in page.plots(comparison):
             plot.save(plots)

@@ -59,12 +59,11 @@ def study(
     wanted = read_study(file, folder, allow_many=yes)
     cells = wanted.select(variant, seed)
     if action == "report":
-        from siglum.report.compare import About, write_comparison
+        from siglum.report.compare import write_comparison
 
-        path, text = out or folder / f"{wanted.name}.html", wanted.file
-        command = f"siglum study run {file}"
-        about = About(wanted.name, text.question, text.hypotheses, text.answers, text.note, command)
-        write_comparison(compare_runs(collect(wanted), text.pairs), about, path)
+        path = out or folder / f"{wanted.name}.html"
+        comparison = compare_runs(collect(wanted), wanted.file.pairs)
+        write_comparison(comparison, path, wanted.name, wanted.file, f"siglum study run {file}")
         print(f"Report: {path}")
         return
     if action == "run" and not _run(cells, jobs, device, precision, threads):

@@ -213,12 +213,8 @@ class _Seed:
         predictions = pool_predictions(runs)
         self.writers = predictions.get("test_writers")
         self.labels = {p: predictions[f"{p}_labels"] for p in PARTS if f"{p}_labels" in predictions}
-        self.correct, self.loss, self.ece = {}, {}, {}
-        for part, labels in self.labels.items():
-            log_probs = predictions[f"{part}_log_probs"]
-            self.correct[part] = log_probs.argmax(axis=1) == labels
-            self.loss[part] = stats.negative_log_likelihood(log_probs, labels)
-            self.ece[part] = stats.expected_calibration_error(stats.reliability(log_probs, labels))
+        self.log_probs = {part: predictions[f"{part}_log_probs"] for part in self.labels}
+        self.correct = {p: self.log_probs[p].argmax(axis=1) == self.labels[p] for p in self.labels}
         self.folds: list[NDArray[Any]] = []  # the images that each fold tests on
         self.test_ratio = 0.0  # test images per training image
         self.fingerprints = dict(self.env["data"])
@@ -378,8 +374,6 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     index = np.unique(writers, return_inverse=True)[1]
     images, hits = np.bincount(index), np.bincount(index, weights=correct.astype(float))
     rate = stats.wilson(round(float(hits.sum())), len(correct))
-    if np.ptp(hits / images) < EPSILON:  # every resample has this accuracy
-        return rate.low, rate.high
     resampled = bootstrap(
         (hits, images),
         lambda hits, images, axis: hits.sum(axis=axis) / images.sum(axis=axis),
@@ -404,6 +398,9 @@ def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSu
             correct = np.mean([seed.correct["test"] for seed in seeds], axis=0)
             writer_ci = writer_interval(correct, writers)
     runs = [run for seed in seeds for run in seed.runs]
+    measures = [
+        stats.measure(s.log_probs[part], s.labels[part], len(s.runs[0].classes)) for s in seeds
+    ]
     return VariantSummary(
         name=variant.name,
         seeds=tuple(seed.config.seed for seed in seeds),
@@ -411,8 +408,8 @@ def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSu
         configs=tuple(run.config.model_dump() for run in runs),
         parameters=(runs[0].result or {})["parameters"] if runs else None,
         accuracy=accuracy,
-        loss=estimate([seed.loss[part] for seed in seeds]),
-        ece=estimate([seed.ece[part] for seed in seeds], share=True),
+        loss=estimate([measure.loss for measure in measures]),
+        ece=estimate([measure.ece for measure in measures], share=True),
         seconds=estimate([seed.seconds for seed in seeds]),
         total_seconds=estimate([seed.total_seconds for seed in seeds]),
         writer_ci=writer_ci,

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -30,6 +30,7 @@ from siglum.lab.compare import (
     t_interval,
 )
 from siglum.lab.runs import Run
+from siglum.lab.study import StudyFile
 from siglum.lab.training import Epoch
 from siglum.report.page import Section, Table, render_figure, render_page, render_table
 from siglum.report.plots import LIGHT, Palette, Plot, axes, label_ends, percent_axis, short_labels
@@ -41,31 +42,28 @@ MAX_DRAWN = len(LIGHT.series)  # variants in a plot
 LABEL = 20  # characters
 SPLITS = {"train": "training", "val": "validation"}
 X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
+NO_STUDY = StudyFile()
 PANELS = (("index", "train"), ("index", "val"), ("seconds", "val"))
 
 Curves = Mapping[str, list[tuple[Epoch, ...]]]  # by variant, the epochs of each seed
 Lines = Mapping[str, list[tuple[float, float, float, float]]]  # x, accuracy, ends of its interval
 
 
-@dataclass(frozen=True)
-class About:
-    """What a comparison is for; empty fields are left out of the page."""
+def write_comparison(
+    comparison: Comparison, path: Path, title: str, study: StudyFile = NO_STUDY, command: str = ""
+) -> None:
+    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`.
 
-    title: str
-    question: str = ""
-    hypotheses: tuple[str, ...] = ()  # written before the runs
-    answers: tuple[str, ...] = ()  # to the first of them, written after the runs
-    note: str = ""
-    command: str = ""  # that reproduces all of it
-
-
-def write_comparison(comparison: Comparison, about: About, path: Path) -> None:
-    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
+    Args:
+        study: the file that asked for the runs; its texts stand on the page.
+        command: that reproduces all of it.
+    """
     check_suffix(path)
     if path.suffix == ".html":
-        write_atomic(path, _page(comparison, about))
+        write_atomic(path, _page(comparison, title, study, command))
     elif path.suffix == ".json":
-        data = {**asdict(about), **to_json(comparison)}
+        texts = study.model_dump(include={"question", "hypotheses", "answers", "note"})
+        data = {"title": title, **texts, "command": command, **to_json(comparison)}
         write_atomic(path, json.dumps(data, indent=2) + "\n")
     else:
         table, file = variants_table(comparison), io.StringIO()
@@ -182,14 +180,14 @@ def _interval(low: float | None, high: float | None) -> str:
     return "–" if "–" in ends else " to ".join(ends)
 
 
-def _page(comparison: Comparison, about: About) -> bytes:
+def _page(comparison: Comparison, title: str, study: StudyFile, command: str) -> bytes:
     finished, differing = comparison.finished, comparison.differing
     configs = [config for variant in finished for config in variant.configs]
     data = " and ".join(dict.fromkeys(source_name(str(config["data"])) for config in configs))
     runs, variants = count(len(configs), "run"), count(len(finished), "variant")
     machines = "; ".join(comparison.machines)
-    summary = [about.question, f"{runs} of {variants} on {data}: {machines}.", about.note]
-    for hypothesis, answer in zip_longest(about.hypotheses, about.answers, fillvalue="open."):
+    summary = [study.question, f"{runs} of {variants} on {data}: {machines}.", study.note]
+    for hypothesis, answer in zip_longest(study.hypotheses, study.answers, fillvalue="open."):
         summary.append(f"Hypothesis, before the runs: {hypothesis} Result: {answer}")
     notices = [
         f"{v.name}, seed {seed}, failed: {reason}"
@@ -207,9 +205,10 @@ def _page(comparison: Comparison, about: About) -> bytes:
     shared = [(name, format_setting(value)) for name, value in comparison.shared.items()]
     paths = [Path(path) for variant in finished for path in variant.runs]
     chains = [training_chain(path, Run(path).config)[0] for path in paths]
-    commands = [about.command, *(step[0] for chain in chains for step in chain)]
-    curves = [plot for plot in plots(comparison) if "-by-" in plot.name]
-    others = [plot for plot in plots(comparison) if "-by-" not in plot.name]
+    commands = [command, *(step[0] for chain in chains for step in chain)]
+    every = plots(comparison)
+    curves = [plot for plot in every if "-by-" in plot.name]
+    others = [plot for plot in every if "-by-" not in plot.name]
     tables = [variants_table(comparison), *_effects_tables(comparison.effects)]
     settings = [
         Table(("variant", *differing), values, 1 + len(differing)),
@@ -229,7 +228,7 @@ def _page(comparison: Comparison, about: About) -> bytes:
         Section("reproduce", "Reproduce", "These commands train all of it again.", code),
     ]
     return render_page(
-        about.title,
+        title,
         "comparison",
         sections,
         headline=headline(comparison),
@@ -254,7 +253,8 @@ def plots(comparison: Comparison) -> list[Plot]:
     """
     part, variants, effects = comparison.part, comparison.finished, comparison.effects
     name, result = f"{PARTS[part]} accuracy".capitalize(), []
-    for setting, lines in list(_lines(variants, part))[:1]:
+    if line_plot := _lines(variants, part):
+        setting, lines = line_plot
         caption = "Means over seeds with 95 % intervals."
         draw = partial(_draw_points, lines, None, setting)
         result.append(Plot("accuracy", f"{name} by {setting}", draw, caption=caption))
@@ -290,8 +290,8 @@ def _series(seed: Sequence[Epoch], name: str) -> list[float]:
     return [] if None in values else values
 
 
-def _lines(variants: Sequence[VariantSummary], part: str) -> Iterable[tuple[str, Lines]]:
-    """Yield the numeric settings of the grid, with accuracy by them for each of the others."""
+def _lines(variants: Sequence[VariantSummary], part: str) -> tuple[str, Lines] | None:
+    """Return the first numeric setting of the grid, and accuracy by it for each of the others."""
     for setting in variants[0].levels:
         values = {v.levels[setting] for v in variants}
         if len(values) < MIN_BAND or not all(type(value) in (int, float) for value in values):
@@ -304,7 +304,8 @@ def _lines(variants: Sequence[VariantSummary], part: str) -> Iterable[tuple[str,
             point = (v.levels[setting], accuracy.mean, low, high)
             lines.setdefault(" ".join(others).replace("variant=", ""), []).append(point)
         if len(lines) <= MAX_DRAWN:
-            yield setting, lines
+            return setting, lines
+    return None
 
 
 def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette) -> Figure:

@@ -11,7 +11,8 @@ from answering import MakeRun, answers
 from siglum.errors import ConfigError
 from siglum.files import read_json
 from siglum.lab.compare import Comparison, Variant, compare_runs, headline
-from siglum.report.compare import About, plots, write_comparison
+from siglum.lab.study import StudyFile
+from siglum.report.compare import plots, write_comparison
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -41,10 +42,10 @@ def grid(make_run: MakeRun) -> Comparison:
 def test_the_page_holds_everything_and_refers_to_nothing_outside(
     grid: Comparison, tmp_path: Path
 ) -> None:
-    about = About(
-        "a title", "a question?", ("we expect x",), ("yes",), "a note", "siglum study run f"
+    study = StudyFile(
+        question="a question?", hypotheses=("we expect x",), answers=("yes",), note="a note"
     )
-    write_comparison(grid, about, tmp_path / "page.html")
+    write_comparison(grid, tmp_path / "page.html", "a title", study, "siglum study run f")
     html = (tmp_path / "page.html").read_text()
 
     texts = ["a question?", "we expect x", "yes", "a note", "study run f", "Reproduce"]
@@ -59,19 +60,19 @@ def test_the_page_holds_everything_and_refers_to_nothing_outside(
 
 def test_json_and_csv_hold_the_numbers(grid: Comparison, tmp_path: Path) -> None:
     for suffix in (".json", ".csv"):
-        write_comparison(grid, About("t"), tmp_path / f"numbers{suffix}")
+        write_comparison(grid, tmp_path / f"numbers{suffix}", "t")
     data = json.loads((tmp_path / "numbers.json").read_text())
     rows = list(csv.DictReader((tmp_path / "numbers.csv").read_text().splitlines()))
 
     assert data["headline"] == headline(grid) and len(data["variants"]) == len(rows) == 9
     assert rows[0]["test, %"] == f"{100 * data['variants'][2]['accuracy']['test']['mean']:.2f}"
     with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):
-        write_comparison(grid, About("t"), Path("x.md"))
+        write_comparison(grid, Path("x.md"), "t")
 
 
 def test_json_is_strict_where_nothing_was_measured(make_run: MakeRun, tmp_path: Path) -> None:
     variants = [Variant("a", ((make_run("a", answers(5)),),)), Variant("b", (), missing=2)]
-    write_comparison(compare_runs(variants), About("t"), tmp_path / "n.json")
+    write_comparison(compare_runs(variants), tmp_path / "n.json", "t")
     data = read_json(tmp_path / "n.json")
 
     assert data["variants"][1]["seconds"]["mean"] is None and data["variants"][1]["missing"] == 2
@@ -99,6 +100,6 @@ def test_an_accuracy_axis_that_is_cut_says_where_it_starts(grid: Comparison) -> 
 
 def test_the_same_comparison_makes_the_same_page(grid: Comparison, tmp_path: Path) -> None:
     for name in ("a.html", "b.html"):
-        write_comparison(grid, About("t"), tmp_path / name)
+        write_comparison(grid, tmp_path / name, "t")
 
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
