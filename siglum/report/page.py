@@ -72,7 +72,6 @@ def render_page(
         rate=rate,
         summary=summary,
         notices=notices,
-        contents=[(section.anchor, section.title) for section in sections],
         style=Markup(read_template("page.css")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -87,12 +86,12 @@ def render(template: str, **values: Any) -> Markup:
 
 def render_table(table: Table) -> Markup:
     """Return a table as HTML."""
-    return Markup(_macro("table")(table))
+    return Markup(_macros().table(table))
 
 
 def render_figure(svg: Markup, title: str = "", caption: str = "") -> Markup:
     """Return a figure as HTML, with its finding above and its caption below."""
-    return Markup(_macro("figure")(svg, title, caption))
+    return Markup(_macros().figure(svg, title, caption))
 
 
 def read_template(file: str) -> str:
@@ -141,9 +140,8 @@ def cell_text(value: object) -> object:
     return f"{value:,}" if isinstance(value, int) else no_break(str(value))
 
 
-def _macro(macro: str) -> Callable[..., str]:
-    function: Callable[..., str] = getattr(ENVIRONMENT.get_template("macros.html").module, macro)
-    return function
+def _macros() -> Any:
+    return ENVIRONMENT.get_template("macros.html").module
 
 
 def _unbroken(function: Callable[..., str]) -> Callable[..., str]:

@@ -29,7 +29,8 @@ from matplotlib.ticker import FuncFormatter
 from siglum.files import write_atomic
 from siglum.formatting import shorten
 
-TEXT = 13  # font size
+STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
+TEXT = float(STYLE["font.size"])
 DASHED = (0, (4, 4))  # a published figure or a reference
 SUFFIXES = (".png", ".svg", ".csv")
 
@@ -46,31 +47,10 @@ class Palette:
     series: tuple[str, ...]
 
 
-PAGE = Palette(
-    "#010101",
-    "#020202",
-    "#030303",
-    "#040404",
-    "#050505",
-    tuple(f"#1{i}1{i}1{i}" for i in range(8)),
-)
-LIGHT = Palette(
-    "#1c1b19",
-    "#6b675f",
-    "#e4e0d8",
-    "#fbfaf7",
-    "#b3402a",
-    (
-        "#0072b2",
-        "#d55e00",
-        "#009e73",
-        "#cc79a7",
-        "#e69f00",
-        "#56b4e9",
-        "#1c1b19",
-        "#8c7f00",
-    ),
-)
+PLACEHOLDERS = [f"#1{i}1{i}1{i}" for i in range(8)]
+PAGE = Palette("#010101", "#020202", "#030303", "#040404", "#050505", tuple(PLACEHOLDERS))
+OKABE_ITO = "#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 #1c1b19 #8c7f00"
+LIGHT = Palette("#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a", tuple(OKABE_ITO.split()))
 VARIABLES = {getattr(PAGE, name): name for name in ("ink", "quiet", "line", "paper", "accent")} | {
     colour: f"series-{index}" for index, colour in enumerate(PAGE.series)
 }
@@ -125,9 +105,9 @@ def axes(
         inner_width = (width - left_margin - right_margin) / width
         inner_height = (height - bottom_margin - top_margin) / height
         place = (left_margin / width, bottom_margin / height, inner_width, inner_height)
-        made = figure.add_axes(place)
-        made.patch.set_visible(False)
-        yield figure, made
+        new = figure.add_axes(place)
+        new.patch.set_visible(False)
+        yield figure, new
 
 
 def new_figure(palette: Palette, width: float, height: float) -> Figure:
@@ -140,29 +120,15 @@ def new_figure(palette: Palette, width: float, height: float) -> Figure:
 def style(palette: Palette) -> dict[Any, Any]:
     """Return matplotlib's settings for a palette."""
     return {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "siglum",
-        "font.family": "sans-serif",
-        "font.size": TEXT,
+        **STYLE,
         "text.color": palette.ink,
-        "text.parse_math": False,
         "axes.edgecolor": palette.line,
         "axes.labelcolor": palette.quiet,
-        "axes.spines.left": False,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.axisbelow": True,
         "grid.color": palette.line,
-        "grid.linewidth": 1,
         "xtick.color": palette.line,
         "ytick.color": palette.line,
         "xtick.labelcolor": palette.quiet,
         "ytick.labelcolor": palette.quiet,
-        "ytick.major.size": 0,
-        "lines.linewidth": 2,
-        "lines.solid_capstyle": "round",
     }
 
 
@@ -251,7 +217,7 @@ def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
     # A font may lack the letters of a class name: a PNG shows boxes, a browser finds another font.
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),
-        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "siglum"}),
+        matplotlib.rc_context(STYLE),
     ):
         if suffix == ".png":
             FigureCanvasAgg(figure).print_figure(file, format="png", dpi=144, **options)

@@ -47,6 +47,7 @@ from siglum.report.plots import Palette, Plot
 from siglum.stats import FloatArray, IntArray, Measures, Rate
 
 T = TypeVar("T")
+Parts = tuple[Markup, Markup]  # the finding of a section, and its evidence as HTML
 
 PARTS = {"test": "test", "val": "validation"}
 IMAGE_SIDE = 64  # px of an image on the page, at most
@@ -105,6 +106,14 @@ class Facts:
         order = sorted(cells, key=lambda c: (c[0] == c[1], -cells[c].hits, -cells[c].value))
         return {cell: cells[cell] for cell in order}
 
+    @cached_property
+    def reliability(self) -> list[tuple[stats.Bin, Rate]]:
+        """Groups of predictions by probability, each with its accuracy."""
+        return [
+            (group, stats.wilson(round(group.accuracy * group.count), group.count))
+            for group in self.measures.reliability
+        ]
+
     @property
     def images(self) -> ImageSet | None:
         """The images of the measured part, in the order of the predictions."""
@@ -143,7 +152,11 @@ def write_report(run: Run, path: Path) -> None:
     page = render_page(
         run.name,
         "report of a run",
-        [section for make in SECTIONS for section in make(facts)],
+        [
+            Section(anchor, title, *parts(facts))
+            for anchor, (title, fact, parts) in SECTIONS.items()
+            if getattr(facts, fact)
+        ],
         headline=headline(facts),
         rate=facts.measures.accuracy if facts.part else None,
         summary=[summary(facts)],
@@ -254,8 +267,7 @@ def summary(facts: Facts) -> Markup:
     return sentence(text, *names)
 
 
-def images_section(facts: Facts) -> list[Section]:
-    """Show how many training images each class has, and some of them."""
+def _images_section(facts: Facts) -> Parts:
     finding = count(len(facts.classes), "class", "classes")
     if facts.env:
         finding = f"{count(facts.env['counts']['train'], 'training image')} of {finding}"
@@ -268,25 +280,19 @@ def images_section(facts: Facts) -> list[Section]:
             rows = np.flatnonzero(train.labels == label)
             chosen = rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).round().astype(int)]
             sheet.append((name, len(rows), [image_uri(train, row) for row in chosen]))
-    html = render("images.html", facts=facts, sheet=sheet, plot=plot, train=train)
-    return [Section("images", "Training images", sentence(finding), html)]
+    return sentence(finding), render(
+        "images.html", facts=facts, sheet=sheet, plot=plot, train=train
+    )
 
 
-def learning_section(facts: Facts) -> list[Section]:
-    """Show accuracy and loss against epochs, images and seconds."""
+def _learning_section(facts: Facts) -> Parts:
     drawn = learning_plots(facts)
-    if not drawn:
-        return []
     text = f"{drawn[0].title} after {count(len(facts.epochs), 'epoch')}"
     finding = sentence(f"{text}, {duration(facts.epochs[-1].seconds)}")
-    html = render("learning.html", facts=facts, groups=(drawn[:3], drawn[3:]))
-    return [Section("learning", "Learning", finding, html)]
+    return finding, render("learning.html", facts=facts, groups=(drawn[:3], drawn[3:]))
 
 
-def confusion_section(facts: Facts) -> list[Section]:
-    """Show the confusion matrix with the images behind its cells, and the commonest mistakes."""
-    if not facts.part:
-        return []
+def _confusion_section(facts: Facts) -> Parts:
     finding = sentence(f"No mistakes on {facts.num_images()}")
     (label, predicted), value = next(iter(facts.cells.items()))
     if label != predicted:
@@ -296,8 +302,7 @@ def confusion_section(facts: Facts) -> list[Section]:
             sign(facts.classes[predicted]),
         )
     labels = plots.short_labels(facts.classes, 10)
-    html = render("confusion.html", facts=facts, images=_cell_images(facts), labels=labels)
-    return [Section("confusion", "Confusion matrix", finding, html)]
+    return finding, render("confusion.html", facts=facts, images=_cell_images(facts), labels=labels)
 
 
 def _cell_images(facts: Facts) -> dict[tuple[int, int], list[tuple[str, float]]]:
@@ -318,10 +323,7 @@ def _cell_images(facts: Facts) -> dict[tuple[int, int], list[tuple[str, float]]]
     return images
 
 
-def class_section(facts: Facts) -> list[Section]:
-    """Tabulate recall and precision of every class."""
-    if not facts.part:
-        return []
+def _class_section(facts: Facts) -> Parts:
     recalls = facts.measures.recall
     present = [label for label, recall in enumerate(recalls) if recall.total]
     worst = min(present, key=lambda label: (recalls[label].value, -recalls[label].total))
@@ -330,13 +332,10 @@ def class_section(facts: Facts) -> list[Section]:
         finding = f"All images of all {len(present)} classes are recognised correctly"
     html = render("classes.html", facts=facts)
     name = sign(facts.classes[worst])
-    return [Section("classes", "Classes", sentence(finding, name), html)]
+    return sentence(finding, name), html
 
 
-def mistakes_section(facts: Facts) -> list[Section]:
-    """Show the mistakes with the highest probabilities: often labels to look at first."""
-    if not facts.part:
-        return []
+def _mistakes_section(facts: Facts) -> Parts:
     wrong = len(facts.mistakes)
     sure = int((facts.confidence[facts.mistakes] >= SURE).sum())
     finding = f"{wrong:,} of {facts.num_images()} wrong, {sure or 'none'} of them with a "
@@ -348,21 +347,18 @@ def mistakes_section(facts: Facts) -> list[Section]:
         (row, image_uri(facts.images, row) if facts.images else "")
         for row in facts.mistakes[:MISTAKES].tolist()
     ]
-    html = render("mistakes.html", facts=facts, shown=shown, kind=PARTS[facts.part])
-    return [Section("mistakes", "Mistakes", sentence(finding), html)]
+    return sentence(finding), render(
+        "mistakes.html", facts=facts, shown=shown, kind=PARTS[facts.part]
+    )
 
 
-def calibration_section(facts: Facts) -> list[Section]:
-    """Show whether probabilities match accuracy."""
-    if not facts.part:
-        return []
+def _calibration_section(facts: Facts) -> Parts:
     plot = calibration_plot(facts)
-    html = render("calibration.html", plot=plot, rows=_reliability(facts))
-    return [Section("calibration", "Calibration", sentence(plot.title), html)]
+    html = render("calibration.html", plot=plot, rows=facts.reliability)
+    return sentence(plot.title), html
 
 
-def settings_section(facts: Facts) -> list[Section]:
-    """Tabulate settings, environment and fingerprints."""
+def _settings_section(facts: Facts) -> Parts:
     default, rows = TrainConfig(model=facts.config.model), []
     for name, field in TrainConfig.model_fields.items():
         value, usual = getattr(facts.config, name), getattr(default, name)
@@ -372,28 +368,28 @@ def settings_section(facts: Facts) -> list[Section]:
         rows.append((name, value, usual, differs, field.description or ""))
     finding = f"{sum(row[3] for row in rows)} of {len(rows)} settings differ from the defaults of "
     html = render("settings.html", facts=facts, rows=rows, parts={"train": "training", **PARTS})
-    return [Section("settings", "Settings", sentence(finding + "{}", facts.config.model), html)]
+    return sentence(finding + "{}", facts.config.model), html
 
 
-def reproduce_section(facts: Facts) -> list[Section]:
-    """Give the commands that train it again, those of its parents first."""
+def _reproduce_section(facts: Facts) -> Parts:
     steps, missing = training_chain(facts.path, facts.config)
     html = render("reproduce.html", facts=facts, steps=steps, missing=missing)
     finding = f"{count(len(steps), 'command')} to train it again"
     finding += ", the parent first" if len(steps) > 1 else ""
-    return [Section("reproduce", "Reproduce", sentence(finding), html)]
+    return sentence(finding), html
 
 
-SECTIONS = (
-    images_section,
-    learning_section,
-    confusion_section,
-    class_section,
-    mistakes_section,
-    calibration_section,
-    settings_section,
-    reproduce_section,
-)
+# By anchor: title, the fact without which there is no such section, and its parts.
+SECTIONS: dict[str, tuple[str, str, Callable[[Facts], Parts]]] = {
+    "images": ("Training images", "classes", _images_section),
+    "learning": ("Learning", "epochs", _learning_section),
+    "confusion": ("Confusion matrix", "part", _confusion_section),
+    "classes": ("Classes", "part", _class_section),
+    "mistakes": ("Mistakes", "part", _mistakes_section),
+    "calibration": ("Calibration", "part", _calibration_section),
+    "settings": ("Settings", "config", _settings_section),
+    "reproduce": ("Reproduce", "config", _reproduce_section),
+}
 
 
 def training_chain(path: Path, config: TrainConfig) -> tuple[list[tuple[str, str, str]], str]:
@@ -577,16 +573,9 @@ def confusion_plot(facts: Facts) -> Plot:
     return Plot("confusion", title, draw, columns, caption)
 
 
-def _reliability(facts: Facts) -> list[tuple[stats.Bin, Rate]]:
-    return [
-        (group, stats.wilson(round(group.accuracy * group.count), group.count))
-        for group in facts.measures.reliability
-    ]
-
-
 def calibration_plot(facts: Facts) -> Plot:
     """Draw accuracy against probability: the reliability diagram."""
-    measures, groups = facts.measures, _reliability(facts)
+    measures, groups = facts.measures, facts.reliability
     columns: dict[str, Sequence[object]] = {
         "images": [group.count for group, _ in groups],
         "probability": [group.confidence for group, _ in groups],

@@ -8,17 +8,16 @@ import json
 import re
 import shlex
 import shutil
-import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from subprocess import run as run_process
 from typing import Any
 
 import cyclopts
 import numpy as np
 import pytest
 
+from siglum import cli
 from siglum.cli.train import train as train_cli
 from siglum.config import TrainConfig
 from siglum.errors import DataError, RunError
@@ -188,12 +187,12 @@ def test_images_that_are_gone_or_changed_are_not_shown(
     assert "recognises" in Page(page).text and page.endswith("</html>\n")
 
 
-@pytest.mark.parametrize("file", ["env.json", "result.json"])
+@pytest.mark.parametrize("file", ["env.json", "result.json", "log.jsonl", "predictions.npz"])
 def test_a_damaged_run_still_has_a_report_that_names_the_damage(
     tiny_run: Run, tmp_path: Path, file: str
 ) -> None:
     shutil.copytree(tiny_run.path, tmp_path / "run")
-    (tmp_path / "run" / file).write_bytes(b"\x00 damaged")
+    (tmp_path / "run" / file).write_bytes(b"\x00 damaged\n")
     page = report_of(Run(tmp_path / "run"), tmp_path)
 
     assert file in page.split("<main>")[0] and page.endswith("</html>\n")
@@ -232,15 +231,13 @@ def test_every_plot_is_saved_as_png_svg_and_csv(tiny_run: Run, tmp_path: Path) -
 
 @pytest.mark.parametrize("file", ["curve.png", "curve.pdf", "curve"])
 def test_the_command_refuses_to_write_a_page_under_an_image_name(
-    tiny_run: Run, tmp_path: Path, file: str
+    tiny_run: Run, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run_process(
-        [sys.executable, "-m", "siglum", "report", tiny_run.path, "-o", tmp_path / file],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2 and not (tmp_path / file).exists()
-    assert "out must end in .html" in done.stderr and "--plots DIR" in done.stderr
+    code = cli.run(["report", str(tiny_run.path), "-o", str(tmp_path / file)])
+    message = capsys.readouterr().err
+
+    assert code == 2 and not (tmp_path / file).exists()
+    assert "out must end in .html" in message and "--plots DIR" in message
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
