@@ -1,6 +1,5 @@
 """The public names of `import siglum`: teach, predict, add, save, load."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -192,16 +191,3 @@ def test_the_backbone_ranks_all_its_characters_for_one_image() -> None:
 
     assert len(ranking) == 10_403
     assert "α" in [label for label, _ in ranking[:20]]
-
-
-@pytest.mark.filterwarnings("ignore:Skipped")
-def test_the_page_about_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    docs = LETTERS.parent
-    (tmp_path / "docs").symlink_to(docs)
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (docs / "python.md").read_text(), re.DOTALL)
-
-    scope: dict[str, object] = {}
-    for block in blocks:
-        exec(block, scope)
-    assert len(blocks) == 3 and (tmp_path / "signs.siglum").exists()

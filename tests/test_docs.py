@@ -102,6 +102,7 @@ def in_a_moment(command: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Skipped")  # some signs of the small folder are equal
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_every_command_of_a_page_works_in_its_order(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]

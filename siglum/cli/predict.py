@@ -1,8 +1,6 @@
 """`siglum predict`."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 from siglum.cli.options import Csv, Device, Json, Out
 from siglum.cli.output import (
@@ -20,10 +18,10 @@ from siglum.images.contact_sheet import boxed
 from siglum.images.folder import expand_files
 from siglum.images.page import WORKING, read_page
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.predict import Input, Prediction, Predictor, load, predict_inputs
+from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Predictor, load, predict_inputs
 from siglum.recogniser.predict import predict as predict_images
 
-UNKNOWN = "?"  # label of a rejected character of a page
+REJECTED = "?"  # label of a rejected character of a page
 MAX_OTHERS = 4  # further classes of the prediction set in a row
 
 
@@ -81,19 +79,13 @@ def predict(
 
 
 def _row(one: Prediction) -> tuple[str, ...]:
+    file, note = one.file or "", "inverted" if one.inverted else ""
     labels = [f"{ranked.label} {probability(ranked.probability)}" for ranked in one.ranking[:2]]
-    note = "inverted" if one.inverted else ""
     if one.rejected:
-        return one.file or "", "none of these", "", labels[0], note
-    second = {ranked.label for ranked in one.ranking[:2]}
-    others = [label for label in one.prediction_set if label not in second][:MAX_OTHERS]
-    return (
-        one.file or "",
-        one.label,
-        probability(one.probability),
-        " ".join([*labels[1:], *others]),
-        note,
-    )
+        return file, "none of these", "", labels[0], note
+    two = [ranked.label for ranked in one.ranking[:2]]
+    others = [label for label in one.prediction_set if label not in two][:MAX_OTHERS]
+    return file, one.label, probability(one.probability), " ".join([*labels[1:], *others]), note
 
 
 def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool) -> None:
@@ -110,47 +102,40 @@ def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool
     except DataError as error:
         raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
     page = read_page(image, preprocess)
-    characters = [character for row in page.rows for character in row]
+    characters = [one for row in page.rows for one in row]
     if not characters:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
-    unknown = (math.nan,) * 3
-    inputs = [Input(one.ink[None], unknown, page.inverted, None, str(path)) for one in characters]
-    predictions = predict_inputs(predictor, inputs)
-    labels = [UNKNOWN if one.rejected else one.label for one in predictions]
-    cells = [(row, column) for row, line in enumerate(page.rows) for column in range(len(line))]
+    inputs = [Input(one.ink[None], UNKNOWN, page.inverted, None, str(path)) for one in characters]
+    predictions = iter(predict_inputs(predictor, inputs))
+    rows = [[(one, next(predictions)) for one in row] for row in page.rows]
     if json:
-        print_json(
+        listed = [
             {
-                "file": str(path),
-                "sideways": page.sideways,
-                "characters": [
-                    {"row": row, "column": column, "box": one.box, **_character(prediction)}
-                    for (row, column), one, prediction in zip(
-                        cells, characters, predictions, strict=True
-                    )
-                ],
+                "row": row,
+                "column": column,
+                "box": one.box,
+                "label": prediction.label,
+                "probability": prediction.probability,
+                "rejected": prediction.rejected,
             }
-        )
-    else:
-        texts = [
-            f"{label} {probability(one.probability)}"
-            for label, one in zip(labels, predictions, strict=True)
+            for row, pairs in enumerate(rows)
+            for column, (one, prediction) in enumerate(pairs)
         ]
-        for row in range(len(page.rows)):
-            print_line(
-                "   ".join(t for t, cell in zip(texts, cells, strict=True) if cell[0] == row)
-            )
+        print_json({"file": str(path), "sideways": page.sideways, "characters": listed})
+    else:
+        for pairs in rows:
+            print_line("   ".join(f"{_label(p)} {probability(p.probability)}" for _, p in pairs))
         if page.sideways:
             print("Most characters are wider than high: the page may lie on its side.")
     if out is not None:
-        boxes = [(one.box, label) for one, label in zip(characters, labels, strict=True)]
+        boxes = [(one.box, _label(prediction)) for row in rows for one, prediction in row]
         save_image(boxed(image, boxes), out)
         if not json:
             print_line(f"Boxes: {out}")
 
 
-def _character(one: Prediction) -> dict[str, Any]:
-    return {"label": one.label, "probability": one.probability, "rejected": one.rejected}
+def _label(prediction: Prediction) -> str:
+    return REJECTED if prediction.rejected else prediction.label
 
 
 def _open(path: Path, checkpoint: str | None, device: str) -> Predictor:

@@ -181,24 +181,17 @@ def encode(bundle: Bundle) -> bytes:
     """Return the bytes of a bundle."""
     from safetensors.numpy import save as save_arrays
 
-    arrays: dict[str, NDArray[Any]] = {
-        "reference.images": bundle.reference.images,
-        "reference.logits": bundle.reference.logits,
-    }
-    if (head := bundle.head) is not None:
-        for name in ("vectors", "scale", "bias", "centre"):
-            arrays[f"head.{name}"] = getattr(head, name)
-        if (prior := head.position) is not None:
-            arrays |= {"position.mean": prior.mean, "position.std": prior.std}
-            arrays["position.gain"] = np.array([prior.gain])
-    if (samples := bundle.samples) is not None:
-        arrays |= {
-            "samples.ink": samples.ink,
-            "samples.labels": samples.labels,
-            "samples.positions": np.nan_to_num(samples.positions, nan=-1.0),
-        }
-    weights = save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-    members = {MODEL: bundle.model, WEIGHTS: weights}
+    head, samples = bundle.head, bundle.samples
+    prior = None if head is None else head.position
+    parts = {"reference": bundle.reference, "head": head, "position": prior, "samples": samples}
+    arrays = {}
+    for key in ARRAYS:
+        group, _, name = key.partition(".")
+        if parts[group] is not None:
+            arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
+    if samples is not None:
+        arrays["samples.positions"] = np.nan_to_num(samples.positions, nan=-1.0)
+    members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
     settings = {
         "classes": bundle.classes,
         "preprocess": bundle.preprocess,

@@ -168,26 +168,23 @@ class Fitted:
     unknown_classes: tuple[str, ...]  # neither fonts nor samples show them
 
     @property
-    def accuracy(self) -> stats.Rate | None:
-        """Leave-one-out accuracy; None if no sample can be left out.
-
-        The only sample of a class that no font has is not counted.
-        """
+    def counted(self) -> NDArray[np.bool_]:
+        """Which samples can be left out (N,): not the only one of a class that no font has."""
         labels = self.training_set.samples.labels
-        counted = np.isfinite(self.loo_logits[np.arange(len(labels)), labels])
-        hits = (self.loo_logits.argmax(axis=1) == labels)[counted]
+        return np.isfinite(self.loo_logits[np.arange(len(labels)), labels])
+
+    @property
+    def accuracy(self) -> stats.Rate | None:
+        """Leave-one-out accuracy; None if no sample can be left out."""
+        hits = (self.loo_logits.argmax(axis=1) == self.training_set.samples.labels)[self.counted]
         return stats.wilson(int(hits.sum()), len(hits)) if len(hits) else None
 
 
 def font_prototypes(backbone: Recogniser, classes: Sequence[str]) -> Floats:
     """Return the font prototype of each class: (K, D), each of length 1, or 0 if no font has it."""
     index = {name: label for label, name in enumerate(backbone.classes)}
-    vectors = backbone.head.unit_vectors
-    rows = np.zeros((len(classes), vectors.shape[1]), np.float32)
-    for label, name in enumerate(classes):
-        if name in index:
-            rows[label] = vectors[index[name]]
-    return rows
+    rows = np.array([index.get(name, -1) for name in classes], np.int64)
+    return np.where(rows[:, None] < 0, np.float32(0), backbone.head.unit_vectors[rows])
 
 
 def background_classes(backbone: Recogniser, vectors: Floats, limit: int) -> Floats:
@@ -343,9 +340,8 @@ def diagnose(fitted: Fitted) -> Diagnostics:
     """Return accuracy, confusions, a learning curve, and which class needs drawings."""
     training_set = fitted.training_set
     labels, classes = training_set.samples.labels, training_set.classes
-    counted = np.isfinite(fitted.loo_logits[np.arange(len(labels)), labels])
     predicted = fitted.loo_logits.argmax(axis=1)
-    wrong = counted & (predicted != labels)
+    wrong = fitted.counted & (predicted != labels)
     errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
     counts = training_set.counts.tolist()
     unknown = [name in fitted.unknown_classes for name in classes]

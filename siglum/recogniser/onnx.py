@@ -88,14 +88,6 @@ class Node:
     kernel: int = 1  # pixels of a pooling window
 
 
-@dataclass(frozen=True)
-class Graph:
-    """What a checked ONNX file contains."""
-
-    nodes: list[Node]
-    shapes: dict[str, Shape]  # of the tensors
-
-
 class Network:
     """A checked ONNX network: bytes (N, P, S, S) to float32 (N, D)."""
 
@@ -115,7 +107,7 @@ class Network:
         self._arguments = raw, preprocess, threads, name
         self.preprocess, self._name = preprocess, name
         trusted = hashlib.sha256(raw).hexdigest() == TRUSTED
-        known = trusted or _limit_operations(raw, check(raw, name), name)
+        known = trusted or _limit_operations(raw, *check(raw, name), name)
         # Folding computes constants while loading, without a limit on time.
         disabled = [] if known else ["ConstantFolding"]
         self._session = _open(raw, _options(threads), name, disabled_optimizers=disabled)
@@ -221,7 +213,7 @@ def _first_line(error: Exception) -> str:
     return message[:300].rstrip(".")
 
 
-def _limit_operations(raw: bytes, graph: Graph, name: str) -> bool:
+def _limit_operations(raw: bytes, nodes: list[Node], tensors: dict[str, Shape], name: str) -> bool:
     """Count multiply-adds for one image from inferred shapes; return whether all are known.
 
     Raises:
@@ -234,15 +226,15 @@ def _limit_operations(raw: bytes, graph: Graph, name: str) -> bool:
     for one in _open(raw, options, name).get_inputs():
         if one.shape and isinstance(one.shape[0], str):
             options.add_free_dimension_override_by_name(one.shape[0], 1)
-    inner = [output for node in graph.nodes for output in node.outputs if output]
+    inner = [output for node in nodes for output in node.outputs if output]
     # Protobuf merges a second graph message into the first; a ValueInfo of a name alone is enough.
     outputs = b"".join(_message(12, _message(1, value.encode())) for value in dict.fromkeys(inner))
     session = _open(raw + _message(7, outputs), options, name)
-    shapes, known = dict(graph.shapes), True
+    shapes, known = dict(tensors), True
     for one in (*session.get_inputs(), *session.get_outputs()):
         known &= all(isinstance(side, int) for side in one.shape)
         shapes[one.name] = tuple(side if isinstance(side, int) else 1 for side in one.shape)
-    total = sum(_count_operations(node, shapes) for node in graph.nodes)
+    total = sum(_count_operations(node, shapes) for node in nodes)
     if total > MAX_OPERATIONS:
         raise DataError(
             f"{name} computes too much: {total:,} operations per image, at most "
@@ -270,8 +262,8 @@ def _count_operations(node: Node, shapes: dict[str, Shape]) -> int:
     return max(output * node.kernel, *map(math.prod, inputs), 1)
 
 
-def check(raw: bytes, name: str = "model.onnx") -> Graph:
-    """Walk through an ONNX file and return what it contains.
+def check(raw: bytes, name: str = "model.onnx") -> tuple[list[Node], dict[str, Shape]]:
+    """Walk through an ONNX file and return its operations and the shapes of its tensors.
 
     Raises:
         DataError: if it is not ONNX, or contains anything that is not allowed, or a weight that is
@@ -299,7 +291,7 @@ def check(raw: bytes, name: str = "model.onnx") -> Graph:
     domains = [_text(one, 1) for one in model[8]] + [_text(one, 7) for one in graphs[0][1]]
     if foreign := [domain for domain in domains if domain not in ("", "ai.onnx")]:
         raise DataError(f"{name} must use ONNX's own operators, got domain {foreign[0][:80]!r}.")
-    return Graph(nodes, {_text(tensor, 8): reader.shape(tensor) for tensor in tensors})
+    return nodes, {_text(tensor, 8): reader.shape(tensor) for tensor in tensors}
 
 
 class _Reader:

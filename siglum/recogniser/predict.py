@@ -40,6 +40,7 @@ BACKBONE = "backbone.siglum"
 BACKBONE_SHA256 = "3134be19e211ebdb791486d707891208766bcc0bca90cee83f2b294cb4c78024"
 TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
 BATCH = 256  # images preprocessed at once
+UNKNOWN = (math.nan,) * 3  # position
 
 Point = Sequence[float]
 ImageLike = (
@@ -189,8 +190,7 @@ def _preprocess(image: ImageLike, preprocess: Preprocess) -> Input:
         return Input(planes, position, report.inverted, report, _file(image))
     light = decode.has_light_background(pixels[None])
     inverted = bool(decode.needs_inversion(light, preprocess)[0])
-    planes = 255 - planes if inverted else planes
-    return Input(planes, (math.nan,) * 3, inverted, None, _file(image))
+    return Input(255 - planes if inverted else planes, UNKNOWN, inverted, None, _file(image))
 
 
 def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:

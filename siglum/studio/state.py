@@ -79,11 +79,11 @@ class Snapshot:
         guesses = dict.fromkeys(self.state.drawings, Guess())
         if self.fitted is None:
             return guesses
-        labels = self.fitted.training_set.samples.labels
-        judged = np.isfinite(self.fitted.loo_logits[np.arange(len(labels)), labels])
         temperature = self.fitted.recogniser.bundle.calibration.temperature
         left_out = softmax(self.fitted.loo_logits / temperature)
-        rows = [(self.rows[row], left_out[row], False) for row in np.flatnonzero(judged)]
+        rows = [
+            (self.rows[row], left_out[row], False) for row in np.flatnonzero(self.fitted.counted)
+        ]
         judgeable, trained = set(self.class_ids), set(self.rows)
         others = [
             id

@@ -1,6 +1,5 @@
 """Small bundles whose answers can be worked out by hand, and zips that nobody should open."""
 
-import struct
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +24,7 @@ def weights(outputs: int = len(CLASSES)) -> tuple[NDArray[np.float32], NDArray[n
     return random.normal(size=shape).astype("f4"), random.normal(size=outputs).astype("f4")
 
 
-def linear(outputs: int = len(CLASSES), name: str = "") -> onnx.ModelProto:
+def linear(outputs: int = len(CLASSES)) -> onnx.ModelProto:
     """A network of one linear layer."""
     matrix, bias = weights(outputs)
     return network(
@@ -102,12 +101,3 @@ def a_head() -> Head:
         centre=np.array([0.5, 0, -0.5], "f4"),
         cosine=True,
     )
-
-
-def with_directory(raw: bytes, change: dict[int, tuple[str, int]]) -> bytes:
-    """Change numbers of the first entry of a zip's directory: {offset: (struct format, value)}."""
-    start = struct.unpack("<L", raw[-6:-2])[0]
-    changed = bytearray(raw)
-    for offset, (kind, value) in change.items():
-        struct.pack_into(kind, changed, start + offset, value)
-    return bytes(changed)

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from small_bundles import CLASSES, a_bundle, a_head, a_taught_bundle, by_hand, linear, pictures
+from small_bundles import a_bundle, a_head, a_taught_bundle, by_hand, linear, pictures
 
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs, Samples
+from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs
 from siglum.recogniser.calibration import Calibration, Threshold
 from siglum.recogniser.position import PositionPrior
 from siglum.recogniser.predict import load, open_bundle
@@ -245,11 +245,3 @@ def test_places_without_a_bundle_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="Cannot write"):
         bundles.save(a_bundle(), tmp_path / "file" / "x.siglum")
-
-
-def test_classes_without_samples_are_allowed() -> None:
-    assert bundles.decode(bundles.encode(a_bundle()), "x").classes == CLASSES
-    samples = Samples(
-        np.zeros((0, 8, 8), np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.float32)
-    )
-    assert bundles.decode(bundles.encode(a_bundle(samples=samples)), "x").samples is not None

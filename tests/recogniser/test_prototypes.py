@@ -51,16 +51,6 @@ def test_without_samples_prototypes_are_those_of_fonts(data: Data) -> None:
     assert fit.loo_logits.shape == (0, 4)
 
 
-def test_samples_outweigh_wrong_fonts() -> None:
-    """Two classes whose font prototypes are swapped."""
-    fonts = np.eye(2, 8, dtype=np.float32)
-    features, labels = np.repeat(fonts[::-1], 20, axis=0), np.repeat([0, 1], 20)
-
-    prototypes = ridge(features, labels, fonts, penalty=0.5, scale=5.0).prototypes
-
-    assert ((features @ prototypes.T).argmax(axis=1) == labels).all()
-
-
 def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -> None:
     features = unit(np.eye(3, 8) + 0.1)
     fit = ridge(features, np.arange(3), np.zeros((3, 8), np.float32), penalty=0.5, scale=5.0)
