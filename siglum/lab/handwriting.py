@@ -1,8 +1,7 @@
-"""Changes that make a printed character look written, a batch at a time.
+"""Augmentation that makes a printed character look handwritten, one batch at a time.
 
-Each picture draws its own amounts: a few are hardly changed, some are changed in many ways. What is
-drawn by the batch alone is which pictures a change reaches.
-Shapes: B pictures, S the side; ink is 1, paper 0.
+Each step has its own random strength for every image and applies to a random part of the batch.
+Shapes: B images, S the side; ink is 1, paper 0.
 """
 
 import math
@@ -12,35 +11,37 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-Change = Callable[[Tensor, Generator], Tensor]
+Step = Callable[[Tensor, Generator], Tensor]
 
-CELLS = 7  # of the bending grid, a side, its edge included: strokes bend, they do not tremble
+CELLS = 7  # per side of the elastic grid: coarse, so that strokes bend and do not tremble
 
 
 def elastic(images: Tensor, generator: Generator) -> Tensor:
-    """Turn, slant, stretch, shift, lean in perspective and bend, in one resampling.
+    """Apply a random affine map, perspective and elastic distortion in one resampling.
 
     Source: Simard, Steinkraus, Platt 2003, "Best practices for convolutional neural networks
-    applied to visual document analysis" (elastic distortions); here a downscale grid of shifts.
+    applied to visual document analysis" (elastic distortions); here with a coarse grid of shifts.
     """
     batch, size = len(images), images.shape[-1]
     strength = torch.rand(batch, generator=generator)
     draw = torch.randn(8, batch, generator=generator) * (0.35 + 0.65 * strength)
-    turn, slant = draw[0] * math.radians(7), draw[1] * 0.16
+    angle, shear = draw[0] * math.radians(7), draw[1] * 0.16
     scale_x, scale_y = torch.exp(draw[2] * 0.11), torch.exp(draw[3] * 0.11)
-    cos, sin = turn.cos(), turn.sin()
-    rows_x = torch.stack([cos * scale_x, (slant * cos - sin) * scale_x, draw[4] * 0.06], dim=-1)
-    rows_y = torch.stack([sin * scale_y, (slant * sin + cos) * scale_y, draw[5] * 0.06], dim=-1)
+    cos, sin = angle.cos(), angle.sin()
+    rows_x = torch.stack([cos * scale_x, (shear * cos - sin) * scale_x, draw[4] * 0.06], dim=-1)
+    rows_y = torch.stack([sin * scale_y, (shear * sin + cos) * scale_y, draw[5] * 0.06], dim=-1)
     grid = F.affine_grid(torch.stack([rows_x, rows_y], dim=1), [batch, 1, size, size], False)
-    lean = 1 + (draw[6:8].T[:, None, None] * 0.08 * grid).sum(dim=-1, keepdim=True)  # (B, S, S, 1)
-    shifts = _spread(torch.randn(batch, 2, CELLS, CELLS, generator=generator), size)
+    perspective = 1 + (draw[6:8].T[:, None, None] * 0.08 * grid).sum(
+        dim=-1, keepdim=True
+    )  # (B, S, S, 1)
+    shifts = _upsample(torch.randn(batch, 2, CELLS, CELLS, generator=generator), size)
     amount = 0.14 * torch.rand(batch, 1, 1, 1, generator=generator)
-    grid = grid * lean + amount * shifts.permute(0, 2, 3, 1)
+    grid = grid * perspective + amount * shifts.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 
 def split(images: Tensor, generator: Generator) -> Tensor:
-    """Move what lies beyond a line, twice, as strokes go astray that are drawn one by one."""
+    """Shift the part beyond a random line, twice, like badly placed strokes."""
     batch, size = len(images), images.shape[-1]
     angle = 2 * math.pi * torch.rand(batch, 2, 1, 1, generator=generator)
     place = torch.rand(batch, 2, 1, 1, generator=generator) * 1.2 - 0.6
@@ -54,26 +55,26 @@ def split(images: Tensor, generator: Generator) -> Tensor:
 
 
 def stroke_width(images: Tensor, generator: Generator) -> Tensor:
-    """Make strokes wider or thinner: blur, then cut at a level of each picture's own."""
+    """Make strokes wider or thinner: blur, then apply a random threshold."""
     size = images.shape[-1]
     blurred = _blur(images, size / 28)
     level = 0.18 + 0.40 * torch.rand(len(images), 1, 1, 1, generator=generator)
     sharp = 0.5 / level + 3 * torch.rand(len(images), 1, 1, 1, generator=generator)  # paper: 0
-    # Strokes thinner than the blur never reach a level: the level follows each picture's darkest.
+    # Strokes thinner than the blur never reach a fixed threshold: scale by the darkest pixel.
     top = blurred.amax(dim=(2, 3), keepdim=True).clamp_min(1e-3)
     return (blurred * (sharp / top) - level * sharp + 0.5).clamp(0, 1)
 
 
 def pen_skips(images: Tensor, generator: Generator) -> Tensor:
-    """Take ink away where a smooth random field is low, as a dry pen does."""
+    """Remove ink where a smooth random field is low, like a dry pen."""
     batch, size = len(images), images.shape[-1]
-    field = _spread(torch.randn(batch, 1, 10, 10, generator=generator), size)
+    field = _upsample(torch.randn(batch, 1, 10, 10, generator=generator), size)
     level = 0.45 + 0.5 * torch.rand(batch, 1, 1, 1, generator=generator)
     return images * ((field + level) * 5).clamp(0, 1)
 
 
 def ghost(images: Tensor, generator: Generator) -> Tensor:
-    """Draw every stroke a second time, a little elsewhere."""
+    """Draw every stroke a second time, slightly displaced."""
     batch = len(images)
     matrix = torch.eye(2, 3).repeat(batch, 1, 1)
     matrix += 0.05 * torch.randn(batch, 2, 3, generator=generator)
@@ -82,17 +83,17 @@ def ghost(images: Tensor, generator: Generator) -> Tensor:
 
 
 def downscale(images: Tensor, generator: Generator) -> Tensor:
-    """Shrink and enlarge again, as small or blurred pictures come out."""
+    """Shrink and enlarge, like a small or blurred photograph."""
     size = images.shape[-1]
     low = int(size * (0.4 + 0.35 * torch.rand(1, generator=generator).item()))
     eye = torch.eye(size)[None]
     down = F.interpolate(eye, low, mode="area")
-    through = F.interpolate(down, size, mode="linear", align_corners=False)[0]  # (S, S)
-    return through.T @ images @ through
+    resize = F.interpolate(down, size, mode="linear", align_corners=False)[0]  # (S, S)
+    return resize.T @ images @ resize
 
 
 def cutout(images: Tensor, generator: Generator) -> Tensor:
-    """Lay a strip of paper or of ink over a part: something cut off, or a neighbour's stroke."""
+    """Cover a strip with paper, or with ink near the edge, like a neighbour's stroke."""
     batch, size = len(images), images.shape[-1]
     angle = 2 * math.pi * torch.rand(batch, 1, 1, generator=generator)
     place = torch.rand(batch, 1, 1, generator=generator) * 2 - 1
@@ -101,12 +102,12 @@ def cutout(images: Tensor, generator: Generator) -> Tensor:
     across = angle.cos() * axis[None, None, :] + angle.sin() * axis[None, :, None] - place
     strip = (across.abs() < width)[:, None]
     ink = (torch.rand(batch, 1, 1, 1, generator=generator) < 0.3).float()
-    edge = strip & (place.abs() > 0.75)[:, None]  # ink lies at the rim; paper anywhere
+    edge = strip & (place.abs() > 0.75)[:, None]  # ink only near the edge; paper anywhere
     return torch.where(torch.where(ink > 0, edge, strip), ink, images)
 
 
 def noise(images: Tensor, generator: Generator) -> Tensor:
-    """Add grain and change how dark the ink is."""
+    """Add grain and change the darkness of the ink."""
     batch = len(images)
     grain = torch.randn(images.shape, generator=generator)
     amount = 0.12 * torch.rand(batch, 1, 1, 1, generator=generator)
@@ -114,27 +115,27 @@ def noise(images: Tensor, generator: Generator) -> Tensor:
     return (images.clamp_min(1e-4).pow(power) + amount * grain).clamp(0, 1)
 
 
-def _some(images: Tensor, generator: Generator, share: float, change: Change) -> Tensor:
-    """Change a random share of the pictures, and leave the others."""
-    chosen = torch.rand(len(images), generator=generator) < share
-    rows = chosen.nonzero().flatten()
+def _apply_to_share(images: Tensor, generator: Generator, share: float, step: Step) -> Tensor:
+    """Apply a step to a random share of the images."""
+    selected = torch.rand(len(images), generator=generator) < share
+    rows = selected.nonzero().flatten()
     if not len(rows):
         return images
     changed = images.clone()
-    changed[rows] = change(images[rows], generator)
+    changed[rows] = step(images[rows], generator)
     return changed
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian of `sigma` px; beyond the edge there is paper."""
+    """Blur with a Gaussian of `sigma` px; paper surrounds the image."""
     place = torch.arange(images.shape[-1])
     weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
     weights /= sigma * math.sqrt(2 * math.pi)
     return weights @ images @ weights
 
 
-def _spread(cells: Tensor, size: int) -> Tensor:
-    """Spread (B, C, G, G) smoothly over (B, C, S, S), by cubic B-splines with an edge to spare."""
+def _upsample(cells: Tensor, size: int) -> Tensor:
+    """Interpolate (B, C, G, G) to (B, C, S, S) with cubic B-splines."""
     grid = cells.shape[-1]
     place = torch.linspace(1, grid - 2, size)[:, None] - torch.arange(grid)
     near = place.abs()
@@ -144,7 +145,7 @@ def _spread(cells: Tensor, size: int) -> Tensor:
     return weights @ cells @ weights.T
 
 
-CHANGES: tuple[tuple[Change, float], ...] = (  # and the share of pictures that each reaches
+STEPS: tuple[tuple[Step, float], ...] = (  # and the share of images that each applies to
     (elastic, 1.0),
     (split, 0.5),
     (ghost, 0.15),
@@ -157,9 +158,9 @@ CHANGES: tuple[tuple[Change, float], ...] = (  # and the share of pictures that 
 
 
 def handwriting(
-    images: Tensor, generator: Generator, changes: Sequence[tuple[Change, float]] = CHANGES
+    images: Tensor, generator: Generator, steps: Sequence[tuple[Step, float]] = STEPS
 ) -> Tensor:
-    """Bend, part, thicken, thin, break, double, blur and soil: float32 (B, 1, S, S) in [0, 1]."""
-    for change, share in changes:
-        images = _some(images, generator, share, change)
+    """Apply `steps`, each to its share of the images: float32 (B, 1, S, S) in [0, 1]."""
+    for step, share in steps:
+        images = _apply_to_share(images, generator, share, step)
     return images

@@ -1,4 +1,4 @@
-"""Who takes the step: the optimiser, its rates by depth, its schedule."""
+"""Optimiser, learning rates by depth, and schedule."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from siglum.config import TrainConfig
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """Return the optimiser that `config` names, over all parameters that train."""
+    """Return the optimiser that `config` names, over all trainable parameters."""
     parameters = _groups(model, config)
     if config.optimizer == "sgd":
         return torch.optim.SGD(
@@ -27,7 +27,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return what trains, in one group for every depth that has a rate of its own."""
+    """Group the trainable parameters by learning rate."""
     stages = {name: _stage(model, name) for name, _ in model.named_parameters()}
     order = list(dict.fromkeys(stages.values()))
     groups: dict[float, list[Tensor]] = {}
@@ -42,20 +42,20 @@ def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
 
 
 def _stage(model: nn.Module, name: str) -> str:
-    """Return the part of the network that a parameter belongs to: `conv1`, `blocks.0`, `head`."""
+    """Return the part that a parameter belongs to: `conv1`, `blocks.0`, `head`."""
     first, _, rest = name.partition(".")
     several = isinstance(getattr(model, first), nn.Sequential | nn.ModuleList)
     return f"{first}.{rest.partition('.')[0]}" if several else first
 
 
 def lr_scale(done: float, warmup: float) -> float:
-    """Return the share of the highest learning rate: linear up, then down half a cosine.
+    """Return the factor of the maximum learning rate: linear warm-up, then cosine decay.
 
     Args:
-        done: share of the training that is over, in [0, 1].
-        warmup: share of it spent going up, in [0, 1).
+        done: share of the training that is complete, in [0, 1].
+        warmup: share of it spent on the warm-up, in [0, 1).
 
-    Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with a cosine for the descent.
+    Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with cosine decay.
     """
     if done < warmup:
         return done / warmup
@@ -63,6 +63,6 @@ def lr_scale(done: float, warmup: float) -> float:
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Set the rate at the head, and those below in proportion."""
+    """Set the learning rate of the head, and the others in proportion."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]

@@ -133,6 +133,9 @@ class Run:
             reason = "is not a run: it has no config.json" if self.path.exists() else "not found"
             raise RunError(f"{path} {reason}. 'siglum runs' lists runs; 'siglum train' makes one.")
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     @classmethod
     def create(
         cls,

@@ -339,7 +339,7 @@ def cross_validate(
     """
     if config.folds is None or repeats < 1:
         raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")
-    settings = config.model_dump(exclude={"seed", "fold"})
+    settings = config.model_dump(exclude={"seed", "fold"}, exclude_unset=True)
     seeds = tuple(range(config.seed, config.seed + repeats))
     study = make_study("cross-validation", StudyFile(base=settings, seeds=seeds), folder)
     run_cells(study.cells, device, start, progress)

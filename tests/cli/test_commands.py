@@ -48,6 +48,52 @@ def test_flags_take_precedence_over_a_models_recipe(siglum, signs: Path, tmp_pat
     assert (config["lr"], config["momentum"], config["schedule"]) == (0.01, 0.8, "constant")
 
 
+def test_cross_validation_predicts_every_image_with_a_default_batch(
+    siglum, signs: Path, tmp_path: Path
+) -> None:
+    """The default batch of 128 is larger than a fold's training images."""
+    flags = ("--folds", 3, "--epochs", 1, "-o", "cv")
+    done = siglum("train", f"folder:{signs}", *flags, "--json", cwd=tmp_path)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout, parse_constant=refuse)["accuracy"]["total"] == 72
+    again = siglum("train", f"folder:{signs}", *flags, cwd=tmp_path)
+    assert again.returncode == 0 and "Predictions: cv" in again.stdout
+
+
+def test_existing_and_finished_runs_name_the_way_to_continue(siglum, run: Path) -> None:
+    for flags in (("--resume", run), ("mnist5k", "-o", run)):
+        done = siglum("train", *flags)
+
+        assert done.returncode == 2 and f"siglum train SOURCE --init {run} -o NEW" in done.stderr
+
+
+def test_an_interrupted_start_is_replaced(siglum, signs: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "env.json").write_text("{")
+    done = siglum("train", f"folder:{signs}", "--epochs", 1, "-o", "run", cwd=tmp_path)
+
+    assert done.returncode == 0 and "killed before it began" in done.stderr
+
+
+def test_evaluate_warns_of_a_single_prediction(siglum, run: Path, tmp_path: Path) -> None:
+    """A network whose head is all zeros except one bias."""
+    from siglum.lab.runs import Run
+
+    shutil.copytree(run, tmp_path / "constant")
+    constant = Run(tmp_path / "constant")
+    model = constant.model()
+    model.head.weight.data.zero_()
+    model.head.bias.data[:] = model.head.bias.new_tensor([0, 9, 0])
+    constant.save_checkpoint("best", model)
+    done = siglum("evaluate", constant.path, "--part", "val", "--checkpoint", "best")
+
+    assert done.returncode == 0 and "predicts class ring for every image" in done.stdout
+
+
 def test_evaluate_measures_another_source(siglum, run: Path, later_signs: Path) -> None:
     text = siglum("evaluate", run, f"folder:{later_signs}").stdout
     done = siglum("evaluate", run, f"folder:{later_signs}", "--json")
@@ -166,7 +212,7 @@ def test_ctrl_c_leaves_a_resumable_run_and_names_the_command(
     assert f"Resume with: siglum train --resume {tmp_path / 'run'}" in error
     assert "Traceback" not in error
     refused = siglum("train", "--resume", tmp_path / "run", "--lr", 0.2)
-    assert refused.returncode == 2 and "lr 0.1, not 0.2" in refused.stderr
+    assert refused.returncode == 2 and "lr is 0.1, not 0.2" in refused.stderr
 
 
 @pytest.mark.slow

@@ -65,8 +65,3 @@ def test_broken_takes_away_and_adds_nothing(crosses: Tensor) -> None:
     changed = ways.pen_skips(crosses, Generator().manual_seed(0))
 
     assert (changed <= crosses).all() and (changed < crosses).any()
-
-
-def test_spreading_leaves_what_is_even() -> None:
-    """Cubic B-splines add up to 1 everywhere."""
-    torch.testing.assert_close(ways._spread(torch.ones(1, 1, 7, 7), 40), torch.ones(1, 1, 40, 40))

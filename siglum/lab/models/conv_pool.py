@@ -1,7 +1,7 @@
-"""Report 1's network F: three blocks and the mean over the picture.
+"""Report 1's network F: three convolutional blocks and global average pooling.
 
-Source: the report's code, where it is trained for comparison with network A.
-Shapes: B images, C channels, S the side of the picture, K classes.
+Source: the report's code, where it is the comparison with network A.
+Shapes: B images, C channels, S the image side, K classes.
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from siglum.lab.models.conv_transformer import ConvBlock
 
 
 class ConvPool(nn.Module):
-    """Network F: 100,670 parameters at 1 channel and 62 classes, whatever the size."""
+    """Network F: 100,670 parameters at 1 channel and 62 classes, at any image size."""
 
     num_features = 128
 

@@ -1,8 +1,8 @@
-"""Report 1's network A: five convolutional blocks whose cells are read by a Transformer encoder.
+"""Report 1's network A: five convolutional blocks, then a Transformer encoder.
 
 Source: the report's code. Encoder: Vaswani and others 2017, "Attention is all you need",
 arXiv:1706.03762, section 3.1, with the normalisation after each sum.
-Shapes: B images, C channels, S the side of the picture, T tokens (S / 32 squared), K classes.
+Shapes: B images, C channels, S the image side, T tokens (S / 32 squared), K classes.
 """
 
 import itertools
@@ -64,8 +64,7 @@ class EncoderLayer(nn.Module):
 class ConvTransformer(nn.Module):
     """Network A: 12,200,766 parameters at 1x200x200 and 62 classes.
 
-    With `layers` = 0 the encoder and the positions are left out, and the head reads the cells
-    as the blocks leave them: the control that the report lacks.
+    With `layers` = 0, a control, the head reads the cells directly, without positions.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class ConvTransformer(nn.Module):
         self.head = nn.Linear(self.num_features, num_classes)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to what the encoder reads: (B, T, 512), row by row."""
+        """Map images (B, C, S, S) to the encoder's input (B, T, 512), row by row."""
         cells = self.blocks(images)
         height, width = cells.shape[2:]
         tokens: Tensor = cells.flatten(2).transpose(1, 2)

@@ -1,8 +1,8 @@
-"""A small, fast network of our own for single characters.
+"""A small, fast network for single characters.
 
-What makes it quick on a CPU: the first convolution halves the picture at once, and the others are
-pooled before batch normalisation and ReLU see them, at a quarter of the values.
-Shapes: B images, C channels, S the side of the picture, K classes, D features.
+The first convolution halves the image, and the others are pooled before batch normalisation and
+ReLU, which then process a quarter of the values.
+Shapes: B images, C channels, S the image side, K classes, D features.
 """
 
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ from siglum.lab.models.layers import Dropout
 class GlyphNet(nn.Module):
     """Three convolutions and a linear head: 29,434 parameters at 1x28x28 and 10 classes.
 
-    Their 16, 32 and 64 filters are multiplied by `width`; `dropout` is the share of the features
-    that the head does without in a step of training.
+    `width` multiplies their 16, 32 and 64 filters; `dropout` applies to the head's features.
     """
 
     def __init__(

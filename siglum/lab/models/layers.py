@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout` with random bits that are ten times as cheap on a CPU.
+    """`torch.nn.Dropout` with random bits that cost a tenth on a CPU.
 
-    One 64-bit draw decides four values, so `p` is met to within 1 / 131072; the scale is the exact
-    inverse of the share that remains. With `at_test` it also drops in evaluation, as report 2 does.
+    One 64-bit draw decides four values, so `p` is exact to 1 / 131072; the scale is the exact
+    inverse. With `at_test` it also drops in evaluation, as report 2 does.
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, "Dropout: a simple way
     to prevent neural networks from overfitting", Journal of Machine Learning Research 15.

@@ -1,13 +1,11 @@
-"""The three networks of report 2, with kernel size and number of filters free.
+"""The three networks of report 2, with any kernel size and number of filters.
 
-The published networks end in a log-softmax and are trained on the negative log-likelihood; here
-they end in logits and are trained on the cross-entropy, which is the same. The published programs
-call dropout without its training switch, so that it stays on when the network is tested;
-`dropout_at_test` does that.
+The published networks end in a log-softmax and minimise the negative log-likelihood; these end in
+logits and minimise the cross-entropy, which is equal. The published programs also apply dropout in
+evaluation; `dropout_at_test` does that.
 
-`kernel_size` is that of every convolution, with k // 2 px of padding; `filters` is the number in
-the first one, and the later ones keep the published 20 and 30. The linear layers follow.
-Shapes: B images, C channels, S the side of the picture, K classes.
+`kernel_size` applies to every convolution, with k // 2 px of padding; `filters` to the first one.
+Shapes: B images, C channels, S the image side, K classes.
 """
 
 from typing import ClassVar
@@ -19,10 +17,7 @@ from siglum.lab.models.layers import Dropout
 
 
 class MnistNet(nn.Module):
-    """Two convolutions and two linear layers: 54,840 parameters at 1x28x28 and 10 classes.
-
-    The layers do their work in the order in which they are printed.
-    """
+    """Two convolutions and two linear layers: 54,840 parameters at 1x28x28 and 10 classes."""
 
     num_features = 50
     later: ClassVar[tuple[int, ...]] = (20,)  # filters of the convolutions after the first
@@ -42,7 +37,7 @@ class MnistNet(nn.Module):
             raise ConfigError(f"filters must be at least 1, got {filters}.")
         if not 1 <= kernel_size <= image_size:
             raise ConfigError(
-                f"kernel_size must be from 1 to the picture's {image_size} px, got {kernel_size}."
+                f"kernel_size must be from 1 to the image's {image_size} px, got {kernel_size}."
             )
         padding, side, channels = kernel_size // 2, image_size, in_channels
         for number, width in enumerate((filters, *self.later), start=1):
@@ -57,7 +52,7 @@ class MnistNet(nn.Module):
             if side < 1:
                 raise ConfigError(
                     f"size must be large enough for the {1 + len(self.later)} pools of the "
-                    f"network, got {image_size} px. Use larger pictures."
+                    f"network, got {image_size} px. Use larger images."
                 )
         self.flatten = nn.Flatten()
         self.hidden = nn.Linear(channels * side * side, self.num_features)
@@ -84,6 +79,6 @@ class MnistNet2(MnistNet):
 
 
 class MnistNet3(MnistNet):
-    """Two convolutions, the first pooled by the mean of 3x3 px: 21,840 parameters, as above."""
+    """Two convolutions, the first pooled by the mean of 3x3 px: 21,840 parameters."""
 
     first_pool = (nn.AvgPool2d, 3)

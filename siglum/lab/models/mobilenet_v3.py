@@ -1,13 +1,12 @@
-"""MobileNetV3, Large and Small: torchvision's, with the head that report 2 gives it.
+"""MobileNetV3, Large and Small: torchvision's, with report 2's head.
 
-A grey picture is shown to all three colour channels, so that weights learned on colour pictures
-fit it as they are. Pictures are halved five times: `size` decides what is seen of them, and 28 px
-are scaled up to the recipe's 64 before they come here.
-Shapes: B images, C channels, S the side of the picture, K classes, D features.
+A grey image fills all three colour channels, so weights trained on colour images apply unchanged.
+The network halves images five times; the recipe's `size` scales 28 px up to 64.
+Shapes: B images, C channels, S the image side, K classes, D features.
 
 Source: Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam 2019, "Searching
-for MobileNetV3", arXiv:1905.02244. Running statistics follow with torch's momentum of 0.1, not
-torchvision's 0.01, after which a few hundred steps are not enough to measure anything.
+for MobileNetV3", arXiv:1905.02244. Running statistics use torch's momentum of 0.1:
+torchvision's 0.01 needs more than a few hundred steps.
 """
 
 from functools import partial
@@ -27,8 +26,8 @@ BATCHNORM = {"train": False, "frozen": True}
 class Norm(nn.BatchNorm2d):
     """Batch normalisation of maps or of features.
 
-    With `frozen` it goes by the statistics that it has, in training too, and only its scale and
-    shift learn. It does the same for a batch of a single value a channel, which has no deviation.
+    With `frozen` it uses the running statistics in training too, and only trains its scale and
+    shift; likewise for a batch with a single value per channel, which has no deviation.
     """
 
     def __init__(self, channels: int, *, frozen: bool = False, **options: Any) -> None:
@@ -49,14 +48,11 @@ class Norm(nn.BatchNorm2d):
         return super().forward(images)
 
     def _check_input_dim(self, images: Tensor) -> None:
-        """Take features, too."""
+        """Accept (B, D), too."""
 
 
 class Depthwise(nn.Conv2d):
-    """A convolution of every channel by itself, in float32.
-
-    In bfloat16 a CPU takes ten times as long for its gradient.
-    """
+    """A depthwise convolution in float32: its bfloat16 gradient is ten times slower on a CPU."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, D, H, W) to (B, D, H', W')."""
@@ -65,11 +61,11 @@ class Depthwise(nn.Conv2d):
 
 
 class _MobileNetV3(nn.Module):
-    """The features, their mean over the picture, batch normalisation, dropout 0.5, a linear layer.
+    """Features, average pooling, batch normalisation, dropout 0.5, a linear layer.
 
-    `batchnorm` "frozen" keeps the statistics of every batch normalisation but the head's: for
-    weights that hold none of their own. `pad_below` gives convolutions that halve the picture no
-    row of padding above it and one more below: for weights from TensorFlow with mirrored kernels.
+    `batchnorm` "frozen" keeps the running statistics of all but the head's normalisation: for
+    weights without statistics. `pad_below` moves a row of padding of strided convolutions from
+    above to below: for TensorFlow's weights with mirrored kernels.
     """
 
     torchvision_name: ClassVar[str]  # of the network, and of weights for it
@@ -83,12 +79,12 @@ class _MobileNetV3(nn.Module):
         pad_below: bool = False,
     ) -> None:
         super().__init__()
-        from torchvision.models import get_model  # late: it takes a second to import
+        from torchvision.models import get_model  # takes a second to import
 
         name = self.torchvision_name
         if in_channels not in (1, 3):
             raise ConfigError(
-                f"channels must be 1 or 3 for {name}, with no planes of place, got {in_channels}."
+                f"channels must be 1 or 3 for {name}, without position channels, got {in_channels}."
             )
         if image_size < SMALLEST:
             raise ConfigError(f"size must be at least {SMALLEST} for {name}, got {image_size}.")
@@ -110,7 +106,7 @@ class _MobileNetV3(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""
-        colour = images.expand(-1, 3, -1, -1)  # a view; of 3 channels no change
+        colour = images.expand(-1, 3, -1, -1)  # a view
         features: Tensor = self.pool(self.features(colour)).flatten(1)
         return features
 
@@ -121,28 +117,28 @@ class _MobileNetV3(nn.Module):
 
 
 class MobileNetV3Large(_MobileNetV3):
-    """960 features: 2,983,482 parameters at 10 classes, whatever the size and the channels."""
+    """960 features: 2,983,482 parameters at 10 classes, at any size and channels."""
 
     torchvision_name = "mobilenet_v3_large"
 
 
 class MobileNetV3Small(_MobileNetV3):
-    """576 features: 933,930 parameters at 10 classes, whatever the size and the channels."""
+    """576 features: 933,930 parameters at 10 classes, at any size and channels."""
 
     torchvision_name = "mobilenet_v3_small"
 
 
 def _pad_below(conv: nn.Conv2d) -> None:
-    """Give a convolution that halves the picture TensorFlow's padding above and below it.
+    """Pad a strided convolution above and below as TensorFlow does.
 
-    TensorFlow pads an even side by k - 2 in all, the smaller half before it; torch by k // 2 at
-    both ends. Sideways the difference is undone by mirrored kernels; upright it is not.
+    TensorFlow pads an even side by k - 2 in total, the smaller half first; torch by k // 2 at both
+    ends. Mirrored kernels undo the difference horizontally, but not vertically.
     """
     kernel, across = conv.kernel_size[0], int(conv.padding[1])
     conv.padding = (0, across)
     padding = (0, 0, (kernel - 2) // 2, (kernel - 1) // 2)  # left, right, above, below
-    conv.register_forward_pre_hook(partial(_padded, padding))
+    conv.register_forward_pre_hook(partial(_pad, padding))
 
 
-def _padded(padding: tuple[int, ...], _: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+def _pad(padding: tuple[int, ...], _: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     return F.pad(inputs[0], padding)

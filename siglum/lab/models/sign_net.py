@@ -1,8 +1,8 @@
-"""The backbone: a network whose features serve for characters that it was never trained on.
+"""The backbone: its features separate characters that it was not trained on.
 
-Its head compares directions, not amounts: a class is a vector, and an answer the cosine of the
-angle to it. So the mean of a few pictures' features is a class too, and so is what print gives.
-Shapes: B images, S the side of the picture, K classes, D features.
+The head computes cosines between features and class vectors, so the mean of a few images' features
+can serve as the vector of a new class.
+Shapes: B images, S the image side, K classes, D features.
 """
 
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class CosineHead(nn.Linear):
 
 
 class SignNet(nn.Module):
-    """Five convolutions, two of them added to what they read, and a linear layer to features."""
+    """Five convolutions, two of them residual, and a linear layer to the features."""
 
     def __init__(
         self,
@@ -76,6 +76,6 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
 
 
 def _halved(narrow: int, wide: int) -> nn.Sequential:
-    """Pool before the normalisation, which then sees a quarter of the values."""
+    """Pool before the normalisation, which then processes a quarter of the values."""
     convolution = nn.Conv2d(narrow, wide, 3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.MaxPool2d(2), nn.BatchNorm2d(wide))

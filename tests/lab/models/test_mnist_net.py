@@ -133,8 +133,8 @@ def test_some_counts_are_pinned(name: str, kernel_size: int, filters: int, count
     [
         ({"filters": 0}, "filters must be at least 1, got 0."),
         ({"filters": -3}, "filters must be at least 1, got -3."),
-        ({"kernel_size": 0}, "kernel_size must be from 1 to the picture's 28 px, got 0."),
-        ({"kernel_size": 29}, "kernel_size must be from 1 to the picture's 28 px, got 29."),
+        ({"kernel_size": 0}, "kernel_size must be from 1 to the image's 28 px, got 0."),
+        ({"kernel_size": 29}, "kernel_size must be from 1 to the image's 28 px, got 29."),
         ({"filters": 2.5}, "filters of {name} must be int, got 2.5."),
         ({"dropout_at_test": "on"}, "dropout_at_test of {name} must be bool, got 'on'."),
     ],
@@ -147,13 +147,13 @@ def test_what_cannot_be_is_refused(name: str, options: dict, message: str) -> No
 
 
 @pytest.mark.parametrize(("name", "pools"), [("mnist_net2", 3), ("mnist_net3", 2)])
-def test_a_picture_too_small_for_the_pools_is_refused(name: str, pools: int) -> None:
+def test_an_image_too_small_for_the_pools_is_refused(name: str, pools: int) -> None:
     with pytest.raises(ConfigError) as error:
         models.build(name, 10, image_size=5)
 
     assert str(error.value) == (
         f"size must be large enough for the {pools} pools of the network, got 5 px. "
-        "Use larger pictures."
+        "Use larger images."
     )
 
 

@@ -118,7 +118,7 @@ def test_padding_below_concerns_what_halves_the_picture(name: str, images: Tenso
 @pytest.mark.parametrize(
     ("channels", "size", "options", "message"),
     [
-        (4, 64, {}, "channels must be 1 or 3 for {}, with no planes of place, got 4."),
+        (4, 64, {}, "channels must be 1 or 3 for {}, without position channels, got 4."),
         (1, 31, {}, "size must be at least 32 for {}, got 31."),
         (1, 64, {"batchnorm": "freezed"}, "batchnorm must be one of frozen, train, got 'freezed'. "
          "Did you mean 'frozen'?"),
