@@ -51,8 +51,13 @@ def cache_dir() -> Path:
 
 def cannot_write(path: Path, error: OSError) -> DataError:
     """Return the error to raise when `path` cannot be written, in the user's words."""
-    reason = (error.strerror or str(error)).lower()
-    return DataError(f"Cannot write {path}: {reason}.")
+    return DataError(f"Cannot write {path}: {(error.strerror or str(error)).lower()}.")
+
+
+def cannot_read(name: object, error: Exception) -> DataError:
+    """Return the error to raise when a file cannot be read, in the user's words."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(f"Cannot read {name}: {reason.lower()}.")
 
 
 @contextmanager
@@ -143,4 +148,4 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from None
+        raise cannot_read(path, error) from None

@@ -54,7 +54,7 @@ def label_issues(
     copies = {}
     with loading_bar() as progress:
         if (run / CONFIG).is_file():
-            if source is None or source.startswith(f"{manifest.KIND}:"):
+            if source is None or source.startswith("manifest:"):
                 raise ConfigError("source must hold images. Give: siglum label-issues RUN SOURCE")
             parts, network = sources.parts(source), Run(run)
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.files import cache_dir, cannot_write
+from siglum.files import cache_dir, cannot_read, cannot_write
 from siglum.formatting import printable
 from siglum.images import cache, decode
 from siglum.images.cache import Progress, first_names, no_progress
@@ -69,7 +69,7 @@ class Listing(NamedTuple):
 
 def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
     """List the images below a folder. Links are followed, but not in circles."""
-    if root.parent != _unpacked():
+    if root.parent != cache_dir() / "unpacked":
         return _scan(root, source, progress)
     # An unpacked archive never changes, and listing 60,000 files takes seconds.
     signature = f"listing {cache.VERSION} {root.name}"
@@ -117,10 +117,6 @@ def _scan(root: Path, source: str, progress: Progress) -> Listing:
     used = homes | {str(up) for home in homes for up in PurePosixPath(home).parents}
     empty = sorted(name for name in folders - used - bad if "/__" not in f"/{name}")
     return Listing(sorted(names), unreadable, empty)
-
-
-def _unpacked() -> Path:
-    return cache_dir() / "unpacked"
 
 
 def _is_system(name: str) -> bool:
@@ -266,17 +262,13 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
     images would.
     """
 
-    def digest() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     try:
         facts = path.stat()
         version = (str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        target = _unpacked() / str(cache.load_cached(repr(version), digest))
+        digest: str = cache.load_cached(repr(version), lambda: _digest(path))
+        target = cache_dir() / "unpacked" / digest
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"Cannot read {source}: {reason}.") from None
+        raise cannot_read(source, error) from None
     if target.is_dir():
         return target
     try:
@@ -298,6 +290,11 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
             raise cannot_write(target, error) from None
         raise DataError(f"{source} is damaged: {error}. Copy or download it again.") from None
     return target
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:

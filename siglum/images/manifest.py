@@ -11,21 +11,21 @@ import io
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.files import atomic_path
+from siglum.files import atomic_path, cannot_read
 from siglum.images import folder
 from siglum.images.cache import Progress
 from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
 
-KIND = "manifest"
 PARTS = ("train", "test")
 FILE_COLUMNS = (
     *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
@@ -48,8 +48,7 @@ class Manifest:
     lines: Mapping[str, int]  # file -> line number, from 1
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One image of a manifest that Siglum writes; the fields are the columns."""
 
     file: str
@@ -103,7 +102,7 @@ def _text(path: Path, spec: str) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read {spec}: {(error.strerror or str(error)).lower()}.") from None
+        raise cannot_read(spec, error) from None
     encoding = "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
@@ -201,12 +200,12 @@ def load(
             ends.setdefault(end, []).append(path)
     for name in missing:
         *parents, file = names[name].split("/")
-        shared: dict[int, list[str]] = {0: []}
+        matches: dict[int, list[str]] = {0: []}  # by the number of folders that are the same
         for path in ends.get(file.casefold(), []):
             pairs = zip(reversed(parents), reversed(path.split("/")[:-1]), strict=False)
-            count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            shared.setdefault(count, []).append(path)
-        candidates = shared[max(shared)]
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            matches.setdefault(shared, []).append(path)
+        candidates = matches[max(matches)]
         if len(candidates) != 1:
             problem = "matches several files" if candidates else "does not exist"
             raise DataError(
@@ -258,5 +257,5 @@ def write(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(f"# {' '.join(note.splitlines())}\n" for note in (*places, *notes))
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(field.name for field in fields(Line))
-        rows.writerows(astuple(line) for line in lines)
+        rows.writerow(Line._fields)
+        rows.writerows(lines)

@@ -13,7 +13,7 @@ import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
-from siglum.files import data_dir
+from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set, torchvision
 from siglum.images.cache import Progress, no_progress
@@ -157,8 +157,7 @@ def _path(place: str, near: Path | None) -> Path:
         if path.is_dir():
             (path / "..").stat()  # fails where a folder may not be entered
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"Cannot read {place}: {reason.lower()}.") from None
+        raise cannot_read(place, error) from None
     return path
 
 
