@@ -10,7 +10,7 @@ from siglum.lab.augment import AUGMENTATIONS
 
 @pytest.fixture
 def images() -> Tensor:
-    """A block and a smaller one at its right: another picture when mirrored."""
+    """A block and a smaller one at its right: not symmetric."""
     images = torch.zeros(16, 1, 28, 28)
     images[:, :, 10:18, 12:16] = 1
     images[:, :, 14:16, 16:18] = 1
@@ -37,14 +37,14 @@ def test_changes_something_and_repeats_with_the_seed(name: str, images: Tensor) 
 
 
 @pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"random_erasing"}))
-def test_most_of_the_ink_stays(name: str, images: Tensor) -> None:
+def test_at_least_60_per_cent_of_the_ink_remains(name: str, images: Tensor) -> None:
     changed = AUGMENTATIONS[name](images, torch.Generator().manual_seed(0))
 
     assert changed.sum((1, 2, 3)).min() > 0.6 * images[0].sum()
 
 
-def test_rotate_turns_half_of_the_pictures_by_at_most_20_degrees() -> None:
-    """A dot right of the middle moves on its circle; how far tells the angle."""
+def test_rotate_turns_half_of_the_images_by_at_most_20_degrees() -> None:
+    """The angle follows from the new position of a dot right of the centre."""
     images = torch.zeros(2000, 1, 65, 65)
     images[:, :, 32, 56] = 1  # 24 px right of the middle
 
@@ -60,7 +60,7 @@ def test_rotate_turns_half_of_the_pictures_by_at_most_20_degrees() -> None:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_planes_behind_the_ink_stay_as_they_are(name: str, images: Tensor) -> None:
+def test_position_channels_do_not_change(name: str, images: Tensor) -> None:
     planes = torch.rand(16, 3, 1, 1, generator=torch.Generator().manual_seed(2)).expand(
         -1, -1, 28, 28
     )
@@ -76,7 +76,7 @@ def test_planes_behind_the_ink_stay_as_they_are(name: str, images: Tensor) -> No
     )
 
 
-def test_flip_mirrors_half_of_the_pictures() -> None:
+def test_flip_mirrors_half_of_the_images() -> None:
     images = torch.rand(1000, 1, 4, 5, generator=torch.Generator().manual_seed(0))
 
     flipped = augment.flip(images, torch.Generator().manual_seed(0))
@@ -106,7 +106,7 @@ def test_crop_brings_in_paper() -> None:
     assert lost.min() == 0 and lost.max() == 784 - 26 * 26
 
 
-def test_erase_makes_a_rectangle_of_half_of_the_pictures_paper() -> None:
+def test_random_erasing_clears_a_rectangle_of_half_of_the_images() -> None:
     images = torch.ones(2000, 3, 28, 28)
 
     gone = augment.random_erasing(images, torch.Generator().manual_seed(0)) == 0

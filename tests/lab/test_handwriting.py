@@ -1,21 +1,21 @@
-"""Print made to look written: still ink on paper, still there, different every time."""
+"""Contracts of the handwriting augmentation and of each of its steps."""
 
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from siglum.lab import handwriting as ways
+from siglum.lab import handwriting as steps
 from siglum.lab.handwriting import handwriting
 
 SINGLE = (
-    ways.elastic,
-    ways.split,
-    ways.stroke_width,
-    ways.pen_skips,
-    ways.ghost,
-    ways.downscale,
-    ways.cutout,
-    ways.noise,
+    steps.elastic,
+    steps.split,
+    steps.stroke_width,
+    steps.pen_skips,
+    steps.ghost,
+    steps.downscale,
+    steps.cutout,
+    steps.noise,
 )
 
 
@@ -27,9 +27,9 @@ def crosses() -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("way", [*SINGLE, handwriting], ids=lambda way: way.__name__)
-def test_ink_stays_between_paper_and_full_and_something_stays(way, crosses: Tensor) -> None:  # type: ignore[no-untyped-def]
-    changed = way(crosses, Generator().manual_seed(0))
+@pytest.mark.parametrize("step", [*SINGLE, handwriting], ids=lambda step: step.__name__)
+def test_values_remain_in_range_and_ink_remains(step, crosses: Tensor) -> None:  # type: ignore[no-untyped-def]
+    changed = step(crosses, Generator().manual_seed(0))
 
     assert changed.shape == crosses.shape and changed.isfinite().all()
     assert changed.min() >= 0 and changed.max() <= 1
@@ -38,15 +38,15 @@ def test_ink_stays_between_paper_and_full_and_something_stays(way, crosses: Tens
 
 
 @pytest.mark.parametrize(
-    "way", [ways.elastic, ways.split, ways.stroke_width, ways.pen_skips, ways.ghost]
+    "step", [steps.elastic, steps.split, steps.stroke_width, steps.pen_skips, steps.ghost]
 )
-def test_paper_stays_paper(way) -> None:  # type: ignore[no-untyped-def]
+def test_blank_images_remain_blank(step) -> None:  # type: ignore[no-untyped-def]
     blank = torch.zeros(8, 1, 40, 40)
 
-    assert way(blank, Generator().manual_seed(0)).abs().max() < 1e-6
+    assert step(blank, Generator().manual_seed(0)).abs().max() < 1e-6
 
 
-def test_same_generator_same_pictures(crosses: Tensor) -> None:
+def test_equal_generators_give_equal_images(crosses: Tensor) -> None:
     first = handwriting(crosses, Generator().manual_seed(1))
     again = handwriting(crosses, Generator().manual_seed(1))
     other = handwriting(crosses, Generator().manual_seed(2))
@@ -54,14 +54,14 @@ def test_same_generator_same_pictures(crosses: Tensor) -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_strokes_become_wider_and_thinner(crosses: Tensor) -> None:
-    ink = ways.stroke_width(crosses, Generator().manual_seed(0)).sum(dim=(1, 2, 3))
+def test_stroke_width_widens_and_thins(crosses: Tensor) -> None:
+    ink = steps.stroke_width(crosses, Generator().manual_seed(0)).sum(dim=(1, 2, 3))
     before = crosses[0].sum()
 
     assert ink.min() < 0.9 * before and ink.max() > 1.2 * before
 
 
-def test_broken_takes_away_and_adds_nothing(crosses: Tensor) -> None:
-    changed = ways.pen_skips(crosses, Generator().manual_seed(0))
+def test_pen_skips_only_remove_ink(crosses: Tensor) -> None:
+    changed = steps.pen_skips(crosses, Generator().manual_seed(0))
 
     assert (changed <= crosses).all() and (changed < crosses).any()
