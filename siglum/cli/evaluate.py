@@ -46,10 +46,11 @@ def evaluate(
     Prints accuracy with its 95 % interval (Wilson), precision and recall of each class, the
     confusion matrix, the negative log-likelihood and the expected calibration error.
 
-    Examples:
-        siglum evaluate runs/first
-        siglum evaluate runs/first archive:later.zip
-        siglum evaluate runs/first --part val --merge confusables.csv
+    Example: siglum evaluate runs/first
+
+    Example: siglum evaluate runs/first archive:later.zip
+
+    Example: siglum evaluate runs/first --part val --merge confusables.csv
 
     Args:
         run: The run's folder.

@@ -16,9 +16,9 @@ COLUMNS = ("run", "data", "model", "parameters", "epochs", "seconds", "validatio
 def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
 
-    Examples:
-        siglum runs
-        siglum runs my-runs --json
+    Example: siglum runs
+
+    Example: siglum runs my-runs --json
 
     Args:
         folder: The folder of the runs.

@@ -56,12 +56,15 @@ def train(
     With --folds and without --fold, cross-validate: every image is predicted by networks that were
     not trained on it. Ctrl-C stops between two steps; --resume continues bit-identically.
 
-    Examples:
-        siglum train mnist5k -o runs/first
-        siglum train folder:my-signs --epochs 40 --rename names.csv
-        siglum train folder:my-signs --folds 5 --repeats 10 -o runs/cv
-        siglum train --resume runs/first
-        siglum train mnist5k --init runs/first -o runs/longer
+    Example: siglum train mnist5k -o runs/first
+
+    Example: siglum train folder:my-signs --epochs 40 --rename names.csv
+
+    Example: siglum train folder:my-signs --folds 5 --repeats 10 -o runs/cv
+
+    Example: siglum train --resume runs/first
+
+    Example: siglum train mnist5k --init runs/first -o runs/longer
 
     Args:
         source: The training images: mnist5k, folder:DIR, archive:FILE, idx:DIR, mnist, ...;

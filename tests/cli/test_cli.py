@@ -114,7 +114,7 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         "epochs": ((*train, "--epochs", "0"), "epochs must be at least 1, got '0'."),
         "batch": (
             (*train, "--batch-size", "1000"),
-            "batch_size must be at most the 66 training pictures, got 1000.",
+            "batch_size must be at most the 66 training images, got 1000.",
         ),
         "model": (
             (*train, "--model", "glyphnet"),
@@ -126,11 +126,11 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         ),
         "augment": ((*train, "--augment", "afine"), "Did you mean 'affine'?"),
         "device": ((*train, "--device", "gpu"), "device must be one of cpu, cuda, mps, got 'gpu'"),
-        "config": ((*train, "--config", "no.toml"), "config must be a TOML file of settings"),
+        "config": ((*train, "--config", "no.toml"), "config must be a TOML file, got no.toml"),
         "classes": ((*train, "--rename", "no.csv"), "rename must be a CSV file in UTF-8"),
-        "run": (("evaluate", "nowhere"), "nowhere must be a run's folder"),
-        "resume": (("train", "--resume", "nowhere"), "nowhere must be a run's folder"),
-        "report": (("report", "nowhere"), "nowhere must be a run's folder"),
+        "run": (("evaluate", "nowhere"), "nowhere not found. 'siglum runs' lists runs"),
+        "resume": (("train", "--resume", "nowhere"), "nowhere not found. 'siglum runs' lists runs"),
+        "report": (("report", "nowhere"), "nowhere not found. 'siglum runs' lists runs"),
     }
 
 
