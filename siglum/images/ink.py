@@ -171,16 +171,18 @@ def normalise(
         uint8 (S, S), 0 for paper and 255 for full ink; all 0 where there is no ink.
     """
     image = image[None] if image.ndim == 2 else image
-    found = extract(image, WORKING)
+    extraction = extract(image, WORKING)
     report = InkReport(
-        inverted=found.binarized.inverted, unevenness=found.binarized.unevenness, lines=found.lines
+        inverted=extraction.binarized.inverted,
+        unevenness=extraction.binarized.unevenness,
+        lines=extraction.lines,
     )
-    if not found.stroke:
+    if not extraction.stroke:
         return np.zeros((size, size), np.uint8), report
-    components, selected, factor = found.components, found.selected, found.factor
+    components, selected, factor = extraction.components, extraction.selected, extraction.factor
     top, left, bottom, right = box = components.bounding_box(selected)
-    ink = flatten(found.binarized, components.mask(selected), box)
-    framed, scale = frame(ink, found.stroke, size, fill)
+    ink = flatten(extraction.binarized, components.mask(selected), box)
+    framed, scale = frame(ink, extraction.stroke, size, fill)
     height, width = components.shape
     return framed, replace(
         report,
@@ -193,12 +195,12 @@ def normalise(
         height=(bottom - top) / height,
         width=(right - left) / height,
         position=(top + bottom) / 2 / height,
-        stroke=found.stroke * factor,
+        stroke=extraction.stroke * factor,
         scale=scale / factor,
-        contrast=found.binarized.contrast,
+        contrast=extraction.binarized.contrast,
         touches_border=top == 0 or left == 0 or bottom == height or right == width,
-        ignored=found.ignored,
-        characters=count_characters(components.boxes[selected], found.stroke),
+        ignored=extraction.ignored,
+        characters=count_characters(components.boxes[selected], extraction.stroke),
     )
 
 
@@ -309,41 +311,41 @@ def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) ->
     factor = -(-max(image.shape[1:]) // working)
     if factor > 1:
         image = np.stack([_shrink(plane, working) for plane in image])
-    found = binarize(image)
-    mask = _weak(found)
+    binarized = binarize(image)
+    mask = _weak(binarized)
     components = find_components(mask)
     ruling, doubtful = None, False
     if whole_page or may_have_ruling(components):
-        ruling, doubtful = find_ruling(found.share, mask, whole_page)
+        ruling, doubtful = find_ruling(binarized.share, mask, whole_page)
     if ruling is not None:
-        found = _without(found, ruling, mask & ~ruling)
-        components = find_components(_weak(found) & ~ruling)
+        binarized = _without(binarized, ruling, mask & ~ruling)
+        components = find_components(_weak(binarized) & ~ruling)
     lines = "removed" if ruling is not None else "in doubt" if doubtful else ""
-    certain = components.overlapping(found.share > found.threshold)
+    certain = components.overlapping(binarized.share > binarized.threshold)
     if not certain.any():
-        return Extraction(found, components, certain, 0, 0.0, factor, lines)
+        return Extraction(binarized, components, certain, 0, 0.0, factor, lines)
     foreign = _foreign(components, certain)
     own = certain & ~foreign
     stroke = components.stroke_width(np.where(own, components.areas, 0).argmax())
     large = components.areas >= SPECK * stroke**2
     ignored = int((certain & foreign & large).sum())
-    return Extraction(found, components, own & large, ignored, stroke, factor, lines)
+    return Extraction(binarized, components, own & large, ignored, stroke, factor, lines)
 
 
-def _weak(found: Binarized) -> Mask:
-    weak = max(WEAK * found.threshold, min(3 * found.grain, found.threshold))
-    mask: Mask = found.share > weak
+def _weak(binarized: Binarized) -> Mask:
+    weak = max(WEAK * binarized.threshold, min(3 * binarized.grain, binarized.threshold))
+    mask: Mask = binarized.share > weak
     return mask
 
 
-def _without(found: Binarized, ruling: Mask, ink: Mask) -> Binarized:
+def _without(binarized: Binarized, ruling: Mask, ink: Mask) -> Binarized:
     """Remove ruling with its soft edge, and find the threshold of what is left."""
     edge = _dilate(_dilate(ruling)) & ~ink
-    share = np.where(edge, 0, found.share)
+    share = np.where(edge, 0, binarized.share)
     threshold, contrast = _threshold(share)
-    if contrast < max(CONTRAST, GRAIN * found.grain):
+    if contrast < max(CONTRAST, GRAIN * binarized.grain):
         threshold, contrast = 1.0, 0.0
-    return replace(found, share=share, threshold=threshold, contrast=contrast)
+    return replace(binarized, share=share, threshold=threshold, contrast=contrast)
 
 
 def _dilate(mask: Mask) -> Mask:

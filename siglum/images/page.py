@@ -43,11 +43,11 @@ class Page(NamedTuple):
 
 def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
     """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each."""
-    found = ink.extract(image, WORKING, whole_page=True)
-    components, factor = found.components, found.factor
-    members, stroke = _written(found)
+    extraction = ink.extract(image, WORKING, whole_page=True)
+    components, factor = extraction.components, extraction.factor
+    members, stroke = _written(extraction)
     if not len(members):
-        return Page([], found.binarized.inverted, sideways=False)
+        return Page([], extraction.binarized.inverted, sideways=False)
     group = group_characters(components.boxes[members], stroke)
     boxes = group_boxes(components.boxes[members], group)
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -60,23 +60,23 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
         top, left, bottom, right = box = components.bounding_box(selected)
         mask = components.mask(selected)
         width = stroke_width(mask[top:bottom, left:right])
-        flat = ink.flatten(found.binarized, mask, box)
+        flat = ink.flatten(extraction.binarized, mask, box)
         framed, _ = ink.frame(flat, width, preprocess.size, preprocess.margins or ink.FILL)
         return Character((factor * top, factor * left, factor * bottom, factor * right), framed)
 
     rows = [[character(large[i]) for i in row] for row in reading_order(boxes[large])]
     lying = (sides[large, 1] > sides[large, 0]).mean() >= SIDEWAYS and len(large) > 3
-    return Page(rows, found.binarized.inverted, bool(lying))
+    return Page(rows, extraction.binarized.inverted, bool(lying))
 
 
-def _written(found: ink.Extraction) -> tuple[NDArray[np.int64], float]:
+def _written(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
     """Return the components that belong to characters, and their mean stroke width, px.
 
     Things at the border may be cut off, or the edge of a table: they count where they resemble
     those inside, unless they lie in a corner.
     """
-    components = found.components
-    certain = components.overlapping(found.binarized.share > found.binarized.threshold)
+    components = extraction.components
+    certain = components.overlapping(extraction.binarized.share > extraction.binarized.threshold)
     borders = components.at_border.sum(axis=1)
     inner = certain & (borders == 0)
     inner = inner if inner.any() else certain
