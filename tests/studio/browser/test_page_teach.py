@@ -37,6 +37,7 @@ def test_a_session_stays_as_it_was_recorded(user: User, saved: Saved, tmp_path) 
         user.teach(name, *(draw(name, seed) for seed in range(3)))
     user.teach("α", draw("β", 2))  # which is wrong
     user.view("review")
+    user.wait_for_rows("1,0,3,3")
     user.page.locator("[data-drawing]").first.click()
     user.submit("#move-into", "β")
     user.wait_for_rows("0,1,3,3")
