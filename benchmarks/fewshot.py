@@ -388,7 +388,7 @@ SETS += ("HandWritten62", "CHoiCe", "kmnist", "mixed")
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a taught recogniser predicts for the queries of a task."""
+    """Predictions of a taught recogniser for the queries of a task."""
 
     task: Task
     logits: NDArray[np.float32]  # (Q, K + M)

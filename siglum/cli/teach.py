@@ -49,7 +49,7 @@ def teach(
         samples: Labelled images, such as a folder with one folder per class.
         out: The bundle to write; its name ends in .siglum.
         backbone: A backbone of your own; by default the one that Siglum includes.
-        title: What it recognises, in your words; stored in the bundle.
+        title: Description of the recogniser, stored in the bundle.
     """
     out = out.expanduser()
     if out.suffix != SUFFIX:

@@ -108,8 +108,8 @@ def calibrate(
 
     Returns:
         Prediction sets with a threshold per class if every class has enough samples, else one for
-        all; the default if that is too few, or a class has none: drawings do not tell how well a
-        class known from fonts alone is recognised.
+        all; the default if that is too few, or a class has none: drawings do not tell how well
+        classes without drawings are recognised.
     """
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
     loo_logits, labels = loo_logits[counted], labels[counted]
