@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from siglum.errors import ConfigError, nearest
+from siglum.errors import ConfigError, closest_match
 
 Option = bool | int | float | str
 
@@ -358,7 +358,7 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> str:
         return str(context["error"])
     if kind == "extra_forbidden":
         names = list(cls.model_fields)
-        hint = nearest(name, names) or f" Settings: {', '.join(names)}."
+        hint = closest_match(name, names) or f" Settings: {', '.join(names)}."
         return f"unknown setting {name!r}.{hint}"
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]

@@ -10,7 +10,7 @@ Messages give the rule, the value and the remedy. A broken internal assumption i
 never one of these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -37,10 +37,10 @@ class MissingExtra(SiglumError, ImportError):
     """An optional package is absent."""
 
 
-def nearest(name: str, names: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
-    """Return " Did you mean 'x'?" for the nearest of `names`, or "" when none is near."""
-    near = get_close_matches(name, list(names), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+def closest_match(name: str, names: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the most similar of `names`, or "" if none is similar."""
+    similar = get_close_matches(name, names, n=1)
+    return f" Did you mean {similar[0]!r}?" if similar else ""
 
 
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -51,6 +51,5 @@ def choose(table: Mapping[str, T], name: str, kind: str) -> T:
     """
     if name in table:
         return table[name]
-    raise ConfigError(
-        f"{kind} must be one of {', '.join(sorted(table))}, got {name!r}.{nearest(name, table)}"
-    )
+    hint = closest_match(name, table)
+    raise ConfigError(f"{kind} must be one of {', '.join(sorted(table))}, got {name!r}.{hint}")

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from siglum import errors
-from siglum.errors import ConfigError, choose, nearest
+from siglum.errors import ConfigError, choose, closest_match
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_choose_offers_nothing_when_nothing_is_near() -> None:
         choose({"mlp": 2, "lenet": 1}, "中", "model")
 
 
-def test_nearest_takes_lists_and_tuples() -> None:
-    assert nearest("lrr", ["lr", "seed"]) == " Did you mean 'lr'?"
-    assert nearest("", ("lr", "seed")) == ""
+def test_closest_match_takes_lists_and_tuples() -> None:
+    assert closest_match("lrr", ["lr", "seed"]) == " Did you mean 'lr'?"
+    assert closest_match("", ("lr", "seed")) == ""

@@ -13,7 +13,7 @@ from siglum import formatting, stats
 from siglum.cli.options import Device, Json, Renames, Threads, read_renames
 from siglum.cli.output import print_facts, print_json, print_table
 from siglum.cli.progress import loading_bar
-from siglum.errors import ConfigError, SiglumError, nearest
+from siglum.errors import ConfigError, SiglumError, closest_match
 from siglum.images import sources
 from siglum.images.cache import Progress
 from siglum.images.imageset import CHUNK, ImageSet
@@ -149,7 +149,9 @@ def merge_classes(
     """
     for name in groups:
         if name not in classes:
-            raise ConfigError(f"merge: the run has no class {name!r}.{nearest(name, classes)}")
+            raise ConfigError(
+                f"merge: the run has no class {name!r}.{closest_match(name, classes)}"
+            )
     group = [groups.get(name, name) for name in classes]
     names = tuple(dict.fromkeys(group))
     if names == classes:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, SiglumError, choose, nearest
+from siglum.errors import ConfigError, DataError, SiglumError, choose, closest_match
 from siglum.examine.layers import Layer, layers
 from siglum.formatting import count
 from siglum.images.imageset import ImageSet
@@ -96,7 +96,9 @@ class Examination:
         names = [layer.name for layer in self.layers] if self.layer is not None else []
         if self.layer is not None and self.layer not in names:
             hint = " List them with: siglum examine RUN --only layers"
-            raise ConfigError(f"No such layer: {self.layer!r}.{nearest(self.layer, names) or hint}")
+            raise ConfigError(
+                f"No such layer: {self.layer!r}.{closest_match(self.layer, names) or hint}"
+            )
         if self.files or self.part or self.numbers:
             self.images(1)
 

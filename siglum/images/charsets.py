@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from siglum.errors import ConfigError, nearest
+from siglum.errors import ConfigError, closest_match
 
 EXCLUDED = ("C", "M", "Z")  # categories of characters that do not stand alone
 GREEK = "GREEK {} LETTER {}"
@@ -83,7 +83,7 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
                 raise ConfigError(
                     f"characters must differ, got {describe(characters[0])} twice: as "
                     f"{named[characters[0]]!a} and as {written!a}. Name it once."
-                    f"{nearest(item.lower(), list(groups()))}"
+                    f"{closest_match(item.lower(), groups())}"
                 )
             else:
                 named[characters[0]] = written
@@ -170,7 +170,7 @@ def _character(match: re.Match[str]) -> str:
     if match["tex"]:
         names = _data()["tex"]
         if match["tex"] not in names and match["tex"].isalpha():
-            hint = nearest(match["tex"], list(names)).replace("'", "'\\", 1)
+            hint = closest_match(match["tex"], names).replace("'", "'\\", 1)
             raise ConfigError(f"No such TeX name: {match[0]}.{hint}")
         return str(names.get(match["tex"], match["tex"]))
     return chr(int(match["code"], 16)) if match["code"] else match["char"][0]
@@ -199,10 +199,10 @@ def _check(character: str) -> str:
 
 def _suggestion(name: str) -> str:
     """Return the nearest group or, among the names with the same beginning, Unicode name."""
-    if hint := nearest(name, list(groups())):
+    if hint := closest_match(name, groups()):
         return hint
     names = [unicodedata.name(char, "") for chars in groups().values() for char in chars]
-    return nearest(name.upper(), [n for n in names if n[:3] == name.upper()[:3]] or names)
+    return closest_match(name.upper(), [n for n in names if n[:3] == name.upper()[:3]] or names)
 
 
 def _span(span: str) -> range:

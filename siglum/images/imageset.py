@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.errors import ConfigError, DataError, nearest
+from siglum.errors import ConfigError, DataError, closest_match
 from siglum.images.decode import Unreadable
 
 CHUNK = 4096  # images handled at once where a whole set is read
@@ -145,7 +145,7 @@ class ImageSet:
         for name in names:
             if name not in self.classes:
                 raise ConfigError(
-                    f"No such class in {self.source}: {name!r}.{nearest(name, self.classes)}"
+                    f"No such class in {self.source}: {name!r}.{closest_match(name, self.classes)}"
                 )
 
     def with_classes(self, classes: tuple[str, ...]) -> "ImageSet":

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, MissingExtra, choose, nearest
+from siglum.errors import ConfigError, DataError, MissingExtra, choose, closest_match
 from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set, torchvision
@@ -144,8 +144,8 @@ def resolve(text: str, near: Path | None = None) -> str:
     if text in SOURCES and not SOURCES[text].place:
         return text
     raise ConfigError(
-        f"No such source: {text!r}.{nearest(kind, SOURCES)} Name a folder with one folder per "
-        f"class, a zip, tar or CSV file, or one of {', '.join(SOURCES)}."
+        f"No such source: {text!r}.{closest_match(kind, SOURCES)} Name a folder with one folder "
+        f"per class, a zip, tar or CSV file, or one of {', '.join(SOURCES)}."
     )
 
 

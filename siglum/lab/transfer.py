@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError, DataError, RunError, nearest
+from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run, on_cpu, shape_of
@@ -153,7 +153,7 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
             names = [BACKBONE, *(name for name, _ in model.named_children())]
             raise ConfigError(
                 f"The network has no part {part!r} to freeze. Parts: {', '.join(names)}, and parts "
-                f"of these.{nearest(part, names)}"
+                f"of these.{closest_match(part, names)}"
             )
         for parameter in parameters:
             parameter.requires_grad_(False)

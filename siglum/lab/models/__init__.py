@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from siglum.config import Option
-from siglum.errors import ConfigError, SiglumError, choose, nearest
+from siglum.errors import ConfigError, SiglumError, choose, closest_match
 from siglum.lab.models.conv_pool import ConvPool
 from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
@@ -83,7 +83,8 @@ def _check_options(
         if option not in by_name:
             available = ", ".join(by_name) or "none"
             raise ConfigError(
-                f"{name} has no option {option!r}. Options: {available}.{nearest(option, by_name)}"
+                f"{name} has no option {option!r}. Options: {available}."
+                f"{closest_match(option, by_name)}"
             )
         kind = by_name[option].annotation
         if isinstance(kind, type) and not isinstance(value, kind):
