@@ -104,7 +104,7 @@ def examine(
             print_table(result.table.columns, rows)
         if result.text:
             print(result.text)
-        if out or result.draw:
+        if out or result.figure:
             path = out or Path(f"{name}.png")
             save(result, path)
             print_line(f"File: {path}")

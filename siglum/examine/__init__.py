@@ -32,8 +32,8 @@ from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalise_batch, to_unit
+from siglum.report import plots
 from siglum.report.page import Table
-from siglum.report.plots import Draw, Palette, new_figure, style
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}
 STRIP = 860  # width of a vector, px
@@ -50,7 +50,7 @@ class Result:
 
     finding: str
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    draw: Draw | None = None
+    figure: Figure | None = None
     table: Table | None = None
     text: str = ""
 
@@ -249,8 +249,8 @@ def draw_tiles(
     labels: Sequence[str] = (),
     scale: str = "",
     signed: bool = True,
-) -> Draw:
-    """Return a function that draws rows of tiles.
+) -> Figure:
+    """Draw rows of tiles.
 
     Args:
         side: Of a tile, px.
@@ -270,20 +270,20 @@ def draw_tiles(
     tops = list(accumulate(room, initial=0))
     width = left + max([len(row) * (side + gap) for row in rows] + [STRIP])
 
-    def draw(palette: Palette) -> Figure:
-        frames: dict[str, list[Rectangle]] = {palette.line: [], palette.accent: []}
-        quiet: dict[str, Any] = {"color": palette.quiet, "fontsize": 11}
-        with pixel_axes(palette, width, tops[-1] + (40 if scale else 0)) as (figure, axes):
+    def draw() -> Figure:
+        frames: dict[str, list[Rectangle]] = {plots.LINE: [], plots.ACCENT: []}
+        quiet: dict[str, Any] = {"color": plots.QUIET, "fontsize": 11}
+        with pixel_axes(width, tops[-1] + (40 if scale else 0)) as (figure, axes):
 
             def add(tile: Tile, x: float, y: float, wide: float, high: float) -> None:
-                colour = palette.accent if tile.wrong else palette.ink
+                colour = plots.ACCENT if tile.wrong else plots.INK
                 place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "auto"}
                 if tile.ink is not None:
                     axes.imshow(to_pixels(tile.ink, 1 if tile.heat is None else 0.3), **place)
                 if tile.heat is not None:
                     axes.imshow(to_hues(tile.heat), **place)
                 box = Rectangle((x, y), wide, high)
-                frames[palette.accent if tile.wrong else palette.line].append(box)
+                frames[plots.ACCENT if tile.wrong else plots.LINE].append(box)
                 axes.text(x, y - 5, tile.title, color=colour)
                 axes.text(x, y + high + 14, tile.note, **quiet)
 
@@ -306,14 +306,14 @@ def draw_tiles(
                 )
             return figure
 
-    return draw
+    return draw()
 
 
 @contextmanager
-def pixel_axes(palette: Palette, width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+def pixel_axes(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """Yield a figure and axes over all of it, in px from the top left, without ticks."""
-    with matplotlib.rc_context({**style(palette), "image.interpolation": "none"}):
-        figure = new_figure(palette, width, height)
+    with matplotlib.rc_context(plots.STYLE):
+        figure = Figure(figsize=(width / 72, height / 72))
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
         axes.set_axis_off()
         yield figure, axes

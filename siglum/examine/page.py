@@ -1,6 +1,5 @@
 """The panels of an examination: as one HTML page, or as files."""
 
-import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +11,8 @@ from siglum.errors import ConfigError, choose
 from siglum.examine import PARTS, Examination, NotApplicableError, Result
 from siglum.examine.panels import PANELS
 from siglum.files import write_atomic
-from siglum.formatting import count, source_name
-from siglum.report.page import Section, render, render_page, sentence
-from siglum.report.plots import LIGHT, PAGE, save_figure, to_svg
+from siglum.report.page import Section, load, render_page, render_section
+from siglum.report.plots import to_csv, to_image, to_svg
 
 FIGURES, ARRAYS = (".png", ".svg"), ".npz"
 
@@ -50,10 +48,10 @@ def write_page(
         if isinstance(result, NotApplicableError):
             sections.append(Section(name, PANELS[name][0], str(result), missing=True))
             continue
-        svg = to_svg(result.draw(PAGE), name, result.finding) if result.draw else Markup()
+        svg = to_svg(result.figure, name, result.finding) if result.figure else Markup()
         grey = examination.preprocess.channels == 1
-        html = render("panel.html", name=name, result=result, svg=svg, grey=grey)
-        sections.append(Section(name, PANELS[name][0], f"{result.finding}.", html))
+        values = {"name": name, "result": result, "svg": svg, "grey": grey}
+        sections.append(render_section("panel.html", name, PANELS[name][0], **values))
     page = render_page(
         examination.run.name, "examination of a network", sections, headline=_headline(examination)
     )
@@ -71,38 +69,30 @@ def save(result: Result, path: Path) -> None:
     if path.suffix not in formats:
         raise ConfigError(f"out must end in {', '.join(formats)} for this panel, got {path}.")
     if path.suffix in FIGURES:
-        assert result.draw is not None
-        save_figure(result.draw(LIGHT), path, result.finding)
+        assert result.figure is not None
+        write_atomic(path, to_image(result.figure, path.suffix, result.finding))
     elif path.suffix == ARRAYS:
         file = io.BytesIO()
         np.savez_compressed(file, **result.arrays)  # type: ignore[arg-type]
         write_atomic(path, file.getvalue())
     elif result.table is not None:
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([result.table.columns, *result.table.rows])
-        write_atomic(path, table.getvalue())
+        write_atomic(path, to_csv([result.table.columns, *result.table.rows]))
     else:
         write_atomic(path, result.text + "\n")
 
 
 def save_formats(result: Result) -> list[str]:
     """Return the suffixes of the files that a panel can be saved as."""
-    formats = [*FIGURES] if result.draw else []
+    formats = [*FIGURES] if result.figure else []
     formats += [".csv"] if result.table else []
     formats += [".txt"] if result.text else []
     return formats + ([ARRAYS] if result.arrays else [])
 
 
 def _headline(examination: Examination) -> Markup:
-    model = examination.run.config.model
-    if examination.files:
-        return sentence(
-            f"Inside {{}}, with {count(len(examination.files), 'file')} of yours", model
-        )
     try:
-        part = PARTS[examination.chosen_part]
+        part = "" if examination.files else PARTS[examination.chosen_part]
     except NotApplicableError:
-        return sentence("Inside {}, without its images", model)
-    note = ". The run has no test images" if examination.chosen_part == "val" else ""
-    source = source_name(examination.run.config.data)
-    return sentence(f"Inside {{}}, with {part} images of {{}}{note}", model, source)
+        part = ""
+    headline: Markup = load("examination.html", examination=examination, part=part).headline
+    return headline

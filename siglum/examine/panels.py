@@ -37,8 +37,8 @@ from siglum.examine import (
 from siglum.examine.layers import layer_outputs
 from siglum.formatting import count, probability, shorten
 from siglum.images.imageset import ImageSet
+from siglum.report import plots
 from siglum.report.page import Table
-from siglum.report.plots import Palette
 
 MAX_FILTERS, MAX_CHANNELS, MAX_MAPS, MAX_VALUES = 64, 16, 17, 256  # drawn of one layer
 STEPS = 64  # of the path from blank paper to the image
@@ -101,9 +101,9 @@ def diagram(examination: Examination) -> Result:
     down = 150 + 15 * max(map(len, texts))
     largest = max((shape[-1] for shape, _ in boxes if len(shape) == 3), default=1)
 
-    def draw(palette: Palette) -> Figure:
+    def draw() -> Figure:
         width = max(104, 1040 / columns)
-        with pixel_axes(palette, width * columns, down * rows) as (figure, axes):
+        with pixel_axes(width * columns, down * rows) as (figure, axes):
             patches: list[Rectangle] = []
             for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
                 x, y = width * (number % columns + 0.5), number // columns * down + 75
@@ -112,16 +112,16 @@ def diagram(examination: Examination) -> Result:
                 patches += solid
                 for line, text in enumerate(lines):
                     below = y + 62 + 15 * line
-                    axes.text(x, below, text, ha="center", size=11, color=palette.quiet)
+                    axes.text(x, below, text, ha="center", size=11, color=plots.QUIET)
                 if number + 1 < len(boxes):
                     start = max(box.get_x() + box.get_width() for box in solid) + 4
                     arrow = FancyArrow(start, y, 14, 0, head_width=7, length_includes_head=True)
-                    axes.add_patch(arrow).set_color(palette.quiet)
-            colours: dict[str, Any] = {"facecolor": palette.paper, "edgecolor": palette.ink}
+                    axes.add_patch(arrow).set_color(plots.QUIET)
+            colours: dict[str, Any] = {"facecolor": plots.PAPER, "edgecolor": plots.INK}
             axes.add_collection(PatchCollection(patches, linewidth=0.8, **colours))
             return figure
 
-    return Result(layer_table(examination).finding, draw=draw)
+    return Result(layer_table(examination).finding, figure=draw())
 
 
 def _solid(shape: tuple[int, ...], x: float, y: float, largest: int) -> list[Rectangle]:
@@ -569,12 +569,12 @@ def embedding(examination: Examination) -> Result:
     maps = {"pca": flat[:, :2], "tsne": tsne.fit_transform(flat).astype(np.float32)}
     pixels = examination.pixels(images)
 
-    def draw(palette: Palette) -> Figure:
-        with pixel_axes(palette, 2 * SIDE + 32, SIDE + 24) as (figure, axes):
+    def draw() -> Figure:
+        with pixel_axes(2 * SIDE + 32, SIDE + 24) as (figure, axes):
             titles = ("principal components", f"t-SNE, perplexity {perplexity:.0f}")
             for column, (title, points) in enumerate(zip(titles, maps.values(), strict=True)):
                 left = column * (SIDE + 32)
-                axes.text(left, 10, title, color=palette.quiet)
+                axes.text(left, 10, title, color=plots.QUIET)
                 span = np.ptp(points, axis=0)
                 span = np.where(span > 0, span, 1) if column else np.full(2, span.max() or 1)
                 middle = (points.max(0) + points.min(0)) / 2
@@ -582,7 +582,7 @@ def embedding(examination: Examination) -> Result:
                 places += [left + SIDE / 2, SIDE / 2 + 24]
                 thumbnails = _spaced(places)
                 dots = np.delete(places, thumbnails, axis=0)
-                axes.scatter(dots[:, 0], dots[:, 1], s=2, color=palette.quiet, linewidth=0)
+                axes.scatter(dots[:, 0], dots[:, 1], s=2, color=plots.QUIET, linewidth=0)
                 for index in thumbnails:
                     x, y = places[index] - THUMBNAIL / 2
                     extent = (x, x + THUMBNAIL, y + THUMBNAIL, y)
@@ -591,15 +591,15 @@ def embedding(examination: Examination) -> Result:
                     if (mine := places[images.labels == number]).size:
                         x, y = np.median(mine, axis=0)
                         text = axes.text(x, y, shorten(name, 14), size=20, ha="center")
-                        text.set_color(palette.accent)
-                        text.set_path_effects([withStroke(linewidth=4, foreground=palette.paper)])
+                        text.set_color(plots.ACCENT)
+                        text.set_path_effects([withStroke(linewidth=4, foreground=plots.PAPER)])
             return figure
 
     finding = (
         f"{len(rows):,} {images.kind}s by their features: the two main directions hold "
         f"{100 * explained.sum():.0f} % of the variance"
     )
-    return Result(finding, {"images": pixels, "labels": images.labels, **maps}, draw)
+    return Result(finding, {"images": pixels, "labels": images.labels, **maps}, draw())
 
 
 def _affordable(examination: Examination) -> int:

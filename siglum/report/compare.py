@@ -1,11 +1,8 @@
 """The page of a comparison or a study as HTML, its numbers as JSON or CSV, and its plots."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -29,16 +26,24 @@ from siglum.lab.compare import (
     headline,
     t_interval,
 )
-from siglum.lab.runs import Run
 from siglum.lab.study import StudyFile
 from siglum.lab.training import Epoch
 from siglum.report.page import Section, Table, render_figure, render_page, render_table
-from siglum.report.plots import LIGHT, Palette, Plot, axes, label_ends, percent_axis, short_labels
+from siglum.report.plots import (
+    SERIES,
+    Plot,
+    label_ends,
+    new_axes,
+    percent_axis,
+    short_labels,
+    styled,
+    to_csv,
+)
 from siglum.report.sections import training_chain
 
 SUFFIXES = (".html", ".json", ".csv")
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
-MAX_DRAWN = len(LIGHT.series)  # variants in a plot
+MAX_DRAWN = len(SERIES)  # variants in a plot
 LABEL = 20  # characters
 SPLITS = {"train": "training", "val": "validation"}
 X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
@@ -66,9 +71,8 @@ def write_comparison(
         data = {"title": title, **texts, "command": command, **to_json(comparison)}
         write_atomic(path, json.dumps(data, indent=2) + "\n")
     else:
-        table, file = variants_table(comparison), io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
-        write_atomic(path, file.getvalue())
+        table = variants_table(comparison)
+        write_atomic(path, to_csv([table.columns, *table.rows]))
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -204,7 +208,7 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
     ]
     shared = [(name, format_setting(value)) for name, value in comparison.shared.items()]
     paths = [Path(path) for variant in finished for path in variant.runs]
-    chains = [training_chain(path, Run(path).config)[0] for path in paths]
+    chains = [training_chain(path)[0] for path in paths]
     commands = [command, *(step[0] for chain in chains for step in chain)]
     every = plots(comparison)
     curves = [plot for plot in every if "-by-" in plot.name]
@@ -242,7 +246,7 @@ def _tables(tables: Iterable[Table]) -> Markup:
 
 
 def _figures(plots: Iterable[Plot]) -> Markup:
-    html = Markup().join(render_figure(plot.svg(), plot.title, plot.caption) for plot in plots)
+    html = Markup().join(map(render_figure, plots))
     return Markup('<div class="side-by-side">{}</div>').format(html)
 
 
@@ -256,14 +260,14 @@ def plots(comparison: Comparison) -> list[Plot]:
     if line_plot := _lines(variants, part):
         setting, lines = line_plot
         caption = "Means over seeds with 95 % intervals."
-        draw = partial(_draw_points, lines, None, setting)
-        result.append(Plot("accuracy", f"{name} by {setting}", draw, caption=caption))
+        figure = _draw_points(lines, None, setting)
+        result.append(Plot("accuracy", f"{name} by {setting}", figure, caption=caption))
     for setting, means in effects.means.items() if effects else ():
         margin = np.nan_to_num(effects.margins[setting]) if effects else 0.0
         points = [(float(i), m, m - margin, m + margin) for i, m in enumerate(means.values())]
-        draw = partial(_draw_points, {"": points}, list(means), setting)
+        figure = _draw_points({"": points}, list(means), setting)
         columns: dict[str, Sequence[object]] = {setting: [*means], "accuracy": [*means.values()]}
-        result.append(Plot(f"effect-of-{setting}", f"{name}: effect of {setting}", draw, columns))
+        result.append(Plot(f"effect-of-{setting}", f"{name}: effect of {setting}", figure, columns))
     if len(variants) > MAX_DRAWN:
         ranked = sorted(variants, key=lambda v: -v.accuracy[part].mean)
         chosen = [ranked[0], ranked[-1], *(v for v in ranked[1:-1] if v.published)]
@@ -280,8 +284,8 @@ def plots(comparison: Comparison) -> list[Plot]:
                     for number, seed in enumerate(seeds, 1)
                     for series in (x, y)
                 }
-                draw = partial(_draw_curves, curves, x, y)
-                result.append(Plot(f"{y}-by-{x}", title, draw, columns))
+                figure = _draw_curves(curves, x, y)
+                result.append(Plot(f"{y}-by-{x}", title, figure, columns))
     return result
 
 
@@ -308,51 +312,49 @@ def _lines(variants: Sequence[VariantSummary], part: str) -> tuple[str, Lines] |
     return None
 
 
-def _draw_points(lines: Lines, ticks: list[str] | None, x: str, palette: Palette) -> Figure:
+@styled
+def _draw_points(lines: Lines, ticks: list[str] | None, x: str) -> Figure:
     """Draw accuracy with intervals by a setting; `ticks` name values that are no numbers."""
     labels, ends = short_labels(list(lines), LABEL), []
-    with axes(palette, 460, 264, left_margin=80, right_margin=40 + 8 * max(map(len, labels))) as (
-        figure,
-        panel,
-    ):
-        for points, label, colour in zip(lines.values(), labels, palette.series, strict=False):
-            xs, ys, low, high = np.array(points).T
-            panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
-            ends.append((xs[-1], ys[-1], label, colour))
-        if ticks is not None:
-            panel.set_xticks(range(len(ticks)), short_labels(ticks, LABEL))
-        panel.set_xlabel(x)
-        _set_accuracy_axis(panel, *panel.get_ylim())
-        label_ends(panel, ends)
-        return figure
+    right = 40 + 8 * max(map(len, labels))
+    figure, panel = new_axes(460, 264, left_margin=80, right_margin=right)
+    for points, label, colour in zip(lines.values(), labels, SERIES, strict=False):
+        xs, ys, low, high = np.array(points).T
+        panel.errorbar(xs, ys, (ys - low, high - ys), fmt="o-", color=colour, capsize=3)
+        ends.append((xs[-1], ys[-1], label, colour))
+    if ticks is not None:
+        panel.set_xticks(range(len(ticks)), short_labels(ticks, LABEL))
+    panel.set_xlabel(x)
+    _set_accuracy_axis(panel, *panel.get_ylim())
+    label_ends(panel, ends)
+    return figure
 
 
-def _draw_curves(curves: Curves, x: str, y: str, palette: Palette) -> Figure:
+@styled
+def _draw_curves(curves: Curves, x: str, y: str) -> Figure:
     labels, ends, medians = short_labels(list(curves), LABEL), [], []
-    with axes(palette, 460, 264, left_margin=80, right_margin=40 + 8 * max(map(len, labels))) as (
-        figure,
-        panel,
-    ):
-        for seeds, label, colour in zip(curves.values(), labels, palette.series, strict=False):
-            length = min(map(len, seeds))
-            xs = np.mean([_series(seed, x)[:length] for seed in seeds], axis=0)
-            ys = np.array([_series(seed, y)[:length] for seed in seeds])
-            for seed in seeds:
-                panel.plot(_series(seed, x), _series(seed, y), color=colour, lw=0.75, alpha=0.6)
-            if len(seeds) >= MIN_BAND:
-                low, high = np.array([t_interval(column) for column in ys.T]).T
-                panel.fill_between(xs, low, high, color=colour, alpha=0.12, lw=0)
-            panel.plot(xs, ys.mean(axis=0), color=colour, marker="o" if length <= 12 else "")
-            ends.append((float(xs[-1]), float(ys[:, -1].mean()), label, colour))
-            medians.append(float(np.median(ys.mean(axis=0))))
-        panel.set_xlabel(X_LABELS[x])
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=x == "index"))
-        if y.endswith("accuracy"):
-            _set_accuracy_axis(panel, min(medians) - 0.02, 1.0)
-        else:  # the first epochs of a run that starts high would flatten all others
-            panel.set_ylim(0, 2.5 * max(medians) or None)
-        label_ends(panel, ends)
-        return figure
+    right = 40 + 8 * max(map(len, labels))
+    figure, panel = new_axes(460, 264, left_margin=80, right_margin=right)
+    for seeds, label, colour in zip(curves.values(), labels, SERIES, strict=False):
+        length = min(map(len, seeds))
+        xs = np.mean([_series(seed, x)[:length] for seed in seeds], axis=0)
+        ys = np.array([_series(seed, y)[:length] for seed in seeds])
+        for seed in seeds:
+            panel.plot(_series(seed, x), _series(seed, y), color=colour, lw=0.75, alpha=0.6)
+        if len(seeds) >= MIN_BAND:
+            low, high = np.array([t_interval(column) for column in ys.T]).T
+            panel.fill_between(xs, low, high, color=colour, alpha=0.12, lw=0)
+        panel.plot(xs, ys.mean(axis=0), color=colour, marker="o" if length <= 12 else "")
+        ends.append((float(xs[-1]), float(ys[:, -1].mean()), label, colour))
+        medians.append(float(np.median(ys.mean(axis=0))))
+    panel.set_xlabel(X_LABELS[x])
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=x == "index"))
+    if y.endswith("accuracy"):
+        _set_accuracy_axis(panel, min(medians) - 0.02, 1.0)
+    else:  # the first epochs of a run that starts high would flatten all others
+        panel.set_ylim(0, 2.5 * max(medians) or None)
+    label_ends(panel, ends)
+    return figure
 
 
 def _set_accuracy_axis(panel: Axes, low: float, high: float) -> None:

@@ -1,23 +1,20 @@
-"""Write HTML pages: one Jinja environment, one base template, one page made of sections.
-
-Neither PyTorch nor matplotlib is imported here, so that the Studio can use it too.
-"""
+"""Write HTML pages: one Jinja environment, one base template, one page made of sections."""
 
 import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from siglum import formatting
 from siglum.stats import Rate
 
-NO_BREAK = "\N{NO-BREAK SPACE}"
-MAX_SIGN = 48  # characters of a class name on a page
+TEMPLATES = Path(__file__).parent / "templates"
 EMPTY = Markup()
 
 
@@ -62,9 +59,8 @@ def render_page(
         summary: Paragraphs below the headline: what was done, on what, how certain it is.
         notices: What is missing or damaged; shown with a mark.
     """
-    script = read_template("page.js")
-    page = render(
-        "page.html",
+    script = (TEMPLATES / "page.js").read_text()
+    page = ENVIRONMENT.get_template("page.html").render(
         title=title,
         kind=kind,
         sections=sections,
@@ -72,76 +68,54 @@ def render_page(
         rate=rate,
         summary=summary,
         notices=notices,
-        style=Markup(read_template("page.css")),
+        style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return page.encode("utf-8", "backslashreplace")  # file names may hold lone surrogates
 
 
-def render(template: str, **values: Any) -> Markup:
-    """Fill in a file of the templates folder; values are escaped unless they are Markup."""
-    return Markup(ENVIRONMENT.get_template(template).render(values))
+def load(template: str, **values: Any) -> Any:
+    """Return a template as a module, which has the variables that it sets as attributes."""
+    return ENVIRONMENT.get_template(template).make_module(values)
+
+
+def render_section(template: str, anchor: str, title: str, **values: Any) -> Section:
+    """Fill in the template of a section, which also sets the section's finding."""
+    module = load(template, **values)
+    return Section(anchor, title, module.finding, Markup(module))
 
 
 def render_table(table: Table) -> Markup:
     """Return a table as HTML."""
-    return Markup(_macros().table(table))
+    return Markup(load("macros.html").table(table))
 
 
-def render_figure(svg: Markup, title: str = "", caption: str = "") -> Markup:
-    """Return a figure as HTML, with its finding above and its caption below."""
-    return Markup(_macros().figure(svg, title, caption))
-
-
-def read_template(file: str) -> str:
-    """Return the text of a file of the templates folder."""
-    assert ENVIRONMENT.loader is not None
-    return ENVIRONMENT.loader.get_source(ENVIRONMENT, file)[0]
-
-
-def sentence(text: str, *names: str | Markup) -> Markup:
-    """Return a sentence with names of others in place of its {}, ending in one full stop."""
-    return Markup(no_break(text.removesuffix(".") + ".")).format(*map(name, names))
+def render_figure(plot: Any) -> Markup:
+    """Return a plot as HTML, with its finding above and its caption below."""
+    return Markup(load("macros.html").figure(plot))
 
 
 def no_break(text: str) -> str:
     """Keep numbers and their units on one line."""
-    return re.sub(r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})", NO_BREAK, text)
-
-
-def name(text: str | Markup) -> Markup:
-    """Return a name that somebody else chose, with its writing direction kept to itself."""
-    return text if isinstance(text, Markup) else Markup("<bdi>{}</bdi>").format(text)
-
-
-def sign(text: str) -> Markup:
-    """Return the name of a class; long names break after slashes or lose their middle."""
-    short = formatting.shorten(text, MAX_SIGN)
-    breakable = escape(short).replace("/", Markup("/<wbr>"))
-    title = Markup(' title="{}"').format(text) if short != text else Markup()
-    return Markup('<bdi class="sign"{}>{}</bdi>').format(title, breakable)
-
-
-def span(value: Rate, digits: int | None = None) -> str:
-    """Return the interval of a rate for a narrow column: "97.2–98.9"."""
-    digits = formatting.percent_digits(value.total) if digits is None else digits
-    return f"{100 * value.low:.{digits}f}–{100 * value.high:.{digits}f}"
+    return re.sub(
+        r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})", "\N{NO-BREAK SPACE}", text
+    )
 
 
 def cell_text(value: object) -> object:
     """Return a value of a table as text: 1234 as "1,234", None as a dash."""
     if value is None:
         return "–"
-    if isinstance(value, bool | Markup):
-        return value
     if isinstance(value, float):
         return formatting.number(value)
-    return f"{value:,}" if isinstance(value, int) else no_break(str(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return no_break(str(value))
 
 
-def _macros() -> Any:
-    return ENVIRONMENT.get_template("macros.html").module
+def _sentence(text: str) -> Markup:
+    return Markup(no_break(re.sub(r"[ \n]+", " ", text.strip())))
 
 
 def _unbroken(function: Callable[..., str]) -> Callable[..., str]:
@@ -149,7 +123,7 @@ def _unbroken(function: Callable[..., str]) -> Callable[..., str]:
 
 
 ENVIRONMENT = Environment(
-    loader=PackageLoader("siglum.report"),
+    loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -159,7 +133,10 @@ ENVIRONMENT = Environment(
 ENVIRONMENT.tests["rate"] = lambda value: isinstance(value, Rate)
 ENVIRONMENT.filters |= {
     name: _unbroken(getattr(formatting, name))
-    for name in ("count", "duration", "number", "percent", "probability", "rate")
+    for name in (
+        *("count", "date", "duration", "interval", "number", "percent", "probability", "rate"),
+        *("rate_and_interval", "shorten", "source_name"),
+    )
 }
-ENVIRONMENT.filters |= {"cell": cell_text, "name": name, "sign": sign, "span": span}
+ENVIRONMENT.filters |= {"cell": cell_text, "sentence": _sentence}
 ENVIRONMENT.filters["percent_digits"] = formatting.percent_digits

@@ -1,7 +1,7 @@
-"""Draw plots with matplotlib: as SVG whose colours the page's stylesheet sets, or as files.
+"""Draw plots with matplotlib in light colours, for which a page puts CSS variables.
 
-A plot is a function of a palette. In a page, colours are placeholders that become CSS variables,
-so that one drawing serves light, dark and print. Lengths are px.
+So one drawing serves files and light, dark and printed pages. Functions that draw are decorated
+with `styled`. Lengths are px.
 """
 
 import csv
@@ -9,8 +9,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -22,7 +21,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -32,30 +30,13 @@ from siglum.formatting import shorten
 STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
 TEXT = float(STYLE["font.size"])
 DASHED = (0, (4, 4))  # a published figure or a reference
-SUFFIXES = (".png", ".svg", ".csv")
+INK, QUIET, LINE, PAPER, ACCENT = "#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a"
+# Okabe and Ito's colours.
+SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c1b19", "#8c7f00"]
+VARIABLES = {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
+VARIABLES |= {INK: "ink", QUIET: "quiet", LINE: "line", PAPER: "paper", ACCENT: "accent"}
 
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours of a drawing; `series` are Okabe-Ito's."""
-
-    ink: str
-    quiet: str
-    line: str
-    paper: str
-    accent: str
-    series: tuple[str, ...]
-
-
-PLACEHOLDERS = [f"#1{i}1{i}1{i}" for i in range(8)]
-PAGE = Palette("#010101", "#020202", "#030303", "#040404", "#050505", tuple(PLACEHOLDERS))
-OKABE_ITO = "#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 #1c1b19 #8c7f00"
-LIGHT = Palette("#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a", tuple(OKABE_ITO.split()))
-VARIABLES = {getattr(PAGE, name): name for name in ("ink", "quiet", "line", "paper", "accent")} | {
-    colour: f"series-{index}" for index, colour in enumerate(PAGE.series)
-}
-
-Draw = Callable[[Palette], Figure]
+styled = matplotlib.rc_context(STYLE)
 
 
 @dataclass(frozen=True)
@@ -64,13 +45,13 @@ class Plot:
 
     name: str
     title: str
-    draw: Draw
+    figure: Figure
     columns: Mapping[str, Sequence[object]] = field(default_factory=dict)  # of the CSV file
     caption: str = ""  # with the number of images
 
     def svg(self) -> Markup:
         """Return the plot as an element of a page."""
-        return to_svg(self.draw(PAGE), self.name, self.title)
+        return to_svg(self.figure, self.name, self.title)
 
     def save(self, folder: Path) -> None:
         """Write NAME.png, NAME.svg and NAME.csv into a folder.
@@ -79,18 +60,14 @@ class Plot:
             DataError: if a file cannot be written.
         """
         for suffix in (".png", ".svg"):
-            path = folder / f"{self.name}{suffix}"
-            save_figure(self.draw(LIGHT), path, self.title, self.caption)
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(zip_longest(*self.columns.values(), fillvalue=""))
-        write_atomic(folder / f"{self.name}.csv", file.getvalue())
+            data = to_image(self.figure, suffix, self.title, self.caption)
+            write_atomic(folder / f"{self.name}{suffix}", data)
+        rows = zip_longest(*self.columns.values(), fillvalue="")
+        write_atomic(folder / f"{self.name}.csv", to_csv([[*self.columns], *rows]))
 
 
-@contextmanager
-def axes(
-    palette: Palette,
+@styled
+def new_axes(
     width: float,
     height: float,
     *,
@@ -98,38 +75,13 @@ def axes(
     right_margin: float = 84,
     bottom_margin: float = 48,
     top_margin: float = 12,
-) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a new figure and its axes: no frame, a hairline grid on y, room for labels."""
-    with matplotlib.rc_context(style(palette)):
-        figure = new_figure(palette, width, height)
-        inner_width = (width - left_margin - right_margin) / width
-        inner_height = (height - bottom_margin - top_margin) / height
-        place = (left_margin / width, bottom_margin / height, inner_width, inner_height)
-        new = figure.add_axes(place)
-        new.patch.set_visible(False)
-        yield figure, new
-
-
-def new_figure(palette: Palette, width: float, height: float) -> Figure:
-    """Return an empty figure; its background is drawn in files only."""
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_facecolor(palette.paper)
-    return figure
-
-
-def style(palette: Palette) -> dict[Any, Any]:
-    """Return matplotlib's settings for a palette."""
-    return {
-        **STYLE,
-        "text.color": palette.ink,
-        "axes.edgecolor": palette.line,
-        "axes.labelcolor": palette.quiet,
-        "grid.color": palette.line,
-        "xtick.color": palette.line,
-        "ytick.color": palette.line,
-        "xtick.labelcolor": palette.quiet,
-        "ytick.labelcolor": palette.quiet,
-    }
+) -> tuple[Figure, Axes]:
+    """Return a new figure and its axes: no frame, a hairline grid on y, margins for labels."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    inner_width = (width - left_margin - right_margin) / width
+    inner_height = (height - bottom_margin - top_margin) / height
+    corner = left_margin / width, bottom_margin / height
+    return figure, figure.add_axes((*corner, inner_width, inner_height))
 
 
 def percent_axis(axis: Axis, digits: int = 0) -> None:
@@ -158,11 +110,6 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
             )
 
 
-def gradient(palette: Palette) -> LinearSegmentedColormap:
-    """Return a colour map from paper to ink."""
-    return LinearSegmentedColormap.from_list("ink", [palette.paper, palette.ink])
-
-
 def short_labels(names: Sequence[str], width: int) -> list[str]:
     """Shorten names for labels; those that become equal get their number in front."""
     labels = [shorten(text, width) for text in names]
@@ -172,8 +119,15 @@ def short_labels(names: Sequence[str], width: int) -> list[str]:
     ]
 
 
+def to_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as the text of a CSV file."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
+
+
 def to_svg(figure: Figure, name: str, title: str) -> Markup:
-    """Return a figure in the `PAGE` palette as an element of a page.
+    """Return a figure as an element of a page, its colours as CSS variables.
 
     Args:
         name: Unique on the page; keeps its identifiers apart from those of other figures.
@@ -196,29 +150,29 @@ def to_svg(figure: Figure, name: str, title: str) -> Markup:
     return head + Markup(re.sub(r"^<svg[^>]*>", "", text))
 
 
-def save_figure(figure: Figure, path: Path, title: str = "", caption: str = "") -> None:
-    """Write a figure as .png (144 dpi) or .svg, with its title above and its caption below.
-
-    Raises:
-        DataError: if the file cannot be written.
-    """
+@styled
+def to_image(figure: Figure, suffix: str, title: str = "", caption: str = "") -> bytes:
+    """Return a figure as .png (144 dpi) or .svg, with its title above and its caption below."""
+    figure.patch.set_visible(True)
     width, height = figure.get_size_inches() * 72
+    texts = []
     for text, size, y, align, colour in (
-        (title, 17, 1 + 12 / height, "bottom", LIGHT.ink),
-        (caption, 12, -8 / height, "top", LIGHT.quiet),
+        (title, 17, 1 + 12 / height, "bottom", INK),
+        (caption, 12, -8 / height, "top", QUIET),
     ):
         wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
-        figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour)
-    write_atomic(path, _render(figure, path.suffix, bbox_inches="tight", pad_inches=0.25))
+        texts.append(figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour))
+    image = _render(figure, suffix, bbox_inches="tight", pad_inches=0.25)
+    for added in texts:
+        added.remove()
+    return image
 
 
+@styled
 def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
     file = io.BytesIO()
     # A font may lack the letters of a class name: a PNG shows boxes, a browser finds another font.
-    with (
-        warnings.catch_warnings(action="ignore", category=UserWarning),
-        matplotlib.rc_context(STYLE),
-    ):
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
         if suffix == ".png":
             FigureCanvasAgg(figure).print_figure(file, format="png", dpi=144, **options)
         else:

@@ -1,7 +1,6 @@
 """The panels show what is in the network: closed forms, PyTorch's own values, every network."""
 
 import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,7 @@ from siglum.lab import models
 from siglum.lab.device import choose_device
 from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.runs import Run
-from siglum.report.page import read_template
-from siglum.report.plots import PAGE
+from siglum.report.page import TEMPLATES
 
 OWN = '''
 import torch
@@ -145,10 +143,7 @@ def check_every_panel(examination: Examination) -> set[str]:
             absent.add(name)
             assert str(result).endswith(".")
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            figure = result.draw(PAGE) if result.draw else None
-        assert figure or result.table or result.text
+        assert result.figure or result.table or result.text
         for key, values in result.arrays.items():
             assert values.dtype != object, (name, key)
             assert values.dtype.kind != "f" or np.isfinite(values).all(), (name, key)
@@ -208,7 +203,9 @@ def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_pat
 
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_says_what_it_shows_and_what_not_to_conclude(name: str) -> None:
-    texts = re.search(rf'"{name}": \("(.+?)",\n\s+"(.+?)"\)', read_template("panel.html"))
+    texts = re.search(
+        rf'"{name}": \("(.+?)",\n\s+"(.+?)"\)', (TEMPLATES / "panel.html").read_text()
+    )
 
     assert texts and all(len(text) > 50 and text.endswith(".") for text in texts.groups())
 

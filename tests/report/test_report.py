@@ -26,7 +26,7 @@ from siglum.lab.runs import Run
 from siglum.lab.trainer import train
 from siglum.report import plots
 from siglum.report.page import Section, Table, render_page, render_table
-from siglum.report.sections import collect, train_command, write_plots, write_report
+from siglum.report.sections import Facts, train_command, write_plots, write_report
 from siglum.stats import wilson
 from tests.report.conftest import HOSTILE
 
@@ -137,7 +137,7 @@ def test_a_cell_opens_as_many_images_as_it_counts(tiny_run: Run, tiny_page: str)
 
 
 def test_mistakes_come_most_confident_first(tiny_run: Run, tiny_page: str) -> None:
-    predictions, images = tiny_run.predictions(), collect(tiny_run).images
+    predictions, images = tiny_run.predictions(), Facts(tiny_run).images
     log_probs, labels = predictions["test_log_probs"], predictions["test_labels"]
     wrong = np.flatnonzero(log_probs.argmax(axis=1) != labels)
     order = wrong[np.argsort(-log_probs[wrong].max(axis=1), kind="stable")][:24]
