@@ -7,8 +7,8 @@ can fix are one line on standard error and exit code 2; a bug keeps its tracebac
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TextIO
+from importlib import import_module
+from io import TextIOWrapper
 
 COMMANDS: dict[str, str] = {
     "teach": "teach a recogniser from names of characters, from drawings, or both",
@@ -40,8 +40,11 @@ Usage: siglum COMMAND ...
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
-    set_encoding(sys.stdout)
-    set_encoding(sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.isatty():
+            stream.reconfigure(errors="replace")
+        elif isinstance(stream, TextIOWrapper):  # Windows redirects in a code page without Greek
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -49,18 +52,6 @@ def main(arguments: list[str] | None = None) -> None:
         os._exit(0)
     sys.stderr.flush()
     os._exit(code)  # tearing down torch takes 0.7 s and frees nothing
-
-
-def set_encoding(stream: TextIO) -> None:
-    """Write UTF-8 to files and pipes; on a terminal, replace what its encoding cannot show.
-
-    Windows redirects output in a code page that has no Greek letters, which raises otherwise.
-    """
-    if hasattr(stream, "reconfigure"):
-        if stream.isatty():
-            stream.reconfigure(errors="replace")
-        else:
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def run(arguments: list[str]) -> int:
@@ -78,51 +69,34 @@ def run(arguments: list[str]) -> int:
         return 0
     from siglum.errors import SiglumError
 
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show
     try:
         _run_command(name, rest)
     except SiglumError as error:
-        from siglum.formatting import printable
-
-        print(f"siglum: {printable(str(error))}", file=sys.stderr)
+        _show(error)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _run_command(name: str, arguments: list[str]) -> None:
-    from importlib import import_module
+def _show(message: Exception | str, *_: object, **__: object) -> None:
+    from siglum.formatting import printable  # late: it imports numpy, which studio configures
 
-    from siglum.errors import MissingExtra, choose
+    print(f"siglum: {printable(str(message))}", file=sys.stderr)
+
+
+def _run_command(name: str, arguments: list[str]) -> None:
+    import cyclopts
+
+    from siglum.errors import ConfigError, MissingExtra, choose
 
     choose(COMMANDS, name, "command")
     module = name.replace("-", "_")
-    try:
-        _call(name, getattr(import_module(f"siglum.cli.{module}"), module), arguments)
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        if not package or package == "siglum":
-            raise
-        raise MissingExtra(
-            f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
-        ) from error
-
-
-def _call(name: str, function: Callable[..., None], arguments: list[str]) -> None:
-    """Parse a command's arguments and call it.
-
-    Raises:
-        SiglumError: if the arguments are wrong, or the command raises one.
-    """
-    import cyclopts
-
-    from siglum.errors import ConfigError
-
     app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
     app["--help"].show = False  # the page is the answer to it
-    app.default(function)
     try:
+        app.default(getattr(import_module(f"siglum.cli.{module}"), module))
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         from pydantic import ValidationError
@@ -132,14 +106,10 @@ def _call(name: str, function: Callable[..., None], arguments: list[str]) -> Non
         if isinstance(error.__cause__, ValidationError):
             raise ConfigError(explain(error.__cause__, TrainConfig)) from None
         raise ConfigError(f"{error} See: siglum {name} --help") from None
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
-) -> None:
-    print(f"siglum: {message}", file=sys.stderr)
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package == "siglum":
+            raise
+        raise MissingExtra(
+            f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
+        ) from error

@@ -2,11 +2,8 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from siglum.cli.output import print_line
+from siglum.cli import options, output
 from siglum.formatting import count
 from siglum.images import studio_set
 
@@ -15,11 +12,10 @@ def export(
     source: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    format: Literal["folder", "zip"] | None = None,
+    out: options.NewFile,
     checkpoint: str | None = None,
     licence: str = "",
-    threads: int = 0,
+    threads: options.Threads = 0,
 ) -> None:
     """Export a run as a bundle, which needs no PyTorch; or a set of signs as plain files.
 
@@ -27,36 +23,30 @@ def export(
     validation images. A set's drawings become PNG and JSON files, with labels.csv.
 
     Example: siglum export runs/first -o digits.siglum
-
     Example: siglum export my-signs -o folder/
-
-    Example: siglum export my-signs -o my-signs.zip --format zip
+    Example: siglum export my-signs -o my-signs.zip
 
     Args:
         source: Folder of a run, or of a set of signs.
-        out: Bundle to write, NAME.siglum; for a set of signs a new folder or zip.
-        format: Of a set of signs; default: folder, or zip if the name ends in .zip.
+        out: Bundle to write, NAME.siglum; for a set of signs a new folder, or NAME.zip.
         checkpoint: best, last or lowest_loss; default: the run's own choice.
         licence: Licence of the bundle, such as CC-BY-4.0.
-        threads: CPU threads; 0 for one per core.
     """
     if studio_set.is_set(source):
         from siglum.studio.export import write_set
 
-        as_zip = (format or out.suffix[1:]) == "zip"
-        drawings = write_set(source, out, as_zip)
-        print_line(f"{out}: {count(drawings, 'drawing')}")
+        drawings = write_set(source, out, as_zip=out.suffix == ".zip")
+        output.print_line(f"{out}: {count(drawings, 'drawing')}")
         return
-    from siglum.cli.info import show
+    from siglum.cli.info import info
     from siglum.lab.device import choose_device
     from siglum.lab.export import export as write
     from siglum.lab.runs import Run
 
     made = write(Run(source), out, choose_device("cpu", "float32", threads), checkpoint, licence)
     if made.warning:
+        reference = made.bundle.card.reference
         warnings.warn(
-            f"Cannot read the run's images, compared on {made.bundle.card.reference} instead: "
-            f"{made.warning}",
-            stacklevel=2,
+            f"Compared on {reference}, not on the run's images: {made.warning}", stacklevel=2
         )
-    show(out, made.bundle)
+    info(out)

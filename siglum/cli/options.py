@@ -13,6 +13,7 @@ Flag = Annotated[bool, Parameter(negative=())]
 Json = Annotated[bool, Parameter(negative=(), help="Print JSON.")]
 Csv = Annotated[bool, Parameter(negative=(), help="Print CSV.")]
 Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
+NewFile = Annotated[Path, Parameter(name=["--out", "-o"])]
 Renames = Annotated[
     Path | None, Parameter(help="CSV file of lines old,new that renames or merges classes.")
 ]
@@ -24,35 +25,26 @@ Threads = Annotated[int, Parameter(help="CPU threads; 0 for one per core.")]
 
 
 def read_renames(path: Path | None, option: str = "rename") -> dict[str, str]:
-    """Read a CSV file of lines `old,new`; return {} for None.
-
-    Raises:
-        ConfigError: if the file cannot be read, a line is not two names, or a name occurs twice.
-    """
-    if path is None:
-        return {}
-    names: dict[str, str] = {}
+    """Read a CSV file of lines `old,new`; return {} for None."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = "" if path is None else path.read_text("utf-8-sig")
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{option} must be a CSV file in UTF-8, got {path}: {error}.") from None
+    names: dict[str, str] = {}
     for row in rows:
-        if len(row) != 2 or not all(row):
-            raise ConfigError(f"{option} must have lines old,new, got {','.join(row)!r} in {path}.")
-        if row[0] in names:
-            raise ConfigError(f"{option} must rename a class once, got {row[0]!r} twice in {path}.")
+        if len(row) != 2 or not all(row) or row[0] in names:
+            raise ConfigError(
+                f"{option} must have lines old,new, each name once, got {','.join(row)!r} in "
+                f"{path}."
+            )
         names[row[0]] = row[1]
     return names
 
 
-def read_toml(path: Path, option: str = "config") -> dict[str, Any]:
-    """Read a TOML file of settings.
-
-    Raises:
-        ConfigError: if the file cannot be read or is not TOML.
-    """
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """Read a TOML file of settings; return {} for None."""
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        return tomllib.loads("" if path is None else path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{option} must be a TOML file, got {path}: {error}.") from None
+        raise ConfigError(f"config must be a TOML file, got {path}: {error}.") from None

@@ -2,17 +2,16 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from siglum.errors import DataError
 from siglum.formatting import count, printable
 
-ACCENT = "rgb(179,64,42)"
 MAX_LISTED = 20  # unreadable files named in an error
 
 
@@ -21,12 +20,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as CSV; the items of a list are joined with spaces in one cell."""
+def print_csv(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print records as CSV; the items of a list are joined with spaces in one cell."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        cells = [" ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for v in row]
+    writer.writerow(records[0] if records else ())
+    for record in records:
+        cells = [" ".join(v) if isinstance(v, list) else v for v in record.values()]
         writer.writerow([printable(v) if isinstance(v, str) else v for v in cells])
 
 
@@ -36,10 +35,11 @@ def print_line(text: str) -> None:
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values in two columns."""
-    width = max((cell_len(name) for name in facts), default=0)
+    """Print names and values in two columns, without those that are None."""
+    width = max(map(cell_len, facts), default=0)
     for name, value in facts.items():
-        print_line(f"{_pad(name, width)}  {value}".rstrip())
+        if value is not None:
+            print_line(f"{set_cell_size(name, width)}  {value}".rstrip())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -48,52 +48,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Numbers and names are never cut, except that on a terminal a first column that is too wide
     loses its front, since file names differ at their end.
     """
-    cells = [list(columns), *([printable(str(cell)) for cell in row] for row in rows)]
+    cells = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     if sys.stdout.isatty():
-        from shutil import get_terminal_size
-
-        room = get_terminal_size().columns - sum(widths[1:]) - 2 * (len(widths) - 1)
+        room = shutil.get_terminal_size().columns - sum(widths[1:]) - 2 * (len(widths) - 1)
         widths[0] = min(widths[0], max(room, 12))
     for row in cells:
-        first, *others = row
-        while cell_len(first) > widths[0]:
-            first = "…" + first.removeprefix("…")[1:]
-        padded = [_pad(first, widths[0])]
-        padded += [
+        first = row[0]
+        if cell_len(first) > widths[0]:
+            first = f"…{set_cell_size(first[::-1], widths[0] - 1)[::-1]}"
+        others = (
             " " * (width - cell_len(cell)) + cell
-            for cell, width in zip(others, widths[1:], strict=True)
-        ]
-        line = "  ".join(padded).rstrip()
+            for cell, width in zip(row[1:], widths[1:], strict=True)
+        )
+        line = "  ".join([set_cell_size(first, widths[0]), *others]).rstrip()
         print(f"\x1b[2m{line}\x1b[0m" if row is cells[0] and sys.stdout.isatty() else line)
 
 
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - cell_len(text))
-
-
-def save_image(image: Any, path: Path) -> None:
-    """Save a Pillow image as PNG, whole or not at all.
-
-    Raises:
-        DataError: if the file cannot be written.
-    """
-    from siglum.files import atomic_path
-
-    with atomic_path(path) as temporary:
-        image.save(temporary, "PNG")
-
-
 def raise_for_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None:
-    """Name the files that could not be read, after the others have been processed.
-
-    Raises:
-        DataError: if there is one.
-    """
+    """Raise DataError for files that could not be read, after the others have been processed."""
     if unreadable:
         names = "; ".join(f"{name}: {reason}" for name, reason in unreadable[:MAX_LISTED])
         more = len(unreadable) - MAX_LISTED
         raise DataError(
-            f"Cannot read {len(unreadable)} of {count(total, 'file')}. {printable(names)}"
+            f"Cannot read {len(unreadable)} of {count(total, 'file')}. {names}"
             + (f"; and {more} more." if more > 0 else "")
         )

@@ -1,28 +1,21 @@
 """`siglum predict`."""
 
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
-from siglum.cli.options import Csv, Device, Json, Out
-from siglum.cli.output import (
-    print_csv,
-    print_json,
-    print_line,
-    print_table,
-    raise_for_unreadable,
-    save_image,
-)
+from siglum.cli import options, output
 from siglum.errors import ConfigError, DataError
+from siglum.files import atomic_path
 from siglum.formatting import probability
 from siglum.images import decode
 from siglum.images.contact_sheet import boxed
 from siglum.images.folder import expand_files
 from siglum.images.page import WORKING, read_page
+from siglum.recogniser import predict as recognisers
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Predictor, load, predict_inputs
-from siglum.recogniser.predict import predict as predict_images
-
-REJECTED = "?"  # label of a rejected character of a page
-MAX_OTHERS = 4  # further classes of the prediction set in a row
+from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Predictor
 
 
 def predict(
@@ -30,20 +23,18 @@ def predict(
     /,
     *files: Path,
     page: Path | None = None,
-    out: Out = None,
+    out: options.Out = None,
     checkpoint: str | None = None,
-    device: Device = "auto",
-    json: Json = False,
-    csv: Csv = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
+    csv: options.Csv = False,
 ) -> None:
     """Predict the class of images: label, probability, runner-up, and what may spoil it.
 
     An image shows one character; for a page of several use --page.
 
     Example: siglum predict digits.siglum photo.png
-
     Example: siglum predict runs/first scans/
-
     Example: siglum predict greek.siglum --page page.jpg -o boxes.png
 
     Args:
@@ -63,29 +54,27 @@ def predict(
     if not files:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
     paths = expand_files(files)
-    predictions, unreadable = predict_images(_open(recogniser, checkpoint, device), paths)
-    rows = [prediction.to_dict() for prediction in predictions]
+    predictions, unreadable = recognisers.predict(_open(recogniser, checkpoint, device), paths)
+    records = [prediction.to_dict() for prediction in predictions]
     if json:
-        print_json(rows)
+        output.print_json(records)
     elif csv:
-        print_csv(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+        output.print_csv(records)
     elif predictions:
         columns = ("file", "prediction", "probability", "runner-up", "note")
-        print_table(columns, map(_row, predictions))
+        output.print_table(columns, map(_row, predictions))
         for one in predictions:
             for warning in one.warnings:
-                print_line(f"{one.file}: {warning}")
-    raise_for_unreadable(unreadable, len(paths))
+                output.print_line(f"{one.file}: {warning}")
+    output.raise_for_unreadable(unreadable, len(paths))
 
 
 def _row(one: Prediction) -> tuple[str, ...]:
+    first, *others = [f"{label} {probability(share)}" for label, share in one.ranking[:2]]
     file, note = one.file or "", "inverted" if one.inverted else ""
-    labels = [f"{ranked.label} {probability(ranked.probability)}" for ranked in one.ranking[:2]]
     if one.rejected:
-        return file, "none of these", "", labels[0], note
-    two = [ranked.label for ranked in one.ranking[:2]]
-    others = [label for label in one.prediction_set if label not in two][:MAX_OTHERS]
-    return file, one.label, probability(one.probability), " ".join([*labels[1:], *others]), note
+        return file, "none of these", "", first, note
+    return file, one.label, probability(one.probability), "".join(others), note
 
 
 def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool) -> None:
@@ -102,50 +91,45 @@ def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool
     except DataError as error:
         raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
     page = read_page(image, preprocess)
-    characters = [one for row in page.rows for one in row]
-    if not characters:
+    places = [
+        (row, column, character)
+        for row, characters in enumerate(page.rows)
+        for column, character in enumerate(characters)
+    ]
+    if not places:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
-    inputs = [Input(one.ink[None], UNKNOWN, page.inverted, None, str(path)) for one in characters]
-    predictions = iter(predict_inputs(predictor, inputs))
-    rows = [[(one, next(predictions)) for one in row] for row in page.rows]
-    if json:
-        listed = [
-            {
-                "row": row,
-                "column": column,
-                "box": one.box,
-                "label": prediction.label,
-                "probability": prediction.probability,
-                "rejected": prediction.rejected,
-            }
-            for row, pairs in enumerate(rows)
-            for column, (one, prediction) in enumerate(pairs)
-        ]
-        print_json({"file": str(path), "sideways": page.sideways, "characters": listed})
-    else:
-        for pairs in rows:
-            print_line("   ".join(f"{_label(p)} {probability(p.probability)}" for _, p in pairs))
-        if page.sideways:
-            print("Most characters are wider than high: the page may lie on its side.")
+    inputs = [Input(one.ink[None], UNKNOWN, page.inverted, None, str(path)) for *_, one in places]
+    predictions = recognisers.predict_inputs(predictor, inputs)
+    records = [
+        {"row": row, "column": column, "box": character.box, **prediction.to_dict()}
+        for (row, column, character), prediction in zip(places, predictions, strict=True)
+    ]
     if out is not None:
-        boxes = [(one.box, _label(prediction)) for row in rows for one, prediction in row]
-        save_image(boxed(image, boxes), out)
-        if not json:
-            print_line(f"Boxes: {out}")
+        boxes = [(record["box"], _label(record)) for record in records]
+        with atomic_path(out) as temporary:
+            boxed(image, boxes).save(temporary, "PNG")
+    if json:
+        output.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
+        return
+    for _, row in groupby(records, key=itemgetter("row")):
+        cells = [f"{_label(record)} {probability(record['probability'])}" for record in row]
+        output.print_line("   ".join(cells))
+    if page.sideways:
+        print("Most characters are wider than high: the page may lie on its side.")
+    if out is not None:
+        output.print_line(f"Boxes: {out}")
 
 
-def _label(prediction: Prediction) -> str:
-    return REJECTED if prediction.rejected else prediction.label
+def _label(record: dict[str, Any]) -> str:
+    return "?" if record["rejected"] else str(record["label"])
 
 
 def _open(path: Path, checkpoint: str | None, device: str) -> Predictor:
     path = path.expanduser()
     if path.suffix == SUFFIX or path.is_file():
-        if checkpoint is not None:
-            raise ConfigError(f"checkpoint must be left out with a bundle, got {checkpoint!r}.")
-        if device not in ("auto", "cpu"):
-            raise ConfigError(f"device must be auto or cpu with a bundle, got {device!r}.")
-        return load(path)
+        if checkpoint is not None or device not in ("auto", "cpu"):
+            raise ConfigError("checkpoint and device are for runs. Leave them out with a bundle.")
+        return recognisers.load(path)
     from siglum.lab.device import choose_device  # late: a bundle needs no torch
     from siglum.lab.export import RunPredictor
     from siglum.lab.runs import Run

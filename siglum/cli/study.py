@@ -9,7 +9,7 @@ from typing import Literal
 
 from siglum.cli.options import Device, Flag, Json, Out, Precision, Threads
 from siglum.cli.output import print_json, print_table
-from siglum.cli.progress import TrainingProgress, loading_bar
+from siglum.cli.progress import training_bar
 from siglum.errors import ConfigError
 from siglum.formatting import percent, printable
 from siglum.lab.compare import compare_runs
@@ -110,16 +110,15 @@ def _run(cells: Sequence[Cell], jobs: int, device: str, precision: str, threads:
 def _train(
     cells: Sequence[Cell], device: str, precision: str, threads: int, parent: int | None
 ) -> bool:
-    with loading_bar() as loading, TrainingProgress(quiet=False) as progress:
+    with training_bar(quiet=False) as bar:
 
         def start(cell: Cell, remaining: int) -> Watch:
-            progress.restart()
             print(printable(f"{cell.path.name}  {cell.name}  ({remaining} to go)"), flush=True)
             # A worker whose parent was killed saves its state and stops.
-            return lambda record: progress(record) or parent not in (None, os.getppid())
+            return lambda record: bar.watch(record) or parent not in (None, os.getppid())
 
         try:
-            run_cells(cells, choose_device(device, precision, threads), start, loading)
+            run_cells(cells, choose_device(device, precision, threads), start, bar.load)
         except Stopped:
             return False
     return True

@@ -24,16 +24,16 @@ def siglum(tmp_path_factory: pytest.TempPathFactory) -> Call:
     home = tmp_path_factory.mktemp("home")
 
     def call(*arguments: object, cwd: Path = home) -> subprocess.CompletedProcess[str]:
-        said, noted, line = io.StringIO(), io.StringIO(), [*map(str, arguments)]
+        stdout, stderr, line = io.StringIO(), io.StringIO(), [*map(str, arguments)]
         with (
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(noted),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
             contextlib.chdir(cwd),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("default")
             code = cli.run(line)
-        return subprocess.CompletedProcess(line, code, said.getvalue(), noted.getvalue())
+        return subprocess.CompletedProcess(line, code, stdout.getvalue(), stderr.getvalue())
 
     return call
 
@@ -43,23 +43,21 @@ def siglum_process(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Run `siglum ...` as a process of its own, in an empty folder."""
     home = tmp_path_factory.mktemp("home")
 
-    def call(*arguments: object, cwd: Path = home) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: object, cwd: Path = home, start: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`start` is code that runs first; `environment` are variables to set."""
+        code = f"import sys\n{start}\nfrom siglum.cli import main; main(sys.argv[1:])"
         return subprocess.run(
-            [sys.executable, "-m", "siglum", *map(str, arguments)],
+            [sys.executable, "-c", code, *map(str, arguments)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "120"},
+            env={**os.environ, **environment},
             timeout=300,
         )
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Print tables on lines of 120 characters."""
-    monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture(scope="session")
