@@ -105,9 +105,10 @@ def train(
         if part in result
     }
     trained, parameters = result["trained"], result["parameters"]
+    images = formatting.count(env["counts"]["train"], "training image")
     output.print_facts(
         {
-            "data": f"{run.config.data}: {formatting.count(env['counts']['train'], 'training image')}",
+            "data": f"{run.config.data}: {images}",
             "model": f"{run.config.model}, {parameters:,} parameters",
             "start": transfer.describe(env.get("init"), run.config.freeze, trained, parameters),
             "training": f"{result['epochs']} epochs in {formatting.duration(result['seconds'])}",
