@@ -26,12 +26,13 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, SiglumError, choose, closest_match
 from siglum.examine.layers import Layer, layers
 from siglum.formatting import count
+from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import preprocess_files
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import Data, load_data
 from siglum.lab.training import evaluate, normalise_batch, to_unit
+from siglum.recogniser.predict import preprocess_images, stack
 from siglum.report import plots
 from siglum.report.page import Table
 
@@ -171,12 +172,13 @@ class Examination:
         """
         wanted = self.count or default
         if self.files:
-            read = preprocess_files(self.files[: self.count], self.preprocess)
-            if read.unreadable:
-                raise DataError("Cannot read {}: {}".format(*read.unreadable[0]))
-            names = tuple(Path(name).name for name in read.files)
+            files = self.files[: self.count]
+            inputs, unreadable = preprocess_images(files, self.preprocess)
+            if unreadable:
+                raise DataError("Cannot read {}: {}".format(*unreadable[0]))
+            names = tuple(as_text(file.name) for file in files)
             description = count(len(names), "file")
-            return Images(read.images, np.full(len(names), -1), names, "file", description)
+            return Images(stack(inputs)[0], np.full(len(names), -1), names, "file", description)
         total, labels, choice = len(self.image_set), self.image_set.labels, "{}"
         if self.numbers:
             rows = np.array(self.numbers) - 1

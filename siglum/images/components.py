@@ -38,41 +38,25 @@ class Components:
     @property
     def at_border(self) -> NDArray[np.bool_]:
         """Which sides of each box lie at the border of the mask: (P, 4)."""
-        ends = self.boxes[:, 2:] >= np.array(self.shape)
-        return np.concatenate([self.boxes[:, :2] <= 0, ends], axis=1)
+        return np.concatenate([self.boxes[:, :2] <= 0, self.boxes[:, 2:] >= self.shape], axis=1)
 
     @property
-    def lengths(self) -> Ints:
-        """The longer side of each box (P,), px."""
-        longer: Ints = (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1)
-        return longer
+    def sides(self) -> Ints:
+        """Height and width of each box (P, 2), px."""
+        return self.boxes[:, 2:] - self.boxes[:, :2]
 
     def mask(self, selected: NDArray[np.bool_]) -> Mask:
         """Return the mask (H, W) of the selected components (P,)."""
-        height, width = self.shape
         runs = selected[self.labels]
-        edges = np.zeros(height * (width + 1) + 1, dtype=np.int8)
-        edges[self.starts[runs]] = 1
-        edges[self.ends[runs]] = -1
-        mask: Mask = edges[:-1].cumsum(dtype=np.int8).view(bool).reshape(height, width + 1)[:, :-1]
-        return mask
+        return fill_runs(self.starts[runs], self.ends[runs], *self.shape)
 
     def overlapping(self, mask: Mask) -> NDArray[np.bool_]:
         """Return which components (P,) contain a pixel of a mask (H, W)."""
-        if not len(self):
-            return np.zeros(0, dtype=bool)
         flat = np.zeros((self.shape[0], self.shape[1] + 1), dtype=bool)
         flat[:, :-1] = mask
         edges = np.stack([self.starts, self.ends], axis=1).ravel()
-        inside = np.logical_or.reduceat(flat.ravel(), edges)[::2]
+        inside = np.logical_or.reduceat(flat.ravel(), edges)[::2] if len(self) else edges
         return np.bincount(self.labels, inside, len(self)) > 0
-
-    def bounding_box(self, selected: NDArray[np.bool_]) -> Box:
-        """Return the box around the selected components (P,)."""
-        boxes = self.boxes[selected]
-        top, left = boxes[:, :2].min(axis=0).tolist()
-        bottom, right = boxes[:, 2:].max(axis=0).tolist()
-        return top, left, bottom, right
 
     def stroke_width(self, selected: NDArray[np.bool_] | np.integer) -> float:
         """Return the mean stroke width of the selected components (P,), or of one; px."""
@@ -82,12 +66,8 @@ class Components:
 
 def find_components(mask: Mask) -> Components:
     """Label the 8-connected components of a mask by runs along its rows."""
-    height, width = mask.shape
-    stride = width + 1
-    flat = np.zeros(height * stride + 1, dtype=bool)
-    flat[1:].reshape(height, stride)[:, :-1] = mask
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, ends = edges[::2], edges[1::2]
+    stride = mask.shape[1] + 1
+    starts, ends = find_runs(mask)
     # Runs of the next row that touch this one, corners included.
     first = np.searchsorted(ends, starts + stride)
     counts = np.searchsorted(starts, ends + stride, side="right") - first
@@ -100,46 +80,52 @@ def find_components(mask: Mask) -> Components:
     areas = np.bincount(labels, lengths, count).astype(np.int64)
     inner = np.bincount(labels[upper], contact, count).astype(np.int64)
     perimeters = 2 * (np.bincount(labels, minlength=count) + areas - inner)
-    boxes = np.empty((count, 4), dtype=np.int64)
-    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, 0
-    rows, lefts = starts // stride, starts % stride
+    boxes = np.zeros((count, 4), dtype=np.int64)
+    boxes[:, :2] = mask.shape
+    rows, columns = np.divmod(starts, stride)
     np.minimum.at(boxes[:, 0], labels, rows)
-    np.minimum.at(boxes[:, 1], labels, lefts)
+    np.minimum.at(boxes[:, 1], labels, columns)
     np.maximum.at(boxes[:, 2], labels, rows + 1)
-    np.maximum.at(boxes[:, 3], labels, lefts + lengths)
-    return Components((height, width), starts, ends, labels, areas, perimeters, boxes)
+    np.maximum.at(boxes[:, 3], labels, columns + lengths)
+    return Components(mask.shape, starts, ends, labels, areas, perimeters, boxes)
+
+
+def find_runs(mask: Mask) -> tuple[Ints, Ints]:
+    """Return starts and ends of the runs along the rows of a mask, as in `Components`."""
+    height, width = mask.shape
+    flat = np.zeros(height * (width + 1) + 1, dtype=bool)
+    flat[1:].reshape(height, width + 1)[:, :-1] = mask
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return edges[::2], edges[1::2]
+
+
+def fill_runs(starts: Ints, ends: Ints, height: int, width: int) -> Mask:
+    """Return the mask (H, W) of runs."""
+    edges = np.zeros(height * (width + 1) + 1, dtype=np.int8)
+    edges[starts] = 1
+    edges[ends] = -1
+    mask: Mask = edges[:-1].cumsum(dtype=np.int8).view(bool).reshape(height, width + 1)[:, :-1]
+    return mask
 
 
 def _label_runs(count: int, upper: Ints, lower: Ints) -> tuple[Ints, int]:
     """Number the sets of runs that the pairs (upper, lower) connect, by first run.
 
-    Source: Galler and Fischer 1964, "An improved equivalence algorithm", Communications of the
-    ACM 7(5).
+    Source: Shiloach and Vishkin 1982, "An O(log n) parallel connectivity algorithm", Journal of
+    Algorithms 3(1).
     """
     root = np.arange(count)
-    root[lower] = upper
-    while True:  # every run points upwards; each round doubles the distance
+    root[lower] = upper  # every run points upwards
+    while True:
         above = root[root]
-        if (above == root).all():
+        while (above != root).any():
+            root, above = above, above[above]
+        one, other = root[upper], root[lower]
+        if (one == other).all():
             break
-        root = above
-    joined = root[upper] != root[lower]
-    first = np.arange(count)
-    if joined.any():
-        parent = first.tolist()
-        pairs = np.unique(np.stack([root[upper[joined]], root[lower[joined]]]), axis=1)
-        for one, other in pairs.T.tolist():
-            while parent[one] != one:
-                parent[one] = one = parent[parent[one]]
-            while parent[other] != other:
-                parent[other] = other = parent[parent[other]]
-            parent[max(one, other)] = min(one, other)
-        for run, lowest in enumerate(parent):  # a parent never comes after its run
-            parent[run] = parent[lowest]
-        root = np.array(parent)[root]
-    is_first = root == first
-    number = is_first.cumsum() - 1
-    return number[root], int(np.count_nonzero(is_first))
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+    is_first = root == np.arange(count)
+    return (is_first.cumsum() - 1)[root], int(np.count_nonzero(is_first))
 
 
 def stroke_width(mask: Mask) -> float:
@@ -167,45 +153,42 @@ def bounding_box(mask: Mask) -> Box:
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
-def group_characters(boxes: Boxes, stroke: float) -> Ints:
-    """Return the character (P,) of each component, in [0, G).
+def union(boxes: Boxes) -> Box:
+    """Return the box around some boxes."""
+    top, left = boxes[:, :2].min(axis=0).tolist()
+    bottom, right = boxes[:, 2:].max(axis=0).tolist()
+    return top, left, bottom, right
+
+
+def group_characters(boxes: Boxes, stroke: float) -> tuple[Ints, Boxes]:
+    """Return the character (P,) of each component, in [0, G), and the box of each (G, 4).
 
     Components belong together where their boxes are less than a stroke's width apart, and where
     one of them is small and lies above, below or close beside the other.
     """
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     height = float(np.median(longer[longer >= SMALL * longer.max()]))
-    down, across = _gaps(boxes[:, 0], boxes[:, 2]), _gaps(boxes[:, 1], boxes[:, 3])
+    starts, ends = boxes[:, None, :2], boxes[:, None, 2:]
+    gaps = np.maximum(starts, boxes[:, :2]) - np.minimum(ends, boxes[:, 2:])  # negative: overlap
+    farther, (down, across) = gaps.max(axis=2), gaps.transpose(2, 0, 1)
     small = longer < SMALL * height
-    either_small = small[:, None] | small
-    touching = np.maximum(down, across) < stroke
-    stacked = (across < 0) & (down < NEAR * height)
-    adjacent = np.maximum(down, across) < NEAR * NEAR * height
-    joined = touching | (either_small & (stacked | adjacent))
-    number = np.arange(len(boxes))
+    near = (farther < NEAR * NEAR * height) | ((across < 0) & (down < NEAR * height))
+    joined = (farther < stroke) | (near & (small[:, None] | small))
+    group = np.arange(len(boxes))
     while True:
-        lowest = np.where(joined, number, len(boxes)).min(axis=1)
-        if (lowest == number).all():
-            return np.unique(number, return_inverse=True)[1]
-        number = lowest
-
-
-def _gaps(starts: Ints, ends: Ints) -> Ints:
-    """Return the distances between all intervals (P, P), negative where they overlap."""
-    return np.maximum(starts[:, None], starts) - np.minimum(ends[:, None], ends)
-
-
-def group_boxes(boxes: Boxes, group: Ints) -> Boxes:
-    """Return the box around each group (G, 4)."""
-    members = [boxes[group == number] for number in range(int(group.max()) + 1)]
-    return np.stack([np.r_[some[:, :2].min(0), some[:, 2:].max(0)] for some in members])
+        lowest = np.where(joined, group, len(boxes)).min(axis=1)
+        if (lowest == group).all():
+            break
+        group = lowest
+    numbers, group = np.unique(group, return_inverse=True)
+    return group, np.array([union(boxes[group == number]) for number in range(len(numbers))])
 
 
 def count_characters(boxes: Boxes, stroke: float) -> int:
     """Estimate how many characters stand side by side."""
     if len(boxes) < 2:
         return len(boxes)
-    groups = group_boxes(boxes, group_characters(boxes, stroke))
+    groups = group_characters(boxes, stroke)[1]
     heights = groups[:, 2] - groups[:, 0]
     tall = groups[heights >= TALL * heights.max()]
     tall = tall[tall[:, 1].argsort()]

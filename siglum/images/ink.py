@@ -1,37 +1,24 @@
 """Extract the ink of any image: light on dark, cropped, its mass centred in a square frame.
 
-Finds paper and ink in uneven light, removes ruling, and frames what is left. Thin strokes are
+Finds paper and ink in uneven light, removes ruling, and frames the rest. Thin strokes are
 strengthened and widened, so that none fades away.
 Shapes: C channels, H x W pixels, h x w pixels of a smaller copy, S the side of the frame,
-P components, N files.
+P components.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.config import Preprocess
-from siglum.errors import DataError
-from siglum.images import decode
-from siglum.images.components import (
-    Box,
-    Components,
-    Mask,
-    count_characters,
-    find_components,
-    pad,
-    stroke_width,
-)
-from siglum.images.decode import as_text
+from siglum.images import components, decode, ruling
+from siglum.images.components import Box, Components, Mask
 from siglum.images.imageset import ImageSet
-from siglum.images.ruling import find_ruling, may_have_ruling, punch_holes
 
 Grey = NDArray[np.uint8]  # (H, W)
 Floats = NDArray[np.floating]
@@ -41,23 +28,18 @@ FILL = 6 / 7  # of the frame's side, by the longer side of the ink
 THIN = 1 / 10  # of the ink's longer side: thinner strokes are widened to that
 WEAK = 0.5  # of the ink's threshold: paler pixels are ink where they touch certain ink
 SPECK = 0.25  # of the stroke's width squared: a dot is about one, dust is less
-DOTS, MAX_DOTS = 5, 500  # small components on one level that may make a dotted line
 
 SMALL = 64  # px, the longer side of the copy on which colour, polarity and light are judged
 EVEN = 4  # levels of 255 within which even paper keeps
 PAPER = 0.6  # of all pixels, the least share of even paper
 BROAD = 1 / 6  # of the longer side: broader ink may be other paper
-SMOOTH = 0.04  # of the light: largest distance of paper from a smooth surface
-EXPLAINED = 0.75  # of all pixels that must lie on that surface
 REACH = 1 / 4  # of the longer side, the largest distance at which paper is searched
 STROKES = 2  # widths of a stroke, the distance at which paper is surely near
 CONTRAST = 0.04  # of the paper's light, the least that ink takes; grain stays below
 GRAIN = 5.0  # standard deviations of the paper's grain, the least between paper and ink
-EDGE = 2  # levels of 255 by which the edge of a shadow lies below the mean around it
+SAMPLES = 32  # of a side, at which the grain is measured
 HISTOGRAM = 256  # px of the longer side that are enough for a histogram
 LEVELS = np.arange(256.0)
-DEGREES = ([0, 0, 1, 0, 1, 2], [0, 1, 0, 2, 1, 0])  # of y and x in a surface of degree 2
-RIDGE = 1e-3 * np.eye(6)
 
 PALE, UNEVEN, SHORT = 0.15, 0.3, 20  # a warning: contrast below, unevenness above, px below
 INK = 25  # of 255: brighter pixels of a canonical image are ink
@@ -92,69 +74,38 @@ class InkReport:
         """Return what may spoil the prediction, each with its remedy, the gravest first."""
         if self.empty:
             return ["No ink found: nothing stands out from the paper. Use a darker pen."]
-        result = []
-        if self.characters > 1:
-            count = "Two" if self.characters == 2 else "Several"
-            result.append(f"{count} characters found: use --page, or crop the picture to one.")
-        if self.touches_border:
-            result.append("Ink touches the edge of the picture: leave a margin.")
-        if self.contrast < PALE:
-            result.append(
-                f"Pale ink: it takes {100 * self.contrast:.0f} % of the paper's light. "
-                "Use a darker pen."
-            )
-        if self.unevenness > UNEVEN:
-            result.append(
-                f"Uneven light: {100 * self.unevenness:.0f} % is missing at the darkest place. "
-                "Avoid shadows."
-            )
         top, left, bottom, right = self.box
-        if max(bottom - top, right - left) < SHORT:
-            result.append(f"Small ink: {right - left} x {bottom - top} px. Go nearer.")
-        if self.lines == "removed":
-            result.append("Ruled lines were removed: use blank paper if the ink looks wrong.")
-        if self.lines == "in doubt":
-            result.append("Straight lines or a frame count as ink: crop the picture inside them.")
-        if self.ignored:
-            pieces = "1 piece" if self.ignored == 1 else f"{self.ignored} pieces"
-            result.append(f"Ignored {pieces} at the edge of the picture.")
-        return result
-
-
-@dataclass(frozen=True)
-class Binarized:
-    """How much of the paper's light each pixel lacks."""
-
-    share: Floats  # (H, W); about 0 on paper, at most 1
-    threshold: float  # pixels above are certainly ink; 1 where there is no ink
-    contrast: float  # between the means of ink and paper, in [0, 1]
-    grain: float  # standard deviation of the share on paper
-    inverted: bool
-    unevenness: float
+        count = "Two" if self.characters == 2 else "Several"
+        pieces = "1 piece" if self.ignored == 1 else f"{self.ignored} pieces"
+        pale, dark = f"{100 * self.contrast:.0f} %", f"{100 * self.unevenness:.0f} %"
+        small = f"{right - left} x {bottom - top} px"
+        in_doubt, removed = self.lines == "in doubt", self.lines == "removed"
+        rules = (
+            (self.characters > 1, f"{count} characters found: use --page, or crop to one."),
+            (self.touches_border, "Ink touches the edge of the picture: leave a margin."),
+            (self.contrast < PALE, f"Pale ink: it takes {pale} of the light. Use a darker pen."),
+            (self.unevenness > UNEVEN, f"Uneven light: {dark} is missing. Avoid shadows."),
+            (max(bottom - top, right - left) < SHORT, f"Small ink: {small}. Go nearer."),
+            (removed, "Ruled lines were removed: use blank paper if the ink looks wrong."),
+            (in_doubt, "Straight lines or a frame count as ink: crop the picture inside them."),
+            (self.ignored, f"Ignored {pieces} at the edge of the picture."),
+        )
+        return [sentence for applies, sentence in rules if applies]
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """The ink of an image, found on a copy of h x w pixels."""
+    """The ink of an image, on a copy of h x w pixels."""
 
-    binarized: Binarized
+    share: Floats  # (h, w), of the paper's light that is missing: about 0 on paper, at most 1
+    threshold: float  # pixels above are certainly ink; 1 where there is no ink
+    contrast: float  # between the means of ink and paper, in [0, 1]
+    inverted: bool
+    unevenness: float
     components: Components
-    selected: NDArray[np.bool_]  # (P,), the components that are ink
-    ignored: int
-    stroke: float  # px of the copy; 0 where there is no ink
+    certain: NDArray[np.bool_]  # (P,), components with certain ink
     factor: int  # px of the image per px of the copy
-    lines: str  # of the paper: "removed", "in doubt", or "" for none
-
-
-class PreprocessedFiles(NamedTuple):
-    """Image files as a network sees them, and the files that cannot be read."""
-
-    images: NDArray[np.uint8]  # (N, planes, S, S)
-    files: tuple[str, ...]
-    inverted: tuple[bool, ...]
-    positions: NDArray[np.float32]  # (N, 3): height, width and position; NaN if not extracted
-    warnings: tuple[tuple[str, ...], ...]
-    unreadable: tuple[tuple[str, str], ...]  # name and reason
+    lines: str  # as in the report
 
 
 def normalise(
@@ -172,35 +123,32 @@ def normalise(
     """
     image = image[None] if image.ndim == 2 else image
     extraction = extract(image, WORKING)
-    report = InkReport(
-        inverted=extraction.binarized.inverted,
-        unevenness=extraction.binarized.unevenness,
-        lines=extraction.lines,
-    )
-    if not extraction.stroke:
+    parts, certain, factor = extraction.components, extraction.certain, extraction.factor
+    inverted, unevenness, lines = extraction.inverted, extraction.unevenness, extraction.lines
+    if not certain.any():
+        report = InkReport(inverted, unevenness=unevenness, lines=lines)
         return np.zeros((size, size), np.uint8), report
-    components, selected, factor = extraction.components, extraction.selected, extraction.factor
-    top, left, bottom, right = box = components.bounding_box(selected)
-    ink = flatten(extraction.binarized, components.mask(selected), box)
-    framed, scale = frame(ink, extraction.stroke, size, fill)
-    height, width = components.shape
-    return framed, replace(
-        report,
-        box=(
-            factor * top,
-            factor * left,
-            min(factor * bottom, image.shape[1]),
-            min(factor * right, image.shape[2]),
-        ),
+    foreign = _foreign(parts, certain)
+    stroke = parts.stroke_width(np.where(certain & ~foreign, parts.areas, 0).argmax())
+    large = certain & (parts.areas >= SPECK * stroke**2)
+    framed, scale = frame(flatten(extraction, large & ~foreign), stroke, size, fill)
+    boxes, (height, width) = parts.boxes[large & ~foreign], parts.shape
+    top, left, bottom, right = components.union(boxes)
+    ends = min(factor * bottom, image.shape[1]), min(factor * right, image.shape[2])
+    return framed, InkReport(
+        inverted,
+        box=(factor * top, factor * left, *ends),
         height=(bottom - top) / height,
         width=(right - left) / height,
         position=(top + bottom) / 2 / height,
-        stroke=extraction.stroke * factor,
+        stroke=stroke * factor,
         scale=scale / factor,
-        contrast=extraction.binarized.contrast,
+        contrast=extraction.contrast,
+        unevenness=unevenness,
         touches_border=top == 0 or left == 0 or bottom == height or right == width,
-        ignored=extraction.ignored,
-        characters=count_characters(components.boxes[selected], extraction.stroke),
+        ignored=int((large & foreign).sum()),
+        characters=components.count_characters(boxes, stroke),
+        lines=lines,
     )
 
 
@@ -215,51 +163,11 @@ def preprocess_image(
     if not preprocess.cuts_out:
         return decode.resize(image, preprocess), None
     ink, report = normalise(image, preprocess.size, preprocess.margins or FILL)
-    return add_position(ink, report.height, report.width, report.position, preprocess), report
-
-
-def add_position(
-    ink: NDArray[np.uint8], height: float, width: float, position: float, preprocess: Preprocess
-) -> NDArray[np.uint8]:
-    """Return ink (1, S, S), or (4, S, S) with the planes of its size and position."""
     if not preprocess.position_channels:
-        return ink[None]
-    values = np.rint(255 * np.clip([height, width, position], 0, 1)).astype(np.uint8)
-    return np.concatenate([ink[None], np.full((3, *ink.shape), values[:, None, None])])
-
-
-def preprocess_files(files: Sequence[Path], preprocess: Preprocess) -> PreprocessedFiles:
-    """Read and preprocess files, each by itself."""
-    # Of extracted ink, twice the working size is enough.
-    enough = 2 * WORKING if preprocess.cuts_out else decode.MAX_SIDE
-    channels = None if preprocess.cuts_out else preprocess.channels
-    images, names, inverted, positions, warnings = [], [], [], [], []
-    unreadable: list[tuple[str, str]] = []
-    for file in files:
-        try:
-            image = decode.read(file, channels, enough)
-        except DataError as error:
-            unreadable.append((as_text(str(file)), str(error)))
-            continue
-        planes, report = preprocess_image(image, preprocess)
-        light = decode.has_light_background(image[None])
-        images.append(255 - planes if decode.needs_inversion(light, preprocess)[0] else planes)
-        names.append(as_text(str(file)))
-        dark_ink = bool(light[0]) if report is None else report.inverted
-        inverted.append(preprocess.polarity == "light" and dark_ink)
-        warnings.append(tuple(report.warnings()) if report else ())
-        positions.append(
-            (report.height, report.width, report.position) if report else (math.nan,) * 3
-        )
-    shape = (len(images), preprocess.planes, preprocess.size, preprocess.size)
-    return PreprocessedFiles(
-        np.array(images, np.uint8).reshape(shape),
-        tuple(names),
-        tuple(inverted),
-        np.array(positions, np.float32).reshape(-1, 3),
-        tuple(warnings),
-        tuple(unreadable),
-    )
+        return ink[None], report
+    position = np.clip([report.height, report.width, report.position], 0, 1)
+    planes = np.full((3, *ink.shape), np.rint(255 * position)[:, None, None], np.uint8)
+    return np.concatenate([ink[None], planes]), report
 
 
 def margins(images: ImageSet) -> float | None:
@@ -272,34 +180,21 @@ def margins(images: ImageSet) -> float | None:
     if channels != 1 or height != side:
         return None
     rows = np.linspace(0, len(images) - 1, min(1000, len(images))).round().astype(int)
-    ink = images.take(rows)[:, 0]
-    ink = ink[ink.max(axis=(1, 2)) > INK].astype(np.float32)
+    ink = images.take(rows)[:, 0].astype(np.float32)
+    ink *= ink > INK
+    ink = ink[ink.any(axis=(1, 2))]
     if len(ink) < AGREE * len(rows):
         return None
-    marked = ink > INK
-    ends = []
-    for axis in (2, 1):
-        along = marked.any(axis=axis)
-        ends += [along.argmax(axis=1), side - along[:, ::-1].argmax(axis=1)]
-    top, bottom, left, right = ends
-    longer = np.maximum(bottom - top, right - left)
-    usual = float(np.median(longer))
-    inside = (np.minimum(top, left) > 0) & (np.maximum(bottom, right) < side)
-    inside &= np.abs(longer - usual) <= NEAR * side
-    centres = np.arange(side) + 0.5
-    mass = ink.sum(axis=(1, 2))
-    by_mass = ink.sum(axis=2) @ centres / mass, ink.sum(axis=1) @ centres / mass
-    by_box = (top + bottom) / 2, (left + right) / 2
-    agreeing = [
-        inside & (np.maximum(abs(down - side / 2), abs(across - side / 2)) <= NEAR * side)
-        for down, across in (by_mass, by_box)
-    ]
-    return usual / side if max(map(np.mean, agreeing)) >= AGREE else None
-
-
-def same_margins(one: float | None, other: float) -> bool:
-    """Whether images already fill the frame as asked."""
-    return one is not None and abs(one - other) <= NEAR
+    profiles = np.stack([ink.sum(axis=2), ink.sum(axis=1)])  # (2, N, S), down and across
+    first = (profiles > 0).argmax(axis=2)
+    last = side - (profiles > 0)[:, :, ::-1].argmax(axis=2)
+    mass = profiles @ (np.arange(side) + 0.5) / profiles.sum(axis=2)
+    longer = (last - first).max(axis=0)
+    usual, near = float(np.median(longer)), NEAR * side
+    alike = (first > 0) & (last < side) & (np.abs(longer - usual) <= near)
+    centred = [np.abs(middle - side / 2) <= near for middle in (mass, (first + last) / 2)]
+    agreeing = max((alike & each).all(axis=0).mean() for each in centred)
+    return usual / side if agreeing >= AGREE else None
 
 
 def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
@@ -309,43 +204,34 @@ def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) ->
     Transactions on Pattern Analysis and Device Intelligence 8(6).
     """
     factor = -(-max(image.shape[1:]) // working)
-    if factor > 1:
-        image = np.stack([_shrink(plane, working) for plane in image])
-    binarized = binarize(image)
-    mask = _weak(binarized)
-    components = find_components(mask)
-    ruling, doubtful = None, False
-    if whole_page or may_have_ruling(components):
-        ruling, doubtful = find_ruling(binarized.share, mask, whole_page)
-    if ruling is not None:
-        binarized = _without(binarized, ruling, mask & ~ruling)
-        components = find_components(_weak(binarized) & ~ruling)
-    lines = "removed" if ruling is not None else "in doubt" if doubtful else ""
-    certain = components.overlapping(binarized.share > binarized.threshold)
-    if not certain.any():
-        return Extraction(binarized, components, certain, 0, 0.0, factor, lines)
-    foreign = _foreign(components, certain)
-    own = certain & ~foreign
-    stroke = components.stroke_width(np.where(own, components.areas, 0).argmax())
-    large = components.areas >= SPECK * stroke**2
-    ignored = int((certain & foreign & large).sum())
-    return Extraction(binarized, components, own & large, ignored, stroke, factor, lines)
+    grey = _to_grey(np.stack([_shrink(plane, working) for plane in image]))
+    share, inverted, unevenness = _missing_light(grey)
+    grain = _grain(share)
+    threshold, contrast, weak = _thresholds(share, grain)
+    mask = share > weak
+    parts, lines = components.find_components(mask), ""
+    if whole_page or ruling.may_have_ruling(parts):
+        printed, in_doubt = ruling.find_ruling(share, mask, whole_page)
+        lines = "in doubt" if in_doubt else ""
+        if printed.any():
+            lines = "removed"
+            soft_edge = _dilate(_dilate(printed)) & (printed | ~mask)
+            share = np.where(soft_edge, 0, share)
+            threshold, contrast, weak = _thresholds(share, grain)
+            parts = components.find_components(share > weak)
+    certain = parts.overlapping(share > threshold)
+    return Extraction(
+        share, threshold, contrast, inverted, unevenness, parts, certain, factor, lines
+    )
 
 
-def _weak(binarized: Binarized) -> Mask:
-    weak = max(WEAK * binarized.threshold, min(3 * binarized.grain, binarized.threshold))
-    mask: Mask = binarized.share > weak
-    return mask
-
-
-def _without(binarized: Binarized, ruling: Mask, ink: Mask) -> Binarized:
-    """Remove ruling with its soft edge, and find the threshold of what is left."""
-    edge = _dilate(_dilate(ruling)) & ~ink
-    share = np.where(edge, 0, binarized.share)
-    threshold, contrast = _threshold(share)
-    if contrast < max(CONTRAST, GRAIN * binarized.grain):
-        threshold, contrast = 1.0, 0.0
-    return replace(binarized, share=share, threshold=threshold, contrast=contrast)
+def _thresholds(share: Floats, grain: float) -> tuple[float, float, float]:
+    """Return the threshold of certain ink, its contrast, and the threshold of weak ink."""
+    step = max(1, max(share.shape) // HISTOGRAM)
+    threshold, contrast = _otsu(share[::step, ::step])
+    if contrast < max(CONTRAST, GRAIN * grain):
+        return 1.0, 0.0, 1.0
+    return threshold, contrast, max(WEAK * threshold, min(3 * grain, threshold))
 
 
 def _dilate(mask: Mask) -> Mask:
@@ -356,56 +242,27 @@ def _dilate(mask: Mask) -> Mask:
     return wide
 
 
-def _foreign(components: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the components (P,) from outside: dotted lines, and pieces cut off by the border.
+def _foreign(parts: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the components (P,) from outside: holes, dotted lines, and pieces at the border.
 
-    Where the largest component itself touches the border, others may, too. Lines from border to
-    border are not the largest where there is another.
+    Where the largest component itself touches the border, others may, too.
     """
-    none = np.zeros(len(components), dtype=bool)
-    if len(components) < 2:
-        return none
-    border, longer = components.at_border, components.lengths
-    across = (border[:, :2] & border[:, 2:]).any(axis=1)
-    lines = across & (components.areas < longer * longer / 8)
-    holes = punch_holes(components, certain)
-    candidates = np.where(certain & ~lines & ~holes, components.areas, 0)
-    main = candidates.argmax()
-    if not candidates[main]:
-        return none
-    foreign = holes | _dotted(components, certain, int(longer[main]))
+    if len(parts) < 2:
+        return np.zeros_like(certain)
+    foreign = ruling.punch_holes(parts, certain)
+    main = np.where(certain & ~foreign, parts.areas, 0).argmax()
+    foreign |= ruling.dotted_lines(parts, certain, int(parts.sides[main].max()))
+    border = parts.at_border
     return foreign if border[main].any() else foreign | border.any(axis=1)
 
 
-def _dotted(components: Components, certain: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """Return the dots (P,) of dotted lines over half of the image, as forms have them.
-
-    Each is a piece of a line that is thin compared with a character of that length, px.
-    """
-    dots = np.zeros(len(components), dtype=bool)
-    starts, ends = components.boxes[:, :2], components.boxes[:, 2:]
-    sides = ends - starts
-    for across, along in ((0, 1), (1, 0)):
-        thin = certain & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)
-        rows = np.flatnonzero(thin)
-        if not DOTS <= len(rows) <= MAX_DOTS:
-            continue
-        middles = (starts[rows, across] + ends[rows, across]) / 2
-        level = np.abs(middles[:, None] - middles) <= length / 16
-        last = np.where(level, ends[rows, along], 0).max(axis=1)
-        first = np.where(level, starts[rows, along], last.max()).min(axis=1)
-        long = last - first >= components.shape[along] / 2
-        dots[rows[long & (level.sum(axis=1) >= DOTS)]] = True
-    return dots
-
-
-def flatten(binarized: Binarized, mask: Mask, box: Box) -> NDArray[np.float32]:
-    """Return the ink of a box in [0, 1], with its soft edge and nothing else; 1 is the median."""
-    top, left, bottom, right = box
-    share, mask = binarized.share[top:bottom, left:right], mask[top:bottom, left:right]
-    near = _dilate(mask)
-    full = _median(share[mask & (share > binarized.threshold)])
-    ink: NDArray[np.float32] = np.clip(share / full, 0, 1) * near
+def flatten(extraction: Extraction, selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the ink of some components in [0, 1], with its soft edge; 1 is the median."""
+    top, left, bottom, right = components.union(extraction.components.boxes[selected])
+    mask = extraction.components.mask(selected)[top:bottom, left:right]
+    share = extraction.share[top:bottom, left:right]
+    full = _median(share[mask & (share > extraction.threshold)])
+    ink: NDArray[np.float32] = np.clip(share / full, 0, 1) * _dilate(mask)
     return ink
 
 
@@ -437,7 +294,7 @@ def frame(
 def _widen(ink: Floats, width: float) -> Floats:
     """Let strokes (H, W) reach `width` px further on every side, fractions included."""
     rim = math.ceil(width)
-    wide = pad(ink, rim, rim)
+    wide = components.pad(ink, rim, rim)
     for step in range(rim):
         share = np.float32(min(width - step, 1.0))
         for lines in (wide, wide.T):
@@ -452,57 +309,36 @@ def _start(mass: Floats, size: int) -> int:
     return min(max(round(size / 2 - centre), 0), size - len(mass))
 
 
-def binarize(image: NDArray[np.uint8]) -> Binarized:
-    """Separate ink from paper of (C, H, W), grey or RGB, in any light."""
-    grey = _to_grey(image)
-    even = _on_even_paper(grey)
-    return _on_any_paper(grey) if even is None else even
+def _missing_light(grey: Grey) -> tuple[Floats, bool, float]:
+    """Return the share of the paper's light that each pixel lacks, polarity, and unevenness."""
+    even = _even_paper(grey)
+    if even is not None:
+        level, inverted = even
+        grey, level = (grey, level) if inverted else (255 - grey, 255 - level)
+        return _missing(grey, np.float32(level)), inverted, 0.0
+    inverted = _is_dark_on_light(_shrink(grey, SMALL))
+    grey = grey if inverted else 255 - grey
+    light = _paper_light(grey)
+    step = max(1, max(grey.shape) // SMALL)
+    darkest, lightest = np.quantile(light[::step, ::step], (0.02, 0.98)).tolist()
+    return _missing(grey, light), inverted, 1 - darkest / max(lightest, 1)
 
 
-def _on_even_paper(grey: Grey) -> Binarized | None:
-    """Separate thin ink from paper of one level, as data sets have it; None for all else."""
+def _even_paper(grey: Grey) -> tuple[int, bool] | None:
+    """Return level and polarity of thin ink on paper of one level, as data sets have it."""
     border = _border(grey)
     level = int(_median(border))
     low, high = max(level - EVEN, 0), min(level + EVEN, 255)
     if np.count_nonzero((border < low) | (border > high)) > 0.1 * len(border):
         return None
-    counts = np.bincount(grey.ravel(), minlength=256)
-    darker, lighter = int(counts[:low].sum()), int(counts[high + 1 :].sum())
-    ink, other = max(darker, lighter), min(darker, lighter)
+    darker, lighter = grey < low, grey > high
+    counts = np.count_nonzero(darker), np.count_nonzero(lighter)
+    other, ink = sorted(counts)
     if not ink or ink > (1 - PAPER) * grey.size or other > 0.02 * ink:
         return None
-    inverted = darker > lighter
-    if stroke_width(grey < low if inverted else grey > high) > BROAD * max(grey.shape):
-        return None
-    light = level if inverted else 255 - level
-    shares = (level - LEVELS if inverted else LEVELS - level) / light
-    threshold, contrast = _otsu(np.bincount(_to_bytes(shares), counts, 256))
-    share = shares.astype(np.float32).take(grey)
-    grain = _grain(share)
-    if contrast < max(2 * GRAIN * EVEN / 255, GRAIN * grain):
-        return None
-    return Binarized(share, threshold, contrast, grain, inverted, 0.0)
-
-
-def _on_any_paper(grey: Grey) -> Binarized:
-    """Separate ink from paper in light that falls off, with shadows and other papers."""
-    small = _shrink(grey, SMALL)
-    inverted = _is_dark_on_light(small)
-    if not inverted:
-        grey, small = 255 - grey, 255 - small
-    light = _paper_light(grey, small)
-    share = _missing(grey, light)
-    grain = _grain(share)
-    step = max(1, max(grey.shape) // HISTOGRAM)
-    threshold, contrast = _threshold(share[::step, ::step])
-    if contrast < max(CONTRAST, GRAIN * grain):
-        threshold, contrast = 1.0, 0.0
-    step = max(1, max(light.shape) // SMALL)
-    lights = np.sort(light[::step, ::step], axis=None)
-    unevenness = 1 - float(lights[len(lights) // 50]) / max(
-        float(lights[-1 - len(lights) // 50]), 1
-    )
-    return Binarized(share, threshold, contrast, grain, inverted, unevenness)
+    inverted = bool(counts[0] > counts[1])
+    stroke = components.stroke_width(darker if inverted else lighter)
+    return (level, inverted) if stroke <= BROAD * max(grey.shape) else None
 
 
 def _to_grey(image: NDArray[np.uint8]) -> Grey:
@@ -531,121 +367,53 @@ def _is_dark_on_light(small: Grey) -> bool:
     uneven light and where ink touches the border. Where both cover the same, the border decides.
     """
     fine = small - _blur(small, max(small.shape) // 6)
-    squares = _centre_weights(*small.shape) * fine * fine
-    skewness = float((squares * fine).sum()) / max(float(squares.sum()) ** 1.5, 1e-6)
-    middle = 255 * _otsu(np.bincount(small.ravel(), minlength=256))[0]
+    squares = fine * fine
+    skewness = float((squares * fine).mean()) / max(float(squares.mean()) ** 1.5, 1e-6)
+    middle = 255 * _otsu(small / np.float32(255))[0]
     light = float((_border(small) > middle).mean())
     return bool(2 * light - 1 > skewness)
 
 
-def _paper_light(grey: Grey, small: Grey) -> Floats:
+def _paper_light(grey: Grey) -> Floats:
     """Return the paper's light (H, W), also under the ink, which is darker.
 
-    Smoothly falling light is divided out first. Of the rest there are two estimates, and the lower
-    holds: a closing keeps the hard edge of a shadow, but is too light where light falls off towards
-    a border; a mean over what is no ink follows such a fall, but blurs edges.
-
-    Args:
-        small: a copy (h, w) for the estimates; enough where it shows no edge.
+    Of two estimates the lower holds: a closing keeps the hard edge of a shadow, but is too light
+    where light falls off towards a border; a mean over what is no ink, in wide surroundings,
+    follows such a fall, but blurs edges.
     """
-    fall = _falling_light(small)
-    if fall is not None:
-        small = _divide(small, fall)
-    reach = _reach(small)
-    near = _close(small, reach)
-    mean = _mean_light(small, near)
-    if grey.shape == small.shape:
-        light = np.minimum(near, mean)
-    elif np.count_nonzero(near < mean - np.float32(EDGE)) <= 0.001 * small.size:
-        light = _resize(mean, *grey.shape)
-    else:
-        grey = grey if fall is None else _divide(grey, fall)
-        reach = max(1, round(reach * max(grey.shape) / max(small.shape)))
-        light = np.minimum(_close(grey, reach), _resize(mean, *grey.shape))
-    return light if fall is None else light * _surface(fall, *grey.shape)
+    small = _shrink(grey, SMALL)
+    longer = max(small.shape)
+    reach = max(1, round(REACH * longer))
+    share = _missing(small, _close(small, reach))
+    dark = share > _otsu(share)[0]
+    if dark.any():
+        # Paper is two stroke widths away. So near by, a shadow or other paper is paper, too.
+        darker, contrast = _otsu(share[dark])
+        stroke = components.stroke_width(share > darker if contrast else dark)
+        reach = min(reach, math.ceil(STROKES * stroke))
+        share = _missing(small, _close(small, reach))
+    paper = (share <= _otsu(share)[0] / 2).astype(np.float32)
+    weight, light = _blur(np.stack([paper, paper * small]), longer // 8, times=2)
+    mean = np.where(weight > 0.02, light / np.maximum(weight, 1e-6), 255)
+    reach = max(1, round(reach * max(grey.shape) / longer))
+    lower: Floats = np.minimum(_close(grey, reach), _resize(mean, *grey.shape))
+    return lower
 
 
-def _falling_light(small: Grey) -> Floats | None:
-    """Return the coefficients of light that falls smoothly over (h, w), 1 at its brightest.
-
-    A surface of degree 2 is fitted repeatedly without the pixels off it. None where the light is
-    even, or where too few pixels lie on the surface in the end.
-    """
-    level = float(_median(_border(small)))
-    even = np.count_nonzero(np.abs(small - level) <= SMOOTH * level)
-    if min(small.shape) < 8 or even > EXPLAINED * small.size:
-        return None
-    rough = _shrink(small, SMALL // 2)
-    terms, values = _terms(*rough.shape), rough.ravel().astype(np.float32)
-    near = np.ones(len(values), dtype=np.float32)
-    for _ in range(4):
-        some = terms * near
-        weights = np.linalg.solve(some @ terms.T + RIDGE, some @ values).astype(np.float32)
-        fitted = weights @ terms
-        off = np.abs(values - fitted) / np.maximum(fitted, 1)
-        before, near = near, (off <= max(SMOOTH, 1.5 * float(_median(off)))).astype(np.float32)
-        if (near == before).all():
-            break
-    if np.count_nonzero(off <= SMOOTH) < EXPLAINED * len(off):
-        return None
-    fall = np.zeros((3, 3), dtype=np.float32)
-    fall[DEGREES] = weights
-    light = _surface(fall, *small.shape)
-    return None if light.min() < 0.1 * light.max() else fall / light.max()
+def _missing(grey: Grey, light: Any) -> Floats:
+    """Return the share of the light that is missing."""
+    share: Floats = (light - grey.astype(np.float32)) / np.maximum(light, np.float32(1))
+    return share
 
 
-def _divide(grey: Grey, fall: Floats) -> Grey:
-    return np.minimum(grey / _surface(fall, *grey.shape), 255).astype(np.uint8)
-
-
-def _mean_light(small: Grey, near: Grey) -> Grey:
-    """Return the mean light of what is no ink (h, w) in wide surroundings, by a first estimate."""
-    first = _missing(small, near)
-    threshold, contrast = _threshold(first)
-    border = _border(small)
-    if contrast < CONTRAST and np.ptp(border) <= 2 * CONTRAST * border.max():
-        return np.full_like(small, _median(border))  # even paper: what differs is a blot
-    paper = (first <= threshold / 2).astype(np.float32)
-    share, light = _blur(np.stack([paper, paper * small]), max(small.shape) // 8, times=2)
-    return np.where(share > 0.02, light / np.maximum(share, 1e-6), 255).astype(np.uint8)
-
-
-def _reach(small: Grey) -> int:
-    """Return how far away paper is to be searched: two stroke widths.
-
-    So near by, a shadow or a piece of other paper, which are wider than strokes, is paper.
-    """
-    far: int = max(1, round(REACH * max(small.shape)))
-    share = _missing(small, _close(small, far))
-    dark = share > _threshold(share)[0]
-    if not dark.any():
-        return far
-    darker, contrast = _threshold(share[dark][None])
-    stroke = stroke_width(share > darker if contrast else dark)
-    return min(far, math.ceil(STROKES * stroke))
-
-
-def _missing(grey: Grey, paper: Floats | Grey) -> Floats:
-    """Return the share of the paper's light that is missing."""
-    return 1 - grey / np.maximum(paper, 1, dtype=np.float32)
-
-
-def _threshold(share: Floats) -> tuple[float, float]:
-    """Return the share that separates ink from paper, and the contrast of their means."""
-    return _otsu(np.bincount(_to_bytes(share).ravel(), minlength=256))
-
-
-def _to_bytes(share: Floats) -> Grey:
-    scaled: Grey = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
-    return scaled
-
-
-def _otsu(counts: NDArray[Any]) -> tuple[float, float]:
-    """Return the share of 255 that separates a histogram (256,), and the contrast of both means.
+def _otsu(share: Floats) -> tuple[float, float]:
+    """Return the share that separates ink from paper, and the contrast of their means.
 
     Source: Otsu 1979, "A threshold selection method from gray-level histograms", IEEE
     Transactions on Systems, Man, and Cybernetics 9(1).
     """
+    levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    counts = np.bincount(levels.ravel(), minlength=256)
     below, total = counts.cumsum(dtype=np.float64), (counts * LEVELS).cumsum()
     size = below[-1]
     both = below * (size - below)
@@ -665,7 +433,7 @@ def _border(grey: Grey) -> Grey:
 
 def _grain(share: Floats) -> float:
     """Return the standard deviation on paper, from the differences of pixels near each other."""
-    lag = max(share.shape) // SMALL | 1  # odd, so that few lines of squared paper coincide
+    lag = max(share.shape) // SAMPLES | 1  # odd, so that few lines of squared paper coincide
     apart = np.abs(share[::lag, lag::lag] - share[::lag, :-lag:lag])
     # The lower quartile: squared paper raises the median.
     quarter = apart.size // 4
@@ -689,7 +457,7 @@ def _close(grey: Grey, reach: int) -> Grey:
 def _extreme(grey: Grey, reach: int, either: np.ufunc, outside: int) -> Grey:
     """Return the largest or smallest value in a square around every pixel; windows double."""
     for axis in (1, 0):
-        lines = pad(grey, 0 if axis else reach, reach if axis else 0, outside)
+        lines = components.pad(grey, 0 if axis else reach, reach if axis else 0, outside)
         lines = lines.T if axis else lines
         window, length = 1, 2 * reach + 1
         while window < length:
@@ -720,26 +488,6 @@ def _blur(values: NDArray[Any], radius: int, times: int = 1) -> Floats:
     return down @ values.astype(np.float32) @ across.T
 
 
-def _surface(weights: Floats, height: int, width: int) -> Floats:
-    surface: Floats = _powers(height) @ weights @ _powers(width).T
-    return surface
-
-
-@lru_cache(maxsize=256)
-def _powers(length: int) -> Floats:
-    """Return 1, x and x squared (length, 3) at the pixels' centres, x from -1 to 1."""
-    x = (2 * np.arange(length) + 1) / length - 1
-    return np.stack([np.ones_like(x), x, x * x], axis=-1).astype(np.float32)
-
-
-@lru_cache(maxsize=256)
-def _terms(height: int, width: int) -> Floats:
-    """Return the products of at most degree 2 of y and x over (h, w): (6, h w)."""
-    down, across = DEGREES
-    terms = _powers(height).T[down, :, None] * _powers(width).T[across, None]
-    return terms.reshape(6, -1)
-
-
 @lru_cache(maxsize=128)
 def _resampling(length: int, target: int) -> Floats:
     """Return the weights (target, length) of pixels along one axis for each new pixel."""
@@ -747,14 +495,6 @@ def _resampling(length: int, target: int) -> Floats:
     off = np.arange(length) + 0.5 - scale * (np.arange(target)[:, None] + 0.5)
     near = (off > -scale / 2) & (off <= scale / 2) if scale > 1 else np.maximum(1 - np.abs(off), 0)
     weights: Floats = (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
-    return weights
-
-
-@lru_cache(maxsize=256)
-def _centre_weights(height: int, width: int) -> Floats:
-    """Return weights (h, w) that fall from the middle to the borders and add up to 1."""
-    down, across = (1.1 - np.linspace(-1, 1, length) ** 2 for length in (height, width))
-    weights: Floats = np.outer(down, across) / (down.sum() * across.sum())
     return weights
 
 

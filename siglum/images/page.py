@@ -9,15 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import Preprocess
-from siglum.images import ink
-from siglum.images.components import (
-    Box,
-    group_boxes,
-    group_characters,
-    reading_order,
-    stroke_width,
-)
-from siglum.images.ruling import punch_holes
+from siglum.images import components, ink, ruling
+from siglum.images.components import Box
 
 WORKING = 2048  # px, the longer side on which a page is searched
 SIMILAR = 2  # times larger or smaller than others may be a character at the border
@@ -44,49 +37,49 @@ class Page(NamedTuple):
 def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
     """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each."""
     extraction = ink.extract(image, WORKING, whole_page=True)
-    components, factor = extraction.components, extraction.factor
-    members, stroke = _written(extraction)
+    parts, factor = extraction.components, extraction.factor
+    members, stroke = _characters(extraction)
     if not len(members):
-        return Page([], extraction.binarized.inverted, sideways=False)
-    group = group_characters(components.boxes[members], stroke)
-    boxes = group_boxes(components.boxes[members], group)
+        return Page([], extraction.inverted, sideways=False)
+    group, boxes = components.group_characters(parts.boxes[members], stroke)
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.max(axis=1)
     large = np.flatnonzero(longer >= DUST * np.median(longer))
 
     def character(number: int) -> Character:
-        selected = np.zeros(len(components), dtype=bool)
+        selected = np.zeros(len(parts), dtype=bool)
         selected[members[group == number]] = True
-        top, left, bottom, right = box = components.bounding_box(selected)
-        mask = components.mask(selected)
-        width = stroke_width(mask[top:bottom, left:right])
-        flat = ink.flatten(extraction.binarized, mask, box)
-        framed, _ = ink.frame(flat, width, preprocess.size, preprocess.margins or ink.FILL)
-        return Character((factor * top, factor * left, factor * bottom, factor * right), framed)
+        framed, _ = ink.frame(
+            ink.flatten(extraction, selected),
+            parts.stroke_width(selected),
+            preprocess.size,
+            preprocess.margins or ink.FILL,
+        )
+        top, left, bottom, right = (factor * boxes[number]).tolist()
+        return Character((top, left, bottom, right), framed)
 
-    rows = [[character(large[i]) for i in row] for row in reading_order(boxes[large])]
+    rows = [[character(large[i]) for i in row] for row in components.reading_order(boxes[large])]
     lying = (sides[large, 1] > sides[large, 0]).mean() >= SIDEWAYS and len(large) > 3
-    return Page(rows, extraction.binarized.inverted, bool(lying))
+    return Page(rows, extraction.inverted, bool(lying))
 
 
-def _written(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
+def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
     """Return the components that belong to characters, and their mean stroke width, px.
 
     Things at the border may be cut off, or the edge of a table: they count where they resemble
     those inside, unless they lie in a corner.
     """
-    components = extraction.components
-    certain = components.overlapping(extraction.binarized.share > extraction.binarized.threshold)
-    borders = components.at_border.sum(axis=1)
+    parts, certain = extraction.components, extraction.certain
+    borders = parts.at_border.sum(axis=1)
     inner = certain & (borders == 0)
     inner = inner if inner.any() else certain
     if not inner.any():
         return np.flatnonzero(inner), 0.0
-    stroke = stroke_width(components.mask(inner))
-    large = certain & (components.areas >= ink.SPECK * stroke**2)
-    large &= ~punch_holes(components, large)
-    longer = components.lengths
+    stroke = parts.stroke_width(inner)
+    large = certain & (parts.areas >= ink.SPECK * stroke**2)
+    large &= ~ruling.punch_holes(parts, large)
+    longer = parts.sides.max(axis=1)
     usual = float(np.median(longer[inner & large])) if (inner & large).any() else np.inf
-    similar = (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual)
-    similar &= components.areas <= BROAD * stroke * longer
-    return np.flatnonzero(large & ((borders == 0) | (similar & (borders == 1)))), stroke
+    similar = (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual) & (borders == 1)
+    similar &= parts.areas <= BROAD * stroke * longer
+    return np.flatnonzero(large & ((borders == 0) | similar)), stroke

@@ -1,16 +1,17 @@
-"""Find what is printed on paper and not written: ruled lines, form boxes and punch holes.
+"""Find what is printed on paper and not written: ruled lines, form boxes, dotted lines, holes.
 
 Shapes: H x W pixels, R vertical runs of ink, P components.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.images.components import Boxes, Components, Mask, find_components, stroke_width
+from siglum.images.components import Components, Mask, fill_runs, find_components, find_runs
 
 Floats = NDArray[np.floating]
+Selection = NDArray[np.bool_]  # (P,)
 
 SLOPES = np.linspace(-0.1, 0.1, 27)  # of lines, px per px
 TOLERANCE = 1 / 256  # of a line's length, the distance of its ink from straight
@@ -25,34 +26,33 @@ SIDE = 0.9  # of a frame's side that has ink
 BAND = 0.08  # of a frame's side, the width of the band that holds it
 EQUAL = 0.06  # relative difference of the boxes of a form
 ROUND, SOLID, HOLE, MARGIN = 1.25, 0.7, 1.6, 0.12  # of a punch hole, see `punch_holes`
+DOTS, MAX_DOTS = 5, 500  # small components on one level that may make a dotted line
 
 
-@dataclass(frozen=True)
-class Lines:
+class Lines(NamedTuple):
     """Nearly horizontal lines, and the pixels that belong to nothing else."""
 
     mask: Mask  # (H, W)
     bands: Mask  # (H, W), with all ink that crosses them
-    positions: list[float]  # of the middle of each, in heights
-    thickness: float  # px
+    inner: int  # lines that do not lie at the border
+    thickness: float  # px; 0 without lines
 
 
 def may_have_ruling(components: Components) -> bool:
     """Whether a closer look is worth its time: lines from border to border, or a frame."""
-    if max(components.shape) < SMALLEST:
+    border, sides, longest = components.at_border, components.sides, max(components.shape)
+    if longest < SMALLEST:
         return False
-    border, boxes = components.at_border, components.boxes
-    long = components.lengths >= max(components.shape) / 16  # grain is shorter
+    long = sides.max(axis=1) >= longest / 16  # grain is shorter
     if (border[:, :2] & border[:, 2:]).any() or (long & border.any(axis=1)).sum() > MANY:
         return True
     # The ink of a frame is longer than the outline of its box.
-    sides = boxes[:, 2:] - boxes[:, :2]
-    large = sides.min(axis=1) >= max(12, max(components.shape) / 8)
-    return bool((large & (components.perimeters >= 3.6 * sides.sum(axis=1))).any())
+    frames = components.perimeters >= 3.6 * sides.sum(axis=1)
+    return bool((frames & (sides.min(axis=1) >= max(12, longest / 8))).any())
 
 
-def find_ruling(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask | None, bool]:
-    """Return the pixels of ruled lines and boxes (H, W), and whether lines were left in doubt.
+def find_ruling(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask, bool]:
+    """Return the pixels of ruled lines and boxes (H, W), and whether others are doubtful.
 
     Lines that are as dark and as broad as the writing are ruling only if there are many.
 
@@ -61,40 +61,38 @@ def find_ruling(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask | Non
         mask: (H, W), what may be ink.
         whole_page: lines need not reach the borders, and boxes of one size are a form.
     """
-    span = SPAN if whole_page else 1 - 2 * REACHED
     thickest = max(3, THICK * max(mask.shape))
-    across, down = find_lines(mask, span, thickest), find_lines(mask.T, span, thickest)
-    ruling = _crossed(across, down)
-    inner = sum(REACHED < p < 1 - REACHED for p in across.positions + down.positions)
-    count = len(across.positions) + len(down.positions)
-    doubtful = False
-    if count:
-        thickness = max(across.thickness, down.thickness)
-        if not _is_ruling(share, mask, ruling, thickness, inner):
-            ruling, doubtful = np.zeros_like(mask), bool((mask & ~ruling).any())
-    boxes, unclear = _find_boxes(share, mask & ~ruling, whole_page)
-    ruling = ruling | boxes
-    return (ruling if ruling.any() else None), doubtful or unclear
-
-
-def _crossed(across: Lines, down: Lines) -> Mask:
-    return across.mask | down.mask.T | (across.bands & down.bands.T)
-
-
-def _is_ruling(share: Floats, mask: Mask, lines: Mask, thickness: float, count: int) -> bool:
-    rest = mask & ~lines
+    lines = _find_grid(mask, SPAN if whole_page else 1 - 2 * REACHED, thickest)
+    printed = _is_ruling(share, mask, lines)
+    ruling = lines.mask if printed else np.zeros_like(mask)
+    doubtful = not printed and bool(lines.thickness and (mask & ~lines.mask).any())
+    rest = mask & ~ruling
     components = find_components(rest)
-    large = components.areas >= 4 * thickness**2
-    if not large.any():
-        return count > MANY
-    if count >= MANY:
-        return True
-    strokes = components.mask(large)
-    fine = thickness <= FINE * stroke_width(strokes)
-    return fine or float(np.median(share[lines])) <= PALE * float(np.median(share[strokes]))
+    large = components.sides.min(axis=1) >= max(12, max(mask.shape) / 40)
+    boxes = [box for box in components.boxes[large] if _is_frame(rest[_inside(box)])]
+    sides = np.array([box[2:] - box[:2] for box in boxes])
+    for box, side in zip(boxes, sides, strict=True):
+        part = rest[_inside(box)]
+        lines = _find_grid(part, SIDE * SIDE, thickest)
+        is_form = (np.abs(sides - side) <= EQUAL * side).all(axis=1).sum() >= 3
+        if not lines.thickness or not (is_form or _contains_ink(part & ~lines.mask)):
+            continue
+        if (whole_page and is_form) or _is_ruling(share[_inside(box)], part, lines):
+            ruling[_inside(box)] |= lines.mask
+        else:
+            doubtful = True
+    return ruling, doubtful
 
 
-def find_lines(mask: Mask, span: float, thickest: float) -> Lines:
+def _find_grid(mask: Mask, span: float, thickest: float) -> Lines:
+    """Find the lines in both directions, and the places where they cross."""
+    across, down = _find_lines(mask, span, thickest), _find_lines(mask.T, span, thickest)
+    crossed = across.mask | down.mask.T | (across.bands & down.bands.T)
+    thickness = max(across.thickness, down.thickness)
+    return Lines(crossed, crossed, across.inner + down.inner, thickness)
+
+
+def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
     """Find thin straight lines along at least `span` of the width of a mask (H, W).
 
     Ink that crosses a line stays: only runs as short as the line is thick belong to it.
@@ -102,107 +100,74 @@ def find_lines(mask: Mask, span: float, thickest: float) -> Lines:
     removal".
     """
     height, width = mask.shape
-    nothing = np.zeros_like(mask)
-    none = Lines(nothing, nothing, [], 0.0)
-    bands = nothing.copy()
-    columns = np.zeros((width, height + 1), dtype=bool)
-    columns[:, :-1] = mask.T
-    edges = np.flatnonzero(np.diff(columns.ravel(), prepend=False))
-    starts, ends = edges[::2], edges[1::2]
+    starts, ends = find_runs(mask.T)
     thin = ends - starts <= thickest
     starts, ends = starts[thin], ends[thin]
+    chosen, bands = np.zeros(len(starts), dtype=bool), np.zeros_like(mask)
     if len(starts) < span * COVERED * width:
-        return none
-    x, top = np.divmod(starts, height + 1)
-    y = top + (ends - starts) / 2
+        return Lines(bands, bands, 0, 0.0)
+    lengths = ends - starts
+    columns = np.arange(width)
+    x, y = np.divmod(starts + lengths / 2, height + 1)
     step = max(1.5, TOLERANCE * width)
-    best = none
-    counts: NDArray[np.int64] = np.zeros(1, np.int64)
-    slope = 0.0
-    for candidate in SLOPES:
-        level = ((y - candidate * (x - width / 2)) / step + width).astype(np.int64)
-        found = np.bincount(level)
-        if (found**2).sum() > (counts**2).sum():
-            counts, slope = found, candidate
-    level = y - slope * (x - width / 2)
-    pairs = counts[:-1] + counts[1:]
-    order = pairs.argsort()[::-1]
-    taken = np.zeros(len(starts), dtype=bool)
-    positions, thicknesses = [], []
-    for index in order[pairs[order] >= COVERED * COVERED * span * width]:
-        middle = (index + 1 - width) * step
-        near = np.abs(level - middle) <= step
-        if not near.any() or taken[near].mean() > 0.5:
+
+    def levels(slope: float) -> Floats:
+        level: Floats = y - slope * (x - width / 2) + width  # so that none is negative
+        return level
+
+    def concentration(slope: float) -> int:
+        return int((np.bincount((levels(slope) / step).astype(int)) ** 2).sum())
+
+    slope = max(SLOPES, key=concentration)
+    level = levels(slope)
+    counts = np.convolve(np.bincount(level.astype(int)), np.ones(round(2 * step)), "same")
+    candidates = np.flatnonzero(counts >= COVERED * COVERED * span * width)
+    inner, thicknesses = 0, []
+    for rows in np.split(candidates, np.flatnonzero(np.diff(candidates) > 1) + 1):
+        near = np.abs(level - rows.mean() - 0.5) <= 1.5 * step if len(rows) else chosen
+        if not near.any():
             continue
-        middle = float(np.median(level[near]))
-        near = (np.abs(level - middle) <= 1.5 * step) & ~taken
-        rows = np.rint(middle + slope * (np.arange(width) - width / 2)).astype(int)
+        middle = float(np.median(level[near])) - width
+        line = np.rint(middle + slope * (columns - width / 2)).astype(int)
         reach = int(np.ceil(1.5 * step))
-        inked = np.zeros(width, dtype=bool)
-        for offset in range(-reach, reach + 1):
-            at = rows + offset
-            inside = (at >= 0) & (at < height)
-            inked[inside] |= mask[at[inside], np.flatnonzero(inside)]
-        places = np.flatnonzero(inked)
-        length = places[-1] - places[0] + 1 if len(places) else 0
-        if length < span * width or len(places) < COVERED * length:
+        around = np.clip(line + np.arange(-reach, reach + 1)[:, None], 0, height - 1)
+        inked = np.flatnonzero(mask[around, columns].any(axis=0))
+        length = np.ptp(inked) + 1
+        if length < span * width or len(inked) < COVERED * length:
             continue
-        thickness = float(np.median((ends - starts)[near]))
-        near &= (ends - starts) <= 1.6 * thickness + 1
-        taken |= near
+        thickness = float(np.median(lengths[near]))
+        chosen |= near & (lengths <= 1.6 * thickness + 1)
         reach = int(np.ceil(thickness / 2)) + 1
-        for offset in range(-reach, reach + 1):
-            at = rows + offset
-            inside = (at >= 0) & (at < height)
-            bands[at[inside], np.flatnonzero(inside)] = True
-        positions.append(middle / height)
+        around = np.clip(line + np.arange(-reach, reach + 1)[:, None], 0, height - 1)
+        bands[around, columns] = True
+        inner += REACHED < middle / height < 1 - REACHED
         thicknesses.append(thickness)
-    if not positions:
-        return best
-    flat = np.zeros(width * (height + 1) + 1, dtype=np.int8)
-    flat[starts[taken]] = 1
-    flat[ends[taken]] = -1
-    lines = flat[:-1].cumsum(dtype=np.int8).view(bool).reshape(width, height + 1)[:, :-1].T
-    return Lines(lines, bands & mask, positions, float(np.median(thicknesses)))
+    lines = fill_runs(starts[chosen], ends[chosen], width, height).T
+    return Lines(lines, bands & mask, inner, float(np.median(thicknesses)) if thicknesses else 0.0)
 
 
-def _find_boxes(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask, bool]:
-    """Return the pixels of rectangular frames around other ink, and whether some are doubtful."""
-    ruling, doubtful = np.zeros_like(mask), False
-    thickest = max(3, THICK * max(mask.shape))
-    components = find_components(mask)
-    frames = [n for n in _large(components, mask) if _is_frame(mask, components.boxes[n])]
-    boxes = components.boxes[frames]
-    for box in boxes:
-        top, left, bottom, right = box.tolist()
-        part = mask[top:bottom, left:right]
-        lines = [find_lines(some, SIDE * SIDE, thickest) for some in (part, part.T)]
-        printed = _crossed(*lines)
-        rest = part & ~printed
-        if not printed.any() or (not _has_equals(box, boxes) and not _contains_ink(rest)):
-            continue
-        thickness = max(lines[0].thickness, lines[1].thickness)
-        same = whole_page and _has_equals(box, boxes)
-        cells = len(lines[0].positions) + len(lines[1].positions) - MANY
-        if same or _is_ruling(share[top:bottom, left:right], part, printed, thickness, cells):
-            ruling[top:bottom, left:right] |= printed
-        else:
-            doubtful = True
-    return ruling, doubtful
+def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
+    """Whether lines are printed: many, or finer or paler than the strokes among them."""
+    if not lines.thickness:
+        return False
+    components = find_components(mask & ~lines.mask)
+    large = components.areas >= 4 * lines.thickness**2
+    if not large.any():
+        return lines.inner > MANY
+    strokes = components.mask(large)
+    pale = np.median(share[lines.mask]) <= PALE * np.median(share[strokes])
+    fine = lines.thickness <= FINE * components.stroke_width(large)
+    return bool(lines.inner >= MANY or fine or pale)
 
 
-def _large(components: Components, mask: Mask) -> NDArray[np.int64]:
-    if not len(components):
-        return np.zeros(0, np.int64)
-    sides = components.boxes[:, 2:] - components.boxes[:, :2]
-    return np.flatnonzero(sides.min(axis=1) >= max(12, max(mask.shape) / 40))
-
-
-def _is_frame(mask: Mask, box: NDArray[np.int64]) -> bool:
+def _inside(box: NDArray[np.int64]) -> tuple[slice, slice]:
     top, left, bottom, right = box.tolist()
-    part = mask[top:bottom, left:right]
-    height, width = part.shape
-    down, across = max(2, round(BAND * height)), max(2, round(BAND * width))
+    return slice(top, bottom), slice(left, right)
+
+
+def _is_frame(part: Mask) -> bool:
+    """Whether there is ink along all four sides."""
+    down, across = (max(2, round(BAND * length)) for length in part.shape)
     sides = (
         part[:down].any(0),
         part[-down:].any(0),
@@ -212,35 +177,47 @@ def _is_frame(mask: Mask, box: NDArray[np.int64]) -> bool:
     return min(float(side.mean()) for side in sides) >= SIDE
 
 
-def _has_equals(box: NDArray[np.int64], boxes: Boxes) -> bool:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    own = box[2:] - box[:2]
-    return int((np.abs(sides - own) <= EQUAL * own).all(axis=1).sum()) >= 3
-
-
 def _contains_ink(rest: Mask) -> bool:
     """Whether something large lies inside a frame, away from its sides."""
-    height, width = rest.shape
-    down, across = round(BAND * height), round(BAND * width)
-    inside = find_components(rest[down : height - down, across : width - across])
-    return len(inside) > 0 and int(inside.lengths.max()) >= 0.15 * min(height, width)
+    down, across = (round(BAND * length) for length in rest.shape)
+    inside = find_components(rest[down : len(rest) - down, across : rest.shape[1] - across])
+    return bool(inside.sides.max(initial=0) >= 0.15 * min(rest.shape))
 
 
-def punch_holes(components: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def punch_holes(components: Components, certain: Selection) -> Selection:
     """Return the round solid blobs (P,) near the border, apart from all strokes and broader."""
-    boxes = components.boxes
-    sides = boxes[:, 2:] - boxes[:, :2]
+    boxes, sides = components.boxes, components.sides
     diameters = sides.max(axis=1)
-    holes: NDArray[np.bool_] = (
-        certain & (diameters >= 5) & (diameters <= ROUND * sides.min(axis=1) + 1)
-    )
+    holes: Selection = certain & (diameters >= 5) & (diameters <= ROUND * sides.min(axis=1) + 1)
     holes &= components.areas >= SOLID * sides.prod(axis=1)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / np.array(components.shape)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / components.shape
     holes &= (np.minimum(centres, 1 - centres) <= MARGIN).any(axis=1)
     strokes = certain & ~holes
     if max(components.shape) < SMALLEST or not holes.any() or not strokes.any():
-        return np.zeros(len(components), dtype=bool)
+        return np.zeros_like(holes)
     main = np.where(strokes, components.areas, 0).argmax()
     gaps = np.maximum(boxes[main, :2] - boxes[:, 2:], boxes[:, :2] - boxes[main, 2:]).max(axis=1)
     holes &= (diameters >= HOLE * components.stroke_width(main)) & (gaps >= diameters)
     return holes
+
+
+def dotted_lines(components: Components, certain: Selection, length: int) -> Selection:
+    """Return the dots (P,) of dotted lines over half of the image, as forms have them.
+
+    Each is a piece of a line that is thin compared with a character of that length, px.
+    """
+    dots = np.zeros_like(certain)
+    for across, along in ((0, 1), (1, 0)):
+        sides = components.sides
+        thin = certain & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)
+        rows = np.flatnonzero(thin)
+        if not DOTS <= len(rows) <= MAX_DOTS:
+            continue
+        starts, ends = components.boxes[rows, along], components.boxes[rows, along + 2]
+        middles = components.boxes[rows][:, [across, across + 2]].mean(axis=1)
+        level = np.abs(middles[:, None] - middles) <= length / 16
+        last = np.where(level, ends, 0).max(axis=1)
+        first = np.where(level, starts, last.max()).min(axis=1)
+        long = last - first >= components.shape[along] / 2
+        dots[rows[long & (level.sum(axis=1) >= DOTS)]] = True
+    return dots

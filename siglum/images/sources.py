@@ -218,7 +218,7 @@ def load(
     plain = preprocess.model_copy(update={"margins": None})
     kind, spec, place = _locate(spec)
     images = SOURCES[kind].load(place, part, spec, plain, progress)
-    if margins is not None and not ink.same_margins(ink.margins(images), margins):
+    if margins is not None and abs((ink.margins(images) or 0.0) - margins) > ink.NEAR:
         images = SOURCES[kind].load(place, part, spec, preprocess, progress)
     if images.unreadable:
         name, reason = images.unreadable[0]

@@ -65,19 +65,6 @@ def test_a_hollow_box_has_the_width_of_its_lines() -> None:
     assert stroke_width(picture) == pytest.approx(6)
 
 
-def test_some_parts_are_measured_as_their_mask_is() -> None:
-    mask = np.random.RandomState(4).rand(60, 45) < 0.35
-    parts = find_components(mask)
-
-    for seed in range(5):
-        chosen = np.random.RandomState(seed).rand(len(parts)) < 0.3
-        assert parts.stroke_width(chosen) == pytest.approx(stroke_width(parts.mask(chosen)))
-        assert parts.bounding_box(chosen) == bounding_box(parts.mask(chosen))
-    assert parts.stroke_width(parts.areas.argmax()) == pytest.approx(
-        stroke_width(parts.mask(np.arange(len(parts)) == parts.areas.argmax()))
-    )
-
-
 def test_arms_that_meet_far_below_are_one_part() -> None:
     """Combs, of which each joins the teeth of the one above it, two by two."""
     mask = np.zeros((40, 64), dtype=bool)

@@ -29,7 +29,8 @@ from siglum.config import Preprocess
 from siglum.images import cache, decode, sources
 from siglum.images.components import bounding_box, stroke_width
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import FILL, margins, normalise, preprocess_files, preprocess_image
+from siglum.images.ink import FILL, margins, normalise, preprocess_image
+from siglum.recogniser.predict import preprocess_images, stack
 
 PAPER, PEN = (220, 215, 205), (60, 60, 70)
 MNIST = 20 / 28
@@ -285,13 +286,13 @@ def test_two_characters_ask_for_page() -> None:
     two, one = (normalise(on_paper(ink), 28)[1] for ink in (np.maximum(zed, four), coverage("i")))
 
     assert (two.characters, one.characters) == (2, 1)
-    assert two.warnings() == ["Two characters found: use --page, or crop the picture to one."]
+    assert two.warnings() == ["Two characters found: use --page, or crop to one."]
 
 
 def test_pale_ink_asks_for_a_darker_pen() -> None:
     report = normalise(on_paper(coverage("zed"), (200, 200, 200), (180, 180, 180)), 28)[1]
 
-    assert report.warnings() == ["Pale ink: it takes 9 % of the paper's light. Use a darker pen."]
+    assert report.warnings() == ["Pale ink: it takes 10 % of the light. Use a darker pen."]
 
 
 def test_a_neighbour_at_the_border_is_ignored() -> None:
@@ -354,19 +355,8 @@ def test_files_and_sets_are_seen_alike(signs: Path) -> None:
     images = sources.load(f"folder:{signs}", preprocess=preprocess)
 
     assert images.files is not None
-    files = preprocess_files([signs / name for name in images.files], preprocess)
-    np.testing.assert_array_equal(files.images, images.images)
-    assert len(files.warnings) == len(files.positions) == len(images)
-
-
-def test_an_unreadable_file_is_named_and_the_others_are_read(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    Image.fromarray(hook()).save(tmp_path / "hook.png")
-
-    files = preprocess_files([tmp_path / "text.png", tmp_path / "hook.png"], Preprocess())
-
-    assert files.files == (str(tmp_path / "hook.png"),)
-    assert [name for name, _ in files.unreadable] == [str(tmp_path / "text.png")]
+    inputs, _ = preprocess_images([signs / name for name in images.files], preprocess)
+    np.testing.assert_array_equal(stack(inputs)[0], images.images)
 
 
 def test_a_set_in_memory_of_the_right_size_is_extracted_too() -> None:
