@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, SiglumError, choose, closest_match
+from siglum.errors import ConfigError, SiglumError, choose, closest_match
 from siglum.examine.layers import Layer, layers
 from siglum.formatting import count
 from siglum.images.decode import as_text
@@ -173,9 +173,7 @@ class Examination:
         wanted = self.count or default
         if self.files:
             files = self.files[: self.count]
-            inputs, unreadable = preprocess_images(files, self.preprocess)
-            if unreadable:
-                raise DataError("Cannot read {}: {}".format(*unreadable[0]))
+            inputs = preprocess_images(files, self.preprocess)
             names = tuple(as_text(file.name) for file in files)
             description = count(len(names), "file")
             return Images(stack(inputs)[0], np.full(len(names), -1), names, "file", description)
