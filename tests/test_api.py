@@ -146,8 +146,8 @@ def test_an_image_without_ink_is_rejected_with_a_warning(greek: siglum.Recognise
         ("none.png", "Cannot read none.png: "),
         (b"hello", "Cannot read image 1: "),
         (3, "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got int"),
-        ({"strokes": []}, "drawing must have aspect"),
-        ([[[(1, 2), (float("nan"), 3)]]], "stroke 1 must be a number"),
+        ({"strokes": []}, "drawing.version: Field required"),
+        ([[[(1, 2), (float("nan"), 3)]]], "drawing.strokes.0.0.0: Input should be"),
     ],
 )
 def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message: str) -> None:
