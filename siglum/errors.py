@@ -1,13 +1,6 @@
-"""Every error this package raises on purpose, and the one way to look up a name.
+"""Every error that the package raises on purpose, and the one way to look up a name.
 
-    SiglumError
-    ├── ConfigError    a setting breaks a rule            (also a ValueError)
-    ├── DataError      a file or an array is not usable   (also a ValueError)
-    ├── RunError       a run on disk is incomplete, foreign or in the way
-    └── MissingExtra   an optional package is absent      (also an ImportError)
-
-Messages give the rule, the value and the remedy. A broken internal assumption is an `assert`,
-never one of these.
+Messages give the rule, the value and the remedy. A broken internal assumption is an `assert`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,11 +37,7 @@ def closest_match(name: str, names: Iterable[str]) -> str:
 
 
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:
-    """Return `table[name]`.
-
-    Raises:
-        ConfigError: if `name` is not in `table`; the message names the nearest entry.
-    """
+    """Return `table[name]`; raise ConfigError with the most similar name if it is missing."""
     if name in table:
         return table[name]
     hint = closest_match(name, table)

@@ -1,70 +1,99 @@
 """Packed copies of image files: decoded once, then memory-mapped.
 
-    <cache>/packs/<key>.bin     uint8 (M, P, S, S), M images of P planes
-                  <key>.npz     properties of each image
-    <cache>/notes/<key>.json    results of `load_cached`
-
-Files are written whole and the `.npz` last, so that a pack with one is complete.
+`<cache>/packs/<key>.bin` holds uint8 (M, P, S, S), M images of P planes; `<key>.npz`, which is
+written last, properties of each image.
 """
 
 import hashlib
 import json
-import mmap
 import shutil
 import time
-import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.files import atomic_path, cache_dir, read_json, write_atomic
+from siglum.files import atomic_path, cache_dir
 from siglum.formatting import printable
 from siglum.images import decode, ink
 from siglum.images.decode import Unreadable, as_text
 from siglum.images.imageset import ImageSet, Originals
 
-VERSION = 6  # of the format above and of everything that decides a packed byte
-BATCH = 256  # images between two reports of progress
+VERSION = 7  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
-Raw = bytes | NDArray[np.uint8] | DataError
-
-
-class Pack(NamedTuple):
-    """Memory-mapped images and what is known about each."""
-
-    store: NDArray[np.uint8]  # (M, P, S, S)
-    mapping: mmap.mmap
-    originals: Originals
-    reasons: dict[int, str]  # why an image could not be read
-    notes: dict[int, str]  # what of a readable image is not read
+Pixels = NDArray[np.uint8]
+Read = Callable[[int], bytes | Pixels]  # returns an image by its index, or raises DataError
 
 
 def no_progress(activity: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
-def _key(*values: object) -> str:
-    text = json.dumps(values, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+class Row(NamedTuple):
+    """One image of a source, before it is decoded."""
+
+    name: str  # of its file, distinct
+    label: str
+    part: str = "all"  # or "train", "val" or "test", where the source has parts
+    writer: str = ""  # "" if not known
 
 
-def load_cached(signature: str, compute: Callable[[], Any]) -> Any:
-    """Return what `compute` returned when it was first called for `signature`; JSON only."""
-    path = cache_dir() / "notes" / f"{_key(signature)}.json"
-    with suppress(DataError):  # not computed yet, or damaged
-        return read_json(path)
-    value = compute()
-    write_atomic(path, json.dumps(value))
-    return value
+@dataclass(frozen=True)
+class Listing:
+    """The labelled images of a source, before any is decoded."""
+
+    rows: Sequence[Row]
+    read: Callable[[str], bytes | Pixels]  # returns an image by its name, or raises DataError
+    version: Callable[[str], object]  # changes with the contents of an image
+    unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
+
+
+Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no decoding
+
+
+class Pack(NamedTuple):
+    """Memory-mapped images and what is known about each."""
+
+    store: Pixels  # (M, P, S, S)
+    originals: Originals
+    readable: NDArray[np.int64]  # indices of images
+    notes: dict[int, str]  # why an image could not be read, or not all of it
+
+
+def load(listing: Listing, source: str, preprocess: Preprocess, progress: Progress) -> ImageSet:
+    """Load the images of a listing from their pack, which is written if need be."""
+    rows = listing.rows
+    contents = repr([(row.name, listing.version(row.name)) for row in rows])
+    pack = memmap(
+        contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress
+    )
+    unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in pack.notes.items())]
+    selected = [rows[i] for i in pack.readable.tolist()]
+    if not selected:
+        name, reason = unreadable[-1]
+        raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
+    classes, labels = np.unique([row.label for row in selected], return_inverse=True)
+    without = {row.label for row in rows} - {*classes.tolist()}
+    unreadable += [(name, "no image of this class can be read") for name in without]
+    return ImageSet(
+        store=pack.store,
+        rows=pack.readable,
+        labels=labels.astype(np.int64),
+        classes=tuple(classes.tolist()),
+        source=source,
+        files=[as_text(row.name) for row in selected],
+        writers=tuple(row.writer for row in selected) if all(r.writer for r in rows) else None,
+        unreadable=tuple(sorted((as_text(name), reason) for name, reason in unreadable)),
+        originals=pack.originals,
+    )
 
 
 def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
@@ -76,89 +105,37 @@ def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_pr
         if not inverted.any():
             return images
         return replace(images, store=np.where(inverted, 255 - images.store, images.store))
-
-    def raws() -> Iterator[tuple[int, Raw]]:
-        return ((index, images.store[row]) for index, row in enumerate(images.rows))
-
-    pack = memmap(images.fingerprint, len(images), raws, preprocess, images.source, progress)
-    rows = np.arange(len(images), dtype=np.int64)
-    return replace(
-        images, store=pack.store, rows=rows, mapping=pack.mapping, originals=pack.originals
+    contents, count = images.fingerprint, len(images)
+    pack = memmap(
+        contents, count, lambda i: images.store[images.rows[i]], preprocess, images.source, progress
     )
-
-
-def load(
-    contents: str,
-    names: Sequence[str],
-    labels: Sequence[str],
-    raws: Callable[[], Iterable[tuple[int, Raw]]],
-    source: str,
-    preprocess: Preprocess,
-    progress: Progress = no_progress,
-    unreadable: Sequence[Unreadable] = (),
-) -> ImageSet:
-    """Load labelled image files from the pack of their contents, which is written if need be.
-
-    Args:
-        contents: identifies the images.
-        raws: yields their bytes with their indices, in any order.
-        unreadable: further files to report.
-    """
-    pack = memmap(contents, len(names), raws, preprocess, source, progress)
-    if not all(map(str.isascii, names)):
-        names = [as_text(name) for name in names]
-    problems = [(as_text(name), reason) for name, reason in unreadable]
-    problems += [(names[row], reason) for row, reason in (pack.reasons | pack.notes).items()]
-    rows = np.array([row for row in range(len(names)) if row not in pack.reasons], np.int64)
-    if not len(rows):
-        name, reason = problems[-1]
-        raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
-    classes = tuple(sorted({labels[row] for row in rows.tolist()}))
-    if missing := sorted({*labels} - {*classes}):
-        warnings.warn(
-            f"{source}: classes without a readable image are ignored: {first_names(missing)}.",
-            stacklevel=2,
-        )
-    index = {name: label for label, name in enumerate(classes)}
-    return ImageSet(
-        store=pack.store,
-        rows=rows,
-        labels=np.fromiter((index[labels[row]] for row in rows.tolist()), np.int64, len(rows)),
-        classes=classes,
-        source=source,
-        files=names if len(rows) == len(names) else [names[row] for row in rows.tolist()],
-        unreadable=tuple(sorted(problems)),
-        originals=pack.originals,
-        mapping=pack.mapping,
-    )
-
-
-def first_names(names: Sequence[str]) -> str:
-    """Return up to five names for a message, and how many more there are."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return printable(", ".join(names[:5])) + more
+    return replace(images, store=pack.store, rows=np.arange(count), originals=pack.originals)
 
 
 def memmap(
     contents: str,
     count: int,
-    raws: Callable[[], Iterable[tuple[int, Raw]]],
+    read: Read,
     preprocess: Preprocess,
     source: str,
     progress: Progress,
 ) -> Pack:
-    """Open the pack of `count` images, writing it first where it is missing or damaged."""
+    """Open the pack of `count` images, writing it first where it is missing or damaged.
+
+    Args:
+        contents: identifies the images.
+        read: called for 0, 1, 2, ...
+    """
     settings = preprocess.model_dump(exclude={"mean", "std"})
-    path = cache_dir() / "packs" / f"{_key(VERSION, contents, settings)}.bin"
+    identity = json.dumps((VERSION, contents, settings), sort_keys=True).encode()
+    key = hashlib.blake2b(identity, digest_size=16).hexdigest()
+    path = cache_dir() / "packs" / f"{key}.bin"
     shape = (count, preprocess.planes, preprocess.size, preprocess.size)
-    if path.with_suffix(".npz").exists():
-        try:
-            return _open(path, shape)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            warnings.warn(f"{path} is damaged ({error}). It is written again.", stacklevel=3)
+    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return _open(path, shape)
     remove_unfinished(path.parent)
     try:
-        _write(path, shape, raws(), preprocess, source, progress)
+        _write(path, shape, read, preprocess, f"packing {source}", progress)
     except DataError as error:
         raise DataError(
             f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
@@ -170,64 +147,67 @@ def memmap(
 def _write(
     path: Path,
     shape: tuple[int, ...],
-    raws: Iterable[tuple[int, Raw]],
+    read: Read,
     preprocess: Preprocess,
-    source: str,
+    activity: str,
     progress: Progress,
 ) -> None:
-    count, size = shape[0], int(np.prod(shape[1:]))
+    count, notes = shape[0], {}
     sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
     digests = np.zeros(count, np.uint64)
-    reasons: dict[int, str] = {}
-    notes: dict[int, str] = {}
-    with atomic_path(path) as temporary, temporary.open("r+b") as file:
-        file.truncate(count * size)
+    # Written, not mapped: on a full disk, writing to a map would kill the process.
+    with atomic_path(path) as temporary, temporary.open("w+b") as file:
         # One after the other: in threads small images take three times as long, since decoders
         # pass the interpreter's lock to and fro.
-        for done, (index, raw) in enumerate(raws, start=1):
+        for index in range(count):
+            planes = np.zeros(shape[1:], np.uint8)
             try:
-                image = _decode(raw, preprocess)
-                if isinstance(raw, bytes) and (note := decode.further_pages(raw)):
-                    notes[index] = note
+                image, note = _decode(read(index), preprocess)
+                planes = ink.preprocess_image(image, preprocess)[0]
                 sizes[index] = image.shape[1:]
                 light[index] = decode.has_light_background(image[None])[0]
-                digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-                digest.update(image.tobytes())
-                digests[index] = int.from_bytes(digest.digest(), "little")
-                file.seek(index * size)
-                file.write(ink.preprocess_image(image, preprocess)[0].tobytes())
+                pixels = repr(image.shape).encode() + image.tobytes()
+                digest = hashlib.blake2b(pixels, digest_size=8).digest()
+                digests[index] = int.from_bytes(digest, "little")
             except DataError as error:
-                reasons[index] = str(error)
-            if done % BATCH == 0 or done == count:
-                progress(f"packing {source}", done, count)
-        rows = np.array([row for row in range(count) if row not in reasons], np.int64)
-        for index in rows[decode.needs_inversion(light[rows], preprocess)].tolist():
+                note = str(error)
+            if note:
+                notes[index] = note
+            file.write(planes.tobytes())
+            if index % 256 == 255 or index + 1 == count:
+                progress(activity, index + 1, count)
+        readable, size = np.flatnonzero(sizes[:, 0]), int(np.prod(shape[1:]))
+        for index in readable[decode.needs_inversion(light[readable], preprocess)].tolist():
             file.seek(index * size)
-            pixels = np.frombuffer(file.read(size), dtype=np.uint8)
+            inverted = 255 - np.frombuffer(file.read(size), dtype=np.uint8)
             file.seek(index * size)
-            file.write((255 - pixels).tobytes())
-    texts = np.frombuffer(json.dumps([[*reasons.items()], [*notes.items()]]).encode(), np.uint8)
+            file.write(inverted.tobytes())
+    texts = np.frombuffer(json.dumps([*notes.items()]).encode(), np.uint8)
     with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-        np.savez(file, sizes=sizes, light=light, digests=digests, texts=texts)
+        np.savez(file, sizes=sizes, light=light, digests=digests, notes=texts)
 
 
-def _decode(raw: Raw, preprocess: Preprocess) -> NDArray[np.uint8]:
-    if isinstance(raw, DataError):
-        raise raw
-    if isinstance(raw, bytes):
-        return decode.decode(raw, None if preprocess.cuts_out else preprocess.channels)
-    return decode.to_channels(raw, preprocess.channels)
+def _decode(raw: bytes | Pixels, preprocess: Preprocess) -> tuple[Pixels, str]:
+    """Return the pixels (C, H, W), and what of the image is not read."""
+    if not isinstance(raw, bytes):
+        return decode.to_channels(raw, preprocess.channels), ""
+    channels = None if preprocess.cuts_out else preprocess.channels
+    return decode.decode(raw, channels), decode.further_pages(raw)
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> Pack:
-    with path.open("rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    store = np.frombuffer(mapping, dtype=np.uint8).reshape(shape)
     # Opened here, since np.load leaves a file open that it cannot read.
     with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
         originals = Originals(index["sizes"], index["digests"], index["light"])
-        reasons, notes = map(dict, json.loads(index["texts"].tobytes()))
-    return Pack(store, mapping, originals, reasons, notes)
+        notes = dict(json.loads(index["notes"].tobytes()))
+    store = np.asarray(np.memmap(path, np.uint8, "r", shape=shape))
+    return Pack(store, originals, np.flatnonzero(originals.sizes[:, 0]), notes)
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return up to five names for a message, and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return printable(", ".join(names[:5])) + more
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -82,40 +82,76 @@ def decode(
         raise DataError("empty file")
     if len(data) > MAX_BYTES:
         raise DataError(f"larger than {MAX_BYTES >> 20} MB; save it smaller")
+    is_jpeg = data.startswith(b"\xff\xd8")
+    max_pixels = max_pixels if is_jpeg else min(max_pixels, MAX_PIXELS)
+    too_large = DataError(f"more than {max_pixels:,} pixels; crop it or save it smaller")
     try:
-        if data.startswith(b"\xff\xd8"):  # Image.open would refuse what can still be reduced
-            image: Image.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-        else:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            max_pixels = min(max_pixels, MAX_PIXELS)
-        with image:
-            pixels, longest = image.width * image.height, max(image.size)
-            large = pixels > LARGE
-            if pixels <= max_pixels and (large or longest <= MAX_SIDE):
-                max_side = min(max_side, LARGE_SIDE) if large else max_side
-                width, height = (-(-side * max_side // longest) for side in image.size)
-                image.draft(None, (width, height))
-                return _pixels(image, channels, max_side if large else longest)
+        file = io.BytesIO(data)
+        with (  # Image.open would refuse a JPEG that can still be reduced
+            JpegImagePlugin.JpegImageFile(file) if is_jpeg else Image.open(file, formats=FORMATS)
+        ) as image:
+            large, longest = image.width * image.height > LARGE, max(image.size)
+            if image.width * image.height > max_pixels:
+                raise too_large
+            if longest > MAX_SIDE and not large:
+                raise DataError(f"longer than {MAX_SIDE:,} pixels; crop it")
+            max_side = min(max_side, LARGE_SIDE) if large else max_side
+            width, height = (-(-side * max_side // longest) for side in image.size)
+            image.draft(None, (width, height))
+            return _pixels(image, channels, max_side if large else longest)
+    except DataError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        pixels, max_pixels, longest = 0, MAX_PIXELS, 0
-    except UnidentifiedImageError:
-        raise DataError(explain(data) or "damaged image") from None
+        raise too_large from None
     except Exception as error:  # decoders of hostile bytes raise nearly anything
-        raise DataError(explain(data) or f"damaged image ({error})") from None
-    if longest > MAX_SIDE and pixels <= max_pixels:
-        raise DataError(f"longer than {MAX_SIDE:,} pixels; crop it")
-    raise DataError(f"more than {max_pixels:,} pixels; crop it or save it smaller")
+        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+        raise DataError(explain(data) or f"damaged image{detail}") from None
 
 
-def read(
-    path: Path,
-    channels: int | None = None,
-    max_side: int = MAX_SIDE,
-    max_pixels: int = MAX_JPEG_PIXELS,
-) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[np.uint8]:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("1", "P", "PA", "RGBa", "La") or "transparency" in image.info:
+        alpha = image.mode not in ("1", "P") or "transparency" in image.info
+        image = image.convert("RGBA" if alpha else "L" if image.mode == "1" else "RGB")
+    if (factor := max(image.size) // max_side) > 1:
+        image = (image.convert("I") if image.mode.startswith("I") else image).reduce(factor)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits per pixel
+        deep = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+        top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
+        image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA"):
+        image = _flatten(image.convert("RGBA"))
+    if channels == 1 or image.mode == "L":
+        return to_channels(np.asarray(image.convert("L"))[None], channels or 1)
+    colours = np.stack([np.asarray(band) for band in image.convert("RGB").split()])
+    return colours[:1] if channels is None and (colours[1:] == colours[0]).all() else colours
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Put a transparent image on black when its visible ink is light, else on white."""
+    grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+    visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
+    light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
+    background = "black" if light and alpha.mean() < 250 else "white"
+    flat = Image.new("RGB", image.size, background)
+    flat.paste(image, mask=image)
+    return flat
+
+
+def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Convert pixels (C, H, W) to grey or to red, green, blue."""
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return image.repeat(3, axis=0)
+    return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None]
+
+
+def read(path: Path, channels: int | None = None, max_side: int = MAX_SIDE) -> NDArray[np.uint8]:
     """Return the pixels of a file, as `decode` does; warn where it has further pages."""
     data = read_bytes(path)
-    image = decode(data, channels, max_side, max_pixels)
+    image = decode(data, channels, max_side)
     if note := further_pages(data):
         warnings.warn(f"{as_text(str(path))}: {note}.", stacklevel=2)
     return image
@@ -147,47 +183,6 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Convert pixels (C, H, W) to grey or to red, green, blue."""
-    if len(image) == channels:
-        return image
-    if channels == 3:
-        return image.repeat(3, axis=0)
-    return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None]
-
-
-def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[np.uint8]:
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in ("1", "P", "PA", "RGBa", "La") or "transparency" in image.info:
-        alpha = image.mode not in ("1", "P") or "transparency" in image.info
-        image = image.convert("RGBA" if alpha else "L" if image.mode == "1" else "RGB")
-    if (factor := max(image.size) // max_side) > 1:
-        image = (image.convert("I") if image.mode.startswith("I") else image).reduce(factor)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits per pixel
-        deep = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
-        top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
-        image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA"):
-        image = _flatten(image.convert("RGBA"))
-    if channels == 1 or image.mode == "L":
-        grey = np.asarray(image.convert("L"))[None]
-        return grey.repeat(3, axis=0) if channels == 3 else grey
-    colours = np.stack([np.asarray(band) for band in image.convert("RGB").split()])
-    return colours[:1] if channels is None and (colours[1:] == colours[0]).all() else colours
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Put a transparent image on black when its visible ink is light, else on white."""
-    grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
-    visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
-    light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
-    background = "black" if light and alpha.mean() < 250 else "white"
-    flat = Image.new("RGB", image.size, background)
-    flat.paste(image, mask=image)
-    return flat
-
-
 def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return whether most of each border is light, for images (N, C, H, W): bool (N,)."""
     edges = _border(images)
@@ -202,6 +197,18 @@ def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([top, bottom, left, right], axis=2)
 
 
+def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
+    """Return which images of a set to invert so that all have light ink, given `light` (N,).
+
+    None where `preprocess` keeps the polarity or extracts the ink. Where at least 98 % of a set
+    agree on their background, the others have much ink at the border and are treated alike.
+    """
+    if preprocess.polarity == "keep" or preprocess.cuts_out or not len(light):
+        return np.zeros_like(light)
+    share = light.mean()
+    return light if 0.02 < share < 0.98 else np.full_like(light, share > 0.5)
+
+
 def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
     """Resize (C, H, W) to the square (C, S, S); margins have the colour of the border.
 
@@ -211,8 +218,8 @@ def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8
     size, (channels, height, width) = preprocess.size, image.shape
     if preprocess.resize == "pad" and height != width:
         side = max(height, width)
-        square = np.empty((channels, side, side), dtype=np.uint8)
-        square[:] = np.median(_border(image[None])[0], axis=1).astype(np.uint8)[:, None, None]
+        paper = np.median(_border(image[None])[0], axis=1).astype(np.uint8)
+        square = np.broadcast_to(paper[:, None, None], (channels, side, side)).copy()
         top, left = (side - height) // 2, (side - width) // 2
         square[:, top : top + height, left : left + width] = image
         image = square
@@ -221,17 +228,3 @@ def resize(image: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8
     method = Image.Resampling.BOX if max(image.shape) > size else Image.Resampling.BILINEAR
     planes = [Image.fromarray(plane).resize((size, size), method) for plane in image]
     return np.stack([np.asarray(plane) for plane in planes])
-
-
-def needs_inversion(light: NDArray[np.bool_], preprocess: Preprocess) -> NDArray[np.bool_]:
-    """Return which images of a set to invert so that all have light ink.
-
-    None where `preprocess` keeps the polarity or extracts the ink. Where at least 98 % of a set
-    have a light background (N,), or a dark one, the others have much ink at the border.
-    """
-    if preprocess.polarity == "keep" or preprocess.cuts_out or not len(light):
-        return np.zeros_like(light)
-    share = light.mean()
-    if share <= 0.02:
-        return np.zeros_like(light)
-    return np.ones_like(light) if share >= 0.98 else light

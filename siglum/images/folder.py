@@ -4,36 +4,29 @@ The class of an image is the folder that it lies in, below what all folders have
 `a/x.png` in `folder:signs` and `signs/a/x.png` in `archive:signs.zip` are both of class `a`.
 """
 
-import bz2
-import gzip
 import hashlib
-import io
-import lzma
 import os
 import re
-import stat
 import sys
 import tarfile
 import tempfile
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob, has_magic
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Self
 
-from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.files import cache_dir, cannot_read, cannot_write
+from siglum.files import cache_dir
 from siglum.formatting import printable
 from siglum.images import cache, decode
-from siglum.images.cache import Progress, first_names, no_progress
+from siglum.images.cache import Listing, Progress, Row, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES, MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
-from siglum.images.imageset import ImageSet
 
 SYSTEM_NAMES = {  # what operating systems, clouds and network drives leave, besides .names
     *("__macosx", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin"),
@@ -56,77 +49,79 @@ MAX_MEMBERS, MAX_SECONDS = 2_000_000, 1800  # of an archive
 MAX_RATIO, SMALL_ARCHIVE, MAX_UNPACKED = 100, 2**30, 64 * 2**30  # bytes that it unpacks to
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
-Member = tuple[str, int, Callable[[], bytes]]  # of an archive: name, size, how to read it
+
+def read(root: Path, source: str, progress: Progress = no_progress) -> Listing:
+    """List the images of a folder of class folders, which may lie below folders of parts."""
+    names, unreadable = scan(root, source, progress)
+    places = parts_and_classes(names)
+    rows = []
+    for name in names:
+        part, label = places[name.rpartition("/")[0]]
+        if label:
+            rows.append(Row(name, class_name(label, source), part))
+        else:
+            unreadable.append((name, "not in a class folder"))
+    if not rows:
+        example = f", such as {printable(': '.join(unreadable[0]))}" if unreadable else ""
+        raise DataError(
+            f"{source} has no images in class folders ({len(unreadable):,} other files{example}). "
+            "Put the images of each class in a folder of its own, or list them in a CSV file of "
+            f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
+        )
+    return list_files(root, rows, unreadable)
 
 
-class Listing(NamedTuple):
-    """The image files of a folder, before any is decoded."""
+def list_files(root: Path, rows: Sequence[Row], unreadable: Sequence[Unreadable] = ()) -> Listing:
+    """List image files, whose names are relative to `root`."""
 
-    names: list[str]  # relative, with "/", ascending
-    unreadable: list[Unreadable]  # files that look like images and cannot be read
-    empty: list[str]  # folders without an image
+    def version(name: str) -> object:
+        with suppress(OSError):  # reading it will tell why
+            facts = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118  thrice as fast
+            return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+        return None
 
-
-def scan(root: Path, source: str, progress: Progress = no_progress) -> Listing:
-    """List the images below a folder. Links are followed, but not in circles."""
-    if root.parent != cache_dir() / "unpacked":
-        return _scan(root, source, progress)
-    # An unpacked archive never changes, and listing 60,000 files takes seconds.
-    signature = f"listing {cache.VERSION} {root.name}"
-    return Listing(*cache.load_cached(signature, lambda: _scan(root, source, progress)))
+    return Listing(rows, lambda name: decode.read_bytes(root / name), version, unreadable)
 
 
-def _scan(root: Path, source: str, progress: Progress) -> Listing:
+def scan(
+    root: Path, source: str, progress: Progress = no_progress
+) -> tuple[list[str], list[Unreadable]]:
+    """Return the names of the images below a folder, ascending, and what cannot be read.
+
+    Names are relative, with "/". Links are followed, but not to a folder above them.
+    """
     names: list[str] = []
     unreadable: list[Unreadable] = []
-    folders: set[str] = set()
     total = 0
-    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
-    while pending:
-        folder, parents = pending.pop()
-        try:
-            with os.scandir(root / folder) as opened:
-                entries = [(entry.name, _is_dir(entry)) for entry in opened]
-        except OSError as error:
-            unreadable.append((folder or ".", f"cannot be listed: {error.strerror}"))
-            continue
-        total += len(entries)
+
+    def note(error: OSError) -> None:
+        name = os.path.relpath(error.filename, root)
+        unreadable.append((name, f"cannot be listed: {error.strerror}"))
+
+    for path, folders, files in os.walk(root, onerror=note, followlinks=True):
+        home = "" if path == str(root) else os.path.relpath(path, root).replace(os.sep, "/") + "/"
+        total += len(folders) + len(files)
         progress(f"scanning {source}", total, 0)
         if total > MAX_ENTRIES and not names:
             raise DataError(
                 f"{source} has no image among its first {total:,} files. "
                 "Name the folder that holds the class folders."
             )
-        for entry, is_dir in entries:
-            name = f"{folder}/{entry}" if folder else entry
-            if _is_system(entry):
-                continue
-            if not is_dir:
-                reason = _reason(root, name)
-                if reason == "":
-                    names.append(name)
-                elif reason:
-                    unreadable.append((name, reason))
-            elif (real := os.path.realpath(root / name)) in parents:
-                unreadable.append((name, "a link to a folder above it"))
-            else:
-                folders.add(name)
-                pending.append((name, (*parents, real)))
-    bad = {name for name, _ in unreadable}
-    homes = {name.rpartition("/")[0] for name in (*folders, *names, *bad)}
-    used = homes | {str(up) for home in homes for up in PurePosixPath(home).parents}
-    empty = sorted(name for name in folders - used - bad if "/__" not in f"/{name}")
-    return Listing(sorted(names), unreadable, empty)
+        real = Path(path).resolve()
+        above = {name for name in folders if real.is_relative_to(Path(path, name).resolve())}
+        folders[:] = [name for name in folders if not is_system(name) and name not in above]
+        for name in files:
+            reason = None if is_system(name) else _reason(root, home + name)
+            if reason == "":
+                names.append(home + name)
+            elif reason:
+                unreadable.append((home + name, reason))
+    return sorted(names), sorted(unreadable)
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
+    """Return whether a file or folder is hidden, or of a system and not of a person."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):
-        return entry.is_dir()
-    return False
 
 
 def _reason(root: Path, name: str) -> str | None:
@@ -141,243 +136,145 @@ def _reason(root: Path, name: str) -> str | None:
     return None if reason == NOT_AN_IMAGE and not suffix else reason
 
 
-def parts(root: Path, source: str, progress: Progress = no_progress) -> list[str]:
-    """Return which of "train", "val" and "test" a folder has; [] where it has no parts."""
-    groups = part_folders(scan(root, source, progress).names)
-    return [part for part in ("train", "val", "test") if part in groups]
+def parts_and_classes(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the part and the class of each folder of images; "" for no class.
 
-
-def part_folders(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the top folders that are parts of a data set: {"train": ["training-set"], ...}.
-
-    Empty where there is no folder for training and another part, with class folders in them.
+    Folders at the top that are called train, test, ... are parts, if there is one for training and
+    another one, with class folders in them. Otherwise all images are of the part "all".
     """
-    inside: dict[str, set[str]] = {}  # top folder -> the class folders in it
-    for path in filter(None, _paths(names).values()):
-        inside.setdefault(path[0], set()).add("/".join(path[1:]))
-    groups: dict[str, list[str]] = {}
-    for top, classes in sorted(inside.items()):
-        words = {word for word in re.split("[^a-z]+", top.lower()) if word}
-        named = {PARTS[word] for word in words & {*PARTS}}
-        if len(named) == 1 and words <= PART_WORDS and classes != {""}:
-            groups.setdefault(named.pop(), []).append(top)
-    return groups if len(groups) > 1 and ("train" in groups or len(groups) == len(inside)) else {}
-
-
-def _paths(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the path of each image folder below what all of them have in common."""
-    folders = sorted({name.rpartition("/")[0] for name in names})
-    paths = [folder.split("/") if folder else [] for folder in folders]
+    homes = sorted({name.rpartition("/")[0] for name in names})
+    paths = [home.split("/") if home else [] for home in homes]
     levels = zip(*paths, strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len({*level}) == 1, levels))
-    cut = max(shared - 1, 0) if len(paths) == 1 else shared
-    return {folder: path[cut:] for folder, path in zip(folders, paths, strict=True)}
+    paths = [path[max(shared - 1, 0) if len(paths) == 1 else shared :] for path in paths]
+    depths: dict[str, int] = {}
+    for path in filter(None, paths):
+        depths[path[0]] = max(depths.get(path[0], 0), len(path))
+    parts = {top: part for top, depth in depths.items() if depth > 1 and (part := _part(top))}
+    count = len({*parts.values()})
+    if count < 2 or ("train" not in parts.values() and count < len(depths)):
+        return {home: ("all", "/".join(path)) for home, path in zip(homes, paths, strict=True)}
+    return {
+        home: (parts[path[0]], "/".join(path[1:])) if path and path[0] in parts else ("", "")
+        for home, path in zip(homes, paths, strict=True)
+    }
 
 
-def load(
-    root: Path, part: str, source: str, preprocess: Preprocess, progress: Progress = no_progress
-) -> ImageSet:
-    """Load the images of a folder of class folders, or of one part of it."""
-    listing = scan(root, source, progress)
-    groups = part_folders(listing.names)
-    if groups and part not in groups:
-        raise DataError(f"{source} has no part {part!r}, only {', '.join(groups)}.")
-    owner = {top: name for name, tops in groups.items() for top in tops}
-    classes: dict[str, str] = {}  # image folder -> class, or "" outside the class folders
-    for folder, path in _paths(listing.names).items():
-        top = path[0] if path else ""
-        if owner.get(top, part) == part:
-            path = path[1:] if top in owner else [] if groups else path
-            classes[folder] = class_name("/".join(path), source) if path else ""
-    names, labels, unreadable = [], [], listing.unreadable
-    for name in listing.names:
-        label = classes.get(name.rpartition("/")[0])
-        if label:
-            names.append(name)
-            labels.append(sys.intern(label))
-        elif label == "":
-            unreadable.append((name, "not in a class folder"))
-    if not names:
-        example = f", such as {printable(': '.join(unreadable[0]))}" if unreadable else ""
-        raise DataError(
-            f"{source} has no images in class folders ({len(unreadable):,} other files{example}). "
-            "Put the images of each class in a folder of its own, or list them in a CSV file of "
-            f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
-        )
-    if listing.empty:
-        warnings.warn(
-            f"{source}: folders without an image are ignored: {first_names(listing.empty)}.",
-            stacklevel=2,
-        )
-    return load_files(root, names, labels, source, preprocess, progress, unreadable)
+def _part(name: str) -> str:
+    """Return the part that a folder's name means, such as "test" for "Test_images", or ""."""
+    words = {word for word in re.split("[^a-z]+", name.lower()) if word}
+    parts = {PARTS[word] for word in words & {*PARTS}}
+    return parts.pop() if len(parts) == 1 and words <= PART_WORDS else ""
 
 
 def class_name(name: str, source: str) -> str:
     """Return a class name with its control characters escaped; refuse a blank one."""
     if not name.strip():
         raise DataError(f"{source} has a class with a blank name, {name!r}. Rename it.")
-    return CONTROL.sub(lambda match: ascii(match[0])[1:-1], as_text(name))
-
-
-def load_files(
-    root: Path,
-    names: Sequence[str],
-    labels: Sequence[str],
-    source: str,
-    preprocess: Preprocess,
-    progress: Progress = no_progress,
-    unreadable: Sequence[Unreadable] = (),
-) -> ImageSet:
-    """Load image files, with a label each, from a pack, which is written first if need be.
-
-    Args:
-        names: relative to `root`.
-        unreadable: further files to report.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for name in names:
-        version = None
-        with suppress(OSError):  # reading it will tell why
-            facts = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118  thrice as fast
-            version = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        digest.update(repr((name, version)).encode("utf-8", "surrogateescape"))
-
-    def raws() -> Iterator[tuple[int, bytes | DataError]]:
-        for index, name in enumerate(names):
-            try:
-                yield index, decode.read_bytes(root / name)
-            except DataError as error:
-                yield index, error
-
-    return cache.load(
-        digest.hexdigest(), names, labels, raws, source, preprocess, progress, unreadable
-    )
+    return sys.intern(CONTROL.sub(lambda match: ascii(match[0])[1:-1], as_text(name)))
 
 
 def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
     """Unpack a zip or tar file into the cache, once for its contents, and return the folder.
 
-    Only regular files of at most 64 MB are unpacked. The whole archive is refused where it is
-    damaged or encrypted, has a member that leads out of the folder, or unpacks to far more than
-    images would.
+    Only regular files of at most 64 MB are unpacked, and none outside the folder. An archive that
+    is damaged or encrypted, or that unpacks to far more than images would, is refused.
     """
-
     try:
-        facts = path.stat()
-        version = (str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        digest: str = cache.load_cached(repr(version), lambda: _digest(path))
-        target = cache_dir() / "unpacked" / digest
-    except OSError as error:
-        raise cannot_read(source, error) from None
-    if target.is_dir():
+        with path.open("rb") as file:
+            target = cache_dir() / "unpacked" / hashlib.file_digest(file, "sha256").hexdigest()
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cache.remove_unfinished(target.parent)
+            with tempfile.TemporaryDirectory(".tmp", ".", target.parent) as temporary:
+                _extract(path, Path(temporary) / "files", source, progress)
+                (Path(temporary) / "files").rename(target)
         return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        cache.remove_unfinished(target.parent)
-        with tempfile.TemporaryDirectory(".tmp", ".", target.parent) as temporary:
-            files = Path(temporary) / "files"
-            files.mkdir()
-            _extract(path, files, source, progress)
-            try:
-                files.rename(target)
-            except OSError:
-                if not target.is_dir():  # else another process was quicker
-                    raise
     except DataError:
         raise
     except Exception as error:  # the readers of hostile bytes raise nearly anything
-        if isinstance(error, OSError) and error.errno is not None:
-            raise cannot_write(target, error) from None
-        raise DataError(f"{source} is damaged: {error}. Copy or download it again.") from None
-    return target
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise DataError(
+            f"Cannot unpack {source}: {error}. Copy or download it again, or unpack it yourself, "
+            "and name the folder."
+        ) from None
 
 
 def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
+    if not is_archive(path):
+        raise ValueError("it is not a whole zip or tar file")
     limit = min(max(MAX_RATIO * path.stat().st_size, SMALL_ARCHIVE), MAX_UNPACKED)
     deadline, total = time.monotonic() + MAX_SECONDS, 0
+    target.mkdir()
     members = _zip_members if zipfile.is_zipfile(path) else _tar_members
-    for number, (name, size, read) in enumerate(members(path, source), start=1):
-        names = [part for part in name.replace("\\", "/").split("/") if part != "."]
-        if ".." in names or not any(names[:1]) or re.match("[A-Za-z]:", name):
-            raise DataError(
-                f"{source} has a member that leads out of the archive: {name!r}. "
-                "Do not unpack it; pack the images again."
-            )
+    for number, (name, size, extract) in enumerate(members(path, source), start=1):
         total += size
         if number > MAX_MEMBERS or total > limit or time.monotonic() > deadline:
-            raise DataError(
-                f"{source} unpacks to far more than images would. If you trust it, unpack it "
-                "yourself, and name the folder."
-            )
-        if size <= MAX_BYTES and not any(map(_is_system, names)):
-            file = target.joinpath(*names)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if file.exists():
-                raise DataError(
-                    f"{source} has {name!r} twice, or in upper and lower case, which are one on "
-                    "this disk. Unpack it elsewhere, and name the folder."
-                )
-            file.write_bytes(read())
+            raise ValueError("it unpacks to far more than images would")
+        names = [part for part in name.split("/") if part not in ("", ".")]
+        if ".." in names:
+            raise ValueError(f"{name!r} leads out of it")
+        if size > MAX_BYTES or any(map(is_system, names)):
+            continue
+        if target.joinpath(*names).exists():
+            raise ValueError(f"it has {name!r} twice, maybe in upper and lower case")
+        extract(target)
         if number % 100 == 0:
             progress(f"unpacking {source}", number, 0)
 
 
-def _zip_members(path: Path, source: str) -> Iterator[Member]:
-    unsure = []
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = member.filename
-            if member.is_dir() or stat.S_ISLNK(member.external_attr >> 16):
-                continue
-            if member.flag_bits & 0x1:
-                raise DataError(f"{source} is encrypted. Pack the images without a password.")
-            if not member.flag_bits & 0x800 and not name.isascii():
-                try:  # macOS writes UTF-8 without saying so
-                    name = name.encode("cp437").decode("utf-8")
-                except UnicodeError:
-                    unsure.append(name)
-            yield name, member.file_size, partial(archive.read, member)
-    if unsure:
+def _zip_members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path], object]]]:
+    try:  # macOS writes UTF-8 without saying so
+        archive = zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
         warnings.warn(
-            f"{source} does not tell the encoding of its names, which may be wrong: "
-            f"{first_names(unsure)}. If so, unpack it, and name the folder.",
+            f"{source} does not tell the encoding of its names, which are read as code page 437. "
+            "If they are wrong, unpack it yourself, and name the folder.",
             stacklevel=2,
         )
+        archive = zipfile.ZipFile(path)
+    with archive:
+        for member in archive.infolist():
+            if member.flag_bits & 0x1:
+                raise ValueError("it is encrypted")
+            member.filename = member.filename.replace("\\", "/")  # as some Windows programs write
+            if not member.is_dir():
+                yield member.filename, member.file_size, partial(archive.extract, member)
 
 
-def _tar_members(path: Path, source: str) -> Iterator[Member]:
-    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"\xfd7": lzma.open, b"BZ": bz2.open}
-    with path.open("rb") as packed:
-        opener = openers.get(packed.read(2), open)
-    with (
-        opener(path, "rb") as stream,
-        _Bounded(stream) as bounded,
-        tarfile.open(
-            fileobj=bounded, mode="r:", encoding="utf-8", errors="surrogateescape"
-        ) as archive,
-    ):
+class _Member(tarfile.TarInfo):
+    """A tar header that may not be of hundreds of megabytes, which tarfile reads into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size > MAX_BYTES and not member.isreg():
+            raise ValueError(f"it has a header of {member.size} bytes")
+        return member
+
+
+def _open_tar(path: Path) -> tarfile.TarFile:
+    return tarfile.open(path, tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
+
+
+def _tar_members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path], object]]]:
+    with _open_tar(path) as archive:
+        assert archive.fileobj is not None
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # or memory grows with the archive
-            file = archive.extractfile(member) if member.isreg() else None
-            if file is not None:
-                yield member.name, member.size, file.read
-        if bounded.tell() == archive.offset:  # no block of zeros ends it
+            if member.isreg():
+                yield member.name, member.size, partial(archive.extract, member, filter="data")
+        if archive.fileobj.tell() == archive.offset:  # no block of zeros ends it
             raise tarfile.ReadError("unexpected end of data")
-        bounded.read(MAX_BYTES)  # to where a compressed stream has its checksum
+        archive.fileobj.read(MAX_BYTES)  # to where a compressed stream has its checksum
 
 
-class _Bounded(io.BufferedReader):
-    """A stream that reads no piece of hundreds of megabytes, as a hostile header may ask for."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= MAX_BYTES:
-            raise tarfile.ReadError(f"it has a header of {size} bytes")
-        return super().read(size)
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a zip or tar file."""
+    if not path.is_file() or zipfile.is_zipfile(path):
+        return path.is_file()
+    with suppress(Exception), _open_tar(path):
+        return True
+    return False
 
 
 def expand_files(places: Sequence[str | Path]) -> list[Path]:
@@ -389,7 +286,7 @@ def expand_files(places: Sequence[str | Path]) -> list[Path]:
         if re.match("[a-z]{2,}:/", place):
             raise DataError(f"{place} is not on this computer. Download it, and name the file.")
         if path.is_dir():
-            images = [path / name for name in scan(path, place).names]
+            images = [path / name for name in scan(path, place)[0]]
         elif not path.exists() and has_magic(place):
             images = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207
         if not images:

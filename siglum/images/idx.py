@@ -1,24 +1,32 @@
-"""`idx:DIR`: MNIST-style files, `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`.
+"""`idx:DIR`, `mnist`, `emnist-letters`, ...: MNIST-style files such as `train-images-idx3-ubyte`.
 
-The test part has `t10k` for `train`; every file may be compressed with gzip.
+The test part has `t10k` for `train`; every file may be compressed with gzip. Known sets are read
+from SIGLUM_DATA, or downloaded by torchvision.
+
 Format: big-endian; two zero bytes, the type 0x08, the number of axes, one int32 per axis, then the
 bytes. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
 """
 
 import gzip
+import importlib
 import math
 import struct
 import warnings
 import zlib
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
-from siglum.errors import DataError, choose
-from siglum.images.decode import NOT_AN_IMAGE, explain, has_light_background
+from siglum.errors import DataError, MissingExtra
+from siglum.files import data_dir
+from siglum.images.cache import Arrays, Progress
+from siglum.images.decode import has_light_background
 from siglum.images.imageset import ImageSet
 
 STEMS = {"train": "train", "test": "t10k"}
@@ -30,6 +38,23 @@ MNIST_MEANS = (  # of each digit at 7 x 7 pixels, row by row, in sixteenths
     "00022000038510017821002b9a6002dcc50005a51000000000000000012331004bbe400233c200019810004a3000034100"
     "0000000003a9300198a60017f910019b71002ac71000121000000000001651001a8b3003b9e10014991000285100023200"
 )
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+MERGED = digits + ascii_uppercase + "abdefghnqrt"  # of small letters, those unlike their capitals
+# name -> torchvision's class, EMNIST's split, and the class names by label
+KNOWN: dict[str, tuple[str, str, Sequence[str]]] = {
+    "mnist": ("MNIST", "", digits),
+    "fashion-mnist": ("FashionMNIST", "", FASHION),
+    "kmnist": ("KMNIST", "", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+    "emnist-byclass": ("EMNIST", "byclass", digits + ascii_uppercase + ascii_lowercase),
+    "emnist-bymerge": ("EMNIST", "bymerge", MERGED),
+    "emnist-balanced": ("EMNIST", "balanced", MERGED),
+    "emnist-letters": ("EMNIST", "letters", ascii_uppercase),
+    "emnist-digits": ("EMNIST", "digits", digits),
+    "emnist-mnist": ("EMNIST", "mnist", digits),
+}
 
 
 def parts(root: Path, prefix: str = "") -> tuple[str, ...]:
@@ -37,21 +62,67 @@ def parts(root: Path, prefix: str = "") -> tuple[str, ...]:
     return tuple(part for part in STEMS if _find(root, f"{prefix}{STEMS[part]}-images-idx3"))
 
 
-def load(root: Path, part: str, source: str, prefix: str = "") -> ImageSet:
-    """Read one part; classes are named by their numbers, files may have a prefix."""
-    stem = f"{prefix}{choose(STEMS, part, 'part')}"
-    images = _read(root, f"{stem}-images-idx3")  # (N, H, W)
-    labels = _read(root, f"{stem}-labels-idx1")  # (N,)
+def read(root: Path, spec: str, progress: Progress) -> Arrays:
+    """Return functions that load the parts of a folder; classes are named by their numbers."""
+
+    def load(part: str) -> ImageSet:
+        images, labels = _load(root, STEMS[part])
+        if _is_transposed(images, labels):
+            warnings.warn(
+                f"The digits of {spec} look transposed, as EMNIST's files store them. The sources "
+                "emnist-digits, emnist-letters, ... turn them upright.",
+                stacklevel=2,
+            )
+        values, numbers = np.unique(labels, return_inverse=True)
+        return ImageSet.from_arrays(images, numbers, [str(value) for value in values], spec)
+
+    return {part: partial(load, part) for part in parts(root) or ("train",)}
+
+
+def read_known(place: Path, name: str, progress: Progress) -> Arrays:
+    """Return functions that load the parts of a known set; what is missing is downloaded first."""
+    set_name, split, classes = KNOWN[name]
+    folder = (data_dir() or Path(platformdirs.user_data_dir("siglum"))) / set_name / "raw"
+    prefix = f"emnist-{split}-" if split else ""
+    on_disk = parts(folder, prefix)
+
+    def load(part: str) -> ImageSet:
+        if part not in on_disk:
+            _download(name, part, folder, prefix + STEMS[part])
+        images, labels = _load(folder, prefix + STEMS[part])
+        # EMNIST's files are transposed, and its letters count from 1.
+        images = np.ascontiguousarray(images.transpose(0, 2, 1)) if split else images
+        numbers = labels.astype(np.int64) - (split == "letters")
+        return ImageSet.from_arrays(images, numbers, classes, name)
+
+    return {part: partial(load, part) for part in on_disk or STEMS}
+
+
+def _download(name: str, part: str, folder: Path, stem: str) -> None:
+    set_name, split, _ = KNOWN[name]
+    remedy = (
+        f"Put {stem}-images-idx3-ubyte.gz and {stem}-labels-idx1-ubyte.gz into {folder}, or set "
+        f"SIGLUM_DATA to the folder that holds {set_name}/raw."
+    )
+    try:
+        datasets = importlib.import_module("torchvision.datasets")
+        options = {"split": split} if split else {"train": part == "train"}
+        getattr(datasets, set_name)(folder.parents[1], download=True, **options)
+    except ImportError:
+        raise MissingExtra(
+            f"{name} is not in {folder}, and torchvision, which downloads it, is not installed. "
+            f"{remedy}"
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"Cannot download {name}: {error}. {remedy}") from None
+
+
+def _load(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the images (N, H, W) and the labels (N,) of a part."""
+    images, labels = _read(root, f"{stem}-images-idx3"), _read(root, f"{stem}-labels-idx1")
     if len(images) != len(labels):
         raise DataError(f"{root} has {len(images)} images of {stem}, but {len(labels)} labels.")
-    if not prefix and _is_transposed(images, labels):
-        warnings.warn(
-            f"The digits of {source} look transposed, as EMNIST's files store them. The sources "
-            "emnist-digits, emnist-letters, ... turn them upright.",
-            stacklevel=2,
-        )
-    values, numbers = np.unique(labels, return_inverse=True)
-    return ImageSet.from_arrays(images, numbers, [str(value) for value in values], source)
+    return images, labels
 
 
 def _is_transposed(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> bool:
@@ -85,38 +156,24 @@ def _find(root: Path, stem: str) -> Path | None:
 
 
 def _read(root: Path, stem: str) -> NDArray[np.uint8]:
-    path = _find(root, stem)
+    path, axes = _find(root, stem), int(stem[-1])
     if path is None:
         remedy = "Copy the IDX files there."
         if any(root.glob("emnist-*")):
             remedy = "For EMNIST's files use emnist-digits, emnist-letters, ... as the source."
         raise DataError(f"{root} has no file {stem}-ubyte or {stem}-ubyte.gz. {remedy}")
-    facts = path.stat()
-    return _array(path, int(stem[-1]), (facts.st_size, facts.st_mtime_ns))
-
-
-@lru_cache(maxsize=4)  # a study opens the same set for each of its runs
-def _array(path: Path, axes: int, version: tuple[int, int]) -> NDArray[np.uint8]:
     try:
         with path.open("rb") as packed:
             compressed = packed.read(2) == b"\x1f\x8b"
         with gzip.open(path) if compressed else path.open("rb") as file:
-            header = file.read(4 + 4 * axes)
-            if header[:4] != bytes((0, 0, 8, axes)):
-                reason = explain(header + file.read(1000))
-                raise DataError(
-                    f"{path} is not IDX of bytes with {axes} axes"
-                    f"{'' if reason in ('', NOT_AN_IMAGE) else f' but {reason}'}, "
-                    f"it starts with {header[:4].hex(' ') or 'nothing'}. Download it again."
-                )
-            shape = struct.unpack(f">{axes}I", header[4:].ljust(4 * axes, b"\0"))
+            header = file.read(4 + 4 * axes).ljust(4 + 4 * axes, b"\0")
+            shape = struct.unpack(f">{axes}I", header[4:])
             expected = math.prod(shape)
             data = file.read(min(expected, MAX_BYTES) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Cannot read {path}: {error}. Copy it again.") from None
-    if not 0 < expected == len(data):
-        size = f"{len(data):,}" if len(data) <= expected else f"more than {expected:,}"
+    if header[:4] != bytes((0, 0, 8, axes)) or not 0 < expected == len(data):
         raise DataError(
-            f"{path} has {size} bytes for shape {shape}, not {expected:,}. Copy it again."
+            f"{path} is not a whole IDX file of bytes with {axes} axes. Copy or download it again."
         )
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)

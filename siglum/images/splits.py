@@ -3,16 +3,12 @@
 They use `numpy.random.RandomState`, whose stream is frozen; newer generators may change theirs.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError
-from siglum.images.imageset import ImageSet
-
-WRITER = re.compile(r"(?:^|/)(w\d+)_[^/]*$")  # w07_02.png: the second image of writer w07
 
 Indices = NDArray[np.int64]
 
@@ -65,11 +61,3 @@ def per_class(
             )
         samples.append(members[:count])
     return np.sort(np.concatenate(samples))
-
-
-def writers_of(images: ImageSet) -> tuple[str, ...] | None:
-    """Return the set's writers, or those in file names such as `w07_02.png`; None if unknown."""
-    if images.writers is not None or images.files is None:
-        return images.writers
-    matches = [WRITER.search(name) for name in images.files]
-    return tuple(match[1] for match in matches if match) if all(matches) else None

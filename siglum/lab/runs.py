@@ -255,9 +255,13 @@ class Run:
         Raises:
             DataError: if the image cannot be read.
         """
-        from siglum.lab.export import open_run
+        from siglum.lab.export import RunPredictor
+        from siglum.recogniser.predict import predict
 
-        return open_run(self).predict(image)
+        predictions, unreadable = predict(RunPredictor(self), [image])
+        if unreadable:
+            raise DataError(f"Cannot read {unreadable[0][0]}: {unreadable[0][1]}.")
+        return predictions[0]
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the report, report.html in the run's folder by default, and return its path."""

@@ -25,7 +25,7 @@ from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
-from siglum.images.splits import Indices, writers_of
+from siglum.images.splits import Indices
 from siglum.lab import models, transfer
 from siglum.lab.device import Device, choose_device, processor
 from siglum.lab.optim import build_optimizer
@@ -391,8 +391,8 @@ def _measure(
         loss = stats.negative_log_likelihood(log_probs, images.labels)
         measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}
         predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": images.labels}
-        if (writers := writers_of(images)) is not None:
-            predictions[f"{part}_writers"] = np.array(writers)
+        if images.writers is not None:
+            predictions[f"{part}_writers"] = np.array(images.writers)
     if data.fold is not None:
         predictions["test_rows"] = data.fold
     result = {

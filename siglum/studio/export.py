@@ -71,7 +71,7 @@ def write_set(folder: Path, out: Path, as_zip: bool) -> int:
     """
     if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already. Choose another name.")
-    with closing(studio_set.open_set(folder)) as database:
+    with closing(studio_set.connect(folder)) as database:
         state = studio_set.read_state(database)
 
         def content(id: str) -> tuple[str | None, bytes]:

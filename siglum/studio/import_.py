@@ -272,19 +272,22 @@ def _items(files: Mapping[str, Callable[[], bytes]]) -> list[Item]:
         name
         for name in files
         if (path := PurePosixPath(name)).suffix.lower() not in folders.OTHER_SUFFIXES
-        and not any(p.startswith(".") or p.lower() in folders.SYSTEM_NAMES for p in path.parts)
+        and not any(map(folders.is_system, path.parts))
     ]
-    tests = set(folders.part_folders(names).get("test", ()))
-    return [(name, partial(_read_image, name, tests, files)) for name in names]
+    places = folders.parts_and_classes(names)
+    return [
+        (name, partial(_read_image, name, places[name.rpartition("/")[0]][0], files))
+        for name in names
+    ]
 
 
-def _read_image(name: str, tests: set[str], files: Mapping[str, Callable[[], bytes]]) -> Source:
+def _read_image(name: str, part: str, files: Mapping[str, Callable[[], bytes]]) -> Source:
     path = PurePosixPath(name)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise StudioError("unreadable", "its format is not supported.")
     if len(path.parts) < 2:
         raise StudioError("unreadable", "it lies in no folder of a class.")
-    split = "test" if tests.intersection(path.parts[:-2]) else "train"
+    split = "test" if part == "test" else "train"
     facts: dict[str, Any] = {"label": path.parts[-2], "split": split}
     if (read_facts := files.get(f"{name.removesuffix(path.suffix)}.json")) is not None:
         more = parse_json(read_facts(), "its JSON")

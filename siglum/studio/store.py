@@ -78,7 +78,7 @@ class Store:
             if not self.path.exists():
                 self._create()
             convert.put_old_files_away(folder)
-            self._database = studio_set.connect(self.path, writable=True)
+            self._database = studio_set.connect(folder, writable=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self.set_id: str = self._database.execute("SELECT value FROM setting").fetchone()[0]
@@ -101,7 +101,7 @@ class Store:
         temporary.unlink(missing_ok=True)
         database = sqlite3.connect(temporary, isolation_level=None)
         try:
-            studio_set.create_tables(database)
+            database.executescript(studio_set.SCHEMA)
             database.execute("BEGIN")
             set_id = convert.read_old_set(self.folder, database) or secrets.token_hex(8)
             database.execute("INSERT INTO setting VALUES ('set_id', ?)", (set_id,))

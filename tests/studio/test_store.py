@@ -142,7 +142,7 @@ def test_other_commands_read_a_set_while_it_is_open(tmp_path: Path) -> None:
 
 def test_a_set_without_drawings_is_no_source(tmp_path: Path) -> None:
     Store(tmp_path).close()
-    with pytest.raises(DataError, match="has no drawings to train with yet"):
+    with pytest.raises(DataError, match="has no drawings yet"):
         load(f"folder:{tmp_path}")
 
 
@@ -170,7 +170,7 @@ def test_damage_is_named_and_nothing_is_overwritten(tmp_path: Path, where: int) 
     raw = bytearray(path.read_bytes())
     raw[where : where + 3000] = os.urandom(3000)
     path.write_bytes(raw)
-    with pytest.raises(DataError, match="signs.db (is damaged|is not a set of signs|was made by)"):
+    with pytest.raises(DataError, match="signs.db (is damaged|is not a set of signs)"):
         Store(tmp_path)
     assert path.read_bytes() == raw
 
@@ -178,7 +178,7 @@ def test_damage_is_named_and_nothing_is_overwritten(tmp_path: Path, where: int) 
 def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / studio_set.FILE)) as other:
         other.execute("CREATE TABLE t (x)")
-    with pytest.raises(DataError, match="is not a set of signs: another program made it"):
+    with pytest.raises(DataError, match="is not a set of signs of this version"):
         Store(tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_a_database_with_other_tables_is_refused(tmp_path: Path, more: str) -> N
     Store(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / studio_set.FILE)) as database:
         database.execute(more)
-    with pytest.raises(DataError, match="its tables are not as Siglum makes them"):
+    with pytest.raises(DataError, match="is not a set of signs of this version"):
         load(f"folder:{tmp_path}")
 
 

@@ -5,9 +5,11 @@ class balance. Synthetic signs are trained on, too.
 Shapes: N images, K characters, D features, S the side of the square.
 """
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import DataError, RunError
-from siglum.files import read_json, write_atomic
+from siglum.files import cache_dir, read_json, write_atomic
 from siglum.images import cache, charsets, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
@@ -43,7 +45,7 @@ from siglum.recogniser.calibration import (
 from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle
-from siglum.recogniser.prototypes import Head, unit
+from siglum.recogniser.prototypes import Head, quantize, unit
 from siglum.stats import Rate
 from tools.backbone.confusables import confusable_groups, confusable_pairs
 from tools.backbone.fonts import Face, Part, find_fonts, read_faces
@@ -119,16 +121,18 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
         return [asdict(face) for face in trusted if face.parts]
 
     signature = f"fonts {VERSION} {stats} {sorted(wanted)}"
-    faces = [_face(values) for values in cache.load_cached(signature, scan)]
+    faces = [_face(values) for values in _load_cached(signature, scan)]
     classes = tuple(sorted({character for face in faces for character in face.characters}))
     if not classes:
         raise DataError(f"{folder} has no font with one of {len(wanted)} characters.")
     count = sum(len(face.characters) for face in faces)
 
-    def draw() -> Iterator[tuple[int, NDArray[np.uint8] | DataError]]:
-        glyphs = (glyph for face in faces for glyph in draw_face(face, recipe.size))
-        for row, glyph in enumerate(glyphs):
-            yield row, glyph if isinstance(glyph, DataError) else glyph[None]
+    glyphs = (glyph for face in faces for glyph in draw_face(face, recipe.size))
+
+    def draw(row: int) -> NDArray[np.uint8]:
+        if isinstance(glyph := next(glyphs), DataError):
+            raise glyph
+        return glyph[None]
 
     pack = cache.memmap(
         signature, count, draw, Preprocess(size=recipe.size, polarity="keep"), "fonts", progress
@@ -136,7 +140,7 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
     label = {character: number for number, character in enumerate(classes)}
     labels = np.array([label[c] for face in faces for c in face.characters], dtype=np.int64)
     writers = [face.name for face in faces for _ in face.characters]
-    rows = np.setdiff1d(np.arange(count), [*pack.reasons])
+    rows = pack.readable
     images = ImageSet(
         store=pack.store,
         rows=rows,
@@ -145,9 +149,19 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
         source=f"fonts in {folder}",
         writers=tuple(writers[row] for row in rows.tolist()),
         originals=pack.originals,
-        mapping=pack.mapping,
     )
     return Fonts(images, origins(folder, faces))
+
+
+def _load_cached(signature: str, compute: Callable[[], Any]) -> Any:
+    """Return what `compute` returned when it was first called for `signature`; JSON only."""
+    name = hashlib.blake2b(signature.encode(), digest_size=16).hexdigest()
+    path = cache_dir() / "notes" / f"{name}.json"
+    with suppress(DataError):  # not computed yet, or damaged
+        return read_json(path)
+    value = compute()
+    write_atomic(path, json.dumps(value))
+    return value
 
 
 def _face(values: dict[str, Any]) -> Face:
@@ -306,16 +320,16 @@ def export(
         prototypes[rare] = _means(features, some, fonts, recipe, preprocess, device)[rare]
     rows = np.flatnonzero(prototypes.any(axis=1))
     raw = halve(to_onnx(features.cpu(), preprocess, run.config.model, "features"))
-    network = Network(raw, preprocess)
+    network = Network(raw, preprocess, device.threads)
     spread = np.linspace(0, len(val) - 1, sum(COMPARED)).astype(int)
     references = val.take(spread)
     distance = _distance(network, features.cpu(), references, preprocess)
     vectors, scale = quantize(prototypes[rows], SCALE)
     zeros = np.zeros(len(rows), np.float32), np.zeros(prototypes.shape[1], np.float32)
-    head = Head(vectors, scale, *zeros)
+    head = Head(vectors, scale, *zeros, cosine=True)
 
     def logits(images: NDArray[np.uint8]) -> Floats:
-        return head.logits(head.features(network(images)))
+        return head.logits(head.features(network.run(images)))
 
     known = val.subset(np.flatnonzero(train.counts[val.labels] > 0))
     bundle = Bundle(
@@ -402,16 +416,6 @@ def _head_vectors(features: Features, length: float, run: Run, train: ImageSet) 
     return vectors
 
 
-def quantize(vectors: Floats, scale: float = 1.0) -> tuple[NDArray[np.int8], Floats]:
-    """Quantize rows (K, D) to int8, and return the scale (K,) that restores `scale * vectors`.
-
-    The error is at most 1 / 254 of the largest number of the row.
-    """
-    largest = np.maximum(np.abs(vectors).max(axis=1), np.finfo(np.float32).tiny)
-    rows = np.rint(vectors * (127 / largest)[:, None]).astype(np.int8)
-    return rows, (scale * largest / 127).astype(np.float32)
-
-
 def halve(raw: bytes) -> bytes:
     """Store the weights of an ONNX network in 16 bits, and cast them to 32 where it begins."""
     proto = onnx.load_from_string(raw)
@@ -434,7 +438,7 @@ def _distance(
 ) -> float:
     """Return the largest distance of onnxruntime's features from torch's."""
     batches = np.split(images, np.cumsum(COMPARED)[:-1])
-    ours = unit(np.concatenate([network(batch) for batch in batches]))
+    ours = unit(np.concatenate([network.run(batch) for batch in batches]))
     theirs = unit(features(normalise_batch(to_unit(images), preprocess)).numpy())
     distance = float((1 - (ours * theirs).sum(axis=1)).max())
     if not distance <= MAX_DISTANCE:

@@ -9,7 +9,6 @@ program induction", Science 350 (the model of strokes; the numbers here are not 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +46,11 @@ class Part:
 def load_synthetic(signs: int, hands: int, size: int, progress: Progress) -> ImageSet:
     """Draw `signs` signs by `hands` hands each, as canonical ink (S, S)."""
 
-    def draw() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for number in range(signs):
-            sign = invent(RandomState([VERSION, number]))
-            for hand in range(hands):
-                random = RandomState([VERSION, number, hand])
-                glyph = rasterise_by_hand(sign, random)
-                yield number * hands + hand, frame_glyph(glyph, size)[None]
+    def draw(index: int) -> NDArray[np.uint8]:
+        number, hand = divmod(index, hands)
+        sign = invent(RandomState([VERSION, number]))
+        glyph = rasterise_by_hand(sign, RandomState([VERSION, number, hand]))
+        return frame_glyph(glyph, size)[None]
 
     source = f"{signs} synthetic signs by {hands} hands"
     preprocess = Preprocess(size=size, polarity="keep")
@@ -68,7 +65,6 @@ def load_synthetic(signs: int, hands: int, size: int, progress: Progress) -> Ima
         source=source,
         writers=tuple(f"hand {hand}" for _ in range(signs) for hand in range(hands)),
         originals=pack.originals,
-        mapping=pack.mapping,
     )
 
 
