@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siglum.api import teach
+    from siglum.errors import SiglumError
     from siglum.recogniser.predict import Prediction, Recogniser, load
     from siglum.sklearn import SignClassifier
 
 __version__ = "0.1.0"
-__all__ = ["Prediction", "Recogniser", "SignClassifier", "__version__", "load", "teach"]
+__all__ = [
+    "Prediction",
+    "Recogniser",
+    "SiglumError",
+    "SignClassifier",
+    "__version__",
+    "load",
+    "teach",
+]
 
 # onnxruntime reports usage to its maker unless this is set before anything imports it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -17,6 +26,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 _MODULES = {
     "Prediction": "siglum.recogniser.predict",
     "Recogniser": "siglum.recogniser.predict",
+    "SiglumError": "siglum.errors",
     "SignClassifier": "siglum.sklearn",
     "load": "siglum.recogniser.predict",
     "teach": "siglum.api",

@@ -11,16 +11,14 @@ import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
+from siglum.formatting import count
 from siglum.images import charsets, sources
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
-from siglum.recogniser.fit import SkippedImages, TrainingSet, fit
-from siglum.recogniser.predict import (
-    Recogniser,
-    default_backbone,
-    open_backbone,
-    preprocess_images,
-)
+from siglum.recogniser import predict
+from siglum.recogniser.bundle import Samples
+from siglum.recogniser.fit import TrainingSet, fit
+from siglum.recogniser.predict import Recogniser
 
 
 def teach(
@@ -46,77 +44,86 @@ def teach(
     """
     if chars is None and samples is None:
         raise ConfigError("teach needs chars, samples or both, got neither.")
-    network = default_backbone() if backbone is None else open_backbone(Path(backbone))
+    network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
     if samples is None:
         training_set = TrainingSet.empty(network, names)
     else:
-        images = _load(samples, network.preprocess, dict(rename or {}), progress)
+        preprocess = network.preprocess.model_copy(update={"position_channels": True})
+        if isinstance(samples, Mapping):
+            images = _from_mapping(samples, preprocess).rename(rename or {})
+        else:
+            images = sources.load(
+                os.fspath(samples), "train", preprocess, rename=rename or {}, progress=progress
+            )
+        images = _compose_names(images)
         names = tuple(dict.fromkeys([*names, *images.classes]))
-        training_set, skipped = TrainingSet.from_images(network, names, images)
-        _warn_of_skipped(images, skipped)
+        training_set = TrainingSet.empty(network, names).add(network, _distinct(images, names))
     fitted = fit(network, training_set)
     for name in fitted.unknown_classes[:1]:
-        shown = charsets.describe(name) if len(name) == 1 else repr(name)
-        raise ConfigError(f"No font has {shown}, and it has no samples. Give samples of it.")
+        described = charsets.describe(name) if len(name) == 1 else repr(name)
+        raise ConfigError(f"No font has {described}, and it has no samples. Give samples of it.")
     for group in charsets.confusables_among(names):
+        listed = " ".join(f"{character} (U+{ord(character):04X})" for character in group)
         warnings.warn(
-            f"Look alike in most fonts: {' '.join(map(_with_code_point, group))}. "
-            "Leave out those that you do not need.",
+            f"Look alike in most fonts: {listed}. Leave out those that you do not need.",
             stacklevel=2,
         )
     return fitted.recogniser
 
 
-def _with_code_point(character: str) -> str:
-    return f"{character} (U+{ord(character):04X})"
-
-
-def _load(
-    samples: str | os.PathLike[str] | Mapping[str, Sequence[Any]],
-    preprocess: Preprocess,
-    rename: dict[str, str],
-    progress: Progress,
-) -> ImageSet:
-    preprocess = preprocess.model_copy(update={"position_channels": True})
-    if isinstance(samples, Mapping):
-        images = _from_mapping(samples, preprocess).rename(rename)
-    else:
-        images = sources.load(
-            os.fspath(samples), "train", preprocess, rename=rename, progress=progress
-        )
-    composed: dict[str, str] = {}
-    for name in images.classes:
-        other = composed.setdefault(unicodedata.normalize("NFC", name), name)
-        if other != name:
-            raise ConfigError(
-                f"samples have one class name in two Unicode forms: {other!a} and {name!a}. "
-                "Rename one."
-            )
-    return images.rename({name: new for new, name in composed.items() if new != name})
-
-
 def _from_mapping(samples: Mapping[str, Sequence[Any]], preprocess: Preprocess) -> ImageSet:
-    planes, labels, files = [], [], []
+    inputs, labels = [], []
     for label, (name, images) in enumerate(samples.items()):
-        inputs, unreadable = preprocess_images(list(images), preprocess)
-        for file, reason in unreadable:
-            raise DataError(f"samples[{name!r}]: cannot read {file}: {reason.rstrip('.')}.")
-        planes += [one.planes for one in inputs]
-        files += [one.file or f"{name}[{row}]" for row, one in enumerate(inputs)]
-        labels += [label] * len(inputs)
-    if not planes:
+        try:
+            inputs += predict.preprocess_images(list(images), preprocess)
+        except DataError as error:
+            raise DataError(f"samples[{name!r}]: {error}") from None
+        labels += [label] * len(images)
+    if not inputs:
         raise DataError("samples have no images.")
-    return ImageSet.from_arrays(np.stack(planes), np.array(labels), tuple(samples), "samples")
+    planes, _ = predict.stack(inputs)
+    return ImageSet.from_arrays(planes, np.array(labels), tuple(samples), "samples")
 
 
-def _warn_of_skipped(images: ImageSet, skipped: SkippedImages) -> None:
+def _compose_names(images: ImageSet) -> ImageSet:
+    """Return images whose class names are in Unicode's composed form."""
+    composed = {name: unicodedata.normalize("NFC", name) for name in images.classes}
+    for name, form in composed.items():
+        if form != name and form in images.classes:
+            raise ConfigError(f"samples have the class {form!r} in two Unicode forms. Rename one.")
+    return images.rename(composed)
+
+
+def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
+    """Return the images as samples, without blank ones and repetitions within a class.
+
+    Equal images would vouch for each other in leave-one-out predictions.
+    """
+    labels = np.array([classes.index(name) for name in images.classes], np.int64)[images.labels]
+    planes = images.images
+    selected: list[int] = []
+    blank, repeated, contradicting = [], [], []
+    labels_of: dict[bytes, set[int]] = {}
+    for row, label in enumerate(labels.tolist()):
+        others = labels_of.setdefault(planes[row, 0].tobytes(), set())
+        if not planes[row, 0].any():
+            blank.append(row)
+        elif label in others:
+            repeated.append(row)
+        else:
+            contradicting += [row] * bool(others)
+            others.add(label)
+            selected.append(row)
     for rows, text in (
-        (skipped.blank, "Skipped {} without ink"),
-        (skipped.repeated, "Skipped {} equal to another of its class"),
-        ([later for _, later in skipped.contradicting], "Equal images with different labels: {}"),
+        (blank, "Skipped {} without ink"),
+        (repeated, "Skipped {} equal to another of its class"),
+        (contradicting, "Equal images with different labels: {}"),
     ):
         if rows:
             such = "" if images.files is None else f", such as {images.files[rows[0]]}"
-            count = f"{len(rows):,} image{'s' if len(rows) > 1 else ''}"
-            warnings.warn(f"{text.format(count)}{such}.", stacklevel=3)
+            warnings.warn(f"{text.format(count(len(rows), 'image'))}{such}.", stacklevel=3)
+    if not selected:
+        raise DataError(f"No ink found in the images of {images.source}.")
+    positions = planes[selected][:, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
+    return Samples(planes[selected, 0], labels[selected], positions)

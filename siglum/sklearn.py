@@ -10,8 +10,10 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from siglum.errors import ConfigError
+from siglum.recogniser import predict
+from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import TrainingSet, fit
-from siglum.recogniser.predict import Input, default_backbone, preprocess_images, stack
+from siglum.recogniser.prototypes import Positions
 
 
 class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -35,17 +37,14 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = unique_labels(y)
         if len(self.classes_) < 2:
             raise ConfigError("Cannot fit a classifier to 1 class: y must have two or more.")
-        backbone = default_backbone()
-        names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
-        planes, positions = stack(self._inputs(images))
+        planes, positions = _preprocess(images)
         inked = planes.any(axis=(1, 2, 3))
-        training_set = TrainingSet.empty(backbone, names).add(
-            backbone,
-            planes[inked, 0],
-            np.searchsorted(self.classes_, y)[inked],
-            positions[inked],
-        )
-        self.recogniser_ = fit(backbone, training_set).recogniser
+        labels = np.searchsorted(self.classes_, y)[inked]
+        backbone = predict.default_backbone()
+        names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
+        training_set = TrainingSet.empty(backbone, names)
+        samples = Samples(planes[inked, 0], labels, positions[inked])
+        self.recogniser_ = fit(backbone, training_set.add(backbone, samples)).recogniser
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
@@ -57,7 +56,7 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"X has {width} features, but SignClassifier is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return self.recogniser_.predict_arrays(*stack(self._inputs(images))).probs
+        return self.recogniser_.predict_arrays(*_preprocess(images)).probs
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image."""
@@ -70,23 +69,20 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.three_d_array = tags.input_tags.positive_only = True
         return tags
 
-    def _inputs(self, images: NDArray[Any]) -> list[Input]:
-        if images.ndim == 2:
-            side = math.isqrt(images.shape[1])
-            if side * side != images.shape[1]:
-                raise ConfigError(
-                    f"X must be images (N, H, W) or flattened squares, got shape {images.shape}."
-                )
-            images = images.reshape(-1, side, side)
-        if images.dtype.kind == "f" and images.max(initial=0) <= 1:
-            images = images * 255
-        if images.min(initial=0) < 0:
-            raise ConfigError("Negative values in data: X must have values from 0 to 255.")
-        if images.max(initial=0) > 255:
-            raise ConfigError("X must have values from 0 to 255, or from 0 to 1.")
-        inputs, unreadable = preprocess_images(
-            list(images.astype(np.uint8)), default_backbone().preprocess
-        )
-        for name, reason in unreadable:
-            raise ConfigError(f"X: {name} {reason}.")
-        return inputs
+
+def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
+    if images.ndim == 2:
+        side = math.isqrt(images.shape[1])
+        if side * side != images.shape[1]:
+            raise ConfigError(
+                f"X must be images (N, H, W) or flattened squares, got shape {images.shape}."
+            )
+        images = images.reshape(-1, side, side)
+    if images.dtype.kind == "f" and images.max(initial=0) <= 1:
+        images = images * 255
+    if images.min(initial=0) < 0:
+        raise ConfigError("Negative values in data: X must have values from 0 to 255.")
+    if images.max(initial=0) > 255:
+        raise ConfigError("X must have values from 0 to 255, or from 0 to 1.")
+    pixels = list(images.astype(np.uint8))
+    return predict.stack(predict.preprocess_images(pixels, predict.default_backbone().preprocess))

@@ -14,6 +14,7 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+BINS = 15  # of confidence
 
 
 @dataclass(frozen=True)
@@ -31,29 +32,18 @@ class Rate:
         return self.hits / self.total if self.total else math.nan
 
 
-def wilson(hits: int, total: int, z: float = Z95) -> Rate:
-    """Return the share `hits / total` with its Wilson score interval.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22.
-    """
+def wilson(hits: int, total: int) -> Rate:
+    """Return the share `hits / total` with its Wilson score interval (Wilson 1927)."""
     assert 0 <= hits <= total, (hits, total)
     if total == 0:
         return Rate(0, 0, 0.0, 1.0)
-    share, shrink = hits / total, 1 + z * z / total
+    z, share = Z95, hits / total
+    shrink = 1 + z * z / total
     middle = (share + z * z / (2 * total)) / shrink
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / shrink
     low = 0.0 if hits == 0 else middle - half
     high = 1.0 if hits == total else middle + half
     return Rate(hits, total, low, high)
-
-
-def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) -> NDArray[np.int64]:
-    """Count label (row) against predicted class (column): int64 (K, K)."""
-    counts = np.bincount(
-        labels.astype(np.int64) * num_classes + predicted, minlength=num_classes**2
-    )
-    return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
 def negative_log_likelihood(log_probs: FloatArray, labels: IntArray) -> float:
@@ -72,48 +62,16 @@ class Bin:
     accuracy: float  # share that is correct
 
 
-def reliability(log_probs: FloatArray, labels: IntArray, bins: int = 15) -> list[Bin]:
-    """Group predictions by confidence into equal intervals of [0, 1]; empty ones are omitted."""
-    confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
-    correct = log_probs.argmax(axis=1) == labels
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    return [
-        Bin(
-            low=b / bins,
-            high=(b + 1) / bins,
-            count=int(inside.sum()),
-            confidence=float(confidence[inside].mean()),
-            accuracy=float(correct[inside].mean()),
-        )
-        for b in range(bins)
-        if (inside := index == b).any()
-    ]
-
-
-def expected_calibration_error(groups: list[Bin]) -> float:
-    """Mean gap between confidence and accuracy over `groups`, weighted by count, in [0, 1].
-
-    Source: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks",
-    arXiv:1706.04599, equation 3.
-    """
-    total = sum(group.count for group in groups)
-    return sum(group.count * abs(group.confidence - group.accuracy) for group in groups) / total
-
-
 def fit_temperature(log_probs: FloatArray, labels: IntArray, prior: float | None = None) -> float:
-    """Return the temperature T that maximises the likelihood of softmax(log_probs / T).
+    """Return the temperature T in [0.01, 100] that makes softmax(log_probs / T) most likely.
 
-    1 leaves probabilities as they are; above 1 they were overconfident. The negative log-likelihood
-    is convex in 1 / T, so its slope has one zero, which is found by bisection. Without an error
-    there is none, since more confidence is always more likely: the result is then 1.
+    Above 1, probabilities were overconfident. The negative log-likelihood is convex in 1 / T, so
+    bisection finds the one zero of its slope. Without an error there is none: T is then 1.
 
     Args:
         log_probs: float (N, K), or logits; N at least 1.
         labels: int (N,).
         prior: T without data: log T is normal around log `prior` with standard deviation 0.5.
-
-    Returns:
-        T, between 0.01 and 100.
 
     Source: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks",
     arXiv:1706.04599, section 4.2.
@@ -152,20 +110,35 @@ class Measures:
 
 
 def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measures:
-    """Measure float (N, K) log-probabilities against int (N,) labels; N at least 1."""
-    confusion = confusion_matrix(labels, log_probs.argmax(axis=1), num_classes)
-    correct, total = np.diag(confusion), int(confusion.sum())
-    bins = reliability(log_probs, labels)
+    """Measure float (N, K) log-probabilities against int (N,) labels; N at least 1.
+
+    The calibration error is equation 3 of Guo et al. 2017 over 15 bins of equal width.
+    """
+    predicted = log_probs.argmax(axis=1)
+    cells = labels.astype(np.int64) * num_classes + predicted  # 61 x 62 overflows a byte
+    confusion = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    hits = np.diag(confusion).tolist()
+    confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
+    indices = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = []
+    for index in np.unique(indices).tolist():
+        inside = indices == index
+        bins.append(
+            Bin(
+                low=index / BINS,
+                high=(index + 1) / BINS,
+                count=int(inside.sum()),
+                confidence=float(confidence[inside].mean()),
+                accuracy=float((predicted == labels)[inside].mean()),
+            )
+        )
+    gaps = sum(group.count * abs(group.confidence - group.accuracy) for group in bins)
     return Measures(
-        accuracy=wilson(int(correct.sum()), total),
-        recall=tuple(
-            wilson(int(r), int(n)) for r, n in zip(correct, confusion.sum(1), strict=True)
-        ),
-        precision=tuple(
-            wilson(int(r), int(n)) for r, n in zip(correct, confusion.sum(0), strict=True)
-        ),
-        confusion=confusion,
+        accuracy=wilson(sum(hits), len(labels)),
+        recall=tuple(map(wilson, hits, confusion.sum(axis=1).tolist())),
+        precision=tuple(map(wilson, hits, confusion.sum(axis=0).tolist())),
+        confusion=confusion.astype(np.int64),
         loss=negative_log_likelihood(log_probs, labels),
-        ece=expected_calibration_error(bins),
+        ece=gaps / len(labels),
         reliability=tuple(bins),
     )

@@ -33,18 +33,17 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
         )
     comparison = compare_runs(variants)
     if out is not None:
-        title = " and ".join(v.name for v in variants[:2])
-        title = title if len(variants) == 2 else f"{len(variants)} variants"
-        page.write_comparison(comparison, out, title)
+        page.write_comparison(comparison, out, f"{len(variants)} variants")
     if plots is not None:
-        for plot in page.plots(comparison):
+        for plot in page.draw(comparison):
             plot.save(plots)
     if json:
         print_json(page.to_json(comparison))
         return
     print_line(headline(comparison))
-    for table in (page.variants_table(comparison), page.pairs_table(comparison)):
+    tables = page.tables(comparison)
+    for name in ("variants", "pairs"):
         print()
-        print_table(table.columns, table.rows)
+        print_table(tables[name].columns, tables[name].rows)
     if out is not None:
         print(f"\nComparison: {out}")

@@ -9,8 +9,8 @@ from siglum.cli.options import Device, Flag, Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError, choose
 from siglum.examine import Examination, NotApplicableError
-from siglum.examine.page import run_panels, save, save_formats, write_page
-from siglum.examine.panels import PANELS
+from siglum.examine.panels import PANELS, Result, run_panels, write_page
+from siglum.files import write_atomic
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.report.page import cell_text
@@ -58,55 +58,52 @@ def examine(
         checkpoint: best, last or lowest_loss; by default the one that the run stands for.
         json: Print arrays of up to two dimensions as JSON.
     """
-    if run.is_file():
-        raise ConfigError(
-            f"{run} is a file, not a run's folder. List runs with: siglum runs. To examine weights "
-            f"from elsewhere, train from them: siglum train DATA --init file:{run}"
-        )
-    names = [name for name in dict.fromkeys(only) if choose(PANELS, name, "only")] or [*PANELS]
-    page = out if out and out.suffix == ".html" else None
-    if out is None and save_dir is None and not only and not json:
-        page = run / "examine.html"
-    if out and not page and len(names) > 1:
+    names = list(dict.fromkeys(only)) or [*PANELS]
+    for name in names:
+        choose(PANELS, name, "only")
+    as_page = out.suffix == ".html" if out else not (save_dir or only or json)
+    if out and not as_page and len(names) > 1:
         raise ConfigError(
             f"out must end in .html for {len(names)} panels, got {out}. Name one "
             "with --only, or write all to a folder with --save DIR."
         )
-    machine = choose_device(device, "float32")
     examination = Examination(
-        Run(run), machine, files, part, layer, count, checkpoint, image, wrong
+        *(Run(run), choose_device(device, "float32"), files, part, layer, count),
+        *(checkpoint, image, wrong),
     )
     results = run_panels(examination, names)
-    if page:
-        write_page(examination, results, page)
-        print_line(f"Page: {page}")
-    if save_dir:
-        for name, result in results.items():
-            if isinstance(result, NotApplicableError):
-                print_line(f"{name}: {result}")
-            else:
-                for suffix in save_formats(result):
-                    save(result, save_dir / f"{name}{suffix}")
-        print_line(f"Folder: {save_dir}")
-    if page or save_dir:
-        return
-    data: dict[str, dict[str, object]] = {}
+    if as_page:
+        path = out or run / "examine.html"
+        write_page(examination, results, path)
+        print_line(f"Page: {path}")
+    arrays = {}
     for name, result in results.items():
         if isinstance(result, NotApplicableError):
-            raise result
-        if json:
+            if only and not as_page and not save_dir:
+                raise result
+            if save_dir:
+                print_line(f"{name}: {result}")
+        elif save_dir:
+            for suffix, data in result.files().items():
+                write_atomic(save_dir / f"{name}{suffix}", data)
+        elif json:
             small = {key: value for key, value in result.arrays.items() if value.ndim <= 2}
-            data[name] = {key: value.tolist() for key, value in small.items()}
-            continue
-        print_line(f"{result.finding}.")
-        if result.table:
-            rows = [[cell_text(value) for value in row] for row in result.table.rows]
-            print_table(result.table.columns, rows)
-        if result.text:
-            print(result.text)
-        if out or result.figure:
-            path = out or Path(f"{name}.png")
-            save(result, path)
-            print_line(f"File: {path}")
-    if json:
-        print_json(data)
+            arrays[name] = {key: value.tolist() for key, value in small.items()}
+        elif not as_page:
+            _print_panel(result, out or Path(f"{name}.png"), required=out is not None)
+    if save_dir:
+        print_line(f"Folder: {save_dir}")
+    elif json:
+        print_json(arrays)
+
+
+def _print_panel(result: Result, path: Path, required: bool) -> None:
+    print_line(f"{result.finding}.")
+    if result.table:
+        rows = [[cell_text(value) for value in row] for row in result.table.rows]
+        print_table(result.table.columns, rows)
+    if result.text:
+        print(result.text)
+    if result.figure or required:
+        write_atomic(path, choose(result.files(), path.suffix, "suffix of out"))
+        print_line(f"File: {path}")

@@ -7,7 +7,7 @@ from siglum.cli.options import Device, Json, Threads
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.cli.progress import loading_bar
 from siglum.errors import ConfigError, choose
-from siglum.formatting import count, probability
+from siglum.formatting import count, probability, rate_and_interval
 from siglum.images import manifest, sources
 from siglum.lab import label_issues as lab
 from siglum.lab.device import choose_device
@@ -51,7 +51,6 @@ def label_issues(
         raise ConfigError(f"min_probability must be in [0, 1], got {min_probability}.")
     if relabel_to is not None:
         manifest.check_free(relabel_to)
-    copies = {}
     with loading_bar() as progress:
         if (run / CONFIG).is_file():
             if source is None or source.startswith("manifest:"):
@@ -59,46 +58,42 @@ def label_issues(
             parts, network = sources.parts(source), Run(run)
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
             images = sources.load(source, part, network.preprocess, progress=progress)
-            predictions = lab.predict_run(
-                network, images, part, choose_device(device, "float32", threads)
-            )
+            table = lab.predict_run(network, images, choose_device(device, "float32", threads))
             if network.config.data == source:
                 print_line(f"Caution: this run has learned the labels of {source}. Use --folds.")
         else:
-            predictions = lab.read_out_of_fold(run)
-        for name in sources.parts(against) if against else ():
-            place = predictions.source, part or "train", str(against), name
-            copies[name] = lab.find_copies(*place, progress)
-    table, issues = lab.contingency(predictions), lab.find_issues(predictions).tolist()
-    rows = [
-        (
-            predictions.files[i],
-            predictions.label_classes[predictions.labels[i]],
-            predictions.classes[predictions.predicted[i]],
-            float(predictions.probs[i].max()),
-        )
-        for i in issues
-    ]
+            source, table = lab.read_out_of_fold(run)
+        copies = {
+            f"{against} ({name})": lab.find_copies(
+                str(source), part or "train", str(against), name, progress
+            )
+            for name in (sources.parts(against) if against else ())
+        }
+    related, written = lab.contingency(table), 0
+    issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
     if relabel_to is not None:
-        accepted = lab.write_manifest(relabel_to, predictions, run, min_probability)
+        written = lab.write_manifest(relabel_to, table, source, part, run, min_probability)
     if json:
-        columns = ("file", "label", "prediction", "probability")
-        result = {**asdict(table), "counts": table.counts.tolist()}
-        result |= {"labels": predictions.label_classes, "predictions": predictions.classes}
-        result |= {"issues": [dict(zip(columns, row, strict=True)) for row in rows]}
-        print_json({**result, "copies": {name: asdict(c) for name, c in copies.items()}})
+        values = related._asdict() | {"agreement": asdict(related.agreement)}
+        values |= {"counts": related.counts.to_numpy().tolist()}
+        values |= {"labels": [*related.counts.index], "predictions": [*related.counts.columns]}
+        values |= {"issues": issues.to_dict("records")}
+        print_json(values | {"copies": {name: asdict(near) for name, near in copies.items()}})
         return
-    print_line(table.headline)
-    if max(table.counts.shape) <= MAX_CLASSES:
+    print_line(related.headline)
+    if max(related.counts.shape) <= MAX_CLASSES:
         print("\nRows: labels; columns: predictions.")
-        counts = zip(predictions.label_classes, table.counts.tolist(), strict=True)
-        print_table(("", *predictions.classes), [(name, *row) for name, row in counts])
-    print(f"\nProbably wrong: {count(len(rows), 'label')} (confident learning).")
-    listed = [(*row[:3], probability(row[3])) for row in rows[:MAX_LISTED]]
-    print_table(("image", "label", "prediction", "probability"), listed)
+        print_table(("", *related.counts.columns), related.counts.itertuples())
+    print(f"\nProbably wrong: {count(len(issues), 'label')} (confident learning).")
+    listed = issues[:MAX_LISTED].assign(probability=issues.probability.map(probability))
+    print_table(("image", *listed.columns[1:]), listed.itertuples(index=False))
     for name, near in copies.items():
         print()
-        print_line(near.headline(f"{against} ({name})"))
+        print_line(
+            f"{rate_and_interval(near.copied)} are near copies of images of {name}; "
+            f"{near.occurring.hits:,} of its {near.occurring.total:,} images occur. A copy differs "
+            f"by at most {near.threshold:.1f} grey levels (root mean square), as JPEG files do."
+        )
     if relabel_to is not None:
         print()
-        print_line(f"{count(accepted, 'prediction')} written to {relabel_to}")
+        print_line(f"{count(written, 'prediction')} written to {relabel_to}")

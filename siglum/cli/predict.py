@@ -13,9 +13,8 @@ from siglum.images import decode
 from siglum.images.contact_sheet import boxed
 from siglum.images.folder import expand_files
 from siglum.images.page import WORKING, read_page
-from siglum.recogniser import predict as recognisers
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Predictor
+from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Recogniser, load
 
 
 def predict(
@@ -54,7 +53,8 @@ def predict(
     if not files:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
     paths = expand_files(files)
-    predictions, unreadable = recognisers.predict(_open(recogniser, checkpoint, device), paths)
+    unreadable: list[tuple[str, str]] = []
+    predictions = _open(recogniser, checkpoint, device).predict_images(paths, unreadable)
     records = [prediction.to_dict() for prediction in predictions]
     if json:
         output.print_json(records)
@@ -77,8 +77,8 @@ def _row(one: Prediction) -> tuple[str, ...]:
     return file, one.label, probability(one.probability), "".join(others), note
 
 
-def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool) -> None:
-    preprocess = predictor.preprocess
+def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bool) -> None:
+    preprocess = recogniser.preprocess
     if not preprocess.cuts_out or preprocess.position_channels:
         raise ConfigError(
             "page needs a recogniser that extracts ink, without position channels. "
@@ -99,7 +99,7 @@ def _predict_page(predictor: Predictor, path: Path, out: Path | None, json: bool
     if not places:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
     inputs = [Input(one.ink[None], UNKNOWN, page.inverted, None, str(path)) for *_, one in places]
-    predictions = recognisers.predict_inputs(predictor, inputs)
+    predictions = recogniser.predict_inputs(inputs)
     records = [
         {"row": row, "column": column, "box": character.box, **prediction.to_dict()}
         for (row, column, character), prediction in zip(places, predictions, strict=True)
@@ -124,14 +124,14 @@ def _label(record: dict[str, Any]) -> str:
     return "?" if record["rejected"] else str(record["label"])
 
 
-def _open(path: Path, checkpoint: str | None, device: str) -> Predictor:
+def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
     path = path.expanduser()
     if path.suffix == SUFFIX or path.is_file():
         if checkpoint is not None or device not in ("auto", "cpu"):
             raise ConfigError("checkpoint and device are for runs. Leave them out with a bundle.")
-        return recognisers.load(path)
+        return load(path)
     from siglum.lab.device import choose_device  # late: a bundle needs no torch
-    from siglum.lab.export import RunPredictor
+    from siglum.lab.export import open_run
     from siglum.lab.runs import Run
 
-    return RunPredictor(Run(path), choose_device(device, "float32"), checkpoint)
+    return open_run(Run(path), choose_device(device, "float32"), checkpoint)

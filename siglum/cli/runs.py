@@ -2,13 +2,12 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 from siglum import formatting, stats
 from siglum.cli.options import Json
 from siglum.cli.output import print_json, print_table
 from siglum.errors import SiglumError
-from siglum.lab.runs import Run, find_runs
+from siglum.lab.runs import find_runs
 
 COLUMNS = ("run", "data", "model", "parameters", "epochs", "seconds", "validation", "test")
 
@@ -23,48 +22,30 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     Args:
         folder: The folder of the runs.
     """
-    facts = []
+    records, rows = [], []
     for run in find_runs(folder):
         try:
-            facts.append(_facts(run))
+            config, result, epochs = run.config, run.result or {}, run.epochs
         except SiglumError as error:
             warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
+            continue
+        names = {"run": run.name, "data": config.data, "model": config.model}
+        sizes = {"parameters": result.get("parameters"), "epochs": len(epochs)}
+        seconds, parts = epochs[-1].seconds if epochs else 0.0, ("val", "test")
+        progress = {"seconds": seconds, "finished": bool(result)}
+        records.append({**names, **sizes, **progress, **{part: result.get(part) for part in parts}})
+        rates = [
+            formatting.rate(stats.wilson(result[part]["hits"], result[part]["total"]))
+            if part in result
+            else ""
+            for part in parts
+        ]
+        parameters = f"{result['parameters']:,}" if result else ""
+        number = f"{len(epochs)}{'' if result else ' so far'}"
+        rows.append((*names.values(), parameters, number, f"{seconds:.1f}", *rates))
     if json:
-        print_json(facts)
-    elif not facts:
+        print_json(records)
+    elif not rows:
         print(f"No runs in {folder}. Train one with: siglum train")
     else:
-        print_table(COLUMNS, map(_row, facts))
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    config, result, epochs = run.config, run.result or {}, run.epochs
-    return {
-        "run": run.name,
-        "data": config.data,
-        "model": config.model,
-        "parameters": result.get("parameters"),
-        "epochs": len(epochs),
-        "seconds": epochs[-1].seconds if epochs else 0.0,
-        "finished": bool(result),
-        "val": result.get("val"),
-        "test": result.get("test"),
-    }
-
-
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    rates = [
-        ""
-        if measured is None
-        else formatting.rate(stats.wilson(measured["hits"], measured["total"]))
-        for measured in (facts["val"], facts["test"])
-    ]
-    return (
-        facts["run"],
-        facts["data"],
-        facts["model"],
-        "" if facts["parameters"] is None else f"{facts['parameters']:,}",
-        f"{facts['epochs']}" if facts["finished"] else f"{facts['epochs']} so far",
-        f"{facts['seconds']:.1f}",
-        *rates,
-    )
+        print_table(COLUMNS, rows)

@@ -69,7 +69,13 @@ def study(
     if action == "run" and not _run(cells, jobs, device, precision, threads):
         print(f"Stopped. Resume with the same command; the runs are in {folder}.")
         raise KeyboardInterrupt
-    rows = [_row(cell) for cell in cells]
+    rows = []
+    for cell in cells:
+        run, result = cell.run, (cell.run and cell.run.result) or {}
+        parts = [result.get(part) for part in ("val", "test")]
+        accuracies = [percent(part["hits"] / part["total"], 2) if part else "" for part in parts]
+        progress = (run.failure or f"{len(run.epochs)} of {run.config.epochs}") if run else ""
+        rows.append((cell.name, str(cell.path), cell.state, progress, *accuracies))
     columns = ("variant", "run", "state", "epochs", "validation", "test")
     if json:
         runs = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -80,18 +86,6 @@ def study(
     print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
-    run, row = cell.run, (cell.name, str(cell.path), cell.state)
-    if run is None or run.failure is not None:
-        return *row, (run.failure or "") if run else "", "", ""
-    result = run.result or {}
-    accuracies = [
-        percent(result[part]["hits"] / result[part]["total"], 2) if part in result else ""
-        for part in ("val", "test")
-    ]
-    return *row, f"{len(run.epochs)} of {run.config.epochs}", *accuracies
-
-
 def _run(cells: Sequence[Cell], jobs: int, device: str, precision: str, threads: int) -> bool:
     """Train in this process, or in several that share the runs; return False if stopped."""
     if jobs < 1:
@@ -99,16 +93,15 @@ def _run(cells: Sequence[Cell], jobs: int, device: str, precision: str, threads:
     jobs = min(jobs, len(cells))
     work = (cells, device, precision, threads or max(1, default_threads() // jobs))
     if jobs == 1:
-        return _train(*work, parent=None)
+        return _train(*work)
     # Every worker walks through all runs; their locks share them out.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_train, *work, parent=os.getpid()) for _ in range(jobs)]
-        finished = [future.result() for future in futures]
-    return all(finished)
+        futures = [pool.submit(_train, *work, os.getpid()) for _ in range(jobs)]
+        return all(future.result() for future in futures)
 
 
 def _train(
-    cells: Sequence[Cell], device: str, precision: str, threads: int, parent: int | None
+    cells: Sequence[Cell], device: str, precision: str, threads: int, parent: int | None = None
 ) -> bool:
     with training_bar(quiet=False) as bar:
 

@@ -15,7 +15,7 @@ from siglum.cli.evaluate import print_measures
 from siglum.cli.progress import training_bar
 from siglum.config import TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError
-from siglum.lab import compare, runs, study, trainer, transfer
+from siglum.lab import runs, trainer, transfer
 from siglum.lab.device import Device, choose_device
 
 
@@ -121,6 +121,9 @@ def train(
 def _cross_validate(
     config: TrainConfig, folder: Path, device: Device, repeats: int, json: bool
 ) -> None:
+    from siglum.lab import compare, study  # pandas: a second that other trainings need not pay
+    from siglum.report.compare import to_json
+
     with training_bar(quiet=json) as bar:
 
         def start(cell: study.Cell, remaining: int) -> trainer.Watch:
@@ -143,7 +146,7 @@ def _cross_validate(
         report |= {
             "run": str(folder),
             "classes": classes,
-            "variant": asdict(comparison.variants[0]),
+            "variant": to_json(comparison)["variants"][0],
         }
         output.print_json(report)
         return

@@ -5,15 +5,15 @@ PyTorch's function mode. A module without submodules is one layer, whatever it c
 Shapes: B images, C channels, S the side of the image.
 """
 
-import copy
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -48,16 +48,11 @@ class Layer:
 def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     """Return every layer of a network in the order of a forward pass, the input first.
 
-    Nothing is computed: the tensors have sizes but no values. A network whose code needs values is
-    called with zeros instead.
-
     Args:
         shape: Of one image: C, S, S.
     """
-    try:
-        steps = _observe_zeros(model, shape, "meta")
-    except (NotImplementedError, RuntimeError, TypeError, ValueError):
-        steps = _observe_zeros(model, shape, "cpu")
+    zeros = torch.zeros(BATCH, *shape, device=next(model.parameters()).device)
+    steps = [layer for layer, _ in observe(model, zeros)]
     names = {step.name for step in steps}
     modules = [module for name, module in model.named_modules() if name in names]
     listed = {id(parameter) for module in modules for parameter in module.parameters()}
@@ -68,111 +63,82 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
 
 
 @torch.no_grad()
-def layer_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Return the output of every layer by the names that `layers` gives them.
+def observe(model: nn.Module, images: Tensor) -> list[tuple[Layer, Tensor]]:
+    """Return every layer of a forward pass with its output, in order.
 
     Args:
         images: float32 (B, C, S, S), normalised; the network is switched to evaluation.
     """
-    outputs: dict[str, Tensor] = {}
-
-    def add(layer: Layer, value: Tensor) -> None:
-        outputs[layer.name] = value.clone()  # a later layer may work in place
-
-    with _observe(model.eval(), add):
-        model(images)
-    return outputs
-
-
-def _observe_zeros(model: nn.Module, shape: tuple[int, int, int], device: str) -> list[Layer]:
-    steps: list[Layer] = []
-    model = copy.deepcopy(model).to(device).eval()
-    with torch.no_grad(), _observe(model, lambda layer, _: steps.append(layer)):
-        model(torch.zeros(BATCH, *shape, device=device))
-    return steps
-
-
-@contextmanager
-def _observe(model: nn.Module, add: Callable[[Layer, Tensor], None]) -> Iterator[None]:
-    """Call `add` with every layer and its output while the network is called."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with FlopCounterMode(display=False) as counter:
-        observer = _Observer(counter, add)
-        handles = [model.register_forward_pre_hook(observer.start)]
-        for name, module in list(model.named_modules())[1:]:
-            handles.append(module.register_forward_pre_hook(observer.enter(name, module)))
-            handles.append(module.register_forward_hook(observer.leave))
-        torch.backends.mha.set_fastpath_enabled(False)  # the fast path calls no submodules
-        try:
-            with observer:
-                yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
-            for handle in handles:
-                handle.remove()
+    observer = _Observer(model.eval(), len(images))
+    handles = [
+        hooks.register_module_forward_pre_hook(lambda module, _: observer.path.append(module)),
+        hooks.register_module_forward_hook(observer.leave),
+    ]
+    try:
+        # Of the ways to compute attention only this one is counted on every device.
+        with sdpa_kernel(SDPBackend.MATH), observer.counter, observer:
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return observer.steps
 
 
 class _Observer(TorchFunctionMode):
     """Makes a layer of every module without submodules, and of known functions between them."""
 
-    def __init__(self, counter: FlopCounterMode, add: Callable[[Layer, Tensor], None]) -> None:
+    def __init__(self, model: nn.Module, batch: int) -> None:
         super().__init__()
-        self.counter, self.add = counter, add
-        self.batch = 0
-        self.path: list[str] = []  # of the modules that are being called
-        self.inside = False  # a module without submodules
-        self.names: set[str] = set()
+        self.names = {module: name for name, module in model.named_modules()}
+        self.batch = batch
+        self.steps: list[tuple[Layer, Tensor]] = []
+        self.path: list[nn.Module] = []  # the modules that are being called
+        self.calls: Counter[str] = Counter()
         self.counted: set[int] = set()  # parameters: one that is used twice counts once
-        self.flops = 0
-
-    def start(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        self.batch = len(args[0])
-
-    def enter(self, name: str, module: nn.Module) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            self.path.append(name)
-            self.inside = self.inside or _is_layer(module)
-
-        return hook
+        self.counter, self.flops = FlopCounterMode(display=False), 0
 
     def leave(self, module: nn.Module, _: object, output: Any) -> None:
-        name = self.path.pop()
-        if not _is_layer(module):
+        self.path.pop()
+        if not _is_layer(module) or any(map(_is_layer, self.path)):
             return
-        self.inside = False
         new = [p for p in module.parameters() if id(p) not in self.counted]
         self.counted |= {id(p) for p in new}
         detail = "" if isinstance(module, nn.Flatten) else module.extra_repr()
         if isinstance(module, nn.MultiheadAttention):
             detail = f"{module.num_heads} heads"
-        self._add(name, type(module).__name__, detail, output, sum(p.numel() for p in new))
+        value = output[0] if isinstance(output, tuple) else output
+        self._add(module, "", value, detail, sum(p.numel() for p in new))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if name in FUNCTIONS and not self.inside and self._is_step(name, args, output):
-            name = name.rstrip("_")
-            self._add(".".join([*self.path[-1:], name]), name, "", output, 0)
+        if (
+            name in FUNCTIONS
+            and not any(map(_is_layer, self.path))
+            and isinstance(output, Tensor)
+            and output.ndim >= 2
+            and len(output) == self.batch
+            and (name != "cat" or (output.ndim == 4 and len(args[0]) > 1))
+        ):
+            self._add(self.path[-1], name.rstrip("_"), output)
         return output
 
-    def _is_step(self, name: str, args: tuple[Any, ...], output: Any) -> bool:
-        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != self.batch:
-            return False
-        return name != "cat" or (output.ndim == 4 and len(args[0]) > 1)
-
-    def _add(self, name: str, kind: str, detail: str, output: Any, parameters: int) -> None:
-        value = output[0] if isinstance(output, tuple) else output
-        unique, number = name, 1
-        while unique in self.names:
-            number += 1
-            unique = f"{name}_{number}"
-        self.names.add(unique)
+    def _add(
+        self, module: nn.Module, function: str, value: Tensor, detail: str = "", parameters: int = 0
+    ) -> None:
+        kind = type(module).__name__
+        path = self.names.get(module, kind)  # `forward` may create modules
+        name = ".".join(filter(None, (path, function)))
+        self.calls[name] += 1
+        if self.calls[name] > 1:
+            name = f"{name}_{self.calls[name]}"
         before, self.flops = self.flops, self.counter.get_total_flops()
         products = (self.flops - before) // 2 // self.batch
         shape = tuple(value.shape)
-        self.add(Layer(unique, _kind(kind), detail, shape, parameters, products), value)
+        layer = Layer(name, _kind(function or kind), detail, shape, parameters, products)
+        self.steps.append((layer, value.clone()))  # a later layer may work in place
 
 
 def _is_layer(module: nn.Module) -> bool:

@@ -1,5 +1,6 @@
 """Draw images for people: samples of each class, ink before and after, boxes on a page."""
 
+import textwrap
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from siglum.images.imageset import ImageSet
 from siglum.images.ink import InkReport
 
 CELL, GAP, MARGIN = 56, 4, 24  # px
-SIDE, TEXT, LINE = 160, 460, 20  # px: an image of a comparison, the text beside it, a line of text
+SIDE, TEXT = 160, 460  # px: an image of a comparison, and the text beside it
 PAPER, INK, QUIET, BOX = "#fbfaf7", "#1c1b19", "#6b675f", "#b3402a"
 NAME = 24  # letters of a class name
 
@@ -23,21 +24,22 @@ def contact_sheet(images: ImageSet, columns: int = 12, max_classes: int = 62) ->
     """Draw the first images of each class, one class per row, as ink on paper."""
     names = images.classes[:max_classes]
     labels = [formatting.shorten(formatting.printable(name), NAME) for name in names]
+    if len(images.classes) > max_classes:
+        labels.append(f"and {len(images.classes) - max_classes:,} more")
     font = _font(16)
     left = MARGIN + 12 + max(int(font.getlength(label)) for label in labels)
-    more = len(images.classes) - len(names)
-    height = 2 * MARGIN + len(names) * (CELL + GAP) + (24 if more else 0)
-    sheet = Image.new("RGB", (left + columns * (CELL + GAP) + MARGIN, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    size = left + columns * (CELL + GAP) + MARGIN, 2 * MARGIN + len(labels) * (CELL + GAP)
+    sheet = Image.new("RGB", size, PAPER)
     for row, label in enumerate(labels):
         top = MARGIN + row * (CELL + GAP)
-        draw.text((MARGIN, top + CELL / 2), label, INK, font, anchor="lm")
-        members = np.flatnonzero(images.labels == row)[:columns]
+        ImageDraw.Draw(sheet).text((MARGIN, top + CELL / 2), label, INK, font, anchor="lm")
+        members = np.flatnonzero(images.labels == row)[: columns if row < len(names) else 0]
         for column, image in enumerate(images.take(members)):
-            sheet.paste(_cell(image), (left + column * (CELL + GAP), top))
-    if more:
-        note = f"and {formatting.count(more, 'more class', 'more classes')}"
-        draw.text((MARGIN, height - MARGIN), note, QUIET, font, anchor="ls")
+            if len(image) == 1:
+                light = decode.has_light_background(image[None])[0]
+                image = image if light else 255 - image
+            cell = _colour(image).resize((CELL, CELL), Image.Resampling.NEAREST)
+            sheet.paste(cell, (left + column * (CELL + GAP), top))
     return sheet
 
 
@@ -56,19 +58,19 @@ def comparison(
     for number, (name, image, ink, report) in enumerate(rows):
         top = MARGIN + number * height
         scale = SIDE / max(image.shape[1:])
-        size = tuple(max(1, round(side * scale)) for side in image.shape[:0:-1])
-        original = _colour(image).resize((size[0], size[1]))
+        size = [max(1, round(side * scale)) for side in image.shape[:0:-1]]
+        original = _colour(image).resize(size)
         if not report.empty:
             y, x, bottom, right = (scale * edge for edge in report.box)
             ImageDraw.Draw(original).rectangle((x - 1, y - 1, right, bottom), None, BOX)
         sheet.paste(original, (MARGIN + (SIDE - size[0]) // 2, top + (SIDE - size[1]) // 2))
-        sheet.paste(_on_paper(ink).resize((SIDE, SIDE), Image.Resampling.NEAREST), (left, top))
+        inked = _colour(255 - ink[None]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        sheet.paste(inked, (left, top))
         polarity = "Dark ink on light paper." if report.inverted else "Light ink on dark paper."
         sentences = report.warnings() if report.empty else [polarity, *report.warnings()]
         draw.text((text, top), formatting.shorten(formatting.printable(name), 50), INK, _font(15))
-        lines = [line for sentence in sentences for line in _wrap(sentence)]
-        for row, line in enumerate(lines[: SIDE // LINE - 1], start=1):
-            draw.text((text, top + 4 + row * LINE), line, QUIET, _font(13))
+        lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 66)]
+        draw.text((text, top + 24), "\n".join(lines[:7]), QUIET, _font(13), spacing=5)
     return sheet
 
 
@@ -87,31 +89,6 @@ def boxed(image: NDArray[np.uint8], labels: Sequence[tuple[Sequence[int], str]])
 def _colour(image: NDArray[np.uint8]) -> Image.Image:
     colours = image if len(image) == 3 else image.repeat(3, axis=0)
     return Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
-
-
-def _cell(image: NDArray[np.uint8]) -> Image.Image:
-    if len(image) == 3:
-        return Image.fromarray(image.transpose(1, 2, 0)).resize((CELL, CELL))
-    dark = decode.has_light_background(image[None])[0]
-    ink = _on_paper(255 - image[0] if dark else image[0])
-    return ink.resize((CELL, CELL), Image.Resampling.NEAREST)
-
-
-def _on_paper(ink: NDArray[np.uint8]) -> Image.Image:
-    paper = Image.new("RGB", ink.shape[::-1], "white")
-    paper.paste(INK, mask=Image.fromarray(ink))
-    return paper
-
-
-def _wrap(sentence: str) -> list[str]:
-    lines = [""]
-    for word in sentence.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if _font(13).getlength(longer) > TEXT and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -16,11 +16,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import fmean
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from scipy.stats import t as student_t
@@ -30,13 +30,12 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.formatting import count, percent
 from siglum.lab.runs import Run
-from siglum.lab.training import Epoch
 
 PARTS = {"test": "test", "val": "validation"}  # compared on the first that every run has
 MAX_ALL_PAIRS = 6  # variants; of more, each is compared with the best and with the first
 MAX_LISTED_PAIRS = 5  # in the headline
 SIGNIFICANT = 0.05
-EPSILON = 1e-12  # shares that are closer differ by rounding only
+MIN_VARIANCE = 1e-24  # below, shares differ by rounding only
 
 
 @dataclass(frozen=True)
@@ -47,125 +46,51 @@ class Variant:
     runs: tuple[tuple[Run, ...], ...]
     failed: tuple[tuple[int, str], ...] = ()  # seed and reason
     missing: int = 0  # runs that are not finished
-    published: Mapping[str, float] = field(default_factory=dict)  # train, val, test; fractions
+    published: Mapping[Any, float] = field(default_factory=dict)  # train, val, test; fractions
     levels: Mapping[str, Any] = field(default_factory=dict)  # its values in a study's grid
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """The mean over the seeds of a variant with its 95 % interval; NaN without a finished seed."""
-
-    values: tuple[float, ...]  # one per seed
-    mean: float
-    std: float | None = None  # over seeds; None for one seed
-    low: float | None = None
-    high: float | None = None
-    method: str = "none"  # of the interval: "Student t, 3 seeds", "Wilson, 1,000 images"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The accuracy of one variant minus another's, on the same images with the same seeds."""
-
-    first: str
-    second: str
-    seeds: int = 0  # that both variants have
-    images: int = 0
-    accuracies: tuple[float, float] = (math.nan, math.nan)  # means over these seeds
-    value: float = math.nan
-    low: float = math.nan  # of the 95 % interval: over seeds and images, or images for one seed
-    high: float = math.nan
-    p: float | None = None  # after Holm's correction for all pairs; None for one seed
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether 0 lies outside the interval and p is below 0.05."""
-        return self.p is not None and not self.low <= 0 <= self.high and self.p < SIGNIFICANT
-
-
-@dataclass(frozen=True)
-class VariantSummary:
-    """The measurements of a variant."""
-
-    name: str
-    seeds: tuple[int, ...]
-    runs: tuple[str, ...]  # folders
-    configs: tuple[dict[str, Any], ...]  # of the runs
-    parameters: int | None
-    accuracy: dict[str, Estimate]  # train (last epoch, augmented images), val, test
-    loss: Estimate  # negative log-likelihood on the compared part, nats
-    ece: Estimate  # expected calibration error
-    seconds: Estimate  # of training
-    total_seconds: Estimate  # with the training of the parents; NaN where that is unknown
-    writer_ci: tuple[float, float] | None  # of the accuracy on other writers' images
-    epochs: tuple[tuple[Epoch, ...], ...]  # of each seed
-    published: dict[str, float]
-    levels: dict[str, Any]
-    failed: tuple[tuple[int, str], ...]
-    missing: int
-
-
-@dataclass(frozen=True)
-class Effects:
-    """Analysis of variance of a complete grid: what each setting does to accuracy."""
-
-    means: dict[str, dict[str, float]]  # setting -> value -> mean over all other settings
-    margins: dict[str, float]  # setting -> half the 95 % interval of a mean's effect
-    shares: dict[str, float]  # setting, interaction, "seed", "residual" -> share of the variance
-    p_values: dict[str, float]  # setting, interaction -> p of its F test after Holm's correction
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """All results; `dataclasses.asdict` makes it ready for JSON."""
+    """All results in tables. Shares are in [0, 1]; NaN is not measured."""
 
     part: str  # a key of PARTS
-    variants: tuple[VariantSummary, ...]  # in the order given, also those without a finished run
-    pairs: tuple[Difference, ...]
-    shared: dict[str, Any]  # settings that all runs have in common
-    differing: tuple[str, ...]  # names of the other settings, without the seed
-    machines: tuple[str, ...]  # seconds are comparable if this is one
-    effects: Effects | None
+    selection: str  # a key of PARTS: the validation part, or the compared part if one has none
+    best: str  # variant with the highest accuracy on the selection part
+    variants: pd.DataFrame  # accuracy with its interval, other means, failed and missing runs
+    pairs: pd.DataFrame  # paired differences on the same images with the same seeds
+    seeds: pd.DataFrame  # measurements of each seed; with folds, of all images together
+    epochs: pd.DataFrame  # learning curve of each seed; with folds, the mean
+    grid: pd.DataFrame  # by variant, the values of the settings in a study's grid
+    settings: pd.DataFrame  # by variant, all settings but the seed, as text
+    effects: pd.DataFrame  # mean accuracy at each value of a setting; of a complete grid
+    shares: pd.DataFrame  # of the variance that settings, interactions and the seed explain
 
     @property
-    def finished(self) -> list[VariantSummary]:
+    def finished(self) -> pd.DataFrame:
         """The variants with at least one finished seed."""
-        return [variant for variant in self.variants if variant.seeds]
-
-    @property
-    def best(self) -> VariantSummary:
-        """The best variant by validation accuracy, or by the compared part if one has none."""
-        part = "val" if all("val" in v.accuracy for v in self.finished) else self.part
-        return max(self.finished, key=lambda v: v.accuracy[part].mean)
+        return self.variants[self.variants.seeds > 0]
 
 
 def group_runs(runs: Iterable[Run]) -> list[Variant]:
-    """Group runs into variants: those whose settings differ in the seed alone."""
+    """Group runs into variants: those whose settings differ in the seed alone.
+
+    Variants are named by the settings that differ, without those that come with the model.
+    """
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.config.seed):
         settings = run.config.model_dump(exclude={"seed"})
         groups.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
-    names = _variant_names([members[0].config for members in groups.values()])
-    return [
-        Variant(name, tuple((run,) for run in members))
-        for name, members in zip(names, groups.values(), strict=True)
-    ]
-
-
-def _variant_names(configs: Sequence[TrainConfig]) -> list[str]:
-    """Name variants by the settings that differ, without those that come with the model."""
-    if len(configs) < 2:
-        return [config.model for config in configs]
-    settings = [config.model_dump() for config in configs]
-    recipes = [TrainConfig(model=config.model).model_dump() for config in configs]
-    names = [
-        name
-        for name in _differing(settings)
-        if name == "model"
-        or any(s[name] != r[name] for s, r in zip(settings, recipes, strict=True))
-    ]
-    names.sort(key=lambda name: name != "model")
-    return [" ".join(f"{name}={format_setting(s[name])}" for name in names) for s in settings]
+    configs = [members[0].config for members in groups.values()]
+    texts = pd.DataFrame(map(_format_settings, configs))
+    recipes = pd.DataFrame(_format_settings(TrainConfig(model=c.model)) for c in configs)
+    names = [name for name in texts if name != "model" and (texts[name] != recipes[name]).any()]
+    names = [name for name in ("model", *names) if len(configs) > 1 and texts[name].nunique() > 1]
+    variants = []
+    for members, text in zip(groups.values(), texts.to_dict("records"), strict=True):
+        name = " ".join(f"{name}={text[name]}" for name in names) or text["model"]
+        variants.append(Variant(name, tuple((run,) for run in members)))
+    return variants
 
 
 def format_setting(value: Any) -> str:
@@ -179,67 +104,42 @@ def format_setting(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [name for name in configs[0] if name not in ("seed", "fold")]
-    return [name for name in names if any(config[name] != configs[0][name] for config in configs)]
+def _format_settings(config: TrainConfig) -> dict[str, str]:
+    settings = config.model_dump(exclude={"seed", "fold"})
+    return {name: format_setting(value) for name, value in settings.items()}
 
 
-def pool_predictions(runs: Sequence[Run]) -> dict[str, NDArray[Any]]:
-    """Return the predictions of one run, or those of all folds of a seed in the source's order.
-
-    Raises:
-        RunError: if the folds do not hold every image once.
-    """
-    folds = [run.predictions() for run in runs]
-    if len(folds) == 1:
-        return folds[0]
-    rows = np.concatenate([fold["test_rows"] for fold in folds])
-    if not np.array_equal(np.sort(rows), np.arange(len(rows))):
-        raise RunError(f"{runs[0].path}: the folds do not hold every image once. Train them again.")
-    pooled = {name: np.concatenate([fold[name] for fold in folds]) for name in folds[0]}
-    return {k: v[np.argsort(rows)] if k.startswith("test_") else v for k, v in pooled.items()}
-
-
-class _Seed:
-    """The measurements of one seed: of its run, or of the runs of all folds together."""
-
-    def __init__(self, runs: tuple[Run, ...]) -> None:
-        for run in runs:
-            if run.result is None:
-                raise RunError(
-                    f"{run.path} is not finished. Resume it with: siglum train --resume {run.path}"
-                )
-        self.runs, self.config, self.env = runs, runs[0].config, runs[0].env
-        predictions = pool_predictions(runs)
-        self.writers = predictions.get("test_writers")
-        self.labels = {p: predictions[f"{p}_labels"] for p in PARTS if f"{p}_labels" in predictions}
-        self.log_probs = {part: predictions[f"{part}_log_probs"] for part in self.labels}
-        self.correct = {p: self.log_probs[p].argmax(axis=1) == self.labels[p] for p in self.labels}
-        self.folds: list[NDArray[Any]] = []  # the images that each fold tests on
-        self.test_ratio = 0.0  # test images per training image
-        self.fingerprints = dict(self.env["data"])
-        if len(runs) > 1:
-            self.folds = [run.predictions()["test_rows"] for run in runs]
-            counts = [run.env["counts"] for run in runs]
-            self.test_ratio = fmean(c["test"] / c["train"] for c in counts)
-            self.fingerprints["test"] = self.env["data"]["whole"]
-        self.seconds = sum(float((run.result or {})["seconds"]) for run in runs)
+def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the measurements of a run, and a table of its predictions, a row for each image."""
+    config, env, result, arrays = run.config, run.env, run.result or {}, run.predictions()
+    log_probs, labels = arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
+    key = {"variant": variant, "seed": config.seed, "fold": config.fold}
+    images = {
+        "image": arrays.get(f"{part}_rows", np.arange(len(labels))),  # rows of the set, of a fold
+        "writer": arrays.get("test_writers") if part == "test" else None,
+        "label": labels,
+        "correct": (log_probs.argmax(axis=1) == labels).astype(float),
+    }
+    measured = stats.measure(log_probs, labels, len(run.classes))
+    sizes, device = env["counts"], env["device"]
+    machine = f"{env['processor']}, {device['device']}, {device['precision']}"
+    return {
+        **key,
+        "run": str(run.path),
+        "machine": f"{machine}, {count(device['threads'], 'thread')}",
+        "parameters": result["parameters"],
+        "train": run.epochs[-1].train_accuracy,
+        **{p: result[p]["hits"] / result[p]["total"] if p in result else math.nan for p in PARTS},
+        "loss": measured.loss,
+        "ece": math.nan if config.folds else measured.ece,  # biased upwards in small sets
+        "seconds": result["seconds"],
         # Weights from a file do not say how long their training took.
-        parent = (self.env.get("init") or {"seconds": 0.0})["seconds"]
-        self.total_seconds = self.seconds + (math.nan if parent is None else parent)
-
-    def epochs(self) -> tuple[Epoch, ...]:
-        """Return the mean of the folds, epoch by epoch; examples and seconds are summed."""
-        records = []
-        for folds in zip(*(run.epochs for run in self.runs), strict=False):
-            means: dict[str, Any] = {}
-            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
-                values = [getattr(epoch, name) for epoch in folds]
-                means[name] = None if None in values else fmean(values)
-            for name in ("examples", "seconds"):
-                means[name] = sum(getattr(epoch, name) for epoch in folds)
-            records.append(replace(folds[0], curve=(), **means))
-        return tuple(records)
+        "parent_seconds": (env.get("init") or {"seconds": 0.0})["seconds"],
+        # All folds together test on the whole set. Fingerprints are of preprocessed images.
+        "fingerprint": env["data"]["whole" if config.folds and part == "test" else part],
+        "preprocess": str(run.preprocess.model_dump(exclude={"mean", "std", "margins"})),
+        "test_ratio": sizes["test"] / sizes["train"] if config.folds else 0.0,
+    }, pd.DataFrame(key | images)
 
 
 def compare_runs(
@@ -247,122 +147,132 @@ def compare_runs(
 ) -> Comparison:
     """Compare variants on the test images, or on the validation images if a run has no test.
 
-    Args:
-        planned: names of the pairs to test. Name them before the runs: the fewer tests, the more
-            each can show.
-
-    Raises:
-        RunError: if a run is not finished or damaged.
-        ConfigError: if nothing is finished, a seed occurs twice, or the images differ.
+    Of the `planned` pairs, or of all, p is corrected for their number: the fewer tests, the more
+    each can show. Raises ConfigError if nothing is finished or the images differ.
     """
-    seeds = {v.name: {runs[0].config.seed: _Seed(runs) for runs in v.runs} for v in variants}
-    for variant in variants:
-        if len(seeds[variant.name]) < len(variant.runs):
-            raise ConfigError(f"{variant.name} has two runs of one seed. Leave one of them out.")
-    everything = [seed for of_variant in seeds.values() for seed in of_variant.values()]
-    if not everything:
+    every = [(v.name, run) for v in variants for runs in v.runs for run in runs]
+    if not every:
         raise ConfigError("Nothing to compare: no run is finished. Train one with 'siglum train'.")
-    part = next((p for p in PARTS if all(p in seed.labels for seed in everything)), None)
-    if part is None:
+    for _, run in every:
+        if run.result is None:
+            raise RunError(
+                f"{run.path} is not finished. Resume it with: siglum train --resume {run.path}"
+            )
+    parts = [part for part in PARTS if all(part in (run.result or {}) for _, run in every)]
+    if not parts:
         raise ConfigError(
             "Cannot compare: all runs need test images, or all need validation images. Give --val "
             "or --test to 'siglum train'."
         )
-    _check_images(everything, part)
-    configs = [seed.config.model_dump() for seed in everything]
-    differing = _differing(configs)
-    summaries = tuple(_summarise(v, list(seeds[v.name].values()), part) for v in variants)
-    comparison = Comparison(
-        part=part,
-        variants=summaries,
-        pairs=(),
-        shared={k: v for k, v in configs[0].items() if k != "seed" and k not in differing},
-        differing=tuple(differing),
-        machines=tuple(dict.fromkeys(_machine(seed.env) for seed in everything)),
-        effects=_effects(summaries, part),
+    part, selection = parts[0], parts[-1]
+    records, tables = zip(*(_read(name, run, part) for name, run in every), strict=True)
+    runs, images = pd.DataFrame(records).astype({"parent_seconds": float}), pd.concat(tables)
+    if (again := runs.duplicated(["variant", "seed", "fold"])).any():
+        name = runs.variant[again].iloc[0]
+        raise ConfigError(f"{name} has two runs of one seed. Leave one of them out.")
+    _check_images(runs, images, part)
+    means = ["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"]
+    how = {"run": list, "machine": "first", "seconds": "sum", **dict.fromkeys(means, "mean")}
+    seeds = runs.groupby(["variant", "seed"], sort=False).agg(how)
+    seeds[part] = images.groupby(["variant", "seed"]).correct.mean()
+    seeds["total_seconds"] = seeds.seconds + seeds.pop("parent_seconds")
+    seeds = seeds.reset_index()
+    correct = images.pivot(index=["seed", "fold", "image"], columns="variant", values="correct")
+    ratios = runs.groupby("variant").test_ratio.mean()
+    writers = images.dropna(subset="writer").groupby("image").writer.first()
+    table = pd.DataFrame(_summarise(v, correct.get(v.name), ratios, writers) for v in variants)
+    means = seeds.groupby("variant").mean(numeric_only=True).drop(columns="seed")
+    table = table.join(means, on="variant")
+    epochs = pd.DataFrame(
+        {"variant": name, "seed": seed, **vars(epoch)}
+        for (name, run), seed in zip(every, runs.seed, strict=True)
+        for epoch in run.epochs
     )
-    names = [variant.name for variant in comparison.finished]
+    epochs = epochs.drop(columns="curve").astype({"val_loss": float, "val_accuracy": float})
+    texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
+    grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
+    effects, shares = _analyse_grid(grid, seeds[["variant", "seed", part]])
+    names = list(seeds.variant.unique())
+    best = str(table.variant[table[selection].idxmax()])
     pairs = [pair for pair in planned if set(pair) <= set(names)]
     if not planned:
         pairs = list(itertools.combinations(names, 2))
         if len(names) > MAX_ALL_PAIRS:
-            pairs = [pair for pair in pairs if {names[0], comparison.best.name} & set(pair)]
-    differences = [_difference(a, b, seeds[a], seeds[b], part) for a, b in pairs]
-    tested = [i for i, pair in enumerate(differences) if pair.p is not None]
-    adjusted = _holm([differences[i].p for i in tested])
-    for i, p in zip(tested, adjusted, strict=True):
-        differences[i] = replace(differences[i], p=p)
-    return replace(comparison, pairs=tuple(differences))
+            pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
+    return Comparison(
+        part=part,
+        selection=selection,
+        best=best,
+        variants=table,
+        pairs=_differences(pairs, correct, ratios, part),
+        seeds=seeds,
+        epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
+        grid=grid,
+        settings=texts.groupby("variant", sort=False).agg(lambda t: " or ".join(t.unique())),
+        effects=effects,
+        shares=shares,
+    )
 
 
-def _check_images(seeds: Sequence[_Seed], part: str) -> None:
+def _check_images(runs: pd.DataFrame, images: pd.DataFrame, part: str) -> None:
     """Raise ConfigError unless all runs have the same test images, or a seed's validation images.
 
-    The fingerprint is of preprocessed images: where preprocessing differs, only the labels tell.
+    Fingerprints are of preprocessed images: where preprocessing differs, only the labels tell.
     """
-    first: dict[int, _Seed] = {}
-    for seed in seeds:
-        other = first.setdefault(seed.config.seed if part == "val" else 0, seed)
-        measured = {"mean", "std", "margins"}
-        ours, theirs = (s.runs[0].preprocess.model_dump(exclude=measured) for s in (seed, other))
-        same = ours != theirs or seed.fingerprints[part] == other.fingerprints[part]
-        if not same or not np.array_equal(seed.labels[part], other.labels[part]):
-            raise ConfigError(
-                f"Cannot compare {other.runs[0].path} and {seed.runs[0].path}: their {PARTS[part]} "
-                f"images differ. Train both with the same data and the same --{part}."
-            )
+    group = runs.seed if part == "val" else np.zeros(len(runs))
+    fingerprints = runs.groupby([group, runs.preprocess]).fingerprint.nunique()
+    by_seed = images.sort_values(["image", "fold"]).groupby(["variant", "seed"])
+    labels = by_seed[["image", "label"]].apply(lambda rows: rows.to_numpy().tobytes())
+    labels = labels.groupby("seed" if part == "val" else lambda _: 0).nunique()
+    if max(*fingerprints, *labels) > 1:
+        raise ConfigError(
+            f"Cannot compare these runs: their {PARTS[part]} images differ. Train all with the "
+            f"same data and the same --{part}."
+        )
 
 
-def _machine(env: Mapping[str, Any]) -> str:
-    machine = env["device"]
-    threads = count(machine["threads"], "thread")
-    return f"{env['processor']}, {machine['device']}, {threads}, {machine['precision']}"
-
-
-def t_interval(
-    values: Sequence[float] | NDArray[Any], test_ratio: float = 0.0
-) -> tuple[float, float]:
+def t_interval(values: Any, test_ratio: float = 0.0) -> tuple[float, float]:
     """Return Student's 95 % t interval of the mean of at least two values.
 
     For folds, `test_ratio`, test images per training image, gives Nadeau and Bengio's correction.
     """
-    variance = float(np.var(values, ddof=1)) * (1 / len(values) + test_ratio)
-    half = float(student_t.ppf(0.975, len(values) - 1)) * math.sqrt(variance)
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+    mean = float(np.mean(values))
+    error = math.sqrt(np.var(values, ddof=1) * (1 / len(values) + test_ratio))
+    half = float(student_t.ppf(0.975, len(values) - 1)) * error
+    return mean - half, mean + half
 
 
-def estimate(values: Sequence[float], images: int = 0, share: bool = False) -> Estimate:
-    """Return the mean of values with its 95 % interval over the seeds.
+def _summarise(
+    variant: Variant, correct: pd.Series | None, ratios: pd.Series, writers: pd.Series
+) -> dict[str, Any]:
+    """Return the accuracy of a variant with its 95 % intervals.
 
-    Args:
-        images: what a single value is a share of; without, a single value has no interval.
-        share: clip the interval to [0, 1].
+    The interval of a cross-validation is the wider, at either end, of the corrected t interval over
+    the folds and Wilson's interval of the images.
     """
-    mean = fmean(values) if values else math.nan
-    if len(values) > 1 and not math.isnan(mean):
-        low, high = t_interval(values)
-        low, high = (max(low, 0.0), min(high, 1.0)) if share else (low, high)
-        std = float(np.std(values, ddof=1))
-        return Estimate(tuple(values), mean, std, low, high, f"Student t, {len(values)} seeds")
-    if not images:
-        return Estimate(tuple(values), mean)
+    row: dict[str, Any] = {"variant": variant.name, "seeds": len(variant.runs)}
+    row |= {"missing": variant.missing, "failed": variant.failed}
+    row |= {f"published_{name}": share for name, share in variant.published.items()}
+    if correct is None:
+        return row
+    correct = correct.dropna()
+    shares, folds = (correct.groupby(by).mean() for by in ("seed", ["seed", "fold"]))
+    images, mean = len(correct) // len(shares), float(shares.mean())
     rate = stats.wilson(round(mean * images), images)
-    return Estimate(tuple(values), mean, None, rate.low, rate.high, f"Wilson, {images:,} images")
-
-
-def _accuracy(seeds: Sequence[_Seed], part: str) -> Estimate:
-    """Return the accuracy over seeds. The interval of a cross-validation is the wider, at either
-    end, of the corrected t interval over the folds and Wilson's interval of the images."""
-    images = len(seeds[0].labels[part])
-    accuracy = estimate([float(seed.correct[part].mean()) for seed in seeds], images, share=True)
-    if part != "test" or not seeds[0].folds:
-        return accuracy
-    folds = [float(seed.correct["test"][rows].mean()) for seed in seeds for rows in seed.folds]
-    low, high = t_interval(folds, seeds[0].test_ratio)
-    rate = stats.wilson(round(accuracy.mean * images), images)
-    low, high = max(min(low, rate.low), 0.0), min(max(high, rate.high), 1.0)
-    method = f"corrected t, {len(folds)} folds; at least Wilson, {images:,} images"
-    return replace(accuracy, low=low, high=high, method=method)
+    low, high, method = rate.low, rate.high, f"Wilson, {images:,} images"
+    if len(folds) > len(shares):
+        low, high = t_interval(folds, ratios[variant.name])
+        low, high = min(low, rate.low), max(high, rate.high)
+        method = f"corrected t, {len(folds)} folds; at least {method}"
+    elif len(shares) > 1:
+        (low, high), method = t_interval(shares), f"Student t, {len(shares)} seeds"
+    row |= {"accuracy": mean, "std": shares.std(), "method": method}
+    row |= {"low": max(low, 0.0), "high": min(high, 1.0)}
+    if writers.nunique() > 1:
+        by_image = correct.groupby("image").mean()
+        interval = writer_interval(by_image.to_numpy(), writers[by_image.index].to_numpy(str))
+        row["writers_low"], row["writers_high"] = interval
+    return row
 
 
 def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float, float]:
@@ -372,7 +282,7 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     writers without an error say little about others.
     """
     index = np.unique(writers, return_inverse=True)[1]
-    images, hits = np.bincount(index), np.bincount(index, weights=correct.astype(float))
+    images, hits = np.bincount(index), np.bincount(index, weights=correct)
     rate = stats.wilson(round(float(hits.sum())), len(correct))
     resampled = bootstrap(
         (hits, images),
@@ -386,193 +296,152 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     return min(float(low), rate.low), max(float(high), rate.high)
 
 
-def _summarise(variant: Variant, seeds: Sequence[_Seed], part: str) -> VariantSummary:
-    epochs = tuple(seed.epochs() for seed in seeds)
-    parts = [name for name in PARTS if seeds and all(name in seed.labels for seed in seeds)]
-    accuracy = {name: _accuracy(seeds, name) for name in parts}
-    writer_ci = None
-    if seeds:
-        accuracy["train"] = estimate([e[-1].train_accuracy for e in epochs], share=True)
-        writers = seeds[0].writers if part == "test" else None
-        if writers is not None and len(np.unique(writers)) > 1:
-            correct = np.mean([seed.correct["test"] for seed in seeds], axis=0)
-            writer_ci = writer_interval(correct, writers)
-    runs = [run for seed in seeds for run in seed.runs]
-    measures = [
-        stats.measure(s.log_probs[part], s.labels[part], len(s.runs[0].classes)) for s in seeds
-    ]
-    return VariantSummary(
-        name=variant.name,
-        seeds=tuple(seed.config.seed for seed in seeds),
-        runs=tuple(str(run.path) for run in runs),
-        configs=tuple(run.config.model_dump() for run in runs),
-        parameters=(runs[0].result or {})["parameters"] if runs else None,
-        accuracy=accuracy,
-        loss=estimate([measure.loss for measure in measures]),
-        ece=estimate([measure.ece for measure in measures], share=True),
-        seconds=estimate([seed.seconds for seed in seeds]),
-        total_seconds=estimate([seed.total_seconds for seed in seeds]),
-        writer_ci=writer_ci,
-        epochs=epochs,
-        published=dict(variant.published),
-        levels=dict(variant.levels),
-        failed=variant.failed,
-        missing=variant.missing,
-    )
-
-
-def _difference(
-    first: str, second: str, ours: Mapping[int, _Seed], theirs: Mapping[int, _Seed], part: str
-) -> Difference:
-    common = sorted(ours.keys() & theirs.keys())
-    if not common:
-        return Difference(first, second)
-    pairs = [(ours[seed], theirs[seed]) for seed in common]
-    for a, b in pairs:
-        if sorted(map(list, a.folds)) != sorted(map(list, b.folds)):
+def _differences(
+    pairs: Sequence[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str
+) -> pd.DataFrame:
+    """Compare pairs that have a seed in common."""
+    rows = []
+    for first, second in pairs:
+        both = correct[[first, second]].dropna(how="all")
+        both = both.groupby("seed").filter(lambda seed: seed.notna().any().all())
+        if both.empty:
+            continue
+        if both.isna().any(axis=None):
             raise ConfigError(
                 f"Cannot compare {first} and {second}: their folds differ. Give both the same "
                 "folds and split."
             )
-    by_seed = [a.correct[part].astype(float) - b.correct[part] for a, b in pairs]
-    # Each seed has validation images of its own: they are placed side by side.
-    by_image = np.mean(by_seed, axis=0) if part == "test" else np.concatenate(by_seed)
-    values = [float(difference.mean()) for difference in by_seed]
-    if pairs[0][0].folds:
-        values = [
-            float(d[rows].mean())
-            for d, (a, _) in zip(by_seed, pairs, strict=True)
-            for rows in a.folds
-        ]
-    means = [
-        fmean(float(seed.correct[part].mean()) for seed in side)
-        for side in zip(*pairs, strict=True)
-    ]
-    value = means[0] - means[1]
-    low, high, p = difference_interval(values, by_image, pairs[0][0].test_ratio)
-    accuracies = (means[0], means[1])
-    return Difference(first, second, len(common), len(by_image), accuracies, value, low, high, p)
+        difference, accuracies = both[first] - both[second], both.mean()
+        # Each seed has validation images of its own: they are placed side by side.
+        by_image = difference.groupby("image").mean() if part == "test" else difference
+        by_fold = difference.groupby(["seed", "fold"]).mean()
+        interval = difference_interval(by_fold, by_image.to_numpy(), ratios[first])
+        sizes = both.index.unique("seed").size, len(by_image)
+        rows.append((first, second, *sizes, *accuracies, difference.mean(), *interval))
+    columns = ["first", "second", "seeds", "images", "first_accuracy", "second_accuracy"]
+    columns += ["difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns).astype({"p": float})
+    table["p"] = _holm(table.p)
+    table["significant"] = (table.p < SIGNIFICANT) & ((table.low > 0) | (table.high < 0))
+    return table
 
 
 def difference_interval(
-    values: Sequence[float], by_image: NDArray[Any], test_ratio: float = 0.0
-) -> tuple[float, float, float | None]:
+    values: Any, by_image: NDArray[Any], test_ratio: float = 0.0
+) -> tuple[float, float, float]:
     """Return the 95 % interval of a mean difference over seeds and images, and p that it is 0.
 
     Args:
         values: the difference of each seed, or of each fold of each seed. A single value has the
-            interval over the images, and no p.
+            interval over the images, and p is NaN.
         by_image: (N,), the difference of each image, the mean over the seeds.
         test_ratio: for folds, test images per training image.
     """
-    mean, size = fmean(values), len(values)
-    b = float(np.var(by_image, ddof=1)) / len(by_image) if len(by_image) > 1 else 0.0
-    if size == 1:
-        half = float(student_t.ppf(0.975, max(len(by_image) - 1, 1))) * math.sqrt(b)
-        return mean - half, mean + half, None
-    a = float(np.var(values, ddof=1)) * (1 / size + test_ratio)
-    if a + b < EPSILON**2:
-        return mean, mean, float(abs(mean) < EPSILON)
-    df = (a + b) ** 2 / (a * a / (size - 1) + b * b / max(len(by_image) - 1, 1))
-    tests = [(math.sqrt(a + b), df)]
-    if a > EPSILON**2:
-        tests.append((math.sqrt(a), size - 1.0))
+    mean, df = float(np.mean(values)), (len(values) - 1, max(len(by_image) - 1, 1))
+    over_images = max(float(np.var(by_image)) / df[1], MIN_VARIANCE)
+    if not df[0]:
+        half = float(student_t.ppf(0.975, df[1])) * math.sqrt(over_images)
+        return mean - half, mean + half, math.nan
+    over_seeds = max(float(np.var(values, ddof=1)) * (1 / len(values) + test_ratio), MIN_VARIANCE)
+    both = over_seeds + over_images
+    both_df = both**2 / (over_seeds**2 / df[0] + over_images**2 / df[1])
+    tests = [(math.sqrt(over_seeds), df[0]), (math.sqrt(both), both_df)]
     half = max(float(student_t.ppf(0.975, df)) * error for error, df in tests)
     p = max(float(2 * student_t.sf(abs(mean) / error, df)) for error, df in tests)
     return mean - half, mean + half, p
 
 
-def _holm(p_values: Sequence[Any]) -> list[float]:
-    from statsmodels.stats.multitest import multipletests  # pandas: a second that jobs need not pay
+def _holm(p: pd.Series) -> pd.Series:
+    """Correct those p that are numbers for their number."""
+    from statsmodels.stats.multitest import multipletests
 
-    return multipletests(p_values, method="holm")[1].tolist() if p_values else []
+    tested = p.dropna()
+    corrected = multipletests(tested, method="holm")[1] if len(tested) else []
+    return pd.Series(corrected, tested.index, float).reindex(p.index)
 
 
-def _effects(summaries: Sequence[VariantSummary], part: str) -> Effects | None:
-    """Analyse a complete grid with the seeds as blocks; None for other studies and one seed."""
-    cells = [{k: format_setting(v) for k, v in s.levels.items()} for s in summaries]
-    values = {name: list(dict.fromkeys(cell[name] for cell in cells)) for name in cells[0]}
-    values = {name: several for name, several in values.items() if len(several) > 1}
-    seeds = set.intersection(*(set(s.seeds) for s in summaries))
-    if min(len(values), len(seeds)) < 2 or len(cells) != math.prod(map(len, values.values())):
-        return None
-    import pandas as pd
+def _analyse_grid(grid: pd.DataFrame, seeds: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Analyse the variance of a complete grid with the seeds as blocks: main effects and shares.
+
+    Both are empty for other studies and for one seed.
+    """
+    effects = pd.DataFrame(columns=["setting", "value", "mean", "low", "high"])
+    shares = pd.DataFrame(columns=["source", "share", "p"])
+    levels = grid.map(format_setting)
+    levels = levels.loc[:, levels.nunique() > 1]
+    seeds = seeds.set_axis(["name", "seed", "accuracy"], axis="columns").astype({"seed": str})
+    seeds = seeds.groupby("seed").filter(lambda rows: len(rows) == len(grid))
+    if levels.shape[1] < 2 or seeds.seed.nunique() < 2 or len(grid) < levels.nunique().prod():
+        return effects, shares
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    frame = pd.DataFrame(
-        {**cell, "seed": str(seed), "accuracy": accuracy}
-        for cell, summary in zip(cells, summaries, strict=True)
-        for seed, accuracy in zip(summary.seeds, summary.accuracy[part].values, strict=True)
-        if seed in seeds
-    )
-    settings = " + ".join(f"Q({name!r})" for name in values)
-    table = anova_lm(ols(f"accuracy ~ ({settings}) ** 3 + seed", frame).fit())
-    table.index = [re.sub(r"Q\('(.*?)'\)", r"\1", row).replace(":", " × ") for row in table.index]
-    shares, residual = table.sum_sq / (table.sum_sq.sum() or 1.0), table.loc["Residual"]
-    tests = table["PR(>F)"].drop(["seed", "Residual"]).fillna(1.0)
-    quantile = float(student_t.ppf(0.975, residual.df))
-    return Effects(
-        means={
-            name: {v: float(frame.accuracy[frame[name] == v].mean()) for v in several}
-            for name, several in values.items()
-        },
-        margins={
-            name: quantile * math.sqrt(residual.mean_sq * (len(several) - 1) / len(frame))
-            for name, several in values.items()
-        },
-        shares={name.lower(): float(share) for name, share in shares.items()},
-        p_values=dict(zip(tests.index, _holm(list(tests)), strict=True)),
-    )
+    table = seeds.join(levels, on="name")
+    settings = " + ".join(f"Q({name!r})" for name in levels)
+    anova = anova_lm(ols(f"accuracy ~ ({settings}) ** 3 + seed", table).fit())
+    names = [re.sub(r"Q\('(.*?)'\)", r"\1", row).replace(":", " × ") for row in anova.index]
+    anova.index = pd.Index(names).str.lower()
+    p = anova["PR(>F)"].drop(["seed", "residual"]).fillna(1.0)
+    share = anova.sum_sq / (anova.sum_sq.sum() or 1.0)
+    shares = pd.DataFrame({"share": share, "p": _holm(p).reindex(anova.index)})
+    residual = anova.loc["residual"]
+    for name in levels:
+        means = table.groupby(name, sort=False).accuracy.mean()
+        error = math.sqrt(residual.mean_sq * (len(means) - 1) / len(table))
+        half = float(student_t.ppf(0.975, residual.df)) * error
+        ends = {"mean": means, "low": means - half, "high": means + half}
+        rows = pd.DataFrame({"setting": name, "value": means.index, **ends})
+        effects = rows if effects.empty else pd.concat([effects, rows])
+    return effects.reset_index(drop=True), shares.rename_axis("source").reset_index()
 
 
 def headline(comparison: Comparison) -> str:
     """Return the finding of a comparison in one sentence, with n."""
-    kind, finished, effects = PARTS[comparison.part], comparison.finished, comparison.effects
-    if effects is not None:
-        shares = []
-        for name, share in sorted(effects.shares.items(), key=lambda item: -item[1]):
-            means = sorted((m, v) for v, m in effects.means.get(name, {}).items())
-            ends = " to ".join(f"{percent(m)} at {v}" for m, v in means[:1] + means[-1:])
-            doubt = ", not significant" if effects.p_values.get(name, 0) >= SIGNIFICANT else ""
-            shares.append(f"{name} {percent(share, 0)}{f' ({ends})' if ends else ''}{doubt}")
-        return f"Shares of the variance of {kind} accuracy: {'; '.join(shares)}."
-    pairs = [pair for pair in comparison.pairs if pair.seeds]
+    kind, finished, pairs = PARTS[comparison.part], comparison.finished, comparison.pairs
+    if len(comparison.shares):
+        texts = []
+        for row in comparison.shares.sort_values("share", ascending=False).itertuples():
+            doubt = " (not significant)" if row.p >= SIGNIFICANT else ""
+            texts.append(f"{row.source} {percent(row.share, 0)}{doubt}")
+        return f"Shares of the variance of {kind} accuracy: {'; '.join(texts)}."
     if len(finished) < 2:
-        accuracy = finished[0].accuracy[comparison.part]
-        ends = f"{100 * (accuracy.low or 0.0):.1f} to {percent(accuracy.high or 1.0)}"
-        interval = f"95 % CI {ends}; {accuracy.method}"
-        return f"{finished[0].name}: {kind} accuracy {percent(accuracy.mean)} ({interval})."
-    if not pairs:
+        (only,) = finished.itertuples()
+        interval = f"95 % CI {100 * only.low:.1f} to {percent(only.high)}; {only.method}"
+        return f"{only.variant}: {kind} accuracy {percent(only.accuracy)} ({interval})."
+    if pairs.empty:
         return "No two variants have a seed in common. Train the same seeds of each."
-    seeds = sorted({pair.seeds for pair in pairs})
-    size = f"{seeds[0]}{f' to {seeds[-1]}' * (len(seeds) > 1)} seed{'s' * (seeds != [1])}"
-    size += f", {max(pair.images for pair in pairs):,} {kind} images"
+    fewest, seeds = pairs.seeds.min(), pairs.seeds.max()
+    size = count(seeds, "seed") if fewest == seeds else f"{fewest} to {seeds} seeds"
+    size += f", {pairs.images.max():,} {kind} images"
     if len(pairs) <= MAX_LISTED_PAIRS:
-        return f"{'; '.join(map(_pair_headline, pairs))} ({size})."
-    best, significant = comparison.best, [pair for pair in pairs if pair.is_significant]
-    better = [p for p in significant if best.name == (p.first if p.value > 0 else p.second)]
-    text = f"significantly better than {len(better)} of {len(finished) - 1} others"
-    if not significant:
+        return f"{'; '.join(map(_pair_headline, pairs.itertuples()))} ({size})."
+    best, significant = comparison.best, pairs[pairs.significant]
+    better = significant.first.where(significant.difference > 0, significant.second) == best
+    text = f"significantly better than {better.sum()} of {len(finished) - 1} others"
+    if significant.empty:
         text = "but no difference shown between any two variants"
-    by = "validation" if "val" in best.accuracy else kind
-    return f"{best.name}: highest accuracy on the {by} images, {text} ({size})."
+    by = PARTS[comparison.selection]
+    return f"{best}: highest accuracy on the {by} images, {text} ({size})."
 
 
-def _pair_headline(pair: Difference) -> str:
-    sign, digits = (1 if pair.value >= 0 else -1), (2 if pair.images >= 1000 else 1)
-    first, second = (pair.first, pair.second)[::sign]
-    low, high = sorted((sign * pair.low, sign * pair.high))
-    numbers = (*pair.accuracies[::sign], abs(pair.value), low, high)
-    ours, theirs, gap, *ends = (f"{round(100 * n, digits) + 0.0:.{digits}f}" for n in numbers)
-    interval = f"95 % CI {' to '.join(ends)}"
-    if pair.p is None:
+def _pair_headline(pair: Any) -> str:
+    names, accuracies = (pair.first, pair.second), (pair.first_accuracy, pair.second_accuracy)
+    difference, low, high = pair.difference, pair.low, pair.high
+    if difference < 0:
+        names, accuracies = names[::-1], accuracies[::-1]
+        difference, low, high = -difference, -high, -low
+    digits = 2 if pair.images >= 1000 else 1
+    numbers = [
+        f"{round(100 * n, digits) + 0.0:.{digits}f}" for n in (*accuracies, difference, low, high)
+    ]
+    (first, second), (ours, theirs, gap, low, high) = names, numbers
+    if math.isnan(pair.p):
         return (
-            f"{first} and {second}: {ours} and {theirs} %, {gap} points apart ({interval} over "
-            "images), but one seed cannot tell variants from the luck of the start"
+            f"{first} and {second}: {ours} and {theirs} %, {gap} points apart (95 % CI {low} to "
+            f"{high} over images), but one seed cannot tell variants from the luck of the start"
         )
     p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
-    text = f"{ours} and {theirs} %, {gap} points ({interval}; {p} after Holm)"
-    if pair.is_significant:
+    text = f"{ours} and {theirs} %, {gap} points (95 % CI {low} to {high}; {p} after Holm)"
+    if pair.significant:
         return f"{first} is better than {second}: {text}"
     return f"no difference shown between {first} and {second}: {text}"

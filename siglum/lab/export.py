@@ -10,8 +10,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,44 +31,13 @@ from siglum.lab.trainer import PART_NAMES, Data, load_data, predict_part
 from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.calibration import Calibration, Predictions, uncalibrated
+from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.onnx import Network
-from siglum.recogniser.position import Positions
-from siglum.recogniser.predict import TOLERANCE, open_bundle, relative_error
+from siglum.recogniser.predict import TOLERANCE, Recogniser, open_bundle, relative_error
 
 BATCHES = (1, 7)  # images that are compared at once
 NUM_REFERENCE = 4  # of the compared images are stored in the bundle
 OPSET = 18  # of 2022; onnxruntime 1.14 and later
-
-
-@dataclass(frozen=True)
-class RunPredictor:
-    """A run's network as a predictor of images."""
-
-    run: Run
-    device: Device = field(default_factory=partial(choose_device, precision="float32"))
-    checkpoint: str | None = None
-
-    @cached_property
-    def preprocess(self) -> Preprocess:
-        """How images become arrays."""
-        return self.run.preprocess
-
-    @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """The K class names, in label order."""
-        return self.run.classes
-
-    @cached_property
-    def _model(self) -> nn.Module:
-        return self.device.to(self.run.model(self.checkpoint))
-
-    def predict_arrays(
-        self, images: NDArray[np.uint8], positions: Positions | None = None
-    ) -> Predictions:
-        """Predict preprocessed images (N, P, S, S)."""
-        batch = ImageSet.from_arrays(images, np.zeros(len(images), int), self.classes)
-        return uncalibrated(np.exp(evaluate(self._model, batch, self.preprocess, self.device)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +47,20 @@ class Exported:
     path: Path
     bundle: Bundle
     warning: str | None  # why its reference images are random
+
+
+def open_run(run: Run, device: Device | None = None, checkpoint: str | None = None) -> Recogniser:
+    """Return a run's network as a recogniser; its probabilities are not calibrated."""
+    device = device or choose_device(precision="float32")
+    model, preprocess = device.to(run.model(checkpoint)), run.preprocess
+
+    def network(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = ImageSet.from_arrays(images, np.zeros(len(images), int), run.classes)
+        return evaluate(model, batch, preprocess, device)
+
+    none = ReferenceOutputs(np.empty(0, np.uint8), np.empty(0, np.float32))
+    bundle = Bundle(b"", preprocess, run.classes, Calibration(), Card(), none)
+    return Recogniser(bundle, network)
 
 
 def export(
@@ -251,7 +233,7 @@ def _compare(
 ) -> float:
     """Return the largest difference between onnxruntime and torch, relative to the logits."""
     batches = np.split(images, np.cumsum(BATCHES)[:-1])
-    error = relative_error(np.concatenate([network.run(batch) for batch in batches]), logits)
+    error = relative_error(np.concatenate([network(batch) for batch in batches]), logits)
     if not error <= TOLERANCE:
         raise RunError(
             f"onnxruntime does not reproduce {run.path}: its outputs differ by {error:.2g} of the "

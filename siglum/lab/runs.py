@@ -255,13 +255,9 @@ class Run:
         Raises:
             DataError: if the image cannot be read.
         """
-        from siglum.lab.export import RunPredictor
-        from siglum.recogniser.predict import predict
+        from siglum.lab.export import open_run
 
-        predictions, unreadable = predict(RunPredictor(self), [image])
-        if unreadable:
-            raise DataError(f"Cannot read {unreadable[0][0]}: {unreadable[0][1]}.")
-        return predictions[0]
+        return open_run(self).predict(image)
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the report, report.html in the run's folder by default, and return its path."""

@@ -15,7 +15,7 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,13 @@ from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, write_atomic
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.position import PositionPrior, Positions
-from siglum.recogniser.prototypes import Head
+from siglum.recogniser.prototypes import GAINS, Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT = 2
 SUFFIX = ".siglum"
-CARD, MODEL, WEIGHTS = "bundle.json", "model.onnx", "weights.safetensors"
-LIMITS = {CARD: 8 * 2**20, MODEL: 256 * 2**20, WEIGHTS: 384 * 2**20}  # bytes, in file order
-MAX_BYTES = sum(LIMITS.values()) + 2**16
+MEMBERS = CARD, MODEL, WEIGHTS = "bundle.json", "model.onnx", "weights.safetensors"
+MAX_BYTES = 640 * 2**20
 MAX_REFERENCE = 64
 MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
@@ -58,33 +56,16 @@ ARRAYS: dict[str, tuple[tuple[str, ...], str]] = {
 TYPES = {"U8": "u1", "I8": "i1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
-def check_name(name: str) -> str:
-    """Return a class name if it can be printed.
-
-    Raises:
-        ConfigError: if it is blank, too long, or contains control characters.
-    """
+def _check_name(name: str) -> str:
     if not name.strip() or len(name) > 200 or not name.isprintable():
         raise ConfigError(f"class names must be printable and not blank, got {name[:40]!a}.")
     return name
 
 
-def check_rate(rate: Rate) -> Rate:
-    """Return a rate if its numbers are possible.
-
-    Raises:
-        ConfigError: if they are not.
-    """
+def _check_rate(rate: Rate) -> Rate:
     if not 0 <= rate.hits <= rate.total <= MAX_NUMBER or not 0 <= rate.low <= rate.high <= 1:
         raise ConfigError("rates must have 0 <= hits <= total and 0 <= low <= high <= 1.")
     return rate
-
-
-Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
-Names = Annotated[
-    tuple[Annotated[str, AfterValidator(check_name)], ...], Field(min_length=1, max_length=100_000)
-]
-Measured = Annotated[Rate, AfterValidator(check_rate)]
 
 
 class Card(Settings):
@@ -94,10 +75,12 @@ class Card(Settings):
     title: str = ""
     command: str = Field("", description="The command that made it.")
     network: str = ""
-    parameters: Count = 0
+    parameters: int = Field(0, ge=0, le=MAX_NUMBER)
     data: dict[str, Any] = Field(default_factory=dict, description="What it learned from.")
     settings: dict[str, Any] = Field(default_factory=dict)
-    measured: dict[str, Measured] = Field(default_factory=dict, description="Accuracy, by part.")
+    measured: dict[str, Annotated[Rate, AfterValidator(_check_rate)]] = Field(
+        default_factory=dict, description="Accuracy, by part."
+    )
     reference: str = Field("", description="What the reference images are.")
     difference: float | None = Field(
         None, ge=0, description="Relative difference of onnxruntime's outputs from PyTorch's."
@@ -110,32 +93,32 @@ class _Document(Settings):
     """The contents of bundle.json."""
 
     format: Literal[2] = 2
-    classes: Names
+    classes: tuple[Annotated[str, AfterValidator(_check_name)], ...] = Field(
+        min_length=1, max_length=100_000
+    )
     preprocess: Preprocess
     calibration: Calibration
-    cosine: bool | None = Field(None, description="Of the head; null without a head.")
+    cosine: Literal[True] | None = Field(None, description="Null without a head.")
     card: Card
     sha256: dict[str, str]
 
 
-@dataclass(frozen=True, eq=False)
-class ReferenceOutputs:
+class ReferenceOutputs(NamedTuple):
     """Images with the uncalibrated logits that the recogniser computes for them."""
 
     images: NDArray[np.uint8]  # (M, P, S, S)
-    logits: NDArray[np.float32]  # (M, K)
+    logits: Floats  # (M, K)
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
+class Samples(NamedTuple):
     """The drawings a recogniser was taught with."""
 
     ink: NDArray[np.uint8]  # (N, S, S)
-    labels: NDArray[np.int64]  # (N,), in [0, K)
+    labels: Labels  # (N,), in [0, K)
     positions: Positions  # (N, 3); NaN where unknown
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bundle:
     """Everything a bundle contains."""
 
@@ -160,23 +143,6 @@ def save(bundle: Bundle, path: Path) -> None:
     write_atomic(path, raw)
 
 
-def read_bundle(path: Path) -> Bundle:
-    """Return the contents of a bundle; the network is not opened yet, see `predict.load`.
-
-    Raises:
-        DataError: if it is not a bundle, of another format, damaged, or its parts do not fit.
-    """
-    try:
-        if not path.is_file():
-            raise DataError(
-                f"No such file: {path}." if not path.exists() else f"Not a file: {path}."
-            )
-        with path.open("rb") as file:
-            return decode(file.read(MAX_BYTES + 1), path.name)
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from None
-
-
 def encode(bundle: Bundle) -> bytes:
     """Return the bytes of a bundle."""
     from safetensors.numpy import save as save_arrays
@@ -196,7 +162,7 @@ def encode(bundle: Bundle) -> bytes:
         "classes": bundle.classes,
         "preprocess": bundle.preprocess,
         "calibration": bundle.calibration,
-        "cosine": None if head is None else head.cosine,
+        "cosine": None if head is None else True,
         "card": bundle.card,
         "sha256": {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
     }
@@ -210,7 +176,11 @@ def encode(bundle: Bundle) -> bytes:
 
 
 def decode(raw: bytes, name: str) -> Bundle:
-    """Return the contents of a bundle's bytes; see `read_bundle`."""
+    """Return the contents of a bundle's bytes; the network is not opened yet, see `predict.load`.
+
+    Raises:
+        DataError: if it is not a bundle, of another format, damaged, or its parts do not fit.
+    """
     members = _unzip(raw, name)
     table = parse_json(members[CARD], f"{CARD} in {name}")
     version = table.get("format") if isinstance(table, dict) else None
@@ -224,9 +194,6 @@ def decode(raw: bytes, name: str) -> Bundle:
     for member in (MODEL, WEIGHTS):
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
-    repeated, count = Counter(document.classes).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{name} names class {repeated!r} {count} times.")
     num_classes, preprocess = len(document.classes), document.preprocess
     sizes = {"K": num_classes, "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     arrays = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
@@ -235,28 +202,32 @@ def decode(raw: bytes, name: str) -> Bundle:
         return {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith(group)}
 
     head = samples = prior = None
+    problems = []
     if position := part("position."):
         prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
+        if not (prior.std > 0).all() or not 0 <= prior.gain <= max(GAINS):
+            problems.append(f"positions with std {prior.std} and gain {prior.gain}")
     if arrays_of_head := part("head."):
-        head = Head(**arrays_of_head, cosine=bool(document.cosine), position=prior)
+        head = Head(**arrays_of_head, position=prior)
+        if len(head.vectors) < num_classes:
+            problems.append(f"{len(head.vectors)} vectors")
     if arrays_of_samples := part("samples."):
-        positions = arrays_of_samples["positions"]
-        positions = np.where(positions == -1.0, np.float32(np.nan), positions)
-        samples = Samples(**arrays_of_samples | {"positions": positions})
-    wrong = []
+        samples = Samples(**arrays_of_samples)
+        unknown = np.where(samples.positions == -1.0, np.float32(np.nan), samples.positions)
+        samples = samples._replace(positions=unknown)
+        if not ((samples.labels >= 0) & (samples.labels < num_classes)).all():
+            problems.append(f"labels from {samples.labels.min()} to {samples.labels.max()}")
+    repeated, count = Counter(document.classes).most_common(1)[0]
+    if count > 1:
+        problems.append(f"{count} names {repeated!r}")
     if not 1 <= sizes["M"] <= MAX_REFERENCE:
-        wrong.append(f"{sizes['M']} reference images")
-    if head is not None and sizes["V"] < num_classes:
-        wrong.append(f"{sizes['V']} vectors")
+        problems.append(f"{sizes['M']} reference images")
     for threshold in (document.calibration.sets, document.calibration.rejection):
         if threshold is not None and len(threshold.values) not in (1, num_classes):
-            wrong.append(f"{len(threshold.values)} thresholds")
-    if samples is not None and not ((samples.labels >= 0) & (samples.labels < num_classes)).all():
-        wrong.append(f"labels from {samples.labels.min()} to {samples.labels.max()}")
-    if wrong:
-        raise DataError(
-            f"{name} has parts that do not fit {num_classes} classes: {'; '.join(wrong)}. {AGAIN}"
-        )
+            problems.append(f"{len(threshold.values)} thresholds")
+    if problems:
+        listed = "; ".join(problems)
+        raise DataError(f"{name} has parts that do not fit its classes: {listed}. {AGAIN}")
     return Bundle(
         members[MODEL],
         preprocess,
@@ -279,26 +250,13 @@ def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             infos = archive.infolist()
-            names = [info.filename for info in infos]
-            if names != list(LIMITS):
-                listed = ", ".join(names)
-                raise DataError(f"{name} must contain {', '.join(LIMITS)}, got {listed!a:.200}.")
-            for info in infos:
-                if info.file_size > LIMITS[info.filename]:
-                    raise DataError(
-                        f"{info.filename} in {name} has more than {LIMITS[info.filename]:,} bytes."
-                    )
-            stored = all(
-                info.compress_type == zipfile.ZIP_STORED and not info.flag_bits for info in infos
-            )
+            stored = all(not info.compress_type and not info.flag_bits for info in infos)
             length = sum(LOCAL + CENTRAL + 2 * len(i.filename) + i.file_size for i in infos) + END
-            if not stored or length != len(raw):
-                raise DataError(f"{name} must be a zip of stored members and nothing else. {AGAIN}")
-            return {info.filename: archive.read(info) for info in infos}
-    except DataError:
-        raise
+            if [i.filename for i in infos] == [*MEMBERS] and stored and length == len(raw):
+                return {info.filename: archive.read(info) for info in infos}
     except Exception as error:  # zipfile raises nearly anything for hostile bytes
         raise DataError(f"{name} is damaged: {str(error)[:200]}. {AGAIN}") from None
+    raise DataError(f"{name} must be a zip of {', '.join(MEMBERS)}, stored, and nothing else.")
 
 
 def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, NDArray[Any]]:

@@ -52,18 +52,20 @@ class Predictions(NamedTuple):
 def calibrated(logits: Floats, calibration: Calibration, num_classes: int) -> Predictions:
     """Turn logits (N, K + M) into probabilities, prediction sets and rejections."""
     scaled = logits.astype(np.float64) / calibration.temperature
-    probs, sets, rejected = uncalibrated(softmax(scaled[:, :num_classes]))
-    if calibration.sets is not None:
-        sets = sets | _prediction_sets(probs, calibration.sets)
+    probs = softmax(scaled[:, :num_classes])
+    sets = probs >= probs.max(axis=1, keepdims=True)
+    if (threshold := calibration.sets) is not None and threshold.num_samples:
+        sets |= 1 - probs <= np.array(threshold.values)
+    elif threshold is not None:
+        # Nothing was measured: the fewest classes whose probabilities add up to the coverage.
+        order = np.argsort(-probs, axis=1, kind="stable")
+        ranked = np.take_along_axis(probs, order, axis=1)
+        before = np.cumsum(ranked, axis=1) - ranked
+        np.put_along_axis(sets, order, before < threshold.coverage, axis=1)
+    rejected = np.zeros(len(probs), dtype=bool)
     if calibration.rejection is not None:
         rejected = ood_score(scaled, num_classes) > calibration.rejection.values[0]
     return Predictions(probs, sets, rejected)
-
-
-def uncalibrated(probs: Floats) -> Predictions:
-    """Return probabilities (N, K) with one class per prediction set and nothing rejected."""
-    sets = probs >= probs.max(axis=1, keepdims=True)
-    return Predictions(probs.astype(np.float64), sets, np.zeros(len(probs), dtype=bool))
 
 
 def softmax(logits: Floats) -> NDArray[np.float64]:
@@ -71,17 +73,6 @@ def softmax(logits: Floats) -> NDArray[np.float64]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return probs
-
-
-def _prediction_sets(probs: Floats, threshold: Threshold) -> NDArray[np.bool_]:
-    if threshold.num_samples:
-        return 1 - probs <= np.array(threshold.values)
-    # Nothing was measured: the fewest classes whose probabilities add up to the coverage.
-    order = np.argsort(-probs, axis=1, kind="stable")
-    ranked = np.take_along_axis(probs, order, axis=1)
-    sets = np.zeros(probs.shape, dtype=bool)
-    np.put_along_axis(sets, order, np.cumsum(ranked, axis=1) - ranked < threshold.coverage, axis=1)
-    return sets
 
 
 def ood_score(scaled: Floats, num_classes: int) -> NDArray[np.float64]:
@@ -103,7 +94,6 @@ def calibrate(
     Args:
         loo_logits: (N, K + M); rows with -inf at the own class are not counted.
         labels: (N,), in [0, K).
-        num_classes: K.
         default: used for what too few samples cannot measure.
 
     Returns:
@@ -118,7 +108,11 @@ def calibrate(
     temperature = stats.fit_temperature(loo_logits[:, :num_classes], labels, default.temperature)
     scaled = loo_logits / temperature
     scores = 1 - softmax(scaled[:, :num_classes])[np.arange(len(labels)), labels]
-    rejection = _threshold(ood_score(scaled, num_classes), 1 - FALSE_REJECTION_RATE)
+    sets = None
+    if len(np.unique(labels)) == num_classes:
+        by_class = [scores[labels == k] for k in range(num_classes)]
+        sets = _threshold(by_class, COVERAGE) or _threshold([scores], COVERAGE)
+    rejection = _threshold([ood_score(scaled, num_classes)], 1 - FALSE_REJECTION_RATE)
     if rejection is None and default.rejection is not None:
         factor = default.temperature / temperature
         values = tuple(factor * value for value in default.rejection.values)
@@ -126,7 +120,7 @@ def calibrate(
     return Calibration(
         temperature=temperature,
         num_samples=len(labels),
-        sets=_set_threshold(scores, labels, num_classes) or default.sets,
+        sets=sets or default.sets,
         rejection=rejection,
     )
 
@@ -145,20 +139,11 @@ def conformal_quantile(scores: Floats, coverage: float) -> float:
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
-def _set_threshold(scores: Floats, labels: Labels, num_classes: int) -> Threshold | None:
-    if len(np.unique(labels)) < num_classes:
+def _threshold(groups: list[Floats], coverage: float) -> Threshold | None:
+    values = tuple(conformal_quantile(scores, coverage) for scores in groups)
+    if not all(map(math.isfinite, values)):
         return None
-    by_class = [conformal_quantile(scores[labels == k], COVERAGE) for k in range(num_classes)]
-    if all(map(math.isfinite, by_class)):
-        return Threshold(coverage=COVERAGE, values=tuple(by_class), num_samples=len(scores))
-    return _threshold(scores, COVERAGE)
-
-
-def _threshold(scores: Floats, coverage: float) -> Threshold | None:
-    value = conformal_quantile(scores, coverage)
-    if not math.isfinite(value):
-        return None
-    return Threshold(coverage=coverage, values=(value,), num_samples=len(scores))
+    return Threshold(coverage=coverage, values=values, num_samples=sum(map(len, groups)))
 
 
 def describe(calibration: Calibration) -> list[str]:

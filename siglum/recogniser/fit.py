@@ -5,10 +5,11 @@ chosen on one half of the writers and alphabets of the development sets (benchma
 Shapes: N samples, K classes, M background classes, S the side of the frame, D features.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +17,18 @@ from numpy.typing import NDArray
 from siglum import stats
 from siglum.errors import ConfigError, DataError
 from siglum.formatting import count
-from siglum.images.imageset import ImageSet
 from siglum.recogniser import prototypes
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
 from siglum.recogniser.calibration import calibrate
-from siglum.recogniser.position import Positions, fit_position_prior
-from siglum.recogniser.predict import Recogniser, default_backbone, open_bundle
-from siglum.recogniser.prototypes import Floats, Head, Labels
+from siglum.recogniser.predict import Input, Recogniser, default_backbone, stack
+from siglum.recogniser.prototypes import Floats, Head
 
 SCALE = 20.0  # of cosines, as in the backbone's training
 PENALTY = 1.0  # samples
 NUM_BACKGROUND = 1000  # characters most similar to the classes, used for rejection
 SAME = 0.9  # cosine from which a character counts as one of the classes, not as background
 NUM_REFERENCE = 4
+MAX_CLASSES = 12_000
 MAX_NAMES = 20  # in a title
 
 CURVE_SIZES = (1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
@@ -47,114 +47,41 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.samples.labels)
 
-    @property
-    def counts(self) -> Labels:
-        """Samples per class: (K,)."""
-        return np.bincount(self.samples.labels, minlength=len(self.classes)).astype(np.int64)
-
     @classmethod
     def empty(cls, backbone: Recogniser, classes: Sequence[str]) -> "TrainingSet":
         """Return classes without samples.
 
         Raises:
-            ConfigError: if there are fewer than two classes, too many, or a name occurs twice.
+            ConfigError: if there are fewer than two classes, or too many.
         """
-        limit = max(len(backbone.classes), 10_000)
-        if not 2 <= len(classes) <= limit:
+        if not 2 <= len(classes) <= MAX_CLASSES:
             raise ConfigError(
-                f"classes must be 2 to {limit:,}, got {len(classes):,}. A recogniser tells signs "
-                "apart: name at least two."
+                f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}. A recogniser tells "
+                "signs apart: name at least two."
             )
-        (name, repeats), *_ = Counter(classes).most_common(1)
-        if repeats > 1:
-            raise ConfigError(f"classes must be unique, got {name!r} {repeats} times.")
         size = backbone.preprocess.size
         samples = Samples(
             np.empty((0, size, size), np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.float32)
         )
         return cls(tuple(classes), samples, backbone.features(samples.ink))
 
-    @classmethod
-    def from_images(
-        cls, backbone: Recogniser, classes: Sequence[str], images: ImageSet
-    ) -> tuple["TrainingSet", "SkippedImages"]:
-        """Return the images as samples, without blank ones and repetitions within a class.
-
-        Equal images would vouch for each other in leave-one-out predictions.
-
-        Args:
-            images: preprocessed for the backbone, with position channels.
-
-        Raises:
-            DataError: if an image's class is not in `classes`, or no image shows ink.
-        """
-        index = {name: label for label, name in enumerate(classes)}
-        if missing := [name for name in images.classes if name not in index]:
-            raise DataError(f"No such class: {missing[0]!r}, in {images.source}.")
-        labels = np.array([index[name] for name in images.classes], np.int64)[images.labels]
-        planes = images.images
-        ink = planes[:, 0]
-        inked = ink.any(axis=(1, 2))
-        if not inked.any():
-            raise DataError(f"No ink found in the images of {images.source}.")
-        rows_by_ink: dict[bytes, dict[int, int]] = {}  # and by label
-        selected, repeated, contradicting = [], [], []
-        for row in np.flatnonzero(inked).tolist():
-            rows = rows_by_ink.setdefault(ink[row].tobytes(), {})
-            if labels[row] in rows:
-                repeated.append(row)
-                continue
-            if rows:
-                contradicting.append((next(iter(rows.values())), row))
-            rows[int(labels[row])] = row
-            selected.append(row)
-        positions = planes[selected][:, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
-        training_set = cls.empty(backbone, classes).add(
-            backbone, ink[selected], labels[selected], positions
-        )
-        skipped = SkippedImages(
-            tuple(np.flatnonzero(~inked).tolist()), tuple(repeated), tuple(contradicting)
-        )
-        return training_set, skipped
-
-    def with_class(self, name: str) -> "TrainingSet":
-        """Return a set that has the class, too."""
-        return self if name in self.classes else replace(self, classes=(*self.classes, name))
-
-    def add(
-        self, backbone: Recogniser, ink: NDArray[np.uint8], labels: Labels, positions: Positions
-    ) -> "TrainingSet":
-        """Return a set with more samples: ink (N, S, S), labels (N,) and positions (N, 3).
+    def add(self, backbone: Recogniser, samples: Samples) -> "TrainingSet":
+        """Return a set with more samples.
 
         Raises:
             DataError: if a sample shows no ink.
         """
-        if (blank := ~ink.any(axis=(1, 2))).any():
-            raise DataError(f"No ink found in a sample of {self.classes[labels[blank][0]]!r}.")
-        old = self.samples
-        samples = Samples(
-            np.concatenate([old.ink, ink]),
-            np.concatenate([old.labels, labels.astype(np.int64)]),
-            np.concatenate([old.positions, positions.astype(np.float32)]),
-        )
-        features = np.concatenate([self.features, backbone.features(ink)])
-        return replace(self, samples=samples, features=features)
+        if (blank := ~samples.ink.any(axis=(1, 2))).any():
+            label = samples.labels[blank][0]
+            raise DataError(f"No ink found in a sample of {self.classes[label]!r}.")
+        features = np.concatenate([self.features, backbone.features(samples.ink)])
+        pairs: Any = zip(self.samples, samples, strict=True)
+        return TrainingSet(self.classes, Samples(*map(np.concatenate, pairs)), features)
 
-    def remove(self, rows: Sequence[int]) -> "TrainingSet":
-        """Return a set without the samples at `rows`."""
-        rest = np.setdiff1d(np.arange(len(self)), np.array(rows, np.int64))
-        old = self.samples
-        samples = Samples(old.ink[rest], old.labels[rest], old.positions[rest])
-        return replace(self, samples=samples, features=self.features[rest])
-
-
-@dataclass(frozen=True)
-class SkippedImages:
-    """Rows of images that are no samples, and pairs of equal images with different labels."""
-
-    blank: tuple[int, ...]
-    repeated: tuple[int, ...]
-    contradicting: tuple[tuple[int, int], ...]  # both are samples
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "TrainingSet":
+        """Return a set of some of the samples."""
+        arrays: Any = (array[rows] for array in self.samples)
+        return TrainingSet(self.classes, Samples(*arrays), self.features[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,113 +114,103 @@ def font_prototypes(backbone: Recogniser, classes: Sequence[str]) -> Floats:
     return np.where(rows[:, None] < 0, np.float32(0), backbone.head.unit_vectors[rows])
 
 
-def background_classes(backbone: Recogniser, vectors: Floats, limit: int) -> Floats:
+def background_classes(backbone: Recogniser, vectors: Floats) -> Floats:
     """Return the characters (M, D) most similar to the classes' `vectors`, but not the same."""
     characters = backbone.head.unit_vectors
     similarity = (characters @ vectors.T).max(axis=1, initial=-1.0)
     similarity[similarity >= SAME] = -np.inf
-    limit = min(limit, int(np.isfinite(similarity).sum()))
+    limit = min(NUM_BACKGROUND, int(np.isfinite(similarity).sum()))
     return characters[np.sort(np.argsort(-similarity, kind="stable")[:limit])]
 
 
 def fit(backbone: Recogniser, training_set: TrainingSet) -> Fitted:
     """Fit a recogniser to font prototypes and samples."""
-    classes, labels = training_set.classes, training_set.samples.labels
+    classes, samples, features = training_set.classes, training_set.samples, training_set.features
     fonts = font_prototypes(backbone, classes)
-    ridge = prototypes.ridge(training_set.features, labels, fonts, PENALTY, SCALE)
-    background = background_classes(backbone, ridge.prototypes, NUM_BACKGROUND)
-    prior, added = fit_position_prior(
-        training_set.samples.positions, labels, len(classes), ridge.loo_logits
-    )
-    loo_logits = ridge.loo_logits + added
+    vectors, loo_logits = prototypes.ridge(features, samples.labels, fonts, PENALTY, SCALE)
+    background = background_classes(backbone, vectors)
+    prior, added = prototypes.fit_position_prior(samples.positions, samples.labels, loo_logits)
+    loo_logits = loo_logits + added
     rows = len(classes) + len(background)
     head = Head(
-        vectors=np.concatenate([ridge.prototypes, background]).astype(np.float16),
+        vectors=np.concatenate([vectors, background]).astype(np.float16),
         scale=np.full(rows, SCALE, np.float32),
         bias=np.zeros(rows, np.float32),
         centre=backbone.head.centre,
-        cosine=True,
         position=prior,
     )
-    outside = SCALE * (training_set.features @ background.T)
+    outside = SCALE * (features @ background.T)
     if len(background):
         outside = outside.max(axis=1, keepdims=True)
-    calibration = calibrate(
-        np.concatenate([loo_logits, outside], axis=1),
-        labels,
-        len(classes),
-        backbone.bundle.calibration,
-    )
-    bundle = Bundle(
-        model=backbone.bundle.model,
-        preprocess=backbone.preprocess,
+    with_outside = np.concatenate([loo_logits, outside], axis=1)
+    default = backbone.bundle.calibration
+    bundle = replace(
+        backbone.bundle,
         classes=classes,
-        calibration=calibration,
+        calibration=calibrate(with_outside, samples.labels, len(classes), default),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
-        reference=backbone.bundle.reference,
         head=head,
-        samples=training_set.samples if len(training_set) else None,
+        samples=samples if len(training_set) else None,
     )
-    known = fonts.any(axis=1) | (training_set.counts > 0)
-    unknown = tuple(name for name, is_known in zip(classes, known, strict=True) if not is_known)
     recogniser = Recogniser(bundle, backbone.network)
+    exists = fonts.any(axis=1) | np.isin(range(len(classes)), samples.labels)
+    unknown = tuple(name for name, one in zip(classes, exists, strict=True) if not one)
     recogniser.fitted = Fitted(backbone, training_set, recogniser, loo_logits, unknown)
     return recogniser.fitted
 
 
-def refit(recogniser: Recogniser) -> Fitted:
-    """Return the fit of a taught recogniser; one that was loaded is fitted again.
+def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
+    """Fit a taught recogniser again, with further samples of a class; see `Recogniser.add`."""
+    fitted = recogniser.fitted or _refit(recogniser.bundle)
+    training_set = fitted.training_set
+    if label not in training_set.classes:
+        training_set = replace(training_set, classes=(*training_set.classes, label))
+    planes, positions = stack(inputs)
+    labels = np.full(len(inputs), training_set.classes.index(label))
+    samples = Samples(planes[:, 0], labels, positions)
+    recogniser.fitted = fit(fitted.backbone, training_set.add(fitted.backbone, samples))
+    recogniser.bundle = recogniser.fitted.recogniser.bundle
 
-    Raises:
-        DataError: if it was not taught, or on another backbone than Siglum's own.
-    """
-    if recogniser.fitted is not None:
-        return recogniser.fitted
-    bundle, backbone = recogniser.bundle, default_backbone()
+
+def _refit(bundle: Bundle) -> Fitted:
+    backbone = default_backbone()
     if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
         raise DataError(
             "Cannot add drawings to a recogniser that was not taught on Siglum's own backbone. "
             "Teach a new one with siglum.teach."
         )
-    training_set = TrainingSet.empty(backbone, recogniser.classes)
-    if (samples := bundle.samples) is not None:
-        training_set = training_set.add(backbone, samples.ink, samples.labels, samples.positions)
+    training_set = TrainingSet.empty(backbone, bundle.classes)
+    if bundle.samples is not None:
+        training_set = training_set.add(backbone, bundle.samples)
     return fit(backbone, training_set)
-
-
-def default_title(classes: Sequence[str]) -> str:
-    """Return a title that names the classes: "3 signs: α β γ"."""
-    more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
-    return f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}"
 
 
 def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
     """Return the bundle to save, with its card and reference outputs on its own samples.
 
     Args:
-        title: what it recognises; by default its classes.
+        title: what it recognises; by default its classes: "3 signs: α β γ".
         command: that made it.
     """
     recogniser, accuracy = fitted.recogniser, fitted.accuracy
-    bundle, samples = recogniser.bundle, recogniser.bundle.samples
+    bundle, samples, classes = recogniser.bundle, recogniser.bundle.samples, recogniser.classes
     images = bundle.reference.images[:NUM_REFERENCE]
     if samples is not None:
         last, num = len(samples.ink) - 1, min(NUM_REFERENCE, len(samples.ink))
         images = samples.ink[np.linspace(0, last, num).astype(int)][:, None]
-    logits = recogniser.logits(images)[:, : len(bundle.classes)]
+    more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
     card = bundle.card.model_copy(
         update={
-            "title": title or default_title(bundle.classes),
+            "title": title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
             "command": command,
-            "data": {"samples": 0 if samples is None else len(samples.labels)},
+            "data": {"samples": len(fitted.training_set)},
             "measured": {} if accuracy is None else {"leave-one-out": accuracy},
             "reference": "font characters" if samples is None else "samples",
             "versions": {name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
         }
     )
-    complete = replace(bundle, card=card, reference=ReferenceOutputs(images, logits))
-    open_bundle(complete, card.title)
-    return complete
+    reference = ReferenceOutputs(images, recogniser.logits(images)[:, : len(classes)])
+    return replace(bundle, card=card, reference=reference)
 
 
 @dataclass(frozen=True)
@@ -343,7 +260,7 @@ def diagnose(fitted: Fitted) -> Diagnostics:
     predicted = fitted.loo_logits.argmax(axis=1)
     wrong = fitted.counted & (predicted != labels)
     errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
-    counts = training_set.counts.tolist()
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
     unknown = [name in fitted.unknown_classes for name in classes]
     return Diagnostics(
         accuracy=fitted.accuracy,
@@ -362,26 +279,27 @@ def learning_curve(backbone: Recogniser, training_set: TrainingSet) -> tuple[Cur
 
     Learns from that many random samples of each class and predicts the rest, `CURVE_DRAWS` times.
     """
-    samples, counts, features = training_set.samples, training_set.counts, training_set.features
-    labels, positions = samples.labels, samples.positions
+    (_, labels, positions), features = training_set.samples, training_set.features
     fonts = font_prototypes(backbone, training_set.classes)
+    members = [np.flatnonzero(labels == label) for label in range(len(fonts))]
     random = np.random.RandomState(0)
     points = []
     for size in (0, *CURVE_SIZES):
-        tested = np.flatnonzero((counts > size) & (fonts.any(axis=1) if not size else True))
-        if len(tested) < 2 or len(tested) < (counts > 0).sum() / 2:
+        tested = [
+            rows
+            for rows, font in zip(members, fonts, strict=True)
+            if len(rows) > size and (size or font.any())
+        ]
+        if len(tested) < 2 or len(tested) < sum(map(bool, map(len, members))) / 2:
             continue
         accuracies = []
         for _ in range(CURVE_DRAWS if size else 1):
-            order = random.permutation(len(labels))
-            rank = _rank_within_class(labels[order])
-            chosen, rest = order[rank < size], order[rank >= size]
-            rest = rest[np.isin(labels[rest], tested)]
-            ridge = prototypes.ridge(features[chosen], labels[chosen], fonts, PENALTY, SCALE)
-            logits = SCALE * (features[rest] @ ridge.prototypes.T)
-            prior, _ = fit_position_prior(
-                positions[chosen], labels[chosen], len(counts), ridge.loo_logits
-            )
+            chosen = np.concatenate([random.permutation(rows)[:size] for rows in members])
+            rest = np.setdiff1d(np.concatenate(tested), chosen)
+            own = labels[chosen]
+            vectors, loo = prototypes.ridge(features[chosen], own, fonts, PENALTY, SCALE)
+            logits = SCALE * (features[rest] @ vectors.T)
+            prior, _ = prototypes.fit_position_prior(positions[chosen], own, loo)
             if prior is not None:
                 logits += prior.logits(positions[rest])
             accuracies.append(float((logits.argmax(axis=1) == labels[rest]).mean()))
@@ -404,34 +322,26 @@ def suggest(
         errors: how many drawings of one label are predicted as another.
         unknown: whether neither fonts nor drawings show a class.
     """
-    ranked: list[tuple[float, int, Suggestion]] = []
-    wrong: list[Counter[int]] = [Counter() for _ in names]
-    for (label, other), n in errors.items():
-        wrong[label][other] = n
+    mistaken: dict[int, Counter[int]] = defaultdict(Counter)
+    for (label, other), times in errors.items():
+        mistaken[label][other] = times
+    urgency: dict[int, float] = {}
+    suggestions: dict[int, Suggestion] = {}
     for label, (name, n) in enumerate(zip(names, counts, strict=True)):
+        wrong = mistaken[label]
         if unknown[label]:
-            one = Suggestion(name, "unknown", "No font has it. Draw it.")
-        elif wrong[label]:
-            ((other, times),) = wrong[label].most_common(1)
-            one = Suggestion(name, "confused", f"{times} of {n} mistaken for {names[other]!r}")
+            kind, message = "unknown", "No font has it. Draw it."
+        elif wrong:
+            ((other, times),) = wrong.most_common(1)
+            kind, message = "confused", f"{times} of {n} mistaken for {names[other]!r}"
         elif not n:
-            message = "Known from fonts. Draw it once to check your hand."
-            one = Suggestion(name, "untested", message)
+            kind, message = "untested", "Known from fonts. Draw it once to check your hand."
         elif n < ENOUGH:
-            message = f"{count(n, 'drawing')}, {ENOUGH - n} more help"
-            one = Suggestion(name, "few_drawings", message)
+            kind, message = "few_drawings", f"{count(n, 'drawing')}, {ENOUGH - n} more help"
         else:
             continue
+        suggestions[label] = Suggestion(name, kind, message)
         # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
-        gain = (wrong[label].total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
-        ranked.append((-gain, label, one))
-    return {label: one for _, label, one in sorted(ranked, key=lambda item: item[:2])}
-
-
-def _rank_within_class(labels: Labels) -> Labels:
-    """Return how many equal labels precede each label."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], labels[order], side="left")
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(labels)) - starts
-    return rank
+        urgency[label] = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
+    ranked = sorted(suggestions, key=lambda label: -urgency[label])
+    return {label: suggestions[label] for label in ranked}

@@ -1,20 +1,18 @@
-"""Recogniser and Prediction: from any image to a label.
+"""Recogniser and Prediction: the one path from any image to a label.
 
 Shapes: N images, P planes, S the side of the square, K classes, M background classes.
 """
 
 import base64
-import hashlib
-import html
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +23,16 @@ from siglum.errors import DataError
 from siglum.formatting import probability as format_probability
 from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
-from siglum.images.strokes import Drawing
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Predictions, calibrated
 from siglum.recogniser.onnx import Network
-from siglum.recogniser.position import Positions
-from siglum.recogniser.prototypes import Floats, Head
+from siglum.recogniser.prototypes import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted
 
 BACKBONE = "backbone.siglum"
-BACKBONE_SHA256 = "3134be19e211ebdb791486d707891208766bcc0bca90cee83f2b294cb4c78024"
 TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
 BATCH = 256  # images preprocessed at once
 UNKNOWN = (math.nan,) * 3  # position
@@ -49,7 +44,6 @@ ImageLike = (
     | bytes
     | NDArray[np.uint8]
     | Image.Image
-    | Drawing
     | Mapping[str, Any]
     | Sequence[Sequence[Point]]
 )
@@ -100,201 +94,40 @@ class Prediction:
         }
 
     def _repr_html_(self) -> str:
+        from jinja2 import Environment, PackageLoader
+
         buffer = io.BytesIO()
         pixels = self.ink if self.ink.ndim == 2 else self.ink.transpose(1, 2, 0)
         Image.fromarray(pixels).save(buffer, "PNG")
-        data = base64.b64encode(buffer.getvalue()).decode()
-        label = "none of the classes" if self.rejected else html.escape(self.label)
-        rest = ", ".join(
-            f"{html.escape(name)} {html.escape(format_probability(p))}"
-            for name, p in self.ranking[:5]
+        environment = Environment(loader=PackageLoader("siglum.recogniser", "."), autoescape=True)
+        return environment.get_template("prediction.html").render(
+            prediction=self,
+            ink=base64.b64encode(buffer.getvalue()).decode(),
+            format_probability=format_probability,
         )
-        return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="extracted ink" height="80">'
-            f"<figcaption><strong>{label}</strong><br>{rest}</figcaption></figure>"
-        )
-
-
-class Predictor(Protocol):
-    """Anything that predicts arrays: a recogniser, or a run of the lab."""
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """How images become arrays."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The K class names, in label order."""
-
-    def predict_arrays(
-        self, images: NDArray[np.uint8], positions: Positions | None = None
-    ) -> Predictions:
-        """Predict preprocessed images (N, P, S, S)."""
-
-
-def predict(
-    predictor: Predictor, images: Sequence[ImageLike]
-) -> tuple[list[Prediction], list[tuple[str, str]]]:
-    """Predict the images that can be read; return the name and the reason of each other."""
-    predictions: list[Prediction] = []
-    unreadable: list[tuple[str, str]] = []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        inputs, failures = preprocess_images(batch, predictor.preprocess, start + 1)
-        unreadable += failures
-        predictions += predict_inputs(predictor, inputs)
-    return predictions, unreadable
 
 
 class Input(NamedTuple):
     """An image as the network sees it."""
 
     planes: NDArray[np.uint8]  # (P, S, S)
-    position: tuple[float, float, float]  # NaN where unknown
+    position: tuple[float, float, float]  # of the ink; NaN where unknown
     inverted: bool
     report: InkReport | None
     file: str | None
 
 
-def preprocess_images(
-    images: Sequence[ImageLike], preprocess: Preprocess, first: int = 1
-) -> tuple[list[Input], list[tuple[str, str]]]:
-    """Preprocess the images that can be read; return the name and the reason of each other.
-
-    Args:
-        first: number of the first image, which names it if it has no file name.
-    """
-    inputs: list[Input] = []
-    unreadable: list[tuple[str, str]] = []
-    for number, image in enumerate(images, first):
-        try:
-            inputs.append(_preprocess(image, preprocess))
-        except DataError as error:
-            unreadable.append((_file(image) or f"image {number}", str(error)))
-    return inputs, unreadable
-
-
-def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
-    """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
-    positions = np.array([one.position for one in inputs], np.float32)
-    return np.stack([one.planes for one in inputs]), positions
-
-
-def _preprocess(image: ImageLike, preprocess: Preprocess) -> Input:
-    # Of extracted ink, twice the working size is enough.
-    enough = 2 * ink.WORKING if preprocess.cuts_out else decode.MAX_SIDE
-    pixels = _pixels(image, None if preprocess.cuts_out else preprocess.channels, enough)
-    planes, report = ink.preprocess_image(pixels, preprocess)
-    if report is not None:
-        position = (report.height, report.width, report.position)
-        return Input(planes, position, report.inverted, report, _file(image))
-    light = decode.has_light_background(pixels[None])
-    inverted = bool(decode.needs_inversion(light, preprocess)[0])
-    return Input(255 - planes if inverted else planes, UNKNOWN, inverted, None, _file(image))
-
-
-def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:
-    if isinstance(image, str | os.PathLike):
-        return decode.read(Path(image).expanduser(), channels, enough)
-    if isinstance(image, bytes):
-        return decode.decode(image, channels, enough)
-    if isinstance(image, Mapping):
-        return strokes.rasterise(strokes.parse(dict(image)))[None]
-    if isinstance(image, Drawing):
-        return strokes.rasterise(image)[None]
-    if isinstance(image, np.ndarray):
-        shape = image.shape[:-1] if image.ndim == 3 and image.shape[-1] == 1 else image.shape
-        if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
-            raise DataError(
-                f"an array must be uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}"
-            )
-        image = Image.fromarray(image.reshape(shape))
-    if isinstance(image, Image.Image):
-        buffer = io.BytesIO()
-        lossless = "PPM" if image.mode in ("L", "RGB") else "PNG"
-        ImageOps.exif_transpose(image).save(buffer, lossless)
-        return decode.decode(buffer.getvalue(), channels, enough)
-    if is_strokes(image):
-        return strokes.rasterise(_to_drawing(image))[None]
-    raise DataError(
-        "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got "
-        f"{type(image).__name__}"
-    )
-
-
-def as_list(image: ImageLike | list[Any]) -> list[Any]:
-    """Return a list of images as it is, and one image as a list of one."""
-    return image if isinstance(image, list) and not is_strokes(image) else [image]
-
-
-def is_strokes(value: object) -> bool:
-    """Return whether a value is a list of strokes: lists of points (x, y)."""
-    try:
-        return isinstance(value[0][0][0], int | float)  # type: ignore[index]
-    except (TypeError, LookupError):
-        return False
-
-
-def _to_drawing(points: Sequence[Sequence[Point]]) -> Drawing:
-    """Scale strokes in any unit to a pad with a margin."""
-    try:
-        arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
-        flat = np.concatenate(arrays)
-    except (ValueError, IndexError, TypeError):
-        raise DataError("strokes must be lists of points (x, y)") from None
-    low, size = flat.min(axis=0), max(float(np.ptp(flat, axis=0).max()), 1e-9)
-    offset = (1 - np.ptp(flat, axis=0) / size * 0.6) / 2
-    return strokes.parse(
-        {
-            "version": strokes.VERSION,
-            "aspect": 1.0,
-            "strokes": [
-                [[x, y, 0.0, 0.5] for x, y in ((stroke - low) / size * 0.6 + offset).tolist()]
-                for stroke in arrays
-            ],
-        }
-    )
-
-
-def _file(image: ImageLike) -> str | None:
-    return decode.as_text(str(image)) if isinstance(image, str | os.PathLike) else None
-
-
-def predict_inputs(predictor: Predictor, inputs: Sequence[Input]) -> list[Prediction]:
-    """Predict preprocessed images."""
-    if not inputs:
-        return []
-    arrays, classes = predictor.predict_arrays(*stack(inputs)), predictor.classes
-    predictions = []
-    for one, probs, in_set, rejected in zip(inputs, *arrays, strict=True):
-        labels = np.flatnonzero(in_set)
-        ordered = labels[np.argsort(-probs[labels], kind="stable")]
-        best = int(probs.argmax())
-        predictions.append(
-            Prediction(
-                label=classes[best],
-                probability=float(probs[best]),
-                prediction_set=tuple(classes[label] for label in ordered),
-                rejected=bool(rejected),
-                warnings=tuple(one.report.warnings()) if one.report else (),
-                ink=one.planes[0] if len(one.planes) != 3 else one.planes,
-                report=one.report,
-                inverted=one.inverted,
-                file=one.file,
-                classes=classes,
-                probs=probs,
-            )
-        )
-    return predictions
-
-
 @dataclass(eq=False)
 class Recogniser:
-    """A verified bundle, ready to predict."""
+    """A network, its classes and its calibration: a bundle or a run, ready to predict."""
 
     bundle: Bundle
-    network: Network
-    fitted: "Fitted | None" = field(default=None, repr=False)  # None if it was not taught here
+    network: Callable[[NDArray[np.uint8]], Floats]  # images (N, P, S, S) to outputs (N, D)
+    fitted: "Fitted | None" = None  # None if it was not taught here
+
+    def __repr__(self) -> str:
+        more = ", ..." if len(self.classes) > 10 else ""
+        return f"<Recogniser of {len(self.classes):,}: {', '.join(self.classes[:10])}{more}>"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -328,8 +161,7 @@ class Recogniser:
             DataError: if an image cannot be read.
         """
         images = as_list(image)
-        predictions, unreadable = predict(self, images)
-        _raise_for(unreadable)
+        predictions = self.predict_images(images)
         return predictions if images is image else predictions[0]
 
     def add(self, label: str, image: ImageLike | list[Any]) -> None:
@@ -340,15 +172,7 @@ class Recogniser:
         """
         from siglum.recogniser import fit  # late: it builds on this module
 
-        fitted = fit.refit(self)
-        inputs, unreadable = preprocess_images(as_list(image), self.preprocess)
-        _raise_for(unreadable)
-        planes, positions = stack(inputs)
-        training_set = fitted.training_set.with_class(label)
-        labels = np.full(len(inputs), training_set.classes.index(label))
-        training_set = training_set.add(fitted.backbone, planes[:, 0], labels, positions)
-        self.fitted = fit.fit(fitted.backbone, training_set)
-        self.bundle = self.fitted.recogniser.bundle
+        fit.add(self, label, preprocess_images(as_list(image), self.preprocess))
 
     def save(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Write the recogniser as one file, a bundle; an existing file is replaced.
@@ -361,12 +185,38 @@ class Recogniser:
         bundle = self.bundle if self.fitted is None else fit.to_bundle(self.fitted, title)
         bundles.save(bundle, Path(path).expanduser())
 
-    def _repr_html_(self) -> str:
-        names = " ".join(self.classes[:60]) + (" …" if len(self.classes) > 60 else "")
-        return (
-            f"<div><strong>Recogniser of {len(self.classes):,} classes</strong><br>"
-            f"{html.escape(names)}</div>"
-        )
+    def predict_images(
+        self, images: Sequence[ImageLike], unreadable: list[tuple[str, str]] | None = None
+    ) -> list[Prediction]:
+        """Predict images; those that cannot be read raise, or are added to `unreadable`."""
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            inputs = preprocess_images(batch, self.preprocess, unreadable, start + 1)
+            predictions += self.predict_inputs(inputs)
+        return predictions
+
+    def predict_inputs(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """Predict preprocessed images."""
+        arrays = self.predict_arrays(*stack(inputs)) if inputs else ((), (), ())
+        predictions = []
+        for one, probs, in_set, rejected in zip(inputs, *arrays, strict=True):
+            order = np.argsort(-probs, kind="stable")
+            prediction = Prediction(
+                label=self.classes[order[0]],
+                probability=float(probs[order[0]]),
+                prediction_set=tuple(self.classes[label] for label in order[in_set[order]]),
+                rejected=bool(rejected),
+                warnings=tuple(one.report.warnings()) if one.report else (),
+                ink=one.planes[0] if len(one.planes) != 3 else one.planes,
+                report=one.report,
+                inverted=one.inverted,
+                file=one.file,
+                classes=self.classes,
+                probs=probs,
+            )
+            predictions.append(prediction)
+        return predictions
 
     def predict_arrays(
         self, images: NDArray[np.uint8], positions: Positions | None = None
@@ -381,54 +231,145 @@ class Recogniser:
 
     def logits(self, images: NDArray[np.uint8], positions: Positions | None = None) -> Floats:
         """Return uncalibrated logits (N, K + M) of preprocessed images (N, P, S, S)."""
-        head = self.bundle.head
-        if not len(images):
-            rows = len(self.classes) if head is None else len(head.vectors)
-            return np.empty((0, rows), np.float32)
-        outputs = self.network.run(images)
+        outputs, head = self.network(images), self.bundle.head
         return outputs if head is None else head.logits(head.features(outputs), positions)
 
     def features(self, ink: NDArray[np.uint8]) -> Floats:
         """Return the features of extracted ink (N, S, S): float32 (N, D), each of length 1."""
-        if not len(ink):
-            return np.empty((0, len(self.head.centre)), np.float32)
-        return self.head.features(self.network.run(ink[:, None]))
+        return self.head.features(self.network(ink[:, None]))
 
 
-def _raise_for(unreadable: list[tuple[str, str]]) -> None:
-    for name, reason in unreadable:
-        raise DataError(f"Cannot read {name}: {reason.rstrip('.')}.")
-
-
-def load(path: str | os.PathLike[str], threads: int = 1) -> Recogniser:
-    """Open a bundle, check all of it, and verify its reference outputs.
+def preprocess_images(
+    images: Sequence[ImageLike],
+    preprocess: Preprocess,
+    unreadable: list[tuple[str, str]] | None = None,
+    first: int = 1,
+) -> list[Input]:
+    """Preprocess images of any kind.
 
     Args:
-        threads: CPU threads; 0 for one per core.
+        unreadable: collects name and reason of images that cannot be read; by default they raise.
+        first: number of the first image, which names it if it has no file name.
+    """
+    inputs: list[Input] = []
+    for number, image in enumerate(images, first):
+        file = decode.as_text(str(image)) if isinstance(image, str | os.PathLike) else None
+        try:
+            inputs.append(_preprocess(image, preprocess, file))
+        except DataError as error:
+            name = file or f"image {number}"
+            if unreadable is None:
+                raise DataError(f"Cannot read {name}: {str(error).rstrip('.')}.") from None
+            unreadable.append((name, str(error)))
+    return inputs
+
+
+def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
+    """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
+    positions = np.array([one.position for one in inputs], np.float32)
+    return np.stack([one.planes for one in inputs]), positions
+
+
+def _preprocess(image: ImageLike, preprocess: Preprocess, file: str | None) -> Input:
+    # Of extracted ink, twice the working size is enough.
+    enough = 2 * ink.WORKING if preprocess.cuts_out else decode.MAX_SIDE
+    pixels = _pixels(image, None if preprocess.cuts_out else preprocess.channels, enough)
+    planes, report = ink.preprocess_image(pixels, preprocess)
+    if report is not None:
+        position = (report.height, report.width, report.position)
+        return Input(planes, position, report.inverted, report, file)
+    light = decode.has_light_background(pixels[None])
+    inverted = bool(decode.needs_inversion(light, preprocess)[0])
+    return Input(255 - planes if inverted else planes, UNKNOWN, inverted, None, file)
+
+
+def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:
+    if isinstance(image, str | os.PathLike):
+        return decode.read(Path(image).expanduser(), channels, enough)
+    if isinstance(image, Mapping):
+        return strokes.rasterise(strokes.parse(dict(image)))[None]
+    if isinstance(image, np.ndarray):
+        shape = image.shape[:-1] if image.ndim == 3 and image.shape[-1] == 1 else image.shape
+        if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
+            raise DataError(
+                f"an array must be uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        image = Image.fromarray(image.reshape(shape))
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        lossless = "PPM" if image.mode in ("L", "RGB") else "PNG"
+        ImageOps.exif_transpose(image).save(buffer, lossless)
+        image = buffer.getvalue()
+    if isinstance(image, bytes):
+        return decode.decode(image, channels, enough)
+    if is_strokes(image):
+        return strokes.rasterise(_to_drawing(image))[None]
+    raise DataError(
+        "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got "
+        f"{type(image).__name__}"
+    )
+
+
+def as_list(image: ImageLike | list[Any]) -> list[Any]:
+    """Return a list of images as it is, and one image as a list of one."""
+    return image if isinstance(image, list) and not is_strokes(image) else [image]
+
+
+def is_strokes(value: object) -> bool:
+    """Return whether a value is a list of strokes: lists of points (x, y)."""
+    try:
+        return isinstance(value[0][0][0], int | float)  # type: ignore[index]
+    except (TypeError, LookupError):
+        return False
+
+
+def _to_drawing(points: Sequence[Sequence[Point]]) -> strokes.Drawing:
+    """Scale strokes in any unit to the middle of a pad."""
+    try:
+        arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
+        flat = np.concatenate(arrays)
+    except (ValueError, IndexError, TypeError):
+        raise DataError("strokes must be lists of points (x, y)") from None
+    low, size = flat.min(axis=0), max(float(np.ptp(flat, axis=0).max()), 1e-9)
+    offset = (1 - np.ptp(flat, axis=0) / size * 0.6) / 2
+    scaled = [((stroke - low) / size * 0.6 + offset).tolist() for stroke in arrays]
+    lists = [[[x, y, 0.0, 0.5] for x, y in stroke] for stroke in scaled]
+    return strokes.parse({"version": strokes.VERSION, "aspect": 1.0, "strokes": lists})
+
+
+def load(path: str | os.PathLike[str]) -> Recogniser:
+    """Open a bundle, check all of it, and verify its reference outputs.
 
     Raises:
         DataError: if it is not a valid bundle, or computes other outputs here.
     """
     path = Path(path).expanduser()
-    return open_bundle(bundles.read_bundle(path), path.name, threads)
+    try:
+        raw = decode.read_bytes(path, bundles.MAX_BYTES + 1)
+    except DataError as error:
+        raise DataError(f"Cannot read {path}: {error}.") from None
+    return open_bundle(bundles.decode(raw, path.name), path.name)
 
 
-def open_bundle(bundle: Bundle, name: str, threads: int = 1) -> Recogniser:
+def open_bundle(bundle: Bundle, name: str) -> Recogniser:
     """Return the recogniser of a bundle after verifying its reference outputs; see `load`."""
-    network = Network(bundle.model, bundle.preprocess, threads, f"{bundles.MODEL} in {name}")
-    recogniser, head, reference = Recogniser(bundle, network), bundle.head, bundle.reference
-    width = network.run(reference.images[:1]).shape[1]
+    head, reference = bundle.head, bundle.reference
+    try:
+        network = Network(bundle.model, bundle.preprocess)
+    except DataError as error:
+        raise DataError(f"{name} cannot be used. {error}") from None
     expected = len(bundle.classes) if head is None else len(head.centre)
-    if width != expected:
+    if network.width != expected:
         raise DataError(
-            f"{name} does not fit its network: it needs {expected} outputs, got {width}."
+            f"{name} does not fit its network: it needs {expected} outputs, got {network.width}."
         )
+    recogniser = Recogniser(bundle, network)
     logits = recogniser.logits(reference.images)[:, : len(bundle.classes)]
-    error = relative_error(logits, reference.logits)
-    if not error <= TOLERANCE:
+    difference = relative_error(logits, reference.logits)
+    if not difference <= TOLERANCE:
         raise DataError(
             f"{name} computes other outputs here than where it was made: relative error "
-            f"{error:.2g}, at most {TOLERANCE} is allowed. Make it again."
+            f"{difference:.2g}, at most {TOLERANCE} is allowed. Make it again."
         )
     return recogniser
 
@@ -441,14 +382,8 @@ def relative_error(logits: Floats, reference: Floats) -> float:
 
 @cache
 def default_backbone() -> Recogniser:
-    """Open the backbone that Siglum includes.
-
-    Raises:
-        DataError: if the file was changed.
-    """
+    """Open the backbone that Siglum includes."""
     raw = resources.files("siglum.recogniser").joinpath(BACKBONE).read_bytes()
-    if hashlib.sha256(raw).hexdigest() != BACKBONE_SHA256:
-        raise DataError(f"{BACKBONE} was changed. Install siglum again.")
     return open_bundle(bundles.decode(raw, BACKBONE), BACKBONE)
 
 
@@ -459,13 +394,10 @@ def open_backbone(path: Path) -> Recogniser:
         DataError: if it is another bundle.
     """
     recogniser = load(path)
-    bundle, head = recogniser.bundle, recogniser.bundle.head
-    extracts_ink = bundle.preprocess.resize == "glyph" and bundle.preprocess.planes == 1
-    if head is None or not head.cosine or not extracts_ink:
-        raise DataError(f"{path} is not a backbone. Leave out --backbone to use Siglum's own.")
-    background = len(head.vectors) - len(recogniser.classes)
-    if bundle.samples is not None or head.position is not None or background:
+    bundle = recogniser.bundle
+    if bundle.card.kind != "backbone" or bundle.head is None or bundle.preprocess.resize != "glyph":
         raise DataError(
-            f"{path} is a taught recogniser, not a backbone. Use the backbone it was taught on."
+            f"{path} is not a backbone. Leave out --backbone to use Siglum's own, or use the one "
+            "that it was taught on."
         )
     return recogniser

@@ -1,6 +1,10 @@
-"""Prototype classifier: one vector per class, fitted to font prototypes and a few drawings.
+"""Last layer: a prototype per class, and a prior of the ink's size and position.
 
-Shapes: N images, K classes, M background classes, D features. Features have length 1.
+Both are fitted to a few drawings, and measured on drawings that are left out. The prior separates
+`o` from `O` where samples come from one kind of paper; it never rejects an image.
+A position is (height, width, centre) of the ink in image heights, as in `InkReport`; values above
+1 count as 1; NaN where unknown.
+Shapes: N images or samples, K classes, M background classes, D features, each of length 1.
 """
 
 from dataclasses import dataclass
@@ -10,25 +14,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.recogniser.position import PositionPrior, Positions
-
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Positions = NDArray[np.float32]  # (N, 3)
+
+MIN_STD = 0.02  # image heights: nobody writes more steadily
+SHRINKAGE = 2.0  # weight of the overall mean in each class mean, in samples
+GAINS = (0.25, 0.5, 1.0)
+MIN_BENEFIT = 0.02  # nats per sample that the prior must gain on left-out samples
+
+
+@dataclass(frozen=True, eq=False)
+class PositionPrior:
+    """Where the ink of each class usually is, and how much that counts."""
+
+    mean: Floats  # (K, 3)
+    std: Floats  # (3,), above 0
+    gain: float
+
+    def logits(self, positions: Positions) -> Floats:
+        """Return (N, K): 0 for the nearest class, below 0 for others; 0 for unknown positions."""
+        offset = (np.clip(positions, 0, 1)[:, None] - self.mean) / self.std  # (N, K, 3)
+        return (self.gain * _student_t((offset**2).sum(axis=2))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Last layer: `logits = scale * ((features - centre) @ vectors.T) + bias`.
+    """Last layer: `logits = scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    With `cosine`, the centred features are first scaled to length 1. The first K rows are the
-    classes; the M rows after them are background classes, used to reject other signs.
+    The first K rows are the classes; the M rows after them are background classes, used to reject
+    other signs.
     """
 
     vectors: NDArray[Any]  # float32, float16 or int8 (K + M, D)
     scale: Floats  # (K + M,)
     bias: Floats  # (K + M,)
     centre: Floats  # (D,)
-    cosine: bool
     position: PositionPrior | None = None  # of the K classes
 
     @cached_property
@@ -41,9 +62,8 @@ class Head:
         return np.ascontiguousarray(self.vectors.T, dtype=np.float32)
 
     def features(self, outputs: Floats) -> Floats:
-        """Centre the network's outputs (N, D) and, with `cosine`, scale them to length 1."""
-        centred = outputs - self.centre
-        return unit(centred) if self.cosine else centred
+        """Centre the network's outputs (N, D), and scale them to length 1."""
+        return unit(outputs - self.centre)
 
     def logits(self, features: Floats, positions: Positions | None = None) -> Floats:
         """Return float32 (N, K + M) for features (N, D) and the ink's positions (N, 3)."""
@@ -53,17 +73,16 @@ class Head:
         return logits.astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class RidgeFit:
-    """Prototypes and the logits of each sample under a fit without that sample."""
-
-    prototypes: Floats  # (K, D), each of length 1
-    loo_logits: Floats  # (N, K); -inf at the own class if that would have nothing left
+def unit(rows: NDArray[np.floating]) -> Floats:
+    """Scale rows to length 1; rows of zeros stay zero."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Floats = (rows / np.maximum(length, 1e-12)).astype(np.float32)
+    return scaled
 
 
 def ridge(
     features: Floats, labels: Labels, font_prototypes: Floats, penalty: float, scale: float
-) -> RidgeFit:
+) -> tuple[Floats, Floats]:
     """Fit least squares towards 1 for the own class and 0 for others, shrunk towards the fonts.
 
     The vectors are then scaled to length 1, as font prototypes are: classes with samples would
@@ -75,6 +94,10 @@ def ridge(
         font_prototypes: (K, D); rows of zeros where fonts do not have the class.
         penalty: strength of the shrinkage, in samples.
         scale: of the cosines.
+
+    Returns:
+        Prototypes (K, D), and the logits (N, K) of each sample under a fit without it: -inf at the
+        own class if that would have nothing left.
 
     Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
     3.4.1 and 7.10.1 (equation 7.64: leave-one-out predictions in closed form).
@@ -96,21 +119,52 @@ def ridge(
     single = np.bincount(labels, minlength=len(prior))[labels] == 1
     rows = np.flatnonzero(single & ~prior[labels].any(axis=1))
     loo_logits[rows, labels[rows]] = -np.inf
-    return RidgeFit(unit(vectors), (scale * loo_logits).astype(np.float32))
+    return unit(vectors), (scale * loo_logits).astype(np.float32)
 
 
-def unit(rows: NDArray[np.floating]) -> Floats:
-    """Scale rows to length 1; rows of zeros stay zero."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = (rows / np.maximum(length, 1e-12)).astype(np.float32)
-    return scaled
+def fit_position_prior(
+    positions: Positions, labels: Labels, loo_logits: Floats
+) -> tuple[PositionPrior | None, Floats]:
+    """Fit the prior, and return it with what it adds to the leave-one-out logits (N, K).
 
-
-def quantize(vectors: Floats, scale: float = 1.0) -> tuple[NDArray[np.int8], Floats]:
-    """Quantize rows (K, D) to int8, and return the scale (K,) that restores `scale * vectors`.
-
-    The error is at most 1 / 254 of the largest number of the row.
+    Returns None and zeros if a position is unknown, or the gain is below `MIN_BENEFIT`.
     """
-    largest = np.maximum(np.abs(vectors).max(axis=1), np.finfo(np.float32).tiny)
-    rows = np.rint(vectors * (127 / largest)[:, None]).astype(np.int8)
-    return rows, (scale * largest / 127).astype(np.float32)
+    num_classes, rows = loo_logits.shape[1], np.arange(len(labels))
+    nothing = None, np.zeros(loo_logits.shape, np.float32)
+    counted = np.isfinite(loo_logits[rows, labels])
+    if counted.sum() < 2 * num_classes or not np.isfinite(positions).all():
+        return nothing
+    x = np.clip(positions, 0, 1).astype(np.float64)
+    counts = np.bincount(labels, minlength=num_classes)[:, None]
+    sums = np.zeros((num_classes, 3))
+    np.add.at(sums, labels, x)
+    overall = x.mean(axis=0)
+    mean = (sums + SHRINKAGE * overall) / (counts + SHRINKAGE)
+    degrees = max(len(x) - int((counts > 0).sum()), 1)
+    std = np.maximum(np.sqrt(((x - mean[labels]) ** 2).sum(axis=0) / degrees), MIN_STD)
+    offset = x[:, None] - mean  # (N, K, 3)
+    loo_mean = (sums[labels] - x + SHRINKAGE * overall) / (counts[labels] - 1 + SHRINKAGE)
+    offset[rows, labels] = x - loo_mean
+    added = _student_t(((offset / std) ** 2).sum(axis=2))
+
+    def loss(gain: float) -> float:
+        logits = loo_logits[counted] + gain * added[counted]
+        logits -= logits.max(axis=1, keepdims=True)
+        own = logits[np.arange(len(logits)), labels[counted]]
+        return float((np.log(np.exp(logits).sum(axis=1)) - own).mean())
+
+    gain = min(GAINS, key=loss)
+    if loss(0.0) - loss(gain) < MIN_BENEFIT:
+        return nothing
+    prior = PositionPrior(mean.astype(np.float32), std.astype(np.float32), gain)
+    return prior, (gain * added).astype(np.float32)
+
+
+def _student_t(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Log density with two degrees of freedom: far from all classes, differences are small.
+
+    Ink much larger or smaller than every sample comes from another kind of paper.
+    """
+    log_density = np.nan_to_num(-2.5 * np.log1p(distance / 2))  # (degrees + 3) / 2 = 2.5
+    relative: NDArray[np.floating] = log_density - log_density.max(axis=1, keepdims=True)
+    return relative

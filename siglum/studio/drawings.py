@@ -41,7 +41,7 @@ class Ink:
     """One sign as the network sees it."""
 
     ink: Pixels  # (S, S)
-    position: NDArray[np.float32]  # (3,), see `recogniser.position`; NaN where unknown
+    position: NDArray[np.float32]  # (3,), see `recogniser.prototypes`; NaN where unknown
     features: Features  # (D,), of length 1
 
     @cached_property

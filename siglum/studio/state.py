@@ -24,7 +24,7 @@ from siglum.errors import SiglumError
 from siglum.images import decode
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.calibration import Predictions, calibrated, softmax, uncalibrated
+from siglum.recogniser.calibration import Predictions, calibrated, softmax
 from siglum.recogniser.fit import (
     CurvePoint,
     Fitted,
@@ -103,12 +103,10 @@ class Snapshot:
         """Return calibrated predictions; the network is not run again."""
         assert self.fitted is not None
         recogniser, num_classes = self.fitted.recogniser, len(self.class_ids)
-        if not inks:
-            return uncalibrated(np.empty((0, num_classes)))
-        features, positions = (
-            np.array([getattr(one, name) for one in inks]) for name in ("features", "position")
-        )
-        logits = recogniser.head.logits(features, positions)
+        features = np.array([one.features for one in inks], np.float32)
+        positions = np.array([one.position for one in inks], np.float32).reshape(-1, 3)
+        width = len(recogniser.head.centre)
+        logits = recogniser.head.logits(features.reshape(-1, width), positions)
         return calibrated(logits, recogniser.bundle.calibration, num_classes)
 
     @cached_property
@@ -278,7 +276,7 @@ def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str
     rates: dict[str, stats.Rate] = {}
     for name in names if len(names) > 1 else []:
         own = authors == name
-        others = data.remove(np.flatnonzero(own | (authors == "")).tolist())
+        others = data.select(~own & (authors != ""))
         fitted = fit(backbone, others)
         logits = fitted.recogniser.head.logits(data.features[own], data.samples.positions[own])
         logits = logits[:, : len(data.classes)]

@@ -15,7 +15,7 @@ def test_a_run_has_a_page_in_its_folder(siglum, run: Path) -> None:
 
     assert (done.returncode, done.stdout) == (0, f"Page: {run / 'examine.html'}\n"), done.stderr
     page = (run / "examine.html").read_text()
-    assert "<bdi>glyph_net</bdi>, with validation images of" in page
+    assert "Inside <bdi>glyph_net</bdi>, with validation images of" in page
     assert "The run has no test images." in page
 
 
@@ -85,7 +85,10 @@ def test_save_writes_every_panel_that_applies(siglum, run: Path, tmp_path: Path)
         (["--image", "0"], "image must be a number from 1 to "),
         (["--image", "1", "--wrong"], "--image and --wrong exclude each other"),
         (["--count", "0"], "count must be at least 1, got 0."),
-        (["--only", "maps", "-o", "maps.doc"], "out must end in .png, .svg, .npz for this panel"),
+        (
+            ["--only", "maps", "-o", "maps.doc"],
+            "suffix of out must be one of .npz, .png, .svg, got '.doc'",
+        ),
         (["-o", "all.png"], f"out must end in .html for {len(PANELS)} panels, got all.png."),
         (["no.png"], "no.png"),
     ],
@@ -97,11 +100,11 @@ def test_a_mistake_is_one_line(siglum, run: Path, arguments: list[str], message:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_file_of_weights_is_told_from_a_run(siglum, tmp_path: Path) -> None:
+def test_a_file_of_weights_is_not_a_run(siglum, tmp_path: Path) -> None:
     (tmp_path / "x.pth").touch()
     done = siglum("examine", tmp_path / "x.pth")
 
-    assert done.returncode == 2 and "x.pth is a file, not a run's folder." in done.stderr
+    assert done.returncode == 2 and "x.pth is a file of weights, not a run." in done.stderr
     assert done.stderr.count("\n") == 1
 
 

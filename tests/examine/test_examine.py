@@ -1,7 +1,6 @@
 """The panels show what is in the network: closed forms, PyTorch's own values, every network."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError
 from siglum.examine import Examination, NotApplicableError, spread
-from siglum.examine.layers import layer_outputs, layers
-from siglum.examine.page import run_panels, save, save_formats, write_page
-from siglum.examine.panels import (
-    PANELS,
-    attention,
-    correlate,
-    embedding,
-    filters,
-    integrated_gradients,
-    log_probabilities,
-    nearest,
-    occlusion,
-    predictions,
-    received,
-    responses,
-    saliency,
-    to_maps,
-)
+from siglum.examine.layers import layers, observe
+from siglum.examine.panels import PANELS, Result, attention, run_panels, write_page
 from siglum.lab import models
 from siglum.lab.device import choose_device
 from siglum.lab.models.conv_transformer import ConvTransformer
@@ -65,7 +47,7 @@ class Own(nn.Module):
         return self.head(self.forward_features(images))
 
 class Student(nn.Module):
-    """As tutorials write it: no forward_features, no head, functions between the layers."""
+    """As tutorials write it: no forward_features, no head, layers created on the way."""
 
     def __init__(self, num_classes=3, in_channels=1, image_size=28):
         super().__init__()
@@ -74,7 +56,7 @@ class Student(nn.Module):
         self.fc2 = nn.Linear(20, num_classes)
 
     def forward(self, x):
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = nn.ReLU()(F.max_pool2d(self.conv1(x), 2))
         return self.fc2(F.relu(self.fc1(x.flatten(1))))
 
 class Flat(nn.Module):
@@ -98,50 +80,55 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def examine(
+def make_run(
     folder: Path,
     data: Path,
     model: str,
     size: int = 28,
-    *,
-    settings: Any = None,
     classes: tuple[str, ...] = ("cross", "ring", "stroke"),
-    **options: Any,
-) -> Examination:
-    """Examine a network with random weights, in a run that was interrupted."""
-    config = TrainConfig(data=f"folder:{data}", model=model, size=size, val=0.2, **(settings or {}))
+    **settings: Any,
+) -> Run:
+    """Return an interrupted run of a network with random weights."""
+    config = TrainConfig(data=f"folder:{data}", model=model, size=size, val=0.2, **settings)
     preprocess = config.preprocess(0.1, 0.3)
     torch.manual_seed(0)
     network = models.build(model, 3, preprocess.planes, size, config.model_options)
     run = Run.create(folder / "run", config, preprocess, classes, {})
     run.save_checkpoint("best", network)
     run.save_checkpoint("last", network)
+    return run
+
+
+def examine(run: Run, **options: Any) -> Examination:
     return Examination(run, choose_device("cpu", "float32", threads=1), **options)
 
 
-@pytest.fixture
-def small(tmp_path: Path, signs: Path) -> Examination:
-    return examine(tmp_path, signs, "mnist_net")
+def panel(examination: Examination, name: str) -> Result:
+    return PANELS[name][1](examination)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, signs: Path) -> Run:
+    return make_run(tmp_path_factory.mktemp("small"), signs, "mnist_net")
+
+
+@pytest.fixture(scope="module")
+def small(run: Run) -> Examination:
+    return examine(run)
 
 
 @pytest.fixture
 def linear(tmp_path: Path, signs: Path, own: str) -> Examination:
     """A linear network: what each attribution must be is known."""
-    return examine(tmp_path, signs, f"{own}:Flat")
+    return examine(make_run(tmp_path, signs, f"{own}:Flat"))
 
 
-def weights_of(examination: Examination, target: np.ndarray) -> np.ndarray:
-    weights = [p for p in examination.model.parameters() if p.ndim == 2][-1]
-    return weights[torch.from_numpy(target)].view(-1, 28, 28).detach().numpy()
-
-
-def check_every_panel(examination: Examination) -> set[str]:
-    """Run and draw all panels; return those that do not apply."""
+def check_every_panel(run: Run) -> set[str]:
+    """Run all panels; return those that do not apply."""
     absent = set()
-    for name, result in run_panels(examination, PANELS).items():
+    for name, result in run_panels(examine(run, count=1), PANELS).items():
         if isinstance(result, NotApplicableError):
             absent.add(name)
-            assert str(result).endswith(".")
             continue
         assert result.figure or result.table or result.text
         for key, values in result.arrays.items():
@@ -153,7 +140,7 @@ def check_every_panel(examination: Examination) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist_net3", "sign_net", "conv_transformer"])
 def test_every_panel_of_each_kind_of_network(name: str, tmp_path: Path, signs: Path) -> None:
-    absent = check_every_panel(examine(tmp_path, signs, name, 32, count=1))
+    absent = check_every_panel(make_run(tmp_path, signs, name, 32))
 
     assert absent == (set() if name == "conv_transformer" else {"attention"})
 
@@ -161,7 +148,6 @@ def test_every_panel_of_each_kind_of_network(name: str, tmp_path: Path, signs: P
 @pytest.mark.parametrize(
     ("network", "size", "settings", "absent"),
     [
-        ("Own", 20, {}, {"attention"}),
         ("Own", 33, {"channels": 3}, {"attention"}),
         ("Student", 28, {}, {"attention"}),
         ("Flat", 16, {}, {"attention", "filters", "responses"}),
@@ -176,19 +162,17 @@ def test_every_panel_of_a_network_of_ones_own(
     signs: Path,
     own: str,
 ) -> None:
-    model = f"{own}:{network}"
-    assert (
-        check_every_panel(examine(tmp_path, signs, model, size, settings=settings, count=1))
-        == absent
-    )
+    run = make_run(tmp_path, signs, f"{own}:{network}", size, **settings)
+
+    assert check_every_panel(run) == absent
 
 
 def test_position_planes_are_no_part_of_the_image(tmp_path: Path, signs: Path) -> None:
     settings = {"resize": "glyph", "position_channels": True}
-    examination = examine(tmp_path, signs, "glyph_net", settings=settings)
+    run = make_run(tmp_path, signs, "glyph_net", **settings)
 
-    assert check_every_panel(examination) == {"attention"}
-    assert responses(examination).arrays["weights"].shape[1] == 1
+    assert check_every_panel(run) == {"attention"}
+    assert panel(examine(run), "responses").arrays["weights"].shape[1] == 1
 
 
 def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_path: Path) -> None:
@@ -199,19 +183,19 @@ def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_pat
     assert page.count("What not to conclude") == len(PANELS) - 1  # no attention
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert not re.findall(r"(?:fill|stroke): #", page) and "var(--accent)" in page
+    assert page.count('role="img" aria-label="') == page.count("<svg") > 10
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_says_what_it_shows_and_what_not_to_conclude(name: str) -> None:
-    texts = re.search(
-        rf'"{name}": \("(.+?)",\n\s+"(.+?)"\)', (TEMPLATES / "panel.html").read_text()
-    )
+    text = (TEMPLATES / "panel.html").read_text()
+    texts = re.search(rf'"{name}": \("(.+?)",\n\s+"(.+?)"', text)
 
     assert texts and all(len(text) > 50 and text.endswith(".") for text in texts.groups())
 
 
 def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
-    examination = examine(tmp_path, tmp_path / "gone", "mnist_net")
+    examination = examine(make_run(tmp_path, tmp_path / "gone", "mnist_net"))
     write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
 
@@ -222,28 +206,19 @@ def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
 def test_a_class_name_is_never_markup(tmp_path: Path, signs: Path) -> None:
     hostile = "<img src=x onerror=alert(1)> {0}"
     settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
-    examination = examine(tmp_path, signs, "mnist_net", settings=settings, classes=classes)
+    examination = examine(make_run(tmp_path, signs, "mnist_net", classes=classes, **settings))
     write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
 
     assert "onerror" in page and "<img" not in page
 
 
-def test_each_panel_is_saved_in_every_format(small: Examination, tmp_path: Path) -> None:
-    results = run_panels(small, ["layers", "filters", "printout"])
-    for name, result in results.items():
-        assert not isinstance(result, NotApplicableError)
-        for suffix in save_formats(result):
-            save(result, tmp_path / f"{name}{suffix}")
-    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+def test_a_panel_can_be_saved_as_pictures_numbers_or_text(small: Examination) -> None:
+    figure, table, text = (panel(small, n).files() for n in ("filters", "layers", "printout"))
 
-    assert names == {
-        *("layers.csv", "layers.npz", "printout.txt"),
-        *("filters.png", "filters.svg", "filters.npz"),
-    }
-    assert (tmp_path / "filters.png").read_bytes().startswith(b"\x89PNG")
-    assert "conv1" in (tmp_path / "layers.csv").read_text()
-    assert (tmp_path / "printout.txt").read_text() == f"{small.model}\n"
+    assert [*figure] == [".png", ".svg", ".npz"] and [*table] == [".csv", ".npz"]
+    assert bytes(figure[".png"]).startswith(b"\x89PNG") and b"<svg" in figure[".svg"]
+    assert "conv1" in table[".csv"] and text == {".txt": f"{small.model}\n"}
 
 
 def test_layers_have_the_published_sizes_of_mnist_net() -> None:
@@ -272,7 +247,16 @@ def test_every_parameter_is_in_one_layer(name: str) -> None:
     assert len({layer.name for layer in steps}) == len(steps)
 
 
-def test_functions_between_modules_are_layers(own: str) -> None:
+def test_attention_is_counted() -> None:
+    """PyTorch's counter knows most ways to compute it, but not the CPU's own."""
+    steps = layers(models.build("conv_transformer", 3, 1, 64), (1, 64, 64))
+    tokens, width = next(layer.output[1:] for layer in steps if layer.kind == "attention")
+    expected = 4 * tokens * width**2 + 2 * tokens**2 * width
+
+    assert {s.multiply_adds for s in steps if s.kind == "attention"} == {expected}
+
+
+def test_functions_and_modules_made_on_the_way_are_layers(own: str) -> None:
     steps = layers(models.build(f"{own}:Own", 3, 3, 20), (3, 20, 20))
 
     assert [layer.name.rpartition("network.")[2] for layer in steps] == [
@@ -282,28 +266,16 @@ def test_functions_between_modules_are_layers(own: str) -> None:
     assert [layer.kind for layer in steps[1:4]] == ["convolution", "batch norm", "ReLU"]
     assert steps[4].multiply_adds == 6 * 20 * 20 * 9 * 3
     assert (steps[-1].kind, steps[-1].parameters) == ("parameters", 6)
-
-
-def test_a_network_that_needs_values_is_called_with_zeros() -> None:
-    class NeedsValues(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(4, 2)
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.head(images.flatten(1)) * float(images.max() < 1)
-
-    assert [layer.name for layer in layers(NeedsValues(), (1, 2, 2))] == [
-        "input",
-        "flatten",
-        "head",
+    student = layers(models.build(f"{own}:Student", 3), (1, 28, 28))
+    assert [layer.kind for layer in student] == [
+        *("input", "convolution", "max pool", "ReLU", "flatten", "linear", "ReLU", "linear"),
     ]
 
 
-def test_outputs_are_copied_before_they_change_in_place(tmp_path: Path, own: str) -> None:
+def test_outputs_are_copied_before_they_change_in_place(own: str) -> None:
     model = models.build(f"{own}:Own", 3, 1, 20).eval()
     images = torch.rand(1, 1, 20, 20)
-    outputs = {n.rpartition("network.")[2]: v for n, v in layer_outputs(model, images).items()}
+    outputs = {step.name.rpartition("network.")[2]: v for step, v in observe(model, images)}
     inner = dict(model.named_modules()).get("network", model)
 
     torch.testing.assert_close(outputs["stem"], inner.stem(images))
@@ -311,56 +283,45 @@ def test_outputs_are_copied_before_they_change_in_place(tmp_path: Path, own: str
     torch.testing.assert_close(outputs["head"], model(images))
 
 
-def test_a_misspelt_layer_names_the_closest(small: Examination) -> None:
-    with pytest.raises(ConfigError, match=r"^No such layer: 'conv3'\. Did you mean 'conv2'\?$"):
-        replace(small, layer="conv3")
-
-
-def test_a_filter_with_a_single_one_shifts_the_image() -> None:
-    image, weights = torch.rand(2, 6, 6), torch.zeros(2, 2, 4, 3)
-    weights[0, 0, 1, 1] = 1  # the middle
-    weights[1, 1, 1, 2] = 1  # its right neighbour
-    response = correlate(image, weights)
-
-    torch.testing.assert_close(response[0], image[0])
-    torch.testing.assert_close(response[1], F.pad(image[1], (0, 1))[:, 1:])
-
-
 def test_responses_are_the_convolution_without_bias(small: Examination) -> None:
-    arrays, conv = responses(small).arrays, small.model.get_submodule("conv1")
+    arrays, conv = panel(small, "responses").arrays, small.model.get_submodule("conv1")
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
     output = conv(torch.from_numpy(arrays["image"])[None])[0] - conv.bias[:, None, None]
 
     np.testing.assert_allclose(arrays["responses"], output.detach().numpy(), atol=1e-5)
-    np.testing.assert_array_equal(filters(small).arrays["weights"], conv.weight.detach().numpy())
+    weights = panel(small, "filters").arrays["weights"]
+    np.testing.assert_array_equal(weights, conv.weight.detach().numpy())
 
 
-def test_a_layer_without_filters_is_refused(small: Examination) -> None:
+def test_a_layer_that_a_panel_cannot_show_is_refused(run: Run) -> None:
     with pytest.raises(NotApplicableError, match=r"\(conv1, conv2\), got 'hidden'"):
-        filters(replace(small, layer="hidden"))
+        panel(examine(run, layer="hidden"), "filters")
     with pytest.raises(NotApplicableError, match="The panel 'maps' shows the outputs"):
-        responses(replace(small, layer="conv2"))
+        panel(examine(run, layer="conv2"), "responses")
 
 
 def test_attributions_of_a_linear_network_are_its_weights(linear: Examination) -> None:
     std = linear.preprocess.std
-    for panel in (saliency, integrated_gradients):
-        arrays = panel(linear).arrays
-        expected = weights_of(linear, arrays["target"]) / std
-        expected = np.abs(expected) if panel is saliency else expected * arrays["images"][:, 0]
+    for name in ("saliency", "integrated_gradients"):
+        arrays = panel(linear, name).arrays
+        weights = [p for p in linear.model.parameters() if p.ndim == 2][-1].detach().numpy()
+        expected = weights[arrays["target"]].reshape(-1, 28, 28) / std
+        expected = np.abs(expected) if name == "saliency" else expected * arrays["images"][:, 0]
         np.testing.assert_allclose(arrays["values"], expected, atol=1e-5)
 
 
 def test_integrated_gradients_add_up_to_the_score_above_blank_paper(small: Examination) -> None:
-    arrays, planes = integrated_gradients(small).arrays, small.images(4).planes
-    scores = small.logits(planes) - small.logits(np.zeros_like(planes))
-    expected = scores.gather(1, torch.from_numpy(arrays["target"])[:, None])[:, 0].numpy()
+    arrays = panel(small, "integrated_gradients").arrays
+    images = small.to_input(small.sample(4).images)
+    paper = torch.full_like(images, -small.preprocess.mean / small.preprocess.std)
+    scores = (small.model(images) - small.model(paper)).detach().numpy()
+    expected = scores[np.arange(len(scores)), arrays["target"]]
 
     np.testing.assert_allclose(arrays["values"].sum(axis=(1, 2)), expected, atol=0.02)
 
 
 def test_occluding_paper_changes_nothing(linear: Examination) -> None:
-    arrays = occlusion(linear).arrays
+    arrays = panel(linear, "occlusion").arrays
     ink = F.max_pool2d(torch.from_numpy(arrays["images"]), 9, stride=1, padding=4)[:, 0].numpy()
 
     assert (ink == 0).any() and np.abs(arrays["values"][ink == 0]).max() < 1e-5
@@ -368,16 +329,17 @@ def test_occluding_paper_changes_nothing(linear: Examination) -> None:
 
 
 def test_log_probabilities_are_the_networks(small: Examination) -> None:
-    result = log_probabilities(small)
-    expected = small.logits(small.images(10).planes).log_softmax(dim=1).numpy()
+    result = panel(small, "answers")
+    logits = small.model(small.to_input(small.sample(10).images))
+    expected = logits.log_softmax(dim=1).detach().numpy()
 
     np.testing.assert_allclose(result.arrays["log_probs"], expected, atol=1e-5)
     assert set(result.arrays["labels"].tolist()) == {0, 1, 2}
     assert result.table and result.table.rows[0][1] == f"{expected[0, 0]:.2f}".replace("-", "−")
 
 
-def test_a_training_image_is_its_own_nearest_neighbour(tmp_path: Path, signs: Path) -> None:
-    arrays = nearest(examine(tmp_path, signs, "mnist_net", part="train", count=5)).arrays
+def test_a_training_image_is_its_own_nearest_neighbour(run: Run) -> None:
+    arrays = panel(examine(run, part="train", count=5), "nearest").arrays
 
     np.testing.assert_allclose(arrays["cosines"][:, 0], 1, atol=1e-5)
     assert (np.diff(arrays["cosines"], axis=1) <= 1e-6).all()
@@ -386,52 +348,45 @@ def test_a_training_image_is_its_own_nearest_neighbour(tmp_path: Path, signs: Pa
 
 def test_the_map_of_features_is_the_principal_components(linear: Examination) -> None:
     """The features of this network are its input."""
-    inputs = linear.to_input(linear.image_set.take(np.arange(len(linear.image_set))))
+    part, images = linear.own_images
+    inputs = linear.to_input(images)
     variances = np.linalg.eigvalsh(np.cov(inputs.flatten(1).numpy().T))[::-1]
-    points = embedding(linear).arrays["pca"]
+    points = panel(linear, "embedding").arrays["pca"]
 
     np.testing.assert_allclose(points.var(axis=0, ddof=1), variances[:2], rtol=1e-3)
-    linear.__dict__["image_set"] = linear.image_set.subset(np.arange(3))
+    linear.__dict__["own_images"] = part, images.subset(np.arange(3))
     with pytest.raises(NotApplicableError, match="at least 4 images, got 3"):
-        embedding(linear)
+        panel(linear, "embedding")
 
 
-def test_a_set_sorted_by_class_is_sampled_evenly(small: Examination) -> None:
-    assert small.images(3).labels.tolist() == [0, 1, 2]
+def test_a_set_sorted_by_class_is_sampled_evenly(run: Run) -> None:
+    examination = examine(run)
+    part, images = examination.own_images
+
+    assert examination.sample(3).labels.tolist() == [0, 1, 2]
     assert spread(10, 4).tolist() == [0, 3, 6, 9]
-    mixed = small.image_set.subset(np.array([13, 0, 5, 2]))
-    small.__dict__["image_set"] = mixed
-    assert small.images(2).labels.tolist() == mixed.labels[:2].tolist()
+    mixed = images.subset(np.array([13, 0, 5, 2]))
+    examination.__dict__["own_images"] = part, mixed
+    assert examination.sample(2).labels.tolist() == mixed.labels[:2].tolist()
 
 
-def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination) -> None:
-    chosen, total = replace(small, numbers=(3, 1)).images(30), len(small.image_set)
-    every = predictions(replace(small, numbers=tuple(range(1, total + 1)))).arrays
-    wrong = predictions(replace(small, count=total, wrong=True)).arrays
+def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination, run: Run) -> None:
+    images = small.own_images[1]
+    chosen = examine(run, numbers=(3, 1)).sample(30)
+    every = panel(examine(run, numbers=range(1, len(images) + 1)), "predictions").arrays
+    wrong = panel(examine(run, count=len(images), wrong=True), "predictions").arrays
 
-    np.testing.assert_array_equal(chosen.planes, small.image_set.take(np.array([2, 0])))
-    assert [name.rpartition(" ")[2] for name in chosen.names] == ["3", "1"]
+    np.testing.assert_array_equal(chosen.images.images, images.take(np.array([2, 0])))
+    assert chosen.names == ["validation image 3", "validation image 1"]
     assert len(wrong["names"])
     np.testing.assert_array_equal(
         wrong["names"], every["names"][every["predicted"] != every["labels"]]
     )
 
 
-def test_tokens_become_the_square_that_they_come_from() -> None:
-    cells = torch.rand(5, 3, 3)
-
-    np.testing.assert_allclose(to_maps(cells.flatten(1).T), cells.numpy())
-    assert to_maps(torch.rand(7)).shape == (1, 1, 7)
-
-
-@pytest.fixture
-def transformer() -> ConvTransformer:
+def test_attention_sums_to_1_and_is_even_without_queries() -> None:
     torch.manual_seed(0)
-    return ConvTransformer(5, 1, 64).eval()
-
-
-def test_attention_sums_to_1_and_is_even_without_queries(transformer: ConvTransformer) -> None:
-    images = torch.rand(3, 1, 64, 64)
+    transformer, images = ConvTransformer(5, 1, 64).eval(), torch.rand(3, 1, 64, 64)
     weights = attention(transformer, images)
 
     assert weights.shape == (3, 3, 8, 4, 4)
@@ -442,14 +397,8 @@ def test_attention_sums_to_1_and_is_even_without_queries(transformer: ConvTransf
             layer.in_proj_bias.data[:512] = 0
     even = attention(transformer, images)
     torch.testing.assert_close(even, torch.full_like(even, 1 / 4))
-    torch.testing.assert_close(received(even), torch.ones(3, 3, 8, 4))
-
-
-@pytest.mark.parametrize("name", ["glyph_net", "conv_transformer"])
-def test_a_network_without_attention_is_refused(name: str) -> None:
-    options = {"layers": 0} if name == "conv_transformer" else {}
     with pytest.raises(NotApplicableError, match="has no attention. conv_transformer is a network"):
-        attention(models.build(name, 5, 1, 64, options), torch.rand(1, 1, 64, 64))
+        attention(models.build("glyph_net", 5, 1, 64), images)
 
 
 def test_attention_is_that_of_pytorchs_own_encoder() -> None:
@@ -461,5 +410,5 @@ def test_attention_is_that_of_pytorchs_own_encoder() -> None:
     first = encoder.layers[0].self_attn
     _, expected = first(tokens, tokens, tokens, average_attn_weights=False)
 
-    assert weights.shape == (3, 2, 2, 9, 9) and torch.backends.mha.get_fastpath_enabled()
+    assert weights.shape == (3, 2, 2, 9, 9)
     torch.testing.assert_close(weights[0], expected)

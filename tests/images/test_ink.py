@@ -355,7 +355,7 @@ def test_files_and_sets_are_seen_alike(signs: Path) -> None:
     images = sources.load(f"folder:{signs}", preprocess=preprocess)
 
     assert images.files is not None
-    inputs, _ = preprocess_images([signs / name for name in images.files], preprocess)
+    inputs = preprocess_images([signs / name for name in images.files], preprocess)
     np.testing.assert_array_equal(stack(inputs)[0], images.images)
 
 

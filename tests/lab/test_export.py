@@ -53,7 +53,7 @@ def test_every_network_is_exported(name: str) -> None:
         images = np.random.RandomState(count).randint(0, 256, shape).astype(np.uint8)
         with torch.inference_mode():
             expected = model(normalise_batch(to_unit(images), preprocess)).numpy()
-        error = np.abs(network.run(images) - expected).max() / np.abs(expected).max()
+        error = np.abs(network(images) - expected).max() / np.abs(expected).max()
         assert error <= 1e-5, (name, count, error)
     parameters = sum(p.numel() for p in model.parameters())
     assert len(raw) <= 4 * (1.02 * parameters + 25_000)  # with statistics, constants and names

@@ -10,11 +10,10 @@ import pytest
 
 from siglum.config import TrainConfig
 from siglum.images import sources
-from siglum.lab.export import RunPredictor
+from siglum.lab.export import open_run
 from siglum.lab.runs import Run
 from siglum.lab.trainer import train
 from siglum.lab.training import evaluate
-from siglum.recogniser.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +35,9 @@ def test_files_are_read_as_in_a_folder(placed: Run, later_signs: Path, machine) 
     expected = np.exp(evaluate(placed.model(), found, placed.preprocess, machine))
     assert found.files is not None
 
-    answers, unreadable = predict(
-        RunPredictor(placed, machine), [later_signs / name for name in found.files]
-    )
+    answers = open_run(placed, machine).predict([later_signs / name for name in found.files])
 
-    assert not unreadable and all(answer.inverted for answer in answers)
+    assert all(answer.inverted for answer in answers)
     for answer, probs in zip(answers, expected, strict=True):
         assert answer.label == placed.classes[probs.argmax()]
         assert answer.probability == pytest.approx(probs.max(), rel=1e-6)
@@ -78,6 +75,6 @@ def test_a_preprocess_from_before_there_was_place_still_serves(
     assert old.preprocess == tiny_run.preprocess
     file = next(later_signs.rglob("*.png"))
     assert (
-        predict(RunPredictor(old, machine), [file])[0][0].to_dict()
-        == predict(RunPredictor(tiny_run, machine), [file])[0][0].to_dict()
+        open_run(old, machine).predict(file).to_dict()
+        == open_run(tiny_run, machine).predict(file).to_dict()
     )

@@ -10,18 +10,11 @@ from filelock import FileLock
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.lab.compare import Variant, compare_runs, headline, pool_predictions
+from siglum.lab.compare import Variant, compare_runs, headline
 from siglum.lab.device import Device
-from siglum.lab.label_issues import contingency, find_issues, read_out_of_fold
+from siglum.lab.label_issues import contingency, read_out_of_fold
 from siglum.lab.runs import Run
-from siglum.lab.study import (
-    Cell,
-    Study,
-    collect,
-    cross_validate,
-    read_study,
-    run_cells,
-)
+from siglum.lab.study import Cell, Study, collect, cross_validate, read_study, run_cells
 from siglum.lab.trainer import Stopped, Watch, load_data
 from siglum.lab.training import Epoch, StepProgress
 
@@ -77,8 +70,9 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("seeds = [", "study must be a TOML file, got"),
-        ("seeds = [1, 1]", "seeds must be different numbers, got [1, 1]"),
+        ("seeds = [1, 1]", "seeds must be a list of different values, got [1, 1]."),
         ("[base]\nepoch = 3", "unknown setting 'epoch'. Did you mean 'epochs'?"),
+        ("[base]\nmodel_options = 1", "model_options must be a table, got 1."),
         ("[base]\nseed = 1", "seed must stand in the list 'seeds'"),
         ("[grid]\nlr = []", "grid.lr must be a list of different values, got []."),
         ("[grid]\nlr = [1, 1]", "grid.lr must be a list of different values, got [1, 1]."),
@@ -91,7 +85,7 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
             "parents.b must start from scratch or from a run, got 'parents.b'.",
         ),
         ("[variants.first]\n[published.frist]\nval = 0.5", "Did you mean 'first'?"),
-        ("[variants.a]\n[published.a]\nvall = 0.5", "Did you mean 'val'?"),
+        ("[variants.a]\n[published.a]\nvall = 0.5", "published.a must be one of 'train', 'val'"),
         ("pairs = [['a', 'bb']]\n[variants.a]\n[variants.b]", "Did you mean 'b'?"),
         (f"seeds = {list(range(1001))}", "asks for 1,001 runs, more than 1,000."),
     ],
@@ -209,7 +203,7 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
     failed, _ = collect(study)
     ((seed, reason),) = failed.failed
     assert (seed, failed.runs, failed.missing) == (0, (), 0) and "loss" in reason
-    with pytest.raises(RunError, match="child starts from .*, which failed: "):
+    with pytest.raises(RunError, match="child starts from .*, which failed. Change"):
         run_cells(study.select(["child"]), machine)
 
 
@@ -233,7 +227,7 @@ def test_cross_validation_predicts_every_image_once_per_repeat(
     whole = load_data(TrainConfig(data=config.data, val=0)).train
     with np.load(folder / "out-of-fold.npz") as file:
         arrays = dict(file)
-    (variant,) = comparison.variants
+    (variant,) = comparison.variants.itertuples()
     correct = arrays["log_probs"].argmax(axis=2) == arrays["labels"]
 
     assert not started  # everything was finished
@@ -241,24 +235,24 @@ def test_cross_validation_predicts_every_image_once_per_repeat(
         whole.files or ()
     )
     assert arrays["labels"].tolist() == whole.labels.tolist() and len(arrays["writers"]) == 72
-    assert variant.accuracy["test"].mean == pytest.approx(correct.mean())
-    assert variant.accuracy["test"].method == "corrected t, 6 folds; at least Wilson, 72 images"
-    assert variant.writer_ci is not None and "glyph_net: test accuracy" in headline(comparison)
+    assert variant.accuracy == pytest.approx(correct.mean())
+    assert variant.method == "corrected t, 6 folds; at least Wilson, 72 images"
+    assert variant.writers_low < variant.writers_high
+    assert "glyph_net: test accuracy" in headline(comparison)
 
 
 def test_cross_validated_variants_are_compared_on_the_same_folds(
     validated: tuple[TrainConfig, Path], machine: Device
 ) -> None:
     config, folder = validated
-    (variant,) = cross_validate(config, folder, machine, repeats=2).variants
-    runs = [Run(Path(path)) for path in variant.runs]
-    seeds = [tuple(runs[:3]), tuple(runs[3:])]
-    (pair,) = compare_runs([Variant("a", tuple(seeds)), Variant("b", tuple(seeds))]).pairs
+    folders = cross_validate(config, folder, machine, repeats=2).seeds.run
+    seeds = [tuple(Run(Path(path)) for path in paths) for paths in folders]
+    (pair,) = compare_runs([Variant("a", tuple(seeds)), Variant("b", tuple(seeds))]).pairs.values
     single = TrainConfig(data=config.data, val=0)
 
-    assert (pair.images, pair.seeds, pair.value, pair.p) == (72, 2, 0.0, 1.0)
-    with pytest.raises(RunError, match="do not hold every image once"):
-        pool_predictions([*seeds[0][:2], seeds[0][0]])
+    assert [*pair[2:4], pair[6], pair[9]] == [2, 72, 0.0, 1.0]
+    with pytest.raises(ConfigError, match="their test images differ"):
+        compare_runs([Variant("a", (seeds[0],)), Variant("b", (seeds[0][:2],))])
     with pytest.raises(ConfigError, match="repeats must be at least 1, and folds 2"):
         cross_validate(single, folder, machine)
 
@@ -273,8 +267,9 @@ def test_labels_exchanged_on_purpose_are_label_issues(
     labels[[4, 40, 77]] = [1, 2, 0]
     names = {"classes": np.array(list("abc")), "source": np.array("folder:x")}
     np.savez(tmp_path / "out-of-fold.npz", log_probs=np.log(probs), labels=labels, **names)
-    predictions = read_out_of_fold(tmp_path)
+    source, table = read_out_of_fold(tmp_path)
 
-    assert sorted(find_issues(predictions).tolist()) == [4, 40, 77]
-    assert contingency(predictions).agreement.hits == 87
-    assert len(read_out_of_fold(validated[1]).files) == 72
+    assert source == "folder:x"
+    assert sorted(table.index[table.issue.notna()]) == [4, 40, 77]
+    assert contingency(table).agreement.hits == 87
+    assert len(read_out_of_fold(validated[1])[1]) == 72

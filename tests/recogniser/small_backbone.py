@@ -10,7 +10,7 @@ from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import Calibration, Threshold
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import Recogniser, open_bundle
-from siglum.recogniser.prototypes import Head, quantize, unit
+from siglum.recogniser.prototypes import Head, unit
 
 CHARACTERS = tuple("abcdefghijαβγδ")
 WIDTH = 24
@@ -49,10 +49,10 @@ def a_backbone() -> Recogniser:
         WIDTH,
     ).SerializeToString()
     images = font_images()[:, None]
-    features = Network(model, PREPROCESS).run(images)
+    features = Network(model, PREPROCESS)(images)
     centre = features.mean(axis=0)
-    vectors, scale = quantize(unit(features - centre), 20.0)
-    head = Head(vectors, scale, np.zeros(len(scale), "f4"), centre, cosine=True)
+    vectors, ones = unit(features - centre), np.ones(len(features), "f4")
+    head = Head(vectors, 20 * ones, 0 * ones, centre)
     reference = ReferenceOutputs(images[:2], head.logits(head.features(features[:2])))
     card = Card(kind="backbone", title="a backbone", network="linear", parameters=matrix.size)
     bundle = Bundle(model, PREPROCESS, CHARACTERS, DEFAULT, card, reference, head)

@@ -99,5 +99,4 @@ def a_head() -> Head:
         scale=np.full(4, 0.5, "f4"),
         bias=np.arange(4, dtype="f4"),
         centre=np.array([0.5, 0, -0.5], "f4"),
-        cosine=True,
     )

@@ -55,7 +55,7 @@ def products(count: int, side: int, hidden: bool = False) -> onnx.ModelProto:
 
 
 def test_a_linear_network_is_its_matrix() -> None:
-    found = Network(RAW, PREPROCESS).run(pictures(20))
+    found = Network(RAW, PREPROCESS)(pictures(20))
 
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(pictures(20)), rtol=1e-5, atol=1e-5)
@@ -64,10 +64,10 @@ def test_a_linear_network_is_its_matrix() -> None:
 def test_batches_do_not_change_the_outputs() -> None:
     opened, images = Network(RAW, PREPROCESS), pictures(checked.BATCH_VALUES // SIZE**2 + 10)
 
-    found = opened.run(images)
+    found = opened(images)
 
     assert len(found) == len(images)
-    np.testing.assert_allclose(found[-20:], opened.run(images[-20:]), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[-20:], opened(images[-20:]), rtol=1e-5, atol=1e-5)
 
 
 def test_images_and_positions_are_standardised() -> None:
@@ -125,14 +125,17 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "other operator": (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "operator 'Loop'"),
     "other domain": (lambda m: setattr(m.graph.node[0], "domain", "com.evil"), "'com.evil'"),
     "other opset": (lambda m: m.opset_import.add(domain="com.evil", version=1), "'com.evil'"),
-    "branch": (lambda m: m.graph.node.append(branch()), "a graph within the graph"),
-    "function": (lambda m: m.functions.add(name="f"), "functions"),
-    "training": (lambda m: m.training_info.add(), "training"),
-    "metadata": (lambda m: m.metadata_props.add(key="a"), "metadata"),
-    "outside data": (outside, "data outside the file"),
-    "declared shapes": (lambda m: m.graph.value_info.add(name="flat"), "declared shapes"),
-    "sparse": (lambda m: m.graph.sparse_initializer.add(), "sparse tensors"),
-    "text tensor": (lambda m: m.graph.initializer[0].string_data.append(b"x"), "field 6"),
+    "branch": (lambda m: m.graph.node.append(branch()), "field 6 of its attribute"),
+    "function": (lambda m: m.functions.add(name="f"), "field 25 of its model"),
+    "field 20 of its model": (lambda m: m.training_info.add(), "field 20 of its model"),
+    "field 14 of its model": (lambda m: m.metadata_props.add(key="a"), "field 14 of its model"),
+    "outside data": (outside, "field 13 of its tensor"),
+    "declared shapes": (lambda m: m.graph.value_info.add(name="flat"), "field 13 of its graph"),
+    "sparse": (lambda m: m.graph.sparse_initializer.add(), "field 15 of its graph"),
+    "text tensor": (
+        lambda m: m.graph.initializer[0].string_data.append(b"x"),
+        "field 6 of its tensor",
+    ),
     "no nodes": (lambda m: m.graph.ClearField("node"), "one graph and an opset"),
     "no opset": (lambda m: m.ClearField("opset_import"), "one graph and an opset"),
     "wrong size": (lambda m: m.graph.initializer[0].dims.append(2), "do not fit its shape"),
@@ -186,8 +189,8 @@ def test_a_file_of_endless_fields_is_refused() -> None:
 @pytest.mark.parametrize(
     ("preprocess", "message"),
     [
-        (Preprocess(size=9), "must take float32 images ['N', 1, 9, 9], got "),
-        (Preprocess(size=SIZE, channels=3), "must take float32 images ['N', 3, 8, 8], got "),
+        (Preprocess(size=9), "must take float32 images ['N', 1, 9, 9] and"),
+        (Preprocess(size=SIZE, channels=3), "must take float32 images ['N', 3, 8, 8] and"),
     ],
 )
 def test_another_input_is_refused(preprocess: Preprocess, message: str) -> None:
@@ -196,7 +199,7 @@ def test_another_input_is_refused(preprocess: Preprocess, message: str) -> None:
 
 def test_a_network_that_does_not_compute_is_refused() -> None:
     wrong = network([helper.make_node("Gemm", ["images", "w"], ["logits"])], {"w": np.eye(3)})
-    assert "cannot open model.onnx: " in refusal(wrong)
+    assert "cannot open the network: " in refusal(wrong)
 
 
 def test_the_shipped_network_passes_the_checks_that_it_skips() -> None:

@@ -1,10 +1,10 @@
-"""Ridge towards font prototypes: leave-one-out in closed form, fonts alone, drawings alone."""
+"""Ridge towards font prototypes, and a prior of position that counts only where it helps."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from siglum.recogniser.prototypes import quantize, ridge, unit
+from siglum.recogniser.prototypes import PositionPrior, fit_position_prior, ridge, unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -21,13 +21,13 @@ def data() -> Data:
 
 def test_leave_one_out_equals_fitting_without_the_sample(data: Data) -> None:
     features, labels, fonts = data
-    fit = ridge(features, labels, fonts, penalty=0.5, scale=5.0)
+    _, loo_logits = ridge(features, labels, fonts, penalty=0.5, scale=5.0)
 
     for row in range(len(labels)):
         rest = np.arange(len(labels)) != row
-        without = ridge(features[rest], labels[rest], fonts, penalty=0.5, scale=5.0)
-        expected = 5.0 * (features[row] @ without.prototypes.T)
-        np.testing.assert_allclose(fit.loo_logits[row], expected, atol=2e-5)
+        without, _ = ridge(features[rest], labels[rest], fonts, penalty=0.5, scale=5.0)
+        expected = 5.0 * (features[row] @ without.T)
+        np.testing.assert_allclose(loo_logits[row], expected, atol=2e-5)
 
 
 def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
@@ -38,31 +38,100 @@ def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
     rest = np.eye(4)[labels] - features @ fonts.T
     expected = fonts + Ridge(alpha=0.5, fit_intercept=False).fit(features, rest).coef_
 
-    found = ridge(features, labels, fonts, penalty=0.5, scale=5.0).prototypes
+    found, _ = ridge(features, labels, fonts, penalty=0.5, scale=5.0)
 
     np.testing.assert_allclose(found, unit(expected), atol=1e-5)
 
 
 def test_without_samples_prototypes_are_those_of_fonts(data: Data) -> None:
-    features, _, fonts = data
-    fit = ridge(features[:0], np.empty(0, np.int64), fonts, penalty=0.5, scale=5.0)
+    features, labels, fonts = data
+    vectors, loo_logits = ridge(features[:0], labels[:0], fonts, penalty=0.5, scale=5.0)
 
-    np.testing.assert_allclose(fit.prototypes, fonts, atol=1e-6)
-    assert fit.loo_logits.shape == (0, 4)
+    np.testing.assert_allclose(vectors, fonts, atol=1e-6)
+    assert loo_logits.shape == (0, 4)
 
 
 def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -> None:
     features = unit(np.eye(3, 8) + 0.1)
-    fit = ridge(features, np.arange(3), np.zeros((3, 8), np.float32), penalty=0.5, scale=5.0)
+    vectors, loo_logits = ridge(
+        features, np.arange(3), np.zeros((3, 8), np.float32), penalty=0.5, scale=5.0
+    )
 
-    assert np.isneginf(np.diag(fit.loo_logits)).all()
-    assert np.isfinite(fit.loo_logits[~np.eye(3, dtype=bool)]).all()
-    assert ((features @ fit.prototypes.T).argmax(axis=1) == np.arange(3)).all()
+    assert np.isneginf(np.diag(loo_logits)).all()
+    assert np.isfinite(loo_logits[~np.eye(3, dtype=bool)]).all()
+    assert ((features @ vectors.T).argmax(axis=1) == np.arange(3)).all()
 
 
-def test_quantized_vectors_are_off_by_at_most_1_in_254() -> None:
-    vectors = np.random.default_rng(1).normal(size=(50, 16)).astype(np.float32)
-    rows, scale = quantize(vectors, 20.0)
+SHAPE_IS_EQUAL = np.zeros((40, 2), np.float32)
 
-    error = np.abs(rows * scale[:, None] / 20 - vectors).max(axis=1)
-    assert (error <= np.abs(vectors).max(axis=1) / 254 + 1e-6).all()
+
+def sample(distance: float, count: int = 20) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Positions (2 N, 3) of two classes whose heights differ by `distance`."""
+    random = np.random.RandomState(0)
+    labels = np.repeat([0, 1], count)
+    positions = np.array([0.4, 0.3, 0.5]) + 0.03 * random.normal(size=(2 * count, 3))
+    positions[:, 0] += distance * labels
+    return positions.astype(np.float32), labels
+
+
+def prior(*means: list[float]) -> PositionPrior:
+    return PositionPrior(np.array(means, "f4"), np.full(3, 0.02, "f4"), 1.0)
+
+
+def test_two_sizes_of_one_shape_are_separated() -> None:
+    positions, labels = sample(distance=0.3)
+
+    fitted, added = fit_position_prior(positions, labels, SHAPE_IS_EQUAL)
+
+    assert fitted is not None
+    assert (added.argmax(axis=1) == labels).mean() > 0.95
+    new, expected = sample(distance=0.3, count=50)
+    assert (fitted.logits(new).argmax(axis=1) == expected).mean() > 0.95
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(known: bool) -> None:
+    positions, labels = sample(distance=0.0 if known else 0.3)
+    if not known:
+        positions[3] = np.nan
+
+    fitted, added = fit_position_prior(positions, labels, SHAPE_IS_EQUAL)
+
+    assert fitted is None and not added.any()
+
+
+def test_an_unknown_position_adds_nothing() -> None:
+    assert not prior([0, 0, 0], [1, 1, 1]).logits(np.full((1, 3), np.nan, "f4")).any()
+
+
+def test_far_from_every_sample_all_classes_are_alike() -> None:
+    """An image cropped differently from the samples is predicted by its shape."""
+    positions = np.array([[0.3, 0.3, 0.5], [1.0, 1.0, 0.5]], "f4")
+
+    near, far = prior([0.3, 0.3, 0.5], [0.34, 0.3, 0.5]).logits(positions)
+
+    assert near[0] - near[1] > 2
+    assert abs(far[0] - far[1]) < 0.2
+
+
+def test_the_nearest_class_never_loses() -> None:
+    """Background classes have no size: it must not make a sign look like none of the classes."""
+    positions = np.random.RandomState(0).uniform(0, 1, (50, 3)).astype("f4")
+
+    assert (prior([0.3, 0.3, 0.5], [0.6, 0.6, 0.5]).logits(positions).max(axis=1) == 0).all()
+
+
+def test_widths_above_the_height_of_the_image_count_as_1() -> None:
+    """Samples store them as bytes, 255 for 1."""
+    fitted = prior([0.9, 1.0, 0.5], [0.9, 0.9, 0.5])
+    wide, full = np.array([[0.9, 1.3, 0.5], [0.9, 1.0, 0.5]], "f4")
+
+    assert (fitted.logits(wide[None]) == fitted.logits(full[None])).all()
+
+
+def test_a_sample_is_compared_with_the_other_samples_of_its_class() -> None:
+    positions = np.array([[0.2, 0.2, 0.5], [0.9, 0.2, 0.5], [0.5, 0.2, 0.5], [0.5, 0.2, 0.5]], "f4")
+
+    _, added = fit_position_prior(positions, np.array([0, 0, 1, 1]), SHAPE_IS_EQUAL[:4])
+
+    assert added[0, 0] <= 0.0

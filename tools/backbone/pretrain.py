@@ -45,7 +45,7 @@ from siglum.recogniser.calibration import (
 from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle
-from siglum.recogniser.prototypes import Head, quantize, unit
+from siglum.recogniser.prototypes import Head, unit
 from siglum.stats import Rate
 from tools.backbone.confusables import confusable_groups, confusable_pairs
 from tools.backbone.fonts import Face, Part, find_fonts, read_faces
@@ -320,16 +320,16 @@ def export(
         prototypes[rare] = _means(features, some, fonts, recipe, preprocess, device)[rare]
     rows = np.flatnonzero(prototypes.any(axis=1))
     raw = halve(to_onnx(features.cpu(), preprocess, run.config.model, "features"))
-    network = Network(raw, preprocess, device.threads)
+    network = Network(raw, preprocess)
     spread = np.linspace(0, len(val) - 1, sum(COMPARED)).astype(int)
     references = val.take(spread)
     distance = _distance(network, features.cpu(), references, preprocess)
     vectors, scale = quantize(prototypes[rows], SCALE)
     zeros = np.zeros(len(rows), np.float32), np.zeros(prototypes.shape[1], np.float32)
-    head = Head(vectors, scale, *zeros, cosine=True)
+    head = Head(vectors, scale, *zeros)
 
     def logits(images: NDArray[np.uint8]) -> Floats:
-        return head.logits(head.features(network.run(images)))
+        return head.logits(head.features(network(images)))
 
     known = val.subset(np.flatnonzero(train.counts[val.labels] > 0))
     bundle = Bundle(
@@ -416,6 +416,16 @@ def _head_vectors(features: Features, length: float, run: Run, train: ImageSet) 
     return vectors
 
 
+def quantize(vectors: Floats, scale: float = 1.0) -> tuple[NDArray[np.int8], Floats]:
+    """Quantize rows (K, D) to int8, and return the scale (K,) that restores `scale * vectors`.
+
+    The error is at most 1 / 254 of the largest number of the row.
+    """
+    largest = np.maximum(np.abs(vectors).max(axis=1), np.finfo(np.float32).tiny)
+    rows = np.rint(vectors * (127 / largest)[:, None]).astype(np.int8)
+    return rows, (scale * largest / 127).astype(np.float32)
+
+
 def halve(raw: bytes) -> bytes:
     """Store the weights of an ONNX network in 16 bits, and cast them to 32 where it begins."""
     proto = onnx.load_from_string(raw)
@@ -438,7 +448,7 @@ def _distance(
 ) -> float:
     """Return the largest distance of onnxruntime's features from torch's."""
     batches = np.split(images, np.cumsum(COMPARED)[:-1])
-    ours = unit(np.concatenate([network.run(batch) for batch in batches]))
+    ours = unit(np.concatenate([network(batch) for batch in batches]))
     theirs = unit(features(normalise_batch(to_unit(images), preprocess)).numpy())
     distance = float((1 - (ours * theirs).sum(axis=1)).max())
     if not distance <= MAX_DISTANCE:
