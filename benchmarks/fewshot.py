@@ -399,8 +399,8 @@ class Outcome:
 def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -> Outcome:
     """Teach a task and read its queries, or images of other signs, from their features."""
     samples = Samples(task.samples.ink, task.samples.labels, task.samples.positions)
-    training_set = fit.TrainingSet(task.classes, samples, task.samples.features)
-    bundle = fit.fit(backbone, training_set).recogniser.bundle
+    fitted = fit.fit(backbone, task.classes, samples, task.samples.features)
+    bundle = fitted.recogniser.bundle
     assert bundle.head is not None
     queries = task.queries if strangers is None else strangers
     logits = bundle.head.logits(queries.features, queries.positions)

@@ -17,7 +17,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.fit import TrainingSet, fit
+from siglum.recogniser.fit import fit
 from siglum.recogniser.predict import Recogniser
 
 
@@ -46,9 +46,8 @@ def teach(
         raise ConfigError("teach needs chars, samples or both, got neither.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
-    if samples is None:
-        training_set = TrainingSet.empty(network, names)
-    else:
+    drawings = None
+    if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
         if isinstance(samples, Mapping):
             images = _from_mapping(samples, preprocess).rename(rename or {})
@@ -58,8 +57,8 @@ def teach(
             )
         images = _compose_names(images)
         names = tuple(dict.fromkeys([*names, *images.classes]))
-        training_set = TrainingSet.empty(network, names).add(network, _distinct(images, names))
-    fitted = fit(network, training_set)
+        drawings = _distinct(images, names)
+    fitted = fit(network, names, drawings)
     for name in fitted.unknown_classes[:1]:
         described = charsets.describe(name) if len(name) == 1 else repr(name)
         raise ConfigError(f"No font has {described}, and it has no samples. Give samples of it.")

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 from siglum.errors import ConfigError
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.fit import TrainingSet, fit
+from siglum.recogniser.fit import fit
 from siglum.recogniser.prototypes import Positions
 
 
@@ -42,9 +42,8 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = np.searchsorted(self.classes_, y)[inked]
         backbone = predict.default_backbone()
         names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
-        training_set = TrainingSet.empty(backbone, names)
         samples = Samples(planes[inked, 0], labels, positions[inked])
-        self.recogniser_ = fit(backbone, training_set.add(backbone, samples)).recogniser
+        self.recogniser_ = fit(backbone, names, samples).recogniser
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803

@@ -55,7 +55,7 @@ def teach(
     assert recogniser.fitted is not None
     command = as_text(shlex.join(["siglum", *sys.argv[1:]]))
     bundle = to_bundle(recogniser.fitted, as_text(title), command)
-    diagnostics, num_samples = diagnose(recogniser.fitted), len(recogniser.fitted.training_set)
+    diagnostics, num_samples = diagnose(recogniser.fitted), len(recogniser.fitted.samples.labels)
     bundles.save(bundle, out)
     if json:
         output.print_json(

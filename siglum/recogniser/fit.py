@@ -31,79 +31,32 @@ NUM_REFERENCE = 4
 MAX_CLASSES = 12_000
 MAX_NAMES = 20  # in a title
 
-CURVE_SIZES = (1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
+CURVE_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
 CURVE_DRAWS = 10  # random choices of samples per point
 ENOUGH = 3  # drawings of a class, before more are no longer suggested
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSet:
-    """Classes and samples with their features, so that adding one sample is quick."""
-
-    classes: tuple[str, ...]  # K
-    samples: Samples  # N
-    features: Floats  # (N, D), each of length 1
-
-    def __len__(self) -> int:
-        return len(self.samples.labels)
-
-    @classmethod
-    def empty(cls, backbone: Recogniser, classes: Sequence[str]) -> "TrainingSet":
-        """Return classes without samples.
-
-        Raises:
-            ConfigError: if there are fewer than two classes, or too many.
-        """
-        if not 2 <= len(classes) <= MAX_CLASSES:
-            raise ConfigError(
-                f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}. A recogniser tells "
-                "signs apart: name at least two."
-            )
-        size = backbone.preprocess.size
-        samples = Samples(
-            np.empty((0, size, size), np.uint8), np.empty(0, np.int64), np.empty((0, 3), np.float32)
-        )
-        return cls(tuple(classes), samples, backbone.features(samples.ink))
-
-    def add(self, backbone: Recogniser, samples: Samples) -> "TrainingSet":
-        """Return a set with more samples.
-
-        Raises:
-            DataError: if a sample shows no ink.
-        """
-        if (blank := ~samples.ink.any(axis=(1, 2))).any():
-            label = samples.labels[blank][0]
-            raise DataError(f"No ink found in a sample of {self.classes[label]!r}.")
-        features = np.concatenate([self.features, backbone.features(samples.ink)])
-        pairs: Any = zip(self.samples, samples, strict=True)
-        return TrainingSet(self.classes, Samples(*map(np.concatenate, pairs)), features)
-
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "TrainingSet":
-        """Return a set of some of the samples."""
-        arrays: Any = (array[rows] for array in self.samples)
-        return TrainingSet(self.classes, Samples(*arrays), self.features[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A recogniser, what it was fitted to, and its leave-one-out logits."""
 
-    backbone: Recogniser
-    training_set: TrainingSet
     recogniser: Recogniser
+    backbone: Recogniser
+    samples: Samples  # N
+    features: Floats  # of the samples: (N, D), each of length 1
     loo_logits: Floats  # (N, K); -inf at the own class if that would have nothing left
     unknown_classes: tuple[str, ...]  # neither fonts nor samples show them
 
     @property
     def counted(self) -> NDArray[np.bool_]:
         """Which samples can be left out (N,): not the only one of a class that no font has."""
-        labels = self.training_set.samples.labels
+        labels = self.samples.labels
         return np.isfinite(self.loo_logits[np.arange(len(labels)), labels])
 
     @property
     def accuracy(self) -> stats.Rate | None:
         """Leave-one-out accuracy; None if no sample can be left out."""
-        hits = (self.loo_logits.argmax(axis=1) == self.training_set.samples.labels)[self.counted]
+        hits = (self.loo_logits.argmax(axis=1) == self.samples.labels)[self.counted]
         return stats.wilson(int(hits.sum()), len(hits)) if len(hits) else None
 
 
@@ -117,15 +70,32 @@ def font_prototypes(backbone: Recogniser, classes: Sequence[str]) -> Floats:
 def background_classes(backbone: Recogniser, vectors: Floats) -> Floats:
     """Return the characters (M, D) most similar to the classes' `vectors`, but not the same."""
     characters = backbone.head.unit_vectors
-    similarity = (characters @ vectors.T).max(axis=1, initial=-1.0)
+    similarity = (characters @ vectors.T).max(axis=1)
     similarity[similarity >= SAME] = -np.inf
     limit = min(NUM_BACKGROUND, int(np.isfinite(similarity).sum()))
     return characters[np.sort(np.argsort(-similarity, kind="stable")[:limit])]
 
 
-def fit(backbone: Recogniser, training_set: TrainingSet) -> Fitted:
-    """Fit a recogniser to font prototypes and samples."""
-    classes, samples, features = training_set.classes, training_set.samples, training_set.features
+def fit(
+    backbone: Recogniser,
+    classes: Sequence[str],
+    samples: Samples | None = None,
+    features: Floats | None = None,
+) -> Fitted:
+    """Fit a recogniser to font prototypes and samples, whose features may be given.
+
+    Raises:
+        ConfigError: if there are fewer than two classes, or too many.
+    """
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise ConfigError(
+            f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}. A recogniser tells "
+            "signs apart: name at least two."
+        )
+    if samples is None:
+        ink = np.empty((0, backbone.preprocess.size, backbone.preprocess.size), np.uint8)
+        samples = Samples(ink, np.empty(0, np.int64), np.empty((0, 3), np.float32))
+    features = backbone.features(samples.ink) if features is None else features
     fonts = font_prototypes(backbone, classes)
     vectors, loo_logits = prototypes.ridge(features, samples.labels, fonts, PENALTY, SCALE)
     background = background_classes(backbone, vectors)
@@ -146,66 +116,58 @@ def fit(backbone: Recogniser, training_set: TrainingSet) -> Fitted:
     default = backbone.bundle.calibration
     bundle = replace(
         backbone.bundle,
-        classes=classes,
+        classes=tuple(classes),
         calibration=calibrate(with_outside, samples.labels, len(classes), default),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
-        samples=samples if len(training_set) else None,
+        samples=samples if len(samples.labels) else None,
     )
     recogniser = Recogniser(bundle, backbone.network)
     exists = fonts.any(axis=1) | np.isin(range(len(classes)), samples.labels)
     unknown = tuple(name for name, one in zip(classes, exists, strict=True) if not one)
-    recogniser.fitted = Fitted(backbone, training_set, recogniser, loo_logits, unknown)
+    recogniser.fitted = Fitted(recogniser, backbone, samples, features, loo_logits, unknown)
     return recogniser.fitted
 
 
 def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
     """Fit a taught recogniser again, with further samples of a class; see `Recogniser.add`."""
-    fitted = recogniser.fitted or _refit(recogniser.bundle)
-    training_set = fitted.training_set
-    if label not in training_set.classes:
-        training_set = replace(training_set, classes=(*training_set.classes, label))
+    bundle, fitted = recogniser.bundle, recogniser.fitted
+    if fitted is None:
+        backbone = default_backbone()
+        if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
+            raise DataError(
+                "Cannot add drawings to a recogniser that was not taught on Siglum's own backbone. "
+                "Teach a new one with siglum.teach."
+            )
+        fitted = fit(backbone, bundle.classes, bundle.samples)
     planes, positions = stack(inputs)
-    labels = np.full(len(inputs), training_set.classes.index(label))
-    samples = Samples(planes[:, 0], labels, positions)
-    recogniser.fitted = fit(fitted.backbone, training_set.add(fitted.backbone, samples))
+    if not planes.any(axis=(1, 2, 3)).all():
+        raise DataError(f"No ink found in a drawing of {label!r}.")
+    classes = bundle.classes if label in bundle.classes else (*bundle.classes, label)
+    new = Samples(planes[:, 0], np.full(len(inputs), classes.index(label)), positions)
+    pairs: Any = zip(fitted.samples, new, strict=True)
+    features = np.concatenate([fitted.features, fitted.backbone.features(new.ink)])
+    samples = Samples(*map(np.concatenate, pairs))
+    recogniser.fitted = fit(fitted.backbone, classes, samples, features)
     recogniser.bundle = recogniser.fitted.recogniser.bundle
 
 
-def _refit(bundle: Bundle) -> Fitted:
-    backbone = default_backbone()
-    if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
-        raise DataError(
-            "Cannot add drawings to a recogniser that was not taught on Siglum's own backbone. "
-            "Teach a new one with siglum.teach."
-        )
-    training_set = TrainingSet.empty(backbone, bundle.classes)
-    if bundle.samples is not None:
-        training_set = training_set.add(backbone, bundle.samples)
-    return fit(backbone, training_set)
-
-
 def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
-    """Return the bundle to save, with its card and reference outputs on its own samples.
-
-    Args:
-        title: what it recognises; by default its classes: "3 signs: α β γ".
-        command: that made it.
-    """
-    recogniser, accuracy = fitted.recogniser, fitted.accuracy
-    bundle, samples, classes = recogniser.bundle, recogniser.bundle.samples, recogniser.classes
+    """Return the bundle to save, with its card and reference outputs on its own samples."""
+    recogniser, accuracy, ink = fitted.recogniser, fitted.accuracy, fitted.samples.ink
+    bundle, classes = recogniser.bundle, recogniser.classes
     images = bundle.reference.images[:NUM_REFERENCE]
-    if samples is not None:
-        last, num = len(samples.ink) - 1, min(NUM_REFERENCE, len(samples.ink))
-        images = samples.ink[np.linspace(0, last, num).astype(int)][:, None]
+    if len(ink):
+        rows = np.linspace(0, len(ink) - 1, min(NUM_REFERENCE, len(ink))).astype(int)
+        images = ink[rows][:, None]
     more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
     card = bundle.card.model_copy(
         update={
             "title": title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
             "command": command,
-            "data": {"samples": len(fitted.training_set)},
+            "data": {"samples": len(ink)},
             "measured": {} if accuracy is None else {"leave-one-out": accuracy},
-            "reference": "font characters" if samples is None else "samples",
+            "reference": "samples" if len(ink) else "font characters",
             "versions": {name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
         }
     )
@@ -244,7 +206,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How well a training set was learned; everything is measured on left-out samples."""
+    """How well samples were learned; everything is measured on left-out samples."""
 
     accuracy: stats.Rate | None
     confusions: tuple[Confusion, ...]  # most frequent first
@@ -255,8 +217,7 @@ class Diagnostics:
 
 def diagnose(fitted: Fitted) -> Diagnostics:
     """Return accuracy, confusions, a learning curve, and which class needs drawings."""
-    training_set = fitted.training_set
-    labels, classes = training_set.samples.labels, training_set.classes
+    labels, classes = fitted.samples.labels, fitted.recogniser.classes
     predicted = fitted.loo_logits.argmax(axis=1)
     wrong = fitted.counted & (predicted != labels)
     errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
@@ -269,28 +230,28 @@ def diagnose(fitted: Fitted) -> Diagnostics:
             for (label, other), times in errors.most_common()
         ),
         suggestions=tuple(suggest(classes, counts, errors, unknown).values()),
-        learning_curve=learning_curve(fitted.backbone, training_set),
+        learning_curve=learning_curve(fitted),
         untested=tuple(name for name, n in zip(classes, counts, strict=True) if not n),
     )
 
 
-def learning_curve(backbone: Recogniser, training_set: TrainingSet) -> tuple[CurvePoint, ...]:
+def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     """Return accuracy by samples per class, for the sizes that at least half of the classes allow.
 
     Learns from that many random samples of each class and predicts the rest, `CURVE_DRAWS` times.
     """
-    (_, labels, positions), features = training_set.samples, training_set.features
-    fonts = font_prototypes(backbone, training_set.classes)
+    (_, labels, positions), features = fitted.samples, fitted.features
+    fonts = font_prototypes(fitted.backbone, fitted.recogniser.classes)
     members = [np.flatnonzero(labels == label) for label in range(len(fonts))]
     random = np.random.RandomState(0)
     points = []
-    for size in (0, *CURVE_SIZES):
+    for size in CURVE_SIZES:
         tested = [
             rows
             for rows, font in zip(members, fonts, strict=True)
             if len(rows) > size and (size or font.any())
         ]
-        if len(tested) < 2 or len(tested) < sum(map(bool, map(len, members))) / 2:
+        if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue
         accuracies = []
         for _ in range(CURVE_DRAWS if size else 1):

@@ -116,7 +116,7 @@ def prediction(now: Snapshot, ink: Ink, notes: Sequence[str], heat: bool, start:
     if now.fitted is not None and not ink.empty:
         (probs,), (chosen,), (rejected,) = now.predict([ink])
         order = np.argsort(-probs, kind="stable").tolist()
-        names = now.fitted.training_set.classes
+        names = now.fitted.recogniser.classes
         value["candidates"] = [
             {"class": now.class_ids[k], "name": names[k], "probability": float(probs[k])}
             for k in order[:SHOWN]
@@ -126,7 +126,7 @@ def prediction(now: Snapshot, ink: Ink, notes: Sequence[str], heat: bool, start:
         if heat:
             image, lowest = heatmap(now.fitted.recogniser, ink.ink, ink.position, order[0])
             value |= {"heatmap": _base64(image), "probability_covered": lowest}
-        similarity = now.fitted.training_set.features @ ink.features
+        similarity = now.fitted.features @ ink.features
         nearest = np.argsort(-similarity, kind="stable")[:SHOWN].tolist()
         ids = [now.rows[row] for row in nearest]
         value["similar"] = [{"id": id, "class": now.state.drawings[id].label} for id in ids]

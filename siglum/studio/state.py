@@ -29,7 +29,6 @@ from siglum.recogniser.fit import (
     CurvePoint,
     Fitted,
     Suggestion,
-    TrainingSet,
     fit,
     learning_curve,
     suggest,
@@ -143,7 +142,7 @@ def build(
     if len(class_ids) < 2:
         return Snapshot(state, inks, rows=rows, analysis=analysis)
     label_of = {id: label for label, id in enumerate(class_ids)}
-    training_set = TrainingSet.empty(backbone, [state.classes[id] for id in class_ids])
+    samples = features = None
     if rows:
         samples = Samples(
             np.array([inks[id].ink for id in rows]),
@@ -151,8 +150,9 @@ def build(
             np.array([inks[id].position for id in rows]),
         )
         features = np.array([inks[id].features for id in rows])
-        training_set = replace(training_set, samples=samples, features=features)
-    return Snapshot(state, inks, class_ids, rows, fit(backbone, training_set), analysis)
+    names = [state.classes[id] for id in class_ids]
+    fitted = fit(backbone, names, samples, features)
+    return Snapshot(state, inks, class_ids, rows, fitted, analysis)
 
 
 def _examples(state: State) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
@@ -227,10 +227,9 @@ class Studio:
         """Compute what takes longer than a fit, and add it to the current snapshot."""
         analysis = Analysis(now.state)
         if now.fitted is not None:
-            data = now.fitted.training_set
             authors = np.array([now.state.drawings[id].author for id in now.rows])
-            curve = learning_curve(self.backbone, data)
-            analysis = Analysis(now.state, curve, by_author(self.backbone, data, authors))
+            curve = learning_curve(now.fitted)
+            analysis = Analysis(now.state, curve, by_author(now.fitted, authors))
         with self._fitting:
             self._publish(replace(self.current, analysis=analysis))
 
@@ -266,7 +265,7 @@ class Studio:
         return extract(self.backbone, image)[0]
 
 
-def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str, stats.Rate]:
+def by_author(fitted: Fitted, authors: Any) -> dict[str, stats.Rate]:
     """Return how many of each author's drawings are recognised from those of the other authors.
 
     Anonymous drawings may be anybody's: they are neither learned from here nor judged, nor are
@@ -274,15 +273,17 @@ def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str
     """
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
     rates: dict[str, stats.Rate] = {}
+    samples, classes = fitted.samples, fitted.recogniser.classes
     for name in names if len(names) > 1 else []:
         own = authors == name
-        others = data.select(~own & (authors != ""))
-        fitted = fit(backbone, others)
-        logits = fitted.recogniser.head.logits(data.features[own], data.samples.positions[own])
-        logits = logits[:, : len(data.classes)]
-        unknown = np.isin(data.classes, fitted.unknown_classes)
+        others = ~own & (authors != "")
+        arrays: Any = (array[others] for array in samples)
+        without = fit(fitted.backbone, classes, Samples(*arrays), fitted.features[others])
+        head = without.recogniser.head
+        logits = head.logits(fitted.features[own], samples.positions[own])[:, : len(classes)]
+        unknown = np.isin(classes, without.unknown_classes)
         logits[:, unknown] = -np.inf
-        labels = data.samples.labels[own]
+        labels = samples.labels[own]
         if (judged := ~unknown[labels]).any():
             hits = (logits.argmax(axis=1) == labels)[judged]
             rates[name] = stats.wilson(int(hits.sum()), len(hits))

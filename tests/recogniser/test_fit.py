@@ -15,7 +15,7 @@ from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import (
     SAME,
     Fitted,
-    TrainingSet,
+    add,
     background_classes,
     diagnose,
     fit,
@@ -23,22 +23,22 @@ from siglum.recogniser.fit import (
     suggest,
     to_bundle,
 )
-from siglum.recogniser.predict import Recogniser, load, open_backbone
+from siglum.recogniser.predict import UNKNOWN, Input, Recogniser, load, open_backbone
 
 BACKBONE = a_backbone()
 AB = ("a", "b")
 
 
-def training_set(classes: tuple[str, ...], *ink: NDArray[np.uint8]) -> TrainingSet:
-    """Drawings (N, S, S) of each class, all of one size and position."""
+def taught(classes: tuple[str, ...], *ink: NDArray[np.uint8]) -> Fitted:
+    """Teach drawings (N, S, S) of each class, all of one size and position."""
     labels = np.repeat(range(len(ink)), [*map(len, ink)])
-    samples = Samples(np.concatenate(ink), labels, np.full((len(labels), 3), 0.5, np.float32))
-    return TrainingSet.empty(BACKBONE, classes).add(BACKBONE, samples)
+    positions = np.full((len(labels), 3), 0.5, np.float32)
+    return fit(BACKBONE, classes, Samples(np.concatenate(ink), labels, positions))
 
 
-def letters(classes: tuple[str, ...], count: int) -> TrainingSet:
-    """Drawings of characters that the fonts have."""
-    return training_set(classes, *(draw(CHARACTERS.index(name), count) for name in classes))
+def letters(classes: tuple[str, ...], count: int) -> Fitted:
+    """Teach drawings of characters that the fonts have."""
+    return taught(classes, *(draw(CHARACTERS.index(name), count) for name in classes))
 
 
 def predict(recogniser: Recogniser, ink: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -47,14 +47,15 @@ def predict(recogniser: Recogniser, ink: NDArray[np.uint8]) -> NDArray[np.int64]
 
 def test_characters_are_recognised_from_fonts_alone() -> None:
     classes = ("α", "β", "c")
-    recogniser = fit(BACKBONE, TrainingSet.empty(BACKBONE, classes)).recogniser
     ink = np.concatenate([draw(CHARACTERS.index(name), 20, 0.2) for name in classes])
 
-    assert (predict(recogniser, ink) == np.repeat([0, 1, 2], 20)).mean() > 0.9
+    labels = predict(fit(BACKBONE, classes).recogniser, ink)
+
+    assert (labels == np.repeat([0, 1, 2], 20)).mean() > 0.9
 
 
 def test_signs_that_no_font_has_are_recognised_from_drawings() -> None:
-    fitted = fit(BACKBONE, training_set(("left", "right"), draw(0, 5), draw(1, 5)))
+    fitted = taught(("left", "right"), draw(0, 5), draw(1, 5))
     new = np.concatenate([draw(0, 30, seed=1), draw(1, 30, seed=1)])
 
     assert (predict(fitted.recogniser, new) == np.repeat([0, 1], 30)).mean() > 0.9
@@ -62,35 +63,24 @@ def test_signs_that_no_font_has_are_recognised_from_drawings() -> None:
 
 def test_drawings_outweigh_fonts_that_show_another_sign() -> None:
     """The user draws b for a, and a for b."""
-    fitted = fit(BACKBONE, training_set(AB, draw(1, 12), draw(0, 12)))
+    fitted = taught(AB, draw(1, 12), draw(0, 12))
 
     assert (predict(fitted.recogniser, draw(1, 30, seed=1)) == 0).mean() > 0.9
 
 
 def test_adding_one_by_one_equals_adding_all_at_once() -> None:
     together = letters(("a", "b", "γ"), 3)
-    one_by_one = TrainingSet.empty(BACKBONE, together.classes)
-    for row in range(len(together)):
-        sample = Samples(*(array[row : row + 1] for array in together.samples))
-        one_by_one = one_by_one.add(BACKBONE, sample)
+    recogniser = fit(BACKBONE, AB).recogniser
+    for ink, label in zip(together.samples.ink, together.samples.labels, strict=True):
+        one = Input(ink[None], (0.5, 0.5, 0.5), False, None, None)
+        add(recogniser, "abγ"[label], [one])
     new = draw(2, 10)[:, None]
 
-    np.testing.assert_allclose(
-        fit(BACKBONE, one_by_one).recogniser.logits(new),
-        fit(BACKBONE, together).recogniser.logits(new),
-        atol=1e-4,
-    )
-
-
-def test_a_removed_sample_leaves_no_trace() -> None:
-    before = letters(AB, 3)
-    wrong = before.add(BACKBONE, Samples(draw(5, 1), np.array([0]), np.zeros((1, 3), "f4")))
-    new = draw(1, 4)[:, None]
-
-    assert np.array_equal(
-        fit(BACKBONE, wrong.select(np.arange(len(before)))).recogniser.logits(new),
-        fit(BACKBONE, before).recogniser.logits(new),
-    )
+    assert recogniser.classes == ("a", "b", "γ")
+    expected = together.recogniser.logits(new)
+    np.testing.assert_allclose(recogniser.logits(new), expected, atol=1e-4)
+    with pytest.raises(DataError, match="No ink found in a drawing of 'b'"):
+        add(recogniser, "b", [Input(new[0] * 0, UNKNOWN, False, None, None)])
 
 
 def test_background_classes_are_none_of_the_classes() -> None:
@@ -102,8 +92,7 @@ def test_background_classes_are_none_of_the_classes() -> None:
 
 
 def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
-    before = letters(("a", "b", "γ"), 20)
-    fitted = fit(BACKBONE, before)
+    fitted = letters(("a", "b", "γ"), 20)
     bundles.save(to_bundle(fitted, "three letters", "siglum teach"), tmp_path / "x.siglum")
     opened = load(tmp_path / "x.siglum")
     new = draw(1, 10, seed=3)[:, None]
@@ -111,54 +100,35 @@ def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
     assert np.array_equal(opened.logits(new), fitted.recogniser.logits(new))
     assert opened.bundle.card.measured["leave-one-out"].total == 60
     assert opened.bundle.samples is not None
-    np.testing.assert_array_equal(opened.bundle.samples.ink, before.samples.ink)
+    np.testing.assert_array_equal(opened.bundle.samples.ink, fitted.samples.ink)
 
 
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
-        (("a",), "classes must be 2 to 12,000, got 1. A recogniser tells signs apart"),
-        ([str(n) for n in range(12_001)], "classes must be 2 to 12,000, got 12,001."),
-    ],
-)
-def test_classes_must_be_several(classes: list[str], message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        TrainingSet.empty(BACKBONE, classes)
-    assert message in str(error.value)
-
-
-def test_images_without_ink_are_refused() -> None:
-    blank = np.zeros((2, SIZE, SIZE), np.uint8)
-    with pytest.raises(DataError, match="No ink found in a sample of 'b'"):
-        training_set(AB, draw(0, 1), blank)
+@pytest.mark.parametrize("count", [1, 12_001])
+def test_classes_must_be_several(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"classes must be 2 to 12,000, got {count:,}"):
+        fit(BACKBONE, [str(n) for n in range(count)])
 
 
 def test_a_thousand_classes() -> None:
     random = np.random.RandomState(0)
     ink = [(random.rand(2, SIZE, SIZE) < 0.5).astype(np.uint8) * 255 for _ in range(1000)]
-    fitted = fit(BACKBONE, training_set(tuple(f"sign {n}" for n in range(1000)), *ink))
+    fitted = taught(tuple(f"sign {n}" for n in range(1000)), *ink)
 
     assert fitted.recogniser.logits(ink[0][:, None]).shape[1] >= 1000
     assert fitted.accuracy is not None and fitted.accuracy.total == 2000
 
 
 def test_the_only_drawing_of_a_sign_without_font_is_not_counted() -> None:
-    before = training_set(("x1", "x2"), draw(0, 1), draw(1, 4))
-    accuracy = fit(BACKBONE, before).accuracy
+    accuracy = taught(("x1", "x2"), draw(0, 1), draw(1, 4)).accuracy
 
     assert accuracy is not None and (accuracy.hits, accuracy.total) == (4, 4)
-    assert fit(BACKBONE, before.select(np.array([0]))).accuracy is None
+    assert taught(("x1", "x2"), draw(0, 1)).accuracy is None
 
 
-@pytest.fixture(scope="module")
-def confused() -> Fitted:
-    """Two signs that are drawn alike half of the time, and one that never is."""
+def test_diagnostics_name_the_confused_classes_and_suggest_them_first() -> None:
+    """Two signs are drawn alike half of the time, and one never."""
     mixed = np.where(np.arange(8)[:, None, None] % 2, draw(0, 8), draw(1, 8))
-    return fit(BACKBONE, training_set(("x1", "x2", "y"), draw(0, 8, seed=2), mixed, draw(7, 8)))
-
-
-def test_diagnostics_name_the_confused_classes_and_suggest_them_first(confused: Fitted) -> None:
-    found = diagnose(confused)
+    found = diagnose(taught(("x1", "x2", "y"), draw(0, 8, seed=2), mixed, draw(7, 8)))
 
     assert found.accuracy is not None and found.accuracy.hits < 24
     first = found.confusions[0]
@@ -168,15 +138,23 @@ def test_diagnostics_name_the_confused_classes_and_suggest_them_first(confused: 
     assert found.untested == ()
 
 
+def test_classes_that_only_fonts_show_are_untested() -> None:
+    found = diagnose(fit(BACKBONE, AB))
+
+    assert found.accuracy is None and found.learning_curve == () and found.untested == AB
+
+
 def test_signs_that_differ_in_size_alone_are_separated_and_never_rejected_for_it() -> None:
     """Also where ink is wider than its image is high, or the position is unknown."""
-    before = training_set(("small", "large"), draw(0, 30), draw(0, 30, seed=1))
-    heights = np.repeat([60, 200], 30)
-    jitter = np.random.RandomState(0).randint(-5, 6, 60)
-    before.samples.positions[:, :2] = np.stack([(heights + jitter) / 255, np.ones(60)], axis=1)
-    recogniser = fit(BACKBONE, before).recogniser
+    heights = np.repeat([60, 200], 30) / 255
+    jitter = np.random.RandomState(0).uniform(-0.02, 0.02, 60)
+    positions = np.stack([heights + jitter, np.ones(60), np.full(60, 0.5)], axis=1).astype("f4")
+    samples = Samples(
+        np.concatenate([draw(0, 30), draw(0, 30, seed=1)]), np.repeat([0, 1], 30), positions
+    )
+    recogniser = fit(BACKBONE, ("small", "large"), samples).recogniser
     new = np.concatenate([draw(0, 30, seed=2), draw(0, 30, seed=3)])[:, None]
-    wide = np.stack([heights / 255, np.full(60, 1.3), np.full(60, 0.5)], axis=1).astype("f4")
+    wide = np.stack([heights, np.full(60, 1.3), np.full(60, 0.5)], axis=1).astype("f4")
     cropped = np.tile(np.array([[0.95, 0.6, 0.5]], "f4"), (60, 1))
 
     predictions = recogniser.predict_arrays(new, wide)
@@ -184,8 +162,8 @@ def test_signs_that_differ_in_size_alone_are_separated_and_never_rejected_for_it
     assert recogniser.head.position is not None
     assert (predictions.probs.argmax(axis=1) == np.repeat([0, 1], 30)).mean() > 0.9
     assert predictions.rejected.mean() <= 0.1
-    for positions in (cropped, None):
-        assert (recogniser.predict_arrays(new, positions).rejected == predictions.rejected).all()
+    for other in (cropped, None):
+        assert (recogniser.predict_arrays(new, other).rejected == predictions.rejected).all()
 
 
 def test_a_backbone_is_opened_and_other_bundles_are_refused(tmp_path: Path) -> None:
@@ -193,8 +171,7 @@ def test_a_backbone_is_opened_and_other_bundles_are_refused(tmp_path: Path) -> N
     assert open_backbone(tmp_path / "own.siglum").classes == CHARACTERS
 
     resized = BACKBONE.preprocess.model_copy(update={"resize": "pad"})
-    taught = to_bundle(fit(BACKBONE, letters(AB, 3)))
-    for bundle in (replace(BACKBONE.bundle, preprocess=resized), taught):
+    for bundle in (replace(BACKBONE.bundle, preprocess=resized), to_bundle(letters(AB, 3))):
         bundles.save(bundle, tmp_path / "other.siglum")
         with pytest.raises(DataError, match="is not a backbone"):
             open_backbone(tmp_path / "other.siglum")
@@ -215,9 +192,3 @@ def test_suggestions_are_ranked_by_urgency() -> None:
     ]
     assert suggestions[1].message == "3 of 4 mistaken for 'b'"
     assert suggestions[3].message == "1 drawing, 2 more help"
-
-
-def test_classes_that_only_fonts_show_are_untested() -> None:
-    found = diagnose(fit(BACKBONE, TrainingSet.empty(BACKBONE, AB)))
-
-    assert found.accuracy is None and found.learning_curve == () and found.untested == AB
