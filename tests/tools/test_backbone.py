@@ -18,15 +18,20 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 
-from siglum.images.cache import no_progress
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
 from tools.backbone.confusables import confusable_groups, confusable_pairs
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, trustworthy
-from tools.backbone.pretrain import Recipe, draw_epoch, load_fonts, sample_weights
+from tools.backbone.pretrain import (
+    Recipe,
+    draw_epoch,
+    load_fonts,
+    load_synthetic,
+    sample_weights,
+)
 from tools.backbone.provenance import origins
-from tools.backbone.synthetic import invent, load_synthetic
+from tools.backbone.synthetic import invent
 
 ROOT = Path(__file__).resolve().parents[2]
 Box = tuple[int, int, int, int]  # left, bottom, right, top, in thousandths of an em
@@ -72,7 +77,7 @@ def write_font(
 
 
 def faces_in(folder: Path, characters: str) -> list[Face]:
-    faces, _ = read_faces(find_fonts([folder]), characters)
+    faces, _ = read_faces(find_fonts(folder), set(characters))
     return trustworthy(faces)
 
 
@@ -175,7 +180,7 @@ def test_a_damaged_font_is_left_out_with_a_reason(tmp_path: Path, damage: bytes 
     whole = write_font(tmp_path / "good.ttf", {"T": BAR}, "Good").read_bytes()
     (tmp_path / "bad.ttf").write_bytes(whole[: len(whole) // 3] if damage is None else damage)
 
-    faces, unreadable = read_faces(find_fonts([tmp_path]), "T")
+    faces, unreadable = read_faces(find_fonts(tmp_path), {"T"})
 
     assert [face.name for face in faces] == ["Good Regular"]
     assert [Path(name).name for name, _ in unreadable] == ["bad.ttf"]
@@ -189,7 +194,7 @@ def test_random_damage_never_raises_anything_else(tmp_path: Path) -> None:
         for place in random.randint(0, len(raw), 6):
             raw[place] = random.randint(256)
         (tmp_path / "a.ttf").write_bytes(raw)
-        for face in trustworthy(read_faces([tmp_path / "a.ttf"], "To")[0]):
+        for face in trustworthy(read_faces([tmp_path / "a.ttf"], {*"To"})[0]):
             list(draw_face(face, 16))
 
 
@@ -199,27 +204,26 @@ def test_confusables_are_found_in_the_glyphs(tmp_path: Path) -> None:
     for name in ("One", "Two"):
         shapes = {"A": HOUSE, "Α": HOUSE, "o": RING, "O": big, "T": BAR}
         write_font(tmp_path / f"{name}.ttf", shapes, name)
-    fonts = load_fonts(Recipe(str(tmp_path), "AΑoOT", size=28))
+    fonts = load_fonts(Recipe(fonts=str(tmp_path), characters="AΑoOT", size=28))
 
     assert confusable_groups(confusable_pairs(fonts.images)) == [("A", "Α"), ("O", "o")]
 
 
-def test_origins_come_from_the_list_and_else_from_the_folder(tmp_path: Path) -> None:
-    for kind in ("hand", "text"):
-        (tmp_path / kind).mkdir()
-        write_font(tmp_path / kind / f"{kind}.ttf", {"T": BAR}, kind)
-    (tmp_path / "files.csv").write_text(
-        "file,kind,registry,package,version,licence,sha256\nhand/hand.ttf,hand,npm,p,1,OFL-1.1,0\n"
-    )
+def test_origins_come_from_the_package_and_else_from_the_folder(tmp_path: Path) -> None:
+    for folder in ("hand/@fontsource/caveat", "text"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_font(tmp_path / folder / "a.ttf", {"T": BAR}, folder[:4])
+    (tmp_path / "hand/@fontsource/caveat/package.txt").write_text("9.9")
 
-    known = origins(tmp_path, faces_in(tmp_path, "T"))
+    found = origins(tmp_path, faces_in(tmp_path, "T"))
 
-    assert (known["hand Regular"].package, known["hand Regular"].licence) == ("p 1", "OFL-1.1")
-    assert (known["text Regular"].kind, known["text Regular"].licence) == ("text", "")
+    hand, text = found["hand Regular"], found["text Regular"]
+    assert (hand.kind, hand.package, hand.version) == ("hand", "@fontsource/caveat", "9.9")
+    assert (hand.licence, text.kind, text.licence) == ("OFL-1.1", "text", "")
 
 
 def test_synthetic_signs_are_the_same_again_and_differ_by_hand() -> None:
-    one, again = (load_synthetic(3, 4, 24, no_progress) for _ in range(2))
+    one, again = (load_synthetic(Recipe(signs=3, hands=4, size=24)) for _ in range(2))
     flat = one.images.reshape(12, -1).astype(float)
     cosine = flat @ flat.T / np.outer(*[np.linalg.norm(flat, axis=1)] * 2)
 
@@ -266,7 +270,7 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
             (tmp_path / "fonts" / kind / name).symlink_to(fonts / name)
     options = (
         "--characters a-f,A-F --epochs 6 --epoch-size 256 --signs 4 --hands 5 --size 24 "
-        "--batch-size 32 --val 0.2 --model-option width=4 --model-option features=16 --threads 1"
+        "--batch-size 32 --val 0.2 --model-options.width 4 --model-options.features 16 --threads 1"
     )
     run("train", tmp_path / "fonts", "-o", tmp_path / "run", *options.split(), cache=tmp_path)
     out = tmp_path / "backbone.siglum"

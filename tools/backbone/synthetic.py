@@ -15,12 +15,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from siglum.config import Preprocess
-from siglum.images import cache
-from siglum.images.cache import Progress
-from siglum.images.imageset import ImageSet
 from siglum.images.strokes import Drawing, rasterise
-from tools.backbone.glyphs import frame_glyph
 
 VERSION = 1  # of everything that decides what is drawn
 GRID = 4  # points a side on which strokes begin and end
@@ -40,32 +35,7 @@ class Part:
 
     points: Floats  # (P, 2) that it goes through, from 0 to 1 across the grid
     smooth: bool
-    joined: tuple[int, float] | None  # the earlier part that it begins on, and how far along
-
-
-def load_synthetic(signs: int, hands: int, size: int, progress: Progress) -> ImageSet:
-    """Draw `signs` signs by `hands` hands each, as canonical ink (S, S)."""
-
-    def draw(index: int) -> NDArray[np.uint8]:
-        number, hand = divmod(index, hands)
-        sign = invent(RandomState([VERSION, number]))
-        glyph = rasterise_by_hand(sign, RandomState([VERSION, number, hand]))
-        return frame_glyph(glyph, size)[None]
-
-    source = f"{signs} synthetic signs by {hands} hands"
-    preprocess = Preprocess(size=size, polarity="keep")
-    pack = cache.memmap(
-        f"synthetic {VERSION} {signs} {hands}", signs * hands, draw, preprocess, source, progress
-    )
-    return ImageSet(
-        store=pack.store,
-        rows=np.arange(signs * hands),
-        labels=np.repeat(np.arange(signs), hands),
-        classes=tuple(f"synthetic {sign}" for sign in range(signs)),
-        source=source,
-        writers=tuple(f"hand {hand}" for _ in range(signs) for hand in range(hands)),
-        originals=pack.originals,
-    )
+    joined: tuple[int, float] | None = None  # the earlier part that it begins on, and how far along
 
 
 def invent(random: RandomState) -> tuple[Part, ...]:
@@ -82,8 +52,14 @@ def invent(random: RandomState) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def rasterise_by_hand(sign: tuple[Part, ...], random: RandomState) -> NDArray[np.uint8]:
-    """Draw a sign as some hand might: uint8 (H, W), light ink on black."""
+def rasterise_by_hand(
+    sign: tuple[Part, ...], random: RandomState, pen: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Draw a sign as some hand might: uint8 (H, W), light ink on black.
+
+    Args:
+        pen: width of the thinnest and the broadest pen, in sides of the pad.
+    """
     care = random.uniform(0.3, 1.5)  # how far a hand goes astray
     paths: list[Floats] = []
     for part in sign:
@@ -92,20 +68,20 @@ def rasterise_by_hand(sign: tuple[Part, ...], random: RandomState) -> NDArray[np
         points = (points - middle) @ _rotation(random, care) + middle
         points += random.normal(0, 0.035 * care, 2)
         if part.joined is not None:
-            there = _at(paths[part.joined[0]], part.joined[1])
-            points += there - points[0] + random.normal(0, 0.025 * care, 2)
-        way = path(Part(points, part.smooth or random.rand() < 0.25, None))
+            start = _at(paths[part.joined[0]], part.joined[1])
+            points += start - points[0] + random.normal(0, 0.025 * care, 2)
+        way = path(Part(points, part.smooth or random.rand() < 0.25))
         paths.append(_extend(way, random.normal(0, 0.04 * care, 2)))
     slant, aspect = random.normal(0, 0.14), math.exp(random.normal(0, 0.12))
     leaning = np.array([[aspect, 0.0], [slant, 1 / aspect]])
-    width = math.exp(random.uniform(math.log(0.022), math.log(0.075)))
+    width = math.exp(random.uniform(math.log(pen[0]), math.log(pen[1])))
     pressures = np.clip(0.5 + random.normal(0, 0.3, 2), 0, 1)
-    inked = []
+    strokes = []
     for way in paths:
         places = np.clip(FREE + (1 - 2 * FREE) * ((way - 0.5) @ leaning + 0.5), 0.05, 0.95)
         pressure = np.linspace(pressures[0], pressures[1], len(way))
-        inked.append(np.stack([*places.T, np.zeros(len(way)), pressure], axis=1).round(4))
-    return rasterise(Drawing(tuple(inked)), SIZE, round(width, 4))
+        strokes.append(np.stack([*places.T, np.zeros(len(way)), pressure], axis=1).round(4))
+    return rasterise(Drawing(tuple(strokes)), SIZE, round(width, 4))
 
 
 def path(part: Part) -> Floats:
@@ -120,17 +96,14 @@ def path(part: Part) -> Floats:
     t = (t - piece)[:, None]
     b, c = points[piece], points[piece + 1]
     if not part.smooth:
-        straight: Floats = b + t * (c - b)
-        return straight
+        return np.asarray(b + t * (c - b))
+    before, after = 2 * points[0] - points[1], 2 * points[-1] - points[-2]
     if np.array_equal(points[0], points[-1]):
         before, after = points[-2], points[1]
-    else:
-        before, after = 2 * points[0] - points[1], 2 * points[-1] - points[-2]
     longer = np.concatenate([[before], points, [after]])
     a, d = longer[piece], longer[piece + 3]
     bend = 2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)
-    way: Floats = b + t / 2 * (c - a + t * bend)
-    return way
+    return np.asarray(b + t / 2 * (c - a + t * bend))
 
 
 def _part(
@@ -149,9 +122,9 @@ def _part(
     more = {"line": 1, "arc": 1, "corner": random.randint(2, 4), "curve": random.randint(2, 5)}
     points = [begin]
     while len(points) <= more[shape] + 2 * (alone and shape != "arc"):
-        there = _corner(random)
-        if np.abs(there - points[-1]).max() > 0.2:
-            points.append(there)
+        corner = _corner(random)
+        if np.abs(corner - points[-1]).max() > 0.2:
+            points.append(corner)
     if shape == "arc":
         way = points[1] - points[0]
         aside = np.array([-way[1], way[0]]) * random.choice([-1, 1]) * random.uniform(0.2, 0.6)
@@ -160,15 +133,11 @@ def _part(
 
 
 def _corner(random: RandomState) -> Floats:
-    """Return a point of the grid."""
-    corner: Floats = random.randint(0, GRID, 2) / (GRID - 1)
-    return corner
+    return np.asarray(random.randint(0, GRID, 2) / (GRID - 1))
 
 
 def _at(way: Floats, share: float) -> Floats:
-    """Return the point so far along a path."""
-    point: Floats = way[round(share * (len(way) - 1))]
-    return point
+    return np.asarray(way[round(share * (len(way) - 1))])
 
 
 def _rotation(random: RandomState, care: float) -> Floats:
@@ -176,8 +145,7 @@ def _rotation(random: RandomState, care: float) -> Floats:
     angle = random.normal(0, math.radians(4.5) * care)
     scale = np.exp(random.normal(0, 0.09 * care, 2))
     cos, sin = math.cos(angle), math.sin(angle)
-    turned: Floats = np.array([[cos, sin], [-sin, cos]]) * scale
-    return turned
+    return np.asarray(np.array([[cos, sin], [-sin, cos]]) * scale)
 
 
 def _extend(way: Floats, by: Floats) -> Floats:
@@ -185,5 +153,4 @@ def _extend(way: Floats, by: Floats) -> Floats:
     first, last = way[0] - way[1], way[-1] - way[-2]
     begin = way[0] + first / max(float(np.linalg.norm(first)), 1e-9) * by[0]
     end = way[-1] + last / max(float(np.linalg.norm(last)), 1e-9) * by[1]
-    longer: Floats = np.concatenate([[begin], way[1:-1], [end]])
-    return longer
+    return np.concatenate([[begin], way[1:-1], [end]])
