@@ -50,13 +50,10 @@ class Components:
         runs = selected[self.labels]
         return fill_runs(self.starts[runs], self.ends[runs], *self.shape)
 
-    def overlapping(self, mask: Mask) -> NDArray[np.bool_]:
-        """Return which components (P,) contain a pixel of a mask (H, W)."""
-        flat = np.zeros((self.shape[0], self.shape[1] + 1), dtype=bool)
-        flat[:, :-1] = mask
-        edges = np.stack([self.starts, self.ends], axis=1).ravel()
-        inside = np.logical_or.reduceat(flat.ravel(), edges)[::2] if len(self) else edges
-        return np.bincount(self.labels, inside, len(self)) > 0
+    def containing(self, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which components (P,) have a true pixel among the mask's pixels, row by row."""
+        labels = np.repeat(self.labels, self.ends - self.starts)
+        return np.bincount(labels, pixels, len(self)) > 0
 
     def stroke_width(self, selected: NDArray[np.bool_] | np.integer) -> float:
         """Return the mean stroke width of the selected components (P,), or of one; px."""

@@ -7,7 +7,7 @@ P components.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -75,13 +75,12 @@ class InkReport:
         if self.empty:
             return ["No ink found: nothing stands out from the paper. Use a darker pen."]
         top, left, bottom, right = self.box
-        count = "Two" if self.characters == 2 else "Several"
         pieces = "1 piece" if self.ignored == 1 else f"{self.ignored} pieces"
         pale, dark = f"{100 * self.contrast:.0f} %", f"{100 * self.unevenness:.0f} %"
         small = f"{right - left} x {bottom - top} px"
         in_doubt, removed = self.lines == "in doubt", self.lines == "removed"
         rules = (
-            (self.characters > 1, f"{count} characters found: use --page, or crop to one."),
+            (self.characters > 1, "Several characters found: use --page, or crop to one."),
             (self.touches_border, "Ink touches the edge of the picture: leave a margin."),
             (self.contrast < PALE, f"Pale ink: it takes {pale} of the light. Use a darker pen."),
             (self.unevenness > UNEVEN, f"Uneven light: {dark} is missing. Avoid shadows."),
@@ -99,13 +98,10 @@ class Extraction:
 
     share: Floats  # (h, w), of the paper's light that is missing: about 0 on paper, at most 1
     threshold: float  # pixels above are certainly ink; 1 where there is no ink
-    contrast: float  # between the means of ink and paper, in [0, 1]
-    inverted: bool
-    unevenness: float
     components: Components
     certain: NDArray[np.bool_]  # (P,), components with certain ink
     factor: int  # px of the image per px of the copy
-    lines: str  # as in the report
+    report: InkReport  # what is known of the whole image
 
 
 def normalise(
@@ -124,10 +120,8 @@ def normalise(
     image = image[None] if image.ndim == 2 else image
     extraction = extract(image, WORKING)
     parts, certain, factor = extraction.components, extraction.certain, extraction.factor
-    inverted, unevenness, lines = extraction.inverted, extraction.unevenness, extraction.lines
     if not certain.any():
-        report = InkReport(inverted, unevenness=unevenness, lines=lines)
-        return np.zeros((size, size), np.uint8), report
+        return np.zeros((size, size), np.uint8), extraction.report
     foreign = _foreign(parts, certain)
     stroke = parts.stroke_width(np.where(certain & ~foreign, parts.areas, 0).argmax())
     large = certain & (parts.areas >= SPECK * stroke**2)
@@ -135,20 +129,17 @@ def normalise(
     boxes, (height, width) = parts.boxes[large & ~foreign], parts.shape
     top, left, bottom, right = components.union(boxes)
     ends = min(factor * bottom, image.shape[1]), min(factor * right, image.shape[2])
-    return framed, InkReport(
-        inverted,
+    return framed, replace(
+        extraction.report,
         box=(factor * top, factor * left, *ends),
         height=(bottom - top) / height,
         width=(right - left) / height,
         position=(top + bottom) / 2 / height,
         stroke=stroke * factor,
         scale=scale / factor,
-        contrast=extraction.contrast,
-        unevenness=unevenness,
         touches_border=top == 0 or left == 0 or bottom == height or right == width,
         ignored=int((large & foreign).sum()),
         characters=components.count_characters(boxes, stroke),
-        lines=lines,
     )
 
 
@@ -173,8 +164,8 @@ def preprocess_image(
 def margins(images: ImageSet) -> float | None:
     """Return the share of the side that the ink's longer side fills; None where it varies.
 
-    Images that come cropped and centred by mass or by box, such as MNIST, have one share. None
-    also where the ink reaches the border. Looks at 1,000 images.
+    Images that come cropped and centred, such as MNIST, have one share. None also where the ink
+    reaches the border. Looks at 1,000 images.
     """
     channels, height, side = images.shape
     if channels != 1 or height != side:
@@ -183,18 +174,15 @@ def margins(images: ImageSet) -> float | None:
     ink = images.take(rows)[:, 0].astype(np.float32)
     ink *= ink > INK
     ink = ink[ink.any(axis=(1, 2))]
-    if len(ink) < AGREE * len(rows):
-        return None
     profiles = np.stack([ink.sum(axis=2), ink.sum(axis=1)])  # (2, N, S), down and across
     first = (profiles > 0).argmax(axis=2)
     last = side - (profiles > 0)[:, :, ::-1].argmax(axis=2)
-    mass = profiles @ (np.arange(side) + 0.5) / profiles.sum(axis=2)
+    middles = profiles @ (np.arange(side) + 0.5) / profiles.sum(axis=2), (first + last) / 2
     longer = (last - first).max(axis=0)
     usual, near = float(np.median(longer)), NEAR * side
     alike = (first > 0) & (last < side) & (np.abs(longer - usual) <= near)
-    centred = [np.abs(middle - side / 2) <= near for middle in (mass, (first + last) / 2)]
-    agreeing = max((alike & each).all(axis=0).mean() for each in centred)
-    return usual / side if agreeing >= AGREE else None
+    agreeing = max((alike & (np.abs(m - side / 2) <= near)).all(axis=0).sum() for m in middles)
+    return usual / side if agreeing >= AGREE * len(rows) else None
 
 
 def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
@@ -208,21 +196,21 @@ def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) ->
     share, inverted, unevenness = _missing_light(grey)
     grain = _grain(share)
     threshold, contrast, weak = _thresholds(share, grain)
-    mask = share > weak
-    parts, lines = components.find_components(mask), ""
-    if whole_page or ruling.may_have_ruling(parts):
-        printed, in_doubt = ruling.find_ruling(share, mask, whole_page)
+    mask, lines = share > weak, ""
+    parts = components.find_components(mask)
+    if max(mask.shape) >= ruling.SMALLEST:
+        printed, in_doubt = ruling.find_ruling(share, mask, parts, whole_page)
         lines = "in doubt" if in_doubt else ""
         if printed.any():
             lines = "removed"
             soft_edge = _dilate(_dilate(printed)) & (printed | ~mask)
             share = np.where(soft_edge, 0, share)
             threshold, contrast, weak = _thresholds(share, grain)
-            parts = components.find_components(share > weak)
-    certain = parts.overlapping(share > threshold)
-    return Extraction(
-        share, threshold, contrast, inverted, unevenness, parts, certain, factor, lines
-    )
+            mask = share > weak
+            parts = components.find_components(mask)
+    certain = parts.containing(share[mask] > threshold)
+    report = InkReport(inverted, contrast=contrast, unevenness=unevenness, lines=lines)
+    return Extraction(share, threshold, parts, certain, factor, report)
 
 
 def _thresholds(share: Floats, grain: float) -> tuple[float, float, float]:
@@ -451,20 +439,14 @@ def _close(grey: Grey, reach: int) -> Grey:
 
     Source: Serra 1982, "Image analysis and mathematical morphology".
     """
-    return _extreme(_extreme(grey, reach, np.maximum, 0), reach, np.minimum, 255)
-
-
-def _extreme(grey: Grey, reach: int, either: np.ufunc, outside: int) -> Grey:
-    """Return the largest or smallest value in a square around every pixel; windows double."""
-    for axis in (1, 0):
-        lines = components.pad(grey, 0 if axis else reach, reach if axis else 0, outside)
-        lines = lines.T if axis else lines
-        window, length = 1, 2 * reach + 1
-        while window < length:
-            step = min(window, length - window)
-            lines = either(lines[:-step], lines[step:])
-            window += step
-        grey = lines.T if axis else lines
+    for either, outside in ((np.maximum, 0), (np.minimum, 255)):
+        for _ in ("down", "across"):
+            lines, window = components.pad(grey, reach, 0, outside), 1
+            while window <= 2 * reach:  # windows double
+                step = min(window, 2 * reach + 1 - window)
+                lines = either(lines[:-step], lines[step:])
+                window += step
+            grey = lines.T
     return grey
 
 

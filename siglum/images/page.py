@@ -40,7 +40,7 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
     parts, factor = extraction.components, extraction.factor
     members, stroke = _characters(extraction)
     if not len(members):
-        return Page([], extraction.inverted, sideways=False)
+        return Page([], extraction.report.inverted, sideways=False)
     group, boxes = components.group_characters(parts.boxes[members], stroke)
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.max(axis=1)
@@ -60,7 +60,7 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
 
     rows = [[character(large[i]) for i in row] for row in components.reading_order(boxes[large])]
     lying = (sides[large, 1] > sides[large, 0]).mean() >= SIDEWAYS and len(large) > 3
-    return Page(rows, extraction.inverted, bool(lying))
+    return Page(rows, extraction.report.inverted, bool(lying))
 
 
 def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:

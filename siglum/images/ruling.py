@@ -38,27 +38,16 @@ class Lines(NamedTuple):
     thickness: float  # px; 0 without lines
 
 
-def may_have_ruling(components: Components) -> bool:
-    """Whether a closer look is worth its time: lines from border to border, or a frame."""
-    border, sides, longest = components.at_border, components.sides, max(components.shape)
-    if longest < SMALLEST:
-        return False
-    long = sides.max(axis=1) >= longest / 16  # grain is shorter
-    if (border[:, :2] & border[:, 2:]).any() or (long & border.any(axis=1)).sum() > MANY:
-        return True
-    # The ink of a frame is longer than the outline of its box.
-    frames = components.perimeters >= 3.6 * sides.sum(axis=1)
-    return bool((frames & (sides.min(axis=1) >= max(12, longest / 8))).any())
-
-
-def find_ruling(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask, bool]:
+def find_ruling(
+    share: Floats, mask: Mask, components: Components, whole_page: bool
+) -> tuple[Mask, bool]:
     """Return the pixels of ruled lines and boxes (H, W), and whether others are doubtful.
 
     Lines that are as dark and as broad as the writing are ruling only if there are many.
 
     Args:
         share: (H, W), of the paper's light that is missing.
-        mask: (H, W), what may be ink.
+        mask: (H, W), what may be ink; `components` are its components.
         whole_page: lines need not reach the borders, and boxes of one size are a form.
     """
     thickest = max(3, THICK * max(mask.shape))
@@ -67,7 +56,7 @@ def find_ruling(share: Floats, mask: Mask, whole_page: bool) -> tuple[Mask, bool
     ruling = lines.mask if printed else np.zeros_like(mask)
     doubtful = not printed and bool(lines.thickness and (mask & ~lines.mask).any())
     rest = mask & ~ruling
-    components = find_components(rest)
+    components = find_components(rest) if printed else components
     large = components.sides.min(axis=1) >= max(12, max(mask.shape) / 40)
     boxes = [box for box in components.boxes[large] if _is_frame(rest[_inside(box)])]
     sides = np.array([box[2:] - box[:2] for box in boxes])

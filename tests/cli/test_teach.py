@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_picture_is_said_beside_its_answer(
     assert code == 0
     below = printed.splitlines()[4:]
     assert below == [
-        f"{two}: Two characters found: use --page, or crop to one.",
+        f"{two}: Several characters found: use --page, or crop to one.",
         f"{blank}: No ink found: nothing stands out from the paper. Use a darker pen.",
     ]
     answers = json.loads(call("predict", str(out), str(one), str(two), "--json")[1])

@@ -286,7 +286,7 @@ def test_two_characters_ask_for_page() -> None:
     two, one = (normalise(on_paper(ink), 28)[1] for ink in (np.maximum(zed, four), coverage("i")))
 
     assert (two.characters, one.characters) == (2, 1)
-    assert two.warnings() == ["Two characters found: use --page, or crop to one."]
+    assert two.warnings() == ["Several characters found: use --page, or crop to one."]
 
 
 def test_pale_ink_asks_for_a_darker_pen() -> None:
