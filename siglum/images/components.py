@@ -29,7 +29,6 @@ class Components:
     ends: Ints  # (R,), exclusive
     labels: Ints  # (R,), the component of each run
     areas: Ints  # (P,), px
-    perimeters: Ints  # (P,), sides of pixels
     boxes: Boxes
 
     def __len__(self) -> int:
@@ -55,14 +54,13 @@ class Components:
         labels = np.repeat(self.labels, self.ends - self.starts)
         return np.bincount(labels, pixels, len(self)) > 0
 
-    def stroke_width(self, selected: NDArray[np.bool_] | np.integer) -> float:
-        """Return the mean stroke width of the selected components (P,), or of one; px."""
-        perimeter = float(self.perimeters[selected].sum())
-        return max(2 * float(self.areas[selected].sum()) / perimeter, 1.0)
-
 
 def find_components(mask: Mask) -> Components:
-    """Label the 8-connected components of a mask by runs along its rows."""
+    """Label the 8-connected components of a mask by runs along its rows.
+
+    Source: Shiloach and Vishkin 1982, "An O(log n) parallel connectivity algorithm", Journal of
+    Algorithms 3(1).
+    """
     stride = mask.shape[1] + 1
     starts, ends = find_runs(mask)
     # Runs of the next row that touch this one, corners included.
@@ -70,21 +68,27 @@ def find_components(mask: Mask) -> Components:
     counts = np.searchsorted(starts, ends + stride, side="right") - first
     upper = np.repeat(np.arange(len(starts)), counts)
     lower = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[upper]
-    labels, count = _label_runs(len(starts), upper, lower)
-    lengths = ends - starts
-    contact = np.minimum(ends[upper] + stride, ends[lower])
-    contact -= np.maximum(starts[upper] + stride, starts[lower])  # 0 where only corners touch
-    areas = np.bincount(labels, lengths, count).astype(np.int64)
-    inner = np.bincount(labels[upper], contact, count).astype(np.int64)
-    perimeters = 2 * (np.bincount(labels, minlength=count) + areas - inner)
+    root = np.arange(len(starts))
+    root[lower] = upper  # every run points upwards, to a run of its component
+    while True:
+        above = root[root]
+        while (above != root).any():
+            root, above = above, above[above]
+        one, other = root[upper], root[lower]
+        if (one == other).all():
+            break
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+    is_first = root == np.arange(len(root))
+    labels, count = (is_first.cumsum() - 1)[root], np.count_nonzero(is_first)
+    areas = np.bincount(labels, ends - starts, count).astype(np.int64)
     boxes = np.zeros((count, 4), dtype=np.int64)
     boxes[:, :2] = mask.shape
     rows, columns = np.divmod(starts, stride)
     np.minimum.at(boxes[:, 0], labels, rows)
     np.minimum.at(boxes[:, 1], labels, columns)
     np.maximum.at(boxes[:, 2], labels, rows + 1)
-    np.maximum.at(boxes[:, 3], labels, columns + lengths)
-    return Components(mask.shape, starts, ends, labels, areas, perimeters, boxes)
+    np.maximum.at(boxes[:, 3], labels, columns + ends - starts)
+    return Components(mask.shape, starts, ends, labels, areas, boxes)
 
 
 def find_runs(mask: Mask) -> tuple[Ints, Ints]:
@@ -98,31 +102,11 @@ def find_runs(mask: Mask) -> tuple[Ints, Ints]:
 
 def fill_runs(starts: Ints, ends: Ints, height: int, width: int) -> Mask:
     """Return the mask (H, W) of runs."""
-    edges = np.zeros(height * (width + 1) + 1, dtype=np.int8)
-    edges[starts] = 1
-    edges[ends] = -1
-    mask: Mask = edges[:-1].cumsum(dtype=np.int8).view(bool).reshape(height, width + 1)[:, :-1]
-    return mask
-
-
-def _label_runs(count: int, upper: Ints, lower: Ints) -> tuple[Ints, int]:
-    """Number the sets of runs that the pairs (upper, lower) connect, by first run.
-
-    Source: Shiloach and Vishkin 1982, "An O(log n) parallel connectivity algorithm", Journal of
-    Algorithms 3(1).
-    """
-    root = np.arange(count)
-    root[lower] = upper  # every run points upwards
-    while True:
-        above = root[root]
-        while (above != root).any():
-            root, above = above, above[above]
-        one, other = root[upper], root[lower]
-        if (one == other).all():
-            break
-        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
-    is_first = root == np.arange(count)
-    return (is_first.cumsum() - 1)[root], int(np.count_nonzero(is_first))
+    lengths = ends - starts
+    flat = np.zeros(height * (width + 1), dtype=bool)
+    offsets = np.repeat(starts - lengths.cumsum() + lengths, lengths)
+    flat[offsets + np.arange(len(offsets))] = True
+    return flat.reshape(height, width + 1)[:, :-1]
 
 
 def stroke_width(mask: Mask) -> float:
@@ -183,11 +167,8 @@ def group_characters(boxes: Boxes, stroke: float) -> tuple[Ints, Boxes]:
 
 def count_characters(boxes: Boxes, stroke: float) -> int:
     """Estimate how many characters stand side by side."""
-    if len(boxes) < 2:
-        return len(boxes)
-    groups = group_characters(boxes, stroke)[1]
-    heights = groups[:, 2] - groups[:, 0]
-    tall = groups[heights >= TALL * heights.max()]
+    heights = boxes[:, 2] - boxes[:, 0]
+    tall = boxes[heights >= TALL * heights.max()]
     tall = tall[tall[:, 1].argsort()]
     gaps = tall[1:, 1] - np.maximum.accumulate(tall[:, 3])[:-1]
     return 1 + int((gaps >= 2 * stroke).sum())
@@ -199,15 +180,14 @@ def reading_order(boxes: Boxes) -> list[list[int]]:
     A row continues with the nearest group to the right whose middle is at most `LEVEL` above or
     below, so that rows may rise or fall.
     """
-    middles = (boxes[:, 0] + boxes[:, 2]) / 2
+    middles, lefts = (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 1]
     reach = float(np.median(boxes[:, 2] - boxes[:, 0])) * LEVEL
     row = np.arange(len(boxes))
-    for group in np.argsort(boxes[:, 1], kind="stable"):
-        level = np.abs(middles - middles[group]) < reach
-        ahead = np.flatnonzero(level & (boxes[:, 1] > boxes[group, 1]))
-        if len(ahead):
-            nearest = ahead[boxes[ahead, 1].argmin()]
+    for group in lefts.argsort(kind="stable"):
+        ahead = (np.abs(middles - middles[group]) < reach) & (lefts > lefts[group])
+        if ahead.any():
+            nearest = np.where(ahead, lefts, lefts.max() + 1).argmin()
             row[row == row[nearest]] = row[group]
     rows = [np.flatnonzero(row == number) for number in np.unique(row)]
     rows.sort(key=lambda members: float(middles[members].mean()))
-    return [members[boxes[members, 1].argsort()].tolist() for members in rows]
+    return [members[lefts[members].argsort()].tolist() for members in rows]

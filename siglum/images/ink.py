@@ -123,7 +123,8 @@ def normalise(
     if not certain.any():
         return np.zeros((size, size), np.uint8), extraction.report
     foreign = _foreign(parts, certain)
-    stroke = parts.stroke_width(np.where(certain & ~foreign, parts.areas, 0).argmax())
+    main = np.where(certain & ~foreign, parts.areas, 0).argmax()
+    stroke = components.stroke_width(parts.mask(np.arange(len(parts)) == main))
     large = certain & (parts.areas >= SPECK * stroke**2)
     framed, scale = frame(flatten(extraction, large & ~foreign), stroke, size, fill)
     boxes, (height, width) = parts.boxes[large & ~foreign], parts.shape
@@ -164,25 +165,20 @@ def preprocess_image(
 def margins(images: ImageSet) -> float | None:
     """Return the share of the side that the ink's longer side fills; None where it varies.
 
-    Images that come cropped and centred, such as MNIST, have one share. None also where the ink
-    reaches the border. Looks at 1,000 images.
+    Images that come cropped, such as MNIST, have one share. None also where the ink reaches the
+    border. Looks at 1,000 images.
     """
     channels, height, side = images.shape
     if channels != 1 or height != side:
         return None
     rows = np.linspace(0, len(images) - 1, min(1000, len(images))).round().astype(int)
-    ink = images.take(rows)[:, 0].astype(np.float32)
-    ink *= ink > INK
-    ink = ink[ink.any(axis=(1, 2))]
-    profiles = np.stack([ink.sum(axis=2), ink.sum(axis=1)])  # (2, N, S), down and across
-    first = (profiles > 0).argmax(axis=2)
-    last = side - (profiles > 0)[:, :, ::-1].argmax(axis=2)
-    middles = profiles @ (np.arange(side) + 0.5) / profiles.sum(axis=2), (first + last) / 2
-    longer = (last - first).max(axis=0)
-    usual, near = float(np.median(longer)), NEAR * side
-    alike = (first > 0) & (last < side) & (np.abs(longer - usual) <= near)
-    agreeing = max((alike & (np.abs(m - side / 2) <= near)).all(axis=0).sum() for m in middles)
-    return usual / side if agreeing >= AGREE * len(rows) else None
+    marked = images.take(rows)[:, 0] > INK
+    profiles = np.stack([marked.any(axis=2), marked.any(axis=1)])  # (2, N, S)
+    longer = (side - profiles.argmax(2) - profiles[:, :, ::-1].argmax(2)).max(axis=0)
+    usual = float(np.median(longer))
+    alike = profiles.any(axis=(0, 2)) & ~profiles[:, :, [0, -1]].any(axis=(0, 2))
+    alike &= np.abs(longer - usual) <= NEAR * side
+    return usual / side if alike.mean() >= AGREE else None
 
 
 def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
@@ -308,8 +304,9 @@ def _missing_light(grey: Grey) -> tuple[Floats, bool, float]:
     grey = grey if inverted else 255 - grey
     light = _paper_light(grey)
     step = max(1, max(grey.shape) // SMALL)
-    darkest, lightest = np.quantile(light[::step, ::step], (0.02, 0.98)).tolist()
-    return _missing(grey, light), inverted, 1 - darkest / max(lightest, 1)
+    lights = np.sort(light[::step, ::step], axis=None)
+    unevenness = 1 - lights[len(lights) // 50] / max(lights[-1 - len(lights) // 50], 1)
+    return _missing(grey, light), inverted, float(unevenness)
 
 
 def _even_paper(grey: Grey) -> tuple[int, bool] | None:
@@ -332,19 +329,17 @@ def _even_paper(grey: Grey) -> tuple[int, bool] | None:
 def _to_grey(image: NDArray[np.uint8]) -> Grey:
     """Return the mix of channels in which strokes differ most from their surroundings.
 
-    The first principal component of the differences without its negative parts: grey stays grey,
-    and yellow on white becomes the blue channel.
+    The first principal component of the differences without its negative parts: yellow on white
+    becomes the blue channel.
     """
     if len(image) == 1 or (image[1:] == image[0]).all():
         return np.asarray(image[0])
     small = np.stack([_shrink(plane, SMALL) for plane in image]).astype(np.float32)
     fine = (small - _blur(small, max(small.shape) // 6)).reshape(3, -1)
     direction = np.linalg.eigh(fine @ fine.T)[1][:, -1]
-    direction *= np.sign(direction[np.abs(direction).argmax()])
-    shares = np.maximum(direction, 0) / np.maximum(direction, 0).sum()
-    red, green = (int(share) for share in np.rint(256 * shares[:2]))
-    weights = np.array([red, green, 256 - red - green], dtype=np.uint16)
-    mixed = image[0] * weights[0] + image[1] * weights[1] + image[2] * weights[2]
+    direction = np.maximum(direction * np.sign(direction[np.abs(direction).argmax()]), 0)
+    red, green = np.rint(256 * direction[:2] / direction.sum()).astype(np.uint16)
+    mixed = image[0] * red + image[1] * green + image[2] * (256 - red - green)
     return np.asarray(mixed >> 8, dtype=np.uint8)
 
 
@@ -403,16 +398,13 @@ def _otsu(share: Floats) -> tuple[float, float]:
     levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
     counts = np.bincount(levels.ravel(), minlength=256)
     below, total = counts.cumsum(dtype=np.float64), (counts * LEVELS).cumsum()
-    size = below[-1]
-    both = below * (size - below)
-    score = (total[-1] * below - total * size) ** 2 / np.maximum(both, 1)
+    both = below * (below[-1] - below)
+    score = (total[-1] * below - total * below[-1]) ** 2 / np.maximum(both, 1)
     # A gap in the histogram is a plateau; its middle is as far from the paper as from the ink.
     best = (score >= score.max() * (1 - 1e-9)).nonzero()[0]
     level = best[len(best) // 2]
-    if not both[level]:
-        return (level + 0.5) / 255, 0.0
-    dark = (total[-1] - total[level]) / (size - below[level])
-    return (level + 0.5) / 255, float(dark - total[level] / below[level]) / 255
+    contrast = math.sqrt(score[level] / max(both[level], 1)) / 255
+    return (level + 0.5) / 255, contrast
 
 
 def _border(grey: Grey) -> Grey:

@@ -51,7 +51,7 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
         selected[members[group == number]] = True
         framed, _ = ink.frame(
             ink.flatten(extraction, selected),
-            parts.stroke_width(selected),
+            components.stroke_width(parts.mask(selected)),
             preprocess.size,
             preprocess.margins or ink.FILL,
         )
@@ -75,7 +75,7 @@ def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
     inner = inner if inner.any() else certain
     if not inner.any():
         return np.flatnonzero(inner), 0.0
-    stroke = parts.stroke_width(inner)
+    stroke = components.stroke_width(parts.mask(inner))
     large = certain & (parts.areas >= ink.SPECK * stroke**2)
     large &= ~ruling.punch_holes(parts, large)
     longer = parts.sides.max(axis=1)

@@ -8,7 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.images.components import Components, Mask, fill_runs, find_components, find_runs
+from siglum.images.components import (
+    Components,
+    Mask,
+    fill_runs,
+    find_components,
+    find_runs,
+    stroke_width,
+)
 
 Floats = NDArray[np.floating]
 Selection = NDArray[np.bool_]  # (P,)
@@ -30,10 +37,9 @@ DOTS, MAX_DOTS = 5, 500  # small components on one level that may make a dotted 
 
 
 class Lines(NamedTuple):
-    """Nearly horizontal lines, and the pixels that belong to nothing else."""
+    """Straight lines in a mask."""
 
-    mask: Mask  # (H, W)
-    bands: Mask  # (H, W), with all ink that crosses them
+    mask: Mask  # (H, W), the pixels that belong to nothing else
     inner: int  # lines that do not lie at the border
     thickness: float  # px; 0 without lines
 
@@ -74,15 +80,15 @@ def find_ruling(
 
 
 def _find_grid(mask: Mask, span: float, thickest: float) -> Lines:
-    """Find the lines in both directions, and the places where they cross."""
-    across, down = _find_lines(mask, span, thickest), _find_lines(mask.T, span, thickest)
-    crossed = across.mask | down.mask.T | (across.bands & down.bands.T)
+    """Find the lines in both directions; where they cross, the second ones hold the pixels."""
+    across = _find_lines(mask, span, thickest)
+    down = _find_lines((mask & ~across.mask).T, span, thickest)
     thickness = max(across.thickness, down.thickness)
-    return Lines(crossed, crossed, across.inner + down.inner, thickness)
+    return Lines(across.mask | down.mask.T, across.inner + down.inner, thickness)
 
 
 def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
-    """Find thin straight lines along at least `span` of the width of a mask (H, W).
+    """Find nearly horizontal thin lines along at least `span` of the width of a mask (H, W).
 
     Ink that crosses a line stays: only runs as short as the line is thick belong to it.
     Source: the removal of staff lines by run lengths, as in Fujinaga 2004, "Staff detection and
@@ -90,13 +96,11 @@ def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
     """
     height, width = mask.shape
     starts, ends = find_runs(mask.T)
-    thin = ends - starts <= thickest
-    starts, ends = starts[thin], ends[thin]
-    chosen, bands = np.zeros(len(starts), dtype=bool), np.zeros_like(mask)
-    if len(starts) < span * COVERED * width:
-        return Lines(bands, bands, 0, 0.0)
     lengths = ends - starts
-    columns = np.arange(width)
+    thin = lengths <= thickest
+    starts, ends, lengths = starts[thin], ends[thin], lengths[thin]
+    if len(starts) < span * COVERED * width:
+        return Lines(np.zeros_like(mask), 0, 0.0)
     x, y = np.divmod(starts + lengths / 2, height + 1)
     step = max(1.5, TOLERANCE * width)
 
@@ -104,35 +108,23 @@ def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
         level: Floats = y - slope * (x - width / 2) + width  # so that none is negative
         return level
 
-    def concentration(slope: float) -> int:
-        return int((np.bincount((levels(slope) / step).astype(int)) ** 2).sum())
-
-    slope = max(SLOPES, key=concentration)
+    slope = max(SLOPES, key=lambda s: (np.bincount((levels(s) / step).astype(int)) ** 2).sum())
     level = levels(slope)
     counts = np.convolve(np.bincount(level.astype(int)), np.ones(round(2 * step)), "same")
     candidates = np.flatnonzero(counts >= COVERED * COVERED * span * width)
-    inner, thicknesses = 0, []
+    chosen, inner, thicknesses = np.zeros(len(starts), dtype=bool), 0, []
     for rows in np.split(candidates, np.flatnonzero(np.diff(candidates) > 1) + 1):
-        near = np.abs(level - rows.mean() - 0.5) <= 1.5 * step if len(rows) else chosen
-        if not near.any():
-            continue
-        middle = float(np.median(level[near])) - width
-        line = np.rint(middle + slope * (columns - width / 2)).astype(int)
-        reach = int(np.ceil(1.5 * step))
-        around = np.clip(line + np.arange(-reach, reach + 1)[:, None], 0, height - 1)
-        inked = np.flatnonzero(mask[around, columns].any(axis=0))
-        length = np.ptp(inked) + 1
-        if length < span * width or len(inked) < COVERED * length:
+        near = np.abs(level - rows.sum() / max(len(rows), 1) - 0.5) <= 1.5 * step
+        columns = np.unique(x[near])
+        length = np.ptp(columns) + 1 if len(columns) else 0
+        if length < span * width or len(columns) < COVERED * length:
             continue
         thickness = float(np.median(lengths[near]))
         chosen |= near & (lengths <= 1.6 * thickness + 1)
-        reach = int(np.ceil(thickness / 2)) + 1
-        around = np.clip(line + np.arange(-reach, reach + 1)[:, None], 0, height - 1)
-        bands[around, columns] = True
-        inner += REACHED < middle / height < 1 - REACHED
+        inner += REACHED < (np.median(level[near]) - width) / height < 1 - REACHED
         thicknesses.append(thickness)
     lines = fill_runs(starts[chosen], ends[chosen], width, height).T
-    return Lines(lines, bands & mask, inner, float(np.median(thicknesses)) if thicknesses else 0.0)
+    return Lines(lines, inner, float(np.median(thicknesses)) if thicknesses else 0.0)
 
 
 def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
@@ -145,7 +137,7 @@ def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
         return lines.inner > MANY
     strokes = components.mask(large)
     pale = np.median(share[lines.mask]) <= PALE * np.median(share[strokes])
-    fine = lines.thickness <= FINE * components.stroke_width(large)
+    fine = lines.thickness <= FINE * stroke_width(strokes)
     return bool(lines.inner >= MANY or fine or pale)
 
 
@@ -181,12 +173,12 @@ def punch_holes(components: Components, certain: Selection) -> Selection:
     holes &= components.areas >= SOLID * sides.prod(axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / components.shape
     holes &= (np.minimum(centres, 1 - centres) <= MARGIN).any(axis=1)
-    strokes = certain & ~holes
-    if max(components.shape) < SMALLEST or not holes.any() or not strokes.any():
+    main = np.where(certain & ~holes, components.areas, 0).argmax()
+    if max(components.shape) < SMALLEST or not holes.any() or holes[main]:
         return np.zeros_like(holes)
-    main = np.where(strokes, components.areas, 0).argmax()
+    stroke = stroke_width(components.mask(np.arange(len(holes)) == main))
     gaps = np.maximum(boxes[main, :2] - boxes[:, 2:], boxes[:, :2] - boxes[main, 2:]).max(axis=1)
-    holes &= (diameters >= HOLE * components.stroke_width(main)) & (gaps >= diameters)
+    holes &= (diameters >= HOLE * stroke) & (gaps >= diameters)
     return holes
 
 
