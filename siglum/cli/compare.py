@@ -5,7 +5,7 @@ from pathlib import Path
 from siglum.cli.options import Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError
-from siglum.lab.compare import compare_runs, group_runs, headline
+from siglum.lab.compare import compare_runs, group_runs
 from siglum.lab.runs import Run
 from siglum.report import compare as page
 
@@ -40,7 +40,7 @@ def compare(*runs: Path, out: Out = None, plots: Path | None = None, json: Json 
     if json:
         print_json(page.to_json(comparison))
         return
-    print_line(headline(comparison))
+    print_line(page.headline(comparison))
     tables = page.tables(comparison)
     for name in ("variants", "pairs"):
         print()

@@ -121,8 +121,8 @@ def train(
 def _cross_validate(
     config: TrainConfig, folder: Path, device: Device, repeats: int, json: bool
 ) -> None:
-    from siglum.lab import compare, study  # pandas: a second that other trainings need not pay
-    from siglum.report.compare import to_json
+    from siglum.lab import study  # pandas and matplotlib: seconds that other trainings need not pay
+    from siglum.report.compare import headline, to_json
 
     with training_bar(quiet=json) as bar:
 
@@ -150,6 +150,6 @@ def _cross_validate(
         }
         output.print_json(report)
         return
-    output.print_line(compare.headline(comparison))
+    output.print_line(headline(comparison))
     print_measures(measures, classes)
     output.print_line(f"Predictions: {folder / study.OUT_OF_FOLD}")

@@ -2,17 +2,14 @@
 
 Chance enters twice: another seed gives another network, another test set holds other images. The
 interval of a difference adds both variances (degrees of freedom by Satterthwaite) and is never
-narrower than Student's t interval over the seeds. In a cross-validation the trainings share images;
-then the corrected t interval over the folds takes the place of that over the seeds.
+narrower than Student's t interval over the seeds, or the corrected one over the folds.
 
 Sources: Clark 1973, "The language-as-fixed-effect fallacy"; Nadeau, Bengio 2003, "Inference for the
 generalization error"; Field, Welsh 2007, "Bootstrapping clustered data"; Holm 1979, "A simple
 sequentially rejective multiple test procedure".
-Shapes: N images.
 """
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,22 +25,21 @@ from scipy.stats import t as student_t
 from siglum import stats
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.formatting import count, percent
+from siglum.formatting import count
 from siglum.lab.runs import Run
 
 PARTS = {"test": "test", "val": "validation"}  # compared on the first that every run has
 MAX_ALL_PAIRS = 6  # variants; of more, each is compared with the best and with the first
-MAX_LISTED_PAIRS = 5  # in the headline
 SIGNIFICANT = 0.05
 MIN_VARIANCE = 1e-24  # below, shares differ by rounding only
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train: the finished runs of each seed, one or one per fold."""
+    """One way to train, and its finished runs: one for each seed, or for each fold of each seed."""
 
     name: str
-    runs: tuple[tuple[Run, ...], ...]
+    runs: tuple[Run, ...]
     failed: tuple[tuple[int, str], ...] = ()  # seed and reason
     missing: int = 0  # runs that are not finished
     published: Mapping[Any, float] = field(default_factory=dict)  # train, val, test; fractions
@@ -77,19 +73,18 @@ def group_runs(runs: Iterable[Run]) -> list[Variant]:
 
     Variants are named by the settings that differ, without those that come with the model.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.config.seed):
-        settings = run.config.model_dump(exclude={"seed"})
-        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
-    configs = [members[0].config for members in groups.values()]
-    texts = pd.DataFrame(map(_format_settings, configs))
-    recipes = pd.DataFrame(_format_settings(TrainConfig(model=c.model)) for c in configs)
+    runs = sorted(runs, key=lambda run: run.config.seed)
+    if not runs:
+        return []
+    texts = pd.DataFrame(_format_settings(run.config) for run in runs)
+    recipes = pd.DataFrame(_format_settings(TrainConfig(model=model)) for model in texts.model)
     names = [name for name in texts if name != "model" and (texts[name] != recipes[name]).any()]
-    names = [name for name in ("model", *names) if len(configs) > 1 and texts[name].nunique() > 1]
+    names = [name for name in ("model", *names) if texts[name].nunique() > 1]
     variants = []
-    for members, text in zip(groups.values(), texts.to_dict("records"), strict=True):
-        name = " ".join(f"{name}={text[name]}" for name in names) or text["model"]
-        variants.append(Variant(name, tuple((run,) for run in members)))
+    for _, group in texts.groupby(list(texts), sort=False):
+        first = group.iloc[0]
+        name = " ".join(f"{name}={first[name]}" for name in names) or first.model
+        variants.append(Variant(name, tuple(runs[row] for row in group.index)))
     return variants
 
 
@@ -150,7 +145,7 @@ def compare_runs(
     Of the `planned` pairs, or of all, p is corrected for their number: the fewer tests, the more
     each can show. Raises ConfigError if nothing is finished or the images differ.
     """
-    every = [(v.name, run) for v in variants for runs in v.runs for run in runs]
+    every = [(variant.name, run) for variant in variants for run in variant.runs]
     if not every:
         raise ConfigError("Nothing to compare: no run is finished. Train one with 'siglum train'.")
     for _, run in every:
@@ -250,7 +245,7 @@ def _summarise(
     The interval of a cross-validation is the wider, at either end, of the corrected t interval over
     the folds and Wilson's interval of the images.
     """
-    row: dict[str, Any] = {"variant": variant.name, "seeds": len(variant.runs)}
+    row: dict[str, Any] = {"variant": variant.name, "seeds": 0}
     row |= {"missing": variant.missing, "failed": variant.failed}
     row |= {f"published_{name}": share for name, share in variant.published.items()}
     if correct is None:
@@ -266,7 +261,7 @@ def _summarise(
         method = f"corrected t, {len(folds)} folds; at least {method}"
     elif len(shares) > 1:
         (low, high), method = t_interval(shares), f"Student t, {len(shares)} seeds"
-    row |= {"accuracy": mean, "std": shares.std(), "method": method}
+    row |= {"seeds": len(shares), "accuracy": mean, "std": shares.std(), "method": method}
     row |= {"low": max(low, 0.0), "high": min(high, 1.0)}
     if writers.nunique() > 1:
         by_image = correct.groupby("image").mean()
@@ -393,55 +388,3 @@ def _analyse_grid(grid: pd.DataFrame, seeds: pd.DataFrame) -> tuple[pd.DataFrame
         rows = pd.DataFrame({"setting": name, "value": means.index, **ends})
         effects = rows if effects.empty else pd.concat([effects, rows])
     return effects.reset_index(drop=True), shares.rename_axis("source").reset_index()
-
-
-def headline(comparison: Comparison) -> str:
-    """Return the finding of a comparison in one sentence, with n."""
-    kind, finished, pairs = PARTS[comparison.part], comparison.finished, comparison.pairs
-    if len(comparison.shares):
-        texts = []
-        for row in comparison.shares.sort_values("share", ascending=False).itertuples():
-            doubt = " (not significant)" if row.p >= SIGNIFICANT else ""
-            texts.append(f"{row.source} {percent(row.share, 0)}{doubt}")
-        return f"Shares of the variance of {kind} accuracy: {'; '.join(texts)}."
-    if len(finished) < 2:
-        (only,) = finished.itertuples()
-        interval = f"95 % CI {100 * only.low:.1f} to {percent(only.high)}; {only.method}"
-        return f"{only.variant}: {kind} accuracy {percent(only.accuracy)} ({interval})."
-    if pairs.empty:
-        return "No two variants have a seed in common. Train the same seeds of each."
-    fewest, seeds = pairs.seeds.min(), pairs.seeds.max()
-    size = count(seeds, "seed") if fewest == seeds else f"{fewest} to {seeds} seeds"
-    size += f", {pairs.images.max():,} {kind} images"
-    if len(pairs) <= MAX_LISTED_PAIRS:
-        return f"{'; '.join(map(_pair_headline, pairs.itertuples()))} ({size})."
-    best, significant = comparison.best, pairs[pairs.significant]
-    better = significant.first.where(significant.difference > 0, significant.second) == best
-    text = f"significantly better than {better.sum()} of {len(finished) - 1} others"
-    if significant.empty:
-        text = "but no difference shown between any two variants"
-    by = PARTS[comparison.selection]
-    return f"{best}: highest accuracy on the {by} images, {text} ({size})."
-
-
-def _pair_headline(pair: Any) -> str:
-    names, accuracies = (pair.first, pair.second), (pair.first_accuracy, pair.second_accuracy)
-    difference, low, high = pair.difference, pair.low, pair.high
-    if difference < 0:
-        names, accuracies = names[::-1], accuracies[::-1]
-        difference, low, high = -difference, -high, -low
-    digits = 2 if pair.images >= 1000 else 1
-    numbers = [
-        f"{round(100 * n, digits) + 0.0:.{digits}f}" for n in (*accuracies, difference, low, high)
-    ]
-    (first, second), (ours, theirs, gap, low, high) = names, numbers
-    if math.isnan(pair.p):
-        return (
-            f"{first} and {second}: {ours} and {theirs} %, {gap} points apart (95 % CI {low} to "
-            f"{high} over images), but one seed cannot tell variants from the luck of the start"
-        )
-    p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
-    text = f"{ours} and {theirs} %, {gap} points (95 % CI {low} to {high}; {p} after Holm)"
-    if pair.significant:
-        return f"{first} is better than {second}: {text}"
-    return f"no difference shown between {first} and {second}: {text}"

@@ -22,6 +22,7 @@ import math
 import shutil
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -277,17 +278,14 @@ def collect(study: Study) -> list[Variant]:
     """Return the variants of a study; a seed counts once all of its folds are finished."""
     variants = []
     for name, levels in study.levels.items():
-        cells = [(cell, cell.run) for cell in study.cells if cell.variant == name]
-        failed = [(c.config.seed, run.failure) for c, run in cells if run and run.failure]
-        finished: dict[int, list[Run]] = {seed: [] for seed in study.file.seeds}
-        for cell, run in cells:
-            if run and run.result is not None:
-                finished[cell.config.seed].append(run)
-        missing = len(cells) - len(failed) - sum(map(len, finished.values()))
-        size = len(cells) // len(study.file.seeds)  # 1, or the number of folds
-        runs = tuple(tuple(group) for group in finished.values() if len(group) == size)
+        cells = [(c.config.seed, c.run) for c in study.cells if c.variant == name]
+        done = [(seed, run) for seed, run in cells if run and run.result is not None]
+        failed = tuple((seed, run.failure) for seed, run in cells if run and run.failure)
+        missing = len(cells) - len(done) - len(failed)
+        seeds, size = Counter(seed for seed, _ in done), len(cells) // len(study.file.seeds)
+        runs = tuple(run for seed, run in done if seeds[seed] == size)  # with all folds
         published = study.file.published.get(name, {})
-        variants.append(Variant(name, runs, tuple(failed), missing, published, levels))
+        variants.append(Variant(name, runs, failed, missing, published, levels))
     return variants
 
 
@@ -317,12 +315,12 @@ def cross_validate(
         raise RunError(f"A fold of seed {seed} failed: {reason}")
     comparison = compare_runs([replace(variant, name=config.model)])
     pooled = []
-    for runs in variant.runs:
-        folds = [run.predictions() for run in runs]
+    for _, group in itertools.groupby(variant.runs, key=lambda run: run.config.seed):
+        folds = [run.predictions() for run in group]
         order = np.argsort(np.concatenate([fold["test_rows"] for fold in folds]))
         names = [name for name in folds[0] if name.startswith("test_")]
         pooled.append({n: np.concatenate([fold[n] for fold in folds])[order] for n in names})
-    classes = variant.runs[0][0].classes
+    classes = variant.runs[0].classes
     arrays = {
         "log_probs": np.stack([predictions["test_log_probs"] for predictions in pooled]),
         "labels": pooled[0]["test_labels"],

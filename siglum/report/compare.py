@@ -13,10 +13,10 @@ from scipy.stats import t as student_t
 from siglum.errors import ConfigError
 from siglum.files import read_json, write_atomic
 from siglum.formatting import count, percent, source_name
-from siglum.lab.compare import PARTS, Comparison, format_setting, headline
+from siglum.lab.compare import PARTS, Comparison, format_setting
 from siglum.lab.study import StudyFile
 from siglum.report import plots
-from siglum.report.page import TEMPLATES, Table, render_page, render_section
+from siglum.report.page import TEMPLATES, Table, load, render_page, render_section
 from siglum.report.plots import Plot, short_labels
 from siglum.report.sections import training_chain
 
@@ -58,6 +58,18 @@ def write_comparison(
         write_atomic(path, json.dumps(data, indent=2) + "\n")
     else:
         write_atomic(path, comparison.variants.to_csv(index=False))
+
+
+def headline(comparison: Comparison) -> str:
+    """Return the finding of a comparison in one sentence, with n."""
+    pairs = comparison.pairs
+    names = {"first": "second", "first_accuracy": "second_accuracy"}
+    swapped = pairs.rename(columns=names | {new: old for old, new in names.items()})
+    swapped = swapped.assign(difference=-pairs.difference, low=-pairs.high, high=-pairs.low)
+    values = {"part": PARTS[comparison.part], "selection": PARTS[comparison.selection]}
+    pairs = pairs.where(pairs.difference >= 0, swapped)  # the better variant first
+    template = load("headline.txt", comparison=comparison, pairs=pairs, **values)
+    return " ".join(str(template).split())
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:

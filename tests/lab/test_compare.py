@@ -20,10 +20,10 @@ from siglum.lab.compare import (
     compare_runs,
     difference_interval,
     group_runs,
-    headline,
     t_interval,
     writer_interval,
 )
+from siglum.report.compare import headline
 
 
 def compare(make_run: MakeRun, wrong: dict[float, Sequence[int]], **about: Any) -> Comparison:
@@ -249,7 +249,7 @@ def analyse(make_run: MakeRun, wrong: NDArray[np.integer], name: str = "") -> Co
     for a, b in itertools.product(*map(range, wrong.shape[:2])):
         lr = 0.1 * a + 0.01 * b + 0.01
         runs = tuple(
-            (make_run(f"{name}{a}-{b}-{s}", answers(int(n), s), seed=s, lr=lr),)
+            make_run(f"{name}{a}-{b}-{s}", answers(int(n), s), seed=s, lr=lr)
             for s, n in enumerate(wrong[a, b])
         )
         variants.append(Variant(f"{a} {b}", runs, levels={"a": a, "b": b}))

@@ -10,9 +10,9 @@ from answering import MakeRun, answers
 
 from siglum.errors import ConfigError
 from siglum.files import read_json
-from siglum.lab.compare import Comparison, Variant, compare_runs, headline
+from siglum.lab.compare import Comparison, Variant, compare_runs
 from siglum.lab.study import StudyFile
-from siglum.report.compare import draw, write_comparison
+from siglum.report.compare import draw, headline, write_comparison
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -24,8 +24,8 @@ def grid(make_run: MakeRun) -> Comparison:
         Variant(
             f"{HOSTILE} {lr}, epochs={epochs}",
             tuple(
-                (make_run(f"{lr}-{epochs}-{s}", answers(90 - 20 * epochs + s, s), seed=s, lr=lr,
-                          way=(0.5, 0.9)[: epochs or 1]),)
+                make_run(f"{lr}-{epochs}-{s}", answers(90 - 20 * epochs + s, s), seed=s, lr=lr,
+                         way=(0.5, 0.9)[: epochs or 1])
                 for s in range(2)
             ),
             failed=((7, "the loss became NaN"),) if epochs == 1 else (),
@@ -75,7 +75,7 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, tmp_path: Path) -> None
 
 
 def test_variants_without_a_finished_run_are_listed(make_run: MakeRun, tmp_path: Path) -> None:
-    variants = [Variant("a", ((make_run("a", answers(5)),),)), Variant("b", (), missing=2)]
+    variants = [Variant("a", (make_run("a", answers(5)),)), Variant("b", (), missing=2)]
     for suffix in (".html", ".json"):
         write_comparison(compare_runs(variants), tmp_path / f"n{suffix}", "t")
     data = json.loads((tmp_path / "n.json").read_text())

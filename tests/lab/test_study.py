@@ -10,13 +10,14 @@ from filelock import FileLock
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
-from siglum.lab.compare import Variant, compare_runs, headline
+from siglum.lab.compare import Variant, compare_runs
 from siglum.lab.device import Device
 from siglum.lab.label_issues import contingency, read_out_of_fold
 from siglum.lab.runs import Run
 from siglum.lab.study import Cell, Study, collect, cross_validate, read_study, run_cells
 from siglum.lab.trainer import Stopped, Watch, load_data
 from siglum.lab.training import Epoch, StepProgress
+from siglum.report.compare import headline
 
 
 def read(tmp_path: Path, text: str, many: bool = False) -> Study:
@@ -246,13 +247,13 @@ def test_cross_validated_variants_are_compared_on_the_same_folds(
 ) -> None:
     config, folder = validated
     folders = cross_validate(config, folder, machine, repeats=2).seeds.run
-    seeds = [tuple(Run(Path(path)) for path in paths) for paths in folders]
-    (pair,) = compare_runs([Variant("a", tuple(seeds)), Variant("b", tuple(seeds))]).pairs.values
+    runs = tuple(Run(Path(path)) for paths in folders for path in paths)
+    (pair,) = compare_runs([Variant("a", runs), Variant("b", runs)]).pairs.to_numpy()
     single = TrainConfig(data=config.data, val=0)
 
     assert [*pair[2:4], pair[6], pair[9]] == [2, 72, 0.0, 1.0]
     with pytest.raises(ConfigError, match="their test images differ"):
-        compare_runs([Variant("a", (seeds[0],)), Variant("b", (seeds[0][:2],))])
+        compare_runs([Variant("a", runs), Variant("b", runs[1:])])
     with pytest.raises(ConfigError, match="repeats must be at least 1, and folds 2"):
         cross_validate(single, folder, machine)
 
