@@ -1,10 +1,9 @@
-"""Packed copies of image files: decoded once, then memory-mapped.
+"""Listings of images, and packed copies of them: decoded once, then memory-mapped.
 
 `<cache>/packs/<key>.bin` holds uint8 (M, P, S, S), M images of P planes; `<key>.npz`, which is
 written last, properties of each image.
 """
 
-import hashlib
 import json
 import shutil
 import time
@@ -12,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,6 @@ VERSION = 7  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
 Pixels = NDArray[np.uint8]
-Read = Callable[[int], bytes | Pixels]  # returns an image by its index, or raises DataError
 
 
 def no_progress(activity: str, done: int, total: int) -> None:
@@ -40,7 +39,7 @@ def no_progress(activity: str, done: int, total: int) -> None:
 class Row(NamedTuple):
     """One image of a source, before it is decoded."""
 
-    name: str  # of its file, distinct
+    name: str  # distinct, such as that of its file
     label: str
     part: str = "all"  # or "train", "val" or "test", where the source has parts
     writer: str = ""  # "" if not known
@@ -52,47 +51,39 @@ class Listing:
 
     rows: Sequence[Row]
     read: Callable[[str], bytes | Pixels]  # returns an image by its name, or raises DataError
-    version: Callable[[str], object]  # changes with the contents of an image
+    version: Callable[[str], object] | None = None  # changes with an image; by default its bytes
     unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
 
 
 Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no decoding
 
 
-class Pack(NamedTuple):
-    """Memory-mapped images and what is known about each."""
-
-    store: Pixels  # (M, P, S, S)
-    originals: Originals
-    readable: NDArray[np.int64]  # indices of images
-    notes: dict[int, str]  # why an image could not be read, or not all of it
-
-
 def load(listing: Listing, source: str, preprocess: Preprocess, progress: Progress) -> ImageSet:
     """Load the images of a listing from their pack, which is written if need be."""
     rows = listing.rows
-    contents = repr([(row.name, listing.version(row.name)) for row in rows])
-    pack = memmap(
+    version = listing.version or (lambda name: blake2b(bytes(listing.read(name))).hexdigest())
+    contents = repr([(row.name, version(row.name)) for row in rows])
+    store, originals, notes = memmap(
         contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress
     )
-    unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in pack.notes.items())]
-    selected = [rows[i] for i in pack.readable.tolist()]
+    unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in notes.items())]
+    selected = [rows[i] for i in originals.readable]
     if not selected:
         name, reason = unreadable[-1]
         raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
     classes, labels = np.unique([row.label for row in selected], return_inverse=True)
-    without = {row.label for row in rows} - {*classes.tolist()}
-    unreadable += [(name, "no image of this class can be read") for name in without]
+    missing = {row.label for row in rows} - {*classes.tolist()}
+    unreadable += [(name, "no image of this class can be read") for name in missing]
     return ImageSet(
-        store=pack.store,
-        rows=pack.readable,
+        store=store,
+        rows=originals.readable,
         labels=labels.astype(np.int64),
         classes=tuple(classes.tolist()),
         source=source,
         files=[as_text(row.name) for row in selected],
-        writers=tuple(row.writer for row in selected) if all(r.writer for r in rows) else None,
+        writers=tuple(row.writer for row in selected) if all(r.writer for r in selected) else None,
         unreadable=tuple(sorted((as_text(name), reason) for name, reason in unreadable)),
-        originals=pack.originals,
+        originals=originals,
     )
 
 
@@ -106,36 +97,40 @@ def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_pr
             return images
         return replace(images, store=np.where(inverted, 255 - images.store, images.store))
     contents, count = images.fingerprint, len(images)
-    pack = memmap(
+    store, originals, _ = memmap(
         contents, count, lambda i: images.store[images.rows[i]], preprocess, images.source, progress
     )
-    return replace(images, store=pack.store, rows=np.arange(count), originals=pack.originals)
+    return replace(images, store=store, rows=np.arange(count), originals=originals)
 
 
 def memmap(
     contents: str,
     count: int,
-    read: Read,
+    read: Callable[[int], bytes | Pixels],
     preprocess: Preprocess,
     source: str,
     progress: Progress,
-) -> Pack:
-    """Open the pack of `count` images, writing it first where it is missing or damaged.
+) -> tuple[Pixels, Originals, dict[int, str]]:
+    """Open the pack of some images, writing it first where it is missing or damaged.
 
     Args:
         contents: identifies the images.
-        read: called for 0, 1, 2, ...
+        read: returns an image, or raises DataError; called for 0, 1, ... `count` - 1.
+
+    Returns:
+        The images (M, P, S, S), what they were, and why some are not read, or not all of them.
     """
     settings = preprocess.model_dump(exclude={"mean", "std"})
     identity = json.dumps((VERSION, contents, settings), sort_keys=True).encode()
-    key = hashlib.blake2b(identity, digest_size=16).hexdigest()
-    path = cache_dir() / "packs" / f"{key}.bin"
+    path = cache_dir() / "packs" / f"{blake2b(identity, digest_size=16).hexdigest()}.bin"
     shape = (count, preprocess.planes, preprocess.size, preprocess.size)
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return _open(path, shape)
     remove_unfinished(path.parent)
     try:
-        _write(path, shape, read, preprocess, f"packing {source}", progress)
+        _write(
+            path, shape, read, preprocess, lambda done: progress(f"packing {source}", done, count)
+        )
     except DataError as error:
         raise DataError(
             f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
@@ -144,39 +139,51 @@ def memmap(
     return _open(path, shape)
 
 
+def _open(path: Path, shape: tuple[int, ...]) -> tuple[Pixels, Originals, dict[int, str]]:
+    # Opened here, since np.load leaves a file open that it cannot read.
+    with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
+        originals = Originals(index["sizes"], index["digests"], index["light"])
+        notes = dict(json.loads(index["notes"].tobytes()))
+    return np.asarray(np.memmap(path, np.uint8, "r", shape=shape)), originals, notes
+
+
 def _write(
     path: Path,
     shape: tuple[int, ...],
-    read: Read,
+    read: Callable[[int], bytes | Pixels],
     preprocess: Preprocess,
-    activity: str,
-    progress: Progress,
+    report: Callable[[int], None],
 ) -> None:
-    count, notes = shape[0], {}
+    count, size = shape[0], int(np.prod(shape[1:]))
     sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
     digests = np.zeros(count, np.uint64)
+    notes: dict[int, str] = {}
     # Written, not mapped: on a full disk, writing to a map would kill the process.
     with atomic_path(path) as temporary, temporary.open("w+b") as file:
         # One after the other: in threads small images take three times as long, since decoders
         # pass the interpreter's lock to and fro.
         for index in range(count):
-            planes = np.zeros(shape[1:], np.uint8)
+            planes, note = np.zeros(size, np.uint8), ""
             try:
-                image, note = _decode(read(index), preprocess)
+                raw = read(index)
+                if isinstance(raw, bytes):
+                    image = decode.decode(raw, None if preprocess.cuts_out else preprocess.channels)
+                    note = decode.further_pages(raw)
+                else:
+                    image = decode.to_channels(raw, preprocess.channels)
                 planes = ink.preprocess_image(image, preprocess)[0]
                 sizes[index] = image.shape[1:]
                 light[index] = decode.has_light_background(image[None])[0]
                 pixels = repr(image.shape).encode() + image.tobytes()
-                digest = hashlib.blake2b(pixels, digest_size=8).digest()
-                digests[index] = int.from_bytes(digest, "little")
+                digests[index] = int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
             except DataError as error:
                 note = str(error)
             if note:
                 notes[index] = note
             file.write(planes.tobytes())
             if index % 256 == 255 or index + 1 == count:
-                progress(activity, index + 1, count)
-        readable, size = np.flatnonzero(sizes[:, 0]), int(np.prod(shape[1:]))
+                report(index + 1)
+        readable = np.flatnonzero(sizes[:, 0])
         for index in readable[decode.needs_inversion(light[readable], preprocess)].tolist():
             file.seek(index * size)
             inverted = 255 - np.frombuffer(file.read(size), dtype=np.uint8)
@@ -187,32 +194,15 @@ def _write(
         np.savez(file, sizes=sizes, light=light, digests=digests, notes=texts)
 
 
-def _decode(raw: bytes | Pixels, preprocess: Preprocess) -> tuple[Pixels, str]:
-    """Return the pixels (C, H, W), and what of the image is not read."""
-    if not isinstance(raw, bytes):
-        return decode.to_channels(raw, preprocess.channels), ""
-    channels = None if preprocess.cuts_out else preprocess.channels
-    return decode.decode(raw, channels), decode.further_pages(raw)
-
-
-def _open(path: Path, shape: tuple[int, ...]) -> Pack:
-    # Opened here, since np.load leaves a file open that it cannot read.
-    with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
-        originals = Originals(index["sizes"], index["digests"], index["light"])
-        notes = dict(json.loads(index["notes"].tobytes()))
-    store = np.asarray(np.memmap(path, np.uint8, "r", shape=shape))
-    return Pack(store, originals, np.flatnonzero(originals.sizes[:, 0]), notes)
-
-
-def first_names(names: Sequence[str]) -> str:
-    """Return up to five names for a message, and how many more there are."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return printable(", ".join(names[:5])) + more
-
-
 def remove_unfinished(folder: Path) -> None:
     """Remove temporary files of processes that were killed a day ago or earlier."""
     for old in folder.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > 86_400:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return up to five names for a message, and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return printable(", ".join(names[:5])) + more

@@ -67,16 +67,13 @@ def decode(
     """Return an image file's pixels: uint8 (C, H, W), grey or red, green, blue.
 
     Applies the EXIF orientation, puts transparent ink on a contrasting background, and scales 16
-    bits to 8.
+    bits to 8. The message of a DataError is a reason to put after a file name.
 
     Args:
         channels: 1 or 3; None for 3 where there is colour and 1 where there is none.
         max_side: px of the longer side that the caller needs. A JPEG of twice as many, and any
             image of more than 16 megapixels, is reduced, but not below this.
         max_pixels: refuse images of more.
-
-    Raises:
-        DataError: if the bytes cannot be read; the message is a reason to put after a file name.
     """
     if not data:
         raise DataError("empty file")

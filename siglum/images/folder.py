@@ -38,12 +38,12 @@ OTHER_SUFFIXES = {  # of files that accompany images
     *(".xml", ".yaml", ".yml", ".toml", ".html", ".py", ".ipynb", ".sh", ".log", ".db", ".ini"),
     *(".npy", ".npz", ".mat", ".pt", ".h5", ".gz", ".zip", ".tar", ".tgz", ".md5", ".sha256"),
 }
-PARTS = {  # words that name a part of a data set
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout"), "test"),
-}
-PART_WORDS = {*PARTS, "set", "data", "dataset", "images", "imgs", "img", "split"}
+AFFIX = r"(?:[\W\d_]|set|data|images|imgs?|split)*"
+PART = re.compile(  # a folder name that means a part of a data set, such as "Test_images"
+    f"{AFFIX}(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idate|idation)?|dev)|"
+    f"(?P<test>test(?:ing)?|eval(?:uation)?|holdout)){AFFIX}",
+    re.IGNORECASE,
+)
 MAX_ENTRIES = 200_000  # files before the first image
 MAX_MEMBERS, MAX_SECONDS = 2_000_000, 1800  # of an archive
 MAX_RATIO, SMALL_ARCHIVE, MAX_UNPACKED = 100, 2**30, 64 * 2**30  # bytes that it unpacks to
@@ -62,11 +62,10 @@ def read(root: Path, source: str, progress: Progress = no_progress) -> Listing:
         else:
             unreadable.append((name, "not in a class folder"))
     if not rows:
-        example = f", such as {printable(': '.join(unreadable[0]))}" if unreadable else ""
+        example = f" ({printable(': '.join(unreadable[0]))})" if unreadable else ""
         raise DataError(
-            f"{source} has no images in class folders ({len(unreadable):,} other files{example}). "
-            "Put the images of each class in a folder of its own, or list them in a CSV file of "
-            f"lines file,label. Suffixes of images: {', '.join(IMAGE_SUFFIXES)}."
+            f"{source} has no images in class folders{example}. Put the images of each class in a "
+            "folder of its own, or list them in a CSV file of lines file,label."
         )
     return list_files(root, rows, unreadable)
 
@@ -111,7 +110,7 @@ def scan(
         above = {name for name in folders if real.is_relative_to(Path(path, name).resolve())}
         folders[:] = [name for name in folders if not is_system(name) and name not in above]
         for name in files:
-            reason = None if is_system(name) else _reason(root, home + name)
+            reason = None if is_system(name) else _reason(f"{path}/{name}")
             if reason == "":
                 names.append(home + name)
             elif reason:
@@ -124,15 +123,15 @@ def is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
-def _reason(root: Path, name: str) -> str | None:
+def _reason(path: str) -> str | None:
     """Return "" for an image, None for a file that is not, or why an image cannot be read."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  a Path costs five times as much
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122  a Path costs five times as much
     if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
         return "" if suffix in IMAGE_SUFFIXES else None
     try:
-        reason = decode.explain(decode.read_bytes(root / name, 1000))
+        reason = decode.explain(decode.read_bytes(Path(path), 1000))
     except DataError as error:
-        return str(error) if suffix else None
+        reason = str(error)
     return None if reason == NOT_AN_IMAGE and not suffix else reason
 
 
@@ -147,24 +146,16 @@ def parts_and_classes(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     levels = zip(*paths, strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len({*level}) == 1, levels))
     paths = [path[max(shared - 1, 0) if len(paths) == 1 else shared :] for path in paths]
-    depths: dict[str, int] = {}
-    for path in filter(None, paths):
-        depths[path[0]] = max(depths.get(path[0], 0), len(path))
-    parts = {top: part for top, depth in depths.items() if depth > 1 and (part := _part(top))}
-    count = len({*parts.values()})
-    if count < 2 or ("train" not in parts.values() and count < len(depths)):
+    parents = {path[0] for path in paths if len(path) > 1}
+    matches = {top: PART.fullmatch(top) for top in parents}
+    parts = {top: match.lastgroup or "" for top, match in matches.items() if match}
+    count, tops = len({*parts.values()}), {path[0] for path in paths if path}
+    if count < 2 or ("train" not in parts.values() and count < len(tops)):
         return {home: ("all", "/".join(path)) for home, path in zip(homes, paths, strict=True)}
     return {
         home: (parts[path[0]], "/".join(path[1:])) if path and path[0] in parts else ("", "")
         for home, path in zip(homes, paths, strict=True)
     }
-
-
-def _part(name: str) -> str:
-    """Return the part that a folder's name means, such as "test" for "Test_images", or ""."""
-    words = {word for word in re.split("[^a-z]+", name.lower()) if word}
-    parts = {PARTS[word] for word in words & {*PARTS}}
-    return parts.pop() if len(parts) == 1 and words <= PART_WORDS else ""
 
 
 def class_name(name: str, source: str) -> str:
@@ -187,11 +178,10 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             cache.remove_unfinished(target.parent)
             with tempfile.TemporaryDirectory(".tmp", ".", target.parent) as temporary:
-                _extract(path, Path(temporary) / "files", source, progress)
-                (Path(temporary) / "files").rename(target)
+                files = Path(temporary, "files")
+                _extract(path, files, source, progress)
+                files.rename(target)
         return target
-    except DataError:
-        raise
     except Exception as error:  # the readers of hostile bytes raise nearly anything
         raise DataError(
             f"Cannot unpack {source}: {error}. Copy or download it again, or unpack it yourself, "
@@ -200,13 +190,10 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
 
 
 def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
-    if not is_archive(path):
-        raise ValueError("it is not a whole zip or tar file")
     limit = min(max(MAX_RATIO * path.stat().st_size, SMALL_ARCHIVE), MAX_UNPACKED)
     deadline, total = time.monotonic() + MAX_SECONDS, 0
     target.mkdir()
-    members = _zip_members if zipfile.is_zipfile(path) else _tar_members
-    for number, (name, size, extract) in enumerate(members(path, source), start=1):
+    for number, (name, size, extract) in enumerate(_members(path, source), start=1):
         total += size
         if number > MAX_MEMBERS or total > limit or time.monotonic() > deadline:
             raise ValueError("it unpacks to far more than images would")
@@ -222,50 +209,55 @@ def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
             progress(f"unpacking {source}", number, 0)
 
 
-def _zip_members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path], object]]]:
+def _members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path], object]]]:
+    """Yield name, size and a function that extracts it, for each file of an archive."""
+    if not is_archive(path):
+        raise ValueError("it is not a whole zip or tar file")
+    if zipfile.is_zipfile(path):
+        with _open_zip(path, source) as archive:
+            for member in archive.infolist():
+                if member.flag_bits & 0x1:
+                    raise ValueError("it is encrypted")
+                member.filename = member.filename.replace("\\", "/")  # some Windows programs'
+                if not member.is_dir():
+                    yield member.filename, member.file_size, partial(archive.extract, member)
+        return
+    with _open_tar(path) as tar:
+        assert tar.fileobj is not None
+        for entry in tar:
+            tar.members = []  # type: ignore[attr-defined]  # or memory grows with the archive
+            if entry.isreg():
+                yield entry.name, entry.size, partial(tar.extract, entry, filter="data")
+        if tar.fileobj.tell() == tar.offset:  # no block of zeros ends it
+            raise tarfile.ReadError("unexpected end of data")
+        tar.fileobj.read(MAX_BYTES)  # to where a compressed stream has its checksum
+
+
+def _open_zip(path: Path, source: str) -> zipfile.ZipFile:
     try:  # macOS writes UTF-8 without saying so
-        archive = zipfile.ZipFile(path, metadata_encoding="utf-8")
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
     except UnicodeDecodeError:
         warnings.warn(
             f"{source} does not tell the encoding of its names, which are read as code page 437. "
             "If they are wrong, unpack it yourself, and name the folder.",
             stacklevel=2,
         )
-        archive = zipfile.ZipFile(path)
-    with archive:
-        for member in archive.infolist():
-            if member.flag_bits & 0x1:
-                raise ValueError("it is encrypted")
-            member.filename = member.filename.replace("\\", "/")  # as some Windows programs write
-            if not member.is_dir():
-                yield member.filename, member.file_size, partial(archive.extract, member)
-
-
-class _Member(tarfile.TarInfo):
-    """A tar header that may not be of hundreds of megabytes, which tarfile reads into memory."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
-        if member.size > MAX_BYTES and not member.isreg():
-            raise ValueError(f"it has a header of {member.size} bytes")
-        return member
+        return zipfile.ZipFile(path)
 
 
 def _open_tar(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, tarinfo=_Member, encoding="utf-8", errors="surrogateescape")
+    return tarfile.open(path, tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
 
 
-def _tar_members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path], object]]]:
-    with _open_tar(path) as archive:
-        assert archive.fileobj is not None
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # or memory grows with the archive
-            if member.isreg():
-                yield member.name, member.size, partial(archive.extract, member, filter="data")
-        if archive.fileobj.tell() == archive.offset:  # no block of zeros ends it
-            raise tarfile.ReadError("unexpected end of data")
-        archive.fileobj.read(MAX_BYTES)  # to where a compressed stream has its checksum
+class _Header(tarfile.TarInfo):
+    """A header that may not be of hundreds of megabytes, which tarfile reads into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size > MAX_BYTES and not header.isreg():
+            raise ValueError(f"it has a header of {header.size} bytes")
+        return header
 
 
 def is_archive(path: Path) -> bool:
@@ -283,13 +275,11 @@ def expand_files(places: Sequence[str | Path]) -> list[Path]:
     for place in map(str, places):
         path = Path(place).expanduser()
         images = [path]
-        if re.match("[a-z]{2,}:/", place):
-            raise DataError(f"{place} is not on this computer. Download it, and name the file.")
         if path.is_dir():
             images = [path / name for name in scan(path, place)[0]]
-        elif not path.exists() and has_magic(place):
+        elif not path.exists() and (has_magic(place) or "://" in place):
             images = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207
         if not images:
-            raise DataError(f"No image files in {place}.")
+            raise DataError(f"No image files in {place}. Name files or folders on this computer.")
         files += images
     return files

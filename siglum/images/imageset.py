@@ -25,6 +25,11 @@ class Originals:
     digests: NDArray[np.uint64]  # (M,): equal for equal pixels
     light: NDArray[np.bool_]  # (M,): whether the background is light
 
+    @property
+    def readable(self) -> NDArray[np.int64]:
+        """Indices of the images that could be decoded."""
+        return np.flatnonzero(self.sizes[:, 0])
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:

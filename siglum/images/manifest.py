@@ -14,16 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-import numpy as np
+from typing import NamedTuple
 
 from siglum.errors import DataError
 from siglum.files import atomic_path, cannot_read
 from siglum.images import folder
 from siglum.images.cache import Listing, Progress, Row
 from siglum.images.decode import IMAGE_SUFFIXES
-from siglum.images.imageset import ImageSet
 
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 FILE_COLUMNS = (
@@ -36,7 +33,6 @@ LABEL_COLUMNS = (
     *("text", "transcription", "word", "y", "classid", "labelid", "symbolid"),
 )
 COLUMNS = ("file", "old", "new", "probability", "margin", "run")  # of those that Siglum writes
-Data = TypeVar("Data", Listing, ImageSet)
 
 
 class Manifest(NamedTuple):
@@ -169,28 +165,16 @@ def _ends(path: str) -> list[str]:
     return ["/".join(names[start:]) for start in range(len(names))]
 
 
-def names_of(images: ImageSet) -> Sequence[str]:
-    """Return what a manifest calls each image: its file, or its number where it has none."""
-    return images.files if images.files is not None else [str(i) for i in range(len(images))]
-
-
-def relabel(data: Data, manifest: Manifest, spec: str) -> Data:
-    """Return the images that a manifest names, in their own order, under its labels."""
+def relabel(listing: Listing, manifest: Manifest, spec: str) -> Listing:
+    """Return the images that a manifest names, under its labels."""
     labels = manifest.labels
-    names: Sequence[str]
-    names = [row.name for row in data.rows] if isinstance(data, Listing) else names_of(data)
-    if unknown := sorted(labels.keys() - {*names}):
+    if unknown := sorted(labels.keys() - {row.name for row in listing.rows}):
         raise DataError(
             f"{spec} names {unknown[0]!r}, which is not in {manifest.source}. Correct or delete "
             "the line."
         )
-    selected = [(row, labels[name]) for row, name in enumerate(names) if name in labels]
-    if isinstance(data, Listing):
-        return replace(data, rows=[Row(names[row], label) for row, label in selected])
-    rows, new = zip(*selected, strict=True)
-    classes, numbers = np.unique(new, return_inverse=True)
-    images = data.subset(np.array(rows))
-    return replace(images, labels=numbers, classes=tuple(classes.tolist()), source=spec)
+    rows = [Row(row.name, labels[row.name]) for row in listing.rows if row.name in labels]
+    return replace(listing, rows=rows)
 
 
 def check_free(path: Path) -> None:

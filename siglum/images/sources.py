@@ -6,6 +6,7 @@ arrays of each part.
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,7 +64,7 @@ def _read_archive(place: Path, spec: str, progress: Progress) -> Listing:
     return folder.read(folder.unpack(place, spec, progress), spec, progress)
 
 
-def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
+def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
     table = manifest.read(place, spec)
     kind, inner_spec, inner = "folder", spec, place.parent
     if table.source:
@@ -75,10 +76,11 @@ def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing | Arra
     if kind in ("archive", "folder"):
         return manifest.list_files(inner, table, spec, progress)
     data = SOURCES[kind].read(inner, inner_spec, progress)
-    if isinstance(data, Listing):
-        return manifest.relabel(data, table, spec)
-    arrays = choose(data, table.part, "part")
-    return {"all": lambda: manifest.relabel(arrays(), table, spec)}
+    if not isinstance(data, Listing):  # whose images have numbers instead of names
+        images = choose(data, table.part, "part")()
+        rows = [Row(str(row), "") for row in range(len(images))]
+        data = Listing(rows, lambda name: images.take(np.array([int(name)]))[0])
+    return manifest.relabel(data, table, spec)
 
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
@@ -117,16 +119,14 @@ def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
             raise DataError(f"Cannot read {path}: it holds {problem}.")
     if not kind and path.exists():
         kind = next((name for name in SOURCES if SOURCES[name].accepts(path)), "")
-        if not kind:
-            raise DataError(f"{text} is not a folder, zip, tar or CSV file.")
-    elif not kind:
-        if text not in SOURCES:
-            raise ConfigError(
-                f"No such source: {text!r}.{closest_match(text.partition(':')[0], SOURCES)} Name "
-                "a folder with one folder per class, a zip, tar or CSV file, or one of "
-                f"{', '.join(SOURCES)}."
-            )
+    elif not kind and text in SOURCES:
         kind, place = text, ""
+    if not kind:
+        hint = closest_match(text.partition(":")[0], SOURCES)
+        raise ConfigError(
+            f"{text!r} is not a source.{hint} Name a folder with one folder per class, a zip, tar "
+            f"or CSV file, or one of {', '.join(SOURCES)}."
+        )
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
@@ -172,13 +172,11 @@ def load(
     writers: str | None = None,
     progress: Progress = no_progress,
 ) -> ImageSet:
-    """Load the images of a source as `preprocess` says.
-
-    Where it has margins, images that do not come with those margins are cut out.
+    """Load a part of a source, which is ignored where there is only the whole.
 
     Args:
         spec: "mnist5k", "idx:DIR", "folder:DIR", ... (the keys of `SOURCES`), or a path.
-        part: "train", "val" or "test"; ignored where the source has no parts.
+        preprocess: where it has margins, images that do not come with those are cut out.
         rename: new names of classes; see `ImageSet.rename`.
         classes: those to load, by their new names; all when empty.
         writers: a regular expression whose first group is the writer in a file name. Where it is
@@ -192,7 +190,7 @@ def load(
     margins = preprocess.margins
     plain = preprocess.model_copy(update={"margins": None})
     loaders = _loaders(spec, progress)
-    load_part = loaders["all"] if "all" in loaders else choose(loaders, part, "part")
+    load_part = loaders.get("all") or choose(loaders, part, "part")
     images = load_part(plain)
     if margins is not None and abs((ink.margins(images) or 0.0) - margins) > ink.NEAR:
         images = load_part(preprocess)
@@ -213,40 +211,32 @@ def load(
 
 
 def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
-    if images.files is None:
+    if (files := images.files) is None:
         raise ConfigError(f"writers are in file names, and {images.source} has none.")
     try:
-        matches = [re.search(pattern, name) for name in images.files]
-        names = tuple(match[1] or "" if match else "" for match in matches)
+        writers = tuple(match[1] if (match := re.search(pattern, f)) else "" for f in files)
     except (re.error, IndexError) as error:
         raise ConfigError(
             f"writers must be a regular expression with a group, got {pattern!r}: {error}."
         ) from None
-    if "" in names:
-        name = images.files[names.index("")]
+    if not all(writers):
+        name = next(f for f, writer in zip(files, writers, strict=True) if not writer)
         raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")
     new = {}
-    for label, writer in zip(images.labels.tolist(), names, strict=True):
+    for label, writer in zip(images.labels.tolist(), writers, strict=True):
         path = images.classes[label].split("/")
         if writer in path and len(path) > 1:
             path.remove(writer)
             new[images.classes[label]] = "/".join(path)
-    return replace(images.rename(new), writers=names)
+    return replace(images.rename(new), writers=writers)
 
 
 def _warn_repeated(images: ImageSet) -> None:
-    """Warn where the same class folders are in several folders, as for each writer."""
-    inside: dict[str, set[str]] = {}
-    for name in images.classes:
-        parent, slash, leaf = name.rpartition("/")
-        if slash:
-            inside.setdefault(parent, set()).add(leaf)
-    repeated = set.intersection(*inside.values()) if len(inside) > 1 else set()
-    if repeated:
+    """Warn where class folders of one name are in several folders, as for each writer."""
+    leaves = Counter(name.rpartition("/")[2] for name in images.classes)
+    if repeated := sorted(name for name, count in leaves.items() if count > 1):
         warnings.warn(
-            f"{images.source}: the folder {min(repeated)!r} is in each of "
-            f"{cache.first_names(sorted(inside))}, and each is a class of its own. If "
-            "these folders are people, add "
-            r"--writers '([^/]+)/[^/]+/[^/]+$'.",
+            f"{images.source}: the folder {repeated[0]!r} is in several folders, and each is a "
+            r"class of its own. If these are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
             stacklevel=2,
         )

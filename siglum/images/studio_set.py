@@ -1,10 +1,10 @@
 """Sets of signs drawn in the Studio: the SQLite file `signs.db` and reading it as a data source."""
 
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 from siglum.errors import DataError
@@ -78,14 +78,15 @@ def insert(
 
 def read_state(database: sqlite3.Connection) -> State:
     """Return the classes and drawings of a set."""
-    classes = database.execute(
-        "SELECT id, name FROM class WHERE name IS NOT NULL ORDER BY number"
-    ).fetchall()
-    drawings = database.execute(
+    classes = "SELECT id, name FROM class WHERE name IS NOT NULL ORDER BY number"
+    drawings = (
         "SELECT id, class, author, split, time, photo FROM drawing "
         "WHERE class IS NOT NULL ORDER BY number"
-    ).fetchall()
-    return State(dict(classes), {id: Entry(*facts) for id, *facts in drawings})
+    )
+    return State(
+        dict(database.execute(classes).fetchall()),
+        {id: Entry(*facts) for id, *facts in database.execute(drawings).fetchall()},
+    )
 
 
 def read_content(database: sqlite3.Connection, id: str) -> tuple[str | None, bytes]:
@@ -99,59 +100,42 @@ def read_content(database: sqlite3.Connection, id: str) -> tuple[str | None, byt
 
 
 def connect(folder: Path, writable: bool = False) -> sqlite3.Connection:
-    """Open the database of a set, which a Studio may have open; check that it is one, and whole.
-
-    Raises:
-        DataError: if it is missing, damaged, of another version or another program's.
-    """
-    path = folder / FILE
+    """Open the database of a set, which a Studio may have open; check that it is one, and whole."""
+    path, log = folder / FILE, folder / f"{FILE}-wal"
     if not path.is_file():
         raise DataError(
             f"{folder} is a set of signs in an older format. Open it once to convert it: "
             f"siglum studio {folder}"
         )
-    modes = ["rw"] if writable else ["ro"]
-    log = folder / f"{FILE}-wal"
-    if not writable and not (log.exists() and log.stat().st_size):
-        modes.append("ro&immutable=1")  # where the folder is read-only, SQLite needs this
-    reason = ""
-    for mode in modes:
-        uri = f"{path.resolve().as_uri()}?mode={mode}"
-        try:
-            with ExitStack() as opened:
-                database = sqlite3.connect(
-                    uri, uri=True, isolation_level=None, check_same_thread=False
-                )
-                opened.enter_context(closing(database))
-                database.execute("PRAGMA trusted_schema = OFF")
-                database.execute("PRAGMA cell_size_check = ON")
-                _check(database, path)
-                opened.pop_all()
-                return database
-        except sqlite3.OperationalError as error:
-            reason = str(error)
-        except sqlite3.DatabaseError as error:
-            raise _damaged(path, str(error)) from None
-    raise DataError(f"Cannot open {path}: {reason}.")
+    mode = "rw" if writable else "ro"
+    if not (writable or os.access(folder, os.W_OK) or (log.exists() and log.stat().st_size)):
+        mode = "ro&immutable=1"  # else SQLite would make files beside it
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    try:
+        with ExitStack() as opened, closing(sqlite3.connect(":memory:")) as empty:
+            database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            opened.enter_context(closing(database))
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute("PRAGMA cell_size_check = ON")
+            empty.executescript(SCHEMA)
+            for query in FORMAT:
+                if database.execute(query).fetchall() != empty.execute(query).fetchall():
+                    raise DataError(
+                        f"{path} is not a set of signs of this version. If a newer Siglum made it: "
+                        "pip install --upgrade siglum"
+                    )
+            if (result := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(result)
+            opened.pop_all()
+            return database
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from None
 
 
-def _check(database: sqlite3.Connection, path: Path) -> None:
-    with closing(sqlite3.connect(":memory:")) as empty:
-        empty.executescript(SCHEMA)
-        for query in FORMAT:
-            if database.execute(query).fetchall() != empty.execute(query).fetchall():
-                raise DataError(
-                    f"{path} is not a set of signs of this version. If a newer Siglum made it: "
-                    "pip install --upgrade siglum"
-                )
-    if (result := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise _damaged(path, result)
-
-
-def _damaged(path: Path, reason: str) -> DataError:
+def _damaged(path: Path, error: sqlite3.Error) -> DataError:
     return DataError(
-        f"{path} is damaged ({' '.join(reason.split())}). Restore it from a backup, or save what "
-        f"can be read with: sqlite3 {path.name} .recover"
+        f"Cannot read {path}: {' '.join(str(error).split())}. If it is damaged, restore it from a "
+        f"backup, or save what can be read with: sqlite3 {path.name} .recover"
     )
 
 
@@ -171,16 +155,10 @@ def read(folder: Path, spec: str, progress: Progress) -> Listing:
         try:
             drawings = database.execute(query).fetchall()
         except sqlite3.DatabaseError as error:
-            raise _damaged(folder / FILE, str(error)) from None
+            raise _damaged(folder / FILE, error) from None
     if not drawings:
         raise DataError(f"{spec} has no drawings yet. Draw some first.")
-    has_test = any(split == "test" for _, _, split, _, _ in drawings)
-    images = {file: image for file, _, _, _, image in drawings}
-    return Listing(
-        [
-            Row(file, name, split if has_test else "all", author)
-            for file, name, split, author, _ in drawings
-        ],
-        images.__getitem__,
-        lambda file: blake2b(images[file]).hexdigest(),
-    )
+    rows = [Row(*facts) for *facts, _ in drawings]
+    if all(row.part == "train" for row in rows):
+        rows = [row._replace(part="all") for row in rows]
+    return Listing(rows, {name: image for name, *_, image in drawings}.__getitem__)

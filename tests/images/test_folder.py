@@ -250,7 +250,7 @@ def test_class_folders_that_repeat_are_warned_of_and_can_be_writers(tmp_path: Pa
     files = {f"{writer}/{name}/0.png": png(9) for writer in ("ada", "bob") for name in "xy"}
     root = write_folder(tmp_path, files)
 
-    with pytest.warns(UserWarning, match=r"'x' is in each of ada, bob.*add --writers"):
+    with pytest.warns(UserWarning, match=r"'x' is in several folders.*add --writers"):
         assert load(root).classes == ("ada/x", "ada/y", "bob/x", "bob/y")
     images = sources.load(f"folder:{root}", writers="([^/]+)/[^/]+/[^/]+$")
     assert images.classes == ("x", "y")
@@ -267,8 +267,11 @@ def test_a_class_of_unreadable_files_is_ignored_and_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "has no images in class folders (0 other files). Put the images of each class in"),
-        ({"0.png": png(9)}, "has no images in class folders (1 other files, such as 0.png: not in"),
+        ({}, "has no images in class folders. Put the images of each class in a folder of its own"),
+        (
+            {"0.png": png(9)},
+            "has no images in class folders (0.png: not in a class folder). Put the images of",
+        ),
         ({"a/0.png": b"text"}, "has no image that can be read. a/0.png: not an image (PNG,"),
     ],
 )
@@ -327,7 +330,7 @@ def test_patterns_and_folders_are_expanded_to_files(
     assert expand_files([Path("missing.png")]) == [Path("missing.png")]
     for place, message in [
         ("*.gif", r"No image files in \*\.gif"),
-        ("https://example.org/3.png", "is not on this computer. Download it"),
+        ("https://example.org/3.png", "Name files or folders on this computer"),
     ]:
         with pytest.raises(DataError, match=message):
             expand_files([place])

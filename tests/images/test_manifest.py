@@ -215,7 +215,7 @@ def test_what_is_wrong_is_named_with_the_remedy(text: str | bytes, message: str)
 
 
 def test_an_unknown_source_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"No such source: 'foldr:signs'\. Did you mean 'folder'"):
+    with pytest.raises(ConfigError, match=r"'foldr:signs' is not a source\. Did you mean 'folder'"):
         sources.load(write("# source: foldr:signs\nfile,new\n" + LINES))
 
 

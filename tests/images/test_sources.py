@@ -82,7 +82,9 @@ def fails(spec: str, message: str, **options: str) -> None:
 
 
 def test_an_unknown_source_offers_the_nearest() -> None:
-    fails("mnist5", "No such source: 'mnist5'. Did you mean 'mnist5k'? Name a folder with one fol")
+    fails(
+        "mnist5", "'mnist5' is not a source. Did you mean 'mnist5k'? Name a folder with one folder"
+    )
     fails("folder:nowhere", "folder:nowhere is not a folder.")
     fails("archive:nowhere", "archive:nowhere is not a file.")
 
