@@ -10,15 +10,8 @@ if TYPE_CHECKING:
     from siglum.sklearn import SignClassifier
 
 __version__ = "0.1.0"
-__all__ = [
-    "Prediction",
-    "Recogniser",
-    "SiglumError",
-    "SignClassifier",
-    "__version__",
-    "load",
-    "teach",
-]
+__all__ = ["Prediction", "Recogniser", "SiglumError", "SignClassifier"]
+__all__ += ["__version__", "load", "teach"]
 
 # onnxruntime reports usage to its maker unless this is set before anything imports it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

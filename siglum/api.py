@@ -99,30 +99,23 @@ def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
 
     Equal images would vouch for each other in leave-one-out predictions.
     """
-    labels = np.array([classes.index(name) for name in images.classes], np.int64)[images.labels]
-    planes = images.images
-    selected: list[int] = []
-    blank, repeated, contradicting = [], [], []
-    labels_of: dict[bytes, set[int]] = {}
-    for row, label in enumerate(labels.tolist()):
-        others = labels_of.setdefault(planes[row, 0].tobytes(), set())
-        if not planes[row, 0].any():
-            blank.append(row)
-        elif label in others:
-            repeated.append(row)
-        else:
-            contradicting += [row] * bool(others)
-            others.add(label)
-            selected.append(row)
+    planes, labels = images.images, np.array([classes.index(name) for name in images.classes])
+    ink, labels = planes[:, 0], labels[images.labels]
+    blank = ~ink.any(axis=(1, 2))
+    if blank.all():
+        raise DataError(f"No ink found in the images of {images.source}.")
+    ids = np.unique(ink.reshape(len(ink), -1), axis=0, return_inverse=True)[1].ravel()
+    first = np.unique([ids, labels], axis=1, return_index=True)[1]
+    distinct = ~blank & np.isin(np.arange(len(labels)), first)
+    contradicting = distinct & (np.bincount(ids[first])[ids] > 1)
     for rows, text in (
         (blank, "Skipped {} without ink"),
-        (repeated, "Skipped {} equal to another of its class"),
+        (~blank & ~distinct, "Skipped {} equal to another of its class"),
         (contradicting, "Equal images with different labels: {}"),
     ):
-        if rows:
-            such = "" if images.files is None else f", such as {images.files[rows[0]]}"
-            warnings.warn(f"{text.format(count(len(rows), 'image'))}{such}.", stacklevel=3)
-    if not selected:
-        raise DataError(f"No ink found in the images of {images.source}.")
-    positions = planes[selected][:, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
-    return Samples(planes[selected, 0], labels[selected], positions)
+        if rows.any():
+            such = f", such as {images.files[int(rows.argmax())]}" if images.files else ""
+            message = text.format(count(int(rows.sum()), "image"))
+            warnings.warn(f"{message}{such}.", stacklevel=3)
+    positions = planes[distinct, 1:, 0, 0].astype(np.float32) / np.float32(255.0)
+    return Samples(ink[distinct], labels[distinct], positions)

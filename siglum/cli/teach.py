@@ -3,8 +3,8 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from siglum import api
 from siglum.cli import options, output
@@ -15,7 +15,7 @@ from siglum.images.cache import first_names
 from siglum.images.decode import as_text
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
-from siglum.recogniser.fit import Diagnostics, diagnose, to_bundle
+from siglum.recogniser.fit import Fitted, diagnose, to_bundle
 
 
 def teach(
@@ -52,10 +52,11 @@ def teach(
     names = options.read_renames(rename)
     with loading_bar() as progress:
         recogniser = api.teach(chars, samples, rename=names, backbone=backbone, progress=progress)
-    assert recogniser.fitted is not None
+    fitted = recogniser.fitted
+    assert fitted is not None
     command = as_text(shlex.join(["siglum", *sys.argv[1:]]))
-    bundle = to_bundle(recogniser.fitted, as_text(title), command)
-    diagnostics, num_samples = diagnose(recogniser.fitted), len(recogniser.fitted.samples.labels)
+    bundle = to_bundle(fitted, as_text(title), command)
+    diagnostics = diagnose(fitted)
     bundles.save(bundle, out)
     if json:
         output.print_json(
@@ -63,32 +64,32 @@ def teach(
                 "file": str(out),
                 "title": bundle.card.title,
                 "classes": bundle.classes,
-                "samples": num_samples,
-                **asdict(diagnostics),
+                "samples": len(fitted.samples.labels),
+                **diagnostics,
                 "calibration": bundle.calibration.model_dump(),
             }
         )
         return
     output.print_line(f"{out} recognises {bundle.card.title}.")
-    for line in (*_describe(diagnostics, num_samples), *describe(bundle.calibration)):
+    for line in (*_describe(fitted, diagnostics), *describe(bundle.calibration)):
         output.print_line(line)
 
 
-def _describe(diagnostics: Diagnostics, num_samples: int) -> Iterator[str]:
-    if not num_samples:
+def _describe(fitted: Fitted, diagnostics: dict[str, Any]) -> Iterator[str]:
+    if not len(fitted.samples.labels):
         yield "No drawings yet: accuracy on your handwriting is unknown. Add some with --samples."
         return
-    if diagnostics.accuracy is None:
+    if fitted.accuracy is None:
         yield "Accuracy is unknown with one drawing per sign. Draw a second of each."
     else:
-        yield f"Leave-one-out accuracy: {rate_and_interval(diagnostics.accuracy)}."
-    for point in reversed(diagnostics.learning_curve):
-        drawings = count(point.samples_per_class, "drawing")
-        start = f"Accuracy with {drawings} per sign" if point.samples_per_class else "From fonts"
-        yield f"{start}: {percent(point.accuracy)}."
-    for one in diagnostics.confusions[:5]:
-        yield f"  {one.label!r} is predicted as {one.predicted!r} in {one.count} of {one.total}."
-    for suggestion in diagnostics.suggestions[:3]:
-        yield f"Next, {suggestion.label!r}: {suggestion.message.rstrip('.')}."
-    if diagnostics.untested:
-        yield f"Without drawings, not tested: {first_names(diagnostics.untested)}."
+        yield f"Leave-one-out accuracy: {rate_and_interval(fitted.accuracy)}."
+    for point in reversed(diagnostics["learning_curve"]):
+        drawings = count(point["samples_per_class"], "drawing")
+        start = f"Accuracy with {drawings} per sign" if point["samples_per_class"] else "From fonts"
+        yield f"{start}: {percent(point['accuracy'])}."
+    for one in diagnostics["confusions"][:5]:
+        yield "  {label!r} is predicted as {predicted!r} in {count} of {total}.".format(**one)
+    for one in diagnostics["suggestions"][:3]:
+        yield f"Next, {one['label']!r}: {one['message'].rstrip('.')}."
+    if untested := diagnostics["untested"]:
+        yield f"Without drawings, not tested: {first_names(untested)}."

@@ -12,8 +12,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -31,28 +31,14 @@ from siglum.stats import Rate
 FORMAT = 2
 SUFFIX = ".siglum"
 MEMBERS = CARD, MODEL, WEIGHTS = "bundle.json", "model.onnx", "weights.safetensors"
-MAX_BYTES = 640 * 2**20
+MAX_CARD, MAX_BYTES = 8 * 2**20, 640 * 2**20  # bytes of bundle.json, and of the whole file
 MAX_REFERENCE = 64
 MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
 AGAIN = "Copy it again, or make it again."
-
 # The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
 # V the rows of the head.
-ARRAYS: dict[str, tuple[tuple[str, ...], str]] = {
-    "reference.images": (("U8",), "MPSS"),
-    "reference.logits": (("F32",), "MK"),
-    "head.vectors": (("F32", "F16", "I8"), "VD"),
-    "head.scale": (("F32",), "V"),
-    "head.bias": (("F32",), "V"),
-    "head.centre": (("F32",), "D"),
-    "position.mean": (("F32",), "K3"),
-    "position.std": (("F32",), "3"),
-    "position.gain": (("F64",), "1"),
-    "samples.ink": (("U8",), "NSS"),
-    "samples.labels": (("I64",), "N"),
-    "samples.positions": (("F32",), "N3"),
-}
+ARRAYS = json.loads(resources.files("siglum.recogniser").joinpath("arrays.json").read_bytes())
 TYPES = {"U8": "u1", "I8": "i1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
@@ -73,19 +59,17 @@ class Card(Settings):
 
     kind: Literal["run", "taught", "backbone"] = "run"
     title: str = ""
-    command: str = Field("", description="The command that made it.")
+    command: str = ""  # that made it
     network: str = ""
     parameters: int = Field(0, ge=0, le=MAX_NUMBER)
-    data: dict[str, Any] = Field(default_factory=dict, description="What it learned from.")
-    settings: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field({})  # what it learned from
+    settings: dict[str, Any] = Field({})
     measured: dict[str, Annotated[Rate, AfterValidator(_check_rate)]] = Field(
-        default_factory=dict, description="Accuracy, by part."
-    )
-    reference: str = Field("", description="What the reference images are.")
-    difference: float | None = Field(
-        None, ge=0, description="Relative difference of onnxruntime's outputs from PyTorch's."
-    )
-    versions: dict[str, str] = Field(default_factory=dict)
+        {}
+    )  # accuracy, by part
+    reference: str = ""  # what the reference images are
+    difference: float | None = Field(None, ge=0)  # of onnxruntime's outputs from PyTorch's
+    versions: dict[str, str] = Field({})
     licence: str = ""
 
 
@@ -98,7 +82,7 @@ class _Document(Settings):
     )
     preprocess: Preprocess
     calibration: Calibration
-    cosine: Literal[True] | None = Field(None, description="Null without a head.")
+    cosine: Literal[True] | None = None  # None without a head
     card: Card
     sha256: dict[str, str]
 
@@ -155,8 +139,6 @@ def encode(bundle: Bundle) -> bytes:
         group, _, name = key.partition(".")
         if parts[group] is not None:
             arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
-    if samples is not None:
-        arrays["samples.positions"] = np.nan_to_num(samples.positions, nan=-1.0)
     members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
     settings = {
         "classes": bundle.classes,
@@ -194,56 +176,36 @@ def decode(raw: bytes, name: str) -> Bundle:
     for member in (MODEL, WEIGHTS):
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
-    num_classes, preprocess = len(document.classes), document.preprocess
-    sizes = {"K": num_classes, "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
-    arrays = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
-
-    def part(group: str) -> dict[str, NDArray[Any]]:
-        return {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith(group)}
-
+    classes, preprocess, calibration = document.classes, document.preprocess, document.calibration
+    sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
+    groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
     head = samples = prior = None
-    problems = []
-    if position := part("position."):
+    if position := groups.get("position"):
         prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
-        if not (prior.std > 0).all() or not 0 <= prior.gain <= max(GAINS):
-            problems.append(f"positions with std {prior.std} and gain {prior.gain}")
-    if arrays_of_head := part("head."):
-        head = Head(**arrays_of_head, position=prior)
-        if len(head.vectors) < num_classes:
-            problems.append(f"{len(head.vectors)} vectors")
-    if arrays_of_samples := part("samples."):
-        samples = Samples(**arrays_of_samples)
-        unknown = np.where(samples.positions == -1.0, np.float32(np.nan), samples.positions)
-        samples = samples._replace(positions=unknown)
-        if not ((samples.labels >= 0) & (samples.labels < num_classes)).all():
-            problems.append(f"labels from {samples.labels.min()} to {samples.labels.max()}")
-    repeated, count = Counter(document.classes).most_common(1)[0]
-    if count > 1:
-        problems.append(f"{count} names {repeated!r}")
-    if not 1 <= sizes["M"] <= MAX_REFERENCE:
-        problems.append(f"{sizes['M']} reference images")
-    for threshold in (document.calibration.sets, document.calibration.rejection):
-        if threshold is not None and len(threshold.values) not in (1, num_classes):
-            problems.append(f"{len(threshold.values)} thresholds")
-    if problems:
-        listed = "; ".join(problems)
-        raise DataError(f"{name} has parts that do not fit its classes: {listed}. {AGAIN}")
+    if "head" in groups:
+        head = Head(**groups["head"], position=prior)
+    if "samples" in groups:
+        samples = Samples(**groups["samples"])
+    thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
+    fits = {
+        "repeated names": len(set(classes)) == len(classes),
+        f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
+        "fewer vectors than classes": head is None or len(head.vectors) >= len(classes),
+        "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
+        "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
+        "positions": prior is None or ((prior.std > 0).all() and 0 <= prior.gain <= max(GAINS)),
+    }
+    if problems := [part for part, fit in fits.items() if not fit]:
+        listed = ", ".join(problems)
+        raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {listed}.")
+    reference = ReferenceOutputs(**groups["reference"])
     return Bundle(
-        members[MODEL],
-        preprocess,
-        document.classes,
-        document.calibration,
-        document.card,
-        ReferenceOutputs(**part("reference.")),
-        head,
-        samples,
+        members[MODEL], preprocess, classes, calibration, document.card, reference, head, samples
     )
 
 
 def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
     """Return the members of a zip of exactly the three members, stored, with nothing between."""
-    if len(raw) > MAX_BYTES:
-        raise DataError(f"{name} is larger than {MAX_BYTES:,} bytes.")
     if raw[:4] != b"PK\3\4":
         content = "a Python pickle, which is never opened" if raw[:1] == b"\x80" else "another file"
         raise DataError(f"{name} is not a bundle, but {content if raw else 'empty'}. {AGAIN}")
@@ -252,15 +214,18 @@ def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
             infos = archive.infolist()
             stored = all(not info.compress_type and not info.flag_bits for info in infos)
             length = sum(LOCAL + CENTRAL + 2 * len(i.filename) + i.file_size for i in infos) + END
-            if [i.filename for i in infos] == [*MEMBERS] and stored and length == len(raw):
+            names, complete = [info.filename for info in infos], stored and length == len(raw)
+            if names == [*MEMBERS] and complete and infos[0].file_size <= MAX_CARD:
                 return {info.filename: archive.read(info) for info in infos}
     except Exception as error:  # zipfile raises nearly anything for hostile bytes
         raise DataError(f"{name} is damaged: {str(error)[:200]}. {AGAIN}") from None
     raise DataError(f"{name} must be a zip of {', '.join(MEMBERS)}, stored, and nothing else.")
 
 
-def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, NDArray[Any]]:
-    """Return read-only views of the arrays, checked against `ARRAYS` and for finite numbers.
+def _decode_arrays(
+    raw: bytes, name: str, sizes: dict[str, int]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return read-only views of the arrays by group, checked against `ARRAYS`.
 
     Args:
         sizes: of the axes, by letter; the axes that the arrays themselves define are added.
@@ -271,10 +236,7 @@ def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, ND
         entries = dict(deserialize(raw))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise DataError(f"{name} is not a safetensors file: {error}. {AGAIN}") from None
-    groups = {"reference", *(key.partition(".")[0] for key in entries)}
-    if missing := [key for key in ARRAYS if key.partition(".")[0] in groups and key not in entries]:
-        raise DataError(f"{name} lacks the arrays {', '.join(missing)}. {AGAIN}")
-    arrays = {}
+    groups: dict[str, dict[str, NDArray[Any]]] = {"reference": {}}
     for key, entry in entries.items():
         kinds, axes = ARRAYS.get(key, ((), ""))
         kind, shape = entry["dtype"], tuple(entry["shape"])
@@ -284,7 +246,12 @@ def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, ND
         if shape != expected:
             raise DataError(f"{key} in {name} must have the shape {expected}, got {shape}. {AGAIN}")
         array = np.frombuffer(entry["data"], TYPES[kind]).reshape(shape)
-        if kind.startswith("F") and not np.isfinite(array).all():
+        if kind.startswith("F") and key != "samples.positions" and not np.isfinite(array).all():
             raise DataError(f"{key} in {name} contains NaN or infinity.")
-        arrays[key] = array
-    return arrays
+        group, _, field = key.partition(".")
+        groups.setdefault(group, {})[field] = array
+    for key in ARRAYS:
+        group, _, field = key.partition(".")
+        if group in groups and field not in groups[group]:
+            raise DataError(f"{name} lacks the array {key}. {AGAIN}")
+    return groups

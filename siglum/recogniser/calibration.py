@@ -21,7 +21,6 @@ FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
 BACKGROUND_WEIGHT = 0.25  # of the background logit in the out-of-distribution score
 
 Floats = NDArray[np.floating]
-Labels = NDArray[np.int64]
 
 
 class Threshold(Settings):
@@ -76,10 +75,7 @@ def softmax(logits: Floats) -> NDArray[np.float64]:
 
 
 def ood_score(scaled: Floats, num_classes: int) -> NDArray[np.float64]:
-    """Score how unlike the classes images are (N,): far from each, and near the background.
-
-    Without background classes, the score is the negative of the largest logit.
-    """
+    """Score how unlike the classes images are (N,): far from each, and near the background."""
     score: NDArray[np.float64] = -scaled[:, :num_classes].max(axis=1)
     if scaled.shape[1] > num_classes:
         score = score + BACKGROUND_WEIGHT * scaled[:, num_classes:].max(axis=1)
@@ -87,19 +83,13 @@ def ood_score(scaled: Floats, num_classes: int) -> NDArray[np.float64]:
 
 
 def calibrate(
-    loo_logits: Floats, labels: Labels, num_classes: int, default: Calibration
+    loo_logits: Floats, labels: NDArray[np.int64], num_classes: int, default: Calibration
 ) -> Calibration:
-    """Measure temperature and thresholds on leave-one-out logits.
+    """Measure temperature and thresholds on leave-one-out logits (N, K + M).
 
-    Args:
-        loo_logits: (N, K + M); rows with -inf at the own class are not counted.
-        labels: (N,), in [0, K).
-        default: used for what too few samples cannot measure.
-
-    Returns:
-        Prediction sets with a threshold per class if every class has enough samples, else one for
-        all; the default if that is too few, or a class has none: drawings do not tell how well
-        classes without drawings are recognised.
+    Rows with -inf at the own class are not counted. Prediction sets get a threshold per class if
+    every class has enough samples, else one for all. With too few samples, or with a class that has
+    none, the default holds: drawings do not tell how well other classes are recognised.
     """
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
     loo_logits, labels = loo_logits[counted], labels[counted]
@@ -116,13 +106,9 @@ def calibrate(
     if rejection is None and default.rejection is not None:
         factor = default.temperature / temperature
         values = tuple(factor * value for value in default.rejection.values)
-        rejection = Threshold(coverage=default.rejection.coverage, values=values)
-    return Calibration(
-        temperature=temperature,
-        num_samples=len(labels),
-        sets=sets or default.sets,
-        rejection=rejection,
-    )
+        rejection = default.rejection.model_copy(update={"values": values})
+    measured = {"temperature": temperature, "num_samples": len(labels)}
+    return Calibration(**measured, sets=sets or default.sets, rejection=rejection)
 
 
 def conformal_quantile(scores: Floats, coverage: float) -> float:

@@ -7,7 +7,7 @@ Shapes: N samples, K classes, M background classes, S the side of the frame, D f
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -176,16 +176,6 @@ def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Samples of one class that are predicted as another."""
-
-    label: str
-    predicted: str
-    count: int
-    total: int  # samples of the class
-
-
-@dataclass(frozen=True)
 class Suggestion:
     """A class that more drawings would help, and why."""
 
@@ -204,35 +194,25 @@ class CurvePoint:
     high: float  # highest
 
 
-@dataclass(frozen=True)
-class Diagnostics:
-    """How well samples were learned; everything is measured on left-out samples."""
-
-    accuracy: stats.Rate | None
-    confusions: tuple[Confusion, ...]  # most frequent first
-    suggestions: tuple[Suggestion, ...]  # most urgent first
-    learning_curve: tuple[CurvePoint, ...]
-    untested: tuple[str, ...]  # classes without samples
-
-
-def diagnose(fitted: Fitted) -> Diagnostics:
-    """Return accuracy, confusions, a learning curve, and which class needs drawings."""
+def diagnose(fitted: Fitted) -> dict[str, Any]:
+    """Return accuracy, confusions, a learning curve, and which class needs drawings, as JSON."""
     labels, classes = fitted.samples.labels, fitted.recogniser.classes
     predicted = fitted.loo_logits.argmax(axis=1)
     wrong = fitted.counted & (predicted != labels)
     errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     unknown = [name in fitted.unknown_classes for name in classes]
-    return Diagnostics(
-        accuracy=fitted.accuracy,
-        confusions=tuple(
-            Confusion(classes[label], classes[other], times, counts[label])
-            for (label, other), times in errors.most_common()
-        ),
-        suggestions=tuple(suggest(classes, counts, errors, unknown).values()),
-        learning_curve=learning_curve(fitted),
-        untested=tuple(name for name, n in zip(classes, counts, strict=True) if not n),
-    )
+    suggestions = suggest(classes, counts, errors, unknown).values()
+    return {
+        "accuracy": fitted.accuracy and asdict(fitted.accuracy),
+        "confusions": [
+            {"label": classes[own], "predicted": classes[other], "count": n, "total": counts[own]}
+            for (own, other), n in errors.most_common()
+        ],
+        "suggestions": [asdict(one) for one in suggestions],
+        "learning_curve": [asdict(one) for one in learning_curve(fitted)],
+        "untested": [name for name, n in zip(classes, counts, strict=True) if not n],
+    }
 
 
 def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
@@ -277,11 +257,8 @@ def suggest(
 ) -> dict[int, Suggestion]:
     """Return the classes that drawings would help, by label, most urgent first.
 
-    Args:
-        names: of the K classes.
-        counts: drawings of each class.
-        errors: how many drawings of one label are predicted as another.
-        unknown: whether neither fonts nor drawings show a class.
+    `errors` counts drawings of one label that are predicted as another; `unknown` marks classes
+    that neither fonts nor drawings show.
     """
     mistaken: dict[int, Counter[int]] = defaultdict(Counter)
     for (label, other), times in errors.items():

@@ -14,16 +14,10 @@ PATCHES = 5  # along each side; they overlap by half
 def heatmap(
     recogniser: Recogniser, ink: NDArray[np.uint8], position: NDArray[np.float32], label: int
 ) -> tuple[NDArray[np.uint8], float]:
-    """Cover one patch of the ink after the other with paper, and measure what it costs.
+    """Cover one patch of the ink (S, S) after the other with paper, and measure what it costs.
 
-    Args:
-        ink: (S, S).
-        position: (3,), of the ink.
-        label: of the prediction, in [0, K).
-
-    Returns:
-        uint8 (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
-        probability of `label` with a patch covered.
+    Returns (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
+    probability of `label` with a patch covered.
 
     Source: Zeiler, Fergus 2014, "Visualizing and understanding convolutional networks",
     arXiv:1311.2901, section 4.2; there patches are grey.

@@ -20,7 +20,6 @@ from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.formatting import probability as format_probability
 from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
@@ -37,23 +36,9 @@ TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another or
 BATCH = 256  # images preprocessed at once
 UNKNOWN = (math.nan,) * 3  # position
 
-Point = Sequence[float]
-ImageLike = (
-    str
-    | os.PathLike[str]
-    | bytes
-    | NDArray[np.uint8]
-    | Image.Image
-    | Mapping[str, Any]
-    | Sequence[Sequence[Point]]
-)
-
-
-class Ranked(NamedTuple):
-    """A class and its probability."""
-
-    label: str
-    probability: float
+Place = str | os.PathLike[str]
+Strokes = Sequence[Sequence[Sequence[float]]]  # lists of points (x, y)
+ImageLike = Place | bytes | NDArray[np.uint8] | Image.Image | Mapping[str, Any] | Strokes
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +58,20 @@ class Prediction:
     probs: NDArray[np.float64] = field(repr=False)  # (K,)
 
     @cached_property
-    def ranking(self) -> tuple[Ranked, ...]:
-        """All classes, the most probable first."""
+    def ranking(self) -> tuple[tuple[str, float], ...]:
+        """All classes with their probabilities, the most probable first."""
         order = np.argsort(-self.probs, kind="stable").tolist()
-        return tuple(Ranked(self.classes[label], float(self.probs[label])) for label in order)
+        return tuple((self.classes[label], float(self.probs[label])) for label in order)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `siglum predict --json` prints."""
-        second = self.ranking[1] if len(self.ranking) > 1 else Ranked("", 0.0)
+        runner_up, runner_up_probability = (*self.ranking, ("", 0.0))[1]
         return {
             "file": self.file,
             "label": self.label,
             "probability": self.probability,
-            "runner_up": second.label,
-            "runner_up_probability": second.probability,
+            "runner_up": runner_up,
+            "runner_up_probability": runner_up_probability,
             "inverted": self.inverted,
             "prediction_set": list(self.prediction_set),
             "rejected": self.rejected,
@@ -96,15 +81,12 @@ class Prediction:
     def _repr_html_(self) -> str:
         from jinja2 import Environment, PackageLoader
 
-        buffer = io.BytesIO()
+        file = io.BytesIO()
         pixels = self.ink if self.ink.ndim == 2 else self.ink.transpose(1, 2, 0)
-        Image.fromarray(pixels).save(buffer, "PNG")
-        environment = Environment(loader=PackageLoader("siglum.recogniser", "."), autoescape=True)
-        return environment.get_template("prediction.html").render(
-            prediction=self,
-            ink=base64.b64encode(buffer.getvalue()).decode(),
-            format_probability=format_probability,
-        )
+        Image.fromarray(pixels).save(file, "PNG")
+        ink, environment = base64.b64encode(file.getvalue()).decode(), Environment(autoescape=True)
+        environment.loader = PackageLoader("siglum.recogniser", ".")
+        return environment.get_template("prediction.html").render(prediction=self, ink=ink)
 
 
 class Input(NamedTuple):
@@ -174,7 +156,7 @@ class Recogniser:
 
         fit.add(self, label, preprocess_images(as_list(image), self.preprocess))
 
-    def save(self, path: str | os.PathLike[str], title: str = "") -> None:
+    def save(self, path: Place, title: str = "") -> None:
         """Write the recogniser as one file, a bundle; an existing file is replaced.
 
         Raises:
@@ -323,21 +305,21 @@ def is_strokes(value: object) -> bool:
         return False
 
 
-def _to_drawing(points: Sequence[Sequence[Point]]) -> strokes.Drawing:
+def _to_drawing(points: Strokes) -> strokes.Drawing:
     """Scale strokes in any unit to the middle of a pad."""
     try:
         arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
         flat = np.concatenate(arrays)
     except (ValueError, IndexError, TypeError):
         raise DataError("strokes must be lists of points (x, y)") from None
-    low, size = flat.min(axis=0), max(float(np.ptp(flat, axis=0).max()), 1e-9)
-    offset = (1 - np.ptp(flat, axis=0) / size * 0.6) / 2
-    scaled = [((stroke - low) / size * 0.6 + offset).tolist() for stroke in arrays]
+    middle = (flat.min(axis=0) + flat.max(axis=0)) / 2
+    scale = 0.6 / max(float(np.ptp(flat, axis=0).max()), 1e-9)
+    scaled = [(scale * (stroke - middle) + 0.5).tolist() for stroke in arrays]
     lists = [[[x, y, 0.0, 0.5] for x, y in stroke] for stroke in scaled]
     return strokes.parse({"version": strokes.VERSION, "aspect": 1.0, "strokes": lists})
 
 
-def load(path: str | os.PathLike[str]) -> Recogniser:
+def load(path: Place) -> Recogniser:
     """Open a bundle, check all of it, and verify its reference outputs.
 
     Raises:
@@ -353,19 +335,13 @@ def load(path: str | os.PathLike[str]) -> Recogniser:
 
 def open_bundle(bundle: Bundle, name: str) -> Recogniser:
     """Return the recogniser of a bundle after verifying its reference outputs; see `load`."""
-    head, reference = bundle.head, bundle.reference
+    images, expected = bundle.reference
     try:
-        network = Network(bundle.model, bundle.preprocess)
-    except DataError as error:
+        recogniser = Recogniser(bundle, Network(bundle.model, bundle.preprocess))
+        logits = recogniser.logits(images)[:, : len(bundle.classes)]
+        difference = relative_error(logits, expected)
+    except (DataError, ValueError) as error:  # shapes may not fit
         raise DataError(f"{name} cannot be used. {error}") from None
-    expected = len(bundle.classes) if head is None else len(head.centre)
-    if network.width != expected:
-        raise DataError(
-            f"{name} does not fit its network: it needs {expected} outputs, got {network.width}."
-        )
-    recogniser = Recogniser(bundle, network)
-    logits = recogniser.logits(reference.images)[:, : len(bundle.classes)]
-    difference = relative_error(logits, reference.logits)
     if not difference <= TOLERANCE:
         raise DataError(
             f"{name} computes other outputs here than where it was made: relative error "

@@ -85,19 +85,10 @@ def ridge(
 ) -> tuple[Floats, Floats]:
     """Fit least squares towards 1 for the own class and 0 for others, shrunk towards the fonts.
 
-    The vectors are then scaled to length 1, as font prototypes are: classes with samples would
-    otherwise score higher than classes without.
-
-    Args:
-        features: (N, D).
-        labels: (N,), in [0, K).
-        font_prototypes: (K, D); rows of zeros where fonts do not have the class.
-        penalty: strength of the shrinkage, in samples.
-        scale: of the cosines.
-
-    Returns:
-        Prototypes (K, D), and the logits (N, K) of each sample under a fit without it: -inf at the
-        own class if that would have nothing left.
+    Returns prototypes (K, D), and the logits (N, K) of each sample under a fit without it: -inf at
+    the own class if that would have nothing left. Prototypes have length 1, as those of fonts have;
+    classes with samples would otherwise score higher. Where fonts lack a class, the row
+    is 0. The penalty is the strength of the shrinkage, in samples.
 
     Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
     3.4.1 and 7.10.1 (equation 7.64: leave-one-out predictions in closed form).
