@@ -13,12 +13,10 @@ from siglum.cli.progress import loading_bar
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.files import atomic_path
-from siglum.formatting import count
 from siglum.images import contact_sheet, decode, ink, sources
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
 
-MAX_SIZES = 4  # of original images that are listed
 INK_SIZE = 64  # px, side of the extracted ink
 Sheet = Annotated[Path | None, Parameter(name=["--sheet", "--out", "-o"])]
 
@@ -60,16 +58,16 @@ def data(
         }
     if sheet is not None:
         _save(contact_sheet.contact_sheet(next(iter(parts.values()))), sheet)
+    records = {part: _describe(images) for part, images in parts.items()}
     if json:
-        output.print_json({part: _describe(images) for part, images in parts.items()})
+        output.print_json(records)
         return
     for part, images in parts.items():
-        facts = _describe(images)
-        output.print_line(f"{images.source} ({part})")
-        output.print_facts(_to_words(facts))
+        output.print_facts({"part": part, **records[part], "unreadable": None, "counts": None})
         for name, reason in images.unreadable:
-            output.print_line(f"not read     {name}: {reason}")
-        output.print_table(("class", "images"), zip(images.classes, facts["counts"], strict=True))
+            output.print_line(f"not read: {name}: {reason}")
+        rows = zip(images.classes, records[part]["counts"], strict=True)
+        output.print_table(("class", "images"), rows)
         print()
 
 
@@ -80,31 +78,21 @@ def _describe(images: ImageSet) -> dict[str, Any]:
     else:
         digests = [hash(image.tobytes()) for image in images.images]
         light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)
+    sizes = Counter(f"{width} x {height} px" for height, width in sides)
+    labelled = {*zip(digests, images.labels.tolist(), strict=True)}
     return {
         "source": images.source,
+        "images": len(images),
         "classes": images.classes,
         "counts": images.counts.tolist(),
         "writers": None if images.writers is None else len({*images.writers}),
-        "sizes": Counter(f"{width} x {height}" for height, width in sides).most_common(),
-        "light_background": int(light.sum()),
-        "duplicates": len(digests) - len({*digests}),
-        "contradictions": len({*zip(digests, images.labels.tolist(), strict=True)})
-        - len({*digests}),
+        "sizes": dict(sizes.most_common()),
+        "dark_on_light": int(light.sum()),
+        "light_on_dark": int((~light).sum()),
+        "exact_duplicates": len(digests) - len({*digests}),
+        "of_them_in_another_class": len(labelled) - len({*digests}),
         "unreadable": images.unreadable,
         "fingerprint": images.fingerprint,
-    }
-
-
-def _to_words(facts: dict[str, Any]) -> dict[str, object]:
-    total, light = sum(facts["counts"]), facts["light_background"]
-    return {
-        "images": f"{total:,} of {count(len(facts['classes']), 'class', 'classes')}",
-        "writers": facts["writers"],
-        "sizes": ", ".join(f"{size} px: {number:,}" for size, number in facts["sizes"][:MAX_SIZES]),
-        "ink": f"dark on light in {light:,}, light on dark in {total - light:,}",
-        "duplicates": f"{facts['duplicates']:,} repeat another image exactly, "
-        f"{facts['contradictions']:,} of them in another class",
-        "fingerprint": facts["fingerprint"],
     }
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from siglum.errors import DataError
-from siglum.formatting import count, printable
+from siglum.formatting import count, printable, rate_and_interval, shorten
+from siglum.stats import Rate
 
+MAX_WIDTH = 200  # of a list in a fact
 MAX_LISTED = 20  # unreadable files named in an error
 
 
@@ -39,7 +41,24 @@ def print_facts(facts: Mapping[str, object]) -> None:
     width = max(map(cell_len, facts), default=0)
     for name, value in facts.items():
         if value is not None:
-            print_line(f"{set_cell_size(name, width)}  {value}".rstrip())
+            print_line(f"{set_cell_size(name.replace('_', ' '), width)}  {_format(value)}".rstrip())
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, Mapping) and {"hits", "total", "low", "high"} <= {*value}:
+        return rate_and_interval(Rate(*(value[key] for key in ("hits", "total", "low", "high"))))
+    if isinstance(value, Mapping):
+        value = [f"{name} {_format(item)}" for name, item in value.items()]
+        return shorten(", ".join(value), MAX_WIDTH)
+    if isinstance(value, list | tuple):
+        return f"{len(value):,}: {shorten(' '.join(map(str, value)), MAX_WIDTH)}"
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:.4g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -93,27 +93,17 @@ def train(
         except trainer.Stopped:
             print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None
-    result, env = run.result or {}, run.env
+    result = {"run": str(run.path), **(run.result or {})}
     if json:
-        output.print_json({"run": str(run.path), **result})
+        output.print_json(result)
         return
-    rates = {
-        name: formatting.rate_and_interval(
-            stats.wilson(result[part]["hits"], result[part]["total"])
-        )
-        for name, part in (("validation", "val"), ("test", "test"))
-        if part in result
-    }
-    trained, parameters = result["trained"], result["parameters"]
-    images = formatting.count(env["counts"]["train"], "training image")
+    counts, trained, parameters = run.env["counts"], result["trained"], result["parameters"]
     output.print_facts(
         {
-            "data": f"{run.config.data}: {images}",
-            "model": f"{run.config.model}, {parameters:,} parameters",
-            "start": transfer.describe(env.get("init"), run.config.freeze, trained, parameters),
-            "training": f"{result['epochs']} epochs in {formatting.duration(result['seconds'])}",
-            **rates,
-            "run": run.path,
+            "data": f"{run.config.data}: {formatting.count(counts['train'], 'training image')}",
+            "model": run.config.model,
+            "start": transfer.describe(run.env["init"], run.config.freeze, trained, parameters),
+            **result,
         }
     )
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def bundle(siglum: Call, run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("bundles") / "signs.siglum"
     done = siglum("export", run, "-o", path, "--licence", "CC0-1.0")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[:2] == ["bundle", f"{path},"]
+    assert done.stdout.split()[:2] == ["bundle", str(path)]
     return path
 
 
@@ -29,11 +30,11 @@ def test_info_describes_a_bundle(siglum: Call, bundle: Path, signs: Path) -> Non
     done, record = siglum("info", bundle), json.loads(siglum("info", bundle, "--json").stdout)
 
     assert (done.returncode, done.stderr) == (0, "")
-    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    lines = dict(re.split("  +", line, maxsplit=1) for line in done.stdout.splitlines())
     assert lines["title"] == f"glyph_net trained on folder:{signs}"
     assert lines["classes"] == "3: cross ring stroke"
-    assert lines["input"] == "28 x 28, grey, pad"
-    assert "4 images of validation images; " in lines["verified"]
+    assert lines["preprocess"].startswith("size 28, channels 1, resize pad")
+    assert lines["reference"] == "validation images"
     assert lines["licence"] == record["card"]["licence"] == "CC0-1.0"
     assert "95 %" in lines["val"]
     assert record["bytes"] == bundle.stat().st_size

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ def test_train_prints_a_summary(siglum, signs: Path, tmp_path: Path) -> None:
     done = siglum("train", f"folder:{signs}", "--epochs", 1, "--val", 0.2, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert "glyph_net, " in done.stdout and "validation" in done.stdout
+    assert re.search(r"\nmodel +glyph_net\n", done.stdout) and re.search(r"\nval  +\d", done.stdout)
     assert (tmp_path / "runs" / "glyph_net-signs-1" / "result.json").exists()
 
 

@@ -1,6 +1,7 @@
 """`siglum data`, and the ink that it shows."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,9 @@ def test_a_source_is_described_with_a_sheet_of_samples(
     done = siglum("data", signs, "--writers", r"w(\d)_", "--sheet", sheet)
     facts = json.loads(siglum("data", f"folder:{signs}", "--json").stdout)["all"]
 
-    assert "images       72 of 3 classes" in done.stdout and "writers      4" in done.stdout
-    assert "dark on light in 72, light on dark in 0" in done.stdout
-    assert facts["counts"] == [24, 24, 24] and facts["light_background"] == 72
+    assert re.search(r"\nimages +72\nclasses +3: cross ring stroke\nwriters +4\n", done.stdout)
+    assert facts["counts"] == [24, 24, 24] and facts["sizes"] == {"28 x 28 px": 72}
+    assert (facts["dark_on_light"], facts["light_on_dark"]) == (72, 0)
     with Image.open(sheet) as image:
         assert image.format == "PNG" and image.width > 400
 
@@ -35,7 +36,7 @@ def test_duplicates_and_unreadable_files_are_counted(
 
     done = siglum("data", tmp_path)
 
-    assert "2 repeat another image exactly, 1 of them in another class" in done.stdout
+    assert re.search(r"exact duplicates +2\nof them in another class +1\n", done.stdout)
     assert "b/1.heic: HEIC is not supported; convert it to PNG or JPEG" in done.stdout
 
 
