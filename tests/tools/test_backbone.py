@@ -281,6 +281,8 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     assert backbone.classes == tuple("ABCDEFabcdef")
     assert card.licence == "MIT" and card.data["counts"] == {"train": 36, "val": 12}
     assert card.measured["held-out faces"].total == 12
+    rejection = backbone.bundle.calibration.rejection
+    assert rejection is not None and rejection.coverage == 0.98
 
     taught = tmp_path / "taught.siglum"
     flags = ("--chars", "aBeF", "--backbone", out, "-o", taught)

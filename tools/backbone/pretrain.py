@@ -62,7 +62,7 @@ HELD_OUT = "held-out faces"
 CALIBRATION = Calibration(
     temperature=1.1,
     sets=Threshold(coverage=COVERAGE, values=(COVERAGE,)),
-    rejection=Threshold(coverage=FALSE_REJECTION_RATE, values=(SCALE * -0.06 / 1.1,)),
+    rejection=Threshold(coverage=1 - FALSE_REJECTION_RATE, values=(SCALE * -0.06 / 1.1,)),
 )
 
 Floats = NDArray[np.float32]
