@@ -2,10 +2,14 @@
 
 A config holds everything that decides a result, so two runs with equal configs are the same run.
 Output paths, devices and thread counts are arguments of functions instead.
-Precedence: command line, then file, then the model's recipe (`RECIPES`), then the defaults here.
+Precedence: command line, file, the model's recipe (`recipes.toml`), the defaults here.
 """
 
+import json
+import tomllib
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -24,20 +28,20 @@ from siglum.errors import ConfigError, closest_match
 Option = bool | int | float | str
 
 
-def _parse_number(value: object) -> object:
-    """Parse "3" and "0.5": the command line passes text."""
-    for kind in (int, float):
-        try:
-            return kind(value) if isinstance(value, str) else value
-        except ValueError:
-            continue
-    return value
+@cache
+def recipes() -> dict[str, dict[str, Any]]:
+    """Return the settings that come with a model, by model."""
+    text = Path(__file__).with_name("recipes.toml").read_text("utf-8")
+    return {model: r for r in tomllib.loads(text)["recipes"] for model in r.pop("models")}
 
 
 def _parse_option(value: object) -> object:
-    if isinstance(value, str) and value in ("true", "false"):
-        return value == "true"
-    return _parse_number(value)
+    """Parse "3", "0.5" and "true": the command line passes text."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    return parsed if isinstance(parsed, bool | int | float) else value
 
 
 class Settings(BaseModel):
@@ -53,7 +57,7 @@ class InputSettings(Settings):
     """How an image becomes the bytes of the network's input."""
 
     size: int = Field(28, ge=8, le=1024, description="Side of the square input in pixels.")
-    channels: Annotated[Literal[1, 3], BeforeValidator(_parse_number)] = Field(
+    channels: Annotated[Literal[1, 3], BeforeValidator(_parse_option)] = Field(
         1, description="1 for grey, 3 for colour."
     )
     resize: Literal["pad", "stretch", "glyph"] = Field(
@@ -106,70 +110,6 @@ class Preprocess(InputSettings):
         positions = self.planes - self.channels
         means = (self.mean,) * self.channels + (0.5,) * positions
         return means, (self.std,) * self.channels + (0.25,) * positions
-
-
-# The two reports' networks are trained as published, except that the checkpoint is chosen by
-# validation and not by the training loss. The defaults below are glyph_net's, chosen on a held-out
-# tenth of the training images.
-_REPORT_1: dict[str, Any] = {
-    "size": 200,
-    "resize": "stretch",
-    "mean": 0.5,
-    "std": 0.5,
-    "batch_size": 64,
-    "optimizer": "adam",
-    "lr": 1e-4,
-    "weight_decay": 1e-4,
-    "schedule": "constant",
-    "label_smoothing": 0.0,
-    "augment": ("rotate",),
-    "checkpoint": "best",
-}
-_REPORT_2: dict[str, Any] = {
-    "batch_size": 64,
-    "lr": 0.01,
-    "momentum": 0.5,
-    "nesterov": False,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "label_smoothing": 0.0,
-    "augment": (),
-    "checkpoint": "best",
-    "seed": 3,
-}
-# Mean and deviation of ImageNet's images over their three colours.
-_MOBILENET: dict[str, Any] = {
-    "size": 64,
-    "mean": 0.449,
-    "std": 0.226,
-    "batch_size": 64,
-    "optimizer": "adamw",
-    "lr": 1e-3,
-    "weight_decay": 0.01,
-    "augment": ("crop",),
-}
-RECIPES: dict[str, dict[str, Any]] = {
-    "conv_pool": _REPORT_1,
-    "conv_transformer": _REPORT_1,
-    "mnist_net": _REPORT_2,
-    "mnist_net2": _REPORT_2,
-    "mnist_net3": _REPORT_2,
-    "mobilenet_v3_large": _MOBILENET,
-    "mobilenet_v3_small": _MOBILENET,
-    "sign_net": {
-        "size": 40,
-        "resize": "glyph",
-        "batch_size": 256,
-        "lr": 0.2,
-        "weight_decay": 1e-4,
-        "augment": ("handwriting",),
-    },
-    "picture_net": {
-        "model_options": {"mirror": True},
-        "epochs": 12,
-        "augment": ("flip", "crop", "random_erasing"),
-    },
-}
 
 
 class TrainSettings(InputSettings):
@@ -226,13 +166,11 @@ class TrainSettings(InputSettings):
         None, ge=1, description="Passes over the training images; by default about 72,000 images."
     )
     batch_size: int = Field(128, ge=1, description="Images per step.")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="Optimiser.")
-    lr: float = Field(0.1, gt=0, description="Learning rate, at its maximum.")
-    lr_decay: float = Field(
-        1.0, gt=0, le=1, description="Factor of the learning rate for each part below the head."
+    optimizer: Literal["nesterov", "sgd", "adam", "adamw"] = Field(
+        "nesterov", description="Optimiser; nesterov is SGD with Nesterov momentum."
     )
+    lr: float = Field(0.1, gt=0, description="Learning rate, at its maximum.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    nesterov: bool = Field(True, description="Nesterov momentum for SGD.")
     weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
     schedule: Literal["one-cycle", "constant"] = Field(
         "one-cycle", description="Learning rate: linear warm-up and cosine decay, or constant."
@@ -266,18 +204,25 @@ class TrainConfig(TrainSettings):
     def _apply_recipe(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(data, Mapping):
             return handler(data)
-        recipe = RECIPES.get(str(data.get("model")), {})
-        options = data.get("model_options", {})
-        if "model_options" in recipe and isinstance(options, Mapping):
-            data = {**data, "model_options": {**recipe["model_options"], **options}}
-        config = handler({**recipe, **data})
-        config.model_fields_set.difference_update(recipe.keys() - data.keys())
+        recipe = recipes().get(str(data.get("model")), {})
+        settings, options = {**recipe, **data}, data.get("model_options", {})
+        if isinstance(options, Mapping):
+            settings["model_options"] = {**recipe.get("model_options", {}), **options}
+        config = handler(settings)
+        config.model_fields_set.intersection_update(data)
         return config
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_glyph(self)
-        _check_folds(self)
+        if self.folds is None and self.fold:
+            raise ConfigError(f"fold needs folds, got fold {self.fold} alone. Set folds, too.")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ConfigError(f"fold must be below folds, which is {self.folds}, got {self.fold}.")
+        if self.folds is not None and self.test is not None:
+            raise ConfigError(
+                f"Cannot combine folds with test {self.test!r}: one fold is the test part."
+            )
         return self
 
     def preprocess(self, mean: float = 0.0, std: float = 1.0) -> Preprocess:
@@ -291,31 +236,11 @@ class TrainConfig(TrainSettings):
 
 def _check_glyph(settings: InputSettings) -> None:
     if settings.position_channels and settings.resize != "glyph":
+        raise ConfigError(f"position_channels needs resize 'glyph', got {settings.resize!r}.")
+    if settings.resize == "glyph" and (settings.channels != 1 or settings.polarity == "keep"):
         raise ConfigError(
-            f"position_channels needs resize 'glyph', got {settings.resize!r}. Set resize to "
-            "glyph, or leave position_channels out."
-        )
-    if settings.resize == "glyph" and settings.channels != 1:
-        raise ConfigError(
-            f"channels must be 1 with resize 'glyph', got {settings.channels}. Set channels to "
-            "1, or resize to pad."
-        )
-    if settings.resize == "glyph" and settings.polarity == "keep":
-        raise ConfigError(
-            "polarity must be 'light' with resize 'glyph', got 'keep'. Leave polarity out, or "
-            "set resize to pad."
-        )
-
-
-def _check_folds(config: TrainSettings) -> None:
-    if config.fold and config.folds is None:
-        raise ConfigError(f"fold needs folds, got fold {config.fold} alone. Set folds, too.")
-    if config.folds is not None and config.fold >= config.folds:
-        raise ConfigError(f"fold must be below folds, which is {config.folds}, got {config.fold}.")
-    if config.folds is not None and config.test is not None:
-        raise ConfigError(
-            f"Cannot combine folds with test {config.test!r}: one fold is the test part. Leave "
-            "out test, or folds."
+            f"resize 'glyph' needs channels 1 and polarity 'light', got {settings.channels} and "
+            f"{settings.polarity!r}."
         )
 
 
@@ -331,44 +256,41 @@ def build(cls: type[S], settings: Mapping[str, Any]) -> S:
         raise ConfigError(explain(error, cls)) from None
 
 
-_BOUNDS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
-_TYPES = {
+_RULES = {  # by the kind of a pydantic error, or its first word
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "finite_number": "a finite number",
+    "literal_error": "one of {expected}",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
     "string": "text",
     "tuple": "a list",
+    "list": "a list",
     "dict": "a table of names",
     "model": "a table",
 }
 
 
-def explain(error: ValidationError, cls: type[BaseModel]) -> str:
+def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
     """Describe the first broken rule of a pydantic error: the setting, the rule, the value."""
     first = error.errors()[0]
-    location = first["loc"][:2]  # what follows names one of several types that pydantic tried
-    name = ".".join(str(part) for part in location) or cls.__name__
-    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    location, kind, context = (
+        [str(part) for part in first["loc"]],
+        first["type"],
+        first.get("ctx", {}),
+    )
     if isinstance(context.get("error"), ConfigError):
         return str(context["error"])
     if kind == "extra_forbidden":
-        names = list(cls.model_fields)
-        hint = closest_match(name, names) or f" Settings: {', '.join(names)}."
-        return f"unknown setting {name!r}.{hint}"
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
-        rule = f"{words} {context[key]}"
-    elif kind == "finite_number":
-        rule = "a finite number"
-    elif kind == "literal_error":
-        rule = f"one of {context['expected']}"
-    elif location != first["loc"]:
+        names = list(cls.model_fields) if cls else []
+        hint = closest_match(location[-1], names) or f" Settings: {', '.join(names)}."
+        return f"unknown setting {location[-1]!r}.{hint}"
+    rule = _RULES.get(kind) or _RULES.get(kind.partition("_")[0], "another kind of value")
+    if location and location[-1] in ("bool", "int", "float", "str"):  # one of an Option's types
         rule = "true, false, a number or text"
-    else:  # such as "int_parsing" or "tuple_type"
-        rule = _TYPES.get(kind.partition("_")[0], "another kind of value")
-    return f"{name} must be {rule}, got {value!r}."
+        location.pop()
+    name = ".".join(location) or (cls.__name__ if cls else "it")
+    return f"{name} must be {rule.format(**context)}, got {first['input']!r}."

@@ -72,10 +72,9 @@ def evaluate(
     with loading_bar() as progress:
         if source is None:
             own = predict_part(opened, part, checkpoint, target, progress)
-            predictions: Predictions = own.log_probs, own.labels
-            name, headline = own.part, PART_NAMES[own.part]
+            name, predictions, headline = own[0], own[1:], PART_NAMES[own[0]]
             spec = (opened.config.test if name == "test" else None) or opened.config.data
-            trained = len(own.labels) if name == "train" else 0
+            trained = len(predictions[1]) if name == "train" else 0
         else:
             spec, parts = source, sources.parts(source)
             name = headline = "test" if "test" in parts else parts[0]

@@ -25,7 +25,7 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     records, rows = [], []
     for run in find_runs(folder):
         try:
-            config, result, epochs = run.config, run.result or {}, run.epochs
+            config, result, epochs = run.config, run.result or {}, run.history
         except SiglumError as error:
             warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
             continue

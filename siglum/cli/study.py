@@ -74,7 +74,7 @@ def study(
         run, result = cell.run, (cell.run and cell.run.result) or {}
         parts = [result.get(part) for part in ("val", "test")]
         accuracies = [percent(part["hits"] / part["total"], 2) if part else "" for part in parts]
-        progress = (run.failure or f"{len(run.epochs)} of {run.config.epochs}") if run else ""
+        progress = (run.failure or f"{len(run.history)} of {run.config.epochs}") if run else ""
         rows.append((cell.name, str(cell.path), cell.state, progress, *accuracies))
     columns = ("variant", "run", "state", "epochs", "validation", "test")
     if json:

@@ -123,7 +123,7 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
         "run": str(run.path),
         "machine": f"{machine}, {count(device['threads'], 'thread')}",
         "parameters": result["parameters"],
-        "train": run.epochs[-1].train_accuracy,
+        "train": run.history[-1].train_accuracy,
         **{p: result[p]["hits"] / result[p]["total"] if p in result else math.nan for p in PARTS},
         "loss": measured.loss,
         "ece": math.nan if config.folds else measured.ece,  # biased upwards in small sets
@@ -181,7 +181,7 @@ def compare_runs(
     epochs = pd.DataFrame(
         {"variant": name, "seed": seed, **vars(epoch)}
         for (name, run), seed in zip(every, runs.seed, strict=True)
-        for epoch in run.epochs
+        for epoch in run.history
     )
     epochs = epochs.drop(columns="curve").astype({"val_loss": float, "val_accuracy": float})
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)

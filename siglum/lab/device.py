@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = ("float32", "bfloat16")
 CORES = torch.get_num_threads()  # torch's default, before anything changes it
 
 
@@ -46,10 +46,8 @@ class Device:
         return batch.copy_(images)
 
     def seed(self, seed: int) -> None:
-        """Seed the generators that a step draws from.
-
-        `torch.manual_seed` would record every call for devices that are not initialised.
-        """
+        """Seed the generators that a step draws from."""
+        # `torch.manual_seed` would record every call for devices that are not initialised.
         torch.default_generator.manual_seed(seed)
         if self.device == "cuda":
             torch.cuda.manual_seed(seed)
@@ -86,9 +84,12 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
     if not choose(available, device, "device"):
         raise ConfigError(f"This machine has no device {device!r}. Use --device cpu.")
     if precision == "auto":
-        fast = native_bfloat16() if device == "cpu" else device == "cuda" and _cuda_bfloat16()
+        flags = {*cpu_info("flags").split(), *cpu_info("Features").split()}
+        fast = device == "cuda" and torch.cuda.is_bf16_supported()
+        if device == "cpu":  # AVX-512 BF16, AMX, Arm BF16
+            fast = not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
         precision = "bfloat16" if fast else "float32"
-    choose(PRECISIONS, precision, "precision")
+    choose(dict.fromkeys(PRECISIONS), precision, "precision")
     torch.set_num_threads(threads or default_threads())
     return Device(device, precision, device != "mps", torch.get_num_threads())
 
@@ -99,22 +100,8 @@ def default_threads() -> int:
     return max(1, min(allowed, CORES))
 
 
-def native_bfloat16() -> bool:
-    """Return whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, Arm BF16)."""
-    flags = _cpuinfo("flags") + " " + _cpuinfo("Features")
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()))
-
-
-def processor() -> str:
-    """Return the CPU's name, or "unknown"."""
-    return _cpuinfo("model name") or "unknown"
-
-
-def _cpuinfo(key: str) -> str:
+def cpu_info(key: str) -> str:
+    """Return a line of /proc/cpuinfo, or "" where there is none."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
-
-
-def _cuda_bfloat16() -> bool:
-    return bool(torch.cuda.is_bf16_supported())

@@ -9,8 +9,6 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,9 @@ from siglum.errors import RunError, SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run
-from siglum.lab.trainer import PART_NAMES, Data, load_data, predict_part
-from siglum.lab.training import evaluate, normalise_batch, to_unit
+from siglum.lab.runs import Run, first_line
+from siglum.lab.trainer import PART_NAMES, load_data, predict_part
+from siglum.lab.training import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import Calibration
@@ -38,15 +36,6 @@ from siglum.recogniser.predict import TOLERANCE, Recogniser, open_bundle, relati
 BATCHES = (1, 7)  # images that are compared at once
 NUM_REFERENCE = 4  # of the compared images are stored in the bundle
 OPSET = 18  # of 2022; onnxruntime 1.14 and later
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A written bundle."""
-
-    path: Path
-    bundle: Bundle
-    warning: str | None  # why its reference images are random
 
 
 def open_run(run: Run, device: Device | None = None, checkpoint: str | None = None) -> Recogniser:
@@ -65,8 +54,10 @@ def open_run(run: Run, device: Device | None = None, checkpoint: str | None = No
 
 def export(
     run: Run, path: Path, device: Device, checkpoint: str | None = None, licence: str = ""
-) -> Exported:
+) -> Bundle:
     """Write a run as a bundle, and open it again.
+
+    Warns and compares on random images if the run's own cannot be read.
 
     Args:
         path: a new file.
@@ -79,56 +70,60 @@ def export(
             differ from torch's.
     """
     check_place(path)
-    model, preprocess = run.model(checkpoint), run.preprocess
+    model, preprocess, config, env = run.model(checkpoint), run.preprocess, run.config, run.env
     data: Data | None = None
-    warning = None
     try:
-        data = load_data(run.config, run.classes)
+        data = load_data(config, run.classes)
     except SiglumError as error:
-        warning = str(error)
+        warnings.warn(f"Cannot read the run's images, comparing on noise: {error}", stacklevel=2)
     images, source = _reference_images(data, preprocess)
-    logits = _torch_logits(model, images, preprocess)
-    raw = to_onnx(model, preprocess, run.config.model)
-    difference = _compare(Network(raw, preprocess), images, logits, run)
-    predictions = {}
+    batches = np.split(images, np.cumsum(BATCHES)[:-1])
+    with torch.inference_mode():
+        outputs = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
+    logits = torch.cat(outputs).numpy()
+    raw = to_onnx(model, preprocess, config.model)
+    network = Network(raw, preprocess)
+    difference = relative_error(np.concatenate([network(batch) for batch in batches]), logits)
+    if not difference <= TOLERANCE:
+        raise RunError(
+            f"onnxruntime does not reproduce {run.path}: its outputs differ by {difference:.2g} of "
+            f"the largest logit, more than {TOLERANCE}. No bundle was written."
+        )
+    measured, calibration = {}, Calibration()
     for part in ("val", "test"):
         with contextlib.suppress(SiglumError):  # without that part, or without its images
-            predictions[part] = predict_part(run, part, checkpoint, device)
-    calibration = Calibration()
-    if val := predictions.get("val"):
-        temperature = stats.fit_temperature(val.log_probs, val.labels)
-        calibration = Calibration(temperature=temperature, num_samples=len(val.labels))
-    config, env = run.config, run.env
-    card = Card(
-        title=f"{config.model} trained on {config.data}",
-        command=str(env.get("command", "")),
-        network=config.model,
-        parameters=count_parameters(model),
-        data={"source": config.data, "test": config.test, "counts": env.get("counts", {})},
-        settings={
-            **config.model_dump(mode="json"),
-            "checkpoint": checkpoint or config.checkpoint,
-        },
-        measured={
-            part: stats.wilson(int((p.log_probs.argmax(axis=1) == p.labels).sum()), len(p.labels))
-            for part, p in predictions.items()
-        },
-        reference=source,
-        difference=difference,
-        versions=versions(run),
-        licence=licence,
-    )
+            _, log_probs, labels = predict_part(run, part, checkpoint, device)
+            hits = int((log_probs.argmax(axis=1) == labels).sum())
+            measured[part] = stats.wilson(hits, len(labels))
+            if part == "val":
+                temperature = stats.fit_temperature(log_probs, labels)
+                calibration = Calibration(temperature=temperature, num_samples=len(labels))
     bundle = Bundle(
         model=raw,
         preprocess=preprocess,
         classes=run.classes,
         calibration=calibration,
-        card=card,
+        card=Card(
+            title=f"{config.model} trained on {config.data}",
+            command=env["command"],
+            network=config.model,
+            parameters=count_parameters(model),
+            data={"source": config.data, "test": config.test, "counts": env["counts"]},
+            settings={
+                **config.model_dump(mode="json"),
+                "checkpoint": checkpoint or config.checkpoint,
+            },
+            measured=measured,
+            reference=source,
+            difference=difference,
+            versions=versions(run),
+            licence=licence,
+        ),
         reference=ReferenceOutputs(images[:NUM_REFERENCE], logits[:NUM_REFERENCE]),
     )
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
-    return Exported(path, bundle, warning)
+    return bundle
 
 
 def check_place(path: Path) -> None:
@@ -142,7 +137,7 @@ def check_place(path: Path) -> None:
 def versions(run: Run) -> dict[str, str]:
     """Return the versions of the packages that trained a run, and that export it."""
     exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
-    return {**run.env.get("versions", {}), **exporting}
+    return {**run.env["versions"], **exporting}
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
@@ -157,9 +152,11 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
         RunError: if torch cannot convert it.
     """
     shape = (2, preprocess.planes, preprocess.size, preprocess.size)
-    with warnings.catch_warnings(), _silent():
-        warnings.simplefilter("ignore")  # torch's and onnxscript's own deprecations
-        try:
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # torch's and onnxscript's own deprecations
             program = torch.onnx.export(
                 model,
                 (torch.zeros(shape),),
@@ -170,73 +167,32 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
                 opset_version=OPSET,
                 verbose=False,
             )
-        except Exception as error:  # a user's own network may do anything
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise RunError(
-                f"Cannot convert {name} to ONNX: {first[:300].rstrip('.')}. Write it without "
-                "branches that depend on the images or their number."
-            ) from error
+    except Exception as error:  # a user's own network may do anything
+        raise RunError(
+            f"Cannot convert {name} to ONNX: {first_line(error)[:300]}. Write it without branches "
+            "that depend on the images or their number."
+        ) from error
+    finally:
+        logging.disable(disabled)
     assert program is not None
-    proto = program.model_proto
-    _strip(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _strip(proto: Any) -> None:
-    """Remove metadata: it names files of this machine."""
-    proto.ClearField("metadata_props")
-    proto.ClearField("doc_string")
-    proto.graph.ClearField("metadata_props")
-    proto.graph.ClearField("value_info")
-    for part in (*proto.graph.node, *proto.graph.initializer):
+    proto: Any = program.model_proto
+    # Metadata names files of this machine.
+    nodes = (*proto.graph.node, *proto.graph.initializer)
+    for part in (proto, proto.graph, *nodes, *proto.graph.input, *proto.graph.output):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.ClearField("metadata_props")
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Silence the progress messages of torch and onnxscript."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
+    proto.graph.ClearField("value_info")
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _reference_images(data: Data | None, preprocess: Preprocess) -> tuple[NDArray[np.uint8], str]:
     """Return images to compare on, held out if there are any, and where they are from."""
     count = sum(BATCHES)
-    parts = {} if data is None else {"val": data.val, "test": data.test, "train": data.train}
-    for part, images in parts.items():
+    parts = data.parts if data is not None else {}
+    for part in ("val", "test", "train"):
+        images = parts.get(part)
         if images is not None and len(images):
             rows = np.linspace(0, len(images) - 1, count).astype(int)
             return images.take(rows), PART_NAMES[part]
     shape = (count, preprocess.planes, preprocess.size, preprocess.size)
     return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8), "random noise"
-
-
-@torch.inference_mode()
-def _torch_logits(
-    model: nn.Module, images: NDArray[np.uint8], preprocess: Preprocess
-) -> NDArray[np.float32]:
-    batches = np.split(images, np.cumsum(BATCHES)[:-1])
-    logits = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
-    return torch.cat(logits).numpy()
-
-
-def _compare(
-    network: Network, images: NDArray[np.uint8], logits: NDArray[np.float32], run: Run
-) -> float:
-    """Return the largest difference between onnxruntime and torch, relative to the logits."""
-    batches = np.split(images, np.cumsum(BATCHES)[:-1])
-    error = relative_error(np.concatenate([network(batch) for batch in batches]), logits)
-    if not error <= TOLERANCE:
-        raise RunError(
-            f"onnxruntime does not reproduce {run.path}: its outputs differ by {error:.2g} of the "
-            f"largest logit, more than {TOLERANCE}. No bundle was written."
-        )
-    return error

@@ -18,41 +18,38 @@ import json
 import os
 import shutil
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from siglum.config import Preprocess, S, TrainConfig, build
-from siglum.errors import DataError, RunError, SiglumError, choose
-from siglum.files import parse_json, read_json, write_atomic
+from siglum import stats
+from siglum.config import Preprocess, TrainConfig, explain
+from siglum.errors import DataError, RunError, choose
+from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.lab import models
-from siglum.lab.training import Epoch, TrainState
+from siglum.lab.training import Counters, Epoch, TrainState
 
 if TYPE_CHECKING:
     from siglum.recogniser.predict import ImageLike, Prediction
-    from siglum.stats import Measures
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
 FAILURE = "failure.json"
 STATE = "resume/state.safetensors"
 CHECKPOINTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
-DAMAGED_NPZ: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, EOFError, MemoryError)
-DAMAGED_NPZ += (NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+DAMAGED = "Train a new run."
 
 
 class _Record(BaseModel):
@@ -63,7 +60,6 @@ class _DeviceRecord(_Record):
     device: str
     precision: str
     threads: int
-    channels_last: bool = True
 
 
 class _Init(_Record):
@@ -85,16 +81,16 @@ class _Env(_Record):
 
 
 class _Measured(_Record):
-    hits: int
-    total: int
+    hits: int = Field(ge=0)
+    total: int = Field(gt=0)
     low: float
     high: float
     loss: float
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not 0 <= self.hits <= self.total or not self.total:
-            raise ValueError("hits must be from 0 to total")
+        if self.hits > self.total:
+            raise ValueError("hits must be at most total")
         return self
 
 
@@ -106,10 +102,6 @@ class _Result(_Record):
     finished: str
     val: _Measured | None = None
     test: _Measured | None = None
-
-
-_EPOCH = TypeAdapter(Epoch)
-_CLASSES = TypeAdapter(tuple[str, ...])
 
 
 class Run:
@@ -159,12 +151,10 @@ class Run:
             shutil.rmtree(path)
         run = cls.__new__(cls)
         run.path = path
-        with run._writing("Make room or choose another folder with -o, and train again."):
-            path.mkdir(parents=True)
-            run._write_json(ENV, env)
-            run._write_json(CLASSES, list(classes))
-            run._write_json(PREPROCESS, preprocess.model_dump())
-            run._write_json(CONFIG, config.model_dump())  # last: it makes the folder a run
+        run._write_json(ENV, env)
+        run._write_json(CLASSES, classes)
+        run._write_json(PREPROCESS, preprocess.model_dump())
+        run._write_json(CONFIG, config.model_dump())  # last: it makes the folder a run
         return run
 
     @property
@@ -175,17 +165,19 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """All settings."""
-        return self._read_settings(TrainConfig, CONFIG)
+        config: TrainConfig = self._parse(TrainConfig, CONFIG)
+        return config
 
     @property
     def preprocess(self) -> Preprocess:
         """How images become the network's input."""
-        return self._read_settings(Preprocess, PREPROCESS)
+        preprocess: Preprocess = self._parse(Preprocess, PREPROCESS)
+        return preprocess
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The K class names, in label order."""
-        classes: tuple[str, ...] = self._validate(_CLASSES, read_json(self.path / CLASSES), CLASSES)
+        classes: tuple[str, ...] = self._parse(tuple[str, ...], CLASSES)
         if len(classes) < 2 or len(set(classes)) < len(classes):
             raise RunError(f"{self.path / CLASSES} is damaged: it must hold different names.")
         return classes
@@ -194,7 +186,7 @@ class Run:
     def env(self) -> dict[str, Any]:
         """Versions, device, data and command."""
         record = read_json(self.path / ENV)
-        self._validate(TypeAdapter(_Env), record, ENV)
+        self._validate(_Env, ENV, record)
         return dict(record)
 
     @property
@@ -203,7 +195,7 @@ class Run:
         if not (self.path / RESULT).exists():
             return None
         record = read_json(self.path / RESULT)
-        self._validate(TypeAdapter(_Result), record, RESULT)
+        self._validate(_Result, RESULT, record)
         return dict(record)
 
     @property
@@ -212,30 +204,23 @@ class Run:
         return str(read_json(self.path / FAILURE)) if (self.path / FAILURE).exists() else None
 
     @property
-    def epochs(self) -> list[Epoch]:
-        """The records of the epochs so far; a line that a kill cut off is ignored."""
-        path, epochs = self.path / LOG, []
+    def history(self) -> list[Epoch]:
+        """Losses and accuracies, epoch by epoch; a line that a kill cut off is ignored."""
+        path = self.path / LOG
         try:
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         except OSError as error:
-            raise RunError(f"Cannot read {path}: {error.strerror}.") from None
-        for number, line in enumerate(lines, 1):
-            if number == len(lines) and not line.endswith(b"\n"):
-                warnings.warn(f"{path}: ignoring line {number}, which is cut off.", stacklevel=2)
-                break
-            record = parse_json(line, f"{path}, line {number},")
-            epoch = self._validate(_EPOCH, record, f"{LOG}, line {number},")
-            if epoch.index != number:
-                raise RunError(f"{path}, line {number}, is damaged: epoch {epoch.index}.")
-            epochs.append(epoch)
+            raise cannot_read(path, error) from None
+        if lines and not lines[-1].endswith(b"\n"):
+            warnings.warn(f"{path}: ignoring line {len(lines)}, which is cut off.", stacklevel=2)
+            lines.pop()
+        records = [parse_json(line, f"{path}, line {i},") for i, line in enumerate(lines, 1)]
+        epochs: list[Epoch] = self._validate(list[Epoch], LOG, records)
+        if [epoch.index for epoch in epochs] != list(range(1, len(epochs) + 1)):
+            raise RunError(f"{path} is damaged: its epochs are not 1, 2, and so on.")
         return epochs
 
-    @property
-    def history(self) -> list[Epoch]:
-        """The same as `epochs`: losses and accuracies, epoch by epoch."""
-        return self.epochs
-
-    def evaluate(self, part: str | None = None) -> "Measures":
+    def evaluate(self, part: str | None = None) -> stats.Measures:
         """Measure the run on a part of its own images: "test", "val" or "train".
 
         By default this is the test part, or else the validation part.
@@ -243,11 +228,10 @@ class Run:
         Raises:
             ConfigError: if the run does not have that part.
         """
-        from siglum import stats
         from siglum.lab.trainer import predict_part
 
-        predictions = predict_part(self, part)
-        return stats.measure(predictions.log_probs, predictions.labels, len(self.classes))
+        _, log_probs, labels = predict_part(self, part)
+        return stats.measure(log_probs, labels, len(self.classes))
 
     def predict(self, image: "ImageLike") -> "Prediction":
         """Predict one image, as a recogniser does.
@@ -261,12 +245,9 @@ class Run:
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the report, report.html in the run's folder by default, and return its path."""
-        from importlib import import_module
-
-        # By name: the report lies above the lab, which it reads.
-        page = import_module("siglum.report.sections")
         target = Path(path or self.path / "report.html")
-        page.write_report(self, target)
+        # By name: the report lies above the lab, which it reads.
+        import_module("siglum.report.sections").write_report(self, target)
         return target
 
     def predictions(self) -> dict[str, NDArray[Any]]:
@@ -281,13 +262,16 @@ class Run:
                 f"{self.path} has no predictions: it is not finished. Resume it with: "
                 f"siglum train --resume {self.path}"
             )
+        num_classes = len(self.classes)
         try:
             # From memory: numpy leaves the file open where it is damaged.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = dict(file)
-            _check_predictions(arrays, len(self.classes))
-        except DAMAGED_NPZ as error:
-            raise RunError(f"{path} is damaged: {_first_line(error)}.") from None
+            for part in ("val", "test"):
+                if any(name.startswith(f"{part}_") for name in arrays):
+                    _check_predictions(arrays, part, num_classes)
+        except Exception as error:  # numpy, zipfile and zlib raise many kinds
+            raise RunError(f"{path} is damaged: {first_line(error)}.") from None
         return arrays
 
     def model(self, checkpoint: str | None = None) -> nn.Module:
@@ -302,6 +286,7 @@ class Run:
         """
         config, preprocess = self.config, self.preprocess
         file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
+        tensors, _ = self._read_tensors(file)
         model = models.build(
             config.model,
             len(self.classes),
@@ -309,9 +294,7 @@ class Run:
             preprocess.size,
             config.model_options,
         )
-        tensors, _ = self._read_tensors(file)
-        self._check_shapes(file, model.state_dict(), tensors)
-        model.load_state_dict(tensors)
+        load_weights(model, tensors, f"{self.path / file} does not fit {config.model}", DAMAGED)
         return model.eval()
 
     def save_checkpoint(self, name: str, model: nn.Module) -> None:
@@ -320,12 +303,10 @@ class Run:
 
     def save_state(self, state: TrainState) -> None:
         """Save everything that is needed to resume, in one file."""
-        tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
-        for index, parameter in enumerate(_parameters(state)):
-            for key, value in state.optimizer.state[parameter].items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{index}.{key}"] = value
-        metadata = {"counters": json.dumps(state.counters())}
+        tensors = {f"model.{key}": value for key, value in state.model.state_dict().items()}
+        for index, values in state.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items() if v is not None}
+        metadata = {"counters": json.dumps(asdict(state.counters))}
         self._write(STATE, save_tensors(on_cpu(tensors), metadata))
 
     def load_state(self, state: TrainState) -> None:
@@ -334,16 +315,14 @@ class Run:
         Raises:
             RunError: if the state is damaged or another network's.
         """
-        for folder in (self.path, self.path / "resume"):
-            for temporary in folder.glob(".*.tmp"):
-                temporary.unlink(missing_ok=True)
+        for temporary in (*self.path.glob(".*.tmp"), *self.path.glob("resume/.*.tmp")):
+            temporary.unlink(missing_ok=True)
         if not (self.path / STATE).exists():
             return
         tensors, metadata = self._read_tensors(STATE)
         weights = {k.removeprefix("model."): v for k, v in tensors.items() if k[0] == "m"}
-        self._check_shapes(STATE, state.model.state_dict(), weights)
-        state.model.load_state_dict(weights)
-        parameters = _parameters(state)
+        load_weights(state.model, weights, f"{self.path / STATE} does not fit", DAMAGED)
+        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         try:
             for name, tensor in tensors.items():
                 if name.startswith("optimizer."):
@@ -352,18 +331,16 @@ class Run:
                     if tensor.shape == parameter.shape:  # fused steps need the same strides
                         tensor = torch.empty_like(parameter).copy_(tensor)
                     state.optimizer.state[parameter][key] = tensor
-            state.set_counters(json.loads(metadata["counters"]))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise RunError(f"{self.path / STATE} is damaged: {_first_line(error)}.") from None
+            counters = json.loads(metadata["counters"])
+        except (KeyError, ValueError, IndexError) as error:
+            raise RunError(f"{self.path / STATE} is damaged: {first_line(error)}.") from None
+        state.counters = self._validate(Counters, STATE, counters)
         # A kill between the two files leaves the log one epoch short.
-        self._write(LOG, "".join(_line(epoch) for epoch in state.epochs).encode())
+        self.write_history(state.counters.epochs)
 
-    def append(self, epoch: Epoch) -> None:
-        """Append an epoch to the log."""
-        with self._writing(), (self.path / LOG).open("a") as file:
-            file.write(_line(epoch))
-            file.flush()
-            os.fsync(file.fileno())
+    def write_history(self, epochs: Sequence[Epoch]) -> None:
+        """Write the log."""
+        self._write(LOG, "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))
 
     def finish(self, result: dict[str, Any], predictions: dict[str, NDArray[Any]]) -> None:
         """Write predictions and result, and remove the state."""
@@ -377,70 +354,43 @@ class Run:
         """Record why the training cannot continue."""
         self._write_json(FAILURE, reason)
 
-    def _check_shapes(
-        self, file: str, expected: dict[str, Tensor], loaded: dict[str, Tensor]
-    ) -> None:
-        for name in sorted(expected.keys() | loaded.keys()):
-            ours, theirs = expected.get(name), loaded.get(name)
-            if ours is None or theirs is None or ours.shape != theirs.shape:
-                raise RunError(
-                    f"{self.path / file} does not fit {self.config.model}: {name!r} has "
-                    f"{shape_of(theirs)}, the network {shape_of(ours)}."
-                )
-
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
-            remedy = f"Resume the training: siglum train --resume {self.path}"
-            if (self.path / RESULT).exists():
-                names = [
-                    name for name, other in CHECKPOINTS.items() if (self.path / other).exists()
-                ]
-                remedy = f"Available: {', '.join(names) or 'none'}."
-            raise RunError(f"{self.path} has no {file}. {remedy}")
+            available = [
+                name for name, other in CHECKPOINTS.items() if (self.path / other).exists()
+            ]
+            raise RunError(
+                f"{self.path} has no {file}. Available: {', '.join(available) or 'none'}. To "
+                f"resume a training: siglum train --resume {self.path}"
+            )
         try:
             with safe_open(path, framework="pt") as head:
                 metadata = head.metadata() or {}
             return load_tensors(path.read_bytes()), metadata
         except (SafetensorError, OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {_first_line(error)}.") from None
+            raise RunError(f"{path} is damaged: {first_line(error)}.") from None
 
-    def _read_settings(self, cls: type[S], file: str) -> S:
-        settings = read_json(self.path / file)
-        if not isinstance(settings, dict):
-            raise RunError(f"{self.path / file} is damaged: it must be a table of settings.")
-        try:
-            return build(cls, settings)
-        except SiglumError as error:
-            raise RunError(f"{self.path / file} is damaged: {error}") from None
+    def _parse(self, kind: Any, file: str) -> Any:
+        return self._validate(kind, file, read_json(self.path / file))
 
-    def _validate(self, adapter: TypeAdapter[Any], record: Any, file: str) -> Any:
+    def _validate(self, kind: Any, file: str, record: Any) -> Any:
         try:
-            return adapter.validate_python(record)
+            return TypeAdapter(kind).validate_python(record)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RunError(f"{self.path / file} is damaged: {where} {first['msg']}.") from None
+            raise RunError(f"{self.path / file} is damaged: {explain(error)}") from None
 
     def _write_json(self, file: str, value: Any) -> None:
-        self._write(file, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        self._write(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def _write(self, file: str, data: bytes) -> None:
-        with self._writing():
-            write_atomic(self.path / file, data)
-
-    @contextmanager
-    def _writing(self, remedy: str = "") -> Iterator[None]:
-        remedy = remedy or f"Make room and resume: siglum train --resume {self.path}"
+    def _write(self, file: str, data: bytes | str) -> None:
         try:
-            yield
-        except RunError as error:  # of a `_writing` inside this one, with its remedy
-            raise RunError(f"{str(error).partition('. ')[0]}. {remedy}") from error.__cause__
+            write_atomic(self.path / file, data)
         except DataError as error:
-            raise RunError(f"{error} {remedy}") from error
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise RunError(f"Cannot write {self.path}: {reason}. {remedy}") from error
+            raise RunError(
+                f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
+                "another folder with -o."
+            ) from error
 
 
 def check_free(path: Path) -> None:
@@ -452,13 +402,9 @@ def check_free(path: Path) -> None:
             f"siglum train SOURCE --init {path} -o NEW"
         )
     begun = {ENV, CLASSES, PREPROCESS}
-    if path.exists() and not (
-        path.is_dir()
-        and all(
-            file.name in begun or (file.name[0] == "." and file.suffix == ".tmp")
-            for file in path.iterdir()
-        )
-    ):
+    files = path.iterdir() if path.is_dir() else ()
+    foreign = [f for f in files if f.name not in begun and not f.match(".*.tmp")]
+    if foreign or (path.exists() and not path.is_dir()):
         raise RunError(f"{path} already exists and is not a run. Choose another name with -o.")
 
 
@@ -487,37 +433,33 @@ def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def shape_of(tensor: Tensor | None) -> str:
-    """Format a tensor's shape for messages."""
-    return "nothing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], reason: str, remedy: str) -> None:
+    """Load all weights of a network, in place.
+
+    Raises:
+        RunError: if a tensor is missing, superfluous or of another shape; names the first.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        difference = str(error).splitlines()[1].strip()[:200].rstrip(".")
+        raise RunError(f"{reason}: {difference}. {remedy}") from None
 
 
-def _parameters(state: TrainState) -> list[Tensor]:
-    return [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
-
-
-def _check_predictions(arrays: dict[str, NDArray[Any]], num_classes: int) -> None:
-    for part in ("val", "test"):
-        log_probs, labels = (arrays.get(f"{part}_{name}") for name in ("log_probs", "labels"))
-        if log_probs is None and labels is None:
-            continue
-        if log_probs is None or labels is None:
-            raise ValueError(f"{part}_log_probs and {part}_labels must come together")
-        if labels.dtype.kind not in "iu" or labels.ndim != 1:
-            raise ValueError(f"{part}_labels must be integers")
-        shape = (len(labels), num_classes)
-        if log_probs.dtype.kind != "f" or log_probs.shape != shape or np.isnan(log_probs).any():
-            raise ValueError(f"{part}_log_probs must be {shape} numbers")
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-            raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
-        for name in (f"{part}_writers", f"{part}_rows"):
-            if name in arrays and arrays[name].shape != labels.shape:
-                raise ValueError(f"{name} must be one per image")
-
-
-def _line(epoch: Epoch) -> str:
-    return json.dumps(asdict(epoch)) + "\n"
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without a full stop."""
     return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+
+
+def _check_predictions(arrays: dict[str, NDArray[Any]], part: str, num_classes: int) -> None:
+    log_probs, labels = arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError(f"{part}_labels must be integers")
+    shape = (len(labels), num_classes)
+    if log_probs.dtype.kind != "f" or log_probs.shape != shape or np.isnan(log_probs).any():
+        raise ValueError(f"{part}_log_probs must be {shape} numbers")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
+    for name in (f"{part}_writers", f"{part}_rows"):
+        if name in arrays and arrays[name].shape != labels.shape:
+            raise ValueError(f"{name} must be one per image")

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,44 +20,22 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, RunError, SiglumError
+from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress as LoadProgress
 from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
-from siglum.lab import models, transfer
-from siglum.lab.device import Device, choose_device, processor
-from siglum.lab.optim import build_optimizer
+from siglum.lab import models, training, transfer
+from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.runs import Run, check_free
-from siglum.lab.training import (
-    Epoch,
-    Sampler,
-    StepProgress,
-    TrainState,
-    check,
-    default_epochs,
-    derive_seed,
-    evaluate,
-    fit,
-)
+from siglum.lab.training import Data, Epoch, StepProgress, TrainState
 
 PART_NAMES = {"train": "training images", "val": "validation images", "test": "test images"}
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
-
-
-@dataclass(frozen=True)
-class Data:
-    """The images of a run, split."""
-
-    train: ImageSet
-    val: ImageSet | None
-    test: ImageSet | None
-    whole: ImageSet | None = None  # the source, if the test images are a fold of it
-    fold: Indices | None = None  # rows of the test images in it
 
 
 class Stopped(Exception):
@@ -76,19 +55,14 @@ def load_data(
     Raises:
         ConfigError, DataError: if there are no such images, or fewer than two classes.
     """
-    preprocess = config.preprocess()
-
-    def load(source: str, part: str) -> ImageSet:
-        return sources.load(
-            source,
-            part,
-            preprocess,
-            rename=config.rename,
-            classes=config.classes,
-            writers=config.writers,
-            progress=progress,
-        )
-
+    load = partial(
+        sources.load,
+        preprocess=config.preprocess(),
+        rename=config.rename,
+        classes=config.classes,
+        writers=config.writers,
+        progress=progress,
+    )
     parts = sources.parts(config.data)
     whole = load(config.data, "all" if "all" in parts else "train")
     if classes is not None:
@@ -98,41 +72,41 @@ def load_data(
             f"data must have at least 2 classes to train on, got {len(whole.classes)} "
             f"({whole.classes[0]}). Add a folder for each further class."
         )
+    by_writer = config.split == "writer"
     single = [name for name, count in zip(whole.classes, whole.counts, strict=True) if count == 1]
-    if single and config.val > 0 and config.split == "stratified":
+    if single and config.val > 0 and not by_writer:
         warnings.warn(
             f"{config.data}: {len(single)} classes have one picture, used to train and never to "
             f"validate: {', '.join(single[:5])}",
             stacklevel=2,
         )
-    fold, rest = None, whole
-    by_writer = config.split == "writer"
     if by_writer and whole.writers is None:
         raise ConfigError(
             "A split by writer needs the writers. Give a pattern whose group is the writer in a "
             r"file name, such as --writers='-(\d+)\.'."
         )
+    fold, rest, val, test = None, whole, None, None
     if config.folds is not None:
-        kept, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
-        rest = whole.subset(kept)
-    if by_writer:
-        kept, held = splits.by_writer(rest.writers or (), config.val, config.seed)
-    else:
-        kept, held = splits.stratified(rest.labels, config.val, config.seed)
-    train, val = (rest.subset(kept), rest.subset(held)) if len(held) else (rest, None)
-    if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
-        train, val = rest, load(config.data, "val").with_classes(whole.classes)
-    if config.samples_per_class is not None:
-        drawn = splits.per_class(train.labels, config.samples_per_class, config.seed, train.classes)
-        train = train.subset(drawn)
-    test = None
-    if fold is not None:
-        test = whole.subset(fold)
+        train_rows, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
+        rest, test = whole.subset(train_rows), whole.subset(fold)
     elif config.test is not None:
         test_parts = sources.parts(config.test)
         test = load(config.test, "test" if "test" in test_parts else test_parts[0])
     elif "test" in parts:
         test = load(config.data, "test")
+    train = rest
+    if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
+        val = load(config.data, "val").with_classes(whole.classes)
+    else:
+        if by_writer:
+            train_rows, val_rows = splits.by_writer(rest.writers or (), config.val, config.seed)
+        else:
+            train_rows, val_rows = splits.stratified(rest.labels, config.val, config.seed)
+        if len(val_rows):
+            train, val = rest.subset(train_rows), rest.subset(val_rows)
+    if config.samples_per_class is not None:
+        count = config.samples_per_class
+        train = train.subset(splits.per_class(train.labels, count, config.seed, train.classes))
     return Data(
         train=train,
         val=val,
@@ -156,29 +130,19 @@ def folds(
 
     smallest = int(images.counts.argmin())
     limit, unit = int(images.counts[smallest]), f"images of class {images.classes[smallest]!r}"
-    remedy, splitter, groups = "leave the class out", StratifiedKFold, None
+    splitter, groups = StratifiedKFold, None
     if by_writer:
         people, groups = np.unique(np.array(images.writers), return_inverse=True)
-        limit, unit, remedy = len(people), "writers", "use --split stratified"
-        splitter = StratifiedGroupKFold
+        limit, unit, splitter = len(people), "writers", StratifiedGroupKFold
     if limit < count:
         raise ConfigError(
             f"folds must be at most the {limit} {unit} in {images.source}, got {count}. Use fewer "
-            f"folds, or {remedy}."
+            "folds, leave the class out, or use --split stratified."
         )
     splits = splitter(count, shuffle=True, random_state=seed).split(
         np.zeros(len(images)), images.labels, groups
     )
     return [(np.sort(train), np.sort(test)) for train, test in splits]
-
-
-@dataclass(frozen=True)
-class PartPredictions:
-    """A run's predictions for one part of its own images."""
-
-    part: str  # train, val or test
-    log_probs: NDArray[np.floating]  # (N, K)
-    labels: NDArray[np.integer]  # (N,)
 
 
 def predict_part(
@@ -187,41 +151,37 @@ def predict_part(
     checkpoint: str | None = None,
     device: Device | None = None,
     progress: LoadProgress = no_progress,
-) -> PartPredictions:
+) -> tuple[str, NDArray[np.floating], NDArray[np.integer]]:
     """Predict a part of a run's own images: by default test, else validation.
 
     Uses the predictions that a finished run stored, so its images may be gone.
 
+    Returns:
+        The part (train, val or test), log-probabilities (N, K) and labels (N,).
+
     Raises:
         ConfigError: if the run does not have that part.
     """
-    if part not in (None, *PART_NAMES):
-        raise ConfigError(f"part must be train, val or test, got {part!r}.")
-    own_checkpoint = checkpoint in (None, run.config.checkpoint)
-    if run.result is not None and own_checkpoint and part != "train":
-        arrays = run.predictions()
-        available = [name for name in ("test", "val") if f"{name}_labels" in arrays]
-        if available and (part is None or part in available):
-            part = part or available[0]
-            return PartPredictions(part, arrays[f"{part}_log_probs"], arrays[f"{part}_labels"])
-        available.append("train")
-    else:
-        data = load_data(run.config, run.classes, progress)
-        parts = {"test": data.test, "val": data.val, "train": data.train}
-        available = [name for name, images in parts.items() if images is not None]
-        if part in available or (part is None and available[0] != "train"):
-            part = part or available[0]
-            images = parts[part]
-            assert images is not None
+    if part is not None:
+        choose(PART_NAMES, part, "part")
+    names = ("test", "val") if part is None else (part,)
+    if run.result is not None and checkpoint in (None, run.config.checkpoint):
+        stored = run.predictions()
+        for name in names:
+            if f"{name}_labels" in stored:
+                return name, stored[f"{name}_log_probs"], stored[f"{name}_labels"]
+    data = load_data(run.config, run.classes, progress)
+    for name in names:
+        images = data.parts[name]
+        if images is not None:
             device = device or choose_device(precision="float32")
-            log_probs = evaluate(device.to(run.model(checkpoint)), images, run.preprocess, device)
-            return PartPredictions(part, log_probs, images.labels)
-    if part is None:
-        raise ConfigError(
-            f"{run.path} has no test and no validation images. Give a source of other images, or "
-            "measure on the training images: --part train."
-        )
-    raise ConfigError(f"{run.path} has no {PART_NAMES[part]}; it has: {', '.join(available)}.")
+            model = device.to(run.model(checkpoint))
+            return name, training.evaluate(model, images, run.preprocess, device), images.labels
+    missing = " and no ".join(PART_NAMES[name].removesuffix(" images") for name in names)
+    raise ConfigError(
+        f"{run.path} has no {missing} images. Give a source of other images, or measure on "
+        "another part, such as --part train."
+    )
 
 
 def train(
@@ -231,14 +191,12 @@ def train(
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
     data: Data | None = None,
-    sampler: Sampler | None = None,
 ) -> Run:
     """Train with `config` and write the run to `path`, a new folder.
 
     Args:
         watch: called with what `fit` yields, after it is on disk; may return True to stop.
         data: images to use instead of those that `config` names.
-        sampler: which training images an epoch shows; see `fit`.
 
     Raises:
         ConfigError, DataError, RunError: if a setting, the data or `path` cannot be used.
@@ -246,27 +204,29 @@ def train(
         Stopped: if `watch` requested it; the run remains and can be resumed.
     """
     check_free(path)
-    if transfer.is_file(config.init):
-        config = config.model_copy(update={"init": transfer.pin(config.init)})
     data = data or load_data(config, progress=progress)
-    size = len(sampler(0)) if sampler else len(data.train)
-    changes: dict[str, Any] = {"epochs": config.epochs or default_epochs(size)}
+    size = len(data.rows(config.seed, 0))
+    changes: dict[str, Any] = {"epochs": config.epochs or training.default_epochs(size)}
     if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
         changes["batch_size"] = min(config.batch_size, size)
+    if transfer.is_file(config.init):
+        changes["init"] = transfer.pin(config.init)
     config = config.model_copy(update=changes)
-    check(config, size)
-    preprocess = config.preprocess(*_moments(data, config))
+    training.check(config, size)
+    measured = None in (config.mean, config.std)
+    mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
+    preprocess = config.preprocess(mean, std or 1.0)
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
     state, init = _fresh_state(config, preprocess, data, device)
     env = {**_environment(device, data), "init": asdict(init) if init else None}
     run = Run.create(path, config, preprocess, data.train.classes, env)
     try:
-        return _fit_and_save(run, state, data, device, watch, sampler)
+        return _continue(run, state, data, device, watch)
     except Stopped:
         raise
     except Exception as error:
-        if state.step == 0:  # nothing to resume, and the name stays free
+        if state.counters.step == 0:  # nothing to resume, and the name stays free
             shutil.rmtree(path, ignore_errors=True)
             if ".py:" in config.model and not isinstance(error, SiglumError):
                 raise models.failed(config.model, "training it", error) from error
@@ -279,7 +239,6 @@ def resume(
     watch: Watch = lambda _: None,
     progress: LoadProgress = no_progress,
     data: Data | None = None,
-    sampler: Sampler | None = None,
 ) -> Run:
     """Resume an unfinished run: bit-identical on the same machine, versions and threads.
 
@@ -291,73 +250,63 @@ def resume(
             f"{run.path} is finished. To train it for more epochs: "
             f"siglum train SOURCE --init {run.path} -o NEW"
         )
-    config, preprocess, env = run.config, run.preprocess, run.env
+    config, env = run.config, run.env
     data = data or load_data(config, run.classes, progress)
-    for part, now in _fingerprints(data).items():
-        if env["data"].get(part) != now:
-            raise RunError(
-                f"Cannot resume {run.path}: the {part} part of {config.data} has changed. "
-                "Train a new run."
-            )
-    before = {**asdict(device), **env["device"]}
-    if asdict(device) != before or env["versions"] != _versions():
+    before, now = {**asdict(device), **env["device"]}, _environment(device, data)
+    if now["device"] != before or now["versions"] != env["versions"]:
         warnings.warn(
             f"{run.path} began on {before} with {env['versions']} and resumes on "
-            f"{asdict(device)}: results may differ in the last bits.",
+            f"{now['device']}: results may differ in the last bits.",
             stacklevel=2,
         )
-    state, init = _fresh_state(config, preprocess, data, device)
+    state, init = _fresh_state(config, run.preprocess, data, device)
+    changed = [
+        f"the {part} part of {config.data}"
+        for part in data.parts
+        if env["data"].get(part) != now["data"][part]
+    ]
     if init is not None and init.sha256 != (env["init"] or {}).get("sha256"):
-        raise RunError(
-            f"Cannot resume {run.path}: the initial weights, {init.run}, have changed. "
-            "Train a new run."
-        )
+        changed.append(f"the initial weights, {init.run},")
+    if changed:
+        raise RunError(f"Cannot resume {run.path}: {changed[0]} changed. Train a new run.")
     run.load_state(state)
-    return _fit_and_save(run, state, data, device, watch, sampler)
+    return _continue(run, state, data, device, watch)
 
 
 def _fresh_state(
     config: TrainConfig, preprocess: Preprocess, data: Data, device: Device
 ) -> tuple[TrainState, transfer.InitInfo | None]:
-    torch.manual_seed(derive_seed(config.seed, "weights", 0))
+    torch.manual_seed(training.derive_seed(config.seed, "weights", 0))
+    classes, init = data.train.classes, None
     model = models.build(
-        config.model,
-        len(data.train.classes),
-        preprocess.planes,
-        preprocess.size,
-        config.model_options,
+        config.model, len(classes), preprocess.planes, preprocess.size, config.model_options
     )
-    init = None
     if config.init != transfer.SCRATCH:
         shuffle_seed = config.seed if config.shuffle_init else None
-        init = transfer.load_pretrained(
-            model, data.train.classes, config.init, shuffle_seed=shuffle_seed
-        )
+        init = transfer.load_pretrained(model, classes, config.init, shuffle_seed)
     elif config.shuffle_init:
         raise ConfigError("shuffle_init needs initial weights. Use --init RUN or --init file:FILE.")
     transfer.freeze(model, config.freeze)
     model = device.to(model)
-    return TrainState(model, build_optimizer(model, config)), init
+    return TrainState(model, training.build_optimizer(model, config)), init
 
 
-def _fit_and_save(
-    run: Run, state: TrainState, data: Data, device: Device, watch: Watch, sampler: Sampler | None
-) -> Run:
-    config, preprocess = run.config, run.preprocess
-    saved = state.seconds
-    for record in fit(state, data.train, data.val, config, preprocess, device, sampler):
+def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
+    """Train a run from where `state` is to the end."""
+    counters, saved = state.counters, state.counters.seconds
+    for record in training.fit(state, data, run.config, run.preprocess, device):
         if isinstance(record, Epoch):
-            if _best_epoch(state.epochs) == record.index:
-                run.save_checkpoint("best", state.model)
-            if _lowest_loss_epoch(state.epochs) == record.index:
-                run.save_checkpoint("lowest_loss", state.model)
-            run.save_checkpoint("last", state.model)
+            epochs = counters.epochs
+            chosen = {"best": _best_epoch(epochs), "lowest_loss": _lowest_loss_epoch(epochs)}
+            for name, index in {**chosen, "last": record.index}.items():
+                if index == record.index:
+                    run.save_checkpoint(name, state.model)
             run.save_state(state)
-            run.append(record)
-            saved = state.seconds
-        elif state.seconds - saved > SAVE_SECONDS:
+            run.write_history(epochs)
+            saved = counters.seconds
+        elif counters.seconds - saved > SAVE_SECONDS:
             run.save_state(state)
-            saved = state.seconds
+            saved = counters.seconds
         if watch(record):
             run.save_state(state)
             raise Stopped
@@ -380,13 +329,13 @@ def _measure(
     run: Run, state: TrainState, data: Data, device: Device
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Evaluate the run's checkpoint on the validation and test images."""
-    model = device.to(run.model())
+    model, epochs = device.to(run.model()), state.counters.epochs
     measured: dict[str, Any] = {}
     predictions: dict[str, NDArray[Any]] = {}
     for part, images in (("val", data.val), ("test", data.test)):
         if images is None:
             continue
-        log_probs = evaluate(model, images, run.preprocess, device)
+        log_probs = training.evaluate(model, images, run.preprocess, device)
         correct = int((log_probs.argmax(axis=1) == images.labels).sum())
         loss = stats.negative_log_likelihood(log_probs, images.labels)
         measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}
@@ -398,62 +347,44 @@ def _measure(
     result = {
         "parameters": models.count_parameters(model),
         "trained": models.count_parameters(state.model),
-        "epochs": len(state.epochs),
-        "best_epoch": _best_epoch(state.epochs),
-        "lowest_loss_epoch": _lowest_loss_epoch(state.epochs),
-        "seconds": state.seconds,
+        "epochs": len(epochs),
+        "best_epoch": _best_epoch(epochs),
+        "lowest_loss_epoch": _lowest_loss_epoch(epochs),
+        "seconds": state.counters.seconds,
         "finished": _now(),
         **measured,
     }
     return result, predictions
 
 
-def _moments(data: Data, config: TrainConfig) -> tuple[float, float]:
-    if config.mean is not None and config.std is not None:
-        return config.mean, config.std
-    mean, std = data.train.moments(config.channels)
-    return mean, std or 1.0
-
-
-def _fingerprints(data: Data) -> dict[str, str | None]:
-    parts = {"train": data.train, "val": data.val, "test": data.test}
-    return {name: part.fingerprint if part else None for name, part in parts.items()}
-
-
 def _environment(device: Device, data: Data) -> dict[str, Any]:
-    # The whole set's fingerprint is equal for the runs of all folds.
-    whole = {} if data.whole is None else {"whole": data.whole.fingerprint}
-    parts = {"train": data.train, "val": data.val, "test": data.test}
+    parts = data.parts
+    if data.whole is not None:  # its fingerprint is equal for the runs of all folds
+        parts["whole"] = data.whole
+    packages = ("siglum", "torch", "numpy", "pillow")
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "commit": _commit(),
-        "versions": _versions(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
         "device": asdict(device),
-        "processor": processor(),
+        "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),
-        "data": _fingerprints(data) | whole,
-        "counts": {name: 0 if part is None else len(part) for name, part in parts.items()},
+        "data": {name: part.fingerprint if part else None for name, part in parts.items()},
+        "counts": {name: len(part) if part else 0 for name, part in data.parts.items()},
     }
-
-
-def _versions() -> dict[str, str]:
-    packages = ("siglum", "torch", "numpy", "pillow")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def _commit() -> str | None:
     """Return the commit of the code, if it is a checkout."""
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (root / ".git").exists() or shutil.which("git") is None:
         return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
 
 
 def _now() -> str:

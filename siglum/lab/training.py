@@ -9,9 +9,8 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +23,9 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
+from siglum.images.splits import Indices
 from siglum.lab.augment import AUGMENTATIONS, augment
 from siglum.lab.device import Device
-from siglum.lab.optim import lr_scale, set_lr
 
 EVALUATE_VALUES = 1_000_000  # input values per batch in evaluation
 POINTS = 20  # of the training curve per epoch
@@ -34,7 +33,32 @@ WARMUP = 0.25  # share of a one-cycle schedule
 PROGRESS_SECONDS = 0.25  # between two StepProgress records
 
 Batch = tuple[Tensor, Tensor, int]  # mean loss, correct predictions, images
-Sampler = Callable[[int], NDArray[np.int64]]  # epoch from 0 -> rows to show, in order
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a training, split."""
+
+    train: ImageSet
+    val: ImageSet | None = None
+    test: ImageSet | None = None
+    whole: ImageSet | None = None  # the source, if the test images are a fold of it
+    fold: Indices | None = None  # rows of the test images in it
+    # Rows of `train` that an epoch (from 0) shows, equally many in every epoch, and the same rows
+    # for the same epoch; by default all in random order.
+    sampler: Callable[[int], NDArray[np.int64]] | None = None
+
+    @property
+    def parts(self) -> dict[str, ImageSet | None]:
+        """The parts by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def rows(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the rows that an epoch shows, in order."""
+        if self.sampler is not None:
+            return self.sampler(epoch)
+        random = np.random.RandomState(derive_seed(seed, "order", epoch))
+        return random.permutation(len(self.train))
 
 
 @dataclass(frozen=True)
@@ -83,12 +107,6 @@ class Sums:
     correct: int = 0
     examples: int = 0
 
-    def add(self, loss: float, correct: int, examples: int) -> None:
-        """Add a batch."""
-        self.loss += loss
-        self.correct += correct
-        self.examples += examples
-
     @property
     def means(self) -> tuple[float, float]:
         """Loss and accuracy per image."""
@@ -96,11 +114,9 @@ class Sums:
 
 
 @dataclass
-class TrainState:
-    """Everything a training needs to resume; `fit` changes it."""
+class Counters:
+    """Everything that a training needs to resume, except tensors; valid JSON with `asdict`."""
 
-    model: nn.Module
-    optimizer: Optimizer
     step: int = 0
     seconds: float = 0.0
     epoch_sums: Sums = field(default_factory=Sums)  # since the epoch began
@@ -108,38 +124,52 @@ class TrainState:
     curve: list[Point] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
 
-    def counters(self) -> dict[str, Any]:
-        """Return everything except tensors, as values for JSON."""
-        return {
-            "step": self.step,
-            "seconds": self.seconds,
-            "epoch_sums": asdict(self.epoch_sums),
-            "point_sums": asdict(self.point_sums),
-            "curve": [asdict(point) for point in self.curve],
-            "epochs": [asdict(epoch) for epoch in self.epochs],
-        }
 
-    def set_counters(self, counters: dict[str, Any]) -> None:
-        """Restore what `counters` returned."""
-        self.step, self.seconds = counters["step"], counters["seconds"]
-        self.epoch_sums = Sums(**counters["epoch_sums"])
-        self.point_sums = Sums(**counters["point_sums"])
-        self.curve = [Point(**point) for point in counters["curve"]]
-        self.epochs = [epoch_of(record) for record in counters["epochs"]]
+@dataclass
+class TrainState:
+    """Everything that a training needs to resume; `fit` changes it."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    counters: Counters = field(default_factory=Counters)
 
 
 class DivergedError(SiglumError):
     """The loss became NaN or infinite."""
 
 
-def epoch_of(record: dict[str, Any]) -> Epoch:
-    """Build an Epoch from its JSON record."""
-    return Epoch(**{**record, "curve": tuple(Point(**point) for point in record["curve"])})
-
-
 def default_epochs(num_images: int) -> int:
     """Return the number of epochs that show about 72,000 images, from 1 to 100."""
     return min(max(round(72_000 / num_images), 1), 100)
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return the optimiser that `config` names, over all trainable parameters."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.optimizer in ("adam", "adamw"):
+        adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        return adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.optimizer == "nesterov" and config.momentum > 0,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def one_cycle(done: float) -> float:
+    """Return the factor of the maximum learning rate: linear warm-up, then cosine decay.
+
+    Args:
+        done: share of the training that is complete, in [0, 1].
+
+    Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with cosine decay.
+    """
+    if done < WARMUP:
+        return done / WARMUP
+    return 0.5 * (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP)))
 
 
 def to_unit(images: NDArray[np.uint8]) -> Tensor:
@@ -183,88 +213,73 @@ def train_step(
 
 
 def fit(
-    state: TrainState,
-    train: ImageSet,
-    val: ImageSet | None,
-    config: TrainConfig,
-    preprocess: Preprocess,
-    device: Device,
-    sampler: Sampler | None = None,
+    state: TrainState, data: Data, config: TrainConfig, preprocess: Preprocess, device: Device
 ) -> Iterator[StepProgress | Epoch]:
     """Train `state.model` in place, to the end, from the step at which `state` is.
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
     between two steps: the caller may save `state` then, or stop iterating.
 
-    Args:
-        sampler: rows of `train` that an epoch shows, equally many in every epoch; by default all
-            in random order. It must return the same rows for the same epoch.
-
     Raises:
         ConfigError: if the batch is larger than the set, or an augmentation is unknown.
         DivergedError: if the loss becomes NaN or infinite.
     """
-    if sampler is None:
-        sampler = partial(shuffled_rows, len(train), config.seed)
+    counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     check(config, size)
-    labels = torch.from_numpy(train.labels)
+    labels = torch.from_numpy(data.train.labels)
     augmentations = [AUGMENTATIONS[name] for name in config.augment]
     epochs = config.epochs or default_epochs(size)
     steps = math.ceil(size / config.batch_size)  # an epoch
     order: NDArray[np.int64] | None = None
     pending: list[Batch] = []
     mark = reported = time.perf_counter()
-    reported_step = state.step
-    while state.step < epochs * steps:
-        epoch, batch = divmod(state.step, steps)
+    reported_step = counters.step
+    while counters.step < epochs * steps:
+        epoch, batch = divmod(counters.step, steps)
         if order is None or batch == 0:
             _set_train_mode(state.model)
             order = sampler(epoch)
         rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-        device.seed(derive_seed(config.seed, "step", state.step))
+        device.seed(derive_seed(config.seed, "step", counters.step))
         if config.schedule == "one-cycle":
-            done = (state.step + 0.5) / (epochs * steps)
-            set_lr(state.optimizer, config.lr * lr_scale(done, WARMUP))
-        images = to_unit(train.take(rows))
+            for group in state.optimizer.param_groups:
+                group["lr"] = config.lr * one_cycle((counters.step + 0.5) / (epochs * steps))
+        images = to_unit(data.train.take(rows))
         images = augment(images, augmentations, torch.default_generator, preprocess.channels)
         images = device.to_batch(normalise_batch(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(device.device)
         pending.append(
             train_step(state.model, state.optimizer, images, target, device, config.label_smoothing)
         )
-        state.step += 1
+        counters.step += 1
         now = time.perf_counter()
-        state.seconds, mark = state.seconds + now - mark, now
+        counters.seconds, mark = counters.seconds + now - mark, now
         if (batch + 1) * POINTS // steps > batch * POINTS // steps:
-            _flush_metrics(state, pending, config)
+            _flush_metrics(counters, pending, config)
             examples = epoch * size + min((batch + 1) * config.batch_size, size)
-            state.curve.append(Point(examples, state.seconds, *state.point_sums.means))
-            state.point_sums = Sums()
+            counters.curve.append(Point(examples, counters.seconds, *counters.point_sums.means))
+            counters.point_sums = Sums()
         if batch + 1 == steps:
-            yield _end_epoch(state, val, preprocess, device)
-            mark = reported = time.perf_counter()
-            reported_step = state.step
+            yield _end_epoch(state, data.val, preprocess, device)
         elif now - reported >= PROGRESS_SECONDS:
-            _flush_metrics(state, pending, config)
-            rate = (state.step - reported_step) / (now - reported)  # steps a second
+            _flush_metrics(counters, pending, config)
+            loss, accuracy = counters.epoch_sums.means
+            rate = (counters.step - reported_step) / (now - reported)  # steps a second
             yield StepProgress(
                 epoch=epoch + 1,
                 epochs=epochs,
-                step=state.step,
+                step=counters.step,
                 num_steps=epochs * steps,
-                loss=state.epoch_sums.means[0],
-                accuracy=state.epoch_sums.means[1],
+                loss=loss,
+                accuracy=accuracy,
                 images_per_second=rate * config.batch_size,
-                seconds_left=(epochs * steps - state.step) / rate,
+                seconds_left=(epochs * steps - counters.step) / rate,
             )
-            mark = reported = time.perf_counter()
-            reported_step = state.step
-
-
-def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the rows of `count` images in a random order of the seed and the epoch."""
-    return np.random.RandomState(derive_seed(seed, "order", epoch)).permutation(count)
+        else:
+            continue
+        mark = reported = time.perf_counter()
+        reported_step = counters.step
 
 
 def _set_train_mode(model: nn.Module) -> None:
@@ -272,7 +287,7 @@ def _set_train_mode(model: nn.Module) -> None:
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-            module.train(module.weight.requires_grad)
+            module.train(module.training and module.weight.requires_grad)
 
 
 def check(config: TrainConfig, size: int) -> None:
@@ -285,16 +300,18 @@ def check(config: TrainConfig, size: int) -> None:
         choose(AUGMENTATIONS, name, "augment")
 
 
-def _flush_metrics(state: TrainState, pending: list[Batch], config: TrainConfig) -> None:
+def _flush_metrics(counters: Counters, pending: list[Batch], config: TrainConfig) -> None:
     """Add the batches that wait on the device to the sums."""
     for loss, correct, examples in pending:
         value = float(loss)
         if not math.isfinite(value):
             raise DivergedError(
-                f"The loss became {value} by step {state.step}. Try a lower lr than {config.lr}."
+                f"The loss became {value} by step {counters.step}. Try a lower lr than {config.lr}."
             )
-        for sums in (state.epoch_sums, state.point_sums):
-            sums.add(value * examples, int(correct), examples)
+        for sums in (counters.epoch_sums, counters.point_sums):
+            sums.loss += value * examples
+            sums.correct += int(correct)
+            sums.examples += examples
     pending.clear()
 
 
@@ -302,23 +319,22 @@ def _end_epoch(
     state: TrainState, val: ImageSet | None, preprocess: Preprocess, device: Device
 ) -> Epoch:
     """Validate and record the epoch."""
-    val_loss = val_accuracy = None
+    counters, val_loss, val_accuracy = state.counters, None, None
     if val is not None:
         log_probs = evaluate(state.model, val, preprocess, device)
         val_loss = stats.negative_log_likelihood(log_probs, val.labels)
         val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
     epoch = Epoch(
-        index=len(state.epochs) + 1,
-        examples=state.curve[-1].examples,
-        seconds=state.seconds,
-        train_loss=state.epoch_sums.means[0],
-        train_accuracy=state.epoch_sums.means[1],
-        val_loss=val_loss,
-        val_accuracy=val_accuracy,
-        curve=tuple(state.curve),
+        len(counters.epochs) + 1,
+        counters.curve[-1].examples,
+        counters.seconds,
+        *counters.epoch_sums.means,
+        val_loss,
+        val_accuracy,
+        tuple(counters.curve),
     )
-    state.epochs.append(epoch)
-    state.curve, state.epoch_sums = [], Sums()
+    counters.epochs.append(epoch)
+    counters.curve, counters.epoch_sums = [], Sums()
     return epoch
 
 

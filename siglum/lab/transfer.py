@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, DataError, RunError, closest_match
-from siglum.files import data_dir
+from siglum.files import cannot_read, data_dir
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run, on_cpu, shape_of
+from siglum.lab.runs import Run, first_line, load_weights, on_cpu
 from siglum.lab.training import derive_seed
 
 SCRATCH, TORCHVISION = "scratch", "torchvision"
@@ -50,22 +50,8 @@ class InitInfo:
     reset_numbers: int
 
 
-@dataclass(frozen=True)
-class _Parent:
-    name: str
-    tensors: Mapping[str, Tensor]
-    remedy: str
-    classes: tuple[str, ...] | None = None  # None if unknown
-    seconds: float | None = None
-    examples: int | None = None
-
-
 def load_pretrained(
-    model: nn.Module,
-    classes: tuple[str, ...],
-    init: str | Path,
-    *,
-    shuffle_seed: int | None = None,
+    model: nn.Module, classes: tuple[str, ...], init: str, shuffle_seed: int | None = None
 ) -> InitInfo:
     """Load initial weights into `model`, in place.
 
@@ -78,57 +64,46 @@ def load_pretrained(
         ConfigError, DataError: if a file or a download cannot be used.
         RunError: if a run is not finished, or the backbone differs; names the first difference.
     """
-    parent = _parent(model, str(init))
-    ours, theirs = model.state_dict(), parent.tensors
-    reset = []
-    for name, tensor in ours.items():
-        loaded = theirs.get(name)
-        same_shape = loaded is not None and loaded.shape == tensor.shape
-        if name.startswith("head.") and (parent.classes != classes or not same_shape):
-            reset.append(name)
-        elif not same_shape:
-            raise _difference(parent, name, tensor, loaded)
-    for name in theirs:
-        if name not in ours and not name.startswith("head."):
-            raise _difference(parent, name, None, theirs[name])
-    tensors = {name: theirs[name].to(ours[name].dtype) for name in ours if name not in reset}
+    name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
+    if init == TORCHVISION:
+        loaded = _from_torchvision(model)
+    elif is_file(init):
+        loaded = read_weights(init)
+    elif Path(init).suffix in SUFFIXES and Path(init).is_file():
+        raise ConfigError(f"init {init} is a file of weights. Write --init file:{init}")
+    else:
+        run = Run(init)
+        if run.result is None:
+            raise RunError(f"{init} is not finished. Resume it with: siglum train --resume {init}")
+        loaded, same_classes = run.model().state_dict(), run.classes == classes
+        before, last = run.env.get("init") or {"seconds": 0.0, "examples": 0}, run.history[-1]
+        if before["seconds"] is not None:
+            seconds = last.seconds + before["seconds"]
+            examples = last.examples + before["examples"]
+    ours = model.state_dict()
+    head = {key for key in {*ours, *loaded} if key.startswith("head.")}
+    same_head = {k for k in head if k in ours and k in loaded and ours[k].shape == loaded[k].shape}
+    reset = head - same_head if same_classes else head
+    tensors = {key: tensor for key, tensor in loaded.items() if key not in reset}
     if shuffle_seed is not None:
-        tensors = {name: _shuffle(t, shuffle_seed, name) for name, t in tensors.items()}
-    model.load_state_dict(tensors, strict=False)
+        tensors = {key: _shuffle(t, shuffle_seed, key) for key, t in tensors.items()}
+    random = {key: ours[key] for key in ours if key in reset}
+    load_weights(
+        model,
+        {**random, **tensors},
+        f"The weights of {name} do not fit",
+        "Use the model, size, channels and options that they belong to.",
+    )
     return InitInfo(
-        run=parent.name,
+        run=name,
         sha256=hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
-        seconds=parent.seconds,
-        examples=parent.examples,
+        seconds=seconds,
+        examples=examples,
         shuffled=shuffle_seed is not None,
         adopted=tuple(tensors),
-        reset=tuple(reset),
+        reset=tuple(random),
         adopted_numbers=sum(tensor.numel() for tensor in tensors.values()),
-        reset_numbers=sum(ours[name].numel() for name in reset),
-    )
-
-
-def _parent(model: nn.Module, init: str) -> _Parent:
-    if init == TORCHVISION:
-        return _Parent(init, _from_torchvision(model), "Please report this.")
-    if is_file(init):
-        remedy = "Choose the model and the options that the weights belong to."
-        return _Parent(init.partition(PIN)[0], read_weights(init), remedy)
-    if Path(init).suffix in SUFFIXES and Path(init).is_file():
-        raise ConfigError(f"init {init} is a file of weights. Write --init file:{init}")
-    run = Run(Path(init))
-    if run.result is None:
-        raise RunError(f"{init} is not finished. Resume it with: siglum train --resume {init}")
-    before: dict[str, Any] = run.env.get("init") or {"seconds": 0.0, "examples": 0}
-    last, known = run.epochs[-1], before["seconds"] is not None
-    return _Parent(
-        name=init,
-        tensors=run.model().state_dict(),
-        remedy=f"Use its settings: --model {run.config.model} --size {run.preprocess.size} "
-        f"--channels {run.preprocess.channels}, and its model options.",
-        classes=run.classes,
-        seconds=last.seconds + before["seconds"] if known else None,
-        examples=last.examples + before["examples"] if known else None,
+        reset_numbers=sum(tensor.numel() for tensor in random.values()),
     )
 
 
@@ -146,8 +121,7 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
             parameter
             for name, parameter in model.named_parameters()
             if (part == BACKBONE and not name.startswith("head."))
-            or name == part
-            or name.startswith(f"{part}.")
+            or f"{name}.".startswith(f"{part}.")
         ]
         if not parameters:
             names = [BACKBONE, *(name for name, _ in model.named_children())]
@@ -158,10 +132,7 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
         for parameter in parameters:
             parameter.requires_grad_(False)
     if not count_parameters(model):
-        raise ConfigError(
-            f"freeze {', '.join(parts)} leaves nothing to train. With {BACKBONE} alone the head "
-            "is trained."
-        )
+        raise ConfigError(f"freeze {', '.join(parts)} leaves nothing to train.")
 
 
 def describe(
@@ -177,9 +148,9 @@ def describe(
     text = "random weights"
     if init is not None:
         shuffled = ", shuffled within each tensor" if init["shuffled"] else ""
-        text = f"{init['adopted_numbers']:,} numbers of {init['run']}{shuffled}; "
         new = init["reset_numbers"]
-        text += f"a new head of {new:,}" if new else "and its head: the classes are the same"
+        head = f"a new head of {new:,}" if new else "and its head: the classes are the same"
+        text = f"{init['adopted_numbers']:,} numbers of {init['run']}{shuffled}; {head}"
     if parts:
         text += f"; frozen: {', '.join(parts)}"
     return f"{text}; {trained:,} of {parameters:,} parameters trained"
@@ -196,13 +167,12 @@ def pin(init: str) -> str:
     Raises:
         ConfigError, DataError: if it has no SHA-256 yet and the file cannot be read.
     """
-    name, digest = _split(init)
-    return f"{FILE}{name}{PIN}{digest or _sha256(_locate(name))}"
+    return init if PIN in init else f"{init}{PIN}{_sha256(_locate(init))}"
 
 
 def pinned_digest(init: str) -> str:
     """Return the SHA-256 that `pin` added, 64 hexadecimal digits."""
-    return _split(init)[1]
+    return init.partition(PIN)[2]
 
 
 def read_weights(init: str) -> dict[str, Tensor]:
@@ -212,14 +182,20 @@ def read_weights(init: str) -> dict[str, Tensor]:
         ConfigError: if there is no such file, or its suffix is unknown.
         DataError: if its SHA-256 is another, it is damaged, or contains anything but tensors.
     """
-    name, expected = _split(init)
-    path = _locate(name)
+    path, expected = _locate(init), pinned_digest(init)
     if expected and (actual := _sha256(path)) != expected:
         raise DataError(
             f"{path} has the SHA-256 {actual}, not {expected}. Use the right file, or leave out "
             f"{PIN}."
         )
-    return _without_head(_read_safetensors(path) if path.suffix == SUFFIXES[0] else _read_pth(path))
+    if path.suffix != SUFFIXES[0]:
+        return _without_head(_read_pth(path))
+    try:
+        return _without_head(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path} is damaged: {first_line(error)}. Copy or download it again."
+        ) from None
 
 
 def _without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -242,32 +218,26 @@ def _from_torchvision(model: nn.Module) -> dict[str, Tensor]:
         )
     except (OSError, RuntimeError) as error:  # no network, no such page; another hash
         raise DataError(
-            f"Cannot download {weights.url}: {_first_line(error)}. Copy the file from another "
+            f"Cannot download {weights.url}: {first_line(error)}. Copy the file from another "
             "machine and use --init file:FILE, or train from scratch: --init scratch."
         ) from error
     return _without_head(tensors)
 
 
-def _split(init: str) -> tuple[str, str]:
-    name, pin_mark, digest = init.removeprefix(FILE).partition(PIN)
-    if not name:
-        raise ConfigError(f"init must name a file, as in file:weights.safetensors, got {init!r}.")
-    if pin_mark and not re.fullmatch(r"[0-9a-f]{64}", digest):
+def _locate(init: str) -> Path:
+    """Return the file that `init` names, here or under SIGLUM_DATA."""
+    name, mark, digest = init.removeprefix(FILE).partition(PIN)
+    if mark and not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ConfigError(f"sha256 of init must be 64 hexadecimal digits, got {digest!r}.")
-    return name, digest
-
-
-def _locate(name: str) -> Path:
     path = Path(name).expanduser()
-    places = [path, (data_dir() or Path()) / path]
-    located = next((place for place in places if place.is_file()), None)
-    if located is None:
-        if path.is_dir():
-            raise ConfigError(f"{name} is a folder. For a run, leave out {FILE}")
-        raise ConfigError(f"No such file: {name}, neither here nor under SIGLUM_DATA.")
-    if located.suffix not in SUFFIXES:
+    paths = [place for place in (path, (data_dir() or Path()) / path) if place.is_file()]
+    if not paths:
+        raise ConfigError(
+            f"No such file: {name}, neither here nor under SIGLUM_DATA. For a run, leave out {FILE}"
+        )
+    if paths[0].suffix not in SUFFIXES:
         raise ConfigError(f"init must name a file with suffix {', '.join(SUFFIXES)}, got {name}.")
-    return located
+    return paths[0]
 
 
 def _sha256(path: Path) -> str:
@@ -275,16 +245,7 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from None
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is damaged: {_first_line(error)}. Copy or download it again."
-        ) from None
+        raise cannot_read(path, error) from None
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
@@ -292,32 +253,19 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about old formats
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = dict(loaded)
+        if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
+            raise ValueError("it holds other values")
     except Exception as error:  # a damaged or hostile file may raise anything in the reader
         called = re.search(r"GLOBAL (\S+)", str(error))  # torch suggests to run it; we never do
-        reason = f"it calls {called[1]}" if called else "PyTorch cannot read it"
+        reason = f"it calls {called[1]}" if called else "PyTorch cannot read it as a state_dict"
         raise DataError(
             f"{path} is not a file of tensors only: {reason}. No code in it was run. Save a "
             "state_dict, or safetensors."
         ) from None
-    if not isinstance(loaded, Mapping):
-        raise DataError(f"{path} must be a state_dict, got {type(loaded).__name__}.")
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise DataError(f"{path} must be a state_dict, got {type(value).__name__} at {name!r}.")
-    return dict(loaded)
+    return tensors
 
 
 def _shuffle(tensor: Tensor, seed: int, name: str) -> Tensor:
     generator = torch.Generator().manual_seed(derive_seed(seed, f"shuffle {name}", 0))
     return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)
-
-
-def _difference(parent: _Parent, name: str, ours: Tensor | None, theirs: Tensor | None) -> RunError:
-    return RunError(
-        f"The weights of {parent.name} do not fit: {name!r} has {shape_of(theirs)}, the new "
-        f"network {shape_of(ours)}. {parent.remedy}"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")

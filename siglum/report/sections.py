@@ -27,8 +27,8 @@ from siglum.files import write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images.imageset import ImageSet
 from siglum.lab.runs import Run
-from siglum.lab.trainer import Data, load_data
-from siglum.lab.training import Epoch, Point
+from siglum.lab.trainer import load_data
+from siglum.lab.training import Data, Epoch, Point
 from siglum.report import page, plots
 from siglum.report.plots import Plot
 
@@ -121,7 +121,7 @@ class Facts:
             )
         self.result = result
         self.env: dict[str, Any] = self._read(lambda: run.env, {})
-        self.epochs: list[Epoch] = self._read(lambda: run.epochs, [])
+        self.epochs: list[Epoch] = self._read(lambda: run.history, [])
         self.data: Data | None = self._read(self._load_same_data, None)
         arrays: dict[str, NDArray[Any]] = self._read(run.predictions, {})
         measured = (part for part in ("test", "val") if len(arrays.get(f"{part}_labels", ())))

@@ -103,7 +103,7 @@ def test_a_missing_part_is_an_error(siglum, run: Path) -> None:
     done = siglum("evaluate", run, "--part", "test")
 
     assert done.returncode == 2
-    assert f"{run} has no test images; it has: val, train." in done.stderr
+    assert f"{run} has no test images. Give a source of other images" in done.stderr
 
 
 def test_a_run_without_held_out_images_has_no_default(siglum, signs: Path, tmp_path: Path) -> None:

@@ -64,9 +64,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         config = TrainConfig(**{"epochs": len(way), **settings})
         run = Run.create(tmp_path / name, config, Preprocess(), tuple("abcd"), env)
-        for index, accuracy in enumerate(way, 1):
-            record = Epoch(index, 100 * index, 2.0 * index, 1.0, 0.6, 1 - accuracy, accuracy, ())
-            run.append(record)
+        run.write_history(
+            [
+                Epoch(index, 100 * index, 2.0 * index, 1.0, 0.6, 1 - accuracy, accuracy, ())
+                for index, accuracy in enumerate(way, 1)
+            ]
+        )
         rate = asdict(stats.wilson(int(right.sum()), len(right)))
         loss = stats.negative_log_likelihood(log_probs, labels)
         result: dict[str, Any] = {"parameters": 10, "epochs": len(way), "best_epoch": len(way)}

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from siglum import stats
-from siglum.config import Preprocess
+from siglum.config import Preprocess, TrainConfig
 from siglum.errors import RunError
 from siglum.images import sources
 from siglum.lab import models
-from siglum.lab.export import Exported, export, to_onnx
+from siglum.lab.export import export, open_run, to_onnx
 from siglum.lab.runs import Run
+from siglum.lab.trainer import train
 from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import onnx as networks
+from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import load
 
@@ -28,8 +30,16 @@ SLOW = ("conv_transformer", "mobilenet_v3_large", "mobilenet_v3_small")
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_run: Run, machine, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export(tiny_run, tmp_path_factory.mktemp("bundles") / "tiny.siglum", machine)
+def path(tiny_run: Run, machine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the tiny run."""
+    path = tmp_path_factory.mktemp("bundles") / "tiny.siglum"
+    export(tiny_run, path, machine)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(path: Path) -> Bundle:
+    return load(path).bundle
 
 
 @pytest.mark.parametrize(
@@ -72,11 +82,11 @@ def test_numpy_and_torch_standardise_bit_identically() -> None:
 
 
 def test_a_bundle_computes_what_its_run_computes(
-    exported: Exported, tiny_run: Run, later_signs: Path, machine
+    path: Path, tiny_run: Run, later_signs: Path, machine
 ) -> None:
     images = sources.load(f"folder:{later_signs}", preprocess=tiny_run.preprocess)
     log_probs = evaluate(tiny_run.model(), images, tiny_run.preprocess, machine)
-    recogniser = load(exported.path)
+    recogniser = load(path)
 
     logits = recogniser.logits(images.images).astype(np.float64)
     bundle_log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -85,8 +95,8 @@ def test_a_bundle_computes_what_its_run_computes(
     assert recogniser.classes == tiny_run.classes
 
 
-def test_the_card_holds_the_runs_measurements(exported: Exported, tiny_run: Run) -> None:
-    result, card = tiny_run.result, load(exported.path).bundle.card
+def test_the_card_holds_the_runs_measurements(bundle: Bundle, tiny_run: Run) -> None:
+    result, card = tiny_run.result, bundle.card
     assert result is not None
 
     for part in ("val", "test"):
@@ -99,14 +109,12 @@ def test_the_card_holds_the_runs_measurements(exported: Exported, tiny_run: Run)
     assert card.difference is not None and card.difference < 1e-5
     assert card.settings["epochs"] == 12 and card.settings["checkpoint"] == "last"
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
-    assert exported.warning is None
 
 
 def test_probabilities_are_calibrated_on_the_validation_images(
-    exported: Exported, tiny_run: Run
+    bundle: Bundle, tiny_run: Run
 ) -> None:
-    predictions = tiny_run.predictions()
-    calibration = exported.bundle.calibration
+    predictions, calibration = tiny_run.predictions(), bundle.calibration
 
     assert calibration.num_samples == len(predictions["val_labels"])
     assert calibration.temperature == stats.fit_temperature(
@@ -114,28 +122,24 @@ def test_probabilities_are_calibrated_on_the_validation_images(
     )
 
 
-def test_two_exports_are_the_same_bytes(
-    exported: Exported, tiny_run: Run, machine, tmp_path: Path
+def test_two_exports_are_the_same_bytes_and_name_no_files_of_this_machine(
+    path: Path, bundle: Bundle, tiny_run: Run, machine, tmp_path: Path
 ) -> None:
-    again = export(tiny_run, tmp_path / "again.siglum", machine)
+    export(tiny_run, tmp_path / "again.siglum", machine)
+    model = onnx.load_from_string(bundle.model)
 
-    assert again.path.read_bytes() == exported.path.read_bytes()
-
-
-def test_the_network_names_no_files_of_this_machine(exported: Exported) -> None:
-    model = onnx.load_from_string(exported.bundle.model)
-
+    assert (tmp_path / "again.siglum").read_bytes() == path.read_bytes()
     assert "site-packages" not in str(model) and ".py" not in str(model)
     onnx.checker.check_model(model, full_check=True)
 
 
 def test_another_checkpoint_is_measured_again(tiny_run: Run, machine, tmp_path: Path) -> None:
-    best = export(tiny_run, tmp_path / "best.siglum", machine, "best").bundle
-    epochs = [epoch.val_accuracy for epoch in tiny_run.epochs]
+    best = export(tiny_run, tmp_path / "best.siglum", machine, "best")
+    accuracies = [epoch.val_accuracy or 0 for epoch in tiny_run.history]
 
     rate = best.card.measured["val"]
 
-    assert rate.hits / rate.total == pytest.approx(max(e for e in epochs if e is not None))
+    assert rate.hits / rate.total == pytest.approx(max(accuracies))
     assert best.card.settings["checkpoint"] == "best"
     assert best.calibration.num_samples == rate.total
 
@@ -148,11 +152,33 @@ def test_without_its_images_a_run_is_compared_on_noise(
     config = tmp_path / "moved" / "config.json"
     config.write_text(config.read_text().replace(tiny_run.config.data, "folder:gone"))
 
-    result = export(Run(tmp_path / "moved"), tmp_path / "moved.siglum", machine)
+    with pytest.warns(UserWarning, match="Cannot read the run's images, .*gone"):
+        bundle = export(Run(tmp_path / "moved"), tmp_path / "moved.siglum", machine)
 
-    assert result.warning is not None and "gone" in result.warning
-    assert result.bundle.card.reference == "random noise"
-    assert result.bundle.calibration.num_samples > 0
+    assert bundle.card.reference == "random noise" and bundle.calibration.num_samples > 0
+
+
+def test_a_run_predicts_files_as_it_predicts_their_folder(
+    signs: Path, later_signs: Path, machine, tmp_path: Path
+) -> None:
+    """With position channels, which reach the network."""
+    settings = {"resize": "glyph", "position_channels": True, "epochs": 1, "batch_size": 16}
+    run = train(TrainConfig(data=f"folder:{signs}", **settings), tmp_path / "run", machine)
+    images = sources.load(f"folder:{later_signs}", preprocess=run.preprocess)
+    expected = np.exp(evaluate(run.model(), images, run.preprocess, machine))
+    assert images.files is not None
+
+    files = [later_signs / name for name in images.files]
+    predictions = open_run(run, machine).predict(files)
+
+    assert all(prediction.inverted for prediction in predictions)
+    for prediction, probs in zip(predictions, expected, strict=True):
+        assert prediction.label == run.classes[probs.argmax()]
+        assert prediction.probability == pytest.approx(probs.max(), rel=1e-6)
+    store = images.store.copy()
+    store[:, 3] = 255 - store[:, 3]
+    lower = evaluate(run.model(), replace(images, store=store), run.preprocess, machine)
+    assert np.abs(np.exp(lower) - expected).max() > 1e-4
 
 
 class Counting(nn.Module):
@@ -213,11 +239,11 @@ def test_a_network_that_onnx_cannot_reproduce_is_refused(
 
 
 def test_a_bundle_is_a_new_file_with_its_suffix(
-    exported: Exported, tiny_run: Run, machine, tmp_path: Path
+    path: Path, tiny_run: Run, machine, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError) as error:
-        export(tiny_run, exported.path, machine)
-    assert str(error.value) == f"{exported.path} already exists. Choose another name with -o."
+        export(tiny_run, path, machine)
+    assert str(error.value) == f"{path} already exists. Choose another name with -o."
 
     with pytest.raises(RunError, match=r"out must end in \.siglum, got '.*tiny\.onnx'"):
         export(tiny_run, tmp_path / "tiny.onnx", machine)

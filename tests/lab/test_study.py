@@ -160,7 +160,7 @@ def test_a_stopped_run_is_resumed(study: Study, machine: Device) -> None:
     assert cell.state == "stopped"
     run_cells([cell], machine)
 
-    assert len(Run(cell.path).epochs) == 2
+    assert len(Run(cell.path).history) == 2
 
 
 def test_a_run_of_another_process_is_waited_for_and_others_are_trained_meanwhile(

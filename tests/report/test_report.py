@@ -243,8 +243,8 @@ def test_the_command_refuses_to_write_a_page_under_an_image_name(
 CONFIGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "another model": {"model": "mnist_net", "model_options": {"filters": 90, "dropout": 0.25}},
-    "against a recipe": {"model": "mnist_net", "nesterov": True, "augment": ("affine",)},
-    "switched off": {"nesterov": False, "augment": (), "val": 0.0, "label_smoothing": 0.0},
+    "against a recipe": {"model": "mnist_net", "optimizer": "nesterov", "augment": ("affine",)},
+    "switched off": {"optimizer": "sgd", "augment": (), "val": 0.0, "label_smoothing": 0.0},
     "two of a kind": {"augment": ("affine", "affine")},
     "negative": {"mean": -0.5, "std": 1e-05},
     "looks like a flag": {"writers": r"-(\d+)\.", "split": "writer"},

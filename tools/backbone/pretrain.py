@@ -36,7 +36,7 @@ from siglum.lab import models, trainer
 from siglum.lab.device import Device
 from siglum.lab.export import check_place, to_onnx, versions
 from siglum.lab.runs import Run
-from siglum.lab.training import Epoch, derive_seed, normalise_batch, to_unit
+from siglum.lab.training import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibration, Threshold
@@ -206,10 +206,8 @@ def split_faces(fonts: Fonts, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     return fonts.images.subset(train), fonts.images.subset(val)
 
 
-def load_data(
-    recipe: Recipe, progress: Progress = no_progress
-) -> tuple[trainer.Data, Callable[[int], Ints], dict[str, str]]:
-    """Return the data of a pretraining, its sampler, and the class of each merged character."""
+def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, dict[str, str]]:
+    """Return the data of a pretraining, and the class of each merged character."""
     fonts = load_fonts(recipe, progress)
     progress("finding confusables", 0, 0)
     groups = confusables.confusable_groups(confusables.confusable_pairs(fonts.images))
@@ -230,7 +228,7 @@ def load_data(
         )
     weights = sample_weights(train.labels, factors, recipe.balance)
     sampler = partial(draw_epoch, train.labels, weights, recipe.epoch_size, recipe.seed)
-    return trainer.Data(train, val.with_classes(train.classes), None), sampler, merged
+    return Data(train, val.with_classes(train.classes), sampler=sampler), merged
 
 
 def sample_weights(labels: Ints, factors: NDArray[np.floating], balance: float) -> Floats:
@@ -263,9 +261,9 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
     resumes = (path / RECIPE).exists()
     if resumes and build(Recipe, read_json(path / RECIPE)) != recipe:
         raise RunError(f"{path} has another recipe. Choose another name with -o.")
-    data, sampler, merged = load_data(recipe, progress)
+    data, merged = load_data(recipe, progress)
     if resumes:
-        return trainer.resume(Run(path), device, _report, progress, data, sampler)
+        return trainer.resume(Run(path), device, _report, progress, data)
     config = TrainConfig(
         data=data.train.source,
         model="sign_net",
@@ -283,7 +281,7 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
             write_atomic(path / RECIPE, recipe.model_dump_json(indent=1))
         _report(record)
 
-    return trainer.train(config, path, device, watch, progress, data, sampler)
+    return trainer.train(config, path, device, watch, progress, data)
 
 
 def _report(record: object) -> None:

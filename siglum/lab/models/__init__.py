@@ -1,13 +1,12 @@
 """The networks by name.
 
-A network is `Net(num_classes, in_channels=1, image_size=...)` with `num_features`,
-`forward_features(images) -> (B, D)`, `head`, and `forward(images) -> logits (B, K)`, equal to
-`head(forward_features(images))`; no softmax, device or dtype inside. A user's own network needs
-`forward` only; it is checked here.
+A network is `Net(num_classes, in_channels=1, image_size=...)` that maps images (B, C, S, S) to
+logits (B, K); no softmax, device or dtype inside. Ours are a `layers.Network`, too.
 """
 
 import importlib.util
 import inspect
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 
 from siglum.config import Option
 from siglum.errors import ConfigError, SiglumError, choose, closest_match
-from siglum.lab.models.conv_pool import ConvPool
-from siglum.lab.models.conv_transformer import ConvTransformer
+from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
@@ -45,20 +43,44 @@ def build(
     image_size: int = 28,
     options: Mapping[str, Option] | None = None,
 ) -> nn.Module:
-    """Return a new network with random weights.
+    """Return a new network with random weights, tried on two blank images.
 
     Args:
-        name: a key of `MODELS`, or "file.py:Class" for one of your own.
+        name: a key of `MODELS`, or "file.py:Class" for one of your own, whose code runs.
         options: the network's further arguments by name.
 
     Raises:
-        ConfigError: if the name or an option is unknown, or an option's value does not fit.
+        ConfigError: if the name or an option is unknown, or the network cannot process the images.
     """
-    if ".py:" in name:
-        return _build_own(name, num_classes, in_channels, image_size, options or {})
-    model = choose(MODELS, name, "model")
-    _check_options(name, list(inspect.signature(model).parameters.values())[3:], options or {})
-    return model(num_classes, in_channels, image_size, **(options or {}))
+    options, own = options or {}, ".py:" in name
+    cls = _import(name) if own else choose(MODELS, name, "model")
+    parameters = list(inspect.signature(cls).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    arguments = (num_classes, in_channels, image_size)[: len(positional)]
+    _check_options(name, parameters[len(arguments) :], options)
+    images = torch.zeros(2, in_channels, image_size, image_size)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers without outputs, which fail next
+            model = cls(*arguments, **options)
+            if own:  # such networks often call `view`, which needs contiguous tensors
+                model.contiguous_only = True  # type: ignore[assignment]
+                model.register_forward_pre_hook(_make_contiguous)
+            logits = model.eval()(images)
+    except SiglumError:
+        raise
+    except Exception as error:  # the code may be the user's own
+        raise failed(
+            name, f"on 2 images of {in_channels} x {image_size} x {image_size}", error
+        ) from error
+    expected = (2, num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"{name} must return logits of shape {expected} for 2 images and {num_classes} "
+            f"classes, got {got}. Give its last layer num_classes outputs."
+        )
+    return model.train()
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -67,11 +89,11 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def failed(name: str, action: str, error: BaseException) -> ConfigError:
-    """Return the one-line error for a user's own network that raised `error`."""
+    """Return the one-line error for a network that raised `error`."""
     first = (str(error).strip().splitlines() or [""])[0]
     return ConfigError(
         f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
-        "Check its layers against --size and --channels."
+        "Check its options, or its layers, against --size and --channels."
     )
 
 
@@ -81,52 +103,13 @@ def _check_options(
     by_name = {parameter.name: parameter for parameter in parameters}
     for option, value in options.items():
         if option not in by_name:
-            available = ", ".join(by_name) or "none"
             raise ConfigError(
-                f"{name} has no option {option!r}. Options: {available}."
+                f"{name} has no option {option!r}. Options: {', '.join(by_name) or 'none'}."
                 f"{closest_match(option, by_name)}"
             )
         kind = by_name[option].annotation
         if isinstance(kind, type) and not isinstance(value, kind):
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
-
-
-def _build_own(
-    name: str, num_classes: int, in_channels: int, image_size: int, options: Mapping[str, Option]
-) -> nn.Module:
-    """Build "file.py:Class" and try it on two images; the file's code runs."""
-    cls = _import(name)
-    parameters = list(inspect.signature(cls).parameters.values())
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    arguments = (num_classes, in_channels, image_size)[: len(positional)]
-    _check_options(name, parameters[len(arguments) :], options)
-    try:
-        model = cls(*arguments, **options)
-    except SiglumError:
-        raise
-    except Exception as error:  # the code is the user's own
-        raise ConfigError(
-            f"Cannot construct {name}: {error}. Define it as "
-            "__init__(self, num_classes, in_channels=1, image_size=28)."
-        ) from error
-    # Such networks often call `view`, which needs contiguous tensors.
-    model.contiguous_only = True  # type: ignore[assignment]
-    model.register_forward_pre_hook(_make_contiguous)
-    images = torch.zeros(2, in_channels, image_size, image_size)
-    try:
-        with torch.no_grad():
-            logits = model.eval()(images)
-    except Exception as error:
-        shape = f"2 images of {in_channels} x {image_size} x {image_size}"
-        raise failed(name, f"on {shape}", error) from error
-    expected = (2, num_classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ConfigError(
-            f"{name} must return logits of shape {expected} for 2 images and {num_classes} "
-            f"classes, got {got}. Give its last layer num_classes outputs."
-        )
-    return model.train()
 
 
 def _make_contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Report 1's network A: five convolutional blocks, then a Transformer encoder.
+"""Report 1's networks: A, convolutions and a Transformer encoder; F, convolutions and a mean.
 
 Source: the report's code. Encoder: Vaswani and others 2017, "Attention is all you need",
 arXiv:1706.03762, section 3.1, with the normalisation after each sum.
@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
-from siglum.lab.models.layers import Dropout
+from siglum.lab.models.layers import Dropout, Network
 
 CHUNK_BYTES = 20_000_000  # of a convolution's output
 WIDTH = 512  # of a token
@@ -61,7 +60,7 @@ class EncoderLayer(nn.Module):
         return normed
 
 
-class ConvTransformer(nn.Module):
+class ConvTransformer(Network):
     """Network A: 12,200,766 parameters at 1x200x200 and 62 classes.
 
     With `layers` = 0, a control, the head reads the cells directly, without positions.
@@ -71,12 +70,6 @@ class ConvTransformer(nn.Module):
         self, num_classes: int, in_channels: int = 1, image_size: int = 200, layers: int = 3
     ) -> None:
         super().__init__()
-        if image_size < 2**HALVINGS:
-            raise ConfigError(
-                f"size must be at least {2**HALVINGS} for conv_transformer, got {image_size}."
-            )
-        if layers < 0:
-            raise ConfigError(f"layers must be at least 0, got {layers}.")
         widths = (in_channels, 32, 64, 128, 256, WIDTH)
         self.blocks = nn.Sequential(
             *(ConvBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
@@ -102,7 +95,20 @@ class ConvTransformer(nn.Module):
         """Map images (B, C, S, S) to features (B, 512 T)."""
         return self.encoder(self.tokens(images)).flatten(1)  # type: ignore[no-any-return]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        logits: Tensor = self.head(self.forward_features(images))
-        return logits
+
+class ConvPool(Network):
+    """Network F: 100,670 parameters at 1 channel and 62 classes, at any image size."""
+
+    num_features = 128
+
+    def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 200) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            ConvBlock(in_channels, 32), ConvBlock(32, 64), ConvBlock(64, self.num_features)
+        )
+        self.head = nn.Linear(self.num_features, num_classes)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to features (B, 128)."""
+        features: Tensor = self.blocks(images).mean(dim=(2, 3))
+        return features

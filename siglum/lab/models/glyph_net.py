@@ -2,16 +2,14 @@
 
 The first convolution halves the image, and the others are pooled before batch normalisation and
 ReLU, which then process a quarter of the values.
-Shapes: B images, C channels, S the image side, K classes, D features.
 """
 
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
-from siglum.lab.models.layers import Dropout
+from siglum.lab.models.layers import Dropout, Network
 
 
-class GlyphNet(nn.Module):
+class GlyphNet(Network):
     """Three convolutions and a linear head: 29,434 parameters at 1x28x28 and 10 classes.
 
     `width` multiplies their 16, 32 and 64 filters; `dropout` applies to the head's features.
@@ -26,12 +24,6 @@ class GlyphNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise ConfigError(f"width must be at least 1, got {width}.")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
-        if image_size < 8:
-            raise ConfigError(f"size must be at least 8 for glyph_net, got {image_size}.")
         first, second, third = 16 * width, 32 * width, 64 * width
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, first, 5, stride=2, padding=2, bias=False),  # (B, 16, S/2, S/2)
@@ -56,8 +48,3 @@ class GlyphNet(nn.Module):
         """Map images (B, C, S, S) to features (B, D)."""
         features: Tensor = self.features(images)
         return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        logits: Tensor = self.head(self.forward_features(images))
-        return logits

@@ -1,8 +1,24 @@
-"""Layers that several networks share."""
+"""What several networks share."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A network whose logits are `head(forward_features(images))`: the head can be exchanged."""
+
+    head: nn.Module
+    num_features: int
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to features (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to logits (B, K)."""
+        logits: Tensor = self.head(self.forward_features(images))
+        return logits
 
 
 class Dropout(nn.Module):
@@ -17,7 +33,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float = 0.5, at_test: bool = False) -> None:
         super().__init__()
-        assert 0 <= p < 1, p
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {p}")
         self.p, self.at_test = p, at_test
 
     def forward(self, values: Tensor) -> Tensor:
@@ -26,23 +43,14 @@ class Dropout(nn.Module):
             return values
         if values.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(values, self.p)
-        return values * dropout_mask(values, self.p)
+        dropped = round(self.p * 65536)
+        bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        draws = bits.view(torch.int16)[: values.numel()]  # uniform over -32768 .. 32767
+        mask = torch.empty_like(values)
+        flat = mask if values.is_contiguous() or values.ndim != 4 else mask.permute(0, 2, 3, 1)
+        torch.ge(draws.view(flat.shape), dropped - 32768, out=flat)
+        return values * mask.mul_(65536 / (65536 - dropped))
 
     def extra_repr(self) -> str:
         """Show the options in the printed network."""
         return f"p={self.p}, at_test=True" if self.at_test else f"p={self.p}"
-
-
-def dropout_mask(values: Tensor, p: float) -> Tensor:
-    """Return 0 with probability `p` and 1 / (1 - p) otherwise, in the layout of `values`."""
-    dropped = round(p * 65536)
-    bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = bits.view(torch.int16)[: values.numel()]  # uniform over -32768 .. 32767
-    mask = torch.empty_like(values)
-    flat = mask.permute(0, 2, 3, 1) if _is_channels_last(values) else mask
-    torch.ge(draws.view(flat.shape), dropped - 32768, out=flat)
-    return mask.mul_(65536 / (65536 - dropped))
-
-
-def _is_channels_last(values: Tensor) -> bool:
-    return not values.is_contiguous() and values.is_contiguous(memory_format=torch.channels_last)

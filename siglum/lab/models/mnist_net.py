@@ -3,21 +3,20 @@
 The published networks end in a log-softmax and minimise the negative log-likelihood; these end in
 logits and minimise the cross-entropy, which is equal. The published programs also apply dropout in
 evaluation; `dropout_at_test` does that.
-
-`kernel_size` applies to every convolution, with k // 2 px of padding; `filters` to the first one.
-Shapes: B images, C channels, S the image side, K classes.
 """
 
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
-from siglum.lab.models.layers import Dropout
+from siglum.lab.models.layers import Dropout, Network
 
 
-class MnistNet(nn.Module):
-    """Two convolutions and two linear layers: 54,840 parameters at 1x28x28 and 10 classes."""
+class MnistNet(Network):
+    """Two convolutions and two linear layers: 54,840 parameters at 1x28x28 and 10 classes.
+
+    `kernel_size` applies to every convolution, with k // 2 px of padding; `filters` to the first.
+    """
 
     num_features = 50
     later: ClassVar[tuple[int, ...]] = (20,)  # filters of the convolutions after the first
@@ -33,12 +32,6 @@ class MnistNet(nn.Module):
         dropout_at_test: bool = False,
     ) -> None:
         super().__init__()
-        if filters < 1:
-            raise ConfigError(f"filters must be at least 1, got {filters}.")
-        if not 1 <= kernel_size <= image_size:
-            raise ConfigError(
-                f"kernel_size must be from 1 to the image's {image_size} px, got {kernel_size}."
-            )
         padding, side, channels = kernel_size // 2, image_size, in_channels
         for number, width in enumerate((filters, *self.later), start=1):
             conv = nn.Conv2d(channels, width, kernel_size, padding=padding)
@@ -49,11 +42,6 @@ class MnistNet(nn.Module):
             self.add_module(f"pool{number}", pool(step))
             self.add_module(f"relu{number}", nn.ReLU())
             side, channels = (side + 2 * padding - kernel_size + 1) // step, width
-            if side < 1:
-                raise ConfigError(
-                    f"size must be large enough for the {1 + len(self.later)} pools of the "
-                    f"network, got {image_size} px. Use larger images."
-                )
         self.flatten = nn.Flatten()
         self.hidden = nn.Linear(channels * side * side, self.num_features)
         self.relu = nn.ReLU()
@@ -65,11 +53,6 @@ class MnistNet(nn.Module):
             if name != "head":
                 images = layer(images)
         return images
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        logits: Tensor = self.head(self.forward_features(images))
-        return logits
 
 
 class MnistNet2(MnistNet):

@@ -2,32 +2,25 @@
 
 Fast on a CPU: 3 x 3 convolutions of many channels, and max pooling before batch normalisation and
 ReLU, which then process a quarter of the values.
-Shapes: B images, C channels, S the image side, K classes, D features.
 
 Source: David Page 2018, "How to train your ResNet", with half the filters, a residual pair in every
 stage, and average instead of max pooling at the end.
 """
 
+import torch
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
-
-HALVINGS = 3
+from siglum.lab.models.layers import Network
 
 
-class ConvNorm(nn.Module):
-    """3 x 3 convolution, 2 x 2 max pooling if `pool`, batch normalisation, ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, pool: bool = False) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, C, S, S) to (B, D, S, S), or (B, D, S/2, S/2) with `pool`."""
-        return self.relu(self.norm(self.pool(self.conv(images))))  # type: ignore[no-any-return]
+def conv_norm(in_channels: int, out_channels: int, pool: bool = False) -> nn.Sequential:
+    """Return a 3 x 3 convolution, 2 x 2 max pooling if `pool`, batch normalisation and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.MaxPool2d(2) if pool else nn.Identity(),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Residual(nn.Module):
@@ -35,14 +28,14 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first, self.second = ConvNorm(channels, channels), ConvNorm(channels, channels)
+        self.first, self.second = conv_norm(channels, channels), conv_norm(channels, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, D, S, S) to the same shape."""
         return images + self.second(self.first(images))  # type: ignore[no-any-return]
 
 
-class PictureNet(nn.Module):
+class PictureNet(Network):
     """A stem and three stages of three convolutions: 1,940,970 parameters at 1x28x28, 10 classes.
 
     The stem has `width` filters, and every stage doubles them. With `mirror`, evaluation averages
@@ -58,36 +51,20 @@ class PictureNet(nn.Module):
         mirror: bool = False,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise ConfigError(f"width must be at least 1, got {width}.")
-        if image_size < 2**HALVINGS:
-            raise ConfigError(
-                f"size must be at least {2**HALVINGS} for picture_net, got {image_size}."
-            )
         self.mirror = mirror
-        self.stem = ConvNorm(in_channels, width)
-        self.stages = nn.Sequential()
-        for _ in range(HALVINGS):
-            self.stages.append(
-                nn.Sequential(ConvNorm(width, 2 * width, pool=True), Residual(2 * width))
+        self.stem = conv_norm(in_channels, width)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(conv_norm(half, 2 * half, pool=True), Residual(2 * half))
+                for half in (width, 2 * width, 4 * width)
             )
-            width *= 2
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.num_features = width
-        self.head = nn.Linear(width, num_classes)
+        self.num_features = 8 * width
+        self.head = nn.Linear(self.num_features, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""
-        features = self._features(images)
-        if self.mirror and not self.training:
-            features = (features + self._features(images.flip(-1))) / 2
-        return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        logits: Tensor = self.head(self.forward_features(images))
-        return logits
-
-    def _features(self, images: Tensor) -> Tensor:
-        features: Tensor = self.pool(self.stages(self.stem(images))).flatten(1)
-        return features
+        both = (images, images.flip(-1)) if self.mirror and not self.training else (images,)
+        features = [self.pool(self.stages(self.stem(view))).flatten(1) for view in both]
+        return torch.stack(features).mean(dim=0)

@@ -2,13 +2,12 @@
 
 The head computes cosines between features and class vectors, so the mean of a few images' features
 can serve as the vector of a new class.
-Shapes: B images, S the image side, K classes, D features.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
+from siglum.lab.models.layers import Network
 
 SCALE = 20.0  # of the cosines: logits lie between -20 and 20
 
@@ -20,15 +19,12 @@ class CosineHead(nn.Linear):
     verification", ACM Multimedia.
     """
 
-    def __init__(self, num_features: int, num_classes: int) -> None:
-        super().__init__(num_features, num_classes, bias=False)
-
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D) to logits (B, K)."""
         return SCALE * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
 
 
-class SignNet(nn.Module):
+class SignNet(Network):
     """Five convolutions, two of them residual, and a linear layer to the features."""
 
     def __init__(
@@ -40,11 +36,6 @@ class SignNet(nn.Module):
         features: int = 128,
     ) -> None:
         super().__init__()
-        if image_size < 8:
-            raise ConfigError(f"size must be at least 8 for sign_net, got {image_size}.")
-        for name, value in (("width", width), ("features", features)):
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}.")
         self.num_features = features
         self.stem = _normed(nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False))
         self.narrow = _halved(width, 2 * width)
@@ -53,7 +44,7 @@ class SignNet(nn.Module):
         self.refine_wide = _normed(nn.Conv2d(4 * width, 4 * width, 3, padding=1, bias=False))
         side = (image_size + 1) // 2 // 2 // 2
         self.project = nn.Linear(4 * width * side * side, features)
-        self.head = CosineHead(features, num_classes)
+        self.head = CosineHead(features, num_classes, bias=False)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""
@@ -64,11 +55,6 @@ class SignNet(nn.Module):
         x = F.relu(x + self.refine_wide(x))
         features: Tensor = self.project(x.flatten(1))
         return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        logits: Tensor = self.head(self.forward_features(images))
-        return logits
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:

@@ -5,9 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError
-from siglum.lab.models.conv_pool import ConvPool
-from siglum.lab.models.conv_transformer import ConvBlock, ConvTransformer, EncoderLayer
+from siglum.lab.models.conv_transformer import (
+    ConvBlock,
+    ConvPool,
+    ConvTransformer,
+    EncoderLayer,
+)
 
 
 @pytest.fixture
@@ -101,22 +104,8 @@ def test_encoder_can_be_left_out(images: Tensor) -> None:
     torch.testing.assert_close(model(images), expected)
 
 
-def test_pools_over_the_whole_picture(images: Tensor) -> None:
+def test_conv_pool_averages_over_the_image(images: Tensor) -> None:
     model = ConvPool(5, 1, 64).eval()
 
     expected = model.head(plain_blocks(model.blocks)(images).mean(dim=(2, 3)))
     torch.testing.assert_close(model(images), expected)
-
-
-@pytest.mark.parametrize(
-    ("size", "layers", "message"),
-    [
-        (31, 3, "size must be at least 32 for conv_transformer, got 31."),
-        (64, -1, "layers must be at least 0, got -1."),
-    ],
-)
-def test_refuses_what_it_cannot_be(size: int, layers: int, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        ConvTransformer(10, 1, size, layers)
-
-    assert str(error.value) == message

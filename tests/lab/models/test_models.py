@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.lab import models
 from siglum.lab.device import Device
+from siglum.lab.models.picture_net import PictureNet
+from siglum.lab.models.sign_net import SCALE, SignNet
 from siglum.lab.trainer import train
 
 PARAMETERS = {  # of 1 channel: size, classes, count
@@ -32,15 +34,19 @@ def images() -> Tensor:
     return torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_every_model_has_its_parameter_count_pinned() -> None:
+def without_dropout(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if hasattr(module, "p"):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    return model
+
+
+def test_parameter_counts_are_pinned() -> None:
     assert models.MODELS.keys() == PARAMETERS.keys()
-
-
-@pytest.mark.parametrize("name", models.MODELS)
-def test_parameter_count(name: str) -> None:
-    size, classes, count = PARAMETERS[name]
-
-    assert models.count_parameters(models.build(name, classes, 1, size)) == count
+    for name, (size, classes, count) in PARAMETERS.items():
+        assert models.count_parameters(models.build(name, classes, 1, size)) == count, name
 
 
 @pytest.mark.parametrize("name", models.MODELS)
@@ -57,68 +63,106 @@ def test_head_reads_the_features(name: str, images: Tensor) -> None:
 @pytest.mark.parametrize("size", [32, 47, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", models.MODELS)
-def test_takes_any_size_and_channels(name: str, channels: int, size: int) -> None:
+def test_accepts_any_size_and_channels(name: str, channels: int, size: int) -> None:
     model = models.build(name, 5, channels, size).eval()
 
     assert model(torch.zeros(2, channels, size, size)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_gradient_reaches_every_parameter(name: str, images: Tensor) -> None:
+def test_overfits_four_images_and_trains_every_parameter(name: str, images: Tensor) -> None:
+    """Without dropout, which would need many more steps; the deep ones need a lower rate."""
     torch.manual_seed(0)
-    model = models.build(name, 4, 1, 32)
-
-    F.cross_entropy(model(images), torch.arange(4)).backward()
-
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
-
-
-@pytest.mark.parametrize("name", models.MODELS)
-def test_overfits_four_images(name: str, images: Tensor) -> None:
-    """With dropout off, which would need many more steps; the deep ones need a lower rate."""
-    torch.manual_seed(0)
-    model, labels = models.build(name, 4, 1, 32), torch.arange(4)
+    model, labels = without_dropout(models.build(name, 4, 1, 32)), torch.arange(4)
     lr = 3e-4 if models.count_parameters(model) > 500_000 else 3e-3
-    for module in model.modules():
-        if hasattr(module, "p"):
-            module.p = 0.0
-        if isinstance(module, torch.nn.MultiheadAttention):
-            module.dropout = 0.0
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    for _ in range(30):
+    for step in range(30):
         for _ in range(5):
             optimizer.zero_grad()
             F.cross_entropy(model.train()(images), labels).backward()
             optimizer.step()
+        for parameter_name, parameter in model.named_parameters() if step == 0 else ():
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
         if (predicted := model.eval()(images).argmax(dim=1).tolist()) == [0, 1, 2, 3]:
             break
 
     assert predicted == [0, 1, 2, 3]
 
 
-def test_unknown_model_names_the_nearest() -> None:
-    message = (
-        f"model must be one of {', '.join(sorted(models.MODELS))}, got 'mnist_nett'. "
-        "Did you mean 'mnist_net'?"
-    )
-    with pytest.raises(ConfigError) as error:
-        models.build("mnist_nett", 10)
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_width_multiplies_the_filters(width: int) -> None:
+    glyph = models.build("glyph_net", 62, in_channels=4, options={"width": width})
+    picture = models.build("picture_net", 10, options={"width": width})
 
-    assert str(error.value) == message
-
-
-def test_an_unknown_option_names_the_options() -> None:
-    with pytest.raises(ConfigError) as error:
-        models.build("mnist_net", 10, options={"filter": 3})
-
-    assert str(error.value) == (
-        "mnist_net has no option 'filter'. Options: kernel_size, filters, dropout_at_test. "
-        "Did you mean 'filters'?"
-    )
+    first, second, third = 16 * width, 32 * width, 64 * width
+    kernels = 25 * 4 * first + 9 * first * second + 9 * second * third
+    norms = 2 * (first + second + third)
+    assert models.count_parameters(glyph) == kernels + norms + (9 * third + 1) * 62
+    assert picture.num_features == 8 * width
 
 
-def test_an_own_network_is_imported_from_its_file(tmp_path) -> None:
+def test_dropout_of_glyph_net_is_for_training_alone() -> None:
+    torch.manual_seed(0)
+    model = models.build("glyph_net", 5, options={"dropout": 0.5})
+    images = torch.rand(8, 1, 28, 28)
+
+    dropped = (model.forward_features(images) == 0).float().mean()
+    zeros = (model.eval().forward_features(images) == 0).float().mean()
+
+    assert dropped > zeros + 0.15  # half of what is not 0 already
+    assert torch.equal(model(images), model(images))
+
+
+def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> None:
+    """With `mirror`, in evaluation alone."""
+    torch.manual_seed(0)
+    model, plain = PictureNet(5, width=4, mirror=True).eval(), PictureNet(5, width=4).eval()
+    plain.load_state_dict(model.state_dict())
+    images = torch.rand(3, 1, 28, 28)
+
+    torch.testing.assert_close(model(images), model(images.flip(-1)))
+    torch.testing.assert_close(model(images), (plain(images) + plain(images.flip(-1))) / 2)
+    assert not torch.allclose(plain(images), plain(images.flip(-1)))
+    torch.testing.assert_close(model.train()(images), plain.train()(images))
+
+
+def test_logits_of_sign_net_are_scaled_cosines() -> None:
+    model = SignNet(5).eval()
+    images = torch.rand(3, 1, 40, 40)
+    features, vectors = model.forward_features(images), model.head.weight
+
+    expected = SCALE * torch.cosine_similarity(features[:, None], vectors[None], dim=2)  # type: ignore[index]
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options", "message"),
+    [
+        ("mnist_nett", 28, {}, "model must be one of .*, got 'mnist_nett'. Did you mean 'mnist_ne"),
+        (
+            "mnist_net",
+            28,
+            {"filter": 3},
+            "mnist_net has no option 'filter'. Options: kernel_size, filters, dropout_at_test. Did "
+            "you mean 'filters'?",
+        ),
+        ("mnist_net", 28, {"filters": 2.5}, "filters of mnist_net must be int, got 2.5."),
+        ("mnist_net", 28, {"filters": 0}, "mnist_net failed on 2 images of 1 x 28 x 28: "),
+        ("mnist_net2", 5, {}, "mnist_net2 failed on 2 images of 1 x 5 x 5: .* too small. Check"),
+        ("conv_transformer", 31, {}, "conv_transformer failed on 2 images of .* too small"),
+        ("glyph_net", 28, {"width": -2}, "glyph_net failed on 2 images"),
+        ("glyph_net", 28, {"dropout": 1.0}, r".*dropout must be in \[0, 1\), got 1.0. Check"),
+        ("mobilenet_v3_small", 64, {"batchnorm": "freezed"}, ".* Did you mean 'frozen'?"),
+    ],
+)
+def test_names_options_and_sizes_that_do_not_fit_are_refused(
+    name: str, size: int, options: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        models.build(name, 10, 1, size, options)
+
+
+def test_an_own_network_is_imported_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from torch import nn\n"
@@ -129,6 +173,8 @@ def test_an_own_network_is_imported_from_its_file(tmp_path) -> None:
     )
 
     assert models.build(f"{file}:Mine", 3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+    with pytest.raises(ConfigError, match="model must name a torch module in .*, got 'Yours'"):
+        models.build(f"{file}:Yours", 3)
 
 
 def test_an_own_network_may_have_no_arguments_and_reshape_with_view(
@@ -152,11 +198,3 @@ def test_an_own_network_may_have_no_arguments_and_reshape_with_view(
     run = train(tiny_config.model_copy(update=changes), tmp_path / "run", machine)
 
     assert run.result is not None and run.result["test"]["total"] == 30
-
-
-def test_a_class_that_is_not_in_the_file_is_an_error(tmp_path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text("")
-
-    with pytest.raises(ConfigError, match="model must name a torch module in .*, got 'Mine'"):
-        models.build(f"{file}:Mine", 3)
