@@ -291,6 +291,5 @@ def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
     rule = _RULES.get(kind) or _RULES.get(kind.partition("_")[0], "another kind of value")
     if location and location[-1] in ("bool", "int", "float", "str"):  # one of an Option's types
         rule = "true, false, a number or text"
-        location.pop()
-    name = ".".join(location) or (cls.__name__ if cls else "it")
+    name = ".".join(location[:2]) or (cls.__name__ if cls else "it")
     return f"{name} must be {rule.format(**context)}, got {first['input']!r}."

@@ -30,7 +30,7 @@ from siglum.images import manifest, sources
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
-from siglum.lab.runs import DAMAGED_NPZ, Run
+from siglum.lab.runs import Run
 from siglum.lab.study import OUT_OF_FOLD
 from siglum.lab.training import evaluate
 
@@ -62,7 +62,7 @@ def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame]:
         files = arrays.get("files", np.arange(len(labels)).astype(str)).tolist()
         probs = np.exp(arrays["log_probs"].astype(np.float64)).mean(axis=0)
         return str(arrays["source"]), find_issues(files, labels, probs, classes)
-    except DAMAGED_NPZ as error:
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds
         raise DataError(
             f"{path} is neither a run nor a cross-validation ({error}). Make one with: siglum "
             "train SOURCE --folds 5"
