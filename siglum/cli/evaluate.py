@@ -1,7 +1,5 @@
 """`siglum evaluate`."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -15,16 +13,13 @@ from siglum.cli.output import print_facts, print_json, print_table
 from siglum.cli.progress import loading_bar
 from siglum.errors import ConfigError, SiglumError, closest_match
 from siglum.images import sources
-from siglum.images.cache import Progress
 from siglum.images.imageset import CHUNK, ImageSet
+from siglum.lab import training
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import PART_NAMES, load_data, predict_part
-from siglum.lab.training import evaluate as predict_log_probs
 
 MAX_MATRIX = 16  # classes of a printed confusion matrix
-
-Predictions = tuple[NDArray[np.floating], NDArray[np.integer]]  # log-probabilities (N, K), labels
 
 
 def evaluate(
@@ -60,9 +55,8 @@ def evaluate(
             and any of them is correct for any other. A class without a line is its own group.
         checkpoint: best, last or lowest_loss; by default the run's own choice.
     """
-    opened = Run(run)
-    groups = read_renames(merge, "merge")
-    if source is not None and rename is None and _is_own_source(opened, source):
+    opened, groups = Run(run), read_renames(merge, "merge")
+    if source and rename is None and _resolve(source) == _resolve(opened.config.data):
         source = None  # its training images are in it
     if source is None and rename is not None:
         raise ConfigError("rename renames the classes of SOURCE. Give a SOURCE, or leave it out.")
@@ -71,112 +65,55 @@ def evaluate(
     target = choose_device(device, "float32", threads)
     with loading_bar() as progress:
         if source is None:
-            own = predict_part(opened, part, checkpoint, target, progress)
-            name, predictions, headline = own[0], own[1:], PART_NAMES[own[0]]
-            spec = (opened.config.test if name == "test" else None) or opened.config.data
-            trained = len(predictions[1]) if name == "train" else 0
+            name, log_probs, labels = predict_part(opened, part, checkpoint, target, progress)
+            trained, headline = len(labels) if name == "train" else 0, PART_NAMES[name]
+            source = (opened.config.test if name == "test" else None) or opened.config.data
         else:
-            spec, parts = source, sources.parts(source)
+            parts = sources.parts(source)
             name = headline = "test" if "test" in parts else parts[0]
-            images = sources.load(
-                source, name, opened.preprocess, rename=read_renames(rename), progress=progress
-            ).with_classes(opened.classes)
+            preprocess, renames = opened.preprocess, read_renames(rename)
+            images = sources.load(source, name, preprocess, rename=renames, progress=progress)
+            images = images.with_classes(opened.classes)
             model = target.to(opened.model(checkpoint))
-            predictions = (
-                predict_log_probs(model, images, opened.preprocess, target),
-                images.labels,
-            )
-            trained = _count_training_images(opened, images, progress)
+            log_probs = training.evaluate(model, images, preprocess, target)
+            labels, trained = images.labels, 0
+            try:
+                hashes = set(_hashes(load_data(opened.config, opened.classes, progress).train))
+                trained = sum(value in hashes for value in _hashes(images))
+            except SiglumError:  # the training images are gone
+                pass
     if trained:
-        total = len(predictions[1])
+        total = len(labels)
         headline += f"; the run was trained on {trained:,} of these {total:,} images"
-    names, (log_probs, labels) = merge_classes(opened.classes, groups, predictions)
-    measures = stats.measure(log_probs, labels, len(names))
+    classes, log_probs, labels = merge_classes(opened.classes, groups, log_probs, labels)
+    measures = stats.measure(log_probs, labels, len(classes))
     predicted = np.unique(log_probs.argmax(axis=1))
-    single = names[int(predicted[0])] if len(predicted) == 1 and len(labels) > 1 else None
+    single = classes[int(predicted[0])] if len(predicted) == 1 and len(labels) > 1 else None
     if json:
-        about = {"run": str(run), "source": spec, "part": name, "trained_on": trained}
+        about = {"run": str(run), "source": source, "part": name, "trained_on": trained}
         report = {**asdict(measures), "confusion": measures.confusion.tolist()}
-        print_json({**about, "single_prediction": single, "classes": names, **report})
+        print_json({**about, "single_prediction": single, "classes": classes, **report})
         return
-    facts = {"source": f"{spec} ({headline})"}
+    facts = {"source": f"{source} ({headline})"}
     if single is not None:
         facts["warning"] = f"predicts class {single} for every image"
     print_facts(facts)
-    print_measures(measures, names)
-
-
-def _is_own_source(run: Run, source: str) -> bool:
-    kind, _, place = source.partition(":")
-    own_kind, _, own_place = run.config.data.partition(":")
-    return source == run.config.data or (
-        kind == own_kind
-        and bool(place and own_place)
-        and Path(place).expanduser().resolve() == Path(own_place).expanduser().resolve()
-    )
-
-
-def _count_training_images(run: Run, images: ImageSet, progress: Progress) -> int:
-    """Count the images that equal a training image pixel by pixel; 0 if those are gone."""
-    try:
-        train = load_data(run.config, run.classes, progress).train
-    except SiglumError:
-        return 0
-    trained = set(_digests(train))
-    return sum(digest in trained for digest in _digests(images))
-
-
-def _digests(images: ImageSet) -> Iterator[bytes]:
-    for start in range(0, len(images), CHUNK):
-        for image in images.take(slice(start, start + CHUNK)):
-            yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-
-
-def merge_classes(
-    classes: tuple[str, ...], groups: dict[str, str], predictions: Predictions
-) -> tuple[tuple[str, ...], Predictions]:
-    """Add up the probabilities of the classes of a group.
-
-    Args:
-        groups: group by class; a class that is not in it is its own group.
-
-    Returns:
-        The groups, in the order of their first classes, and their predictions.
-
-    Raises:
-        ConfigError: if a class of `groups` is not in `classes`.
-    """
-    for name in groups:
-        if name not in classes:
-            raise ConfigError(
-                f"merge: the run has no class {name!r}.{closest_match(name, classes)}"
-            )
-    group = [groups.get(name, name) for name in classes]
-    names = tuple(dict.fromkeys(group))
-    if names == classes:
-        return classes, predictions
-    log_probs, labels = predictions
-    index = np.array([names.index(name) for name in group])
-    membership = index[:, None] == np.arange(len(names))  # (K, groups)
-    probs = np.exp(log_probs.astype(np.float64)) @ membership
-    return names, (np.log(np.maximum(probs, np.finfo(np.float64).tiny)), index[labels])
+    print_measures(measures, classes)
 
 
 def print_measures(measures: stats.Measures, classes: tuple[str, ...]) -> None:
     """Print accuracy, loss, calibration, a table of classes and the confusion matrix."""
-    print_facts(
-        {
-            "accuracy": formatting.rate_and_interval(measures.accuracy),
-            "loss": f"{measures.loss:.4f} nats per image (negative log-likelihood)",
-            "calibration": f"{measures.ece:.4f} expected error (15 bins)",
-        }
-    )
+    facts = {
+        "accuracy": formatting.rate_and_interval(measures.accuracy),
+        "loss": f"{measures.loss:.4f} nats per image (negative log-likelihood)",
+        "calibration": f"{measures.ece:.4f} expected error (15 bins)",
+    }
+    print_facts(facts)
     print()
     rows = []
     for index, name in enumerate(classes):
         recall, precision = measures.recall[index], measures.precision[index]
-        others = measures.confusion[index].copy()
-        others[index] = 0
+        others = measures.confusion[index] * (np.arange(len(classes)) != index)
         confused = f"{classes[int(others.argmax())]}: {others.max()}" if others.any() else ""
         rows.append((name, recall.total, _rate(recall), _rate(precision), confused))
     columns = ("class", "images", "recall (95 % CI)", "precision (95 % CI)", "confused with")
@@ -185,6 +122,44 @@ def print_measures(measures: stats.Measures, classes: tuple[str, ...]) -> None:
         print("\nrows: true class; columns: prediction")
         matrix = zip(classes, measures.confusion.tolist(), strict=True)
         print_table(("", *classes), [(name, *(n or "·" for n in row)) for name, row in matrix])
+
+
+def _resolve(source: str) -> tuple[str, Path | None]:
+    kind, _, place = source.partition(":")
+    return kind, Path(place).expanduser().resolve() if place else None
+
+
+def _hashes(images: ImageSet) -> list[int]:
+    starts = range(0, len(images), CHUNK)
+    return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
+
+
+def merge_classes(
+    classes: tuple[str, ...],
+    groups: dict[str, str],
+    log_probs: NDArray[np.floating],
+    labels: NDArray[np.integer],
+) -> tuple[tuple[str, ...], NDArray[np.floating], NDArray[np.integer]]:
+    """Add up the probabilities of the classes of a group; return groups, log-probs and labels.
+
+    Args:
+        groups: group by class; a class that is not in it is its own group.
+
+    Raises:
+        ConfigError: if a class of `groups` is not in `classes`.
+    """
+    for name in groups:
+        if name not in classes:
+            hint = closest_match(name, classes)
+            raise ConfigError(f"merge: the run has no class {name!r}.{hint}")
+    if not groups:
+        return classes, log_probs, labels
+    group = [groups.get(name, name) for name in classes]
+    names = tuple(dict.fromkeys(group))
+    index = np.array([names.index(name) for name in group])
+    membership = index[:, None] == np.arange(len(names))  # (K, groups)
+    probs = np.exp(log_probs.astype(np.float64)) @ membership
+    return names, np.log(np.maximum(probs, np.finfo(np.float64).tiny)), index[labels]
 
 
 def _rate(rate: stats.Rate) -> str:

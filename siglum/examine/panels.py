@@ -9,7 +9,7 @@ import io
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from captum.attr import IntegratedGradients, Occlusion, Saliency
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -27,7 +28,6 @@ from torch import Tensor, nn
 
 from siglum.examine import Examination, NotApplicableError, Sample
 from siglum.examine.layers import observe
-from siglum.examine.tiles import NOTE, Tile, draw_tiles, pixel_axes, resize, to_pixels, wrap
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
 from siglum.report import page, plots
@@ -42,6 +42,10 @@ MAX_TRAIN, MAX_MAPPED = 5_000, 1_000  # images searched for neighbours, and mapp
 NEIGHBOURS = 8
 NO_ATTENTION = "{} has no attention. conv_transformer is a network that has it."
 THUMBNAIL, MAX_THUMBNAILS, SIDE = 22, 320, 504  # px and number on a map, and its side
+
+STRIP = 860  # width of a vector, px
+FOR, AGAINST = (213, 94, 0), (30, 120, 190)  # hues of heat maps
+NOTE: dict[str, Any] = {"color": plots.QUIET, "fontsize": 11}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -139,24 +143,18 @@ def printout(examination: Examination) -> Result:
 
 @plots.styled
 def diagram(examination: Examination) -> Result:
-    """Draw a box for every size that an image takes on its way, and the steps below it.
-
-    Maps are sheets, tokens rows, a vector a bar; sizes are not to scale.
-    """
+    """Draw a box for every size that an image takes on its way, and the steps below it."""
     boxes: list[tuple[tuple[int, ...], list[str]]] = []
     modules = dict(examination.model.named_modules())
     for layer in examination.layers:
-        if not layer.output:
-            continue
         kernel = getattr(modules.get(layer.name), "kernel_size", None)
         height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
         step = f"{layer.kind} {height} × {width}" if kernel else layer.kind
         if boxes and boxes[-1][0] == layer.output[1:] and not layer.multiply_adds:
             boxes[-1][1].append(step)
-        else:
+        elif layer.output:
             boxes.append((layer.output[1:], [step]))
-    rows = math.ceil(len(boxes) / 10)
-    columns = math.ceil(len(boxes) / rows)
+    columns = math.ceil(len(boxes) / math.ceil(len(boxes) / 10))
     texts = []
     for _, steps in boxes:
         groups = [(step, len(list(group))) for step, group in itertools.groupby(steps)]
@@ -167,6 +165,7 @@ def diagram(examination: Examination) -> Result:
     figure, axes = pixel_axes()
     for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
         x, y = across * (number % columns + 0.5), number // columns * down + 75
+        # A vector is a bar, tokens are rows, maps are stacked sheets.
         wide, high, sheets, dx, dy = 12.0, min(14 * math.log2(1 + math.prod(shape)), 100), 1, 0, 0
         if len(shape) == 2:
             wide, high, sheets, dy = 60, 8, min(shape[0], 12), 8
@@ -179,13 +178,12 @@ def diagram(examination: Examination) -> Result:
             box = Rectangle((start + dx * sheet, top + dy * sheet), wide, high, linewidth=0.8)
             axes.add_patch(box).set(facecolor=plots.PAPER, edgecolor=plots.INK)
         axes.text(x, y - 65, " × ".join(map(str, shape)), ha="center")
-        for line, text in enumerate(lines):
-            axes.text(x, y + 62 + 15 * line, text, ha="center", **NOTE)
+        axes.text(x, y + 52, "\n".join(lines), ha="center", va="top", linespacing=1.2, **NOTE)
         if number + 1 < len(boxes):
             end = start + wide + dx * (sheets - 1) + 4
             arrow = {"head_width": 7, "length_includes_head": True, "color": plots.QUIET}
             axes.arrow(end, y, 14, 0, **arrow)
-    resize(axes, across * columns, down * rows)
+    resize(axes, across * columns, down * math.ceil(len(boxes) / columns))
     return Result(layer_table(examination).finding, figure=figure)
 
 
@@ -218,11 +216,7 @@ def filters(examination: Examination) -> Result:
 
 
 def responses(examination: Examination) -> Result:
-    """Return each first-layer filter's response to an image: the first training image or a file.
-
-    The image is ink between 0 and 1, and paper beyond its edges. Neither bias nor ReLU is applied,
-    so that the filter is seen alone.
-    """
+    """Return each first-layer filter's response to an image, without bias and ReLU."""
     (layer, weights, first), channels = _filters(examination), examination.preprocess.channels
     if layer != first or weights.shape[1] < channels:
         raise NotApplicableError(
@@ -234,19 +228,18 @@ def responses(examination: Examination) -> Result:
     else:
         sample = Sample.select(examination.data.train, np.array([0]), "training")
     image, weights = examination.pixels(sample.images)[0], weights[:, :channels]
+    ink, kernels = torch.from_numpy(image)[None], torch.from_numpy(weights)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # on even sides
-        response = F.conv2d(
-            torch.from_numpy(image)[None], torch.from_numpy(weights), padding="same"
-        )[0].numpy()
-    kernels, (heat, limit) = _scale(weights)[0].mean(axis=1), _scale(response)
+        response = F.conv2d(ink, kernels, padding="same")[0].numpy()
+    heat, limit = _scale(response)
+    rows = [[Tile(ink=image, title=sample.names[0])]]
     tiles = []
-    for number, kernel in enumerate(kernels[:MAX_FILTERS]):
+    for number, kernel in enumerate(_scale(weights)[0].mean(axis=1)[:MAX_FILTERS]):
         tiles.append(Tile(heat=kernel, title=f"filter {number + 1}"))
         tiles.append(Tile(heat=heat[number], title="response"))
-    rows = [[Tile(ink=image, title=sample.names[0])], *wrap(tiles, 8)]
+    figure = draw_tiles([*rows, *wrap(tiles, 8)], 108, scale=_short(limit))
     finding = f"Responses of the filters of {layer} to {sample.names[0]}"
-    arrays = {"weights": weights, "image": image, "responses": response}
-    return Result(finding, arrays, draw_tiles(rows, 108, scale=_short(limit)))
+    return Result(finding, {"weights": weights, "image": image, "responses": response}, figure)
 
 
 def _filters(examination: Examination) -> tuple[str, NDArray[np.float32], str]:
@@ -409,18 +402,18 @@ def attention(model: nn.Module, images: Tensor) -> Tensor:
 def log_probabilities(examination: Examination) -> Result:
     """Return the log-probabilities of ten images: names, log_probs (N, K), predicted, labels."""
     finding, arrays = _predict(examination, 10)
-    classes, rows = examination.classes, []
+    classes, rows = np.array(examination.classes), []
     ranked = len(classes) > MAX_CLASSES
-    for name, row, truth in zip(
-        arrays["names"].tolist(), arrays["log_probs"], arrays["labels"], strict=True
+    for name, row, label in zip(
+        arrays["names"], arrays["log_probs"], arrays["labels"], strict=True
     ):
         # Two decimals, never "-0.00".
         cells = [f"{v:.2f}".replace("-", "−") if v <= -0.005 else "0.00" for v in row]
+        order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
         if ranked:
-            order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
             cells = [f"{classes[k]} {cells[k]}" for k in order]
-        best, label = int(row.argmax()), classes[truth] if truth >= 0 else "–"
-        rows.append((name, *cells, classes[best], label, "wrong" if 0 <= truth != best else ""))
+        truth, wrong = classes[label] if label >= 0 else "–", 0 <= label != order[0]
+        rows.append((name, *cells, classes[order[0]], truth, "wrong" if wrong else ""))
     ranks = [f"{rank + 1}." for rank in range(MAX_CLASSES)]
     columns = ["image", *(ranks if ranked else classes), "prediction", "true class", ""]
     return Result(finding, arrays, table=Table(columns, rows))
@@ -430,9 +423,7 @@ def predictions(examination: Examination) -> Result:
     """Return the predictions for thirty images, the wrong ones marked."""
     finding, arrays = _predict(examination, 30)
     classes, tiles = examination.classes, []
-    for image, name, predicted, label in zip(
-        *(arrays[key] for key in ("images", "names", "predicted", "labels")), strict=True
-    ):
+    for name, image, _, predicted, label in zip(*arrays.values(), strict=True):
         wrong, note = 0 <= label != predicted, str(name).rpartition(" ")[2]
         note += f": wrong, is {classes[label]}" if wrong else ""
         title = shorten(classes[predicted], 12)
@@ -442,18 +433,14 @@ def predictions(examination: Examination) -> Result:
 
 def _predict(examination: Examination, default: int) -> tuple[str, Arrays]:
     sample = examination.sample(default)
-    log_probs = examination.predict(sample.images)
-    predicted = log_probs.argmax(axis=1)
-    finding = f"{sample.description}: {int((predicted == sample.labels).sum())} correct"
-    if (sample.labels < 0).any():
-        finding = f"{sample.description}; the true classes are unknown"
-    return finding, {
-        "names": np.array(sample.names),
-        "images": examination.pixels(sample.images),
-        "log_probs": log_probs,
-        "predicted": predicted,
-        "labels": sample.labels,
-    }
+    log_probs, labels = examination.predict(sample.images), sample.labels
+    predicted, names = log_probs.argmax(axis=1), np.array(sample.names)
+    correct = f": {int((predicted == labels).sum())} correct"
+    finding = sample.description + (
+        correct if labels.min() >= 0 else "; the true classes are unknown"
+    )
+    arrays = {"names": names, "images": examination.pixels(sample.images), "log_probs": log_probs}
+    return finding, {**arrays, "predicted": predicted, "labels": labels}
 
 
 def nearest(examination: Examination) -> Result:
@@ -544,6 +531,105 @@ def _scale(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
 
 def _short(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """An image, a heat map, or one over the other, with a line above and a line below."""
+
+    ink: NDArray[np.floating] | None = None  # (C, S, S), in [0, 1]
+    heat: NDArray[np.floating] | None = None  # (h, w), in [-1, 1]: blue below 0, orange above
+    title: str = ""
+    note: str = ""
+    wrong: bool = False
+
+
+@plots.styled
+def draw_tiles(
+    rows: Sequence[Sequence[Tile]],
+    side: float,
+    *,
+    labels: Sequence[str] = (),
+    scale: str = "",
+    signed: bool = True,
+) -> Figure:
+    """Draw rows of tiles.
+
+    Args:
+        side: Of a tile, px. A vector, a heat map of one row, is drawn as a low strip instead.
+        labels: Texts to the left of the rows.
+        scale: What the strongest hue stands for; draws the scale of the heat maps below.
+        signed: Whether heat maps have values below 0.
+    """
+    figure, axes = pixel_axes()
+    start, gap = 170.0 if labels else 1.0, 6 if side < 60 else 16
+    end, y = start + STRIP, 0.0
+    for row, label in zip(rows, labels or [""] * len(rows), strict=True):
+        top, high, x = y + (20 if any(tile.title for tile in row) else 2), side, start
+        for tile in row:
+            wide, values = side, 0 if tile.heat is None else tile.heat.shape[1]
+            if tile.heat is not None and len(tile.heat) == 1 < values:
+                wide, high = min(18 * values, STRIP), 18
+            _draw_tile(axes, tile, x, top, wide, high)
+            x += wide + gap
+        lines = label.split("\n") if label else []
+        for number, text in enumerate(lines):
+            axes.text(0, top + 12 + 15 * number, text, **(NOTE if number else {}))
+        below = 20 if any(tile.note for tile in row) else 0
+        end, y = max(end, x), max(top + high + gap + below, y + 10 + 16 * len(lines))
+    if scale:
+        ramp = np.linspace(-1 if signed else 0, 1, 65)[None]
+        _draw_tile(axes, Tile(heat=ramp), start, y + 4, 160, 10)
+        axes.text(start, y + 29, f"−{scale}" if signed else "0", **NOTE)
+        axes.text(start + 160, y + 29, scale, ha="right", **NOTE)
+        y += 40
+    resize(axes, end, y)
+    return figure
+
+
+def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, wide: float, high: float) -> None:
+    place: dict[str, Any] = {"extent": (x, x + wide, y + high, y), "aspect": "auto"}
+    if tile.ink is not None:
+        axes.imshow(to_pixels(tile.ink, 1 if tile.heat is None else 0.3), **place)
+    if tile.heat is not None:
+        hue = np.where((tile.heat >= 0)[..., None], FOR, AGAINST)
+        axes.imshow(_to_rgba(hue, np.abs(tile.heat)), **place)
+    colour = plots.ACCENT if tile.wrong else plots.LINE
+    axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=colour, linewidth=1))
+    axes.text(x, y - 5, tile.title, color=plots.ACCENT if tile.wrong else plots.INK)
+    axes.text(x, y + high + 14, tile.note, **NOTE)
+
+
+def wrap(tiles: Sequence[Tile], columns: int) -> list[Sequence[Tile]]:
+    """Break tiles into rows."""
+    return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+
+
+def pixel_axes() -> tuple[Figure, Axes]:
+    """Return a figure and axes over all of it, without ticks; `resize` sets their size."""
+    figure = Figure()
+    axes = figure.add_axes((0, 0, 1, 1), autoscale_on=False)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def resize(axes: Axes, width: float, height: float) -> None:
+    """Set the size of `pixel_axes`: data are px from the top left."""
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.figure.set_size_inches(width / 72, height / 72)  # type: ignore[union-attr]
+
+
+def to_pixels(image: NDArray[np.floating], strength: float = 1) -> NDArray[np.uint8]:
+    """Return an image (C, S, S) as RGBA: one channel as black ink, three in their colours."""
+    if len(image) == 3:
+        return _to_rgba(255 * image.transpose(1, 2, 0), np.full(image.shape[1:], strength))
+    return _to_rgba(0, strength * image[0])
+
+
+def _to_rgba(colour: Any, opacity: NDArray[np.floating]) -> NDArray[np.uint8]:
+    pixels = np.empty((*opacity.shape, 4))
+    pixels[..., :3], pixels[..., 3] = colour, 255 * opacity
+    return np.asarray(np.rint(pixels.clip(0, 255)), np.uint8)
 
 
 PANELS: dict[str, tuple[str, Callable[[Examination], Result]]] = {

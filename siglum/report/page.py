@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,6 @@ def render_page(
     """Return a self-contained page: no script but its own, no request, light, dark and print.
 
     Args:
-        title: Name of the run, comparison or set.
         kind: What the page is, such as "report of a run".
         headline: The finding of the whole page, in one sentence.
         rate: The rate that the headline gives, drawn as a bar from 0 to 100 %.
@@ -86,40 +85,19 @@ def render_section(template: str, anchor: str, title: str, **values: Any) -> Sec
     return Section(anchor, title, module.finding, Markup(module))
 
 
-def render_table(table: Table) -> Markup:
-    """Return a table as HTML."""
-    return Markup(load("macros.html").table(table))
-
-
-def render_figure(plot: Any) -> Markup:
-    """Return a plot as HTML, with its finding above and its caption below."""
-    return Markup(load("macros.html").figure(plot))
-
-
-def no_break(text: str) -> str:
-    """Keep numbers and their units on one line."""
-    return re.sub(
-        r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})", "\N{NO-BREAK SPACE}", text
-    )
-
-
-def cell_text(value: object) -> object:
+def cell_text(value: object) -> str:
     """Return a value of a table as text: 1234 as "1,234", None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return formatting.number(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return no_break(str(value))
+    return f"{value:,}" if type(value) is int else str(value)
 
 
-def _sentence(text: str) -> Markup:
-    return Markup(no_break(re.sub(r"[ \n]+", " ", text.strip())))
-
-
-def _unbroken(function: Callable[..., str]) -> Callable[..., str]:
-    return lambda *args, **kwargs: no_break(function(*args, **kwargs))
+def _no_break(value: object) -> object:
+    """Keep numbers and their units on one line, except in what is markup already."""
+    unit = r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})"
+    return re.sub(unit, "\N{NO-BREAK SPACE}", value) if type(value) is str else value
 
 
 ENVIRONMENT = Environment(
@@ -129,14 +107,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    finalize=_no_break,
 )
 ENVIRONMENT.tests["rate"] = lambda value: isinstance(value, Rate)
-ENVIRONMENT.filters |= {
-    name: _unbroken(getattr(formatting, name))
-    for name in (
-        *("count", "date", "duration", "interval", "number", "percent", "probability", "rate"),
-        *("rate_and_interval", "shorten", "source_name"),
-    )
-}
-ENVIRONMENT.filters |= {"cell": cell_text, "sentence": _sentence}
-ENVIRONMENT.filters["percent_digits"] = formatting.percent_digits
+ENVIRONMENT.filters |= {name: value for name, value in vars(formatting).items() if callable(value)}
+ENVIRONMENT.filters["cell"] = cell_text

@@ -60,8 +60,7 @@ X_AXES: dict[str, Callable[[Point | Epoch, Epoch], float]] = {
 def write_report(run: Run, path: Path) -> None:
     """Write the report of a finished run as one HTML page.
 
-    Images are loaded again from where the run found them. What is missing, changed or damaged is
-    named on the page, and the rest is shown.
+    What is missing, changed or damaged is named on the page, and the rest is shown.
 
     Raises:
         RunError: if the run is not finished, or its settings cannot be read.
@@ -73,6 +72,8 @@ def write_report(run: Run, path: Path) -> None:
         "plots": draw_plots(facts),
         "labels": plots.short_labels(facts.classes, 10),
         "chain": training_chain(run.path),
+        "defaults": TrainConfig(model=facts.config.model),
+        "image_uri": image_uri,
     }
     opening = page.load("opening.html", **values)
     html = page.render_page(
@@ -199,31 +200,17 @@ class Facts:
         """Return images with probabilities by cell: the surest mistakes, the least sure others."""
         images: dict[Cell, list[tuple[str, float]]] = {}
         room, order = IMAGE_BYTES, np.argsort(-self.confidence, kind="stable")
-        for label, predicted in self.cells if self.images else ():
+        if self.images is None:
+            return images
+        for label, predicted in self.cells:
             rows = order[(self.labels[order] == label) & (self.predicted[order] == predicted)]
             for row in (rows if label != predicted else rows[::-1])[:CELL_IMAGES]:
-                uri = self.image_uri(row)
+                uri = image_uri(self.images, row)
                 room -= len(uri)
                 if room < 0:
                     return images
                 images.setdefault((label, predicted), []).append((uri, self.confidence[row]))
         return images
-
-    def image_uri(self, row: int) -> str:
-        """Return an image of the measured part as a data URI."""
-        assert self.images is not None
-        return image_uri(self.images, row)
-
-    def settings(self) -> list[tuple[str, object, object, bool, str]]:
-        """Return every setting: name, value, default, whether they differ, and its meaning."""
-        default, rows = TrainConfig(model=self.config.model), []
-        for name, field in TrainConfig.model_fields.items():
-            value, usual = getattr(self.config, name), getattr(default, name)
-            differs = value != usual and name not in ("data", "epochs", "model")
-            if name in ("mean", "std") and value is None:
-                value = f"{getattr(self.preprocess, name):.6g}, measured"
-            rows.append((name, value, usual, differs, field.description or ""))
-        return rows
 
 
 def image_uri(images: ImageSet, index: int) -> str:

@@ -1,7 +1,6 @@
 """What a run kept of its own pictures, and classes that are counted as one."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import numpy as np
 import pytest
 
 from siglum.cli.evaluate import merge_classes
-from siglum.cli.options import read_renames
-from siglum.errors import ConfigError
 from siglum.lab.runs import Run
 from siglum.lab.trainer import load_data
 from tests.conftest import CLASSES
@@ -140,32 +137,21 @@ def test_a_class_that_cannot_be_merged_is_said(siglum, run: Path, tmp_path: Path
 
 
 def test_probabilities_of_a_group_are_added() -> None:
-    """Each of two classes less likely than a third, both together more."""
+    """Each of two classes less likely than a third, both together more; a class's own name."""
     log_probs = np.log([[0.3, 0.4, 0.3], [0.2, 0.8, 0.0 + 1e-12]])
-    names, (merged_log_probs, labels) = merge_classes(
-        CLASSES, {"cross": "lines", "stroke": "lines"}, (log_probs, np.array([2, 1]))
-    )
+    groups = {"cross": "stroke"}
+    names, merged, labels = merge_classes(CLASSES, groups, log_probs, np.array([2, 1]))
 
-    assert names == ("lines", "ring") and labels.tolist() == [0, 1]
-    np.testing.assert_allclose(np.exp(merged_log_probs), [[0.6, 0.4], [0.2, 0.8]])
-
-
-def test_a_group_may_have_the_name_of_a_class() -> None:
-    log_probs = np.log([[0.3, 0.4, 0.3]])
-
-    names, (_, labels) = merge_classes(CLASSES, {"stroke": "cross"}, (log_probs, np.array([2])))
-
-    assert names == ("cross", "ring") and labels.tolist() == [0]
+    assert names == ("stroke", "ring") and labels.tolist() == [0, 1]
+    np.testing.assert_allclose(np.exp(merged), [[0.6, 0.4], [0.2, 0.8]])
 
 
-def test_without_groups_nothing_changes() -> None:
-    given = (np.log([[0.3, 0.4, 0.3]]), np.array([2]))
-
-    assert merge_classes(CLASSES, {}, given) == (CLASSES, given)
-
-
-def test_a_file_of_groups_has_two_names_a_line(tmp_path: Path) -> None:
+def test_a_file_of_groups_has_two_names_a_line(siglum, run: Path, tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("a,b,c\n")
-    message = f"merge must have lines old,new, got 'a,b,c' in {tmp_path / 'groups.csv'}."
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        read_renames(tmp_path / "groups.csv", "merge")
+    done = siglum("evaluate", run, "--merge", tmp_path / "groups.csv")
+
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert (
+        f"merge must have lines old,new, each name once, got 'a,b,c' in {tmp_path / 'groups.csv'}"
+        in done.stderr
+    )
