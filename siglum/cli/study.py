@@ -11,7 +11,7 @@ from siglum.cli.options import Device, Flag, Json, Out, Precision, Threads
 from siglum.cli.output import print_json, print_table
 from siglum.cli.progress import training_bar
 from siglum.errors import ConfigError
-from siglum.formatting import percent, printable
+from siglum.formatting import printable
 from siglum.lab.compare import compare_runs
 from siglum.lab.device import choose_device, default_threads
 from siglum.lab.study import Cell, collect, read_study, run_cells
@@ -71,18 +71,16 @@ def study(
         raise KeyboardInterrupt
     rows = []
     for cell in cells:
-        run, result = cell.run, (cell.run and cell.run.result) or {}
-        parts = [result.get(part) for part in ("val", "test")]
-        accuracies = [percent(part["hits"] / part["total"], 2) if part else "" for part in parts]
+        run, state = cell.run, cell.state
         progress = (run.failure or f"{len(run.history)} of {run.config.epochs}") if run else ""
-        rows.append((cell.name, str(cell.path), cell.state, progress, *accuracies))
-    columns = ("variant", "run", "state", "epochs", "validation", "test")
+        rows.append((cell.name, str(cell.path), state, progress))
+    columns = ("variant", "run", "state", "epochs")
     if json:
         runs = [dict(zip(columns, row, strict=True)) for row in rows]
         print_json({"study": wanted.name, "runs": runs})
         return
     print_table(columns, rows)
-    states = [state for _, _, state, *_ in rows]
+    states = [state for _, _, state, _ in rows]
     print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
 
 

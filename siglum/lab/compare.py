@@ -11,7 +11,6 @@ sequentially rejective multiple test procedure".
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from scipy.stats import t as student_t
+from statsmodels.stats.multitest import multipletests
 
 from siglum import stats
 from siglum.config import TrainConfig
@@ -60,7 +60,6 @@ class Comparison:
     grid: pd.DataFrame  # by variant, the values of the settings in a study's grid
     settings: pd.DataFrame  # by variant, all settings but the seed, as text
     effects: pd.DataFrame  # mean accuracy at each value of a setting; of a complete grid
-    shares: pd.DataFrame  # of the variance that settings, interactions and the seed explain
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -186,7 +185,6 @@ def compare_runs(
     epochs = epochs.drop(columns="curve").astype({"val_loss": float, "val_accuracy": float})
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
-    effects, shares = _analyse_grid(grid, seeds[["variant", "seed", part]])
     names = list(seeds.variant.unique())
     best = str(table.variant[table[selection].idxmax()])
     pairs = [pair for pair in planned if set(pair) <= set(names)]
@@ -204,8 +202,7 @@ def compare_runs(
         epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
         grid=grid,
         settings=texts.groupby("variant", sort=False).agg(lambda t: " or ".join(t.unique())),
-        effects=effects,
-        shares=shares,
+        effects=_main_effects(grid, seeds.rename(columns={part: "accuracy"})),
     )
 
 
@@ -316,7 +313,9 @@ def _differences(
     columns = ["first", "second", "seeds", "images", "first_accuracy", "second_accuracy"]
     columns += ["difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=columns).astype({"p": float})
-    table["p"] = _holm(table.p)
+    tested = table.p.notna()
+    if tested.any():
+        table.loc[tested, "p"] = multipletests(table.p[tested], method="holm")[1]
     table["significant"] = (table.p < SIGNIFICANT) & ((table.low > 0) | (table.high < 0))
     return table
 
@@ -346,45 +345,21 @@ def difference_interval(
     return mean - half, mean + half, p
 
 
-def _holm(p: pd.Series) -> pd.Series:
-    """Correct those p that are numbers for their number."""
-    from statsmodels.stats.multitest import multipletests
+def _main_effects(grid: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean accuracy at each value of a setting of a complete grid, over all others.
 
-    tested = p.dropna()
-    corrected = multipletests(tested, method="holm")[1] if len(tested) else []
-    return pd.Series(corrected, tested.index, float).reindex(p.index)
-
-
-def _analyse_grid(grid: pd.DataFrame, seeds: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Analyse the variance of a complete grid with the seeds as blocks: main effects and shares.
-
-    Both are empty for other studies and for one seed.
+    The interval is over the seeds that every variant has; without two of them it is NaN.
     """
-    effects = pd.DataFrame(columns=["setting", "value", "mean", "low", "high"])
-    shares = pd.DataFrame(columns=["source", "share", "p"])
+    effects: list[dict[str, Any]] = []
     levels = grid.map(format_setting)
     levels = levels.loc[:, levels.nunique() > 1]
-    seeds = seeds.set_axis(["name", "seed", "accuracy"], axis="columns").astype({"seed": str})
     seeds = seeds.groupby("seed").filter(lambda rows: len(rows) == len(grid))
-    if levels.shape[1] < 2 or seeds.seed.nunique() < 2 or len(grid) < levels.nunique().prod():
-        return effects, shares
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import anova_lm
-
-    table = seeds.join(levels, on="name")
-    settings = " + ".join(f"Q({name!r})" for name in levels)
-    anova = anova_lm(ols(f"accuracy ~ ({settings}) ** 3 + seed", table).fit())
-    names = [re.sub(r"Q\('(.*?)'\)", r"\1", row).replace(":", " × ") for row in anova.index]
-    anova.index = pd.Index(names).str.lower()
-    p = anova["PR(>F)"].drop(["seed", "residual"]).fillna(1.0)
-    share = anova.sum_sq / (anova.sum_sq.sum() or 1.0)
-    shares = pd.DataFrame({"share": share, "p": _holm(p).reindex(anova.index)})
-    residual = anova.loc["residual"]
-    for name in levels:
-        means = table.groupby(name, sort=False).accuracy.mean()
-        error = math.sqrt(residual.mean_sq * (len(means) - 1) / len(table))
-        half = float(student_t.ppf(0.975, residual.df)) * error
-        ends = {"mean": means, "low": means - half, "high": means + half}
-        rows = pd.DataFrame({"setting": name, "value": means.index, **ends})
-        effects = rows if effects.empty else pd.concat([effects, rows])
-    return effects.reset_index(drop=True), shares.rename_axis("source").reset_index()
+    if levels.shape[1] > 1 and len(levels.drop_duplicates()) == levels.nunique().prod():
+        for setting in levels:
+            values = levels[setting].rename("value")
+            accuracies = seeds.join(values, on="variant").groupby(["value", "seed"], sort=False)
+            for value, means in accuracies.accuracy.mean().groupby("value", sort=False):
+                low, high = t_interval(means) if len(means) > 1 else (math.nan, math.nan)
+                row = {"setting": setting, "value": value, "mean": means.mean()}
+                effects.append({**row, "low": low, "high": high})
+    return pd.DataFrame(effects)

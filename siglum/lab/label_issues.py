@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import softmax
 from scipy.stats import chi2_contingency
-from sklearn.neighbors import NearestNeighbors
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from siglum import stats
 from siglum.config import Preprocess
@@ -35,7 +35,6 @@ from siglum.lab.study import OUT_OF_FOLD
 from siglum.lab.training import evaluate
 
 COMPARED_SIZE = 28  # px, side of the images that are compared for copies
-BLOCK = 2048  # images compared at once
 JPEG_QUALITY = 75  # the lowest default of usual programs, hence the noisiest
 
 
@@ -170,22 +169,19 @@ def find_copies(
     Small images: enlarging hides what saving as JPEG changed.
     """
     small = Preprocess(size=COMPARED_SIZE)
-    first = sources.load(source, part, small, progress=progress).take(slice(None))
-    images = sources.load(other, other_part, small, progress=progress).take(slice(None))
-    wanted, pixels = (i.reshape(len(i), -1).astype(np.float32) for i in (first, images))
-    limit = max(map(_distance_to_jpeg, images))
-    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(pixels)
-    copies, originals = 0, set[int]()
-    for start in range(0, len(wanted), BLOCK):
-        distances, indices = neighbours.kneighbors(wanted[start : start + BLOCK])
-        close = distances[:, 0] <= limit
-        copies += int(close.sum())
-        originals |= set(indices[close, 0].tolist())
-        progress(f"comparing with {other}", min(start + BLOCK, len(wanted)), len(wanted))
+    wanted, pixels = (
+        sources.load(spec, name, small, progress=progress).take(slice(None))
+        for spec, name in ((source, part), (other, other_part))
+    )
+    limit = max(map(_distance_to_jpeg, pixels))
+    progress(f"comparing {len(wanted):,} images with {other}", 0, 0)
+    flat = (images.reshape(len(images), -1).astype(np.float32) for images in (wanted, pixels))
+    originals, distances = pairwise_distances_argmin_min(*flat)
+    close = distances <= limit
     return Copies(
-        copied=stats.wilson(copies, len(wanted)),
-        occurring=stats.wilson(len(originals), len(pixels)),
-        threshold=limit / math.sqrt(pixels.shape[1]),
+        copied=stats.wilson(int(close.sum()), len(wanted)),
+        occurring=stats.wilson(len(np.unique(originals[close])), len(pixels)),
+        threshold=limit / COMPARED_SIZE,
     )
 
 

@@ -314,24 +314,19 @@ def cross_validate(
     for seed, reason in variant.failed:
         raise RunError(f"A fold of seed {seed} failed: {reason}")
     comparison = compare_runs([replace(variant, name=config.model)])
-    pooled = []
-    for _, group in itertools.groupby(variant.runs, key=lambda run: run.config.seed):
-        folds = [run.predictions() for run in group]
-        order = np.argsort(np.concatenate([fold["test_rows"] for fold in folds]))
-        names = [name for name in folds[0] if name.startswith("test_")]
-        pooled.append({n: np.concatenate([fold[n] for fold in folds])[order] for n in names})
     classes = variant.runs[0].classes
-    arrays = {
-        "log_probs": np.stack([predictions["test_log_probs"] for predictions in pooled]),
-        "labels": pooled[0]["test_labels"],
-        "classes": np.array(classes),
-        "source": np.array(config.data),
-    }
-    source = load_data(config, classes, progress).whole
-    if source is not None and source.files is not None:
-        arrays["files"] = np.array(source.files)
-    if "test_writers" in pooled[0]:
-        arrays["writers"] = pooled[0]["test_writers"]
+    whole = load_data(config, classes, progress).whole
+    if whole is None or whole.fingerprint != variant.runs[0].env["data"]["whole"]:
+        raise RunError(f"{config.data} has changed since {folder} was trained. Train it again.")
+    log_probs = np.zeros((repeats, len(whole), len(classes)), np.float32)
+    for run in variant.runs:
+        predictions, repeat = run.predictions(), run.config.seed - config.seed
+        log_probs[repeat, predictions["test_rows"]] = predictions["test_log_probs"]
+    arrays = {"log_probs": log_probs, "labels": whole.labels}
+    arrays |= {"classes": np.array(classes), "source": np.array(config.data)}
+    for name, values in (("files", whole.files), ("writers", whole.writers)):
+        if values is not None:
+            arrays[name] = np.array(values)
     with atomic_path(folder / OUT_OF_FOLD) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return comparison

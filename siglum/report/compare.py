@@ -1,18 +1,18 @@
 """The page of a comparison or a study as HTML, its numbers as JSON or CSV, and its plots."""
 
 import json
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student_t
 
 from siglum.errors import ConfigError
 from siglum.files import read_json, write_atomic
-from siglum.formatting import count, percent, source_name
+from siglum.formatting import percent
 from siglum.lab.compare import PARTS, Comparison, format_setting
 from siglum.lab.study import StudyFile
 from siglum.report import plots
@@ -89,7 +89,7 @@ def check_suffix(path: Path) -> None:
 
 
 def tables(comparison: Comparison) -> dict[str, Table]:
-    """Return the tables of variants, paired differences, main effects and shares of variance.
+    """Return the tables of variants, paired differences and main effects.
 
     comparison.json lists their columns: header, columns of the data (two for an interval), format
     and factor. Columns without any value are left out.
@@ -102,8 +102,7 @@ def tables(comparison: Comparison) -> dict[str, Table]:
         variants = variants.sort_values("accuracy", ascending=False)
     if comparison.seeds.seconds.equals(comparison.seeds.total_seconds):
         variants = variants.drop(columns="total_seconds")
-    frames = {"variants": variants, "pairs": pairs}
-    frames |= {"effects": comparison.effects, "shares": comparison.shares}
+    frames = {"variants": variants, "pairs": pairs, "effects": comparison.effects}
     result = {}
     for name, columns in read_json(TEMPLATES / "comparison.json").items():
         data, cells = frames[name], {}
@@ -119,33 +118,20 @@ def tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _page(comparison: Comparison, title: str, study: StudyFile, command: str) -> bytes:
-    variants, settings = comparison.variants, comparison.settings
-    paths = [Path(path) for paths in comparison.seeds.run for path in paths]
-    data = " and ".join(dict.fromkeys(map(source_name, settings.data)))
-    machines = "; ".join(comparison.seeds.machine.unique())
-    size = f"{count(len(paths), 'run')} of {count(len(settings), 'variant')}"
-    summary = [study.question, f"{size} on {data}: {machines}.", study.note]
-    for hypothesis, answer in zip_longest(study.hypotheses, study.answers, fillvalue="open."):
-        summary.append(f"Hypothesis, before the runs: {hypothesis} Result: {answer}")
-    notices = [
-        f"{variant}, seed {seed}, failed: {reason}"
-        for variant, failed in zip(variants.variant, variants.failed, strict=True)
-        for seed, reason in failed
-    ]
-    if missing := variants.missing.sum():
-        notices.append(f"{count(missing, 'run')} not finished; the results rest on the others.")
-    if comparison.part == "val" and settings.checkpoint.str.contains("best").any():
-        notices.append("Weights were selected on these very images, which is optimistic.")
+    settings = comparison.settings
     differing = settings.loc[:, settings.nunique() > 1]
     shared = settings.iloc[0].drop(differing.columns)
     columns = ["variant", *differing]
+    paths = [Path(path) for paths in comparison.seeds.run for path in paths]
     commands = [command, *(step[0] for path in paths for step in training_chain(path)[0])]
     values = {
         **tables(comparison),
         "differing": Table(columns, list(differing.itertuples(name=None)), len(columns)),
         "shared": Table(("setting of all", "value"), list(shared.items()), 2),
-        "commands": list(dict.fromkeys(filter(None, commands))),
+        "commands": dict.fromkeys(filter(None, commands)),
         "comparison": comparison,
+        "study": study,
+        "paths": paths,
         "part": PARTS[comparison.part],
         "selection": PARTS[comparison.selection],
         "plots": draw(comparison),
@@ -155,13 +141,14 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
         render_section("comparison.html", anchor, name, section=anchor, **values)
         for anchor, name in SECTIONS.items()
     ]
+    opening = load("comparison.html", section="opening", **values)
     return render_page(
         title,
         "comparison",
         sections,
         headline=headline(comparison),
-        summary=filter(None, summary),
-        notices=notices,
+        summary=map(Markup, filter(None, opening.summary.splitlines())),
+        notices=map(Markup, filter(None, opening.notices.splitlines())),
     )
 
 

@@ -51,7 +51,7 @@ def test_the_page_holds_everything_and_refers_to_nothing_outside(
 
     texts = ["a question?", "we expect x", "yes", "a note", "study run f", "Reproduce"]
     texts += ["seed 7, failed: the loss became NaN", "3 runs not finished", "Paired differences"]
-    texts += ["siglum train", "published test", "residual", "axis starts at"]
+    texts += ["siglum train", "published test", "Main effects", "axis starts at"]
     for text in texts:
         assert text in html.replace("\N{NO-BREAK SPACE}", " "), text
     assert HOSTILE not in html and "&lt;script&gt;alert(1)" in html

@@ -214,7 +214,8 @@ def validated(
 ) -> tuple[TrainConfig, Path]:
     """A cross-validation of two repeats of three folds."""
     folder = tmp_path_factory.mktemp("cv")
-    config = TrainConfig(data=f"folder:{signs}", folds=3, val=0, epochs=3, batch_size=16)
+    data = {"data": f"folder:{signs}", "writers": r"w(\d)_"}
+    config = TrainConfig(**data, folds=3, val=0, epochs=3, batch_size=16)
     cross_validate(config, folder, machine, repeats=2)
     return config, folder
 
