@@ -32,7 +32,7 @@ def export(
         licence: Licence of the bundle, such as CC-BY-4.0.
     """
     if studio_set.is_set(source):
-        from siglum.studio.export import write_set
+        from siglum.studio.transfer import write_set
 
         drawings = write_set(source, out, as_zip=out.suffix == ".zip")
         output.print_line(f"{out}: {count(drawings, 'drawing')}")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import webbrowser
+from functools import partial
 from pathlib import Path
 
 from siglum.cli.options import Flag
@@ -46,31 +47,29 @@ def studio(
     from siglum.cli.progress import loading_bar
     from siglum.formatting import count
     from siglum.recogniser.predict import default_backbone, open_backbone
-    from siglum.studio.app import Server, listen
-    from siglum.studio.import_ import create_set, find_set
-    from siglum.studio.state import Studio
+    from siglum.studio import app, transfer
 
     if port is not None and not 0 <= port <= 65535:
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
     network = default_backbone() if backbone is None else open_backbone(backbone)
-    folder = find_set(source)
     with loading_bar() as progress:
-        if folder != source and not folder.exists():
-            print_line(" ".join(create_set(folder, source, network).messages))
-        opened = Studio(folder, network, lambda done, total: progress("drawings", done, total))
+        see = partial(progress, "drawings")
+        opened, messages = transfer.open_source(source, network, see)
+    for message in messages:
+        print_line(message)
     with contextlib.closing(opened):
         try:
-            address = listen(host, PORT if port is None else port)
+            address = app.listen(host, PORT if port is None else port)
         except ConfigError:
             if port is not None:
                 raise
-            address = listen(host, 0)
+            address = app.listen(host, 0)
         state = opened.current.state
         signs, drawings = len(state.classes), len(state.drawings)
-        print_line(f"{folder}: {count(signs, 'sign')}, {count(drawings, 'drawing')}")
+        print_line(f"{opened.store.folder}: {count(signs, 'sign')}, {count(drawings, 'drawing')}")
         print(f"{address.url}   Press Ctrl-C to stop.", flush=True)
         if not no_browser:
             threading.Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
-            Server(opened, address.access).run(sockets=[address.socket])
-    print_line(f"Everything is saved in {folder}.")
+            app.create_server(opened, address).run(sockets=[address.socket])
+    print_line(f"Everything is saved in {opened.store.folder}.")

@@ -6,117 +6,90 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 
+import anyio
 import anyio.to_thread
-import h11
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siglum.errors import ConfigError, SiglumError
 from siglum.studio import routes
-from siglum.studio.errors import StudioError
-from siglum.studio.import_ import Job
-from siglum.studio.schemas import explain
-from siglum.studio.security import MAX_HEAD, Access, Security, error_response
+from siglum.studio.security import MAX_HEAD, Security, error_response
 from siglum.studio.state import Studio
+from siglum.studio.store import StudioError
 
-TURNS = {  # how many requests run at once
-    "read": 8,  # more would only slow each other down
-    "write": 24,  # most of these wait, so that one fit serves them all
-}
-TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
+MAX_READS = 8  # at once; more would only slow each other down
+MAX_WRITES = 24  # at once; most of these wait, so that one fit serves them all
+MAX_CONNECTIONS = 500
+HEAD_SECONDS = 30  # in which the head of a request must arrive
+STALL_SECONDS = 60  # after which a connection that takes nothing of its answer is closed
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-TICK_SECONDS = 10.0  # between two looks at a connection
-MAX_HEAD_TICKS, MAX_STALL_TICKS = 1, 6  # in which a head must arrive, or a byte be taken
-KEEP_ALIVE_SECONDS = 30
 
 
-def page_files() -> dict[str, tuple[bytes, str]]:
-    """Return content and type of the page's files by name; no request reads a folder."""
+def page_files() -> dict[str, Response]:
+    """Return the page's files by path; no request reads a folder."""
     files = {}
     for file in resources.files("siglum.studio").joinpath("page").iterdir():
-        if (ending := file.name.rpartition(".")[2]) in TYPES:
-            files[file.name] = (file.read_bytes(), TYPES[ending])
+        path = "/" if file.name == "index.html" else f"/static/{file.name}"
+        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
+        files[path] = Response(file.read_bytes(), 200, headers, content_type)
     return files
 
 
 def build_app(studio: Studio) -> FastAPI:
     """Return the application for an open set."""
-    app = FastAPI(
-        title="Siglum Studio",
-        openapi_url=None,  # FastAPI's pages for it load scripts from elsewhere
-        redirect_slashes=False,
-        lifespan=_lifespan,
-    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        """Analyse in the background as long as requests are answered."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_READS
+        app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
+        analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
+        analyst.start()
+        yield
+        closing.set()
+        await asyncio.to_thread(analyst.join, 2.0)
+
+    async def serve(file: Response) -> Response:
+        return file
+
+    closing = threading.Event()
+    # FastAPI's own pages load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.studio = studio
-    app.state.import_job = Job()
-    app.state.closing = threading.Event()
-    app.state.turns = {name: asyncio.Semaphore(count) for name, count in TURNS.items()}
     app.include_router(routes.router)
-    for name, (content, content_type) in page_files().items():
-        path = "/" if name == "index.html" else f"/static/{name}"
-        file = Response(content, media_type=content_type, headers={"Cache-Control": "no-cache"})
-        app.router.routes.append(Route(path, partial(_serve, file), include_in_schema=False))
-    for kind in (SiglumError, RequestValidationError, HTTPException, Exception):
+    for path, file in page_files().items():
+        app.add_api_route(path, partial(serve, file), include_in_schema=False)
+    for kind in (SiglumError, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Analyse in the background as long as requests are answered."""
-    anyio.to_thread.current_default_thread_limiter().total_tokens = sum(TURNS.values())
-    closing: threading.Event = app.state.closing
-    analyst = threading.Thread(
-        target=app.state.studio.analyse_until, args=(closing,), name="analysis", daemon=True
-    )
-    analyst.start()
-    yield
-    closing.set()
-    await asyncio.to_thread(analyst.join, 2.0)
-
-
-async def _serve(file: Response, request: Request) -> Response:
-    return file
-
-
 async def _answer_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and isinstance(error.__cause__, SiglumError):
-        error = error.__cause__  # raised while FastAPI read the body
-    if isinstance(error, StudioError):
-        refusal = error
-    elif isinstance(error, SiglumError):
-        refusal = StudioError("invalid", str(error))
+    refusal = StudioError(500, "Something went wrong; the Studio's terminal says why. Try again.")
+    if isinstance(error, SiglumError):
+        refusal = StudioError(getattr(error, "status", 422), str(error))
     elif isinstance(error, RequestValidationError):
-        refusal = StudioError("invalid", explain(error))
-    elif isinstance(error, HTTPException):
-        refusal = StudioError("not_found", "There is nothing at this address.")
-    else:
-        message = "Something went wrong; the terminal of the Studio says why. Try again."
-        refusal = StudioError("internal", message)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        refusal = StudioError(422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}.")
     return error_response(refusal)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a Studio listens, and who may come in."""
+    """Where a Studio listens, and what opens it."""
 
     socket: socket.socket
-    access: Access
+    hosts: frozenset[str]  # as browsers write them, with the port
+    token: str | None  # needed where other machines can reach it
     url: str
 
 
@@ -138,13 +111,17 @@ def listen(host: str, port: int) -> Address:
             f"Cannot listen at {host!r}, port {port}: {reason}. Choose another --host, and leave "
             "out --port for a free one."
         ) from None
-    number = int(listener.getsockname()[1])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS)
     names = _host_names(host.lower())
     token = None if names == LOOPBACK else secrets.token_urlsafe(24)
-    name = host if host in names else names[0]
-    url = f"http://{_with_port(name, number)}/{f'?token={token}' if token else ''}"
-    hosts = frozenset(_with_port(name, number) for name in names)
-    return Address(listener, Access(hosts, token), url)
+    number = listener.getsockname()[1]
+    port_text = "" if number == 80 else f":{number}"  # as browsers write it
+    hosts = {name: f"[{name}]" if ":" in name else name for name in names}
+    url = f"http://{hosts.get(host, hosts[names[0]])}{port_text}/"
+    if token is not None:
+        url += f"?token={token}"
+    return Address(listener, frozenset(name + port_text for name in hosts.values()), token, url)
 
 
 def _host_names(host: str) -> tuple[str, ...]:
@@ -157,68 +134,41 @@ def _host_names(host: str) -> tuple[str, ...]:
     with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
         names.append(str(probe.getsockname()[0]))
-    with contextlib.suppress(OSError):
-        names += [str(one[4][0]) for one in socket.getaddrinfo(socket.gethostname(), None)]
-        names.append(socket.gethostname().lower())
-    return tuple(dict.fromkeys([*names, *LOOPBACK]))
+    return (*names, socket.gethostname().lower(), *LOOPBACK)
 
 
-def _with_port(name: str, port: int) -> str:
-    host = f"[{name}]" if ":" in name else name
-    return host if port == 80 else f"{host}:{port}"
-
-
-class Server(uvicorn.Server):
-    """uvicorn, with the Studio's limits, which ends streams of events when it stops."""
-
-    def __init__(self, studio: Studio, access: Access) -> None:
-        self.app = build_app(studio)
-        super().__init__(
-            uvicorn.Config(
-                Security(self.app, access),
-                http=TimedProtocol,
-                ws="none",
-                log_level="error",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                h11_max_incomplete_event_size=MAX_HEAD,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=3,
-            )
-        )
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, and let streams of events end."""
-        self.app.state.closing.set()
-        await super().shutdown(sockets)
+def create_server(studio: Studio, address: Address) -> uvicorn.Server:
+    """Return a server with the Studio's limits; run it with `sockets=[address.socket]`."""
+    app = build_app(studio)
+    config = uvicorn.Config(
+        Security(app, address.hosts, address.token),
+        http=TimedProtocol,
+        ws="none",
+        log_level="error",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=HEAD_SECONDS,
+        timeout_graceful_shutdown=3,
+    )
+    app.state.server = server = uvicorn.Server(config)  # streams of events end with it
+    return server
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's protocol, which also cuts connections that do not get on."""
+    """uvicorn's protocol, whose keep-alive timer runs until the head of a request is complete."""
 
     def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]
-        """Begin to look at the connection from time to time."""
+        """Start the timer, which uvicorn starts after an answer only."""
         super().connection_made(transport)
-        self._waiting = self._stalled = self._buffered = 0
-        self._timer = self.loop.call_later(TICK_SECONDS, self._look)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop looking."""
-        self._timer.cancel()
-        super().connection_lost(exc)
-
-    def _look(self) -> None:
-        """Cut the connection if a head does not arrive, or nothing of an answer is taken."""
-        in_head = self.conn.their_state is h11.IDLE and (
-            self.cycle is None or bool(self.conn.trailing_data[0])
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
-        self._waiting = self._waiting + 1 if in_head else 0
-        buffered = self.transport.get_write_buffer_size()
-        self._stalled = self._stalled + 1 if 0 < self._buffered <= buffered else 0
-        self._buffered = buffered
-        if self._waiting > MAX_HEAD_TICKS or self._stalled >= MAX_STALL_TICKS:
-            self.transport.abort()
-        else:
-            self._timer = self.loop.call_later(TICK_SECONDS, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; uvicorn would stop the timer at the first byte."""
+        self.conn.receive_data(data)
+        self.handle_events()

@@ -8,47 +8,111 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import anyio.to_thread
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, Path, Query, Request
+from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
 
-from siglum.images import strokes
+from siglum.images import page, strokes
 from siglum.images.studio_set import Entry
-from siglum.studio import drawings, export, import_, schemas, security, serializers
-from siglum.studio.errors import STATUS, StudioError
-from siglum.studio.report import report_page
-from siglum.studio.schemas import Id, Split
-from siglum.studio.serializers import Json
-from siglum.studio.state import Studio
-from siglum.studio.store import NewDrawing, timestamp
+from siglum.studio import state, store, transfer
+from siglum.studio.state import Ink, Json, Pixels, Studio
+from siglum.studio.store import NewDrawing, StudioError
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
-CHUNK, SPOOL = 1 << 16, 1 << 24  # bytes of a file that are sent at once; that stay in memory
-FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")  # of images
+MAX_SIGNS = 500  # on a page
+SPOOL = 1 << 24  # bytes of a file that stay in memory
 
-REFUSALS: dict[int | str, Json] = {status: {"model": dict} for status in STATUS.values()}
-router = APIRouter(route_class=schemas.Route, responses=REFUSALS)
+router = APIRouter()
+Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+Text = Annotated[str, Field(max_length=store.MAX_NAME)]
+Author = Annotated[Text, AfterValidator(store.clean_name)]
+ClassName = Annotated[Text, AfterValidator(store.class_name)]
+Split = Literal["train", "test"]
 Handler = Callable[..., Json | None]
 
 
-def change(path: str, **options: Any) -> Callable[[Handler], Handler]:
-    """Add a route for a change; it answers with the new state and what its handler returns."""
+class Call:
+    """The set that a request is about, and the browser that it comes from."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.studio: Studio = request.app.state.studio
+        self.store = self.studio.store
+        self.session: str | None = request.scope["siglum_session"]  # None: one person's browsers
+
+    def state(self) -> str:
+        """Return the current state as JSON; most of it is the same for everybody."""
+        own: Json = {"title": self.studio.title, "set_id": self.store.set_id}
+        for word in ("undo", "redo"):
+            event = self.store.last_event(word, self.session)
+            own[word] = event and {"event": event.number, "description": event.description}
+        return f"{self.studio.current.json_text[:-1]},{_text(own)[1:]}"
+
+    def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
+        """Save a drawing; return its id, and for a test drawing the prediction."""
+        self.studio.inks.setdefault(new.id, ink)
+        self.store.add_drawing(new, self.session, replaces)
+        facts = self.studio.update().drawings.get(new.id, {})  # none if it is sent again, deleted
+        names = ("prediction", "rejected", "correct") if facts.get("split") == "test" else ()
+        return {"id": new.id} | {name: facts[name] for name in names}
+
+    def download(self, content: Any, media_type: str, ending: str) -> Response:
+        """Return a file that the browser saves under the set's name."""
+        name = re.sub("[^A-Za-z0-9_-]+", "", self.studio.title) or "my-signs"
+        headers = {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
+        kind = Response if isinstance(content, bytes) else StreamingResponse
+        return kind(content, headers=headers, media_type=media_type)
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+Upload = Annotated[bytes, Depends(_body)]
+
+
+def _image(content: Upload) -> Pixels:
+    if not content.startswith(SIGNATURES):
+        raise StudioError(422, "Cannot read this image. Use PNG, JPEG, WebP, GIF or BMP.")
+    return state.decode_image(content)
+
+
+This = Annotated[Call, Depends(Call)]
+Image = Annotated[Pixels, Depends(_image)]
+ClassId = Annotated[Id, Path(alias="class")]
+Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
+Name = Annotated[ClassName, Body(embed=True)]
+Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
+Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
+OptionalId = Annotated[Id | None, Body()]
+
+
+def change(path: str) -> Callable[[Handler], Handler]:
+    """Add a route for a change; it answers with the new state and what its handler returns.
+
+    Changes wait for each other and for the fit, so they have threads of their own, and delay no
+    reading.
+    """
 
     def add(handler: Handler) -> Handler:
         @wraps(handler)
-        def answer(call: Call, **arguments: Any) -> Response:
-            more = handler(call=call, **arguments) or {}
-            call.studio.update()
-            rest = _text(more)[1:]
-            return _json('{"state":' + call.state() + ("," if more else "") + rest)
+        async def answer(call: Call, **arguments: Any) -> Response:
+            def run() -> Response:
+                more = handler(call=call, **arguments) or {}
+                call.studio.update()
+                return _json(f'{{"state":{call.state()}{"," if more else ""}{_text(more)[1:]}')
 
-        router.post(path, tags=["change"], response_model=None, **options)(answer)
+            return await anyio.to_thread.run_sync(run, limiter=call.request.app.state.writes)
+
+        router.post(path, response_model=None)(answer)
         return handler
 
     return add
@@ -64,69 +128,16 @@ def _json(value: Any) -> Response:
     return Response(text, media_type="application/json")
 
 
-@dataclass(frozen=True)
-class Call:
-    """The set that a request is about, and the browser that it comes from."""
-
-    studio: Studio
-    session: str | None  # None where all browsers are the same person's
-
-    def state(self) -> str:
-        """Return the current state as JSON; most of it is the same for everybody."""
-        shared, own = self.studio.shared_state(serializers.shared_state), {}
-        for word in ("undo", "redo"):
-            event = self.studio.store.last_event(word, self.session)
-            own[word] = event and {"event": event.number, "description": event.description}
-        return f"{shared[:-1]},{_text(own)[1:]}"
-
-    def saved(self, id: str) -> Json:
-        """Return the id of a saved drawing; for a test drawing with its prediction."""
-        now = self.studio.update()
-        if id not in now.state.drawings or now.state.drawings[id].split == "train":
-            return {"id": id}
-        facts = serializers.drawing(now, id)
-        return {name: facts[name] for name in ("id", "prediction", "rejected", "correct")}
-
-    def attachment(self, ending: str) -> dict[str, str]:
-        """Return the header that makes a browser save a file under the set's name."""
-        name = re.sub("[^A-Za-z0-9_-]+", "", self.studio.title) or "my-signs"
-        return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
-
-
-def _call(request: Request) -> Call:
-    return Call(request.app.state.studio, request.scope["siglum_session"])
-
-
-async def _upload(request: Request) -> tuple[bytes, str]:
-    """Return the body and its content type."""
-    content_type = request.headers["content-type"].partition(";")[0].strip().lower()
-    return await request.body(), content_type
-
-
-def _binary(types: tuple[str, ...]) -> Json:
-    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in types}
-    return {"requestBody": {"content": content, "required": True}}
-
-
-This = Annotated[Call, Depends(_call)]
-Upload = Annotated[tuple[bytes, str], Depends(_upload)]
-ClassId = Annotated[Id, Path(alias="class")]
-IMAGE, FILE = _binary(security.IMAGE_TYPES), _binary(security.FILE_TYPES)
-
-
 @router.get("/api/state")
-def get_state(call: This) -> Response:
-    """Return the state."""
+def _get_state(call: This) -> Response:
     return _json(call.state())
 
 
-@router.get("/api/events", response_class=StreamingResponse)
-async def events(request: Request, call: This) -> Response:
-    """Send each new version, the current one first."""
-
+@router.get("/api/events")
+async def _stream_events(call: This) -> Response:
     async def versions() -> AsyncIterator[str]:
         sent, at = -1, time.monotonic()
-        while not request.app.state.closing.is_set():
+        while not call.request.app.state.server.should_exit:
             version = call.studio.current.version
             if version != sent or time.monotonic() - at > ALIVE_SECONDS:
                 yield f"data: {version}\n\n" if version != sent else ": nothing new\n\n"
@@ -137,208 +148,173 @@ async def events(request: Request, call: This) -> Response:
 
 
 @router.post("/api/predict")
-def predict(body: schemas.Predict, call: This) -> Response:
-    """Predict a drawing."""
-    start = time.perf_counter()
-    image = drawings.stroke_image(strokes.parse(body.drawing))
-    ink, report = drawings.extract(call.studio.backbone, image)
-    notes = drawings.drawing_notes(report)
-    return _json(serializers.prediction(call.studio.current, ink, notes, body.heatmap, start))
+def _predict(
+    drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
+) -> Response:
+    image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
+    ink, report = state.extract(call.studio.backbone, image)
+    notes = ["Nothing is drawn yet."]
+    if not report.empty:
+        size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
+        scale = f"scaled to {100 * report.scale:.0f} % and centred"
+        notes = [*report.warnings(), f"Your drawing is {size}; {scale}."]
+    return _json(call.studio.current.describe(ink, notes, heatmap))
 
 
-@router.post("/api/predict/image", openapi_extra=IMAGE)
-def predict_image(upload: Upload, call: This, heatmap: bool = False) -> Response:
-    """Predict the sign in an image, or every sign on a page."""
-    start, backbone = time.perf_counter(), call.studio.backbone
-    image = drawings.decode_upload(*upload)
-    now = call.studio.current
-    ink, report = drawings.extract(backbone, image)
-    sideways, signs, notes = False, [(report.box, 0, ink)], report.warnings()
-    if report.empty:
-        signs = []
-    elif report.characters > 1:
-        signs, sideways = drawings.extract_page(backbone, image)
-        notes, heatmap = [], False
-    height, width = image.shape[1:]
-    predictions = [
-        {"box": box, "row": row, **serializers.prediction(now, one, notes, heatmap, start)}
-        for box, row, one in signs
-    ]
-    return _json({"width": width, "height": height, "sideways": sideways, "signs": predictions})
+@router.post("/api/predict/image")
+def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
+    now, backbone = call.studio.current, call.studio.backbone
+    ink, report = state.extract(backbone, image)
+    value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
+    value["signs"] = signs = []
+    if report.characters > 1:  # a page
+        result = page.read_page(image, backbone.preprocess)
+        value["sideways"] = result.sideways
+        if (total := sum(map(len, result.rows))) > MAX_SIGNS:
+            message = f"At most {MAX_SIGNS} signs at once; this page has {total:,}. Crop it."
+            raise StudioError(422, message)
+        for number, row in enumerate(result.rows):
+            features = backbone.features(np.array([sign.ink for sign in row]))
+            for sign, one in zip(row, features, strict=True):
+                prediction = now.describe(Ink(sign.ink, np.full(3, np.nan, np.float32), one))
+                signs.append({"box": sign.box, "row": number, **prediction})
+    elif not report.empty:
+        prediction = now.describe(ink, report.warnings(), heatmap)
+        signs.append({"box": report.box, "row": 0, **prediction})
+    return _json(value)
 
 
 @change("/api/classes")
-def add_classes(body: schemas.AddClasses, call: This) -> Json:
-    """Add classes, or return those that exist."""
-    return {"ids": call.studio.store.add_classes(body.names, call.session)}
+def _add_classes(names: Names, call: This) -> Json:
+    return {"ids": call.store.add_classes(names, call.session)}
 
 
 @change("/api/classes/{class}/rename")
-def rename_class(class_: ClassId, body: schemas.Rename, call: This) -> None:
-    """Rename a class."""
-    call.studio.store.rename_class(class_, body.name, call.session)
+def _rename_class(class_: ClassId, name: Name, call: This) -> None:
+    call.store.rename_class(class_, name, call.session)
 
 
 @change("/api/classes/{class}/merge")
-def merge_class(class_: ClassId, body: schemas.Merge, call: This) -> None:
-    """Merge a class into another one."""
-    call.studio.store.remove_class(class_, body.into, call.session)
-
-
-@change("/api/classes/{class}/delete")
-def delete_class(class_: ClassId, body: schemas.Schema, call: This) -> None:
-    """Delete a class and its drawings."""
-    call.studio.store.remove_class(class_, None, call.session)
+def _merge_class(class_: ClassId, into: Annotated[Id | None, Body(embed=True)], call: This) -> None:
+    call.store.remove_class(class_, into, call.session)
 
 
 @change("/api/drawings")
-def add_drawing(body: schemas.AddDrawing, call: This) -> Json:
-    """Save a drawing."""
-    store = call.studio.store
-    if body.set_id not in (None, store.set_id):
-        raise StudioError("other_set", "This drawing was made for another set of signs.")
-    drawing = strokes.parse(body.drawing)
-    id = body.id or secrets.token_hex(8)
-    if not store.has(id):  # else sent again, whatever became of its class
-        image = drawings.stroke_image(drawing)
-        ink, report = drawings.extract(call.studio.backbone, image)
-        if report.empty:
-            raise StudioError("no_ink", "There is no ink on the pad to save.")
-        facts = Entry(body.class_, body.author, body.split, timestamp(), False)
-        new = NewDrawing(facts, _text(strokes.to_json(drawing)), drawings.to_png(image), id)
-        call.studio.remember(id, ink)
-        store.add_drawing(new, call.session, body.replaces)
-    return call.saved(id)
+def _add_drawing(
+    call: This,
+    class_: Annotated[Id, Body(alias="class")],
+    drawing: Drawing,
+    split: Annotated[Split, Body()] = "train",
+    author: Annotated[Author, Body()] = "",
+    id: OptionalId = None,
+    set_id: OptionalId = None,
+    replaces: OptionalId = None,
+) -> Json:
+    if set_id not in (None, call.store.set_id):
+        raise StudioError(412, "This drawing was made for another set of signs.")
+    points = strokes.parse(drawing)
+    image = 255 - strokes.rasterise(points)[None]
+    ink, report = state.extract(call.studio.backbone, image)
+    if report.empty:
+        raise StudioError(422, "There is no ink on the pad to save.")
+    facts = Entry(class_, author, split, store.timestamp(), False)
+    text = _text(strokes.to_json(points))
+    new = NewDrawing(facts, text, state.to_png(image), id or secrets.token_hex(8))
+    return call.save(ink, new, replaces)
 
 
-@change("/api/drawings/image", openapi_extra=IMAGE)
-def add_image(
-    upload: Upload,
+@change("/api/drawings/image")
+def _add_image(
+    image: Image,
     call: This,
     class_: Annotated[Id, Query(alias="class")],
     split: Split = "train",
-    author: schemas.Author = "",
+    author: Author = "",
 ) -> Json:
-    """Save an image of one sign."""
-    call.studio.store.class_name(class_)
-    image = drawings.decode_upload(*upload)
-    ink, report = drawings.extract(call.studio.backbone, image)
+    ink, report = state.extract(call.studio.backbone, image)
     if report.empty:
-        raise StudioError("no_ink", "There is no sign in this picture to save.")
+        raise StudioError(422, "There is no sign in this picture to save.")
     if report.characters > 1:
         message = f"This picture shows about {report.characters} signs. Crop it to one."
-        raise StudioError("several_signs", message)
+        raise StudioError(422, message)
     now = call.studio.current
     if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(class_)):
-        raise StudioError("already_saved", "You have saved this one already.")
-    facts = Entry(class_, author, split, timestamp(), True)
-    new = NewDrawing(facts, None, drawings.to_png(image))
-    call.studio.remember(new.id, ink)
-    call.studio.store.add_drawing(new, call.session)
-    return call.saved(new.id)
+        raise StudioError(409, "You have saved this one already.")
+    facts = Entry(class_, author, split, store.timestamp(), True)
+    return call.save(ink, NewDrawing(facts, None, state.to_png(image)))
 
 
 @change("/api/drawings/move")
-def move_drawings(body: schemas.Move, call: This) -> None:
-    """Move drawings to another class."""
-    call.studio.store.move_drawings(body.drawings, body.class_, call.session)
-
-
-@change("/api/drawings/delete")
-def delete_drawings(body: schemas.Drawings, call: This) -> None:
-    """Delete drawings."""
-    call.studio.store.move_drawings(body.drawings, None, call.session)
+def _move_drawings(
+    drawings: Ids, class_: Annotated[Id | None, Body(alias="class")], call: This
+) -> None:
+    call.store.move_drawings([*dict.fromkeys(drawings)], class_, call.session)
 
 
 @router.get("/api/drawings")
-def list_drawings(
-    call: This,
-    class_: Annotated[Id | None, Query(alias="class")] = None,
-    split: Split | None = None,
-    incorrect: bool = False,
-) -> Response:
-    """Return drawings, in the order in which they were saved."""
-    now = call.studio.current
-    if class_ is not None:
-        call.studio.store.class_name(class_)
-    facts = [serializers.drawing(now, id) for id in now.state.select(class_, split)]
-    return _json([one for one in facts if not incorrect or one["correct"] is False])
+def _list_drawings(call: This) -> Response:
+    return _json([*call.studio.current.drawings.values()])
 
 
-@router.get("/api/drawings/{drawing}.png", response_class=Response)
-def get_image(drawing: Id, call: This) -> Response:
-    """Return the image of a drawing."""
-    call.studio.store.drawing(drawing)
-    image = call.studio.store.content(drawing)[1]
-    return Response(image, media_type="image/png", headers=FOREVER)
+@router.get("/api/drawings/{drawing}.png")
+def _get_image(drawing: Id, call: This) -> Response:
+    call.store.drawing(drawing)
+    headers = {"Cache-Control": "private, max-age=86400, immutable"}
+    return Response(call.store.content(drawing)[1], media_type="image/png", headers=headers)
 
 
 @change("/api/undo")
-def undo(body: schemas.Revert, call: This) -> None:
-    """Undo the last change."""
-    call.studio.store.revert("undo", body.event, call.session)
-
-
 @change("/api/redo")
-def redo(body: schemas.Revert, call: This) -> None:
-    """Redo the change that was undone last."""
-    call.studio.store.revert("redo", body.event, call.session)
+def _revert(event: Annotated[StrictInt, Body(embed=True, ge=1)], call: This) -> None:
+    call.store.revert(call.request.url.path[-4:], event, call.session)
 
 
 @router.post("/api/test/next")
-def next_test(body: schemas.Schema, call: This) -> Json:
-    """Choose a class to draw as a test: one of those with the fewest test drawings."""
+def _choose_test(call: This) -> Json:
     now = call.studio.current
     if now.fitted is None:
-        raise StudioError("conflict", "A test needs two signs. Add them under Teach.")
+        raise StudioError(409, "A test needs two signs. Add them under Teach.")
     counts = Counter(now.state.drawings[id].label for id in now.state.select(split="test"))
     fewest = min(counts[id] for id in now.class_ids)
     id = secrets.choice([id for id in now.class_ids if counts[id] == fewest])
     return {"class": id, "name": now.state.classes[id]}
 
 
-@change("/api/import", openapi_extra=FILE)
-def import_file(upload: Upload, call: This, request: Request) -> Json:
-    """Import a bundle or a zip of images."""
-    job = request.app.state.import_job
-    return vars(import_.import_bytes(call.studio, upload[0], call.session, job))
+@change("/api/import")
+def _import(content: Upload, call: This) -> Json:
+    return transfer.import_upload(call.studio, content, call.session)
 
 
 @router.get("/api/import")
-def import_progress(request: Request) -> Json:
-    """Return how far an import is."""
-    job: import_.Job = request.app.state.import_job
-    return {"running": job.lock.locked(), "done": job.done, "total": job.total}
+def _get_import(call: This) -> Json:
+    done, total = call.studio.import_progress
+    return {"running": call.studio.importing.locked(), "done": done, "total": total}
 
 
 @router.post("/api/import/cancel")
-def cancel_import(body: schemas.Schema, request: Request) -> Json:
-    """Stop an import; nothing of it is added."""
-    request.app.state.import_job.cancelled.set()
+def _cancel_import(call: This) -> Json:
+    call.studio.import_cancelled.set()
     return {}
 
 
-@router.get("/api/bundle", response_class=Response)
-def get_bundle(call: This) -> Response:
-    """Return the recogniser as a file."""
-    content, headers = export.bundle(call.studio.current), call.attachment(".siglum")
-    return Response(content, media_type="application/octet-stream", headers=headers)
+@router.get("/api/bundle")
+def _get_bundle(call: This) -> Response:
+    content = transfer.export_bundle(call.studio)
+    return call.download(content, "application/octet-stream", ".siglum")
 
 
-@router.get("/api/drawings.zip", response_class=StreamingResponse)
-def get_zip(call: This) -> Response:
-    """Return all drawings as a zip."""
-    store, headers = call.studio.store, call.attachment("-drawings.zip")
+@router.get("/api/drawings.zip")
+def _get_zip(call: This) -> Response:
     file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed once it is sent
-    export.write_zip(file, store.state, store.content)
+    transfer.write_zip(file, call.store.state, call.store.content)
     file.seek(0)
-    chunks = iter(partial(file.read, CHUNK), b"")
-    return StreamingResponse(chunks, 200, headers, "application/zip", BackgroundTask(file.close))
+    chunks = iter(partial(file.read, 1 << 16), b"")
+    response = call.download(chunks, "application/zip", "-drawings.zip")
+    response.background = BackgroundTask(file.close)
+    return response
 
 
-@router.get("/api/report", response_class=Response)
-def get_report(call: This) -> Response:
-    """Return the report as a page that loads and runs nothing."""
-    page, policy = report_page(call.studio, call.studio.current)
-    headers = call.attachment(".html") | {"Content-Security-Policy": policy}
-    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+@router.get("/api/report")
+def _get_report(call: This) -> Response:
+    page = transfer.report_page(call.studio).encode()
+    return call.download(page, "text/html; charset=utf-8", ".html")

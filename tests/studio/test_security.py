@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -15,8 +15,7 @@ from siglum.errors import ConfigError
 from siglum.images.studio_set import Entry
 from siglum.studio import app, security
 from siglum.studio.app import listen
-from siglum.studio.drawings import to_png
-from siglum.studio.state import Studio
+from siglum.studio.state import Studio, to_png
 from siglum.studio.store import NewDrawing, timestamp
 
 TEST = "/api/test/next"  # of an empty set: 409 if a request comes through
@@ -119,7 +118,7 @@ def test_a_malformed_request_is_refused(port: int, raw: bytes) -> None:
     own = f"127.0.0.1:{port}".encode()
     whole = raw.replace(b"{own}", own).replace(b"{{", b"{").replace(b"}}", b"}")
 
-    assert exchange(port, whole).status in (400, 431, 501)
+    assert exchange(port, whole).status in (400, 405)
 
 
 def test_a_smuggled_request_meets_all_rules(port: int) -> None:
@@ -148,10 +147,10 @@ def test_other_methods_are_refused(port: int, method: str) -> None:
 
 
 def test_a_method_cannot_be_overridden(port: int) -> None:
-    assert exchange(port, get(TEST, port, "X-HTTP-Method-Override: POST")).status == 404
-    assert exchange(port, get(f"{TEST}?_method=POST", port)).status == 404
-    assert exchange(port, post("/api/state", port)).status == 404
-    assert exchange(port, post("/", port)).status == 404
+    assert exchange(port, get(TEST, port, "X-HTTP-Method-Override: POST")).status == 405
+    assert exchange(port, get(f"{TEST}?_method=POST", port)).status == 405
+    assert exchange(port, post("/api/state", port)).status == 405
+    assert exchange(port, post("/", port)).status == 405
 
 
 def test_websockets_are_refused(port: int) -> None:
@@ -227,33 +226,14 @@ def test_a_large_body_is_refused_before_it_is_sent(
     answer = exchange(port, request("POST", TEST, [*lines, "Content-Length: 99999999999"]))
 
     assert answer.status == 413
-    error = {"kind": "too_large", "message": "This is too large: at most 2 MB."}
-    assert json.loads(answer.body) == {"error": error}
+    assert json.loads(answer.body) == {"detail": "This is too large: at most 2 MB."}
 
 
-@pytest.mark.parametrize(
-    ("path", "content_type", "limit"),
-    [(TEST, "application/json", 2), ("/api/predict/image", "image/png", 20)],
-)
-def test_a_body_of_unknown_length_is_counted(
-    port: int, monkeypatch: pytest.MonkeyPatch, path: str, content_type: str, limit: int
-) -> None:
-    monkeypatch.setattr(security, "DRAIN_SECONDS", 0.3)
-    lines = [f"Host: 127.0.0.1:{port}", f"Origin: http://127.0.0.1:{port}"]
-    lines += [f"Content-Type: {content_type}", "Transfer-Encoding: chunked"]
-    chunk = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+def test_a_body_of_unknown_length_is_refused(port: int) -> None:
+    lines = [f"Host: 127.0.0.1:{port}", f"Origin: http://127.0.0.1:{port}", JSON]
+    head = request("POST", TEST, [*lines, "Transfer-Encoding: chunked"])
 
-    assert exchange(port, request("POST", path, lines), *[chunk] * (limit + 2)).status == 413
-
-
-def test_requests_at_once_are_limited(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(security.MAX_AT_ONCE, "other", 1)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as waiting:
-        waiting.sendall(post(TEST, port, b"{" + b" " * 50 + b"}")[:-10])
-        deadline = time.monotonic() + 5
-        while (answer := exchange(port, get("/api/state", port))).status == 200:
-            assert time.monotonic() < deadline
-        assert answer.status == 429
+    assert exchange(port, head, b"2\r\n{}\r\n0\r\n\r\n").status == 400
 
 
 PATHS = (
@@ -309,7 +289,7 @@ def test_every_answer_has_security_headers(port: int, path: str, host: str | Non
 
 
 def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "JSON", replace(security.JSON, seconds=0.3))
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.3)
     whole = post(TEST, client.port, b"{" + b" " * 50 + b"}")
 
     assert exchange(client.port, whole[:-40], b" ", pause=0.1).status == 408
@@ -319,58 +299,52 @@ def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch
 def test_a_slow_head_is_given_up(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
-    monkeypatch.setattr(app, "TICK_SECONDS", 0.2)
+    monkeypatch.setattr(app, "HEAD_SECONDS", 1)
     with serving(studio, listen("127.0.0.1", 0)) as port:
-        assert exchange(port, start, b"", pause=1.5, timeout=5) == Response(0, {}, b"")
+        assert exchange(port, start, b"", pause=2.5, timeout=5) == Response(0, {}, b"")
         first = get("/api/state", port).replace(b"Connection: close\r\n", b"")
         answer = exchange(port, first, b"GET / HT", pause=0.3, timeout=5)  # and a second head
         assert answer.status == 200
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
 def test_a_stalled_answer_is_given_up_and_a_slow_one_is_whole(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "TICK_SECONDS", 0.2)
-    monkeypatch.setitem(security.MAX_AT_ONCE, "other", 1)
+    monkeypatch.setattr(app, "STALL_SECONDS", 1)
     random = np.random.RandomState(0)
-    noise = to_png(random.randint(0, 256, (3, 1500, 1500)).astype(np.uint8))
+    noise = to_png(random.randint(0, 256, (3, 3000, 3000)).astype(np.uint8), 3000)
     (label,) = studio.store.add_classes(["a"])
     new = NewDrawing(Entry(label, "", "train", timestamp(), True), None, noise)
     studio.store.add_drawing(new)
     studio.update()
-    with (
-        serving(studio, listen("127.0.0.1", 0)) as port,
-        socket.socket() as stalled,
-        socket.socket() as slow,
-    ):
-        for connection in (stalled, slow):
+
+    def receive(pause: float, start: float) -> bytes:
+        with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             connection.settimeout(20)
-        stalled.connect(("127.0.0.1", port))
-        stalled.sendall(get("/api/drawings.zip", port))
-        deadline = time.monotonic() + 20
-        for status in (429, 200):  # its place is taken, and free again
-            while Client(port).request("/api/state")[0] != status:
-                assert time.monotonic() < deadline, status
-                time.sleep(0.02)
-        slow.connect(("127.0.0.1", port))
-        slow.sendall(get(f"/api/drawings/{new.id}.png", port))
-        start, content = time.monotonic(), b""
-        while part := slow.recv(1 << 16):
-            content += part
-            time.sleep(0.02)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(get(f"/api/drawings/{new.id}.png", port))
+            time.sleep(start)
+            content = b""
+            with suppress(ConnectionResetError):
+                while part := connection.recv(1 << 17):
+                    content += part
+                    time.sleep(pause)
+            return parse_response(content).body
 
-    assert parse_response(content).body == noise
-    assert time.monotonic() - start > app.MAX_STALL_TICKS * app.TICK_SECONDS
+    with serving(studio, listen("127.0.0.1", 0)) as port:
+        assert receive(0.01, start=0) == noise
+        assert receive(0, start=4) != noise
 
 
 @pytest.fixture
 def shared(studio: Studio) -> Iterator[tuple[int, str]]:
     """A Studio that others can reach: its port and its token."""
     address = listen("0.0.0.0", 0)
-    assert address.access.token is not None and f"?token={address.access.token}" in address.url
+    assert address.token is not None and f"?token={address.token}" in address.url
     with serving(studio, address) as port:
-        yield port, address.access.token
+        yield port, address.token
 
 
 def cookie(port: int, token: str, session: str = "a" * 16) -> str:
@@ -398,7 +372,7 @@ def test_an_old_link_explains_itself_in_html(shared: tuple[int, str]) -> None:
     api = exchange(port, get("/api/state", port))
 
     assert page.headers["content-type"].startswith("text/html") and b"new link" in page.body
-    assert json.loads(api.body)["error"]["kind"] == "forbidden"
+    assert "no longer works" in json.loads(api.body)["detail"]
 
 
 def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(
@@ -438,10 +412,10 @@ def test_each_browser_undoes_only_its_own_changes(shared: tuple[int, str]) -> No
     ann.add("α")
     bob.add("β")
 
-    assert ann.refused("/api/undo", {"event": 2}) == (409, "outdated")
+    assert ann.refused("/api/undo", {"event": 2}) == 409
     assert ann.post("/api/undo", {"event": 1})["state"]["redo"]["event"] == 1
     assert [one["name"] for one in bob.get("/api/state")["classes"]] == ["β"]
-    assert ann.refused("/api/undo", {"event": 1}) == (409, "nothing_to_undo")
+    assert ann.refused("/api/undo", {"event": 1}) == 409
     assert bob.get("/api/state")["undo"]["event"] == 2
 
 
@@ -459,20 +433,18 @@ def test_loopback_needs_no_token(host: str) -> None:
     port = address.socket.getsockname()[1]
     address.socket.close()
 
-    assert address.access.token is None and address.url == f"http://{host}:{port}/"
-    assert address.access.hosts == {
-        f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")
-    }
+    assert address.token is None and address.url == f"http://{host}:{port}/"
+    assert address.hosts == {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
 
 
 def test_a_shared_address_has_a_new_token_each_time() -> None:
     first, second = (listen("0.0.0.0", 0) for _ in range(2))
     for address in (first, second):
         address.socket.close()
-        assert address.url.endswith(f"/?token={address.access.token}")
+        assert address.url.endswith(f"/?token={address.token}")
 
-    assert first.access.token != second.access.token and len(first.access.token or "") == 32
-    assert not any(host.startswith("0.0.0.0") for host in first.access.hosts)
+    assert first.token != second.token and len(first.token or "") == 32
+    assert not any(host.startswith("0.0.0.0") for host in first.hosts)
 
 
 def test_a_port_in_use_is_refused_with_the_remedy() -> None:

@@ -1,10 +1,10 @@
 // Requests to the server, and noticing when it is gone.
 
-/** The server refused a request; `kind` is for programs, the message for people. */
+/** The server refused a request; the status is for programs, the message for people. */
 export class ApiError extends Error {
-  constructor({ kind, message }) {
+  constructor(status, message) {
     super(message);
-    this.kind = kind;
+    this.status = status;
   }
 }
 
@@ -59,7 +59,7 @@ async function request(path, options, timeout = TIMEOUT) {
   clearTimeout(retryTimer);
   setProblem("");
   if (response.ok) return value;
-  throw new ApiError(value.error);
+  throw new ApiError(response.status, value.detail);
 }
 
 export const get = (path) => request(path, {});

@@ -9,7 +9,6 @@ import { drawStroke } from "./pad.js";
 import { classById, getState, setState, subscribe } from "./store.js";
 
 const PREFIX = "siglum.outbox.";
-const RETRY = 500; // ms
 
 const entries = new Map(); // by id: {id, class, drawing, split, author, set_id, title}, and the reason of a refusal
 const callers = new Map(); // by id: {resolve, reject}
@@ -72,10 +71,8 @@ async function send({ title, reason, ...entry }) {
     remove(id);
     callers.get(id)?.resolve(answer);
   } catch (error) {
-    const isBusy = error.kind === "too_many_requests";
-    if (isBusy) setTimeout(flush, RETRY);
-    if (isBusy || error instanceof Disconnected) return false;
-    entries.get(id).reason = error.kind === "other_set" ? undefined : error.message;
+    if (error instanceof Disconnected) return false;
+    entries.get(id).reason = error.status === 412 ? undefined : error.message;
     callers.get(id)?.reject(error);
     render();
   }

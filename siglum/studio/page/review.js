@@ -68,8 +68,8 @@ function select(ids, isSelected = true) {
 
 const toggle = (id) => select([id], !selection.has(id));
 
-async function change(action, body, message) {
-  await mutate(`/api/drawings/${action}`, body);
+async function change(body, message) {
+  await mutate("/api/drawings/move", body);
   selection.clear();
   renderReview();
   toast(message, { undo: true });
@@ -80,7 +80,7 @@ async function move(ids, classId) {
   const drawings = ids.filter((id) => getDrawings().some((one) => one.id === id && one.class !== classId));
   if (!drawings.length) return select(ids, false);
   const message = `Moved ${count(drawings.length, "drawing")} to ${classById(classId)?.name}.`;
-  await change("move", { drawings, class: classId }, message);
+  await change({ drawings, class: classId }, message);
 }
 
 async function submitMove() {
@@ -93,7 +93,7 @@ async function submitMove() {
 
 async function remove() {
   const drawings = [...selection];
-  if (drawings.length) await change("delete", { drawings }, `Deleted ${count(drawings.length, "drawing")}.`);
+  if (drawings.length) await change({ drawings, class: null }, `Deleted ${count(drawings.length, "drawing")}.`);
 }
 
 function neighbour(element, key) {

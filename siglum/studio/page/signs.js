@@ -78,7 +78,7 @@ export function startSigns() {
   onSubmit("add-form", "signs-error", () => addFromField(byId("add-name")));
   onSubmit("rename-form", "signs-error", () => change("rename", { name: byId("rename-name").value }, "Renamed."));
   onSubmit("merge-form", "signs-error", merge);
-  onSubmit("delete-form", "signs-error", () => change("delete", {}, `Deleted ${classById(getActiveSign()).name}.`));
+  onSubmit("delete-form", "signs-error", () => change("merge", { into: null }, `Deleted ${classById(getActiveSign()).name}.`));
   subscribe(render);
   onDrawings(render);
 }

@@ -15,7 +15,6 @@ const JOIN = 4000; // ms after that in which another stroke still belongs to it
 const ENOUGH = 3; // examples of a sign, to begin with
 const SPEECH = 600; // ms without another prediction after which one is announced
 const REMOTE = 2000; // ms, up to doubled at random, until changes by others are taken into account
-const BUSY = 200; // ms until a request is repeated that the server had no time for
 const STILL = 20; // ms without a point after which the pen is at rest
 const [MIN_REST, MAX_REST] = [20, 1000]; // ms between two requests while the pen moves
 const REST_SCALE = 10; // ms: the rest is the square of the last request's time, divided by this
@@ -102,9 +101,7 @@ async function predict() {
       performance.measure("answer", { start: newestPoint, end: performance.now() });
       await rest((performance.now() - start) ** 2 / REST_SCALE);
     } catch (error) {
-      isOutdated = error.kind === "too_many_requests";
-      if (isOutdated) await sleep(BUSY);
-      else if (!(error instanceof Disconnected)) showError("teach-error", error);
+      if (!(error instanceof Disconnected)) showError("teach-error", error);
     }
   }
   isPredicting = false;

@@ -37,7 +37,7 @@ def studio_at(
 ) -> Iterator[str]:
     """Serve a set of signs; yield its address."""
     address = listen("127.0.0.1", port)
-    address = replace(address, access=replace(address.access, token=token))
+    address = replace(address, token=token)
     with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
         yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
 
@@ -204,7 +204,7 @@ def url(shared: Shared) -> str:
     """The address of the shared Studio, whose set is empty."""
     client = shared[1]
     for one in client.get("/api/state")["classes"]:
-        client.post(f"/api/classes/{one['id']}/delete", {})
+        client.post(f"/api/classes/{one['id']}/merge", {"into": None})
     return f"http://127.0.0.1:{client.port}/"
 
 

@@ -1,0 +1,395 @@
+"""What a user brings and takes away: bundles, plain image files, sets of the old format, a report.
+
+Files from others may be hostile: nothing in them is run, no name in them becomes a path outside
+the cache, and time, pixels and memory are limited. An import is one change, all or nothing.
+"""
+
+import base64
+import csv
+import io
+import json
+import math
+import re
+import shutil
+import tempfile
+import time
+import warnings
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import date
+from functools import partial
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from siglum import __version__, formatting, stats
+from siglum.errors import DataError, SiglumError
+from siglum.files import atomic_path, read_json, sync_dir, write_atomic
+from siglum.formatting import count
+from siglum.images import decode, strokes, studio_set
+from siglum.images import folder as folders
+from siglum.images.cache import first_names
+from siglum.images.components import bounding_box
+from siglum.images.studio_set import FILE, Entry, State
+from siglum.images.studio_set import OLD_FILE as LEDGER
+from siglum.recogniser import bundle as bundles
+from siglum.recogniser import calibration
+from siglum.recogniser.fit import to_bundle
+from siglum.recogniser.predict import Recogniser
+from siglum.studio import state, store
+from siglum.studio.state import Json, Pixels, Studio
+from siglum.studio.store import NewDrawing, StudioError
+
+MAX_FILES = 3 * store.MAX_DRAWINGS  # in a zip
+MAX_UNPACKED = 2**30  # bytes
+MAX_SECONDS, MAX_PIXELS = 60.0, 2_000_000_000  # of an upload
+MAX_STORED = 512 * 2**20  # bytes of PNG that are held until all is saved
+SAME = 0.99  # cosine of features from which two drawings of a sign are the same one
+SIDE, USUAL = 256, 0.6  # px of an image made from ink; share of it for ink of unknown size
+UNSAFE = re.compile(  # in names of folders, on some file system
+    r'[\x00-\x1f\x7f<>:"/\\|?*%~]|^[. ]|[. ]$|^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)).',
+    re.IGNORECASE,
+)
+THUMBNAIL = 80  # px, in a report
+MAX_EACH, MAX_ALL = 12, 1_500  # thumbnails of a class or confusion; of all classes
+OLD_SPLITS = {"samples": "train", "quiz": "test"}  # by folder of the old format
+OLD_FILES = (*OLD_SPLITS, "removed", ".id", LEDGER)
+OLD_COPY = "old-format"  # where they are moved
+
+# A drawing to save, labelled with the name of its class; its image; its ink if that came instead.
+Source = tuple[NewDrawing, Pixels, Pixels | None]
+Item = tuple[str, Callable[[], Source]]  # a name for messages, and how to read it
+Items = tuple[Sequence[str], list[Item], list[tuple[str, str]]]  # classes; drawings; unreadable
+Content = Callable[[str], tuple[str | None, bytes]]  # strokes and PNG of a drawing
+
+
+def open_source(
+    source: Path, backbone: Recogniser, progress: Callable[[int, int], None] = lambda *_: None
+) -> tuple[Studio, list[str]]:
+    """Open the set that `siglum studio SOURCE` names; return it, and messages of an import.
+
+    A bundle, a zip or a folder of images becomes a set beside it, once. A set of the format before
+    SQLite is converted in its place; its files move to `old-format/` in it.
+
+    Raises:
+        DataError: if there is something else, or it cannot be read.
+    """
+    folder, is_old = source, (source / LEDGER).is_file()
+    if source.is_file():
+        folder = source.with_suffix("")
+    elif source.suffix in (".siglum", ".zip") and not source.exists():
+        raise DataError(f"No such file: {source}.")
+    elif not is_old and not (source / FILE).exists() and any(source.glob("[!.]*")):
+        folder = source.with_name(f"{source.resolve().name}-signs")
+    is_new = not (folder / FILE).exists()
+    if folder != source and is_new and folder.exists():
+        raise DataError(f"{folder} is in the way. Rename it, or {source}.")
+    studio, messages = Studio(folder, backbone, progress), []
+    try:
+        if is_old:  # what a killed process has imported is not imported twice
+            messages = _import(studio, _list_old_set(folder))["messages"]
+            _move_old_files(folder)
+        elif folder != source and studio.store.last_event("undo") is None:
+            messages = _import(studio, _list(source, str(source)))["messages"]
+    except BaseException:
+        studio.close()
+        if is_new and not is_old:
+            shutil.rmtree(folder)
+        raise
+    return studio, messages
+
+
+def import_upload(studio: Studio, content: bytes, session: str | None) -> Json:
+    """Import a bundle or a zip of images that a browser sent; return what was added."""
+    if content.count(b"PK\1\2") > MAX_FILES:  # reading so long a list takes minutes
+        raise StudioError(422, f"This zip has more than {MAX_FILES:,} files.")
+    if not studio.importing.acquire(blocking=False):
+        raise StudioError(409, "Another import is running. Wait until it is done, or cancel it.")
+    try:
+        studio.import_cancelled.clear()
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / "upload.zip"
+            path.write_bytes(content)
+            return _import(studio, _list(path, "The file"), session, MAX_SECONDS)
+    finally:
+        studio.importing.release()
+
+
+def _import(
+    studio: Studio, listed: Items, session: str | None = None, seconds: float = math.inf
+) -> Json:
+    names, items, unreadable = listed
+    names = [store.class_name(one) for one in names]
+    now = studio.update()
+    saved: dict[tuple[str, str], list[Any]] = defaultdict(list)  # features by class and split
+    for id, entry in now.state.drawings.items():
+        saved[now.state.classes[entry.label], entry.split].append(now.inks[id].features)
+    new: list[NewDrawing] = []
+    messages: list[str] = []
+    duplicates, stored, pixels, start = 0, 0, 0, time.monotonic()
+    for done, (item, read) in enumerate(items):
+        studio.import_progress = done, len(items)
+        if studio.import_cancelled.is_set():
+            message = "Import cancelled. Nothing was added."
+            return {"added": 0, "classes_added": 0, "duplicates": 0, "messages": [message]}
+        slow = time.monotonic() - start > seconds
+        if slow or pixels > MAX_PIXELS or stored > MAX_STORED:
+            messages.append(
+                f"This is too much at once: stopped after {done:,} of {len(items):,} images. "
+                "Import the rest in smaller parts."
+            )
+            break
+        try:
+            drawing, image, original = read()
+            pixels += image.size
+            ink = state.extract(studio.backbone, image)[0]
+            if not ink.ink.any():
+                raise DataError("no ink")
+            features = [ink.features]
+            if original is not None:  # compared as it came, too
+                features += [*studio.backbone.features(original[None])]
+            candidates = saved[drawing.facts.label, drawing.facts.split]
+            similar = [max(one @ other for other in features) for one in candidates]
+            if similar and max(similar) >= SAME:
+                duplicates += 1
+                del candidates[int(np.argmax(similar))]  # it is the same as one drawing only
+                continue
+            stored += len(drawing.image)
+            new.append(drawing)
+            studio.inks[drawing.id] = ink
+        except (SiglumError, ValueError) as error:
+            unreadable.append((item, str(error).rstrip(".")))
+    classes_added = studio.store.add_import(names, new, session)
+    studio.update()
+    summary = f"Imported {count(len(new), 'drawing')} and {count(classes_added, 'new sign')}."
+    messages.insert(0, summary)
+    if duplicates:
+        messages.append(f"{duplicates:,} skipped: you have them already.")
+    if unreadable:
+        named = first_names([f"{item[-40:]}: {reason}" for item, reason in unreadable])
+        messages.append(f"{count(len(unreadable), 'file')} could not be read: {named}.")
+    result = {"added": len(new), "classes_added": classes_added, "duplicates": duplicates}
+    return result | {"messages": messages}
+
+
+def _list(path: Path, name: str) -> Items:
+    """List what is in a bundle, a zip of images or a folder of images."""
+    if path.is_file():
+        with path.open("rb") as opened:
+            head = opened.read(100)
+        if bundles.CARD.encode() in head:
+            return _list_bundle(bundles.read_bundle(path))
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+        except Exception:  # hostile bytes make the reader raise nearly anything
+            raise StudioError(422, "Choose a .siglum file or a .zip of images.") from None
+        if size > MAX_UNPACKED:
+            message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Split it."
+            raise StudioError(422, message)
+        path = folders.unpack(path, name)
+    listing = folders.scan(path, name)
+    tests = set(folders.part_folders(listing.names).get("test", ()))
+    items: list[Item] = []
+    for file in listing.names:
+        *above, label = PurePosixPath(file).parent.parts or [""]
+        split = "test" if tests.intersection(above) else "train"
+        items.append((file, partial(_read_image, path / file, label, split)))
+    if not items and not listing.unreadable:
+        raise StudioError(422, f"{name} has no images in class folders.")
+    return (), items, listing.unreadable
+
+
+def _read_image(path: Path, label: str, split: str) -> Source:
+    """Read an image, or rather the strokes in the JSON file beside it (docs/samples-format.md)."""
+    facts: dict[str, Any] = {"label": label, "split": split}
+    points = None
+    with suppress(DataError, TypeError, ValueError):  # then the image counts
+        facts |= read_json(path.with_suffix(".json"))
+        points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
+    if not facts["label"]:
+        raise DataError("not in a class folder")
+    if points is None:
+        image = state.decode_image(decode.read_bytes(path))
+    else:
+        image = 255 - strokes.rasterise(points)[None]
+    entry = Entry(
+        store.class_name(str(facts["label"])),
+        store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
+        "test" if facts["split"] == "test" else "train",
+        str(facts.get("time", facts.get("when")) or store.timestamp())[:40],
+        points is None,
+    )
+    text = None if points is None else json.dumps(strokes.to_json(points))
+    return NewDrawing(entry, text, state.to_png(image)), image, None
+
+
+def _list_bundle(bundle: bundles.Bundle) -> Items:
+    def read(row: int) -> Source:
+        assert samples is not None
+        image = ink_image(samples.ink[row], samples.positions[row])
+        label = store.class_name(bundle.classes[samples.labels[row]])
+        entry = Entry(label, "", "train", store.timestamp(), True)
+        return NewDrawing(entry, None, state.to_png(image)), image, samples.ink[row]
+
+    samples = bundle.samples
+    rows = range(0 if samples is None else len(samples.labels))
+    return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
+
+
+def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
+    """Return an image (1, H, W), dark on white, whose extracted ink is about `ink` (S, S).
+
+    Args:
+        position: (3,), height, width and vertical middle of the ink in heights of the image.
+    """
+    if not ink.any():
+        raise DataError("no ink")
+    top, left, bottom, right = bounding_box(ink > 0)
+    crop = Image.fromarray(ink[top:bottom, left:right])
+    height, width, middle = (float(value) for value in position)
+    if not 0 < max(height, width) <= 1:  # NaN: unknown
+        height, width = (USUAL * side / max(crop.size) for side in (crop.height, crop.width))
+        middle = 0.5
+    columns, rows = (min(max(round(SIDE * side), 1), SIDE - 2) for side in (width, height))
+    y = min(max(round(SIDE * middle - rows / 2), 1), SIDE - 1 - rows)
+    image = Image.new("L", (SIDE, SIDE))
+    scaled = crop.resize((columns, rows), Image.Resampling.BICUBIC)
+    image.paste(scaled, ((SIDE - columns) // 2, y))
+    return (255 - np.asarray(image))[None]
+
+
+def _list_old_set(folder: Path) -> Items:
+    """List a set of the old format: its ledger has the classes, its folders have the drawings."""
+    files: dict[str, Path] = {}
+    for suffix in (".png", ".json"):  # in two folders, if a move was interrupted
+        for path in sorted(folder.glob(f"*/*/*{suffix}")):
+            if path.parts[-3] in OLD_SPLITS:
+                files[path.stem] = path.with_suffix(".png")
+    items: list[Item] = []
+    for id, path in sorted(files.items()):
+        label = path.parent.name
+        with suppress(OSError, ValueError):
+            label = (path.parent / "name.txt").read_text("utf-8")
+        items.append((id, partial(_read_image, path, label, OLD_SPLITS[path.parts[-3]])))
+    return _read_old_classes(folder / LEDGER), items, []
+
+
+def _read_old_classes(ledger: Path) -> list[str]:
+    names: list[str] = []
+    undone: set[int] = set()
+    try:
+        lines = [json.loads(line) for line in ledger.read_bytes().split(b"\n")[:-1]]
+        for line in lines:
+            if line["do"] in ("undo", "redo"):
+                (undone.add if line["do"] == "undo" else undone.discard)(line["of"])
+        for line in (one for number, one in enumerate(lines, 1) if number not in undone):
+            match line["do"]:
+                case "add class":
+                    names.append(line["name"])
+                case "rename class":
+                    names[names.index(line["name"])] = line["to"]
+                case "merge class" | "delete class":
+                    names.remove(line["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        warnings.warn(f"{ledger} is damaged ({error!r:.80}): empty signs are lost.", stacklevel=2)
+        return []
+    return names
+
+
+def _move_old_files(folder: Path) -> None:
+    (folder / OLD_COPY).mkdir(exist_ok=True)
+    for name in OLD_FILES:
+        with suppress(OSError):  # missing, or moved before
+            (folder / name).rename(folder / OLD_COPY / name)
+    sync_dir(folder)
+
+
+def export_bundle(studio: Studio) -> bytes:
+    """Return the file of the recogniser."""
+    if (fitted := studio.current.fitted) is None:
+        raise StudioError(409, "Two signs are needed first. Add or draw them under Teach.")
+    return bundles.encode(to_bundle(fitted, command="siglum studio"))
+
+
+def _list_files(state: State, content: Content) -> Iterator[tuple[str, bytes]]:
+    """Yield relative path and content of every file of an export; docs/samples-format.md."""
+    has_test = any(entry.split == "test" for entry in state.drawings.values())
+    names: dict[str, str] = {}  # of folders by class, distinct on every file system
+    for id, name in state.classes.items():
+        safe = UNSAFE.sub(lambda match: f"%{ord(match[0]):02x}", name)[:60]
+        used = {other.casefold() for other in names.values()}
+        names[id] = f"{safe} ({id[:6]})" if safe.casefold() in used else safe
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(["file", "label", "author", "split", "time"])
+    for id, entry in state.drawings.items():
+        points, image = content(id)
+        stem = f"{entry.split + '/' if has_test else ''}{names[entry.label]}/{id}"
+        facts = {"label": state.classes[entry.label], "author": entry.author}
+        facts |= {"split": entry.split, "time": entry.time}
+        drawing = json.loads(points) if points else {}
+        yield f"{stem}.png", image
+        yield f"{stem}.json", json.dumps(facts | drawing, ensure_ascii=False).encode()
+        rows.writerow([f"{stem}.png", *facts.values()])
+    yield "labels.csv", table.getvalue().encode()
+
+
+def write_zip(file: IO[bytes], state: State, content: Content) -> None:
+    """Write all drawings as a zip of plain files."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are small already
+        for name, data in _list_files(state, content):
+            archive.writestr(name, data)
+
+
+def write_set(folder: Path, out: Path, as_zip: bool) -> int:
+    """Export a set, which a Studio may have open, to a new folder or zip; return its drawings.
+
+    Raises:
+        DataError: if the set cannot be read, or `out` exists or cannot be written.
+    """
+    if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists already. Choose another name.")
+    with closing(studio_set.open_set(folder)) as database:
+        state, content = studio_set.read_state(database), partial(studio_set.read_content, database)
+        if as_zip:
+            with atomic_path(out) as temporary, temporary.open("wb") as file:
+                write_zip(file, state, content)
+        else:
+            for name, data in _list_files(state, content):
+                write_atomic(out / name, data)
+    return len(state.drawings)
+
+
+def report_page(studio: Studio) -> str:
+    """Return a page on how well the signs are recognised; it loads and runs nothing."""
+    now = studio.current
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["rate"] = lambda one: formatting.rate_and_interval(stats.Rate(**one))
+    environment.filters["count"] = count
+    package = resources.files("siglum.studio")
+    template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
+
+    def thumbnail(id: str) -> str:
+        image = state.to_png(state.decode_image(studio.store.content(id)[1]), THUMBNAIL)
+        return base64.b64encode(image).decode()
+
+    return template.render(
+        state=now.json,
+        title=studio.title,
+        drawings=now.drawings,
+        examples=now.state.select,
+        names=now.state.classes,
+        thumbnail=thumbnail,
+        max_thumbnails=min(MAX_EACH, 1 + MAX_ALL // (len(now.state.classes) + 1)),
+        promises=now.fitted and calibration.describe(now.fitted.recogniser.bundle.calibration),
+        css=package.joinpath("report.css").read_text("utf-8"),
+        date=formatting.date(date.today().isoformat()),
+        version=__version__,
+    )

@@ -1,0 +1,354 @@
+"""What is exported can be imported again, hostile files do no harm, and old sets are converted."""
+
+import csv
+import io
+import json
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio_client import KINDS, Client, draw, save
+
+from siglum.errors import DataError, SiglumError
+from siglum.images.sources import load
+from siglum.images.studio_set import FILE
+from siglum.recogniser.predict import load as load_bundle
+from siglum.studio import transfer
+from siglum.studio.state import Studio, to_png
+from siglum.studio.transfer import import_upload, open_source
+
+NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
+HOSTILE = "</style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;"
+OLD_SET = Path(__file__).with_name("old_set.zip")  # made by the version before SQLite
+OLD_CLASSES = ["o", "O", "a/b", "empty", "last"]
+OLD_DRAWINGS = [("O", "Bob"), ("O", "Ann"), ("a/b", ""), ("o", "Ann")]  # the first is a test's
+
+
+def fill(studio: Studio, names: tuple[str, ...] = NAMES) -> None:
+    """Save two drawings and a test drawing of each class."""
+    for number, name in enumerate(names):
+        for seed in range(3):
+            drawing = draw(KINDS[seed], 3 * number + seed)
+            split, author = ("test", "Bob") if seed == 2 else ("train", "Ann")
+            save(studio, name, drawing, split, author)
+
+
+def contents(studio: Studio) -> list[tuple[str, str, str, bytes]]:
+    """What a set holds, whatever the ids are."""
+    now = studio.update()
+    return sorted(
+        (now.state.classes[e.label], e.split, e.author, now.inks[id].ink.tobytes())
+        for id, e in now.state.drawings.items()
+    )
+
+
+def classes(studio: Studio) -> list[str]:
+    return list(studio.store.state.classes.values())
+
+
+def zip_of(studio: Studio) -> bytes:
+    file = io.BytesIO()
+    transfer.write_zip(file, studio.store.state, studio.store.content)
+    return file.getvalue()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def picture(seed: int = 0) -> bytes:
+    """A PNG of a scribble of its own."""
+    random = np.random.RandomState(seed)
+    image = np.full((1, 48, 48), 255, np.uint8)
+    image[0, 12:36, 12:36] = np.kron(random.randint(0, 2, (6, 6)) * 255, np.ones((4, 4)))
+    image[0, 12, 12:36] = 0
+    return to_png(image)
+
+
+@pytest.fixture
+def other(tmp_path: Path, backbone) -> Iterator[Studio]:
+    """Another set that is empty."""
+    with closing(Studio(tmp_path / "other", backbone)) as opened:
+        yield opened
+
+
+def test_an_export_is_read_by_the_studio_and_every_command(
+    studio: Studio, other: Studio, tmp_path: Path
+) -> None:
+    fill(studio)
+    result = import_upload(other, zip_of(studio), None)
+    count = transfer.write_set(studio.store.folder, tmp_path / "folder", as_zip=False)
+    transfer.write_set(studio.store.folder, tmp_path / "set.zip", as_zip=True)
+    with (tmp_path / "folder" / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert contents(other) == contents(studio)
+    assert result["messages"] == ["Imported 21 drawings and 7 new signs."]
+    assert count == len(rows) == 21 and {row["label"] for row in rows} == set(NAMES)
+    for row in rows:
+        path = tmp_path / "folder" / row["file"]
+        facts = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        assert facts["label"] == row["label"] and facts["strokes"] and path.is_file()
+    folders = {path.name.casefold() for path in (tmp_path / "folder" / "train").iterdir()}
+    assert len(folders) == len(NAMES) and folders.isdisjoint({"con", ".."})
+    assert len(load(f"folder:{tmp_path / 'folder' / 'train'}")) == 14
+    assert import_upload(other, (tmp_path / "set.zip").read_bytes(), None)["duplicates"] == 21
+    with pytest.raises(DataError, match=r"folder exists already\. Choose another name"):
+        transfer.write_set(studio.store.folder, tmp_path / "folder", as_zip=False)
+
+
+@pytest.mark.parametrize("make", [zip_of, transfer.export_bundle], ids=["zip", "bundle"])
+def test_importing_the_own_export_adds_nothing(studio: Studio, make) -> None:
+    fill(studio, ("ring", "cross"))
+    before = contents(studio)
+    result = import_upload(studio, make(studio), None)
+
+    assert contents(studio) == before and result["added"] == 0
+    assert result["duplicates"] == (6 if make is zip_of else 4)
+    assert result["messages"][1] == f"{result['duplicates']} skipped: you have them already."
+
+
+def test_a_bundle_brings_its_drawings_and_is_one_step_of_undo(
+    studio: Studio, other: Studio, tmp_path: Path
+) -> None:
+    fill(studio, ("ring", "cross"))
+    content = transfer.export_bundle(studio)
+    (tmp_path / "mine.siglum").write_bytes(content)
+    result, twice = (import_upload(other, content, None) for _ in range(2))
+
+    assert load_bundle(tmp_path / "mine.siglum").classes == ("ring", "cross")
+    assert (result["added"], result["classes_added"], twice["added"]) == (4, 2, 0)
+    event = other.store.last_event("undo")
+    assert event is not None and event.description == "imported 4 drawings"
+    other.store.revert("undo", event.number)
+    assert classes(other) == []
+
+
+class Unmarked(zipfile.ZipInfo):
+    """A member whose name is UTF-8 without the mark that says it, as a Mac writes it."""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+        return self.filename.encode(), self.flag_bits & ~0x800
+
+
+def test_a_zip_from_a_mac_brings_its_names_and_splits(client: Client) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number, split in enumerate(("train", "valid", "test")):
+            archive.writestr(Unmarked(f"set/{split}/δέλτα/{number}.png"), picture(number))
+            archive.writestr(Unmarked(f"__MACOSX/set/{split}/δέλτα/._{number}.png"), b"\0\5\x16\7")
+        archive.writestr("set/.DS_Store", b"x")
+    status, answer = client.request(
+        "/api/import", raw=file.getvalue(), content_type="application/zip"
+    )
+
+    assert status == 200 and answer["messages"] == ["Imported 3 drawings and 1 new sign."]
+    (sign,) = answer["state"]["classes"]
+    assert (sign["name"], sign["train"], sign["test"]) == ("δέλτα", 2, 1)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Studio) -> None:
+    bad = {
+        "not an image": b"x",
+        "a bomb": picture()[:16] + (30_000).to_bytes(4, "big") * 2 + picture()[24:],
+        "blank": to_png(np.full((1, 40, 40), 255, np.uint8)),
+    }
+    members = {f"a/{name}.png": raw for name, raw in bad.items()}
+    members |= {"a/good.png": picture(), "a/1.heic": b"x", "loose.png": picture(3)}
+    facts = (b"{", b"[" * 100_000, b"5", b'{"strokes": [[["0", 0, 0, 0]]]}', b'{"label": "a\\nb"}')
+    for number, raw in enumerate(facts):
+        members |= {f"b/{number}.png": picture(number + 1), f"b/{number}.json": raw}
+    members["c\x01d/1.png"] = picture(21)
+    result = import_upload(other, zipped(members), None)
+
+    assert classes(other) == ["a", "b"] and result["added"] == 5  # with bad facts the image counts
+    (message,) = (one for one in result["messages"] if "could not be read" in one)
+    assert message.startswith("7 files could not be read: ") and "a/1.heic" in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a//1.png", "a/./1.png", "/a/1.png", "a/1.PNG", "a\\1.png", "//a/1.png", "a/../1.png"],
+)
+def test_odd_names_in_a_zip_end_in_no_traceback(other: Studio, tmp_path: Path, name: str) -> None:
+    try:
+        assert import_upload(other, zipped({name: picture()}), None)["added"] == 1
+    except SiglumError as error:
+        assert "leads out of the archive" in str(error)
+    assert not list(tmp_path.rglob("1.png"))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"hello",
+        zipped({"a/1.png": picture()})[:40],
+        zipped({"notes.txt": b"x"}),
+        zipped({"bundle.json": b"{}"}),
+        zipped({"bundle.json": b'{"format": 1}', "run.py": b"1"}),
+    ],
+    ids=["empty", "text", "cut", "no images", "no format", "code"],
+)
+def test_a_file_of_another_kind_is_refused(client: Client, raw: bytes) -> None:
+    assert client.refused("/api/import", raw=raw, content_type="application/zip") == 422
+    assert client.get("/api/state")["classes"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("MAX_FILES", 3), ("MAX_UNPACKED", 100)),
+        *(("MAX_SECONDS", -1.0), ("MAX_PIXELS", 1), ("MAX_STORED", 1)),
+    ],
+)
+def test_an_import_has_limits(
+    other: Studio, monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    monkeypatch.setattr(transfer, name, value)
+    raw = zipped({f"a/{number}.png": picture(number) for number in range(9)})
+    if name in ("MAX_FILES", "MAX_UNPACKED"):  # before it is read
+        with pytest.raises(SiglumError, match="This zip (has|unpacks to) more than"):
+            import_upload(other, raw, None)
+    else:
+        result = import_upload(other, raw, None)
+        assert f"stopped after {result['added']} of 9 images" in result["messages"][1]
+    assert len(other.store.state.drawings) < 9
+
+
+def test_large_photos_are_read_at_a_reduced_size(other: Studio) -> None:
+    """Twenty photos of 24 megapixels: seconds, not minutes."""
+    file = io.BytesIO()
+    image = Image.new("L", (6000, 4000), 255)
+    image.paste(0, (2000, 1000, 2300, 3000))
+    image.save(file, "JPEG")
+    raw = zipped({f"a/{number}.jpg": file.getvalue() for number in range(20)})
+
+    assert import_upload(other, raw, None)["added"] == 20
+    (image,) = {other.store.content(id)[1] for id in other.store.state.drawings}
+    assert max(Image.open(io.BytesIO(image)).size) <= 1024
+
+
+def test_one_import_at_a_time_and_a_cancelled_one_adds_nothing(client: Client) -> None:
+    raw = zipped({f"a/{number}.png": picture(number) for number in range(400)})
+    results: list[dict] = []
+
+    def send() -> None:
+        path, kind = "/api/import", "application/zip"
+        results.append(client.request(path, raw=raw, content_type=kind)[1])
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    while not (progress := client.get("/api/import"))["done"]:
+        assert thread.is_alive()
+    assert progress["running"] and progress["total"] == 400
+    refusal = client.refused("/api/import", raw=raw, content_type="application/zip")
+    client.post("/api/import/cancel", {})
+    thread.join()
+
+    assert refusal == 409
+    assert results[0]["messages"] == ["Import cancelled. Nothing was added."]
+    assert results[0]["state"]["classes"] == [] and not client.get("/api/import")["running"]
+
+
+def test_a_report_says_how_well_it_works_and_loads_and_runs_nothing(studio: Studio) -> None:
+    assert "No signs yet" in transfer.report_page(studio)
+    studio.store.add_classes(["a", "α"])
+    studio.update()
+    assert "Known from fonts alone" in transfer.report_page(studio)
+    for seed in range(3):
+        for name, kind in zip((HOSTILE, "cross", "אב"), KINDS, strict=True):
+            for split in ("train", "test"):
+                save(studio, name, draw(kind, seed), split, (HOSTILE, "Bob")[seed % 2])
+    save(studio, "cross", draw("ring", 70), author="Bob")
+    studio.analyse(studio.current)
+    page = transfer.report_page(studio)
+
+    assert "</bdi> · 5 signs, 10 drawings to learn from" in page
+    assert "Leave-one-out accuracy: " in page and "95 % CI" in page
+    assert "Confusions" in page and "Test: " in page and "People" in page
+    assert "With 2 drawings per sign it recognises" in page
+    assert HOSTILE not in page and "&lt;/style&gt;&lt;script&gt;alert(1)" in page
+    assert "<script" not in page and "<link" not in page and "http" not in page.split("</style>")[1]
+    assert "content=\"default-src 'none';" in page
+    assert page.count("<img") == page.count('src="data:image/png;base64,') == 11
+
+
+@pytest.fixture
+def old_set(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(OLD_SET) as archive:
+        archive.extractall(tmp_path / "my-signs")
+    return tmp_path / "my-signs"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def open_old(folder: Path, backbone) -> tuple[list[str], list[tuple[str, str]]]:
+    """Open a set; return its classes, and class and author of each drawing."""
+    with closing(open_source(folder, backbone)[0]) as studio:
+        return classes(studio), [(name, author) for name, _, author, _ in contents(studio)]
+
+
+def test_an_old_set_is_converted_once_and_a_copy_stays(old_set: Path, backbone) -> None:
+    before = files(old_set)
+    with pytest.raises(DataError, match=r"in an older format\. Open it once to convert it"):
+        load(f"folder:{old_set}")
+    for _ in range(2):
+        assert open_old(old_set, backbone) == (OLD_CLASSES, OLD_DRAWINGS)
+        assert files(old_set / transfer.OLD_COPY) == before
+    assert sorted(path.name for path in old_set.iterdir()) == [".lock", transfer.OLD_COPY, FILE]
+    assert load(f"folder:{old_set}").classes == ("O", "a/b", "o")
+
+
+def test_a_conversion_that_was_killed_is_done_again(
+    old_set: Path, backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(old_set)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        open_old(old_set, backbone)
+    assert open_old(old_set, backbone) == (OLD_CLASSES, OLD_DRAWINGS)
+    assert files(old_set / transfer.OLD_COPY) == before
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"when": "20', b"{\n", b"[]\n", b'{"do": "undo"}\n', b"\xff\n"]
+)
+def test_a_damaged_ledger_costs_empty_signs_at_most(old_set: Path, backbone, damage: bytes) -> None:
+    path = old_set / "ledger.jsonl"
+    path.write_bytes(path.read_bytes() + damage)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names, drawings = open_old(old_set, backbone)
+
+    assert drawings == OLD_DRAWINGS and set(names) >= {"O", "a/b", "o"}
+    assert names == OLD_CLASSES or "ledger.jsonl is damaged" in str(caught[0].message)
+
+
+def test_damaged_files_of_an_old_set_are_named_and_the_rest_is_converted(
+    old_set: Path, backbone
+) -> None:
+    (old_set / "samples/o/0000000000000000.png").write_bytes(b"\x89PNG damaged")
+    (old_set / "samples/+o/0000000000000001.json").write_bytes(b"{")
+    (old_set / "quiz/+o/0000000000000005.png").unlink()
+    for path in (old_set / "samples/a%2fb").glob("*6.*"):
+        path.write_bytes(b"")
+    studio, messages = open_source(old_set, backbone)
+    with closing(studio):
+        drawings = [(name, author) for name, _, author, _ in contents(studio)]
+
+    assert drawings == [("O", "Bob"), ("O", ""), ("o", "Ann")]
+    assert "1 file could not be read: 0000000000000006" in messages[-1]
