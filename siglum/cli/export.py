@@ -34,7 +34,7 @@ def export(
     if studio_set.is_set(source):
         from siglum.studio.transfer import write_set
 
-        drawings = write_set(source, out, as_zip=out.suffix == ".zip")
+        drawings = write_set(source, out)
         output.print_line(f"{out}: {count(drawings, 'drawing')}")
         return
     from siglum.cli.info import info

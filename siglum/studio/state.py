@@ -33,7 +33,7 @@ from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, calibrated, softmax
-from siglum.recogniser.fit import CurvePoint, Fitted, TrainingSet, fit, learning_curve, suggest
+from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
 from siglum.recogniser.occlusion import heatmap
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError
@@ -56,7 +56,7 @@ class Ink:
     """One sign as the network sees it."""
 
     ink: Pixels  # (S, S)
-    position: NDArray[np.float32]  # (3,), see `recogniser.position`; NaN where unknown
+    position: NDArray[np.float32]  # (3,), see `recogniser.prototypes`; NaN where unknown
     features: NDArray[np.float32]  # (D,), of length 1
 
 
@@ -228,7 +228,7 @@ class Snapshot:
             if heat:
                 image, lowest = heatmap(self.fitted.recogniser, ink.ink, ink.position, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}
-            similarity = self.fitted.training_set.features @ ink.features
+            similarity = self.fitted.features @ ink.features
             for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
                 id = self.rows[row]
                 value["similar"].append({"id": id, "class": self.state.drawings[id].label})
@@ -319,10 +319,8 @@ class Studio:
         rates: dict[str, stats.Rate] = {}
         try:
             if now.fitted is not None:
-                data = now.fitted.training_set
                 authors = np.array([now.state.drawings[id].author for id in now.rows])
-                curve = learning_curve(self.backbone, data)
-                rates = by_author(self.backbone, data, authors)
+                curve, rates = learning_curve(now.fitted), by_author(now.fitted, authors)
         except Exception:  # a bug, which the next change may not meet
             traceback.print_exc()
         with self._changing:
@@ -356,39 +354,38 @@ def build(before: Snapshot, state: State) -> Snapshot:
     known = {state.drawings[id].label for id in rows}
     known |= {id for id, name in state.classes.items() if name in fonts}
     class_ids = tuple(id for id in state.classes if id in known)
-    fitted = None
+    fitted, samples, features = None, None, None
     if len(class_ids) > 1:
-        labels = {id: label for label, id in enumerate(class_ids)}
-        training_set = TrainingSet.empty(backbone, [state.classes[id] for id in class_ids])
         if rows:
+            labels = {id: label for label, id in enumerate(class_ids)}
             samples = Samples(
                 np.array([inks[id].ink for id in rows]),
                 np.array([labels[state.drawings[id].label] for id in rows], np.int64),
                 np.array([inks[id].position for id in rows]),
             )
             features = np.array([inks[id].features for id in rows])
-            training_set = replace(training_set, samples=samples, features=features)
-        fitted = fit(backbone, training_set)
+        fitted = fit(backbone, [state.classes[id] for id in class_ids], samples, features)
     return replace(before, state=state, class_ids=class_ids, rows=rows, fitted=fitted)
 
 
-def by_author(backbone: Recogniser, data: TrainingSet, authors: Any) -> dict[str, stats.Rate]:
+def by_author(fitted: Fitted, authors: NDArray[np.str_]) -> dict[str, stats.Rate]:
     """Return how many of each author's drawings are recognised from those of the other authors.
 
     Anonymous drawings may be anybody's: they are neither learned from here nor judged, nor are
     classes that only one author drew and no font has.
     """
+    samples, classes, rates = fitted.samples, fitted.recogniser.classes, {}
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
-    labels, positions = data.samples.labels, data.samples.positions
-    rates: dict[str, stats.Rate] = {}
     for name in names if len(names) > 1 else []:
-        others = data.remove(np.flatnonzero((authors == name) | (authors == "")).tolist())
-        fitted = fit(backbone, others)
-        possible = ~np.isin(data.classes, fitted.unknown_classes)
-        judged = (authors == name) & possible[labels]
-        if judged.any():
-            logits = fitted.recogniser.head.logits(data.features[judged], positions[judged])
-            logits = np.where(possible, logits[:, : len(data.classes)], -np.inf)
-            hits = logits.argmax(axis=1) == labels[judged]
+        own = authors == name
+        others = ~own & (authors != "")
+        arrays: Any = (array[others] for array in samples)
+        without = fit(fitted.backbone, classes, Samples(*arrays), fitted.features[others])
+        possible = ~np.isin(classes, without.unknown_classes)
+        own &= possible[samples.labels]
+        if own.any():
+            logits = without.recogniser.head.logits(fitted.features[own], samples.positions[own])
+            logits = np.where(possible, logits[:, : len(classes)], -np.inf)
+            hits = logits.argmax(axis=1) == samples.labels[own]
             rates[name] = stats.wilson(int(hits.sum()), len(hits))
     return rates

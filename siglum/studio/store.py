@@ -99,12 +99,12 @@ class Store:
             self._file_lock.acquire(timeout=0)
             if not self.path.exists():
                 with atomic_path(self.path) as new, closing(sqlite3.connect(new)) as database:
-                    studio_set.create_tables(database)
+                    database.executescript(studio_set.SCHEMA)
                     database.execute(
                         "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))))"
                     )
                     database.commit()
-            self._database = studio_set.connect(self.path, writable=True)
+            self._database = studio_set.connect(folder, writable=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self.set_id: str = self._database.execute("SELECT value FROM setting").fetchone()[0]

@@ -21,7 +21,7 @@ from contextlib import closing, suppress
 from datetime import date
 from functools import partial
 from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 import jinja2
@@ -116,7 +116,7 @@ def import_upload(studio: Studio, content: bytes, session: str | None) -> Json:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "upload.zip"
             path.write_bytes(content)
-            return _import(studio, _list(path, "The file"), session, MAX_SECONDS)
+            return _import(studio, _list(path, "this file"), session, MAX_SECONDS)
     finally:
         studio.importing.release()
 
@@ -184,7 +184,7 @@ def _list(path: Path, name: str) -> Items:
         with path.open("rb") as opened:
             head = opened.read(100)
         if bundles.CARD.encode() in head:
-            return _list_bundle(bundles.read_bundle(path))
+            return _list_bundle(bundles.decode(path.read_bytes(), name))
         try:
             with zipfile.ZipFile(path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
@@ -194,16 +194,12 @@ def _list(path: Path, name: str) -> Items:
             message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Split it."
             raise StudioError(422, message)
         path = folders.unpack(path, name)
-    listing = folders.scan(path, name)
-    tests = set(folders.part_folders(listing.names).get("test", ()))
+    listing = folders.read(path, name)
     items: list[Item] = []
-    for file in listing.names:
-        *above, label = PurePosixPath(file).parent.parts or [""]
-        split = "test" if tests.intersection(above) else "train"
-        items.append((file, partial(_read_image, path / file, label, split)))
-    if not items and not listing.unreadable:
-        raise StudioError(422, f"{name} has no images in class folders.")
-    return (), items, listing.unreadable
+    for row in listing.rows:
+        split = "test" if row.part == "test" else "train"
+        items.append((row.name, partial(_read_image, path / row.name, row.label, split)))
+    return (), items, [*listing.unreadable]
 
 
 def _read_image(path: Path, label: str, split: str) -> Source:
@@ -213,8 +209,6 @@ def _read_image(path: Path, label: str, split: str) -> Source:
     with suppress(DataError, TypeError, ValueError):  # then the image counts
         facts |= read_json(path.with_suffix(".json"))
         points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
-    if not facts["label"]:
-        raise DataError("not in a class folder")
     if points is None:
         image = state.decode_image(decode.read_bytes(path))
     else:
@@ -348,15 +342,16 @@ def write_zip(file: IO[bytes], state: State, content: Content) -> None:
             archive.writestr(name, data)
 
 
-def write_set(folder: Path, out: Path, as_zip: bool) -> int:
+def write_set(folder: Path, out: Path) -> int:
     """Export a set, which a Studio may have open, to a new folder or zip; return its drawings.
 
     Raises:
         DataError: if the set cannot be read, or `out` exists or cannot be written.
     """
+    as_zip = out.suffix == ".zip"
     if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already. Choose another name.")
-    with closing(studio_set.open_set(folder)) as database:
+    with closing(studio_set.connect(folder)) as database:
         state, content = studio_set.read_state(database), partial(studio_set.read_content, database)
         if as_zip:
             with atomic_path(out) as temporary, temporary.open("wb") as file:

@@ -95,7 +95,7 @@ def test_mistakes_are_explained(studio: Callable, tmp_path: Path, file: Path) ->
     (tmp_path / "bad.siglum").write_bytes(b"PK")
     for arguments, message in {
         ("notes.txt",): "Choose a .siglum file or a .zip of images.",
-        ("other",): "other has no images in class folders.",
+        ("other",): "other has no images in class folders",
         ("other.siglum",): "other is in the way. Rename it, or other.siglum.",
         ("none.siglum",): "No such file: none.siglum.",
         ("bad.siglum",): "Choose a .siglum file or a .zip of images.",
