@@ -32,7 +32,7 @@ def export(
         licence: Licence of the bundle, such as CC-BY-4.0.
     """
     if studio_set.is_set(source):
-        from siglum.studio.transfer import write_set
+        from siglum.studio.exchange import write_set
 
         drawings = write_set(source, out)
         output.print_line(f"{out}: {count(drawings, 'drawing')}")

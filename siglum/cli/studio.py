@@ -47,14 +47,14 @@ def studio(
     from siglum.cli.progress import loading_bar
     from siglum.formatting import count
     from siglum.recogniser.predict import default_backbone, open_backbone
-    from siglum.studio import app, transfer
+    from siglum.studio import app, exchange
 
     if port is not None and not 0 <= port <= 65535:
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
     network = default_backbone() if backbone is None else open_backbone(backbone)
     with loading_bar() as progress:
         see = partial(progress, "drawings")
-        opened, messages = transfer.open_source(source, network, see)
+        opened, messages = exchange.open_source(source, network, see)
     for message in messages:
         print_line(message)
     with contextlib.closing(opened):

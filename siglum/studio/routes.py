@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from siglum.images import page, strokes
 from siglum.images.studio_set import Entry
-from siglum.studio import state, store, transfer
+from siglum.studio import exchange, state, store
 from siglum.studio.state import Ink, Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
@@ -282,7 +282,7 @@ def _choose_test(call: This) -> Json:
 
 @change("/api/import")
 def _import(content: Upload, call: This) -> Json:
-    return transfer.import_upload(call.studio, content, call.session)
+    return exchange.import_upload(call.studio, content, call.session)
 
 
 @router.get("/api/import")
@@ -299,14 +299,14 @@ def _cancel_import(call: This) -> Json:
 
 @router.get("/api/bundle")
 def _get_bundle(call: This) -> Response:
-    content = transfer.export_bundle(call.studio)
+    content = exchange.export_bundle(call.studio)
     return call.download(content, "application/octet-stream", ".siglum")
 
 
 @router.get("/api/drawings.zip")
 def _get_zip(call: This) -> Response:
     file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed once it is sent
-    transfer.write_zip(file, call.store.state, call.store.content)
+    exchange.write_zip(file, call.store.state, call.store.content)
     file.seek(0)
     chunks = iter(partial(file.read, 1 << 16), b"")
     response = call.download(chunks, "application/zip", "-drawings.zip")
@@ -316,5 +316,5 @@ def _get_zip(call: This) -> Response:
 
 @router.get("/api/report")
 def _get_report(call: This) -> Response:
-    page = transfer.report_page(call.studio).encode()
+    page = exchange.report_page(call.studio).encode()
     return call.download(page, "text/html; charset=utf-8", ".html")

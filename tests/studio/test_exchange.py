@@ -19,9 +19,9 @@ from siglum.errors import DataError, SiglumError
 from siglum.images.sources import load
 from siglum.images.studio_set import FILE
 from siglum.recogniser.predict import load as load_bundle
-from siglum.studio import transfer
+from siglum.studio import exchange
+from siglum.studio.exchange import import_upload, open_source
 from siglum.studio.state import Studio, to_png
-from siglum.studio.transfer import import_upload, open_source
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;"
@@ -54,7 +54,7 @@ def classes(studio: Studio) -> list[str]:
 
 def zip_of(studio: Studio) -> bytes:
     file = io.BytesIO()
-    transfer.write_zip(file, studio.store.state, studio.store.content)
+    exchange.write_zip(file, studio.store.state, studio.store.content)
     return file.getvalue()
 
 
@@ -87,8 +87,8 @@ def test_an_export_is_read_by_the_studio_and_every_command(
 ) -> None:
     fill(studio)
     result = import_upload(other, zip_of(studio), None)
-    count = transfer.write_set(studio.store.folder, tmp_path / "folder")
-    transfer.write_set(studio.store.folder, tmp_path / "set.zip")
+    count = exchange.write_set(studio.store.folder, tmp_path / "folder")
+    exchange.write_set(studio.store.folder, tmp_path / "set.zip")
     with (tmp_path / "folder" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -104,10 +104,10 @@ def test_an_export_is_read_by_the_studio_and_every_command(
     assert len(load(f"folder:{tmp_path / 'folder' / 'train'}")) == 14
     assert import_upload(other, (tmp_path / "set.zip").read_bytes(), None)["duplicates"] == 21
     with pytest.raises(DataError, match=r"folder exists already\. Choose another name"):
-        transfer.write_set(studio.store.folder, tmp_path / "folder")
+        exchange.write_set(studio.store.folder, tmp_path / "folder")
 
 
-@pytest.mark.parametrize("make", [zip_of, transfer.export_bundle], ids=["zip", "bundle"])
+@pytest.mark.parametrize("make", [zip_of, exchange.export_bundle], ids=["zip", "bundle"])
 def test_importing_the_own_export_adds_nothing(studio: Studio, make) -> None:
     fill(studio, ("ring", "cross"))
     before = contents(studio)
@@ -122,7 +122,7 @@ def test_a_bundle_brings_its_drawings_and_is_one_step_of_undo(
     studio: Studio, other: Studio, tmp_path: Path
 ) -> None:
     fill(studio, ("ring", "cross"))
-    content = transfer.export_bundle(studio)
+    content = exchange.export_bundle(studio)
     (tmp_path / "mine.siglum").write_bytes(content)
     result, twice = (import_upload(other, content, None) for _ in range(2))
 
@@ -216,7 +216,7 @@ def test_a_file_of_another_kind_is_refused(client: Client, raw: bytes) -> None:
 def test_an_import_has_limits(
     other: Studio, monkeypatch: pytest.MonkeyPatch, name: str, value: float
 ) -> None:
-    monkeypatch.setattr(transfer, name, value)
+    monkeypatch.setattr(exchange, name, value)
     raw = zipped({f"a/{number}.png": picture(number) for number in range(9)})
     if name in ("MAX_FILES", "MAX_UNPACKED"):  # before it is read
         with pytest.raises(SiglumError, match="This zip (has|unpacks to) more than"):
@@ -263,17 +263,17 @@ def test_one_import_at_a_time_and_a_cancelled_one_adds_nothing(client: Client) -
 
 
 def test_a_report_says_how_well_it_works_and_loads_and_runs_nothing(studio: Studio) -> None:
-    assert "No signs yet" in transfer.report_page(studio)
+    assert "No signs yet" in exchange.report_page(studio)
     studio.store.add_classes(["a", "α"])
     studio.update()
-    assert "Known from fonts alone" in transfer.report_page(studio)
+    assert "Known from fonts alone" in exchange.report_page(studio)
     for seed in range(3):
         for name, kind in zip((HOSTILE, "cross", "אב"), KINDS, strict=True):
             for split in ("train", "test"):
                 save(studio, name, draw(kind, seed), split, (HOSTILE, "Bob")[seed % 2])
     save(studio, "cross", draw("ring", 70), author="Bob")
     studio.analyse(studio.current)
-    page = transfer.report_page(studio)
+    page = exchange.report_page(studio)
 
     assert "</bdi> · 5 signs, 10 drawings to learn from" in page
     assert "Leave-one-out accuracy: " in page and "95 % CI" in page
@@ -309,8 +309,8 @@ def test_an_old_set_is_converted_once_and_a_copy_stays(old_set: Path, backbone) 
         load(f"folder:{old_set}")
     for _ in range(2):
         assert open_old(old_set, backbone) == (OLD_CLASSES, OLD_DRAWINGS)
-        assert files(old_set / transfer.OLD_COPY) == before
-    assert sorted(path.name for path in old_set.iterdir()) == [".lock", transfer.OLD_COPY, FILE]
+        assert files(old_set / exchange.OLD_COPY) == before
+    assert sorted(path.name for path in old_set.iterdir()) == [".lock", exchange.OLD_COPY, FILE]
     assert load(f"folder:{old_set}").classes == ("O", "a/b", "o")
 
 
@@ -322,7 +322,7 @@ def test_a_conversion_that_was_killed_is_done_again(
         patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         open_old(old_set, backbone)
     assert open_old(old_set, backbone) == (OLD_CLASSES, OLD_DRAWINGS)
-    assert files(old_set / transfer.OLD_COPY) == before
+    assert files(old_set / exchange.OLD_COPY) == before
 
 
 @pytest.mark.parametrize(
