@@ -11,9 +11,10 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ VERSION = 7  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
 Pixels = NDArray[np.uint8]
+Read = Callable[[int], bytes | Pixels]  # returns an image, or raises DataError
+# Images (M, P, S, S), what they were, and why some of them are not read, or not all of them.
+Pack = tuple[Pixels, Originals, dict[int, str]]
 
 
 def no_progress(activity: str, done: int, total: int) -> None:
@@ -63,7 +67,7 @@ def load(listing: Listing, source: str, preprocess: Preprocess, progress: Progre
     rows = listing.rows
     version = listing.version or (lambda name: blake2b(bytes(listing.read(name))).hexdigest())
     contents = repr([(row.name, version(row.name)) for row in rows])
-    store, originals, notes = memmap(
+    store, originals, notes = _pack(
         contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress
     )
     unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in notes.items())]
@@ -97,28 +101,20 @@ def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_pr
             return images
         return replace(images, store=np.where(inverted, 255 - images.store, images.store))
     contents, count = images.fingerprint, len(images)
-    store, originals, _ = memmap(
+    store, originals, _ = _pack(
         contents, count, lambda i: images.store[images.rows[i]], preprocess, images.source, progress
     )
     return replace(images, store=store, rows=np.arange(count), originals=originals)
 
 
-def memmap(
-    contents: str,
-    count: int,
-    read: Callable[[int], bytes | Pixels],
-    preprocess: Preprocess,
-    source: str,
-    progress: Progress,
-) -> tuple[Pixels, Originals, dict[int, str]]:
+def _pack(
+    contents: str, count: int, read: Read, preprocess: Preprocess, source: str, progress: Progress
+) -> Pack:
     """Open the pack of some images, writing it first where it is missing or damaged.
 
     Args:
         contents: identifies the images.
-        read: returns an image, or raises DataError; called for 0, 1, ... `count` - 1.
-
-    Returns:
-        The images (M, P, S, S), what they were, and why some are not read, or not all of them.
+        read: called for 0, 1, ... `count` - 1.
     """
     settings = preprocess.model_dump(exclude={"mean", "std"})
     identity = json.dumps((VERSION, contents, settings), sort_keys=True).encode()
@@ -128,9 +124,13 @@ def memmap(
         return _open(path, shape)
     remove_unfinished(path.parent)
     try:
-        _write(
-            path, shape, read, preprocess, lambda done: progress(f"packing {source}", done, count)
-        )
+        # Written, not mapped: on a full disk, writing to a map would kill the process.
+        with atomic_path(path) as temporary, temporary.open("w+b") as file:
+            report = partial(progress, f"packing {source}")
+            originals, notes = _write(file, shape, read, preprocess, report)
+        texts = np.frombuffer(json.dumps([*notes.items()]).encode(), np.uint8)
+        with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+            np.savez(file, notes=texts, **vars(originals))
     except DataError as error:
         raise DataError(
             f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
@@ -139,59 +139,54 @@ def memmap(
     return _open(path, shape)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> tuple[Pixels, Originals, dict[int, str]]:
+def _open(path: Path, shape: tuple[int, ...]) -> Pack:
     # Opened here, since np.load leaves a file open that it cannot read.
     with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
-        originals = Originals(index["sizes"], index["digests"], index["light"])
         notes = dict(json.loads(index["notes"].tobytes()))
+        originals = Originals(index["sizes"], index["digests"], index["light"])
     return np.asarray(np.memmap(path, np.uint8, "r", shape=shape)), originals, notes
 
 
 def _write(
-    path: Path,
+    file: BinaryIO,
     shape: tuple[int, ...],
-    read: Callable[[int], bytes | Pixels],
+    read: Read,
     preprocess: Preprocess,
-    report: Callable[[int], None],
-) -> None:
+    progress: Callable[[int, int], None],
+) -> tuple[Originals, dict[int, str]]:
     count, size = shape[0], int(np.prod(shape[1:]))
     sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
     digests = np.zeros(count, np.uint64)
     notes: dict[int, str] = {}
-    # Written, not mapped: on a full disk, writing to a map would kill the process.
-    with atomic_path(path) as temporary, temporary.open("w+b") as file:
-        # One after the other: in threads small images take three times as long, since decoders
-        # pass the interpreter's lock to and fro.
-        for index in range(count):
-            planes, note = np.zeros(size, np.uint8), ""
-            try:
-                raw = read(index)
-                if isinstance(raw, bytes):
-                    image = decode.decode(raw, None if preprocess.cuts_out else preprocess.channels)
-                    note = decode.further_pages(raw)
-                else:
-                    image = decode.to_channels(raw, preprocess.channels)
-                planes = ink.preprocess_image(image, preprocess)[0]
-                sizes[index] = image.shape[1:]
-                light[index] = decode.has_light_background(image[None])[0]
-                pixels = repr(image.shape).encode() + image.tobytes()
-                digests[index] = int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
-            except DataError as error:
-                note = str(error)
-            if note:
-                notes[index] = note
-            file.write(planes.tobytes())
-            if index % 256 == 255 or index + 1 == count:
-                report(index + 1)
-        readable = np.flatnonzero(sizes[:, 0])
-        for index in readable[decode.needs_inversion(light[readable], preprocess)].tolist():
-            file.seek(index * size)
-            inverted = 255 - np.frombuffer(file.read(size), dtype=np.uint8)
-            file.seek(index * size)
-            file.write(inverted.tobytes())
-    texts = np.frombuffer(json.dumps([*notes.items()]).encode(), np.uint8)
-    with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-        np.savez(file, sizes=sizes, light=light, digests=digests, notes=texts)
+    # One after the other: in threads small images take three times as long, since decoders pass
+    # the interpreter's lock to and fro.
+    for index in range(count):
+        planes = np.zeros(size, np.uint8)
+        try:
+            raw = read(index)
+            if isinstance(raw, bytes):
+                image = decode.decode(raw, None if preprocess.cuts_out else preprocess.channels)
+                if note := decode.further_pages(raw):
+                    notes[index] = note
+            else:
+                image = decode.to_channels(raw, preprocess.channels)
+            planes = ink.preprocess_image(image, preprocess)[0]
+            sizes[index] = image.shape[1:]
+            light[index] = decode.has_light_background(image[None])[0]
+            pixels = repr(image.shape).encode() + image.tobytes()
+            digests[index] = int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
+        except DataError as error:
+            notes[index] = str(error)
+        file.write(planes.tobytes())
+        if index % 256 == 255 or index + 1 == count:
+            progress(index + 1, count)
+    readable = np.flatnonzero(sizes[:, 0])
+    for index in readable[decode.needs_inversion(light[readable], preprocess)].tolist():
+        file.seek(index * size)
+        inverted = 255 - np.frombuffer(file.read(size), dtype=np.uint8)
+        file.seek(index * size)
+        file.write(inverted.tobytes())
+    return Originals(sizes, digests, light), notes
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -200,9 +195,3 @@ def remove_unfinished(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > 86_400:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
-
-
-def first_names(names: Sequence[str]) -> str:
-    """Return up to five names for a message, and how many more there are."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return printable(", ".join(names[:5])) + more

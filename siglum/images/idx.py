@@ -23,7 +23,7 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
-from siglum.errors import DataError, MissingExtra
+from siglum.errors import DataError
 from siglum.files import data_dir
 from siglum.images.cache import Arrays, Progress
 from siglum.images.decode import has_light_background
@@ -108,13 +108,8 @@ def _download(name: str, part: str, folder: Path, stem: str) -> None:
         datasets = importlib.import_module("torchvision.datasets")
         options = {"split": split} if split else {"train": part == "train"}
         getattr(datasets, set_name)(folder.parents[1], download=True, **options)
-    except ImportError:
-        raise MissingExtra(
-            f"{name} is not in {folder}, and torchvision, which downloads it, is not installed. "
-            f"{remedy}"
-        ) from None
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"Cannot download {name}: {error}. {remedy}") from None
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DataError(f"Cannot download {name} with torchvision: {error}. {remedy}") from None
 
 
 def _load(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

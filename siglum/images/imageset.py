@@ -47,10 +47,11 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         store, labels, count = self.store, self.labels, len(self.classes)
-        if store.dtype != np.uint8 or store.ndim != 4:
-            raise DataError(f"images must be uint8 (N, C, H, W), got {store.dtype} {store.shape}.")
-        if labels.shape != self.rows.shape:
-            raise DataError(f"labels must be one per image ({len(self)}), got {len(labels)}.")
+        if store.dtype != np.uint8 or store.ndim != 4 or labels.shape != self.rows.shape:
+            raise DataError(
+                f"images must be uint8 (N, C, H, W) and labels (N,), got {store.dtype} "
+                f"{store.shape} and {labels.shape}."
+            )
         if len(self) and not 0 <= labels.min() <= labels.max() < count:
             raise DataError(
                 f"labels must be in [0, {count}), got {labels.min()} to {labels.max()}."

@@ -22,7 +22,7 @@ from siglum.images import folder
 from siglum.images.cache import Listing, Progress, Row
 from siglum.images.decode import IMAGE_SUFFIXES
 
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+COLUMNS = ("file", "old", "new", "probability", "margin", "run")  # of those that Siglum writes
 FILE_COLUMNS = (
     *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
     *("imageid", "img", "picture", "name", "id"),
@@ -32,7 +32,6 @@ LABEL_COLUMNS = (
     *("symbol", "sign", "digit", "glyph", "category", "target", "tag", "truth", "groundtruth"),
     *("text", "transcription", "word", "y", "classid", "labelid", "symbolid"),
 )
-COLUMNS = ("file", "old", "new", "probability", "margin", "run")  # of those that Siglum writes
 
 
 class Manifest(NamedTuple):
@@ -47,31 +46,28 @@ def read(path: Path, spec: str) -> Manifest:
     """Read a CSV file of files and labels."""
     lines = _text(path, spec).splitlines(keepends=True)
     start = sum(1 for _ in takewhile(lambda line: line[0] == "#" or not line.strip(), lines))
-    notes = {}
-    for line in lines[:start]:
-        key, _, value = line.strip("#,;\t\r\n ").partition(":")
-        notes[key.strip()] = value.strip()
-    sample = [line for line in lines[start:][:20] if line.strip()]
-    if not sample:
+    fields = [line.strip("#,;\t\r\n ").partition(":") for line in lines[:start]]
+    notes = {key.strip(): value.strip() for key, _, value in fields}
+    first = [line for line in lines[start:][:20] if line.strip()]
+    if not first:
         raise DataError(f"{spec} is empty. Each line must name an image file and its label.")
-    delimiter = max(",;\t|", key=lambda mark: min(line.count(mark) for line in sample))
-    file = io.StringIO("".join(lines[start:]), newline="")
+    delimiter = max(",;\t|", key=lambda mark: min(line.count(mark) for line in first))
     try:
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        table = io.StringIO("".join(lines[start:]), newline="")
+        reader = csv.reader(table, delimiter=delimiter, skipinitialspace=True)
         rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise DataError(f"{spec} is not CSV: {error}.") from None
     width = len(rows[0])
-    file_column, label_column, header = _columns([r for r in rows[:20] if len(r) == width], spec)
+    file, label, header = _columns([row for row in rows[:20] if len(row) == width], spec)
     labels: dict[str, str] = {}
     for row in rows[header:]:
-        name, label = (row[file_column], row[label_column]) if len(row) == width else ("", "")
-        if not name or not label or name in labels:
+        if len(row) != width or not row[file] or not row[label] or row[file] in labels:
             raise DataError(
                 f"{spec} must have {width} columns in each line, a label, and a file that no other "
                 f"line has, got {delimiter.join(row)[:200]!r}. Correct or delete the line."
             )
-        labels[name] = folder.class_name(label, spec)
+        labels[row[file]] = folder.class_name(row[label], spec)
     if not labels:
         raise DataError(f"{spec} has only a header. Add lines of image files and their labels.")
     _warn_similar({*labels.values()}, spec)
@@ -81,15 +77,13 @@ def read(path: Path, spec: str) -> Manifest:
 def _text(path: Path, spec: str) -> str:
     try:
         data = path.read_bytes()
-        return data.decode("utf-16" if data[:2] in UTF16 else "utf-8-sig")
+        utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
     except OSError as error:
         raise cannot_read(spec, error) from None
     except UnicodeDecodeError:
-        warnings.warn(
-            f"{spec} is not UTF-8 and is read as Windows-1252. If names are wrong, save it as "
-            "CSV UTF-8.",
-            stacklevel=2,
-        )
+        message = f"{spec} is read as Windows-1252. If names are wrong, save it as CSV UTF-8."
+        warnings.warn(message, stacklevel=2)
         return data.decode("cp1252", "replace")
 
 
@@ -125,11 +119,8 @@ def _warn_similar(labels: Iterable[str], spec: str) -> None:
         text = " ".join(unicodedata.normalize("NFC", label).split())
         other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
         if other != label:
-            warnings.warn(
-                f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge them "
-                "with --rename.",
-                stacklevel=2,
-            )
+            message = f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge "
+            warnings.warn(message + "them with --rename.", stacklevel=2)
 
 
 def list_files(root: Path, manifest: Manifest, spec: str, progress: Progress) -> Listing:
@@ -179,10 +170,8 @@ def relabel(listing: Listing, manifest: Manifest, spec: str) -> Listing:
 
 def check_free(path: Path) -> None:
     """Raise DataError where a new manifest cannot be written."""
-    if path.exists() or path.is_symlink():
-        raise DataError(f"{path} exists. Choose another name with -o, or delete it.")
-    if not path.parent.is_dir():
-        raise DataError(f"{path.parent} is not a folder. Create it: mkdir -p {path.parent}")
+    if path.exists() or path.is_symlink() or not path.parent.is_dir():
+        raise DataError(f"{path} must be a new file in a folder that exists. Choose another name.")
 
 
 def write(
@@ -194,7 +183,7 @@ def write(
 ) -> None:
     """Write a manifest with COLUMNS, whole or not at all; `notes` for people become comments."""
     check_free(path)
-    places = [f"source: {source}", *([f"part: {part}"] if part else [])]
+    notes = [f"source: {source}", *([f"part: {part}"] if part else []), *notes]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(f"# {' '.join(note.splitlines())}\n" for note in (*places, *notes))
+        file.writelines(f"# {' '.join(note.splitlines())}\n" for note in notes)
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])

@@ -1,4 +1,4 @@
-"""Seeded splits of N images, the same on every machine.
+"""Seeded splits of N images, the same on every machine: the other and the held-out indices.
 
 They use `numpy.random.RandomState`, whose stream is frozen; newer generators may change theirs.
 """
@@ -14,10 +14,7 @@ Indices = NDArray[np.int64]
 
 
 def stratified(labels: NDArray[np.integer], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out a share of every class, to the nearest image, never the last one of a class.
-
-    Returns the other and the held-out indices, each ascending.
-    """
+    """Hold out a share of every class, to the nearest image, never the last one of a class."""
     random = np.random.RandomState(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -27,10 +24,7 @@ def stratified(labels: NDArray[np.integer], share: float, seed: int) -> tuple[In
 
 
 def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out whole writers, in shuffled order, until at least a share of images is held out.
-
-    Returns the other and the held-out indices, each ascending.
-    """
+    """Hold out whole writers, in shuffled order, until at least a share of images is held out."""
     names = np.array(writers)
     people = np.unique(names)
     if len(people) < 2:
