@@ -10,7 +10,8 @@ from siglum import api
 from siglum.cli import options, output
 from siglum.cli.progress import loading_bar
 from siglum.errors import ConfigError
-from siglum.formatting import count, percent, rate_and_interval, shorten
+from siglum.formatting import count, percent, rate_and_interval
+from siglum.images.cache import first_names
 from siglum.images.decode import as_text
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
@@ -91,4 +92,4 @@ def _describe(fitted: Fitted, diagnostics: dict[str, Any]) -> Iterator[str]:
     for one in diagnostics["suggestions"][:3]:
         yield f"Next, {one['label']!r}: {one['message'].rstrip('.')}."
     if untested := diagnostics["untested"]:
-        yield f"Without drawings, not tested: {shorten(', '.join(untested), 60)}."
+        yield f"Without drawings, not tested: {first_names(untested)}."

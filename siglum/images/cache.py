@@ -195,3 +195,9 @@ def remove_unfinished(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > 86_400:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return up to five names for a message, and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return printable(", ".join(names[:5])) + more
