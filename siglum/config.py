@@ -19,13 +19,10 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from siglum.errors import ConfigError, closest_match
-
-Option = bool | int | float | str
 
 
 @cache
@@ -35,7 +32,7 @@ def recipes() -> dict[str, dict[str, Any]]:
     return {model: r for r in tomllib.loads(text)["recipes"] for model in r.pop("models")}
 
 
-def _parse_option(value: object) -> object:
+def _parse(value: object) -> object:
     """Parse "3", "0.5" and "true": the command line passes text."""
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
@@ -44,10 +41,15 @@ def _parse_option(value: object) -> object:
     return parsed if isinstance(parsed, bool | int | float) else value
 
 
+Option = Annotated[bool | int | float | str, BeforeValidator(_parse)]
+
+
 class Settings(BaseModel):
     """Base of the settings classes: frozen, and an unknown name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -56,22 +58,16 @@ S = TypeVar("S", bound=Settings)
 class InputSettings(Settings):
     """How an image becomes the bytes of the network's input."""
 
-    size: int = Field(28, ge=8, le=1024, description="Side of the square input in pixels.")
-    channels: Annotated[Literal[1, 3], BeforeValidator(_parse_option)] = Field(
-        1, description="1 for grey, 3 for colour."
-    )
-    resize: Literal["pad", "stretch", "glyph"] = Field(
-        "pad",
-        description="Pad to a square, stretch to a square, or crop to the ink and centre it.",
-    )
-    position_channels: bool = Field(
-        False,
-        description="Add three channels with height, width and vertical position of the ink; "
-        "needs resize glyph.",
-    )
-    polarity: Literal["light", "keep"] = Field(
-        "light", description="Invert dark ink on light paper, or keep the image's polarity."
-    )
+    size: int = Field(28, ge=8, le=1024)
+    """Side of the square input in pixels."""
+    channels: Annotated[Literal[1, 3], BeforeValidator(_parse)] = 1
+    """1 for grey, 3 for colour."""
+    resize: Literal["pad", "stretch", "glyph"] = "pad"
+    """Pad to a square, stretch to a square, or crop to the ink and centre it."""
+    position_channels: bool = False
+    """Add channels with height, width and vertical position of the ink; needs resize glyph."""
+    polarity: Literal["light", "keep"] = "light"
+    """Invert dark ink on light paper, or keep the image's polarity."""
 
 
 class Preprocess(InputSettings):
@@ -80,14 +76,12 @@ class Preprocess(InputSettings):
     Bytes are scaled to `(byte / 255 - mean) / std`.
     """
 
-    margins: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="Share of the side that the ink of centred training images fills; measured.",
-    )
-    mean: float = Field(0.0, description="Subtracted from bytes / 255.")
-    std: float = Field(1.0, gt=0, description="Divisor after the mean is subtracted.")
+    margins: float | None = Field(None, gt=0, le=1)
+    """Share of the side that the ink of centred training images fills; measured."""
+    mean: float = 0.0
+    """Subtracted from bytes / 255."""
+    std: float = Field(1.0, gt=0)
+    """Divisor after the mean is subtracted."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -115,82 +109,64 @@ class Preprocess(InputSettings):
 class TrainSettings(InputSettings):
     """The settings of a training one by one: without a recipe, and combinations unchecked."""
 
-    data: str = Field("mnist5k", description="Source of the training images.")
-    test: str | None = Field(
-        None, description="Source of the test images, instead of the data's own test part."
-    )
-    rename: dict[str, str] = Field(
-        default_factory=dict, description="New names of classes; equal names are merged."
-    )
-    classes: tuple[str, ...] = Field((), description="Classes to use; all by default.")
-    writers: str | None = Field(
-        None, description="Regular expression whose first group is the writer in a file name."
-    )
-    split: Literal["stratified", "writer"] = Field(
-        "stratified", description="Hold out images of every class, or whole writers."
-    )
-    val: float = Field(
-        0.1, ge=0, lt=1, description="Share of the training images held out for validation."
-    )
-    samples_per_class: int | None = Field(
-        None, ge=1, description="Train on a random sample of so many images per class."
-    )
-    folds: int | None = Field(
-        None, ge=2, description="Split into so many folds and test on one of them."
-    )
-    fold: int = Field(0, ge=0, description="Index of the test fold; 0 is the first.")
-    seed: int = Field(
-        0, ge=0, lt=2**31, description="Seed of the split, the weights, the order and the steps."
-    )
+    data: str = "mnist5k"
+    """Source of the training images."""
+    test: str | None = None
+    """Source of the test images, instead of the data's own test part."""
+    rename: dict[str, str] = {}
+    """New names of classes; equal names are merged."""
+    classes: tuple[str, ...] = ()
+    """Classes to use; all by default."""
+    writers: str | None = None
+    """Regular expression whose first group is the writer in a file name."""
+    split: Literal["stratified", "writer"] = "stratified"
+    """Hold out images of every class, or whole writers."""
+    val: float = Field(0.1, ge=0, lt=1)
+    """Share of the training images held out for validation."""
+    samples_per_class: int | None = Field(None, ge=1)
+    """Train on a random sample of so many images per class."""
+    folds: int | None = Field(None, ge=2)
+    """Split into so many folds and test on one of them."""
+    fold: int = Field(0, ge=0)
+    """Index of the test fold; 0 is the first."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the split, the weights, the order and the steps."""
 
-    model: str = Field("glyph_net", description="Name of the network, or file.py:Class.")
-    model_options: dict[str, Option] = Field(
-        default_factory=dict, description="Options of the network, such as its width."
-    )
+    model: str = "glyph_net"
+    """Name of the network, or file.py:Class."""
+    model_options: dict[str, Option] = {}
+    """Options of the network, such as its width."""
+    init: str = "scratch"
+    """Initial weights: scratch, a run's folder, file:FILE, or torchvision."""
+    shuffle_init: bool = False
+    """Permute the initial weights within each tensor: a control."""
+    freeze: tuple[str, ...] = ()
+    """Parts that are not trained: backbone, or names of modules."""
+    mean: float | None = None
+    """Mean of bytes / 255; measured by default."""
+    std: float | None = Field(None, gt=0)
+    """Their deviation; measured by default."""
 
-    init: str = Field(
-        "scratch",
-        description="Initial weights: scratch, a run's folder, file:FILE, or torchvision.",
-    )
-    shuffle_init: bool = Field(
-        False, description="Permute the initial weights within each tensor: a control."
-    )
-    freeze: tuple[str, ...] = Field(
-        (), description="Parts that are not trained: backbone, or names of modules."
-    )
-
-    mean: float | None = Field(None, description="Mean of bytes / 255; measured by default.")
-    std: float | None = Field(None, gt=0, description="Their deviation; measured by default.")
-
-    epochs: int | None = Field(
-        None, ge=1, description="Passes over the training images; by default about 72,000 images."
-    )
-    batch_size: int = Field(128, ge=1, description="Images per step.")
-    optimizer: Literal["nesterov", "sgd", "adam", "adamw"] = Field(
-        "nesterov", description="Optimiser; nesterov is SGD with Nesterov momentum."
-    )
-    lr: float = Field(0.1, gt=0, description="Learning rate, at its maximum.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
-    schedule: Literal["one-cycle", "constant"] = Field(
-        "one-cycle", description="Learning rate: linear warm-up and cosine decay, or constant."
-    )
-    label_smoothing: float = Field(
-        0.1, ge=0, lt=1, description="Probability spread from the label over all classes."
-    )
-    augment: tuple[str, ...] = Field(("affine",), description="Augmentations, in order.")
-    checkpoint: Literal["last", "best", "lowest_loss"] = Field(
-        "last",
-        description="Weights to report: of the last epoch, the best validation, or the lowest "
-        "training loss.",
-    )
-
-    @field_validator("model_options", mode="before")
-    @classmethod
-    def _parse_options(cls, options: Any) -> Any:
-        if not isinstance(options, Mapping):
-            return options
-        return {name: _parse_option(value) for name, value in options.items()}
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the training images; by default about 72,000 images."""
+    batch_size: int = Field(128, ge=2)
+    """Images per step."""
+    optimizer: Literal["nesterov", "sgd", "adam", "adamw"] = "nesterov"
+    """Optimiser; nesterov is SGD with Nesterov momentum."""
+    lr: float = Field(0.1, gt=0)
+    """Learning rate, at its maximum."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """Weight decay."""
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """Learning rate: linear warm-up and cosine decay, or constant."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Probability spread from the label over all classes."""
+    augment: tuple[str, ...] = ("affine",)
+    """Augmentations, in order."""
+    checkpoint: Literal["last", "best", "lowest_loss"] = "last"
+    """Weights to report: of the last epoch, the best validation, or the lowest training loss."""
 
 
 class TrainConfig(TrainSettings):
@@ -215,10 +191,8 @@ class TrainConfig(TrainSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_glyph(self)
-        if self.folds is None and self.fold:
-            raise ConfigError(f"fold needs folds, got fold {self.fold} alone. Set folds, too.")
-        if self.folds is not None and self.fold >= self.folds:
-            raise ConfigError(f"fold must be below folds, which is {self.folds}, got {self.fold}.")
+        if self.fold and self.fold >= (self.folds or 1):
+            raise ConfigError(f"fold must be below folds ({self.folds}), got {self.fold}.")
         if self.folds is not None and self.test is not None:
             raise ConfigError(
                 f"Cannot combine folds with test {self.test!r}: one fold is the test part."
@@ -245,11 +219,7 @@ def _check_glyph(settings: InputSettings) -> None:
 
 
 def build(cls: type[S], settings: Mapping[str, Any]) -> S:
-    """Return `cls(**settings)`.
-
-    Raises:
-        ConfigError: if a setting is unknown, of the wrong type or out of bounds.
-    """
+    """Return `cls(**settings)`; raises ConfigError for a setting that breaks a rule."""
     try:
         return cls(**settings)
     except ValidationError as error:
@@ -277,11 +247,8 @@ _RULES = {  # by the kind of a pydantic error, or its first word
 def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
     """Describe the first broken rule of a pydantic error: the setting, the rule, the value."""
     first = error.errors()[0]
-    location, kind, context = (
-        [str(part) for part in first["loc"]],
-        first["type"],
-        first.get("ctx", {}),
-    )
+    location, kind = [str(part) for part in first["loc"]], first["type"]
+    context = first.get("ctx", {})
     if isinstance(context.get("error"), ConfigError):
         return str(context["error"])
     if kind == "extra_forbidden":

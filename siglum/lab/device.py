@@ -64,10 +64,8 @@ class Device:
 def choose_device(device: str = "auto", precision: str = "auto", threads: int = 0) -> Device:
     """Return the device to use, and set the number of CPU threads of this process.
 
-    Args:
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: "auto" (bfloat16 where the processor supports it), "float32" or "bfloat16".
-        threads: CPU threads; 0 for one per core.
+    "auto" chooses cuda, mps or cpu, and bfloat16 where the processor supports it. 0 `threads` are
+    one per core.
 
     Raises:
         ConfigError: if a name is unknown, the device is absent, or `threads` is negative.

@@ -55,15 +55,10 @@ def open_run(run: Run, device: Device | None = None, checkpoint: str | None = No
 def export(
     run: Run, path: Path, device: Device, checkpoint: str | None = None, licence: str = ""
 ) -> Bundle:
-    """Write a run as a bundle, and open it again.
+    """Write a run as a bundle at `path`, a new file, and open it again.
 
-    Warns and compares on random images if the run's own cannot be read.
-
-    Args:
-        path: a new file.
-        device: computes predictions that the run did not store; float32.
-        checkpoint: "best", "last" or "lowest_loss"; by default the run's own.
-        licence: of the bundle.
+    Warns and compares on random images if the run's own cannot be read. `device` computes
+    predictions that the run did not store.
 
     Raises:
         RunError: if `path` exists, the network cannot be converted, or onnxruntime's outputs
@@ -141,15 +136,10 @@ def versions(run: Run) -> dict[str, str]:
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
-    """Convert a network to ONNX: float32 (N, P, S, S) to (N, K), any N.
-
-    Args:
-        model: on the CPU, in evaluation mode.
-        name: of the network, for messages.
-        output: name of the output.
+    """Convert a network on the CPU, in evaluation mode, to ONNX: (N, P, S, S) to (N, K), any N.
 
     Raises:
-        RunError: if torch cannot convert it.
+        RunError: if torch cannot convert it; names the network by `name`.
     """
     shape = (2, preprocess.planes, preprocess.size, preprocess.size)
     disabled = logging.root.manager.disable

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -50,13 +50,14 @@ FAILURE = "failure.json"
 STATE = "resume/state.safetensors"
 CHECKPOINTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
 DAMAGED = "Train a new run."
+T = TypeVar("T")
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
-class _DeviceRecord(_Record):
+class _Machine(_Record):
     device: str
     precision: str
     threads: int
@@ -72,7 +73,7 @@ class _Env(_Record):
     command: str
     commit: str | None
     versions: dict[str, str]
-    device: _DeviceRecord
+    device: _Machine
     processor: str
     platform: str
     data: dict[str, str | None]
@@ -105,14 +106,7 @@ class _Result(_Record):
 
 
 class Run:
-    """A run on disk.
-
-    Args:
-        path: the run's folder.
-
-    Raises:
-        RunError: if `path` is not a run.
-    """
+    """The run in a folder; raises RunError if the folder is not a run."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -137,11 +131,7 @@ class Run:
         classes: tuple[str, ...],
         env: dict[str, Any],
     ) -> "Run":
-        """Create a run at `path`. A folder whose creation was interrupted is replaced.
-
-        Raises:
-            RunError: if `path` exists, or cannot be written.
-        """
+        """Create a run at `path`. A folder whose creation was interrupted is replaced."""
         check_free(path)
         if path.exists():
             warnings.warn(
@@ -165,19 +155,17 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """All settings."""
-        config: TrainConfig = self._parse(TrainConfig, CONFIG)
-        return config
+        return self._read(CONFIG, TrainConfig)
 
     @property
     def preprocess(self) -> Preprocess:
         """How images become the network's input."""
-        preprocess: Preprocess = self._parse(Preprocess, PREPROCESS)
-        return preprocess
+        return self._read(PREPROCESS, Preprocess)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The K class names, in label order."""
-        classes: tuple[str, ...] = self._parse(tuple[str, ...], CLASSES)
+        classes = self._read(CLASSES, tuple[str, ...])
         if len(classes) < 2 or len(set(classes)) < len(classes):
             raise RunError(f"{self.path / CLASSES} is damaged: it must hold different names.")
         return classes
@@ -185,18 +173,14 @@ class Run:
     @property
     def env(self) -> dict[str, Any]:
         """Versions, device, data and command."""
-        record = read_json(self.path / ENV)
-        self._validate(_Env, ENV, record)
-        return dict(record)
+        return self._read(ENV, _Env).model_dump(mode="json")
 
     @property
     def result(self) -> dict[str, Any] | None:
         """Sizes, times and accuracies; None while the run is not finished."""
         if not (self.path / RESULT).exists():
             return None
-        record = read_json(self.path / RESULT)
-        self._validate(_Result, RESULT, record)
-        return dict(record)
+        return self._read(RESULT, _Result).model_dump(exclude_unset=True)
 
     @property
     def failure(self) -> str | None:
@@ -215,15 +199,13 @@ class Run:
             warnings.warn(f"{path}: ignoring line {len(lines)}, which is cut off.", stacklevel=2)
             lines.pop()
         records = [parse_json(line, f"{path}, line {i},") for i, line in enumerate(lines, 1)]
-        epochs: list[Epoch] = self._validate(list[Epoch], LOG, records)
+        epochs = self._validate(LOG, list[Epoch], records)
         if [epoch.index for epoch in epochs] != list(range(1, len(epochs) + 1)):
             raise RunError(f"{path} is damaged: its epochs are not 1, 2, and so on.")
         return epochs
 
     def evaluate(self, part: str | None = None) -> stats.Measures:
-        """Measure the run on a part of its own images: "test", "val" or "train".
-
-        By default this is the test part, or else the validation part.
+        """Measure the run on its own images: "test" (the default if it has any), "val" or "train".
 
         Raises:
             ConfigError: if the run does not have that part.
@@ -251,11 +233,7 @@ class Run:
         return target
 
     def predictions(self) -> dict[str, NDArray[Any]]:
-        """Return log-probabilities and labels: `val_log_probs`, `val_labels`, `test_...`.
-
-        Raises:
-            RunError: if the run is not finished, or the file is damaged.
-        """
+        """Return log-probabilities and labels: `val_log_probs`, `val_labels`, `test_...`."""
         path = self.path / PREDICTIONS
         if not path.exists():
             raise RunError(
@@ -277,23 +255,14 @@ class Run:
     def model(self, checkpoint: str | None = None) -> nn.Module:
         """Return the network with the weights of a checkpoint, on the CPU, in evaluation mode.
 
-        Args:
-            checkpoint: a key of `CHECKPOINTS`; by default `config.checkpoint`.
-
         Raises:
-            ConfigError: if there is no such checkpoint.
+            ConfigError: if `checkpoint` is not in `CHECKPOINTS`.
             RunError: if the weights are missing, damaged, or another network's.
         """
-        config, preprocess = self.config, self.preprocess
+        config = self.config
         file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
         tensors, _ = self._read_tensors(file)
-        model = models.build(
-            config.model,
-            len(self.classes),
-            preprocess.planes,
-            preprocess.size,
-            config.model_options,
-        )
+        model = models.build_for(config, self.preprocess, len(self.classes))
         load_weights(model, tensors, f"{self.path / file} does not fit {config.model}", DAMAGED)
         return model.eval()
 
@@ -310,11 +279,7 @@ class Run:
         self._write(STATE, save_tensors(on_cpu(tensors), metadata))
 
     def load_state(self, state: TrainState) -> None:
-        """Restore `state` from `save_state`, and make the log agree; remove temporary files.
-
-        Raises:
-            RunError: if the state is damaged or another network's.
-        """
+        """Restore `state` from `save_state`, and make the log agree; remove temporary files."""
         for temporary in (*self.path.glob(".*.tmp"), *self.path.glob("resume/.*.tmp")):
             temporary.unlink(missing_ok=True)
         if not (self.path / STATE).exists():
@@ -334,7 +299,7 @@ class Run:
             counters = json.loads(metadata["counters"])
         except (KeyError, ValueError, IndexError) as error:
             raise RunError(f"{self.path / STATE} is damaged: {first_line(error)}.") from None
-        state.counters = self._validate(Counters, STATE, counters)
+        state.counters = self._validate(STATE, Counters, counters)
         # A kill between the two files leaves the log one epoch short.
         self.write_history(state.counters.epochs)
 
@@ -371,10 +336,10 @@ class Run:
         except (SafetensorError, OSError, ValueError) as error:
             raise RunError(f"{path} is damaged: {first_line(error)}.") from None
 
-    def _parse(self, kind: Any, file: str) -> Any:
-        return self._validate(kind, file, read_json(self.path / file))
+    def _read(self, file: str, kind: type[T]) -> T:
+        return self._validate(file, kind, read_json(self.path / file))
 
-    def _validate(self, kind: Any, file: str, record: Any) -> Any:
+    def _validate(self, file: str, kind: type[T], record: Any) -> T:
         try:
             return TypeAdapter(kind).validate_python(record)
         except ValidationError as error:
@@ -434,11 +399,7 @@ def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], reason: str, remedy: str) -> None:
-    """Load all weights of a network, in place.
-
-    Raises:
-        RunError: if a tensor is missing, superfluous or of another shape; names the first.
-    """
+    """Load all weights of a network; raises RunError that names the first that does not fit."""
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -455,11 +416,11 @@ def _check_predictions(arrays: dict[str, NDArray[Any]], part: str, num_classes: 
     log_probs, labels = arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise ValueError(f"{part}_labels must be integers")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
     shape = (len(labels), num_classes)
     if log_probs.dtype.kind != "f" or log_probs.shape != shape or np.isnan(log_probs).any():
         raise ValueError(f"{part}_log_probs must be {shape} numbers")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
     for name in (f"{part}_writers", f"{part}_rows"):
         if name in arrays and arrays[name].shape != labels.shape:
             raise ValueError(f"{name} must be one per image")

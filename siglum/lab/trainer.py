@@ -47,10 +47,7 @@ def load_data(
     classes: tuple[str, ...] | None = None,
     progress: LoadProgress = no_progress,
 ) -> Data:
-    """Load and split the images that `config` names.
-
-    Args:
-        classes: the class order of an existing run; by default that of the training images.
+    """Load and split the images that `config` names; `classes` are those of an existing run.
 
     Raises:
         ConfigError, DataError: if there are no such images, or fewer than two classes.
@@ -119,9 +116,7 @@ def load_data(
 def folds(
     images: ImageSet, count: int, seed: int, by_writer: bool = False
 ) -> list[tuple[Indices, Indices]]:
-    """Split a set into folds, stratified by class, or of whole writers.
-
-    Returns the indices to train on and to test on of each fold, ascending.
+    """Return the rows to train on and to test on of each fold: by class, or of whole writers.
 
     Raises:
         ConfigError: if a class has fewer images than there are folds, or there are fewer writers.
@@ -139,10 +134,9 @@ def folds(
             f"folds must be at most the {limit} {unit} in {images.source}, got {count}. Use fewer "
             "folds, leave the class out, or use --split stratified."
         )
-    splits = splitter(count, shuffle=True, random_state=seed).split(
-        np.zeros(len(images)), images.labels, groups
-    )
-    return [(np.sort(train), np.sort(test)) for train, test in splits]
+    folder = splitter(count, shuffle=True, random_state=seed)
+    pairs = folder.split(np.zeros(len(images)), images.labels, groups)
+    return [(np.sort(train), np.sort(test)) for train, test in pairs]
 
 
 def predict_part(
@@ -219,7 +213,7 @@ def train(
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
     state, init = _fresh_state(config, preprocess, data, device)
-    env = {**_environment(device, data), "init": asdict(init) if init else None}
+    env = {**_environment(device, data), "init": init}
     run = Run.create(path, config, preprocess, data.train.classes, env)
     try:
         return _continue(run, state, data, device, watch)
@@ -265,8 +259,8 @@ def resume(
         for part in data.parts
         if env["data"].get(part) != now["data"][part]
     ]
-    if init is not None and init.sha256 != (env["init"] or {}).get("sha256"):
-        changed.append(f"the initial weights, {init.run},")
+    if init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
+        changed.append(f"the initial weights, {init['run']},")
     if changed:
         raise RunError(f"Cannot resume {run.path}: {changed[0]} changed. Train a new run.")
     run.load_state(state)
@@ -275,12 +269,10 @@ def resume(
 
 def _fresh_state(
     config: TrainConfig, preprocess: Preprocess, data: Data, device: Device
-) -> tuple[TrainState, transfer.InitInfo | None]:
+) -> tuple[TrainState, dict[str, Any] | None]:
     torch.manual_seed(training.derive_seed(config.seed, "weights", 0))
     classes, init = data.train.classes, None
-    model = models.build(
-        config.model, len(classes), preprocess.planes, preprocess.size, config.model_options
-    )
+    model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
         shuffle_seed = config.seed if config.shuffle_init else None
         init = transfer.load_pretrained(model, classes, config.init, shuffle_seed)
@@ -296,13 +288,11 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
     counters, saved = state.counters, state.counters.seconds
     for record in training.fit(state, data, run.config, run.preprocess, device):
         if isinstance(record, Epoch):
-            epochs = counters.epochs
-            chosen = {"best": _best_epoch(epochs), "lowest_loss": _lowest_loss_epoch(epochs)}
-            for name, index in {**chosen, "last": record.index}.items():
+            for name, index in _checkpoint_epochs(counters.epochs).items():
                 if index == record.index:
                     run.save_checkpoint(name, state.model)
             run.save_state(state)
-            run.write_history(epochs)
+            run.write_history(counters.epochs)
             saved = counters.seconds
         elif counters.seconds - saved > SAVE_SECONDS:
             run.save_state(state)
@@ -314,15 +304,17 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
     return run
 
 
-def _best_epoch(epochs: list[Epoch]) -> int:
-    """Return the index of the epoch with the highest validation accuracy, then lowest loss."""
-    if epochs[-1].val_accuracy is None:
-        return epochs[-1].index
-    return max(epochs, key=lambda e: (e.val_accuracy or 0.0, -(e.val_loss or 0.0))).index
+def _checkpoint_epochs(epochs: list[Epoch]) -> dict[str, int]:
+    """Return the epoch of each checkpoint: best is the highest accuracy, then the lowest loss."""
 
+    def rank(epoch: Epoch) -> tuple[float, float]:
+        if epoch.val_accuracy is None or epoch.val_loss is None:
+            return epoch.index, 0.0
+        return epoch.val_accuracy, -epoch.val_loss
 
-def _lowest_loss_epoch(epochs: list[Epoch]) -> int:
-    return min(epochs, key=lambda epoch: epoch.train_loss).index
+    lowest = min(epochs, key=lambda epoch: epoch.train_loss)
+    best = max(epochs, key=rank)
+    return {"best": best.index, "lowest_loss": lowest.index, "last": epochs[-1].index}
 
 
 def _measure(
@@ -344,12 +336,13 @@ def _measure(
             predictions[f"{part}_writers"] = np.array(images.writers)
     if data.fold is not None:
         predictions["test_rows"] = data.fold
+    chosen = _checkpoint_epochs(epochs)
     result = {
         "parameters": models.count_parameters(model),
         "trained": models.count_parameters(state.model),
         "epochs": len(epochs),
-        "best_epoch": _best_epoch(epochs),
-        "lowest_loss_epoch": _lowest_loss_epoch(epochs),
+        "best_epoch": chosen["best"],
+        "lowest_loss_epoch": chosen["lowest_loss"],
         "seconds": state.counters.seconds,
         "finished": _now(),
         **measured,

@@ -32,8 +32,6 @@ POINTS = 20  # of the training curve per epoch
 WARMUP = 0.25  # share of a one-cycle schedule
 PROGRESS_SECONDS = 0.25  # between two StepProgress records
 
-Batch = tuple[Tensor, Tensor, int]  # mean loss, correct predictions, images
-
 
 @dataclass(frozen=True)
 class Data:
@@ -44,8 +42,7 @@ class Data:
     test: ImageSet | None = None
     whole: ImageSet | None = None  # the source, if the test images are a fold of it
     fold: Indices | None = None  # rows of the test images in it
-    # Rows of `train` that an epoch (from 0) shows, equally many in every epoch, and the same rows
-    # for the same epoch; by default all in random order.
+    # Rows of `train` that an epoch shows, as many in every epoch; by default all in random order.
     sampler: Callable[[int], NDArray[np.int64]] | None = None
 
     @property
@@ -54,7 +51,7 @@ class Data:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def rows(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Return the rows that an epoch shows, in order."""
+        """Return the rows of `train` that an epoch, from 0, shows in this order."""
         if self.sampler is not None:
             return self.sampler(epoch)
         random = np.random.RandomState(derive_seed(seed, "order", epoch))
@@ -91,8 +88,6 @@ class StepProgress:
 
     epoch: int
     epochs: int
-    step: int
-    num_steps: int  # of the whole training
     loss: float
     accuracy: float
     images_per_second: float
@@ -127,7 +122,7 @@ class Counters:
 
 @dataclass
 class TrainState:
-    """Everything that a training needs to resume; `fit` changes it."""
+    """A network in training; `fit` changes it."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -160,10 +155,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def one_cycle(done: float) -> float:
-    """Return the factor of the maximum learning rate: linear warm-up, then cosine decay.
-
-    Args:
-        done: share of the training that is complete, in [0, 1].
+    """Return the factor of the maximum learning rate, when a share `done` of the steps is done.
 
     Source: Smith, Topin 2017, "Super-convergence", arXiv:1708.07120, with cosine decay.
     """
@@ -190,14 +182,8 @@ def train_step(
     labels: Tensor,
     device: Device,
     label_smoothing: float = 0.0,
-) -> Batch:
-    """Take one optimiser step on one batch.
-
-    Args:
-        model: in training mode.
-        images: float32 (B, C, S, S), normalise_batch, on the device's device.
-        labels: int64 (B,).
-        label_smoothing: probability spread from the label over all K classes.
+) -> tuple[Tensor, Tensor, int]:
+    """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
     Returns:
         Mean loss before the step and number of correct predictions, detached scalars on the
@@ -230,9 +216,10 @@ def fit(
     labels = torch.from_numpy(data.train.labels)
     augmentations = [AUGMENTATIONS[name] for name in config.augment]
     epochs = config.epochs or default_epochs(size)
-    steps = math.ceil(size / config.batch_size)  # an epoch
+    # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
+    steps = math.ceil((size - 1) / config.batch_size)
     order: NDArray[np.int64] | None = None
-    pending: list[Batch] = []
+    pending: list[tuple[Tensor, Tensor, int]] = []
     mark = reported = time.perf_counter()
     reported_step = counters.step
     while counters.step < epochs * steps:
@@ -240,7 +227,8 @@ def fit(
         if order is None or batch == 0:
             _set_train_mode(state.model)
             order = sampler(epoch)
-        rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
+        end = size if batch + 1 == steps else (batch + 1) * config.batch_size
+        rows = order[batch * config.batch_size : end]
         device.seed(derive_seed(config.seed, "step", counters.step))
         if config.schedule == "one-cycle":
             for group in state.optimizer.param_groups:
@@ -257,25 +245,17 @@ def fit(
         counters.seconds, mark = counters.seconds + now - mark, now
         if (batch + 1) * POINTS // steps > batch * POINTS // steps:
             _flush_metrics(counters, pending, config)
-            examples = epoch * size + min((batch + 1) * config.batch_size, size)
-            counters.curve.append(Point(examples, counters.seconds, *counters.point_sums.means))
+            means = counters.point_sums.means
+            counters.curve.append(Point(epoch * size + end, counters.seconds, *means))
             counters.point_sums = Sums()
         if batch + 1 == steps:
             yield _end_epoch(state, data.val, preprocess, device)
         elif now - reported >= PROGRESS_SECONDS:
             _flush_metrics(counters, pending, config)
-            loss, accuracy = counters.epoch_sums.means
             rate = (counters.step - reported_step) / (now - reported)  # steps a second
-            yield StepProgress(
-                epoch=epoch + 1,
-                epochs=epochs,
-                step=counters.step,
-                num_steps=epochs * steps,
-                loss=loss,
-                accuracy=accuracy,
-                images_per_second=rate * config.batch_size,
-                seconds_left=(epochs * steps - counters.step) / rate,
-            )
+            seconds_left = (epochs * steps - counters.step) / rate
+            means = counters.epoch_sums.means
+            yield StepProgress(epoch + 1, epochs, *means, rate * config.batch_size, seconds_left)
         else:
             continue
         mark = reported = time.perf_counter()
@@ -300,7 +280,9 @@ def check(config: TrainConfig, size: int) -> None:
         choose(AUGMENTATIONS, name, "augment")
 
 
-def _flush_metrics(counters: Counters, pending: list[Batch], config: TrainConfig) -> None:
+def _flush_metrics(
+    counters: Counters, pending: list[tuple[Tensor, Tensor, int]], config: TrainConfig
+) -> None:
     """Add the batches that wait on the device to the sums."""
     for loss, correct, examples in pending:
         value = float(loss)

@@ -13,7 +13,6 @@ import hashlib
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +34,10 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
 
 
-@dataclass(frozen=True)
-class InitInfo:
-    """The initial weights of a training; `init` in the run's env.json."""
-
-    run: str  # the parent's folder, "file:NAME" or "torchvision"
-    sha256: str  # of the loaded tensors
-    seconds: float | None  # of training before, with the parent's own parents, if known
-    examples: int | None  # images shown before, likewise
-    shuffled: bool
-    adopted: tuple[str, ...]  # loaded tensors
-    reset: tuple[str, ...]  # tensors that keep random values: the new head
-    adopted_numbers: int
-    reset_numbers: int
-
-
 def load_pretrained(
     model: nn.Module, classes: tuple[str, ...], init: str, shuffle_seed: int | None = None
-) -> InitInfo:
-    """Load initial weights into `model`, in place.
+) -> dict[str, Any]:
+    """Load initial weights into `model`, in place, and return the `init` of a run's env.json.
 
     Args:
         classes: of the new run; the parent's head is loaded only if it has the same.
@@ -94,24 +78,21 @@ def load_pretrained(
         f"The weights of {name} do not fit",
         "Use the model, size, channels and options that they belong to.",
     )
-    return InitInfo(
-        run=name,
-        sha256=hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
-        seconds=seconds,
-        examples=examples,
-        shuffled=shuffle_seed is not None,
-        adopted=tuple(tensors),
-        reset=tuple(random),
-        adopted_numbers=sum(tensor.numel() for tensor in tensors.values()),
-        reset_numbers=sum(tensor.numel() for tensor in random.values()),
-    )
+    return {
+        "run": name,
+        "sha256": hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
+        "seconds": seconds,  # of training before, with the parent's own parents; None if unknown
+        "examples": examples,  # images shown before, likewise
+        "shuffled": shuffle_seed is not None,
+        "adopted": list(tensors),
+        "reset": list(random),  # tensors that remain random: the new head
+        "adopted_numbers": sum(tensor.numel() for tensor in tensors.values()),
+        "reset_numbers": sum(tensor.numel() for tensor in random.values()),
+    }
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
-    """Exclude parts of a network from training; frozen batch normalisations keep their statistics.
-
-    Args:
-        parts: "backbone" for everything but the head, or names of modules or parameters.
+    """Exclude parts from training: "backbone", or names of modules or parameters.
 
     Raises:
         ConfigError: if a part is unknown, or nothing remains to train.
@@ -138,13 +119,7 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
 def describe(
     init: Mapping[str, Any] | None, parts: tuple[str, ...], trained: int, parameters: int
 ) -> str:
-    """Describe initial weights, the head, frozen parts and how many parameters are trained.
-
-    Args:
-        init: an `InitInfo` as a dict, or None for random weights.
-        parts: frozen parts.
-        trained: parameters that are trained, of `parameters`.
-    """
+    """Describe initial weights, the head, frozen parts and how many parameters are trained."""
     text = "random weights"
     if init is not None:
         shuffled = ", shuffled within each tensor" if init["shuffled"] else ""
@@ -162,11 +137,7 @@ def is_file(init: str) -> bool:
 
 
 def pin(init: str) -> str:
-    """Return `init` with the SHA-256 of its file, so that it means this content only.
-
-    Raises:
-        ConfigError, DataError: if it has no SHA-256 yet and the file cannot be read.
-    """
+    """Return `init` with the SHA-256 of its file, so that it means this content only."""
     return init if PIN in init else f"{init}{PIN}{_sha256(_locate(init))}"
 
 

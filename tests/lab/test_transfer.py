@@ -6,8 +6,8 @@ import pickle
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +21,8 @@ from siglum.lab.device import Device
 from siglum.lab.runs import CHECKPOINTS, Run
 from siglum.lab.trainer import Stopped, resume, train
 from siglum.lab.training import Epoch
-from siglum.lab.transfer import InitInfo
 
-NEW_HEAD = ("head.weight", "head.bias")
+NEW_HEAD = ["head.weight", "head.bias"]
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def fresh(classes: int = 3) -> nn.Module:
 
 def load_pretrained(
     model: nn.Module, run: Run, classes: Sequence[str] = (), seed: int | None = None
-) -> InitInfo:
+) -> dict[str, Any]:
     names = tuple(classes) or run.classes
     return transfer.load_pretrained(model, names, str(run.path), seed)
 
@@ -64,7 +63,7 @@ def test_a_run_with_the_same_classes_gives_its_head_too(tiny_run: Run) -> None:
     for name, tensor in tiny_run.model().state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
     last = tiny_run.history[-1]
-    assert (init.reset, init.seconds, init.examples) == ((), last.seconds, last.examples)
+    assert (init["reset"], init["seconds"]) == ([], last.seconds)
 
 
 @pytest.mark.parametrize("classes", ["abcde", "xyz"])
@@ -73,14 +72,14 @@ def test_other_classes_get_a_new_head(tiny_run: Run, classes: str) -> None:
     head = model.head.weight.clone()
     init = load_pretrained(model, tiny_run, classes)
 
-    assert init.reset == NEW_HEAD
+    assert init["reset"] == NEW_HEAD
     assert torch.equal(model.head.weight, head)
     parent = tiny_run.model().state_dict()
     assert torch.equal(model.state_dict()["features.0.weight"], parent["features.0.weight"])
 
 
 def test_another_image_size_needs_only_a_new_head(tiny_run: Run) -> None:
-    assert load_pretrained(models.build("glyph_net", 3, 1, 40), tiny_run).reset == NEW_HEAD[:1]
+    assert load_pretrained(models.build("glyph_net", 3, 1, 40), tiny_run)["reset"] == NEW_HEAD[:1]
 
 
 @pytest.mark.parametrize("classes", [3, 7])
@@ -89,10 +88,10 @@ def test_a_file_gives_the_backbone_and_never_a_head(file: Path, classes: int) ->
     head = model.head.weight.clone()
     init = transfer.load_pretrained(model, tuple("abcdefg"[:classes]), f"file:{file}")
 
-    assert init.reset == NEW_HEAD and torch.equal(model.head.weight, head)
+    assert init["reset"] == NEW_HEAD and torch.equal(model.head.weight, head)
     for name, tensor in transfer.read_weights(f"file:{file}").items():
         assert torch.equal(model.state_dict()[name], tensor), name
-    assert (init.run, init.seconds, init.examples) == (f"file:{file}", None, None)
+    assert (init["run"], init["seconds"], init["examples"]) == (f"file:{file}", None, None)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
@@ -125,7 +124,7 @@ def test_shuffled_weights_are_a_permutation_repeated_by_the_seed(tiny_run: Run) 
     load_pretrained(again, tiny_run, seed=0)
 
     original = tiny_run.model().state_dict()
-    assert init.shuffled
+    assert init["shuffled"]
     for name, tensor in original.items():
         ours = model.state_dict()[name]
         assert torch.equal(ours, again.state_dict()[name]), name
@@ -335,9 +334,10 @@ def test_torchvision_weights_are_loaded_from_its_cache(
     model = models.build("mobilenet_v3_small", 3, 1, 64)
     init = transfer.load_pretrained(model, ("a", "b", "c"), "torchvision")
 
-    assert init.run == "torchvision" and all(name.startswith("head.") for name in init.reset)
+    assert init["run"] == "torchvision"
+    assert all(name.startswith("head.") for name in init["reset"])
     state = model.state_dict()
-    assert all(torch.equal(state[name], theirs[name]) for name in init.adopted)
+    assert all(torch.equal(state[name], theirs[name]) for name in init["adopted"])
 
 
 def test_freezing_the_backbone_trains_only_the_head(
@@ -412,9 +412,7 @@ def test_the_start_is_described(tiny_run: Run) -> None:
     transfer.freeze(model, ("backbone",))
     trained = models.count_parameters(model)
 
-    assert transfer.describe(
-        vars(replace(init, run="runs/first")), ("backbone",), trained, 26_549
-    ) == (
+    assert transfer.describe({**init, "run": "runs/first"}, ("backbone",), trained, 26_549) == (
         "23,891 numbers of runs/first; a new head of 2,885; frozen: backbone; "
         "2,885 of 26,549 parameters trained"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from siglum.config import Option
+from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose, closest_match
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
@@ -81,6 +81,12 @@ def build(
             f"classes, got {got}. Give its last layer num_classes outputs."
         )
     return model.train()
+
+
+def build_for(config: TrainConfig, preprocess: Preprocess, num_classes: int) -> nn.Module:
+    """Return the network that `config` names, for images of this kind."""
+    size = preprocess.size
+    return build(config.model, num_classes, preprocess.planes, size, config.model_options)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -15,34 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siglum.errors import choose
 from siglum.lab.models.layers import Dropout, Network
-
-BATCHNORM = {"train": False, "frozen": True}
 
 
 class MobileNetV3(Network):
     """Features, average pooling, batch normalisation, dropout 0.5, a linear layer.
 
-    `batchnorm` "frozen" keeps the running statistics of all but the head's normalisation: for
-    weights without statistics. `pad_below` moves a row of padding of strided convolutions from
-    above to below: for TensorFlow's weights with mirrored kernels.
+    `pad_below` moves a row of padding of strided convolutions from above to below: for TensorFlow's
+    weights with mirrored kernels.
     """
 
     torchvision_name: ClassVar[str]  # of the network, and of weights for it
 
     def __init__(
-        self,
-        num_classes: int,
-        in_channels: int = 1,
-        image_size: int = 64,
-        batchnorm: str = "train",
-        pad_below: bool = False,
+        self, num_classes: int, in_channels: int = 1, image_size: int = 64, pad_below: bool = False
     ) -> None:
         super().__init__()
         from torchvision.models import get_model  # takes a second to import
 
-        self.frozen = choose(BATCHNORM, batchnorm, "batchnorm")
         norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
         whole = get_model(self.torchvision_name, weights=None, norm_layer=norm)
         self.features = whole.features
@@ -57,14 +47,6 @@ class MobileNetV3(Network):
             if pad_below and isinstance(conv, nn.Conv2d) and conv.stride == (2, 2):
                 shift_padding(conv)
 
-    def train(self, mode: bool = True) -> "MobileNetV3":
-        """Switch to training; frozen batch normalisations only train their scale and shift."""
-        super().train(mode)
-        for module in self.features.modules():
-            if self.frozen and isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
-
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""
         colour = images.expand(-1, 3, -1, -1)  # a view
@@ -72,15 +54,6 @@ class MobileNetV3(Network):
         with torch.autocast(images.device.type, enabled=False):
             features: Tensor = self.pool(self.features(colour)).flatten(1)
         return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to logits (B, K)."""
-        if not self.training or len(images) > 1:
-            return super().forward(images)
-        self.eval()  # a single image has no batch statistics
-        logits = super().forward(images)
-        self.train()
-        return logits
 
 
 class MobileNetV3Large(MobileNetV3):

@@ -152,7 +152,6 @@ def test_logits_of_sign_net_are_scaled_cosines() -> None:
         ("conv_transformer", 31, {}, "conv_transformer failed on 2 images of .* too small"),
         ("glyph_net", 28, {"width": -2}, "glyph_net failed on 2 images"),
         ("glyph_net", 28, {"dropout": 1.0}, r".*dropout must be in \[0, 1\), got 1.0. Check"),
-        ("mobilenet_v3_small", 64, {"batchnorm": "freezed"}, ".* Did you mean 'frozen'?"),
     ],
 )
 def test_names_options_and_sizes_that_do_not_fit_are_refused(
