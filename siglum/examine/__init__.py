@@ -44,24 +44,17 @@ class Sample:
 
     @classmethod
     def select(
-        cls, images: ImageSet, rows: NDArray[np.integer], kind: str, choice: str = "{}"
+        cls, images: ImageSet, rows: NDArray[np.integer], part: str, choice: str = "{}"
     ) -> "Sample":
         """Return some images of a set; `choice` is how they were chosen, such as "The first {}"."""
-        description = choice.format(count_of(len(rows), f"{kind} image"))
-        names = [f"{kind} image {row + 1}" for row in rows]
+        description = choice.format(count_of(len(rows), f"{part} image"))
+        names = [f"{part} image {row + 1}" for row in rows]
         return cls(images.subset(rows), images.labels[rows], names, description)
 
 
+@dataclass(eq=False)
 class Examination:
     """A run and what to show of it; checks what can be checked at once.
-
-    Args:
-        files: Images to show, instead of the run's own.
-        part: A key of PARTS; by default test, or validation without test images.
-        layer: Name of the layer to show.
-        count: Number of images; each panel has its own default.
-        numbers: Of images of the part, from 1.
-        wrong: Only misclassified images of the part.
 
     Raises:
         ConfigError: if the part, the layer or a number does not exist, or more than one of
@@ -69,45 +62,35 @@ class Examination:
         DataError: if a file cannot be read.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        device: Device,
-        files: Sequence[Path] = (),
-        part: str | None = None,
-        layer: str | None = None,
-        count: int | None = None,
-        checkpoint: str | None = None,
-        numbers: Sequence[int] = (),
-        wrong: bool = False,
-    ) -> None:
-        if count is not None and count < 1:
-            raise ConfigError(f"count must be at least 1, got {count}.")
-        if bool(files) + bool(numbers) + wrong > 1:
+    run: Run
+    device: Device
+    files: Sequence[Path] = ()  # images to show, instead of the run's own
+    part: str | None = None  # a key of PARTS; by default test, or validation without test images
+    layer: str | None = None  # name of the layer to show
+    count: int | None = None  # images; each panel has its own default
+    checkpoint: str | None = None
+    numbers: Sequence[int] = ()  # of images of the part, from 1
+    wrong: bool = False  # only misclassified images of the part
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"count must be at least 1, got {self.count}.")
+        if bool(self.files) + bool(self.numbers) + self.wrong > 1:
             raise ConfigError("Files, --image and --wrong exclude each other; choose one.")
-        self.run, self.files, self.part, self.layer = run, files, part, layer
-        self.count, self.numbers, self.wrong = count, numbers, wrong
-        self.preprocess, self.classes = run.preprocess, run.classes
-        self.device = replace(device, precision="float32", channels_last=False)
-        self.model = self.device.to(run.model(checkpoint)).eval()
+        self.preprocess, self.classes = self.run.preprocess, self.run.classes
+        self.device = replace(self.device, precision="float32", channels_last=False)
+        self.model = self.device.to(self.run.model(self.checkpoint)).eval()
         side = self.preprocess.size
         self.layers = layers(self.model, (self.preprocess.planes, side, side))
-        names = [step.name for step in self.layers]
-        if layer not in (None, *names):
-            hint = " List them with: siglum examine RUN --only layers"
-            raise ConfigError(
-                f"No such layer: {layer!r}.{closest_match(str(layer), names) or hint}"
-            )
-        if files or part or numbers:
+        if self.layer is not None and self.layer not in (names := [s.name for s in self.layers]):
+            hint = closest_match(self.layer, names) or " --only layers lists them."
+            raise ConfigError(f"No such layer: {self.layer!r}.{hint}")
+        if self.files or self.part or self.numbers:
             self.sample(1)
 
     @cached_property
     def data(self) -> Data:
-        """The run's own images.
-
-        Raises:
-            NotApplicableError: if they cannot be loaded again.
-        """
+        """The run's own images; raises NotApplicableError if they cannot be loaded again."""
         try:
             return load_data(self.run.config, self.classes)
         except SiglumError as error:
@@ -115,19 +98,14 @@ class Examination:
 
     @cached_property
     def own_images(self) -> tuple[str, ImageSet]:
-        """The name of the part to show, a value of PARTS, and its images.
-
-        Raises:
-            NotApplicableError: if the run has no such images.
-        """
-        parts = {part: getattr(self.data, part) for part in PARTS}
-        present = [part for part, images in parts.items() if images is not None]
-        part = self.part or present[0]
+        """The part to show, a value of PARTS, and its images, or NotApplicableError."""
+        present = {p: images for p in PARTS if (images := getattr(self.data, p)) is not None}
+        part = self.part or next(iter(present))
         if part not in present:
             raise NotApplicableError(
                 f"part must be one that the run has ({', '.join(present)}), got {part!r}."
             )
-        return PARTS[part], parts[part]
+        return PARTS[part], present[part]
 
     def sample(self, default: int) -> Sample:
         """Return the images to show: the files, or `default` images of the part.

@@ -24,13 +24,8 @@ FUNCTIONS = {
     *("softmax", "log_softmax", "dropout", "batch_norm", "layer_norm", "flatten", "mean"),
     *("scaled_dot_product_attention", "add", "cat"),
 }
-KINDS = {
-    "conv": "convolution",
-    "relu": "ReLU",
-    "re lu": "ReLU",
-    "cat": "join",
-    "multihead attention": "attention",
-}
+KINDS = {"conv": "convolution", "relu": "ReLU", "re lu": "ReLU", "cat": "join"}
+KINDS["multihead attention"] = "attention"
 
 
 @dataclass(frozen=True)
@@ -46,11 +41,7 @@ class Layer:
 
 
 def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """Return every layer of a network in the order of a forward pass, the input first.
-
-    Args:
-        shape: Of one image: C, S, S.
-    """
+    """Return every layer in the order of a forward pass, the input first; `shape` is C, S, S."""
     zeros = torch.zeros(BATCH, *shape, device=next(model.parameters()).device)
     steps = [layer for layer, _ in observe(model, zeros)]
     names = {step.name for step in steps}
@@ -64,11 +55,7 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
 
 @torch.no_grad()
 def observe(model: nn.Module, images: Tensor) -> list[tuple[Layer, Tensor]]:
-    """Return every layer of a forward pass with its output, in order.
-
-    Args:
-        images: float32 (B, C, S, S), normalised; the network is switched to evaluation.
-    """
+    """Return every layer of a forward pass on normalised images (B, C, S, S) with its output."""
     observer = _Observer(model.eval(), len(images))
     handles = [
         hooks.register_module_forward_pre_hook(lambda module, _: observer.path.append(module)),

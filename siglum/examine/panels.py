@@ -19,7 +19,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from captum.attr import IntegratedGradients, Occlusion, Saliency
+from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -33,7 +35,7 @@ from siglum.formatting import count, shorten
 from siglum.report import page, plots
 from siglum.report.page import Table
 
-MAX_FILTERS, MAX_CHANNELS, MAX_MAPS, MAX_VALUES = 64, 16, 17, 256  # drawn of one layer
+MAX_MAPS, MAX_VALUES = 17, 256  # drawn of one layer
 STEPS = 64  # of the path from blank paper to the image
 ATTRIBUTED = 32  # images in a batch of attributions
 EVEN_LIMIT = 4.0  # end of the scale of attention, in units of even attention
@@ -42,9 +44,12 @@ MAX_TRAIN, MAX_MAPPED = 5_000, 1_000  # images searched for neighbours, and mapp
 NEIGHBOURS = 8
 NO_ATTENTION = "{} has no attention. conv_transformer is a network that has it."
 THUMBNAIL, MAX_THUMBNAILS, SIDE = 22, 320, 504  # px and number on a map, and its side
-
 STRIP = 860  # width of a vector, px
-FOR, AGAINST = (213, 94, 0), (30, 120, 190)  # hues of heat maps
+# Blue below the middle, orange above; the middle and blank paper are transparent.
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", [(0, "#1e78beff"), (0.5, "#1e78be00"), (0.5, "#d55e0000"), (1, "#d55e00ff")]
+)
+BLACK = LinearSegmentedColormap.from_list("black", ["#00000000", "#000000ff"])
 NOTE: dict[str, Any] = {"color": plots.QUIET, "fontsize": 11}
 
 Arrays = dict[str, NDArray[Any]]
@@ -77,35 +82,28 @@ class Result:
         return files
 
 
-Results = dict[str, Result | NotApplicableError]
+Results = dict[str, Result | NotApplicableError]  # or why a panel does not apply
 
 
 def run_panels(examination: Examination, names: Iterable[str]) -> Results:
-    """Return the results of panels, or why one does not apply."""
+    """Return the results of panels."""
     results: Results = {}
     for name in names:
         try:
-            results[name] = PANELS[name][1](examination)
+            results[name] = PANELS[name](examination)
         except NotApplicableError as error:
             results[name] = error
     return results
 
 
 def write_page(examination: Examination, results: Results, path: Path) -> None:
-    """Write panels as one HTML page.
-
-    Raises:
-        DataError: if it cannot be written.
-    """
+    """Write panels as one HTML page."""
     sections, grey = [], examination.preprocess.channels == 1
     for name, result in results.items():
-        title = PANELS[name][0]
-        if isinstance(result, NotApplicableError):
-            sections.append(page.Section(name, title, str(result), missing=True))
-            continue
-        svg = plots.to_svg(result.figure, name, result.finding) if result.figure else ""
-        values = {"name": name, "result": result, "svg": svg, "grey": grey}
-        sections.append(page.render_section("panel.html", name, title, **values))
+        svg = Markup()
+        if isinstance(result, Result) and result.figure:
+            svg = plots.to_svg(result.figure, name, result.finding)
+        sections.append(page.render_section("panel.html", name, result=result, svg=svg, grey=grey))
     try:
         part = "" if examination.files else examination.own_images[0]
     except NotApplicableError:
@@ -201,15 +199,14 @@ def filters(examination: Examination) -> Result:
     """Return the filters of a layer, by default of the first convolution: weights (F, C, h, w)."""
     layer, weights, _ = _filters(examination)
     num_filters, channels, height, width = weights.shape
-    heat, limit = _scale(weights)
+    (heat, limit), labels, side = _scale(weights), [], 88
     if channels == 1:
-        numbered = enumerate(heat[:MAX_FILTERS, 0], 1)
-        rows = wrap([Tile(heat=kernel, title=str(number)) for number, kernel in numbered], 10)
-        figure = draw_tiles(rows, 88, scale=_short(limit))
+        tiles = [Tile(heat=kernel, title=f"{n}") for n, kernel in enumerate(heat[:64, 0], 1)]
+        rows = wrap(tiles, 10)
     else:
-        rows = [[Tile(heat=kernel) for kernel in row] for row in heat[:16, :MAX_CHANNELS]]
-        labels = [f"filter {number}" for number in range(1, len(rows) + 1)]
-        figure = draw_tiles(rows, 48, labels=labels, scale=_short(limit))
+        rows = [[Tile(heat=kernel) for kernel in row] for row in heat[:16, :16]]
+        labels, side = [f"filter {n}" for n in range(1, len(rows) + 1)], 48
+    figure = draw_tiles(rows, side, labels=labels, scale=_short(limit))
     over = count(channels, "channel")
     finding = f"{layer} has {num_filters} filters of {height} × {width}, each over {over}"
     return Result(finding, {"weights": weights}, figure)
@@ -232,12 +229,13 @@ def responses(examination: Examination) -> Result:
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # on even sides
         response = F.conv2d(ink, kernels, padding="same")[0].numpy()
     heat, limit = _scale(response)
-    rows = [[Tile(ink=image, title=sample.names[0])]]
     tiles = []
-    for number, kernel in enumerate(_scale(weights)[0].mean(axis=1)[:MAX_FILTERS]):
+    for number, kernel in enumerate(_scale(weights)[0].mean(axis=1)[:64]):
         tiles.append(Tile(heat=kernel, title=f"filter {number + 1}"))
         tiles.append(Tile(heat=heat[number], title="response"))
-    figure = draw_tiles([*rows, *wrap(tiles, 8)], 108, scale=_short(limit))
+    figure = draw_tiles(
+        [[Tile(image, title=sample.names[0])], *wrap(tiles, 8)], 108, scale=_short(limit)
+    )
     finding = f"Responses of the filters of {layer} to {sample.names[0]}"
     return Result(finding, {"weights": weights, "image": image, "responses": response}, figure)
 
@@ -294,26 +292,20 @@ def attribution(examination: Examination, method: str) -> Result:
     target = torch.from_numpy(labels).to(images.device)
     paper, channels = images.clone(), preprocess.channels  # planes of the position stay
     paper[:, :channels] = -preprocess.mean / preprocess.std
-    if method == "saliency":
+    if method == "Saliency":
         values = Saliency(model).attribute(images.requires_grad_(), target, abs=True)
         values = values[:, :channels].amax(dim=1) / preprocess.std
-    elif method == "integrated gradients":
+    elif method == "Integrated gradients":
         options = {"n_steps": STEPS, "internal_batch_size": ATTRIBUTED}
         values = IntegratedGradients(model).attribute(images, paper, target, **options).sum(dim=1)
     else:
         planes, side = images.shape[1], max(2, preprocess.size // 7)
-        values = (
-            Occlusion(model)
-            .attribute(
-                images,
-                sliding_window_shapes=(planes, side, side),
-                strides=(planes, side // 2, side // 2),
-                baselines=paper,
-                target=target,
-                perturbations_per_eval=max(1, ATTRIBUTED // len(images)),
-            )
-            .mean(dim=1)
-        )  # over the squares that cover a pixel
+        strides, batch = (planes, side // 2, side // 2), max(1, ATTRIBUTED // len(images))
+        values = Occlusion(model).attribute(
+            *(images, (planes, side, side), strides, paper, target),
+            perturbations_per_eval=batch,
+        )
+        values = values.mean(dim=1)
 
     values, pixels = values.detach().cpu().numpy(), examination.pixels(sample.images)
     names = [examination.classes[label] for label in labels]
@@ -323,8 +315,8 @@ def attribution(examination: Examination, method: str) -> Result:
         inks.append(Tile(image, title=f"as {shorten(name, 22)}", note=note))
         heats.append(Tile(image, heat, note=f"maximum {_short(limit)}"))
     rows = itertools.chain(*zip(wrap(inks, 5), wrap(heats, 5), strict=True))
-    figure = draw_tiles([*rows], 184, scale="maximum", signed=method != "saliency")
-    finding = f"{method.capitalize()}, for images recognised as {', '.join(names[:8])}"
+    figure = draw_tiles([*rows], 184, scale="maximum", signed=method != "Saliency")
+    finding = f"{method}, for images recognised as {', '.join(names[:8])}"
     finding += ", …" if len(names) > 8 else ""
     return Result(finding, {"images": pixels, "target": labels, "values": values}, figure)
 
@@ -363,15 +355,10 @@ def attention_panel(examination: Examination) -> Result:
 
 @torch.no_grad()
 def attention(model: nn.Module, images: Tensor) -> Tensor:
-    """Return how much every cell takes from every other, in every layer and head.
+    """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1.
 
     Args:
-        model: With at least one `nn.MultiheadAttention`; it is switched to evaluation.
         images: float32 (N, C, S, S), normalised as in training.
-
-    Returns:
-        float32 (L, N, A, T, T): from the cell of the last axis to that of the one before; rows sum
-        to 1.
 
     Raises:
         NotApplicableError: if the network has no attention, or the layers' tokens differ.
@@ -553,11 +540,9 @@ def draw_tiles(
     scale: str = "",
     signed: bool = True,
 ) -> Figure:
-    """Draw rows of tiles.
+    """Draw rows of tiles, `side` px wide, with labels to the left; vectors are low strips.
 
     Args:
-        side: Of a tile, px. A vector, a heat map of one row, is drawn as a low strip instead.
-        labels: Texts to the left of the rows.
         scale: What the strongest hue stands for; draws the scale of the heat maps below.
         signed: Whether heat maps have values below 0.
     """
@@ -592,8 +577,7 @@ def _draw_tile(axes: Axes, tile: Tile, x: float, y: float, wide: float, high: fl
     if tile.ink is not None:
         axes.imshow(to_pixels(tile.ink, 1 if tile.heat is None else 0.3), **place)
     if tile.heat is not None:
-        hue = np.where((tile.heat >= 0)[..., None], FOR, AGAINST)
-        axes.imshow(_to_rgba(hue, np.abs(tile.heat)), **place)
+        axes.imshow(HEAT((tile.heat + 1) / 2), **place)
     colour = plots.ACCENT if tile.wrong else plots.LINE
     axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=colour, linewidth=1))
     axes.text(x, y - 5, tile.title, color=plots.ACCENT if tile.wrong else plots.INK)
@@ -619,36 +603,27 @@ def resize(axes: Axes, width: float, height: float) -> None:
     axes.figure.set_size_inches(width / 72, height / 72)  # type: ignore[union-attr]
 
 
-def to_pixels(image: NDArray[np.floating], strength: float = 1) -> NDArray[np.uint8]:
+def to_pixels(image: NDArray[np.floating], strength: float = 1) -> NDArray[Any]:
     """Return an image (C, S, S) as RGBA: one channel as black ink, three in their colours."""
-    if len(image) == 3:
-        return _to_rgba(255 * image.transpose(1, 2, 0), np.full(image.shape[1:], strength))
-    return _to_rgba(0, strength * image[0])
+    if len(image) == 1:
+        return np.asarray(BLACK(strength * image[0]))
+    return np.concatenate([image, np.full_like(image[:1], strength)]).transpose(1, 2, 0)
 
 
-def _to_rgba(colour: Any, opacity: NDArray[np.floating]) -> NDArray[np.uint8]:
-    pixels = np.empty((*opacity.shape, 4))
-    pixels[..., :3], pixels[..., 3] = colour, 255 * opacity
-    return np.asarray(np.rint(pixels.clip(0, 255)), np.uint8)
-
-
-PANELS: dict[str, tuple[str, Callable[[Examination], Result]]] = {
-    "layers": ("Layers", layer_table),
-    "diagram": ("Diagram", diagram),
-    "printout": ("Printout", printout),
-    "first": ("First images", first_images),
-    "filters": ("Filters", filters),
-    "responses": ("Filter responses", responses),
-    "maps": ("Feature maps", maps),
-    "saliency": ("Saliency", partial(attribution, method="saliency")),
-    "integrated_gradients": (
-        "Integrated gradients",
-        partial(attribution, method="integrated gradients"),
-    ),
-    "occlusion": ("Occlusion", partial(attribution, method="occlusion")),
-    "attention": ("Attention", attention_panel),
-    "answers": ("Log-probabilities", log_probabilities),
-    "predictions": ("Predictions", predictions),
-    "nearest": ("Nearest training images", nearest),
-    "embedding": ("Map of the features", embedding),
+PANELS: dict[str, Callable[[Examination], Result]] = {
+    "layers": layer_table,
+    "diagram": diagram,
+    "printout": printout,
+    "first": first_images,
+    "filters": filters,
+    "responses": responses,
+    "maps": maps,
+    "saliency": partial(attribution, method="Saliency"),
+    "integrated_gradients": partial(attribution, method="Integrated gradients"),
+    "occlusion": partial(attribution, method="Occlusion"),
+    "attention": attention_panel,
+    "answers": log_probabilities,
+    "predictions": predictions,
+    "nearest": nearest,
+    "embedding": embedding,
 }

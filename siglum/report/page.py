@@ -79,10 +79,11 @@ def load(template: str, **values: Any) -> Any:
     return ENVIRONMENT.get_template(template).make_module(values)
 
 
-def render_section(template: str, anchor: str, title: str, **values: Any) -> Section:
-    """Fill in the template of a section, which also sets the section's finding."""
-    module = load(template, **values)
-    return Section(anchor, title, module.finding, Markup(module))
+def render_section(template: str, anchor: str, title: str = "", **values: Any) -> Section:
+    """Fill in the template of a section, which sets its finding, and its title if none is given."""
+    module = load(template, anchor=anchor, **values)
+    missing = bool(getattr(module, "missing", False))
+    return Section(anchor, title or module.title, module.finding, Markup(module), missing)
 
 
 def cell_text(value: object) -> str:

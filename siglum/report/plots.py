@@ -19,8 +19,6 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -54,11 +52,7 @@ class Plot:
         return to_svg(self.figure, self.name, self.title)
 
     def save(self, folder: Path) -> None:
-        """Write NAME.png, NAME.svg and NAME.csv into a folder.
-
-        Raises:
-            DataError: if a file cannot be written.
-        """
+        """Write NAME.png, NAME.svg and NAME.csv into a folder."""
         for suffix in (".png", ".svg"):
             data = to_image(self.figure, suffix, self.title, self.caption)
             write_atomic(folder / f"{self.name}{suffix}", data)
@@ -129,20 +123,14 @@ def to_csv(rows: Iterable[Sequence[object]]) -> str:
 def to_svg(figure: Figure, name: str, title: str) -> Markup:
     """Return a figure as an element of a page, its colours as CSS variables.
 
-    Args:
-        name: Unique on the page; keeps its identifiers apart from those of other figures.
-        title: What the figure shows, for those who cannot see it.
+    Its identifiers begin with `name`, unique on the page; `title` is the text alternative.
     """
     figure.patch.set_visible(False)
     text = _render(figure, ".svg").decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', lambda match: f"{match[0]}{name}-", text)
-    text = text.replace("xlink:href", "href")
     for colour, variable in VARIABLES.items():
         text = text.replace(f": {colour}", f": var(--{variable})")
-    text = re.sub(
-        r"(font: [^\"';]*\d+px) [^;\"]*", r"\1 ui-sans-serif, system-ui, sans-serif", text
-    )
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
     head = Markup(
         '<svg class="plot" viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{title}">'
@@ -171,11 +159,8 @@ def to_image(figure: Figure, suffix: str, title: str = "", caption: str = "") ->
 @styled
 def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
     file = io.BytesIO()
+    metadata = {"Date": None} if suffix == ".svg" else None
     # A font may lack the letters of a class name: a PNG shows boxes, a browser finds another font.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
-        if suffix == ".png":
-            FigureCanvasAgg(figure).print_figure(file, format="png", dpi=144, **options)
-        else:
-            options["metadata"] = {"Date": None}
-            FigureCanvasSVG(figure).print_figure(file, format="svg", **options)
+        figure.savefig(file, format=suffix[1:], dpi=144, metadata=metadata, **options)
     return file.getvalue()

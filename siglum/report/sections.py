@@ -28,7 +28,7 @@ from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images.imageset import ImageSet
 from siglum.lab.runs import Run
 from siglum.lab.trainer import load_data
-from siglum.lab.training import Data, Epoch, Point
+from siglum.lab.training import Data, Epoch
 from siglum.report import page, plots
 from siglum.report.plots import Plot
 
@@ -39,22 +39,10 @@ IMAGE_SIDE = 64  # px of an image on the page, at most
 SHEET_IMAGES, CLASS_IMAGES = 240, 8
 CELL_IMAGES, IMAGE_BYTES = 24, 1_200_000  # of the confusion matrix
 CURVE_POINTS = 80
-# By anchor, which is also the template: the title, and the fact without which it is left out.
-SECTIONS = {
-    "images": ("Training images", "classes"),
-    "learning": ("Learning", "epochs"),
-    "confusion": ("Confusion matrix", "part"),
-    "classes": ("Classes", "part"),
-    "mistakes": ("Mistakes", "part"),
-    "calibration": ("Calibration", "part"),
-    "settings": ("Settings", "config"),
-    "reproduce": ("Reproduce", "config"),
-}
-X_AXES: dict[str, Callable[[Point | Epoch, Epoch], float]] = {
-    "epochs": lambda at, first: at.examples / first.examples,
-    "images": lambda at, first: at.examples,
-    "seconds of training": lambda at, first: at.seconds,
-}
+# By anchor, which is also the template: the fact without which the section is left out.
+SECTIONS = {"images": "classes", "learning": "epochs", "confusion": "part", "classes": "part"}
+SECTIONS |= {"mistakes": "part", "calibration": "part", "settings": "config", "reproduce": "config"}
+X_AXES = {"epochs": "examples", "images": "examples", "seconds of training": "seconds"}
 
 
 def write_report(run: Run, path: Path) -> None:
@@ -67,7 +55,7 @@ def write_report(run: Run, path: Path) -> None:
         DataError: if `path` cannot be written.
     """
     facts = Facts(run)
-    values = {
+    values: dict[str, Any] = {
         "facts": facts,
         "plots": draw_plots(facts),
         "labels": plots.short_labels(facts.classes, 10),
@@ -76,14 +64,13 @@ def write_report(run: Run, path: Path) -> None:
         "image_uri": image_uri,
     }
     opening = page.load("opening.html", **values)
+    sections = [
+        page.render_section(f"{anchor}.html", anchor, **values)
+        for anchor, fact in SECTIONS.items()
+        if getattr(facts, fact)
+    ]
     html = page.render_page(
-        run.name,
-        "report of a run",
-        [
-            page.render_section(f"{anchor}.html", anchor, title, **values)
-            for anchor, (title, fact) in SECTIONS.items()
-            if getattr(facts, fact)
-        ],
+        *(run.name, "report of a run", sections),
         headline=opening.headline,
         rate=facts.measures.accuracy if facts.part else None,
         summary=[opening.summary],
@@ -149,14 +136,14 @@ class Facts:
         wrong = np.flatnonzero(self.predicted != labels)
         self.mistakes = wrong[np.argsort(-self.confidence[wrong], kind="stable")]
         counts = self.measures.confusion
-        cells = {
-            (int(row), int(column)): stats.wilson(int(counts[row, column]), int(counts[row].sum()))
-            for row, column in np.argwhere(counts)
-        }
-        order = sorted(cells, key=lambda c: (c[0] == c[1], -cells[c].hits, -cells[c].value))
+        cells = [
+            ((row, column), stats.wilson(int(counts[row, column]), int(counts[row].sum())))
+            for row, column in np.argwhere(counts).tolist()
+        ]
         # The shares of a class recognised as each class; the commonest mistakes come first.
-        self.cells: dict[Cell, stats.Rate] = {cell: cells[cell] for cell in order}
-        self.wrong_cells = [(cell, cells[cell]) for cell in order if cell[0] != cell[1]]
+        cells.sort(key=lambda cell: (len({*cell[0]}) == 1, -cell[1].hits, -cell[1].value))
+        self.cells: dict[Cell, stats.Rate] = dict(cells)
+        self.wrong_cells = [cell for cell in cells if len({*cell[0]}) == 2]
 
     def _read(self, function: Callable[[], T], default: T) -> T:
         try:
@@ -247,9 +234,7 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
 def train_command(config: TrainConfig, renames: str = "classes.csv", out: str = "") -> str:
     """Return the command that trains with `config`, quoted for a shell; defaults are omitted.
 
-    Args:
-        renames: CSV file of class renames, to be written before.
-        out: The run's folder, if it must have a certain one.
+    `renames` is the CSV file of class renames, and `out` the run's folder, if it matters.
     """
     usual = TrainConfig(model=config.model)
     line = ["siglum", "train", config.data]
@@ -260,16 +245,14 @@ def train_command(config: TrainConfig, renames: str = "classes.csv", out: str = 
             continue
         if isinstance(value, bool):
             line.append(flag if value else f"--no-{flag[2:]}")
-            continue
-        if value == ():
-            line.append(f"--empty-{flag[2:]}")
-        if name == "rename":
-            value = renames
-        pairs = [(flag, item) for item in (value if isinstance(value, tuple) else [value])]
-        if isinstance(value, dict):
-            pairs = [(f"{flag}.{key}", item) for key, item in value.items()]
-        for flag, item in pairs:  # one word where the value looks like a flag
-            line += [f"{flag}={item}"] if str(item).startswith("-") else [flag, str(item)]
+        elif name == "rename":
+            line.append(f"{flag}={renames}")
+        elif isinstance(value, dict):
+            line += [f"{flag}.{key}={item}" for key, item in value.items()]
+        elif isinstance(value, tuple):
+            line += [f"{flag}={item}" for item in value] or [f"--empty-{flag[2:]}"]
+        else:
+            line.append(f"{flag}={value}")
     return shlex.join(line + (["-o", out] if out else []))
 
 
@@ -288,7 +271,7 @@ def draw_plots(facts: Facts) -> dict[str, Plot]:
 
 
 def _learning(facts: Facts, measure: str, x: str) -> Plot:
-    epochs, place = facts.epochs, X_AXES[x]
+    epochs, unit = facts.epochs, facts.epochs[0].examples if x == "epochs" else 1
     val = [epoch for epoch in epochs if getattr(epoch, f"val_{measure}") is not None]
     rates = [held for epoch in val if (held := facts.val_rate(epoch))]
     points = [point for epoch in epochs for point in epoch.curve]
@@ -296,14 +279,14 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     figure, axes = plots.new_axes(336, 232, right_margin=92)
 
-    xs = [place(group[-1], epochs[0]) for group in groups]
+    xs = [getattr(group[-1], X_AXES[x]) / unit for group in groups]
     ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
     axes.plot(xs, ys, color=plots.SERIES[1], linewidth=1.25)
     ends = [(xs[-1], ys[-1], "training", plots.SERIES[1])]
     split, value = "Training", getattr(epochs[-1], f"train_{measure}")
     if val:
         colour, marker = plots.SERIES[0], "o" if len(val) <= 30 else ""
-        xs = [place(epoch, epochs[0]) for epoch in val]
+        xs = [getattr(epoch, X_AXES[x]) / unit for epoch in val]
         ys = [getattr(epoch, f"val_{measure}") for epoch in val]
         axes.plot(xs, ys, marker, ls="-", color=colour, ms=4, clip_on=False)
         ends.append((xs[-1], ys[-1], "validation", colour))
@@ -385,18 +368,14 @@ def _label_classes(axis: Axis, labels: Sequence[str], rotation: float = 0) -> No
 
 def _calibration(facts: Facts) -> Plot:
     measures, groups = facts.measures, facts.reliability
-    columns: dict[str, Sequence[object]] = {
-        "images": [group.count for group, _ in groups],
-        "probability": [group.confidence for group, _ in groups],
-        "accuracy": [value.value for _, value in groups],
-        "low": [value.low for _, value in groups],
-        "high": [value.high for _, value in groups],
-    }
+    rows = [(g.count, g.confidence, value.value, value.low, value.high) for g, value in groups]
+    names = ("images", "probability", "accuracy", "low", "high")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400, left_margin=56, right_margin=120, top_margin=32)
     axes.plot([0, 1], [0, 1], color=plots.QUIET, linewidth=1, linestyle=plots.DASHED)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     plots.label_ends(axes, [(1, 1, "calibrated", plots.QUIET)])
-    _, x, y, low, high = np.array(list(columns.values()))
+    _, x, y, low, high = np.array(rows).T
     errors, colour = (y - low, high - y), plots.SERIES[0]
     axes.errorbar(x, y, errors, fmt="o", color=colour, elinewidth=1.25, clip_on=False)
     plots.percent_axis(axes.xaxis)

@@ -104,7 +104,7 @@ def examine(run: Run, **options: Any) -> Examination:
 
 
 def panel(examination: Examination, name: str) -> Result:
-    return PANELS[name][1](examination)
+    return PANELS[name](examination)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_pat
 @pytest.mark.parametrize("name", PANELS)
 def test_every_panel_says_what_it_shows_and_what_not_to_conclude(name: str) -> None:
     text = (TEMPLATES / "panel.html").read_text()
-    texts = re.search(rf'"{name}": \("(.+?)",\n\s+"(.+?)"', text)
+    texts = re.search(rf'"{name}": \(".+?",\n\s+"(.+?)",\n\s+"(.+?)"', text)
 
     assert texts and all(len(text) > 50 and text.endswith(".") for text in texts.groups())
 

@@ -278,7 +278,7 @@ def test_reproducing_lists_the_whole_chain_and_its_files(
     rows = list(csv.reader(blocks[0].splitlines()))
 
     assert rows == [["cross", HOSTILE]]
-    assert "--rename tiny-classes.csv" in blocks[1] and blocks[1].endswith(f"-o {tiny_run.path}")
+    assert "--rename=tiny-classes.csv" in blocks[1] and blocks[1].endswith(f"-o {tiny_run.path}")
     assert blocks[2] == train_command(child.config)
     shutil.move(tiny_run.path, tmp_path / "moved")
     try:
