@@ -55,7 +55,8 @@ def teach(
             images = sources.load(
                 os.fspath(samples), "train", preprocess, rename=rename or {}, progress=progress
             )
-        images = _compose_names(images)
+        # A Mac decomposes names of files: é, as fonts and keyboards have it, is one class.
+        images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
         names = tuple(dict.fromkeys([*names, *images.classes]))
         drawings = _distinct(images, names)
     fitted = fit(network, names, drawings)
@@ -83,15 +84,6 @@ def _from_mapping(samples: Mapping[str, Sequence[Any]], preprocess: Preprocess) 
         raise DataError("samples have no images.")
     planes, _ = predict.stack(inputs)
     return ImageSet.from_arrays(planes, np.array(labels), tuple(samples), "samples")
-
-
-def _compose_names(images: ImageSet) -> ImageSet:
-    """Return images whose class names are in Unicode's composed form."""
-    composed = {name: unicodedata.normalize("NFC", name) for name in images.classes}
-    for name, form in composed.items():
-        if form != name and form in images.classes:
-            raise ConfigError(f"samples have the class {form!r} in two Unicode forms. Rename one.")
-    return images.rename(composed)
 
 
 def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:

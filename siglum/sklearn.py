@@ -36,7 +36,7 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_features_in_ = int(np.prod(images.shape[1:]))
         self.classes_ = unique_labels(y)
         if len(self.classes_) < 2:
-            raise ConfigError("Cannot fit a classifier to 1 class: y must have two or more.")
+            raise ConfigError("y must have two or more classes, got 1 class.")
         planes, positions = _preprocess(images)
         inked = planes.any(axis=(1, 2, 3))
         labels = np.searchsorted(self.classes_, y)[inked]
@@ -77,11 +77,10 @@ def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
                 f"X must be images (N, H, W) or flattened squares, got shape {images.shape}."
             )
         images = images.reshape(-1, side, side)
-    if images.dtype.kind == "f" and images.max(initial=0) <= 1:
-        images = images * 255
-    if images.min(initial=0) < 0:
-        raise ConfigError("Negative values in data: X must have values from 0 to 255.")
-    if images.max(initial=0) > 255:
-        raise ConfigError("X must have values from 0 to 255, or from 0 to 1.")
-    pixels = list(images.astype(np.uint8))
-    return predict.stack(predict.preprocess_images(pixels, predict.default_backbone().preprocess))
+    if images.min(initial=0) < 0 or (largest := images.max(initial=0)) > 255:
+        raise ConfigError(
+            "Negative values in data or above 255: X must have grey levels, or 0 to 1."
+        )
+    pixels = 255 * images if images.dtype.kind == "f" and largest <= 1 else images
+    preprocess = predict.default_backbone().preprocess
+    return predict.stack(predict.preprocess_images(list(pixels.astype(np.uint8)), preprocess))

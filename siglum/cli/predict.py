@@ -14,7 +14,7 @@ from siglum.images.contact_sheet import boxed
 from siglum.images.folder import expand_files
 from siglum.images.page import WORKING, read_page
 from siglum.recogniser.bundle import SUFFIX
-from siglum.recogniser.predict import UNKNOWN, Input, Prediction, Recogniser, load
+from siglum.recogniser.predict import Input, Prediction, Recogniser, load
 
 
 def predict(
@@ -98,7 +98,7 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
     ]
     if not places:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
-    inputs = [Input(one.ink[None], UNKNOWN, page.inverted, None, str(path)) for *_, one in places]
+    inputs = [Input(one.ink[None], page.inverted, None, str(path)) for *_, one in places]
     predictions = recogniser.predict_inputs(inputs)
     records = [
         {"row": row, "column": column, "box": character.box, **prediction.to_dict()}

@@ -88,10 +88,8 @@ def fit(
         ConfigError: if there are fewer than two classes, or too many.
     """
     if not 2 <= len(classes) <= MAX_CLASSES:
-        raise ConfigError(
-            f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}. A recogniser tells "
-            "signs apart: name at least two."
-        )
+        rule = f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}"
+        raise ConfigError(f"{rule}. Add a class, or leave some out.")
     if samples is None:
         ink = np.empty((0, backbone.preprocess.size, backbone.preprocess.size), np.uint8)
         samples = Samples(ink, np.empty(0, np.int64), np.empty((0, 3), np.float32))

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -54,14 +54,7 @@ class Prediction:
     report: InkReport | None  # None if the recogniser does not extract ink
     inverted: bool  # dark ink on light paper was inverted
     file: str | None
-    classes: tuple[str, ...] = field(repr=False)
-    probs: NDArray[np.float64] = field(repr=False)  # (K,)
-
-    @cached_property
-    def ranking(self) -> tuple[tuple[str, float], ...]:
-        """All classes with their probabilities, the most probable first."""
-        order = np.argsort(-self.probs, kind="stable").tolist()
-        return tuple((self.classes[label], float(self.probs[label])) for label in order)
+    ranking: tuple[tuple[str, float], ...] = field(repr=False)  # all classes, probable ones first
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `siglum predict --json` prints."""
@@ -93,7 +86,6 @@ class Input(NamedTuple):
     """An image as the network sees it."""
 
     planes: NDArray[np.uint8]  # (P, S, S)
-    position: tuple[float, float, float]  # of the ink; NaN where unknown
     inverted: bool
     report: InkReport | None
     file: str | None
@@ -105,11 +97,7 @@ class Recogniser:
 
     bundle: Bundle
     network: Callable[[NDArray[np.uint8]], Floats]  # images (N, P, S, S) to outputs (N, D)
-    fitted: "Fitted | None" = None  # None if it was not taught here
-
-    def __repr__(self) -> str:
-        more = ", ..." if len(self.classes) > 10 else ""
-        return f"<Recogniser of {len(self.classes):,}: {', '.join(self.classes[:10])}{more}>"
+    fitted: "Fitted | None" = field(default=None, repr=False)  # None if it was not taught here
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -184,8 +172,9 @@ class Recogniser:
         predictions = []
         for one, probs, in_set, rejected in zip(inputs, *arrays, strict=True):
             order = np.argsort(-probs, kind="stable")
+            names = [self.classes[label] for label in order]
             prediction = Prediction(
-                label=self.classes[order[0]],
+                label=names[0],
                 probability=float(probs[order[0]]),
                 prediction_set=tuple(self.classes[label] for label in order[in_set[order]]),
                 rejected=bool(rejected),
@@ -194,8 +183,7 @@ class Recogniser:
                 report=one.report,
                 inverted=one.inverted,
                 file=one.file,
-                classes=self.classes,
-                probs=probs,
+                ranking=tuple(zip(names, probs[order].tolist(), strict=True)),
             )
             predictions.append(prediction)
         return predictions
@@ -248,8 +236,9 @@ def preprocess_images(
 
 def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
     """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
-    positions = np.array([one.position for one in inputs], np.float32)
-    return np.stack([one.planes for one in inputs]), positions
+    reports = [one.report for one in inputs]
+    positions = [(r.height, r.width, r.position) if r else UNKNOWN for r in reports]
+    return np.stack([one.planes for one in inputs]), np.array(positions, np.float32)
 
 
 def _preprocess(image: ImageLike, preprocess: Preprocess, file: str | None) -> Input:
@@ -258,11 +247,10 @@ def _preprocess(image: ImageLike, preprocess: Preprocess, file: str | None) -> I
     pixels = _pixels(image, None if preprocess.cuts_out else preprocess.channels, enough)
     planes, report = ink.preprocess_image(pixels, preprocess)
     if report is not None:
-        position = (report.height, report.width, report.position)
-        return Input(planes, position, report.inverted, report, file)
+        return Input(planes, report.inverted, report, file)
     light = decode.has_light_background(pixels[None])
     inverted = bool(decode.needs_inversion(light, preprocess)[0])
-    return Input(255 - planes if inverted else planes, UNKNOWN, inverted, None, file)
+    return Input(255 - planes if inverted else planes, inverted, None, file)
 
 
 def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from small_backbone import CHARACTERS, a_backbone, draw
 from small_bundles import SIZE
 
 from siglum.errors import ConfigError, DataError
+from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import (
@@ -23,7 +24,7 @@ from siglum.recogniser.fit import (
     suggest,
     to_bundle,
 )
-from siglum.recogniser.predict import UNKNOWN, Input, Recogniser, load, open_backbone
+from siglum.recogniser.predict import Input, Recogniser, load, open_backbone
 
 BACKBONE = a_backbone()
 AB = ("a", "b")
@@ -72,7 +73,7 @@ def test_adding_one_by_one_equals_adding_all_at_once() -> None:
     together = letters(("a", "b", "γ"), 3)
     recogniser = fit(BACKBONE, AB).recogniser
     for ink, label in zip(together.samples.ink, together.samples.labels, strict=True):
-        one = Input(ink[None], (0.5, 0.5, 0.5), False, None, None)
+        one = Input(ink[None], False, InkReport(height=0.5, width=0.5), None)
         add(recogniser, "abγ"[label], [one])
     new = draw(2, 10)[:, None]
 
@@ -80,7 +81,7 @@ def test_adding_one_by_one_equals_adding_all_at_once() -> None:
     expected = together.recogniser.logits(new)
     np.testing.assert_allclose(recogniser.logits(new), expected, atol=1e-4)
     with pytest.raises(DataError, match="No ink found in a drawing of 'b'"):
-        add(recogniser, "b", [Input(new[0] * 0, UNKNOWN, False, None, None)])
+        add(recogniser, "b", [Input(new[0] * 0, False, None, None)])
 
 
 def test_background_classes_are_none_of_the_classes() -> None:
