@@ -69,15 +69,23 @@ def label_issues(
             )
             for name in (sources.parts(against) if against else ())
         }
-    related, written = lab.contingency(table), 0
+    related = lab.contingency(table)
     issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
+    probable = table[table.probability >= min_probability]
     if relabel_to is not None:
-        written = lab.write_manifest(relabel_to, table, source, part, run, min_probability)
+        lines = (
+            (i.file, i.label, i.prediction, f"{i.probability:.6f}", f"{i.margin:.6f}", run)
+            for i in probable.itertuples()
+        )
+        note = (
+            "Made by 'siglum label-issues'. Correct a label in the column new; or delete its line."
+        )
+        manifest.write(relabel_to, str(source), None if part == "all" else part, lines, [note])
     if json:
+        counts = related.counts
         values = related._asdict() | {"agreement": asdict(related.agreement)}
-        values |= {"counts": related.counts.to_numpy().tolist()}
-        values |= {"labels": [*related.counts.index], "predictions": [*related.counts.columns]}
-        values |= {"issues": issues.to_dict("records")}
+        values |= {"counts": counts.to_numpy().tolist(), "issues": issues.to_dict("records")}
+        values |= {"labels": [*counts.index], "predictions": [*counts.columns]}
         print_json(values | {"copies": {name: asdict(near) for name, near in copies.items()}})
         return
     print_line(related.headline)
@@ -96,4 +104,4 @@ def label_issues(
         )
     if relabel_to is not None:
         print()
-        print_line(f"{count(written, 'prediction')} written to {relabel_to}")
+        print_line(f"{count(len(probable), 'prediction')} written to {relabel_to}")

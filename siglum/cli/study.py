@@ -66,9 +66,20 @@ def study(
         write_comparison(comparison, path, wanted.name, wanted.file, f"siglum study run {file}")
         print(f"Report: {path}")
         return
-    if action == "run" and not _run(cells, jobs, device, precision, threads):
-        print(f"Stopped. Resume with the same command; the runs are in {folder}.")
-        raise KeyboardInterrupt
+    if action == "run":
+        if jobs < 1:
+            raise ConfigError(f"jobs must be at least 1, got {jobs}.")
+        jobs = min(jobs, len(cells))
+        work = (cells, device, precision, threads or max(1, default_threads() // jobs))
+        if jobs == 1:
+            finished = _train(*work)
+        else:  # every worker walks through all runs; their locks share them out
+            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+                futures = [pool.submit(_train, *work, os.getpid()) for _ in range(jobs)]
+            finished = all(future.result() for future in futures)
+        if not finished:
+            print(f"Stopped. Resume with the same command; the runs are in {folder}.")
+            raise KeyboardInterrupt
     rows = []
     for cell in cells:
         run, state = cell.run, cell.state
@@ -84,23 +95,10 @@ def study(
     print(f"{states.count('finished')} finished, {states.count('failed')} failed, of {len(states)}")
 
 
-def _run(cells: Sequence[Cell], jobs: int, device: str, precision: str, threads: int) -> bool:
-    """Train in this process, or in several that share the runs; return False if stopped."""
-    if jobs < 1:
-        raise ConfigError(f"jobs must be at least 1, got {jobs}.")
-    jobs = min(jobs, len(cells))
-    work = (cells, device, precision, threads or max(1, default_threads() // jobs))
-    if jobs == 1:
-        return _train(*work)
-    # Every worker walks through all runs; their locks share them out.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_train, *work, os.getpid()) for _ in range(jobs)]
-        return all(future.result() for future in futures)
-
-
 def _train(
     cells: Sequence[Cell], device: str, precision: str, threads: int, parent: int | None = None
 ) -> bool:
+    """Train the runs in this process; return False if stopped."""
     with training_bar(quiet=False) as bar:
 
         def start(cell: Cell, remaining: int) -> Watch:

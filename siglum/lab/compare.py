@@ -24,7 +24,7 @@ from statsmodels.stats.multitest import multipletests
 
 from siglum import stats
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError
 from siglum.formatting import count
 from siglum.lab.runs import Run
 
@@ -89,13 +89,11 @@ def group_runs(runs: Iterable[Run]) -> list[Variant]:
 
 def format_setting(value: Any) -> str:
     """Format the value of a setting."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = [f"{key}={item}" for key, item in value.items()]
     if isinstance(value, list | tuple):
         return "+".join(map(str, value)) or "none"
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}={item}" for key, item in value.items()) or "none"
-    return "none" if value is None else str(value)
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _format_settings(config: TrainConfig) -> dict[str, str]:
@@ -145,18 +143,11 @@ def compare_runs(
     each can show. Raises ConfigError if nothing is finished or the images differ.
     """
     every = [(variant.name, run) for variant in variants for run in variant.runs]
-    if not every:
-        raise ConfigError("Nothing to compare: no run is finished. Train one with 'siglum train'.")
-    for _, run in every:
-        if run.result is None:
-            raise RunError(
-                f"{run.path} is not finished. Resume it with: siglum train --resume {run.path}"
-            )
     parts = [part for part in PARTS if all(part in (run.result or {}) for _, run in every)]
-    if not parts:
+    if not every or not parts:
         raise ConfigError(
-            "Cannot compare: all runs need test images, or all need validation images. Give --val "
-            "or --test to 'siglum train'."
+            "Nothing to compare: all runs must be finished, and all need test images, or all need "
+            "validation images. Use siglum train --resume RUN, --val or --test."
         )
     part, selection = parts[0], parts[-1]
     records, tables = zip(*(_read(name, run, part) for name, run in every), strict=True)
@@ -211,15 +202,16 @@ def _check_images(runs: pd.DataFrame, images: pd.DataFrame, part: str) -> None:
 
     Fingerprints are of preprocessed images: where preprocessing differs, only the labels tell.
     """
+    by_seed = part == "val" or runs.test_ratio.any()  # folds differ by seed
     group = runs.seed if part == "val" else np.zeros(len(runs))
     fingerprints = runs.groupby([group, runs.preprocess]).fingerprint.nunique()
-    by_seed = images.sort_values(["image", "fold"]).groupby(["variant", "seed"])
-    labels = by_seed[["image", "label"]].apply(lambda rows: rows.to_numpy().tobytes())
-    labels = labels.groupby("seed" if part == "val" else lambda _: 0).nunique()
+    rows = images.sort_values(["image", "fold"]).groupby(["variant", "seed"])
+    labels = rows[["image", "fold", "label"]].apply(lambda rows: rows.to_numpy().tobytes())
+    labels = labels.groupby("seed" if by_seed else lambda _: 0).nunique()
     if max(*fingerprints, *labels) > 1:
         raise ConfigError(
             f"Cannot compare these runs: their {PARTS[part]} images differ. Train all with the "
-            f"same data and the same --{part}."
+            f"same data, the same --{part} and the same --folds."
         )
 
 
@@ -239,12 +231,11 @@ def _summarise(
 ) -> dict[str, Any]:
     """Return the accuracy of a variant with its 95 % intervals.
 
-    The interval of a cross-validation is the wider, at either end, of the corrected t interval over
-    the folds and Wilson's interval of the images.
+    That over folds is never narrower than Wilson's: repeats do not add images.
     """
-    row: dict[str, Any] = {"variant": variant.name, "seeds": 0}
-    row |= {"missing": variant.missing, "failed": variant.failed}
-    row |= {f"published_{name}": share for name, share in variant.published.items()}
+    row: dict[str, Any] = {f"published_{name}": share for name, share in variant.published.items()}
+    row |= {"variant": variant.name, "missing": variant.missing, "failed": variant.failed}
+    row |= {"seeds": 0}
     if correct is None:
         return row
     correct = correct.dropna()
@@ -298,11 +289,6 @@ def _differences(
         both = both.groupby("seed").filter(lambda seed: seed.notna().any().all())
         if both.empty:
             continue
-        if both.isna().any(axis=None):
-            raise ConfigError(
-                f"Cannot compare {first} and {second}: their folds differ. Give both the same "
-                "folds and split."
-            )
         difference, accuracies = both[first] - both[second], both.mean()
         # Each seed has validation images of its own: they are placed side by side.
         by_image = difference.groupby("image").mean() if part == "test" else difference

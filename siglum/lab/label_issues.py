@@ -3,18 +3,16 @@
 Sources: Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset
 labels" (cleanlab); Lee 2013, "Pseudo-Label"; Ishida et al. 2017, "Learning from complementary
 labels".
-Shapes: N images, K classes of the network.
 """
 
 import io
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
@@ -26,13 +24,11 @@ from siglum import stats
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.formatting import percent, rate_and_interval
-from siglum.images import manifest, sources
-from siglum.images.cache import Progress, no_progress
+from siglum.images import cache, sources
 from siglum.images.imageset import ImageSet
+from siglum.lab import study, training
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
-from siglum.lab.study import OUT_OF_FOLD
-from siglum.lab.training import evaluate
 
 COMPARED_SIZE = 28  # px, side of the images that are compared for copies
 JPEG_QUALITY = 75  # the lowest default of usual programs, hence the noisiest
@@ -43,24 +39,22 @@ def predict_run(run: Run, images: ImageSet, device: Device) -> pd.DataFrame:
     stored, temperature = run.predictions(), 1.0
     if len(stored.get("val_labels", ())):
         temperature = stats.fit_temperature(stored["val_log_probs"], stored["val_labels"])
-    log_probs = evaluate(device.to(run.model()), images, run.preprocess, device)
-    probs = softmax(log_probs.astype(np.float64) / temperature, axis=1)
+    log_probs = training.evaluate(device.to(run.model()), images, run.preprocess, device)
+    probs = softmax(log_probs.astype(float) / temperature, axis=1)
     labels = pd.Categorical.from_codes(images.labels, images.classes)
-    return find_issues(
-        images.files or [str(row) for row in range(len(images))], labels, probs, run.classes
-    )
+    files = images.files or [str(row) for row in range(len(images))]
+    return find_issues(files, labels, probs, run.classes)
 
 
 def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame]:
     """Return the source of a cross-validation, and its predictions; raises DataError."""
     try:
-        with np.load(path / OUT_OF_FOLD, allow_pickle=False) as file:
+        with np.load(path / study.OUT_OF_FOLD, allow_pickle=False) as file:
             arrays = dict(file)
-        classes = tuple(arrays["classes"].tolist())
-        labels = pd.Categorical.from_codes(arrays["labels"], classes)
-        files = arrays.get("files", np.arange(len(labels)).astype(str)).tolist()
-        probs = np.exp(arrays["log_probs"].astype(np.float64)).mean(axis=0)
-        return str(arrays["source"]), find_issues(files, labels, probs, classes)
+        labels = pd.Categorical.from_codes(arrays["labels"], arrays["classes"])
+        files = arrays.get("files", np.arange(len(labels)).astype(str))
+        probs = np.exp(arrays["log_probs"].astype(float)).mean(axis=0)
+        return str(arrays["source"]), find_issues(files, labels, probs, arrays["classes"])
     except Exception as error:  # numpy, zipfile and zlib raise many kinds
         raise DataError(
             f"{path} is neither a run nor a cross-validation ({error}). Make one with: siglum "
@@ -69,20 +63,18 @@ def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame]:
 
 
 def find_issues(
-    files: Sequence[str], labels: pd.Categorical, probs: NDArray[Any], classes: tuple[str, ...]
+    files: Any, labels: pd.Categorical, probs: NDArray[Any], classes: Any
 ) -> pd.DataFrame:
-    """Return the table of N images with `probs` (N, K) of a network that did not learn them.
+    """Return a table of N images with `probs` (N, K) of a network that did not learn them.
 
-    Its columns: file, label, prediction, probability, margin to the runner-up, and `issue`, 0 for
-    the least probable of the labels that are probably wrong, NaN for all others and for labels that
-    are no class of the network.
+    Its columns: file, label, prediction, probability, margin to the runner-up, and `issue`: 0 for
+    the least probable of the labels that are probably wrong, NaN for those that are right or no
+    class of the network.
     """
-    from cleanlab.filter import find_label_issues
-
     runner_up, best = np.sort(probs, axis=1)[:, -2:].T
     predicted = pd.Categorical.from_codes(probs.argmax(axis=1), classes)
     columns = {"file": files, "label": labels, "prediction": predicted, "probability": best}
-    images = pd.DataFrame({**columns, "margin": best - runner_up, "issue": math.nan})
+    images = pd.DataFrame({**columns, "margin": best - runner_up, "issue": np.nan})
     codes = pd.Categorical(labels.astype(str), classes).codes
     rows = np.flatnonzero(codes >= 0)
     if len(np.unique(codes[rows])) > 1:
@@ -114,42 +106,18 @@ def contingency(images: pd.DataFrame) -> Contingency:
     pairs = list(zip(counts.index[rows], counts.columns[columns], strict=True))
     assigned = stats.wilson(sum(int(counts.loc[pair]) for pair in pairs), total)
     renamed = [f"{a} is {b}" for a, b in pairs if a != b and counts.loc[a, b]]
-    agree = f"agree on {rate_and_interval(agreement)}; chance {percent(chance)}"
+    agree = f"agree on {rate_and_interval(agreement)}"
+    headline = f"Labels and predictions {agree}; chance {percent(chance)}."
     if p > 0.01:
-        headline = f"Labels and predictions are unrelated: they {agree}."
+        headline = f"{headline} They are unrelated."
     elif agreement.high < chance / 2:
-        headline = f"Labels name what the image is not (complementary labels): they {agree}."
+        headline = f"{headline} Labels name what the image is not (complementary labels)."
     elif renamed and assigned.low > max(agreement.high, 0.5):
         share = rate_and_interval(assigned)
         headline = (
             f"Classes have other names: {', '.join(renamed)}. Renamed, they agree on {share}."
         )
-    else:
-        headline = f"Labels and predictions {agree}."
     return Contingency(headline, counts, agreement, chance, p)
-
-
-def write_manifest(
-    path: Path,
-    images: pd.DataFrame,
-    source: str,
-    part: str | None,
-    run: Path,
-    min_probability: float,
-) -> int:
-    """Write predictions as labels, a `manifest:` source; return how many are probable enough."""
-    probable = images[images.probability >= min_probability]
-    lines = [
-        (i.file, i.label, i.prediction, f"{i.probability:.6f}", f"{i.margin:.6f}", run)
-        for i in probable.itertuples()
-    ]
-    notes = [
-        "Made by 'siglum label-issues'. Delete a line to leave an image out; correct its label in "
-        "the column new.",
-        f"min_probability: {min_probability:.6f}",
-    ]
-    manifest.write(path, source, None if part == "all" else part, lines, notes)
-    return len(lines)
 
 
 @dataclass(frozen=True)
@@ -162,7 +130,7 @@ class Copies:
 
 
 def find_copies(
-    source: str, part: str, other: str, other_part: str, progress: Progress = no_progress
+    source: str, part: str, other: str, other_part: str, progress: cache.Progress
 ) -> Copies:
     """Find images that are as close to one of another source as that is to its own JPEG file.
 
@@ -173,20 +141,15 @@ def find_copies(
         sources.load(spec, name, small, progress=progress).take(slice(None))
         for spec, name in ((source, part), (other, other_part))
     )
-    limit = max(map(_distance_to_jpeg, pixels))
+    limit = 0.0
+    for image in pixels:
+        file = io.BytesIO()
+        Image.fromarray(image[0]).save(file, "JPEG", quality=JPEG_QUALITY)
+        limit = max(limit, float(np.linalg.norm(np.asarray(Image.open(file), float) - image[0])))
     progress(f"comparing {len(wanted):,} images with {other}", 0, 0)
     flat = (images.reshape(len(images), -1).astype(np.float32) for images in (wanted, pixels))
     originals, distances = pairwise_distances_argmin_min(*flat)
     close = distances <= limit
-    return Copies(
-        copied=stats.wilson(int(close.sum()), len(wanted)),
-        occurring=stats.wilson(len(np.unique(originals[close])), len(pixels)),
-        threshold=limit / COMPARED_SIZE,
-    )
-
-
-def _distance_to_jpeg(image: NDArray[np.uint8]) -> float:
-    """Return the Euclidean distance of a grey image (1, H, W) to itself saved as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(image[0]).save(file, "JPEG", quality=JPEG_QUALITY)
-    return float(np.linalg.norm(np.asarray(Image.open(file)).astype(float) - image[0]))
+    copied = stats.wilson(int(close.sum()), len(wanted))
+    occurring = stats.wilson(len(np.unique(originals[close])), len(pixels))
+    return Copies(copied, occurring, limit / COMPARED_SIZE)

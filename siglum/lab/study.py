@@ -39,7 +39,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.runs import CONFIG, Run
 from siglum.lab.trainer import Watch, load_data, resume, train
 from siglum.lab.training import DivergedError
 
@@ -50,10 +50,6 @@ DONE = ("finished", "failed")
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
-
-
-def _no_watch(cell: "Cell", remaining: int) -> Watch:
-    return lambda record: None
 
 
 class StudyFile(Settings):
@@ -91,10 +87,7 @@ class Cell:
     @property
     def run(self) -> Run | None:
         """The run; None before its settings are on disk."""
-        try:
-            return Run(self.path)
-        except RunError:
-            return None
+        return Run(self.path) if (self.path / CONFIG).is_file() else None
 
     @property
     def lock(self) -> FileLock:
@@ -227,13 +220,10 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
 def run_cells(
     cells: Sequence[Cell],
     device: Device,
-    start: Start = _no_watch,
+    start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
 ) -> None:
-    """Train every run that is not finished, and wait for runs that other processes train.
-
-    Raises RunError if a parent has failed, and Stopped if a watcher asked for it.
-    """
+    """Train every run that is not finished, and wait for runs that other processes train."""
     remaining = list(cells)
     while remaining:
         before = len(remaining)
@@ -248,12 +238,12 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
     """Train a run to its end; return False while another process trains it or its parent."""
     if cell.state in DONE:
         return True
-    if cell.parent is not None and cell.parent.state == "failed":
+    parent = "finished" if cell.parent is None else cell.parent.state
+    if parent == "failed":
         raise RunError(
-            f"{cell.variant} starts from {cell.parent.path}, which failed. Change the parent's "
-            "settings."
+            f"{cell.variant} starts from a run that failed. Change the parent's settings."
         )
-    if cell.parent is not None and cell.parent.state != "finished":
+    if parent != "finished":
         return False
     (cell.path.parent / LOCKS).mkdir(parents=True, exist_ok=True)
     try:
@@ -294,15 +284,14 @@ def cross_validate(
     folder: Path,
     device: Device,
     repeats: int = 1,
-    start: Start = _no_watch,
+    start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
 ) -> Comparison:
     """Predict every image with networks that were not trained on it; unfinished runs are resumed.
 
-    Trains every fold of `config.folds` for `repeats` seeds. The comparison has one variant. Writes
-    the pooled predictions to `folder/out-of-fold.npz`:
-    log_probs (R, N, K), labels (N,), classes (K,), source and, where they are known, files and
-    writers (N,). Raises RunError if a fold diverged.
+    Trains every fold for `repeats` seeds, and writes the pooled predictions to
+    `folder/out-of-fold.npz`: log_probs (R, N, K), labels (N,), classes (K,), source and, where they
+    are known, files and writers (N,). Raises RunError if a fold diverged.
     """
     if config.folds is None or repeats < 1:
         raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")

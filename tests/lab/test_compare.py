@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from siglum import stats
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError
 from siglum.lab.compare import (
     Comparison,
     Variant,
@@ -63,17 +63,17 @@ def test_different_data_unfinished_runs_and_duplicates_are_refused(make_run: Mak
     val = [make_run(f"v{i}", answers(5), part="val", lr=i, fingerprint=str(i)) for i in (1, 2)]
 
     for runs, message in (
-        ([one, other], "their test images differ. Train all with the same data and the same"),
+        ([one, other], "their test images differ. Train all with the same data, the same --test"),
         ([one, labels], "their test images differ"),
         (val, "their validation images differ"),
         ([one, again], "has two runs of one seed. Leave one of them out."),
-        ([one, val[0]], "all runs need test images, or all need validation images"),
-        ([], "Nothing to compare: no run is finished. Train one with 'siglum train'."),
+        ([one, val[0]], "all need test images, or all need validation images"),
+        ([], "Nothing to compare: all runs must be finished"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
             compare_runs(group_runs(runs))
     (one.path / "result.json").unlink()
-    with pytest.raises(RunError, match="Resume it with: siglum train --resume"):
+    with pytest.raises(ConfigError, match="Use siglum train --resume RUN"):
         compare_runs(group_runs([one, other]))
 
 

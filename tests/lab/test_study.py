@@ -204,7 +204,7 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
     failed, _ = collect(study)
     ((seed, reason),) = failed.failed
     assert (seed, failed.runs, failed.missing) == (0, (), 0) and "loss" in reason
-    with pytest.raises(RunError, match="child starts from .*, which failed. Change"):
+    with pytest.raises(RunError, match="child starts from a run that failed. Change"):
         run_cells(study.select(["child"]), machine)
 
 
