@@ -41,13 +41,10 @@ def groups() -> Mapping[str, tuple[str, ...]]:
 
 
 def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, ...]:
-    r"""Return the characters that a text names, in its order, NFC-normalised.
+    r"""Return the characters that a text names (docs/fonts.md), in its order, NFC-normalised.
 
     Args:
-        text: items separated by commas or semicolons: a group (greek), a range (a-z), a Unicode
-            name (greek small letter alpha), a Greek letter's name (alpha, Alpha), TeX (\alpha), a
-            code point (U+03B1), or characters, separated by blanks or not. `\,` is the comma and
-            `\;` the semicolon; alone they need no backslash.
+        text: items separated by commas or semicolons, such as "greek,0-9,\alpha,U+2200,xyz".
         supported: groups and ranges leave out all other characters, with a warning.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from siglum import formatting
 from siglum.images import decode
@@ -33,11 +33,10 @@ def contact_sheet(images: ImageSet, columns: int = 12, max_classes: int = 62) ->
     for row, label in enumerate(labels):
         top = MARGIN + row * (CELL + GAP)
         ImageDraw.Draw(sheet).text((MARGIN, top + CELL / 2), label, INK, font, anchor="lm")
-        members = np.flatnonzero(images.labels == row)[: columns if row < len(names) else 0]
-        for column, image in enumerate(images.take(members)):
-            if len(image) == 1:
-                light = decode.has_light_background(image[None])[0]
-                image = image if light else 255 - image
+        members = np.flatnonzero(images.labels == row)[: columns if row < max_classes else 0]
+        pixels = images.take(members)
+        dark = ~decode.has_light_background(pixels) & (pixels.shape[1] == 1)
+        for column, image in enumerate(np.where(dark[:, None, None, None], 255 - pixels, pixels)):
             cell = _colour(image).resize((CELL, CELL), Image.Resampling.NEAREST)
             sheet.paste(cell, (left + column * (CELL + GAP), top))
     return sheet
@@ -46,24 +45,20 @@ def contact_sheet(images: ImageSet, columns: int = 12, max_classes: int = 62) ->
 def comparison(
     rows: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.uint8], InkReport]],
 ) -> Image.Image:
-    """Draw each image, its extracted ink, and the report's warnings; one image per row.
-
-    Args:
-        rows: name, image (C, H, W), ink (S, S) and report of each.
-    """
-    height, left = SIDE + 2 * GAP, 2 * MARGIN + SIDE
+    """Draw names, images (C, H, W), their ink (S, S) and its warnings, one row each."""
+    left = 2 * MARGIN + SIDE
     text = left + SIDE + MARGIN
-    sheet = Image.new("RGB", (text + TEXT + MARGIN, 2 * MARGIN + len(rows) * height), PAPER)
+    size = text + TEXT + MARGIN, 2 * MARGIN + len(rows) * (SIDE + 2 * GAP)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (name, image, ink, report) in enumerate(rows):
-        top = MARGIN + number * height
-        scale = SIDE / max(image.shape[1:])
-        size = [max(1, round(side * scale)) for side in image.shape[:0:-1]]
-        original = _colour(image).resize(size)
+        top = MARGIN + number * (SIDE + 2 * GAP)
+        original = ImageOps.contain(_colour(image), (SIDE, SIDE))
         if not report.empty:
+            scale = max(original.size) / max(image.shape)
             y, x, bottom, right = (scale * edge for edge in report.box)
             ImageDraw.Draw(original).rectangle((x - 1, y - 1, right, bottom), None, BOX)
-        sheet.paste(original, (MARGIN + (SIDE - size[0]) // 2, top + (SIDE - size[1]) // 2))
+        sheet.paste(original, (MARGIN, top))
         inked = _colour(255 - ink[None]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         sheet.paste(inked, (left, top))
         polarity = "Dark ink on light paper." if report.inverted else "Light ink on dark paper."

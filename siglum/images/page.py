@@ -14,7 +14,6 @@ from siglum.images.components import Box
 
 WORKING = 2048  # px, the longer side on which a page is searched
 SIMILAR = 2  # times larger or smaller than others may be a character at the border
-BROAD = 3  # stroke widths: broader things at the border are no characters
 DUST = 0.2  # of a character's height: smaller things with nothing near are dust
 SIDEWAYS = 0.7  # of the characters: if so many are wider than high, the page may lie on its side
 
@@ -66,20 +65,16 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
 def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
     """Return the components that belong to characters, and their mean stroke width, px.
 
-    Things at the border may be cut off, or the edge of a table: they count where they resemble
-    those inside, unless they lie in a corner.
+    Things at the border may be the edge of a table: they count where they are as large as others.
     """
     parts, certain = extraction.components, extraction.certain
-    borders = parts.at_border.sum(axis=1)
+    borders, longer = parts.at_border.sum(axis=1), parts.sides.max(axis=1)
     inner = certain & (borders == 0)
     inner = inner if inner.any() else certain
     if not inner.any():
         return np.flatnonzero(inner), 0.0
     stroke = components.stroke_width(parts.mask(inner))
     large = certain & (parts.areas >= ink.SPECK * stroke**2)
-    large &= ~ruling.punch_holes(parts, large)
-    longer = parts.sides.max(axis=1)
-    usual = float(np.median(longer[inner & large])) if (inner & large).any() else np.inf
-    similar = (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual) & (borders == 1)
-    similar &= parts.areas <= BROAD * stroke * longer
-    return np.flatnonzero(large & ((borders == 0) | similar)), stroke
+    usual = np.median(longer[inner])
+    cut = (borders == 1) & (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual)
+    return np.flatnonzero(large & (inner | cut) & ~ruling.punch_holes(parts, large)), stroke

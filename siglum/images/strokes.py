@@ -61,35 +61,29 @@ def rasterise(drawing: Drawing, size: int = SIZE, width: float = WIDTH) -> NDArr
     Args:
         size: px of the pad's longer side.
         width: of a line at medium pressure, in longer sides of the pad; at least a pixel is drawn.
-
-    Returns:
-        uint8 (H, W), 255 times the share of each pixel that is covered.
     """
     sides = np.array(drawing.sides)
     canvas = Image.new("L", [SCALE * max(1, round(size * side)) for side in sides.tolist()])
     pen = ImageDraw.Draw(canvas)
     for stroke in drawing.strokes:
-        points = stroke[:, :2] * sides * size * SCALE
         widths = (LIGHT + (HARD - LIGHT) * stroke[:, 3]) * width * size * SCALE
         widths = np.maximum(widths, SCALE)  # at least a pixel
         # Where pressure changes, short pieces follow the width.
-        steps = np.ceil(np.abs(np.diff(widths))).astype(int).clip(1)
-        places = np.arange(steps.sum() + 1)
-        knots = np.concatenate([[0], steps.cumsum()])
-        x, y, widths = (np.interp(places, knots, axis).tolist() for axis in (*points.T, widths))
-        for i, radius in enumerate(np.array(widths) / 2):
-            pen.ellipse((x[i] - radius, y[i] - radius, x[i] + radius, y[i] + radius), 255)
-            if i:
-                pen.line(
-                    (x[i - 1], y[i - 1], x[i], y[i]), 255, round((widths[i - 1] + widths[i]) / 2)
-                )
+        pieces = np.concatenate([[0], np.ceil(np.abs(np.diff(widths))).clip(1).cumsum()])
+        places = np.arange(pieces[-1] + 1)
+        columns = *(stroke[:, :2] * sides * size * SCALE).T, widths
+        points = zip(*(np.interp(places, pieces, each).tolist() for each in columns), strict=True)
+        before = None
+        for x, y, broad in points:
+            pen.ellipse((x - broad / 2, y - broad / 2, x + broad / 2, y + broad / 2), 255)
+            if before is not None:
+                pen.line((*before[:2], x, y), 255, round((before[2] + broad) / 2))
+            before = x, y, broad
     return np.asarray(canvas.reduce(SCALE))
 
 
 def parse(value: Any) -> Drawing:
-    """Return the drawing that an untrusted JSON value describes.
-
-    Numbers are rounded to `DIGITS`, so that a drawing and its JSON are equal.
+    """Return the drawing that an untrusted JSON value describes, its numbers rounded to `DIGITS`.
 
     Raises:
         DataError: if the value breaks the format in docs/samples-format.md.
@@ -100,14 +94,14 @@ def parse(value: Any) -> Drawing:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, ("drawing", *first["loc"])))
         raise DataError(f"{name}: {first['msg']}, got {first['input']!r:.40}.") from None
-    arrays = [np.array(points, np.float64).T for points in document.strokes]
-    drawing = Drawing(
-        tuple(np.stack([*map(np.round, array, DIGITS)], axis=1) for array in arrays),
-        document.aspect,
+    columns = [np.array(points, np.float64).T for points in document.strokes]
+    strokes = tuple(
+        np.stack([*map(np.round, each, DIGITS)], axis=1, dtype=np.float64) for each in columns
     )
-    lines = [np.diff(stroke[:, :2] * drawing.sides, axis=0) for stroke in drawing.strokes]
+    drawing = Drawing(strokes, document.aspect)
+    lines = [np.diff(stroke[:, :2] * drawing.sides, axis=0) for stroke in strokes]
     length = sum(float(np.hypot(*line.T).sum()) for line in lines)
-    if sum(map(len, lines)) + len(lines) > MAX_POINTS or length > MAX_LENGTH:
+    if sum(map(len, strokes)) > MAX_POINTS or length > MAX_LENGTH:
         raise DataError(
             f"a drawing has at most {MAX_POINTS:,} points, and lines of {MAX_LENGTH:,} sides of "
             "the pad. Draw one character."
