@@ -33,7 +33,7 @@ SIDE = 0.9  # of a frame's side that has ink
 BAND = 0.08  # of a frame's side, the width of the band that holds it
 EQUAL = 0.06  # relative difference of the boxes of a form
 ROUND, SOLID, HOLE, MARGIN = 1.25, 0.7, 1.6, 0.12  # of a punch hole, see `punch_holes`
-DOTS, MAX_DOTS = 5, 500  # small components on one level that may make a dotted line
+DOTS = 5  # small components on one level that make a dotted line
 
 
 class Lines(NamedTuple):
@@ -187,18 +187,13 @@ def dotted_lines(components: Components, certain: Selection, length: int) -> Sel
 
     Each is a piece of a line that is thin compared with a character of that length, px.
     """
-    dots = np.zeros_like(certain)
+    dots, boxes, sides = np.zeros_like(certain), components.boxes, components.sides
     for across, along in ((0, 1), (1, 0)):
-        sides = components.sides
         thin = certain & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)
-        rows = np.flatnonzero(thin)
-        if not DOTS <= len(rows) <= MAX_DOTS:
-            continue
-        starts, ends = components.boxes[rows, along], components.boxes[rows, along + 2]
-        middles = components.boxes[rows][:, [across, across + 2]].mean(axis=1)
-        level = np.abs(middles[:, None] - middles) <= length / 16
-        last = np.where(level, ends, 0).max(axis=1)
-        first = np.where(level, starts, last.max()).min(axis=1)
-        long = last - first >= components.shape[along] / 2
-        dots[rows[long & (level.sum(axis=1) >= DOTS)]] = True
+        rows = (boxes[:, across] + boxes[:, across + 2]) // (length / 4)
+        for row in np.unique(rows[thin]):
+            level = thin & (np.abs(rows - row) <= 1)
+            extent = np.ptp(boxes[level][:, [along, along + 2]])
+            if level.sum() >= DOTS and extent >= components.shape[along] / 2:
+                dots |= level
     return dots
