@@ -1,7 +1,5 @@
 """Extract the ink of any image: light on dark, cropped, its mass centred in a square frame.
 
-Finds paper and ink in uneven light, removes ruling, and frames the rest. Thin strokes are
-strengthened and widened, so that none fades away.
 Shapes: C channels, H x W pixels, h x w pixels of a smaller copy, S the side of the frame,
 P components.
 """
@@ -30,6 +28,7 @@ WEAK = 0.5  # of the ink's threshold: paler pixels are ink where they touch cert
 SPECK = 0.25  # of the stroke's width squared: a dot is about one, dust is less
 
 SMALL = 64  # px, the longer side of the copy on which colour, polarity and light are judged
+CELLS = 4  # of that side: broader differences are light, not strokes
 EVEN = 4  # levels of 255 within which even paper keeps
 PAPER = 0.6  # of all pixels, the least share of even paper
 BROAD = 1 / 6  # of the longer side: broader ink may be other paper
@@ -190,32 +189,28 @@ def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) ->
     factor = -(-max(image.shape[1:]) // working)
     grey = _to_grey(np.stack([_shrink(plane, working) for plane in image]))
     share, inverted, unevenness = _missing_light(grey)
-    grain = _grain(share)
-    threshold, contrast, weak = _thresholds(share, grain)
-    mask, lines = share > weak, ""
+    grain, lines = _grain(share), ""
+    threshold, contrast, mask = _separate(share, grain)
     parts = components.find_components(mask)
     if max(mask.shape) >= ruling.SMALLEST:
         printed, in_doubt = ruling.find_ruling(share, mask, parts, whole_page)
-        lines = "in doubt" if in_doubt else ""
-        if printed.any():
-            lines = "removed"
-            soft_edge = _dilate(_dilate(printed)) & (printed | ~mask)
-            share = np.where(soft_edge, 0, share)
-            threshold, contrast, weak = _thresholds(share, grain)
-            mask = share > weak
-            parts = components.find_components(mask)
+        lines = "removed" if printed.any() else "in doubt" if in_doubt else ""
+    if lines == "removed":
+        share = np.where(_dilate(_dilate(printed)) & (printed | ~mask), 0, share)
+        threshold, contrast, mask = _separate(share, grain)
+        parts = components.find_components(mask)
     certain = parts.containing(share[mask] > threshold)
     report = InkReport(inverted, contrast=contrast, unevenness=unevenness, lines=lines)
     return Extraction(share, threshold, parts, certain, factor, report)
 
 
-def _thresholds(share: Floats, grain: float) -> tuple[float, float, float]:
-    """Return the threshold of certain ink, its contrast, and the threshold of weak ink."""
+def _separate(share: Floats, grain: float) -> tuple[float, float, Mask]:
+    """Return the threshold of certain ink, its contrast, and the mask of weak ink."""
     step = max(1, max(share.shape) // HISTOGRAM)
     threshold, contrast = _otsu(share[::step, ::step])
     if contrast < max(CONTRAST, GRAIN * grain):
-        return 1.0, 0.0, 1.0
-    return threshold, contrast, max(WEAK * threshold, min(3 * grain, threshold))
+        threshold, contrast = 1.0, 0.0
+    return threshold, contrast, share > max(WEAK * threshold, min(3 * grain, threshold))
 
 
 def _dilate(mask: Mask) -> Mask:
@@ -227,10 +222,7 @@ def _dilate(mask: Mask) -> Mask:
 
 
 def _foreign(parts: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the components (P,) from outside: holes, dotted lines, and pieces at the border.
-
-    Where the largest component itself touches the border, others may, too.
-    """
+    """Return holes, dotted lines, and pieces cut off by the border, unless the largest is, too."""
     if len(parts) < 2:
         return np.zeros_like(certain)
     foreign = ruling.punch_holes(parts, certain)
@@ -255,10 +247,7 @@ def frame(
 ) -> tuple[NDArray[np.uint8], float]:
     """Scale ink (H, W) to fill a frame (S, S) but for its margin, and centre its mass.
 
-    Strokes thinner than `THIN` are widened. Lopsided ink moves up to the edge of the frame.
-
-    Returns:
-        uint8 (S, S), and the scale.
+    Strokes thinner than `THIN` are widened. Returns uint8 (S, S), and the scale.
     """
     longer = max(ink.shape)
     inner = size - 2 * max(1, round(size * (1 - fill) / 2))
@@ -327,39 +316,33 @@ def _even_paper(grey: Grey) -> tuple[int, bool] | None:
 
 
 def _to_grey(image: NDArray[np.uint8]) -> Grey:
-    """Return the mix of channels in which strokes differ most from their surroundings.
-
-    Channels count by the fourth power of the differences: yellow on white becomes the blue one.
-    """
+    """Mix channels by the fourth power of their strokes: yellow on white becomes the blue one."""
     if len(image) == 1 or (image[1:] == image[0]).all():
         return np.asarray(image[0])
     small = np.stack([_shrink(plane, SMALL) for plane in image])
-    fine = ((small - _blur(small, max(small.shape) // 6)) ** 2).sum(axis=(1, 2)) ** 2
+    fine = ((small - _blur(small)) ** 2).sum(axis=(1, 2)) ** 2
     red, green = np.rint(256 * fine[:2] / max(fine.sum(), 1e-6)).astype(np.uint16)
     mixed = image[0] * red + image[1] * green + image[2] * (256 - red - green)
     return np.asarray(mixed >> 8, dtype=np.uint8)
 
 
 def _is_dark_on_light(small: Grey) -> bool:
-    """Whether the ink of (h, w) is darker than the paper.
+    """Whether the ink of (h, w) is darker than the paper, of which there is more.
 
-    Ink covers less than paper, so differences from the surroundings are skewed towards it, also in
-    uneven light and where ink touches the border. Where both cover the same, the border decides.
+    So differences from the surroundings are skewed, in uneven light too. In doubt, the border is
+    paper.
     """
-    fine = small - _blur(small, max(small.shape) // 6)
-    squares = fine * fine
-    skewness = float((squares * fine).mean()) / max(float(squares.mean()) ** 1.5, 1e-6)
-    middle = 255 * _otsu(small / np.float32(255))[0]
-    light = float((_border(small) > middle).mean())
-    return bool(2 * light - 1 > skewness)
+    fine = small - _blur(small)
+    skewness = (fine**3).mean() / max((fine * fine).mean() ** 1.5, 1e-6)
+    light = _border(small) > 255 * _otsu(small / np.float32(255))[0]
+    return bool(light.mean() - 0.5 > skewness)
 
 
 def _paper_light(grey: Grey) -> Floats:
     """Return the paper's light (H, W), also under the ink, which is darker.
 
-    Of two estimates the lower holds: a closing keeps the hard edge of a shadow, but is too light
-    where light falls off towards a border; a mean over what is no ink, in wide surroundings,
-    follows such a fall, but blurs edges.
+    A closing keeps the hard edge of a shadow, but is too light where light falls off towards a
+    border. A mean over what is no ink follows that, but blurs edges. The lower of both holds.
     """
     small = _shrink(grey, SMALL)
     longer = max(small.shape)
@@ -372,7 +355,7 @@ def _paper_light(grey: Grey) -> Floats:
         stroke = components.stroke_width(share > darker if contrast else dark)
         reach = min(reach, math.ceil(STROKES * stroke))
     paper = (share <= _otsu(share)[0] / 2).astype(np.float32)
-    weight, light = _blur(np.stack([paper, paper * small]), longer // 8, times=2)
+    weight, light = _blur(np.stack([paper, paper * small]))
     mean = np.where(weight > 0.02, light / np.maximum(weight, 1e-6), 255)
     reach = max(1, round(reach * max(grey.shape) / longer))
     lower: Floats = np.minimum(_close(grey, reach), _resize(mean, *grey.shape))
@@ -445,17 +428,18 @@ def _median(values: NDArray[Any]) -> Any:
 
 
 def _resize(values: NDArray[Any], height: int, width: int) -> Floats:
-    """Return (height, width): means where it shrinks, linear interpolation where not."""
-    down, across = _resampling(values.shape[0], height), _resampling(values.shape[1], width)
+    """Return (..., height, width): means where it shrinks, linear interpolation where not."""
+    down, across = _resampling(values.shape[-2], height), _resampling(values.shape[-1], width)
     resized: Floats = down @ values.astype(np.float32) @ across.T
     return resized
 
 
-def _blur(values: NDArray[Any], radius: int, times: int = 1) -> Floats:
-    """Return means of (..., h, w) over squares of side 2 `radius` + 1, cut off at the borders."""
+def _blur(values: NDArray[Any]) -> Floats:
+    """Return (..., h, w) smoothed over a quarter of the longer side."""
     height, width = values.shape[-2:]
-    down, across = _means(height, radius, times), _means(width, radius, times)
-    return down @ values.astype(np.float32) @ across.T
+    cell = max(height, width) / CELLS
+    coarse = _resize(values, max(1, round(height / cell)), max(1, round(width / cell)))
+    return _resize(coarse, height, width)
 
 
 @lru_cache(maxsize=128)
@@ -466,11 +450,3 @@ def _resampling(length: int, target: int) -> Floats:
     near = (off > -scale / 2) & (off <= scale / 2) if scale > 1 else np.maximum(1 - np.abs(off), 0)
     weights: Floats = (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
     return weights
-
-
-@lru_cache(maxsize=256)
-def _means(length: int, radius: int, times: int) -> Floats:
-    """Return the matrix (length, length) of repeated means over 2 `radius` + 1 values."""
-    places = np.arange(length)
-    near = (np.abs(places[:, None] - places) <= radius).astype(np.float32)
-    return np.linalg.matrix_power(near / near.sum(axis=1, keepdims=True), times)

@@ -185,7 +185,7 @@ def punch_holes(components: Components, certain: Selection) -> Selection:
 def dotted_lines(components: Components, certain: Selection, length: int) -> Selection:
     """Return the dots (P,) of dotted lines over half of the image, as forms have them.
 
-    Each is a piece of a line that is thin compared with a character of that length, px.
+    They are thin compared with a character of that length, px.
     """
     dots, boxes, sides = np.zeros_like(certain), components.boxes, components.sides
     for across, along in ((0, 1), (1, 0)):
