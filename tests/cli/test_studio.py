@@ -128,17 +128,3 @@ def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout.strip() == "False []", done.stderr
-
-
-@pytest.mark.parametrize("name", ["out", "out.zip"])
-def test_a_set_is_exported_while_it_is_open(
-    siglum: Callable, tmp_path: Path, backbone: Recogniser, name: str
-) -> None:
-    with closing(Studio(tmp_path / "my-signs", backbone)) as studio:
-        from studio_client import draw, save
-
-        save(studio, "a", draw("ring"))
-        done = siglum("export", tmp_path / "my-signs", "-o", tmp_path / name)
-
-    assert done.returncode == 0 and done.stdout == f"{tmp_path / name}: 1 drawing\n", done.stderr
-    assert (tmp_path / name).is_file() == (name == "out.zip")

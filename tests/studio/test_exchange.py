@@ -168,11 +168,11 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
     facts = (b"{", b"[" * 100_000, b"5", b'{"strokes": [[["0", 0, 0, 0]]]}', b'{"label": "a\\nb"}')
     for number, raw in enumerate(facts):
         members |= {f"b/{number}.png": picture(number + 1), f"b/{number}.json": raw}
-    members["c\x01d/1.png"] = picture(21)
+    members |= {"c\x01d/1.png": picture(21), "b/3.JPG": picture(22)}  # beside 3.png
     result = import_upload(other, zipped(members), None)
 
     assert classes(other) == ["a", "b", "c\\x01d"]  # with bad facts the image counts
-    assert result["added"] == 6
+    assert result["added"] == 7
     (message,) = (one for one in result["messages"] if "could not be read" in one)
     assert message.startswith("6 files could not be read: ") and "a/1.heic" in message
 

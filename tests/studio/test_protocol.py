@@ -3,7 +3,6 @@
 import base64
 import http.client
 import io
-import json
 import os
 import re
 import signal
@@ -30,10 +29,10 @@ from siglum.images.sources import load
 from siglum.recogniser import bundle as bundles
 from siglum.studio.app import MAX_WRITES, build_app, page_files
 from siglum.studio.state import Studio
-from siglum.studio.store import class_name
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOBODY = "0123456789abcdef"
+JPEG = "image/jpeg"
 Ids = dict[str, str]
 
 
@@ -71,17 +70,11 @@ def test_an_empty_set_predicts_nothing(client: Client) -> None:
 def test_characters_are_known_from_fonts(client: Client) -> None:
     client.add("greek small letter alpha", "b", "my sign")
     state = client.get("/api/state")
+    classes = [(one["name"], one["in_fonts"]) for one in state["classes"]]
+    kinds = [one["kind"] for one in state["suggestions"]]
 
-    assert [(c["name"], c["in_fonts"]) for c in state["classes"]] == [
-        ("α", True),
-        ("b", True),
-        ("my sign", False),
-    ]
-    assert state["ready"] and [one["kind"] for one in state["suggestions"]] == [
-        "unknown",
-        "untested",
-        "untested",
-    ]
+    assert classes == [("α", True), ("b", True), ("my sign", False)]
+    assert state["ready"] and kinds == ["unknown", "untested", "untested"]
     prediction = client.post("/api/predict", {"drawing": draw("ring")})
     assert {one["name"] for one in prediction["candidates"]} == {"α", "b"}
 
@@ -90,12 +83,8 @@ def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
     client, ids = taught
     for kind, id in ids.items():
         prediction = client.post("/api/predict", {"drawing": draw(kind, 99), "heatmap": True})
-        assert prediction["candidates"][0] | {"probability": 1} == {
-            "class": id,
-            "name": kind,
-            "probability": 1,
-        }
-        assert id in prediction["prediction_set"]
+        best = prediction["candidates"][0]
+        assert (best["class"], best["name"]) == (id, kind) and id in prediction["prediction_set"]
         own = [one["id"] for one in client.get("/api/drawings") if one["class"] == id]
         assert prediction["similar"][0]["id"] in own and len(prediction["similar"]) == 5
         ink, heat = (
@@ -104,15 +93,9 @@ def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
         )
         assert len(ink) == prediction["size"] ** 2
         assert heat.max() == 255 and not heat[ink == 0].any()
-        assert 0 <= prediction["probability_covered"] <= prediction["candidates"][0]["probability"]
-
-
-def test_a_dot_and_a_line_are_predicted_and_nothing_is_not(taught: tuple[Client, Ids]) -> None:
-    for kind in ("dot", "stroke"):
-        assert len(taught[0].post("/api/predict", {"drawing": draw(kind)})["candidates"]) == 3
+        assert 0 <= prediction["probability_covered"] <= best["probability"]
     empty = {"version": 1, "aspect": 1.0, "strokes": []}
-    prediction = taught[0].post("/api/predict", {"drawing": empty, "heatmap": True})
-
+    prediction = client.post("/api/predict", {"drawing": empty, "heatmap": True})
     assert prediction["empty"] and prediction["candidates"] == [] and "heatmap" not in prediction
     assert prediction["notes"] == ["Nothing is drawn yet."]
 
@@ -200,30 +183,15 @@ def test_a_mistaken_drawing_is_named_at_once(client: Client) -> None:
     state = odd["state"]
 
     assert (wrong["id"], wrong["prediction"], wrong["correct"]) == (odd["id"], ids["ring"], False)
-    assert state["confusions"] == [
-        {
-            "label": ids["cross"],
-            "prediction": ids["ring"],
-            "count": 1,
-            "total": 5,
-            "drawings": [odd["id"]],
-        }
-    ]
+    (confusion,) = state["confusions"]
+    assert (confusion["label"], confusion["prediction"]) == (ids["cross"], ids["ring"])
+    assert (confusion["count"], confusion["total"], confusion["drawings"]) == (1, 5, [odd["id"]])
     assert (state["accuracy"]["hits"], state["accuracy"]["total"]) == (12, 13)
     assert state["suggestions"][0] == {
         "class": ids["cross"],
         "kind": "confused",
         "message": "1 of 5 mistaken for 'ring'",
     }
-
-
-def test_the_only_drawing_of_a_sign_is_not_judged(client: Client) -> None:
-    ids = client.teach(1)
-    assert all(one["correct"] is None for one in client.get("/api/drawings"))
-    state = client.get("/api/state")
-    assert state["accuracy"] is None
-    assert state["classes"][0]["suggestion"]["kind"] == "few_drawings"
-    assert client.draw(ids["ring"], draw("ring", 5))["state"]["accuracy"]["total"] == 2
 
 
 def test_the_analysis_follows_within_seconds(client: Client) -> None:
@@ -268,9 +236,9 @@ def test_a_test_asks_evenly_and_teaches_nothing(client: Client) -> None:
     assert before["candidates"] == after["candidates"] and before["similar"] == after["similar"]
 
 
-def photo(*kinds: str, format: str = "JPEG") -> bytes:
+def photo(*kinds: str, format: str = "JPEG", seed: int = 3) -> bytes:
     """A photo of signs in a row, dark on light."""
-    inks = [255 - strokes.rasterise(strokes.parse(draw(kind, 3)), 200) for kind in kinds]
+    inks = [255 - strokes.rasterise(strokes.parse(draw(kind, seed)), 200) for kind in kinds]
     row = np.pad(np.concatenate(inks, axis=1) if inks else inks, 40, constant_values=255)
     file = io.BytesIO()
     Image.fromarray(np.stack([row] * 3, axis=2)).save(file, format)
@@ -281,9 +249,9 @@ def test_photos_of_one_sign_of_a_page_and_of_paper_are_predicted(
     taught: tuple[Client, Ids],
 ) -> None:
     client, ids = taught
-    path, kind = "/api/predict/image", "image/jpeg"
-    one = client.request(path, raw=photo("cross"), content_type=kind)[1]
-    page = client.request(path, raw=photo("ring", "cross", "ring"), content_type=kind)[1]
+    path = "/api/predict/image"
+    one = client.request(path, raw=photo("cross"), content_type=JPEG)[1]
+    page = client.request(path, raw=photo("ring", "cross", "ring"), content_type=JPEG)[1]
     blank = io.BytesIO()
     Image.new("RGB", (64, 48), "white").save(blank, "PNG")
     paper = client.request(path, raw=blank.getvalue(), content_type="image/png")[1]
@@ -298,20 +266,18 @@ def test_photos_of_one_sign_of_a_page_and_of_paper_are_predicted(
     assert paper == {"width": 64, "height": 48, "sideways": False, "signs": []}
 
 
-def test_a_photo_of_one_sign_is_saved_once(client: Client) -> None:
+def test_several_photos_at_once_are_all_saved_and_each_once(client: Client) -> None:
     ids = client.teach(2)
     path = f"/api/drawings/image?class={ids['cross']}&author=Ann"
-    status, answer = client.request(path, raw=photo("cross"), content_type="image/jpeg")
+    photos = [photo("cross", seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda raw: client.request(path, raw=raw, content_type=JPEG), photos)]
 
-    assert status == 200 and counts(answer["state"])["cross"] == (3, 0)
-    saved = client.get("/api/drawings")[-1]
-    assert saved["author"] == "Ann" and saved["photo"]
-    for raw, kind, refusal in (
-        (photo("cross"), "image/jpeg", 409),
-        (photo("cross", "ring"), "image/jpeg", 422),
-        (b"hello", "image/png", 422),
-    ):
-        assert client.refused(path, raw=raw, content_type=kind) == refusal
+    assert [status for status, _ in answers] == [200] * 4
+    assert counts(client.get("/api/state"))["cross"] == (6, 0)
+    assert all(one["photo"] and one["author"] == "Ann" for one in client.get("/api/drawings")[-4:])
+    assert client.refused(path, raw=photos[0], content_type=JPEG) == 409
+    assert client.refused(path, raw=photo("cross", "ring"), content_type=JPEG) == 422
 
 
 def test_new_versions_reach_listeners(client: Client) -> None:
@@ -386,28 +352,18 @@ def drawing(point: str = "[0.5,0.5,0,0.5]", count: int = 1) -> str:
 BAD_BODIES = {
     "nothing": b"",
     "half": b'{"drawing"',
-    "more behind": f"{drawing()} 1".encode(),
     "UTF-16": '{"drawing": 1}'.encode("utf-16"),
     "a list": b"[]",
     "many digits": b'{"drawing": ' + b"9" * 5000 + b"}",
     "deep lists": b'{"drawing": ' + b"[" * 100_000,
     "deep tables": b'{"a":' * 50_000,
-    "no drawing": b"{}",
-    "a key twice": b'{"drawing": 1, "drawing": 2}',
     "heatmap in words": drawing().replace("}}", '}, "heatmap": "yes"}').encode(),
     "NaN": drawing("[NaN,0,0,0]").encode(),
-    "Infinity": drawing("[0,Infinity,0,0]").encode(),
     "1e999": drawing("[1e999,0,0,0]").encode(),
     "text for a number": drawing('["0.5",0,0,0]').encode(),
     "true for a number": drawing("[true,0,0,0]").encode(),
-    "null for a number": drawing("[0,0,0,null]").encode(),
-    "three numbers": drawing("[0,0,0]").encode(),
     "100,000 points": drawing(count=100_000).encode(),
-    "2,000 strokes": json.dumps(
-        {"drawing": {"version": 1, "aspect": 1, "strokes": [[]] * 2001}}
-    ).encode(),
     "another version": drawing().replace('"version": 1', '"version": 2').encode(),
-    "aspect 0": drawing().replace('"aspect": 1', '"aspect": 0').encode(),
 }
 
 
@@ -421,9 +377,7 @@ RENAME, MOVE = f"/api/classes/{NOBODY}/rename", "/api/drawings/move"
 DRAWING = {"class": NOBODY, "drawing": draw("ring"), "split": "train"}
 BAD_REQUESTS = {
     **{f"class {name!a}": ("/api/classes", {"names": [name]}, 422) for name in BAD_NAMES},
-    **{f"to {name!a}": (RENAME, {"name": name}, 422) for name in BAD_NAMES},
     "class of another form": ("/api/classes/../rename", {"name": "x"}, 422),
-    "class in capitals": (f"/api/classes/{NOBODY.upper()}/rename", {"name": "x"}, 422),
     "unknown class": (RENAME, {"name": "x"}, 404),
     "deleting an unknown class": (f"/api/classes/{NOBODY}/merge", {"into": None}, 404),
     "unknown drawing": (MOVE, {"drawings": [NOBODY], "class": None}, 404),
@@ -431,10 +385,7 @@ BAD_REQUESTS = {
     "no drawings": (MOVE, {"drawings": [], "class": None}, 422),
     "too many drawings": (MOVE, {"drawings": [NOBODY] * 20_001, "class": None}, 422),
     "into a path": (MOVE, {"drawings": [NOBODY], "class": "../../x"}, 422),
-    "no names": ("/api/classes", {"names": []}, 422),
     "nothing to redo": ("/api/redo", {"event": 1}, 409),
-    "no event": ("/api/undo", {}, 422),
-    "event 0": ("/api/undo", {"event": 0}, 422),
     "event true": ("/api/undo", {"event": True}, 422),
     "event of the future": ("/api/undo", {"event": 2**70}, 409),
     "unknown action": (f"/api/classes/{NOBODY}/explode", {}, 404),
@@ -443,15 +394,9 @@ BAD_REQUESTS = {
         f"drawing with {change}": ("/api/drawings", DRAWING | change, 422)
         for change in (
             {"split": "taught"},
-            {"split": None},
-            {"class": "a"},
-            {"author": 5},
             {"author": "x" * 101},
             {"author": "a\nb"},
             {"id": "../../../../x.png"},
-            {"set_id": "my-signs"},
-            {"replaces": "x"},
-            {"drawing": None},
             {"drawing": {"version": 1, "aspect": 1, "strokes": []}},
         )
     },
@@ -488,22 +433,6 @@ BAD_IMAGES = {
 def test_a_bad_image_is_refused(taught: tuple[Client, Ids], raw: bytes) -> None:
     refusal = taught[0].refused("/api/predict/image", raw=raw, content_type="image/png")
     assert refusal == 422
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (" e\u0301 ", "é"),
-        ("GREEK SMALL LETTER ALPHA", "α"),
-        ("sun", "sun"),
-        ("a b", "a b"),
-        ("greek", "greek"),
-        ("greek small letter alpha, b", "greek small letter alpha, b"),
-        ("../..", "../.."),
-    ],
-)
-def test_a_unicode_name_stands_for_its_character(name: str, expected: str) -> None:
-    assert class_name(name) == expected
 
 
 @pytest.mark.slow

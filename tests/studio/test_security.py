@@ -34,37 +34,19 @@ def port(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[int]:
         assert sorted(folder.rglob("*")) == before
 
 
-HOSTS = {
-    "foreign": "evil.example",
-    "foreign with our port": "evil.example:{port}",
-    "no port": "127.0.0.1",
-    "another port": "127.0.0.1:1",
-    "no port, name": "localhost",
-    "dot at the end": "localhost.:{port}",
-    "capitals": "LOCALHOST:{port}",
-    "short address": "127.1:{port}",
-    "hexadecimal address": "0x7f000001:{port}",
-    "one number": "2130706433:{port}",
-    "any address": "0.0.0.0:{port}",
-    "user in front": "evil@127.0.0.1:{port}",
-    "two in one": "127.0.0.1:{port}, evil.example",
-    "ours in front": "127.0.0.1:{port}.evil.example",
-    "ours behind": "evil.example#127.0.0.1:{port}",
-    "port with zero": "127.0.0.1:0{port}",
-    "IPv6 without port": "[::1]",
-    "IPv6 without brackets": "::1:{port}",
-    "IPv6 in full": "[0:0:0:0:0:0:0:1]:{port}",
-    "IPv6 with IPv4 in it": "[::ffff:127.0.0.1]:{port}",
-    "nothing": "",
-}
+HOSTS = (
+    *("evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.:{port}", ""),
+    *("LOCALHOST:{port}", "127.1:{port}", "2130706433:{port}", "0.0.0.0:{port}", "[::1]"),
+    *("evil@127.0.0.1:{port}", "127.0.0.1:{port}, evil.example", "127.0.0.1:{port}.evil.example"),
+    *("127.0.0.1:0{port}", "::1:{port}", "[0:0:0:0:0:0:0:1]:{port}", "[::ffff:127.0.0.1]:{port}"),
+)
 
 
-@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
+@pytest.mark.parametrize("host", HOSTS)
 def test_a_foreign_host_is_refused(port: int, host: str) -> None:
     answer = exchange(port, get("/api/state", port, host=host.format(port=port)))
 
-    assert answer.status == 400
-    assert b"my-signs" not in answer.body
+    assert answer.status == 400 and b"my-signs" not in answer.body
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
@@ -75,40 +57,31 @@ def test_own_hosts_and_their_page_are_accepted(port: int, host: str) -> None:
     assert exchange(port, post(TEST, port, b"{}", *lines, own=False)).status == 409
 
 
+OWN_POST = (
+    b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
+    b"Content-Type: application/json\r\n"
+)
 FRAMES = {  # how a request is cut into head and body
     "HTTP/1.1 without Host": b"GET /api/state HTTP/1.1\r\n\r\n",
     "HTTP/1.0 without Host": b"GET /api/state HTTP/1.0\r\n\r\n",
     "HTTP/0.9": b"GET /api/state\r\n\r\n",
-    "HTTP/2 by word": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "two equal Hosts": b"GET / HTTP/1.1\r\nHost: {own}\r\nHost: {own}\r\n\r\n",
     "two Hosts": b"GET / HTTP/1.1\r\nHost: {own}\r\nHost: evil.example\r\n\r\n",
-    "two Hosts in 1.0": b"GET / HTTP/1.0\r\nHost: {own}\r\nhost: {own}\r\n\r\n",
+    "two equal Hosts in 1.0": b"GET / HTTP/1.0\r\nHost: {own}\r\nhost: {own}\r\n\r\n",
     "blank before the colon": b"GET / HTTP/1.1\r\nHost : {own}\r\n\r\n",
     "folded header": b"GET / HTTP/1.1\r\nHost: evil.example\r\n {own}\r\n\r\n",
-    "no name": b"GET / HTTP/1.1\r\n: x\r\nHost: {own}\r\n\r\n",
     "NUL in a header": b"GET / HTTP/1.1\r\nHost: {own}\r\nX: a\0b\r\n\r\n",
     "another site as target": b"GET http://evil.example/ HTTP/1.1\r\nHost: {own}\r\n\r\n",
-    "star as target": b"GET * HTTP/1.1\r\nHost: {own}\r\n\r\n",
     "no slash": b"GET api/state HTTP/1.1\r\nHost: {own}\r\n\r\n",
     "GET with a body": b"GET / HTTP/1.1\r\nHost: {own}\r\nContent-Length: 4\r\n\r\nGET ",
-    "GET in chunks": b"GET / HTTP/1.1\r\nHost: {own}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"0\r\n\r\n",
-    "chunks and length": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
-    b"Content-Type: application/json\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"2\r\n{{}}\r\n0\r\n\r\n",
-    "two lengths": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
-    b"Content-Type: application/json\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}}}",
-    "length below 0": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nContent-Length: -2\r\n\r\n{{}}",
-    "length with plus": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nContent-Length: +2\r\n\r\n{{}}",
-    "chunk of no size": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
-    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\n{{}}\r\n",
-    "two Origins": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
-    b"Origin: http://{own}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}",
-    "coded body": b"POST /api/undo HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
-    b"Content-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
-    b"2\r\n{{}}\r\n0\r\n\r\n",
+    "chunks": OWN_POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "chunks and length": OWN_POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\n{}\r\n0\r\n\r\n",
+    "two lengths": OWN_POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}}",
+    "length below 0": OWN_POST + b"Content-Length: -2\r\n\r\n{}",
+    "two Origins": OWN_POST + b"Origin: http://{own}\r\nContent-Length: 2\r\n\r\n{}",
+    "coded body": OWN_POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "long line": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: {own}\r\n\r\n",
-    "many headers": b"GET / HTTP/1.1\r\nHost: {own}\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+    "a head of 17 KB": b"GET / HTTP/1.1\r\nHost: {own}\r\nX: " + b"y" * 17_000 + b"\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60) + b"\r\n\r\n",
 }
 
@@ -116,9 +89,8 @@ FRAMES = {  # how a request is cut into head and body
 @pytest.mark.parametrize("raw", FRAMES.values(), ids=FRAMES)
 def test_a_malformed_request_is_refused(port: int, raw: bytes) -> None:
     own = f"127.0.0.1:{port}".encode()
-    whole = raw.replace(b"{own}", own).replace(b"{{", b"{").replace(b"}}", b"}")
 
-    assert exchange(port, whole).status in (400, 405)
+    assert exchange(port, raw.replace(b"{own}", own)).status in (400, 501)
 
 
 def test_a_smuggled_request_meets_all_rules(port: int) -> None:
@@ -135,10 +107,7 @@ def test_a_smuggled_request_meets_all_rules(port: int) -> None:
     assert first.startswith(b"409") and second.startswith(b"400")
 
 
-METHODS = ("PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "GETT", "get", "PROPFIND")
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "get"])
 def test_other_methods_are_refused(port: int, method: str) -> None:
     answer = exchange(port, request(method, "/api/state", [f"Host: 127.0.0.1:{port}"]))
 
@@ -165,16 +134,13 @@ ORIGINS = {
     "null": ["Origin: null"],
     "foreign": ["Origin: http://evil.example"],
     "by https": ["Origin: https://127.0.0.1:{port}"],
-    "another port": ["Origin: http://127.0.0.1:1"],
     "no port": ["Origin: http://127.0.0.1"],
-    "slash at the end": ["Origin: http://127.0.0.1:{port}/"],
     "capitals": ["Origin: HTTP://127.0.0.1:{port}"],
     "longer": ["Origin: http://127.0.0.1:{port}.evil.example"],
     "user": ["Origin: http://evil@127.0.0.1:{port}"],
-    "empty": ["Origin:"],
+    "a method": ["Origin: GET"],
     "from another site": ["Origin: http://127.0.0.1:{port}", "Sec-Fetch-Site: cross-site"],
     "from a neighbour": ["Origin: http://127.0.0.1:{port}", "Sec-Fetch-Site: same-site"],
-    "from nowhere known": ["Origin: http://127.0.0.1:{port}", "Sec-Fetch-Site: moon"],
 }
 
 
@@ -198,16 +164,11 @@ KINDS = {
     "plain text": (TEST, ["Content-Type: text/plain"]),
     "a form": (TEST, ["Content-Type: application/x-www-form-urlencoded"]),
     "parts": (TEST, ["Content-Type: multipart/form-data; boundary=x"]),
-    "nearly JSON": (TEST, ["Content-Type: application/jsonp"]),
-    "JSON in words": (TEST, ["Content-Type: text/json"]),
     "another charset": (TEST, ["Content-Type: application/json; charset=utf-16"]),
-    "more": (TEST, ["Content-Type: application/json; a=b"]),
     "a picture": (TEST, ["Content-Type: image/png"]),
     "packed": (TEST, [JSON, "Content-Encoding: gzip"]),
     "SVG": (IMAGES, ["Content-Type: image/svg+xml"]),
-    "TIFF": (IMAGES, ["Content-Type: image/tiff"]),
     "HTML": (IMAGES, ["Content-Type: text/html"]),
-    "PDF": (IMAGES, ["Content-Type: application/pdf"]),
 }
 
 
@@ -229,39 +190,17 @@ def test_a_large_body_is_refused_before_it_is_sent(
     assert json.loads(answer.body) == {"detail": "This is too large: at most 2 MB."}
 
 
-def test_a_body_of_unknown_length_is_refused(port: int) -> None:
-    lines = [f"Host: 127.0.0.1:{port}", f"Origin: http://127.0.0.1:{port}", JSON]
-    head = request("POST", TEST, [*lines, "Transfer-Encoding: chunked"])
-
-    assert exchange(port, head, b"2\r\n{}\r\n0\r\n\r\n").status == 400
-
-
 PATHS = (
-    "/static/../security.py",
-    "/static/..%2fsecurity.py",
-    "/static/%2e%2e/security.py",
-    "/static/..%5csecurity.py",
-    "/static/....//security.py",
-    "/static//etc/passwd",
-    "//etc/passwd",
-    "/static/style.css%00",
-    "/static/style.css/",
-    "/static/",
-    "/static/index.html",
-    "/static/STYLE.CSS",
-    "/api/drawings/..%2f..%2fsigns.db.png",
-    "/api/drawings/../signs.png",
-    "/api/drawings/0123456789abcdef.png",
-    "/api/drawings/0123456789abcdef/.png",
-    "/api/drawings/0123456789ABCDEF.png",
-    "/api/drawings/0123456789abcde%0a.png",
-    "/api/drawings/%D9%A0123456789abcde.png",
-    "/api/state/",
-    "/api/",
-    "/docs",
-    "/redoc",
-    "/openapi.json",
-    "/.git/config",
+    *(
+        "/static/../security.py",
+        "/static/..%2fsecurity.py",
+        "/static/%2e%2e/security.py",
+        "/static/",
+    ),
+    *("/static/..%5csecurity.py", "/static//etc/passwd", "//etc/passwd", "/static/style.css%00"),
+    *("/static/index.html", "/static/STYLE.CSS", "/api/drawings/..%2f..%2fsigns.db.png"),
+    *("/api/drawings/0123456789abcdef.png", "/api/drawings/0123456789abcde%0a.png"),
+    *("/api/drawings/%D9%A0123456789abcde.png", "/api/", "/docs", "/openapi.json", "/.git/config"),
 )
 
 
@@ -273,10 +212,8 @@ def test_no_other_path_serves_anything(port: int, path: str) -> None:
     assert b"root:" not in answer.body and b"import" not in answer.body
 
 
+@pytest.mark.parametrize("path", ["/", "/static/style.css", "/api/state", "/nowhere"])
 @pytest.mark.parametrize("host", [None, "evil.example"], ids=["own", "foreign"])
-@pytest.mark.parametrize(
-    "path", ["/", "/static/style.css", "/api/state", "/nowhere", "/api/bundle"]
-)
 def test_every_answer_has_security_headers(port: int, path: str, host: str | None) -> None:
     headers = exchange(port, get(path, port, host=host)).headers
 
@@ -419,7 +356,7 @@ def test_each_browser_undoes_only_its_own_changes(shared: tuple[int, str]) -> No
     assert bob.get("/api/state")["undo"]["event"] == 2
 
 
-@pytest.mark.parametrize("other", ['pref={"a":1}', "a b=c d", "=", ";;", '"', "x=y=z", "é=1"])
+@pytest.mark.parametrize("other", ['pref={"a":1}', "=", ";;", '"', "é=1"])
 def test_cookies_of_other_programs_lock_nobody_out(shared: tuple[int, str], other: str) -> None:
     port, token = shared
     own = cookie(port, token)
@@ -427,23 +364,14 @@ def test_cookies_of_other_programs_lock_nobody_out(shared: tuple[int, str], othe
         assert Client(port, both).get("/api/state")["classes"] == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_loopback_needs_no_token(host: str) -> None:
-    address = listen(host, 0)
-    port = address.socket.getsockname()[1]
-    address.socket.close()
-
-    assert address.token is None and address.url == f"http://{host}:{port}/"
-    assert address.hosts == {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-
-
-def test_a_shared_address_has_a_new_token_each_time() -> None:
-    first, second = (listen("0.0.0.0", 0) for _ in range(2))
-    for address in (first, second):
+def test_a_shared_address_has_a_new_token_each_time_and_loopback_none() -> None:
+    first, second, own = (listen(host, 0) for host in ("0.0.0.0", "0.0.0.0", "localhost"))
+    for address in (first, second, own):
         address.socket.close()
-        assert address.url.endswith(f"/?token={address.token}")
 
+    assert own.token is None and own.url.startswith("http://localhost:")
     assert first.token != second.token and len(first.token or "") == 32
+    assert first.url.endswith(f"/?token={first.token}")
     assert not any(host.startswith("0.0.0.0") for host in first.hosts)
 
 
@@ -459,7 +387,7 @@ def test_a_port_in_use_is_refused_with_the_remedy() -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid", "", "a" * 300, "\ud800"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid", "", "\ud800"])
 def test_a_foreign_address_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="Cannot listen at"):
         listen(host, 0)
