@@ -54,17 +54,11 @@ def test_an_archive_gives_the_same_as_its_folder(tmp_path: Path, kind: str) -> N
     turned = {f"./deep/er/{name}": raw for name, raw in reversed(SIGNS.items())}
 
     assert load(WRITERS[kind](tmp_path / kind, SIGNS)).fingerprint == plain.fingerprint
+    if "zip" in kind:  # as some Windows programs write them, against the format's rule
+        turned = {name.replace("/", "\\"): raw for name, raw in turned.items()}
     images = load(WRITERS[kind](tmp_path / f"deep.{kind}", turned))
     assert images.fingerprint == plain.fingerprint
     assert list(images.files or ()) == [f"deep/er/{name}" for name in SIGNS]
-
-
-@either
-def test_any_name_may_be_a_class(tmp_path: Path, write: Writer) -> None:
-    names = sorted(["two words", "👩🏽‍🔬", "אבג", "__pycache__", "<img onerror=alert(1)>", "12:30"])
-    files = {f"{name}/0.png": png(number + 1) for number, name in enumerate(names)}
-
-    assert list(load(write(tmp_path / "signs", files)).classes) == names
 
 
 def test_an_archive_is_unpacked_once_for_its_contents(tmp_path: Path, cache_folder: Path) -> None:
@@ -140,13 +134,6 @@ def test_names_in_a_tar_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
     images = load(write_tar(tmp_path / "signs.tar", files, format=tarfile.GNU_FORMAT))
 
     assert images.classes == ("\\xfe", "\\xff")
-
-
-def test_backslashes_in_a_zip_are_folders(tmp_path: Path) -> None:
-    """As some Windows programs write them, against the format's rule."""
-    files = {name.replace("/", "\\"): raw for name, raw in SIGNS.items()}
-
-    assert load(write_zip(tmp_path / "s.zip", files)).classes == ("a", "b")
 
 
 @either

@@ -35,10 +35,8 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "classes"),
     [
-        (("a/0.png", "b/0.png"), ("a", "b")),
         (("x/y/a/0.png", "x/y/b/0.png"), ("a", "b")),
         (("set/Greek/alpha/0.png", "set/Latin/a/0.png"), ("Greek/alpha", "Latin/a")),
-        (("a/0.png", "a/1.png"), ("a",)),
         (("top/a/0.png",), ("a",)),
         (("a/0.png", "ab/0.png"), ("a", "ab")),
     ],
@@ -49,35 +47,28 @@ def test_the_class_is_the_folder_below_what_all_share(
     assert load(write_folder(tmp_path, dict.fromkeys(files, png(9)))).classes == classes
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("two words", "👩🏽‍🔬", "אבג", "__pycache__", "<img onerror=alert(1)>", "-rf", "%s{0}"),
-        *("a.png", "C:", "back\\slash", "'\"", "ﬁ", "é", "e\u0301", "\\alpha"),
-    ],
-)
-def test_any_visible_name_may_be_a_class(tmp_path: Path, name: str) -> None:
-    images = load(write_folder(tmp_path, {f"{name}/0.png": png(10), "zz/0.png": png(20)}))
+def test_any_visible_name_may_be_a_class(tmp_path: Path) -> None:
+    names = [
+        "two words",
+        "👩🏽‍🔬",
+        "אבג",
+        "__pycache__",
+        "<img onerror=alert(1)>",
+        "-rf",
+        "%s{0}",
+        "a.png",
+    ]
+    names += ["C:", "back\\slash", "'\"", "ﬁ", "é", "e\u0301", "\\alpha"]
+    escaped = {"a\nb": "a\\nb", "\x1b[2J": "\\x1b[2J", "\u202eevil": "\\u202eevil"}
+    files = {f"{name}/0.png": png(10 + i) for i, name in enumerate([*names, *escaped])}
 
-    assert images.classes == tuple(sorted((name, "zz")))
-    assert images.classes[images.labels[values(images).index(10)]] == name
+    images = load(write_folder(tmp_path, files))
 
-
-@pytest.mark.parametrize(
-    ("name", "escaped"),
-    [("a\nb", "a\\nb"), ("\x1b[2J", "\\x1b[2J"), ("\u202eevil", "\\u202eevil")],
-)
-def test_control_characters_in_class_names_are_escaped(
-    tmp_path: Path, name: str, escaped: str
-) -> None:
-    images = load(write_folder(tmp_path, {f"{name}/0.png": png(10), "zz/0.png": png(20)}))
-
-    assert escaped in images.classes
-
-
-def test_a_blank_class_name_is_refused(tmp_path: Path) -> None:
+    assert {*images.classes} == {*names, *escaped.values()}
+    for value, name in enumerate([*names, *escaped.values()], start=10):
+        assert images.classes[images.labels[values(images).index(value)]] == name
     with pytest.raises(DataError, match=r"has a class with a blank name, ' '\. Rename it\.$"):
-        load(write_folder(tmp_path, {" /0.png": png(10), "zz/0.png": png(20)}))
+        load(write_folder(tmp_path, {" /0.png": png(10)}))
 
 
 def test_names_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
@@ -106,6 +97,7 @@ SYSTEM = [
 def test_what_systems_and_clouds_leave_is_skipped(tmp_path: Path) -> None:
     root = write_folder(tmp_path, SIGNS | dict.fromkeys(SYSTEM, png(1)) | {"a/notes.txt": b"x"})
     (root / "a" / ".#lock").symlink_to("nowhere")  # as Emacs leaves them
+    (root / "empty").mkdir()
 
     images = load(root)
 
@@ -115,15 +107,10 @@ def test_what_systems_and_clouds_leave_is_skipped(tmp_path: Path) -> None:
 
 def test_images_are_recognised_by_content_whatever_their_suffix(tmp_path: Path) -> None:
     jpeg = encoded(Image.new("L", (28, 28)), "JPEG")
-    names = {"a/0.jfif": jpeg, "a/1.jpe": jpeg, "a/2.PNG": jpeg, "a/3": jpeg, "a/4.foto": png(9)}
+    names = {"a/0.jfif": jpeg, "a/1.JPG": jpeg, "a/1.jpe": jpeg, "a/1.png": jpeg, "a/3": jpeg}
+    names["a/4.foto"] = png(9)
 
     assert list(load(write_folder(tmp_path, names)).files or ()) == list(names)
-
-
-def test_names_that_differ_in_case_and_suffix_are_two_images(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"a/IMG_1.png": png(10), "a/IMG_1.JPG": png(20)})
-
-    assert list(load(root).files or ()) == ["a/IMG_1.JPG", "a/IMG_1.png"]
 
 
 def test_every_image_that_is_not_read_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -138,6 +125,7 @@ def test_every_image_that_is_not_read_is_named_with_its_remedy(tmp_path: Path) -
         "b/2.png": b"",
         "b/3.png": png(50)[:-30],
         "b/4.raw": bytes(9),
+        "c/0.png": b"text",
         "top.png": png(1),
     }
     tiff = encoded(
@@ -150,17 +138,19 @@ def test_every_image_that_is_not_read_is_named_with_its_remedy(tmp_path: Path) -
         images = load(root)
 
     assert [str(warning.message) for warning in caught] == [
-        f"folder:{root}: 12 files are not read, or not all of them, such as a/2.png: not an image "
+        f"folder:{root}: 14 files are not read, or not all of them, such as a/2.png: not an image "
         f"(PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM). All of them: siglum data folder:{root}"
     ]
     assert values(images) == [*VALUES, 0]
+    assert images.classes == ("a", "b")
     reasons = dict(images.unreadable)
-    assert [*reasons] == sorted([*bad, "a/9.png", "b/5.tif"])
+    assert [*reasons] == sorted([*bad, "a/9.png", "b/5.tif", "c"])
     assert reasons["a/4.jpg"] == "HEIC is not supported; convert it to PNG or JPEG"
     assert reasons["a/5.avif"] == "AVIF is not supported; convert it to PNG or JPEG"
     assert reasons["b/2.png"] == "empty file"
     assert reasons["b/3.png"].startswith("damaged image (")
     assert reasons["b/5.tif"] == "only the first of 2 pages is read; save each as a file"
+    assert reasons["c"] == "no image of this class can be read"
     assert reasons["top.png"] == "not in a class folder"
 
 
@@ -183,9 +173,8 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
     listening.close()
 
     assert list(images.files or ()) == list(SIGNS)
-    assert [name for name, _ in images.unreadable] == [
-        *("a/dangling.png", "a/fifo.png", "a/looping.png", "a/socket.png")
-    ]
+    names = ["a/dangling.png", "a/fifo.png", "a/looping.png", "a/socket.png"]
+    assert [name for name, _ in images.unreadable] == names
 
 
 def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
@@ -223,6 +212,8 @@ def test_split_folders_at_the_top_are_parts(
         images = sources.load(spec, part)
         assert images.classes == ("a", "b")
         assert values(images) == [value, value]
+    with pytest.raises(ConfigError, match="^part must be one of test, train, val, got 'dev'"):
+        sources.load(spec, "dev")
 
 
 @pytest.mark.parametrize(
@@ -239,13 +230,6 @@ def test_other_folders_are_classes(names: tuple[str, ...]) -> None:
     assert {part for part, _ in parts_and_classes(names).values()} == {"all"}
 
 
-def test_a_missing_part_is_an_error(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train/a/0.png": png(9), "test/a/0.png": png(9)})
-
-    with pytest.raises(ConfigError, match="^part must be one of test, train, got 'val'"):
-        load(root, "val")
-
-
 def test_class_folders_that_repeat_are_warned_of_and_can_be_writers(tmp_path: Path) -> None:
     files = {f"{writer}/{name}/0.png": png(9) for writer in ("ada", "bob") for name in "xy"}
     root = write_folder(tmp_path, files)
@@ -257,21 +241,11 @@ def test_class_folders_that_repeat_are_warned_of_and_can_be_writers(tmp_path: Pa
     assert images.writers == ("ada", "ada", "bob", "bob")
 
 
-def test_a_class_of_unreadable_files_is_ignored_and_named(tmp_path: Path) -> None:
-    root = write_folder(tmp_path / "signs", SIGNS | {"c/0.png": b"text"})
-
-    with pytest.warns(UserWarning, match="2 files are not read.*such as c: no image of this class"):
-        assert load(root).classes == ("a", "b")
-
-
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "has no images in class folders. Put the images of each class in a folder of its own"),
-        (
-            {"0.png": png(9)},
-            "has no images in class folders (0.png: not in a class folder). Put the images of",
-        ),
+        ({"0.png": png(9)}, "has no images in class folders (0.png: not in a class folder). Put"),
         ({"a/0.png": b"text"}, "has no image that can be read. a/0.png: not an image (PNG,"),
     ],
 )
@@ -328,9 +302,6 @@ def test_patterns_and_folders_are_expanded_to_files(
     assert expand_files(["a/*.png"]) == [Path("a/1.png"), Path("a/2.png")]
     assert expand_files(["a", "[b].png"]) == [*expand_files(["a/*.png"]), Path("[b].png")]
     assert expand_files([Path("missing.png")]) == [Path("missing.png")]
-    for place, message in [
-        ("*.gif", r"No image files in \*\.gif"),
-        ("https://example.org/3.png", "Name files or folders on this computer"),
-    ]:
-        with pytest.raises(DataError, match=message):
+    for place in ("*.gif", "https://example.org/3.png"):
+        with pytest.raises(DataError, match="^No image files in .*Name files or folders on this"):
             expand_files([place])

@@ -18,30 +18,22 @@ writer_lists = st.lists(
 
 
 def is_partition(*parts: NDArray[np.int64], count: int) -> bool:
-    """Say whether the parts are disjoint, complete, and each in ascending order."""
+    """Return whether the parts are disjoint, complete, and each in ascending order."""
     ascending = all((np.diff(part) > 0).all() for part in parts)
     return ascending and sorted(np.concatenate(parts).tolist()) == list(range(count))
-
-
-@given(label_arrays, shares, seeds)
-def test_stratified_parts_are_disjoint_and_complete(
-    labels: NDArray[np.int64], share: float, seed: int
-) -> None:
-    kept, held = stratified(labels, share, seed)
-
-    assert is_partition(kept, held, count=len(labels))
 
 
 @given(label_arrays, shares, seeds)
 def test_every_class_gives_its_share_and_keeps_one(
     labels: NDArray[np.int64], share: float, seed: int
 ) -> None:
-    _, held = stratified(labels, share, seed)
+    rest, held = stratified(labels, share, seed)
 
+    assert is_partition(rest, held, count=len(labels))
     for label in np.unique(labels):
-        count, given_up = (labels == label).sum(), (labels[held] == label).sum()
-        assert given_up < count
-        assert abs(given_up - count * share) <= 0.5 or given_up == count - 1
+        count, held_out = (labels == label).sum(), (labels[held] == label).sum()
+        assert held_out < count
+        assert abs(held_out - count * share) <= 0.5 or held_out == count - 1
 
 
 def test_what_a_seed_holds_never_changes() -> None:
@@ -53,61 +45,39 @@ def test_what_a_seed_holds_never_changes() -> None:
     assert per_class(labels, 2, 7, "ab").tolist() == [5, 8, 11, 13]
 
 
-def test_the_global_generator_is_neither_read_nor_moved() -> None:
-    labels = np.repeat([0, 1], 10)
-    np.random.seed(0)
-    first = stratified(labels, 0.3, 1)[1].tolist()
-    after = np.random.random()
-    np.random.seed(0)
-
-    assert np.random.random() == after
-    assert stratified(labels, 0.3, 1)[1].tolist() == first
-
-
 @given(writer_lists, shares, seeds)
-def test_no_writer_is_on_both_sides(writers: list[str], share: float, seed: int) -> None:
-    kept, held = by_writer(writers, share, seed)
-    names = np.array(writers)
-
-    assert is_partition(kept, held, count=len(writers))
-    assert not set(names[kept]) & set(names[held])
-    assert len(kept) > 0
-
-
-@given(writer_lists, shares, seeds)
-def test_as_few_writers_as_reach_the_share_are_held(
+def test_as_few_writers_as_reach_the_share_are_on_the_other_side(
     writers: list[str], share: float, seed: int
 ) -> None:
     """Unless only one would be left."""
     names = np.array(writers)
-    kept, held = by_writer(writers, share, seed)
+    rest, held = by_writer(writers, share, seed)
     sizes = [(names == name).sum() for name in set(names[held])]
 
-    assert len(held) >= share * len(names) or len(set(names[kept])) == 1
+    assert is_partition(rest, held, count=len(writers)) and len(rest)
+    assert not set(names[rest]) & set(names[held])
+    assert len(held) >= share * len(names) or len(set(names[rest])) == 1
     assert len(held) - max(sizes, default=0) < share * len(names) or not sizes
 
 
-def test_one_writer_cannot_be_split() -> None:
+@given(st.integers(1, 4), st.integers(4, 9), seeds)
+def test_as_many_images_of_every_class_are_sampled(count: int, size: int, seed: int) -> None:
+    """And a smaller sample is part of a larger one."""
+    labels = np.repeat([0, 1, 2], size)
+    sample = per_class(labels, count, seed, "abc")
+
+    assert np.bincount(labels[sample]).tolist() == [count] * 3
+    assert sample.tolist() == sorted(set(sample.tolist()))
+    assert set(sample) <= set(per_class(labels, count + (count < size), seed, "abc"))
+
+
+def test_what_cannot_be_split_is_named_with_the_remedy() -> None:
     message = (
         "split by writer must have at least 2 writers, got 1. "
         "Give --writers a pattern that finds them, or use --split stratified."
     )
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         by_writer(["ada"] * 9, 0.2, seed=0)
-
-
-@given(st.integers(1, 4), st.integers(4, 9), seeds)
-def test_so_many_pictures_of_every_class_are_drawn(count: int, size: int, seed: int) -> None:
-    """And a smaller draw is part of a larger one."""
-    labels = np.repeat([0, 1, 2], size)
-    drawn = per_class(labels, count, seed, "abc")
-
-    assert np.bincount(labels[drawn]).tolist() == [count] * 3
-    assert drawn.tolist() == sorted(set(drawn.tolist()))
-    assert set(drawn) <= set(per_class(labels, count + (count < size), seed, "abc"))
-
-
-def test_a_class_with_too_few_pictures_is_named() -> None:
     message = (
         "samples_per_class must be at most 2, the training images of class 'beta', got 3. "
         "Use fewer, or hold out less."
