@@ -18,13 +18,9 @@ CLASSES = ("cross", "ring", "stroke")
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep packs away from the user's own cache folder."""
-    before = os.environ.get("SIGLUM_CACHE")
-    os.environ["SIGLUM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["SIGLUM_CACHE"]
-    else:
-        os.environ["SIGLUM_CACHE"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGLUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def draw_sign(kind: str, random: np.random.RandomState, size: int = 28) -> Image.Image:

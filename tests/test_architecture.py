@@ -24,17 +24,7 @@ LAYERS = (  # a group may import from the lines above its own, and from itself
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-LIGHT = (
-    "errors",
-    "files",
-    "config",
-    "stats",
-    "formatting",
-    "images",
-    "recogniser",
-    "api",
-    "studio",
-)
+LIGHT = [*(name for names in LAYERS[:5] for name in names), "api", "studio"]
 HEAVY = ("torch", "torchvision", "siglum.lab")
 
 MODULES = [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
@@ -56,24 +46,14 @@ def imports(path: Path) -> list[str]:
     return names
 
 
-def groups(path: Path) -> set[str]:
-    """The groups of this package that a module imports from, its own left out."""
-    found = {name.split(".")[1] for name in imports(path) if name.startswith("siglum.")}
-    return found - {group(path), "__version__"}
-
-
-def test_every_module_has_its_layer() -> None:
-    assert {group(path) for path in MODULES} <= set(LEVEL)
-
-
 def test_imports_point_down() -> None:
     """No module imports from its own level in another group, or from a higher level."""
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {other}"
-        for path in MODULES
-        for other in groups(path)
-        if LEVEL[other] >= LEVEL[group(path)]
-    ]
+    wrong = []
+    for path in MODULES:
+        others = {name.split(".")[1] for name in imports(path) if name.startswith("siglum.")}
+        for other in others - {group(path), "__version__"}:
+            if LEVEL[other] >= LEVEL[group(path)]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
     assert not wrong, "\n".join(wrong)
 
 

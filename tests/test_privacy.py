@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from siglum import teach
+
 COMMANDS = {
     "teach": ("teach", "--chars", "αβγ", "-o", "work/new.siglum"),
     "predict": ("predict", "work/greek.siglum", "work/image.png"),
@@ -24,13 +26,11 @@ OURS = ("work/", "signs/", ".cache/siglum/")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, signs: Path) -> Path:
     """A home folder with a taught bundle, an image and labelled images in it."""
-    from siglum.cli import run
-
     home = tmp_path_factory.mktemp("home")
-    (home / "work").mkdir()
     shutil.copytree(signs, home / "signs")
+    (home / "work").mkdir()
     shutil.copy(next(signs.rglob("*.png")), home / "work" / "image.png")
-    assert run(["teach", "--chars", "αβγ", "-o", str(home / "work" / "greek.siglum")]) == 0
+    teach("αβγ").save(home / "work" / "greek.siglum")
     return home
 
 
@@ -83,12 +83,10 @@ def test_no_command_leaves_a_trace_or_calls_out(name: str, home: Path, tmp_path:
 
 def test_siglum_switches_off_reports_before_onnxruntime_is_imported() -> None:
     """Whoever imports it: torch's exporter and a notebook read the same variable."""
-    program = "import sys, os, siglum; print('onnxruntime' in sys.modules, os.environ['{0}'])"
-    done = subprocess.run(
-        [sys.executable, "-c", program.format("ORT_DISABLE_TELEMETRY")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ORT_DISABLE_TELEMETRY": "0"},
+    program = (
+        "import os, sys; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; import siglum;"
+        "print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
     )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.stdout.split() == ["False", "1"], done.stderr

@@ -3,9 +3,8 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from PIL import Image
 
 from siglum.cli import options, output
@@ -18,35 +17,32 @@ from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
 
 INK_SIZE = 64  # px, side of the extracted ink
-Sheet = Annotated[Path | None, Parameter(name=["--sheet", "--out", "-o"])]
 
 
 def data(
     *places: str,
     show_ink: options.Flag = False,
-    sheet: Sheet = None,
+    out: options.Png = None,
     rename: options.Renames = None,
     writers: str | None = None,
     json: options.Json = False,
 ) -> None:
     """Describe a source of images, or show the ink that is extracted from image files.
 
-    Example: siglum data my-signs --sheet samples.png
+    Example: siglum data my-signs -o samples.png
     Example: siglum data --show-ink photo.jpg scans -o ink.png
 
     Args:
         places: A source: a folder with a folder per class, a zip, a CSV file, mnist5k, ...
             With --show-ink: image files, patterns such as '*.png', or folders of images.
         show_ink: Extract the ink of images, as recognisers do, and report problems.
-        sheet: PNG file to write: samples of each class, or images before and after.
+        out: PNG file to write: samples of each class, or images before and after.
         writers: Regular expression whose first group is the writer in a file name.
     """
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise ConfigError(f"sheet must end in .png, got {str(sheet)!r}.")
     if not places or (len(places) > 1 and not show_ink):
         raise ConfigError(f"data describes one source, got {len(places)}.")
     if show_ink:
-        _show_ink(expand_files(places), sheet, json)
+        _show_ink(expand_files(places), out, json)
         return
     source, names = places[0], options.read_renames(rename)
     with loading_bar() as progress:
@@ -56,8 +52,8 @@ def data(
             )
             for part in sources.parts(source, progress)
         }
-    if sheet is not None:
-        _save(contact_sheet.contact_sheet(next(iter(parts.values()))), sheet)
+    if out is not None:
+        _save(contact_sheet.contact_sheet(next(iter(parts.values()))), out)
     records = {part: _describe(images) for part, images in parts.items()}
     if json:
         output.print_json(records)
@@ -96,7 +92,7 @@ def _describe(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _show_ink(files: list[Path], sheet: Path | None, json: bool) -> None:
+def _show_ink(files: list[Path], out: Path | None, json: bool) -> None:
     rows, unreadable = [], []
     for file in files:
         try:
@@ -111,8 +107,8 @@ def _show_ink(files: list[Path], sheet: Path | None, json: bool) -> None:
     for name, _, _, report in [] if json else rows:
         kind = "no ink" if report.empty else "dark ink" if report.inverted else "light ink"
         output.print_line(f"{name}: {'; '.join([kind, *report.warnings()])}")
-    if sheet is not None and rows:
-        _save(contact_sheet.comparison(rows), sheet)
+    if out is not None and rows:
+        _save(contact_sheet.comparison(rows), out)
     output.raise_for_unreadable(unreadable, len(files))
 
 

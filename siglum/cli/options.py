@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from siglum.errors import ConfigError
 
@@ -14,6 +14,9 @@ Json = Annotated[bool, Parameter(negative=(), help="Print JSON.")]
 Csv = Annotated[bool, Parameter(negative=(), help="Print CSV.")]
 Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 NewFile = Annotated[Path, Parameter(name=["--out", "-o"])]
+Png = Annotated[
+    Path | None, Parameter(name=["--out", "-o"], validator=validators.Path(ext=("png",)))
+]
 Renames = Annotated[
     Path | None, Parameter(help="CSV file of lines old,new that renames or merges classes.")
 ]

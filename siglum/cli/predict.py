@@ -22,7 +22,7 @@ def predict(
     /,
     *files: Path,
     page: Path | None = None,
-    out: options.Out = None,
+    out: options.Png = None,
     checkpoint: str | None = None,
     device: options.Device = "auto",
     json: options.Json = False,
@@ -84,8 +84,6 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
             "page needs a recogniser that extracts ink, without position channels. "
             "Teach one, or train with --resize glyph."
         )
-    if out is not None and out.suffix.lower() != ".png":
-        raise ConfigError(f"out must end in .png, got {str(out)!r}.")
     try:
         image = decode.read(path, max_side=2 * WORKING)
     except DataError as error:

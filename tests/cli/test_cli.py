@@ -136,7 +136,10 @@ def mistakes(signs: str) -> dict[str, tuple[tuple[str, ...], str]]:
         "run": (("evaluate", "nowhere"), "nowhere not found. 'siglum runs' lists runs"),
         "resume": (("train", "--resume", "nowhere"), "nowhere not found. 'siglum runs' lists runs"),
         "data": (("data",), "data describes one source, got 0."),
-        "sheet": (("data", "x", "--sheet", "a.txt"), "sheet must end in .png, got 'a.txt'."),
+        "out": (
+            ("data", "x", "-o", "a.txt"),
+            '"a.txt" must have extension "png". See: siglum data --help',
+        ),
         "no image": (("predict", "a.siglum"), "No image given."),
     }
 

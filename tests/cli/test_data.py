@@ -15,7 +15,7 @@ def test_a_source_is_described_with_a_sheet_of_samples(
     siglum: Call, signs: Path, tmp_path: Path
 ) -> None:
     sheet = tmp_path / "sheet.png"
-    done = siglum("data", signs, "--writers", r"w(\d)_", "--sheet", sheet)
+    done = siglum("data", signs, "--writers", r"w(\d)_", "-o", sheet)
     facts = json.loads(siglum("data", f"folder:{signs}", "--json").stdout)["all"]
 
     assert re.search(r"\nimages +72\nclasses +3: cross ring stroke\nwriters +4\n", done.stdout)

@@ -1,31 +1,25 @@
 """Pages of several characters, read by `siglum predict --page`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-Call = Callable[..., object]
+from tests.cli.conftest import Call
 
 
-@pytest.fixture(scope="module")
-def reader(siglum: Call, signs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("taught") / "signs.siglum"
-    done = siglum("teach", "--samples", signs, "-o", path)
-    assert done.returncode == 0, done.stderr
-    return path
-
-
-def test_a_page_is_read_row_by_row(siglum: Call, reader: Path, tmp_path: Path) -> None:
+def test_a_page_is_read_row_by_row(siglum: Call, signs: Path, tmp_path: Path) -> None:
     image = Image.new("L", (420, 260), 230)
     draw = ImageDraw.Draw(image)
     for left, top in ((40, 40), (40, 160), (280, 160)):
         draw.ellipse((left, top, left + 60, top + 60), outline=30, width=7)
     draw.line((160, 40, 220, 100), 30, 7)
     image.save(tmp_path / "page.png")
+
+    reader = tmp_path / "signs.siglum"
+    assert siglum("teach", "--samples", signs, "-o", reader).returncode == 0
 
     done = siglum("predict", reader, "--page", tmp_path / "page.png", "-o", tmp_path / "boxes.png")
     listed = siglum("predict", reader, "--page", tmp_path / "page.png", "--json")
