@@ -1,7 +1,5 @@
 """Drawings by code, and what cameras, papers and pens do to them."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
@@ -90,11 +88,3 @@ def likeness(one: Picture, other: Picture, reach: int = 1) -> float:
         for i in shifts
         for j in shifts
     )
-
-
-def file_of(picture: Picture, kind: str = "PNG", **options: object) -> bytes:
-    """Encode (C, H, W)."""
-    pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind, **options)
-    return file.getvalue()

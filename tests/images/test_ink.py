@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import sign
 from photographing import (
     SIGNS,
     Picture,
     coverage,
     difference,
-    file_of,
     gradient,
     likeness,
     on_paper,
@@ -26,10 +24,10 @@ from photographing import (
 from PIL import Image, ImageDraw
 
 from siglum.config import Preprocess
-from siglum.images import cache, decode, sources
-from siglum.images.components import bounding_box, stroke_width
+from siglum.images import sources
+from siglum.images.components import bounding_box
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import FILL, margins, normalise, preprocess_image
+from siglum.images.ink import margins, normalise, preprocess_image
 from siglum.recogniser.predict import preprocess_images, stack
 
 PAPER, PEN = (220, 215, 205), (60, 60, 70)
@@ -37,47 +35,12 @@ MNIST = 20 / 28
 shades = st.integers(120, 255)
 
 
-def hook(
-    height: int = 120,
-    width: int = 160,
-    *,
-    left: float = 50,
-    top: float = 30,
-    side: float = 40,
-    stroke: int = 5,
-    paper: int = 255,
-    ink: int = 0,
-) -> Picture:
+def hook(paper: int = 255, ink: int = 0) -> Picture:
     """Draw a hook, which no turn and no mirror brings onto itself."""
-    image = Image.new("L", (width, height), paper)
-    right, bottom = left + side, top + side * 1.5
-    points = [(left, top), (left, bottom), (right, bottom), (right, (top + bottom) / 2)]
-    ImageDraw.Draw(image).line(points, fill=ink, width=stroke)
+    image = Image.new("L", (160, 120), paper)
+    points = [(50, 30), (50, 90), (90, 90), (90, 60)]
+    ImageDraw.Draw(image).line(points, fill=ink, width=5)
     return np.asarray(image)
-
-
-@pytest.mark.parametrize("size", [20, 28, 41])
-def test_mass_lies_in_the_middle_of_the_frame(size: int) -> None:
-    picture = np.full((100, 100), 255, dtype=np.uint8)  # a bracket, symmetric from top to bottom
-    picture[10:70, 40:46] = 0
-    picture[10:16, 40:70] = picture[64:70, 40:70] = 0
-
-    ink, report = normalise(picture, size)
-
-    top, _, bottom, _ = bounding_box(ink > 0)
-    mass, centres = ink.astype(float), np.arange(size) + 0.5
-    assert ink.shape == (size, size) and ink.dtype == np.uint8 and ink.max() == 255
-    assert bottom - top == size - 2 * round(size / 14)
-    assert mass.sum(axis=1) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
-    assert mass.sum(axis=0) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
-    assert report.inverted and not report.empty
-
-
-def test_lopsided_ink_moves_no_further_than_to_the_edge() -> None:
-    picture = np.full((100, 100), 255, dtype=np.uint8)
-    picture[10:90, 48:52] = picture[70:90, 30:70] = 0
-
-    assert bounding_box(normalise(picture, 28)[0] > 0) == (0, 8, 24, 20)
 
 
 def test_the_report_of_a_bar_has_its_measures() -> None:
@@ -92,30 +55,6 @@ def test_the_report_of_a_bar_has_its_measures() -> None:
     assert report.warnings() == []
 
 
-def test_moving_the_ink_changes_only_its_position() -> None:
-    ink, report = normalise(hook(), 28)
-    moved, other = normalise(hook(left=90, top=48), 28)
-
-    np.testing.assert_array_equal(ink, moved)
-    assert other.position == pytest.approx(report.position + 18 / 120)
-    assert (other.height, other.width, other.stroke) == (
-        report.height,
-        report.width,
-        report.stroke,
-    )
-
-
-@pytest.mark.parametrize("factor", [2, 3, 5])
-def test_enlarging_changes_only_the_scale(factor: int) -> None:
-    small = hook(60, 80, left=25, top=15, side=20)
-    ink, report = normalise(small, 24)
-    scaled, other = normalise(small.repeat(factor, axis=0).repeat(factor, axis=1), 24)
-
-    assert difference(ink, scaled) < 0.05
-    assert other.scale == pytest.approx(report.scale / factor)
-    assert other.stroke == pytest.approx(report.stroke * factor)
-
-
 @pytest.mark.parametrize(("paper", "ink"), [(230, 90), (255, 200), (20, 140), (60, 160)])
 def test_shades_and_channels_change_nothing(paper: int, ink: int) -> None:
     plain = normalise(hook(), 28)[0]
@@ -124,6 +63,22 @@ def test_shades_and_channels_change_nothing(paper: int, ink: int) -> None:
     assert difference(plain, normalise(shaded, 28)[0]) < 0.01
     for same in (shaded[None], np.stack([shaded] * 3)):
         np.testing.assert_array_equal(normalise(same, 28)[0], normalise(shaded, 28)[0])
+
+
+@pytest.mark.parametrize("size", [20, 28, 41])
+def test_mass_lies_in_the_middle_of_the_frame(size: int) -> None:
+    picture = np.full((100, 100), 255, dtype=np.uint8)  # a bracket, symmetric from top to bottom
+    picture[10:70, 40:46] = 0
+    picture[10:16, 40:70] = picture[64:70, 40:70] = 0
+
+    ink, _ = normalise(picture, size)
+
+    top, _, bottom, _ = bounding_box(ink > 0)
+    mass, centres = ink.astype(float), np.arange(size) + 0.5
+    assert ink.shape == (size, size) and ink.dtype == np.uint8 and ink.max() == 255
+    assert bottom - top == size - 2 * round(size / 14)
+    assert mass.sum(axis=1) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
+    assert mass.sum(axis=0) @ centres / mass.sum() == pytest.approx(size / 2, abs=0.51)
 
 
 @pytest.mark.parametrize("side", [24, 120, 600])
@@ -137,20 +92,6 @@ def test_a_stroke_of_one_pixel_stays_dark_however_far_it_shrinks(side: int) -> N
     box = ink[top:bottom, left:right]
     assert report.stroke <= 2 and 23 <= min(box.shape) <= max(box.shape) <= 25
     assert box[:, :2].max(axis=1).min() > 200 and box[:2].max(axis=0).min() > 200
-
-
-def test_thin_strokes_are_widened_and_thick_ones_stay() -> None:
-    thin, thick = (normalise(hook(240, 320, left=60, side=120, stroke=s), 28) for s in (3, 40))
-
-    assert stroke_width(thin[0] > 127) > 1.5 > 3 * thin[1].scale
-    assert stroke_width(thick[0] > 127) == pytest.approx(thick[1].stroke * thick[1].scale, rel=0.2)
-
-
-@pytest.mark.parametrize("fill", [0.4, MNIST, FILL])
-def test_ink_fills_the_requested_share_of_the_frame(fill: float) -> None:
-    top, left, bottom, right = bounding_box(normalise(hook(), 28, fill)[0] > 0)
-
-    assert max(bottom - top, right - left) == pytest.approx(28 * fill, abs=1)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -223,35 +164,6 @@ def test_size_and_place_change_nothing(sign: str, factor: float, left: int, top:
 
     assert likeness(plain, normalise(scaled, 28)[0]) > 0.9
     assert difference(plain, normalise(on_paper(coverage(sign, left=left, top=top)), 28)[0]) < 0.02
-
-
-@pytest.mark.parametrize("sign", SIGNS)
-def test_a_jpeg_decoded_at_half_size_gives_the_same_ink(sign: str) -> None:
-    page = on_paper(coverage(sign, 1000), PAPER, PEN)
-    small = decode.decode(file_of(page, "JPEG", quality=85), None, max_side=500)
-
-    assert small.shape == (3, 500, 500)
-    assert likeness(normalise(page, 28)[0], normalise(small, 28)[0]) > 0.95
-
-
-def test_bundled_digits_survive_paper_and_light() -> None:
-    alike = []
-    for digit in sources.load("mnist5k", "test").images[::50, 0] / 255:
-        large = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((224, 224))).clip(0, 1)
-        page = on_paper(large, PAPER, PEN, gradient((224, 224), 0.5), grain=3)
-        plain = normalise((255 * large).astype(np.uint8), 28)[0]
-        alike.append(likeness(plain, normalise(page, 28)[0]))
-
-    assert min(alike) > 0.93 and np.mean(alike) > 0.97
-
-
-def test_a_darker_piece_of_paper_is_paper() -> None:
-    ink = coverage("zed", 100)
-    paper = np.full(ink.shape, 255.0)
-    paper[30:170, 40:160] = 190
-    page = np.rint((1 - ink) * paper + 20 * ink).astype(np.uint8)
-
-    assert likeness(normalise(on_paper(ink), 28)[0], normalise(page, 28)[0]) > 0.97
 
 
 def test_yellow_ink_on_white_paper_is_found() -> None:
@@ -328,26 +240,12 @@ def test_dotted_lines_are_ignored_and_an_ellipsis_is_not(turned: bool) -> None:
 def test_position_channels_follow_the_ink() -> None:
     preprocess = Preprocess(size=20, resize="glyph", position_channels=True)
     ink, report = normalise(hook(), 20)
-    wide = np.full((20, 90), 255, dtype=np.uint8)
-    wide[8:12, 10:80] = 0
 
     planes, _ = preprocess_image(hook()[None], preprocess)
 
     np.testing.assert_array_equal(planes[0], ink)
-    for plane, value in zip(
-        planes[1:], (report.height, report.width, report.position), strict=True
-    ):
-        assert (plane == round(255 * value)).all()
-    assert preprocess_image(wide[None], preprocess)[0][2].min() == 255  # not above 1
-
-
-def test_without_ink_extraction_a_picture_is_only_resized() -> None:
-    image = sign(200)[None]
-    for preprocess in (Preprocess(size=20), Preprocess(size=40, resize="stretch")):
-        planes, report = preprocess_image(image, preprocess)
-
-        np.testing.assert_array_equal(planes, decode.resize(image, preprocess))
-        assert report is None
+    position = np.array([report.height, report.width, report.position])
+    np.testing.assert_array_equal(planes[1:, 0, 0], np.rint(255 * position))
 
 
 def test_files_and_sets_are_seen_alike(signs: Path) -> None:
@@ -357,17 +255,6 @@ def test_files_and_sets_are_seen_alike(signs: Path) -> None:
     assert images.files is not None
     inputs = preprocess_images([signs / name for name in images.files], preprocess)
     np.testing.assert_array_equal(stack(inputs)[0], images.images)
-
-
-def test_a_set_in_memory_of_the_right_size_is_extracted_too() -> None:
-    preprocess = Preprocess(resize="glyph")
-    store = np.stack([sign(200), 255 - sign(200)])
-    images = ImageSet.from_arrays(store, np.array([0, 1]), ("a", "b"))
-
-    rebuilt = cache.rebuild(images, preprocess).images
-
-    np.testing.assert_array_equal(rebuilt[0], preprocess_image(store[:1], preprocess)[0])
-    np.testing.assert_array_equal(rebuilt[0], rebuilt[1])
 
 
 # Images that come cropped
@@ -381,13 +268,6 @@ def test_margins_are_measured_where_all_images_share_them() -> None:
     assert margins(sources.load("mnist5k")) == MNIST
     for images in (noise, moved, digits[:, :, 4:24, 4:24], 255 - digits):
         assert margins(ImageSet.from_arrays(images, np.zeros(100, int), ("a",))) is None
-
-
-def test_mnist_in_its_own_margins_stays_nearly_the_same() -> None:
-    digits = sources.load("mnist5k", "test").images[::10, 0]
-    alike = [likeness(d, normalise(d, 28, MNIST)[0]) for d in digits]
-
-    assert np.mean(alike) > 0.98 and np.quantile(alike, 0.01) > 0.94
 
 
 def test_sets_with_the_margins_pass_and_others_are_brought_into_them(signs: Path) -> None:

@@ -27,20 +27,17 @@ def rule(page: np.ndarray, pitch: int = 40, colour: tuple = BLUE, grid: bool = F
 
 
 def box(page: np.ndarray, top: int, left: int, side: int, thick: int, colour: tuple) -> None:
-    end, right = top + side, left + side
-    for edge in (slice(top, top + thick), slice(end, end + thick)):
-        page[edge, left : right + thick] = colour
-    for edge in (slice(left, left + thick), slice(right, right + thick)):
-        page[top : end + thick, edge] = colour
+    for edge in (0, side):
+        page[top + edge : top + edge + thick, left : left + side + thick] = colour
+        page[top : top + side + thick, left + edge : left + edge + thick] = colour
 
 
 def photograph(page: np.ndarray, ink: np.ndarray, pen: tuple = PEN, angle: float = 0) -> np.ndarray:
     page = page * (1 - ink[..., None]) + np.array(pen) * ink[..., None]
     page += np.random.RandomState(0).normal(0, 3, page.shape)
     image = Image.fromarray(np.clip(page, 0, 255).astype(np.uint8))
-    return np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=PAPER)).transpose(
-        2, 0, 1
-    )
+    turned = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=PAPER)
+    return np.asarray(turned).transpose(2, 0, 1)
 
 
 def four(side: int = 200, stroke: float = 0.07) -> np.ndarray:
@@ -140,21 +137,15 @@ def form(
 ) -> np.ndarray:
     """Two rows of four boxes with characters, or with one in each second box."""
     cell = 100 + separate
-    page, ink = paper(2 * cell + 200, 4 * cell + 200), np.zeros((2 * cell + 200, 4 * cell + 200))
+    page = paper(2 * cell + 200, 4 * cell + 200)
+    height, width = page.shape[:2]
+    ink = np.zeros((height, width))
     for number in range(8):
         top, left = 100 + number // 4 * cell, 100 + number % 4 * cell
         box(page, top, left, 100, thick, colour)
         if number % every == 0:
-            glyph = coverage(
-                ("four", "zed")[number % 2],
-                70,
-                stroke=0.08,
-                height=ink.shape[0],
-                width=ink.shape[1],
-                left=left + 15,
-                top=top + 15,
-            )
-            ink = np.maximum(ink, glyph)
+            place = {"height": height, "width": width, "left": left + 15, "top": top + 15}
+            ink = np.maximum(ink, coverage(("four", "zed")[number % 2], 70, stroke=0.08, **place))
     return photograph(page, ink, pen, angle)
 
 
@@ -169,15 +160,14 @@ def test_a_form_is_read_box_by_box(
     separate: int, thick: int, colour: tuple, pen: tuple, angle: float
 ) -> None:
     page = read_page(form(separate, thick, colour, pen, angle), GLYPH)
-    plain = {
-        name: normalise(on_paper(coverage(name, 70, stroke=0.08)), 28)[0]
-        for name in ("four", "zed")
-    }
+    plain = [
+        normalise(on_paper(coverage(sign, 70, stroke=0.08)), 28)[0] for sign in ("four", "zed")
+    ]
 
     assert [len(row) for row in page.rows] == [4, 4]
     for row in page.rows:
         for number, character in enumerate(row):
-            assert likeness(plain[("four", "zed")[number % 2]], character.ink) > 0.75
+            assert likeness(plain[number % 2], character.ink) > 0.75
 
 
 def test_empty_boxes_of_a_form_are_no_characters() -> None:

@@ -1,11 +1,8 @@
 """Drawings as pictures, and drawings as JSON that nobody can trust."""
 
-import io
 import json
 import math
 import re
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from photographing import likeness
-from PIL import Image
 
 from siglum.errors import DataError
-from siglum.images.ink import normalise
 from siglum.images.strokes import Drawing, parse, rasterise, to_json
 
 Ink = NDArray[np.uint8]
@@ -51,10 +45,6 @@ def drawing(*lines: list[tuple[float, ...]], aspect: float = 1.0, pressure: floa
 def covered(ink: Ink) -> float:
     """The area of ink, px."""
     return float(ink.sum()) / 255
-
-
-def differ(one: Ink, other: Ink) -> int:
-    return int(np.abs(one.astype(int) - other.astype(int)).max(initial=0))
 
 
 def of_dots(shown: Drawing, size: int, width: float) -> Ink:
@@ -92,40 +82,20 @@ def test_a_line_has_its_width_and_a_dot_its_area() -> None:
 
     assert (line[46:54] == 255).all() and not line[:44].any() and not line[56:].any()
     assert covered(dot) == pytest.approx(math.pi * 10**2, rel=0.03)
-    assert differ(dot, dot.T) == 0
+    assert (dot == dot.T).all()
 
 
-@pytest.mark.parametrize("pressure, wide", [(0.0, 15), (0.5, 20), (1.0, 25)])
-def test_pressure_changes_the_width_mildly(pressure: float, wide: float) -> None:
-    ink = rasterise(drawing([(0.5, -0.5), (0.5, 1.5)], pressure=pressure), 100, 0.2)
+def test_pressure_changes_the_width_mildly() -> None:
+    for pressure, width in ((0.0, 15), (0.5, 20), (1.0, 25)):
+        ink = rasterise(drawing([(0.5, -0.5), (0.5, 1.5)], pressure=pressure), 100, 0.2)
 
-    assert covered(ink[50:51]) == pytest.approx(wide, abs=0.5)
-
-
-def test_the_thinnest_pen_is_a_pixel_wide() -> None:
-    line = drawing([(0.505, -1), (0.505, 2)], pressure=0)
-
-    assert covered(rasterise(line, 100, 1e-6)) == pytest.approx(100)
+        assert covered(ink[50:51]) == pytest.approx(width, abs=0.5)
 
 
 def test_nothing_drawn_is_nothing() -> None:
     assert not rasterise(drawing()).any()
     assert not rasterise(drawing([(-0.5, -0.5), (-0.4, 1.6)], [(1.2, 1.2)])).any()
     assert rasterise(drawing(aspect=4)).shape == (64, 256)
-
-
-@settings(max_examples=30, deadline=None)
-@given(value=VALUES, other=VALUES)
-def test_ink_is_the_union_of_its_strokes(value: dict[str, Any], other: dict[str, Any]) -> None:
-    """However they are ordered, and whatever is passed over because it is ink already."""
-    one, two = parse(value), parse(other | {"aspect": value["aspect"]})
-    both = Drawing(one.strokes + two.strokes, one.aspect)
-    turned = Drawing(tuple(reversed(both.strokes)), one.aspect)
-
-    ink = rasterise(both, 64)
-
-    assert (ink >= np.maximum(rasterise(one, 64), rasterise(two, 64))).all()
-    assert (ink == rasterise(turned, 64)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -173,68 +143,3 @@ def test_what_is_no_drawing_is_refused(wrong: Any, message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)) as caught:
         parse(wrong)
     assert len(str(caught.value)) < 200
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=40, deadline=None)
-@given(value=JSON, point=st.lists(JSON, min_size=4, max_size=4))
-def test_anything_at_all_is_a_drawing_or_a_data_error(value: Any, point: list[Any]) -> None:
-    for tried in (
-        value,
-        {"version": 1, "aspect": 1, "strokes": value},
-        {"version": 1, "aspect": 1, "strokes": [value]},
-        {"version": 1, "aspect": value, "strokes": [[point]]},
-        {"version": 1, "aspect": 1, "strokes": [[point]]},
-    ):
-        try:
-            ink = rasterise(parse(tried), 16)
-        except DataError:
-            continue
-        assert ink.dtype == np.uint8
-
-
-def omniglot(text: str) -> Drawing:
-    """A drawing of Omniglot: x,y,ms a line, y counted upwards, of 105 pixels from their middles."""
-    lines: list[list[list[float]]] = []
-    for line in text.split():
-        if line in ("START", "BREAK"):
-            lines.append([])
-        else:
-            x, y, ms = map(float, line.split(","))
-            lines[-1].append([(x + 0.5) / 105, (0.5 - y) / 105, ms, 0.5])
-    return parse({"version": 1, "aspect": 1, "strokes": [line for line in lines if line]})
-
-
-def cosine(one: Ink, other: Ink) -> float:
-    a, b = one.ravel().astype(float), other.ravel().astype(float)
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-
-
-def test_real_strokes_look_like_their_pictures(data_folder: Path) -> None:
-    """Omniglot's own pictures were drawn from these strokes by another program, in black only."""
-    folder = data_folder / "omniglot"
-    if not (folder / "strokes_background_small1.zip").exists():
-        pytest.skip(f"no Omniglot strokes in {folder}")
-    raw, after = [], []
-    with (
-        zipfile.ZipFile(folder / "strokes_background_small1.zip") as texts,
-        zipfile.ZipFile(folder / "images_background_small1.zip") as pictures,
-    ):
-        names = [n for n in sorted(texts.namelist()) if re.match(r"strokes_.*\.txt$", n)]
-        assert len(names) == 2720
-        for name in names[::20]:
-            shown = omniglot(texts.read(name).decode())
-            file = name.replace("strokes_", "images_").replace(".txt", ".png")
-            picture = np.asarray(Image.open(io.BytesIO(pictures.read(file))).convert("L"))
-            ink = rasterise(shown, 105, 4.7 / 105)
-            raw.append(cosine(ink, 255 - picture))
-            after.append(likeness(normalise(255 - ink, 28)[0], normalise(picture, 28)[0]))
-
-    assert min(raw) > 0.93 and np.median(raw) > 0.97
-    assert np.mean(np.array(after) > 0.93) > 0.97 and np.median(after) > 0.99
