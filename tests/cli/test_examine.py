@@ -28,10 +28,6 @@ def test_the_table_of_layers_is_printed(siglum, run: Path) -> None:
     assert rows[-1][0] == "total"
 
 
-def test_pytorchs_printout_is_printed(siglum, run: Path) -> None:
-    assert "(head): Linear(in_features=576" in siglum("examine", run, "--only", "printout").stdout
-
-
 def test_log_probabilities_are_never_cut(
     siglum, run: Path, later_signs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,14 +53,6 @@ def test_a_figure_is_written_where_the_command_runs(siglum, run: Path, tmp_path:
     )
     with Image.open(tmp_path / "filters.png") as image:
         assert image.format == "PNG" and image.size[0] > 1000
-
-
-def test_arrays_are_saved(siglum, run: Path, tmp_path: Path) -> None:
-    flags = ("--only", "maps", "--layer", "features.0", "-o", tmp_path / "maps.npz")
-
-    assert siglum("examine", run, *flags).returncode == 0
-    with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
-        assert arrays["maps.features.0"].shape == (16, 14, 14)
 
 
 def test_save_writes_every_panel_that_applies(siglum, run: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from siglum.lab import models
 from siglum.lab.device import choose_device
 from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.runs import Run
-from siglum.report.page import TEMPLATES
 
 OWN = '''
 import torch
@@ -27,7 +26,6 @@ from torch import nn
 
 class Own(nn.Module):
     """Batch normalisation, changes in place, a sum, a mean, and functions instead of modules."""
-    num_features = 6
 
     def __init__(self, num_classes, in_channels=1, image_size=28):
         super().__init__()
@@ -38,13 +36,10 @@ class Own(nn.Module):
         self.shift = nn.Parameter(torch.zeros(6))
         self.head = nn.Linear(6, num_classes)
 
-    def forward_features(self, images):
+    def forward(self, images):
         x = self.act(self.norm(self.stem(images)))
         x = F.max_pool2d(x + self.act(self.again(x)), 2)
-        return x.mean(dim=(2, 3)) + self.shift
-
-    def forward(self, images):
-        return self.head(self.forward_features(images))
+        return self.head(x.mean(dim=(2, 3)) + self.shift)
 
 class Student(nn.Module):
     """As tutorials write it: no forward_features, no head, layers created on the way."""
@@ -62,14 +57,10 @@ class Student(nn.Module):
 class Flat(nn.Module):
     def __init__(self, num_classes, in_channels=1, image_size=28):
         super().__init__()
-        self.num_features = in_channels * image_size**2
-        self.head = nn.Linear(self.num_features, num_classes, bias=False)
-
-    def forward_features(self, images):
-        return images.flatten(1)
+        self.head = nn.Linear(in_channels * image_size**2, num_classes, bias=False)
 
     def forward(self, images):
-        return self.head(self.forward_features(images))
+        return self.head(images.flatten(1))
 '''
 
 
@@ -184,14 +175,6 @@ def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_pat
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert not re.findall(r"(?:fill|stroke): #", page) and "var(--accent)" in page
     assert page.count('role="img" aria-label="') == page.count("<svg") > 10
-
-
-@pytest.mark.parametrize("name", PANELS)
-def test_every_panel_says_what_it_shows_and_what_not_to_conclude(name: str) -> None:
-    text = (TEMPLATES / "panel.html").read_text()
-    texts = re.search(rf'"{name}": \(".+?",\n\s+"(.+?)",\n\s+"(.+?)"', text)
-
-    assert texts and all(len(text) > 50 and text.endswith(".") for text in texts.groups())
 
 
 def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:

@@ -20,12 +20,11 @@ import pytest
 from siglum import cli
 from siglum.cli.train import train as train_cli
 from siglum.config import TrainConfig
-from siglum.errors import DataError, RunError
+from siglum.errors import RunError
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import train
 from siglum.report import plots
-from siglum.report.page import Section, Table, load, render_page
 from siglum.report.sections import Facts, train_command, write_plots, write_report
 from siglum.stats import wilson
 from tests.report.conftest import HOSTILE
@@ -206,12 +205,6 @@ def test_an_unfinished_run_has_no_report(tiny_run: Run, tmp_path: Path) -> None:
         write_report(Run(tmp_path / "run"), tmp_path / "page.html")
 
 
-def test_a_place_that_cannot_be_written_is_named(tiny_run: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"Cannot write .*page\.html: "):
-        write_report(tiny_run, tmp_path / "file" / "page.html")
-
-
 def test_every_plot_is_saved_as_png_svg_and_csv(tiny_run: Run, tmp_path: Path) -> None:
     names = write_plots(tiny_run, tmp_path)
 
@@ -287,15 +280,6 @@ def test_reproducing_lists_the_whole_chain_and_its_files(
         shutil.move(tmp_path / "moved", tiny_run.path)
 
 
-def test_a_table_shows_rates_with_intervals_and_escapes_names() -> None:
-    table = Table(("class", "images", "recall"), [("<b>", 1234, wilson(9, 10)), ("c", None, "–")])
-    text = Page(str(load("macros.html").table(table))).text
-
-    assert "&lt;b&gt;" in load("macros.html").table(table)
-    assert "1,234" in text and "60–98" in text
-    assert "95 % CI" in text
-
-
 def test_labels_shortened_to_the_same_text_stay_apart() -> None:
     names = ["model=mnist_net,filters=10,lr=1", "model=mnist_net,filters=20,lr=1", "short"]
 
@@ -308,10 +292,3 @@ def test_dark_pages_set_every_colour_by_variables(tiny_page: str) -> None:
     colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", "".join(figures)))
 
     assert figures and all(c == "none" or c.startswith("var(--") for c in colours), colours
-
-
-def test_a_missing_section_is_marked() -> None:
-    sections = [Section("a", "A", "No convolution.", missing=True)]
-    page = render_page("t", "examination", sections, headline="H.").decode()
-
-    assert '<p class="notice">No convolution.</p>' in page and "<nav" not in page
