@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from siglum.cli.options import Device, Flag, Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError, choose
-from siglum.examine import Examination, NotApplicableError
+from siglum.examine import Examination
 from siglum.examine.panels import PANELS, Result, run_panels, write_page
 from siglum.files import write_atomic
 from siglum.lab.device import choose_device
@@ -78,11 +78,11 @@ def examine(
         print_line(f"Page: {path}")
     arrays = {}
     for name, result in results.items():
-        if isinstance(result, NotApplicableError):
+        if result.missing:
             if only and not as_page and not save_dir:
-                raise result
+                raise ConfigError(result.finding)
             if save_dir:
-                print_line(f"{name}: {result}")
+                print_line(f"{name}: {result.finding}")
         elif save_dir:
             for suffix, data in result.files().items():
                 write_atomic(save_dir / f"{name}{suffix}", data)

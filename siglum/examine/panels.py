@@ -64,6 +64,7 @@ class Result:
     figure: Figure | None = None
     table: Table | None = None
     text: str = ""
+    missing: bool = False  # the finding says why the panel does not apply
 
     def files(self) -> dict[str, bytes | str]:
         """Return the contents of the files that the panel can be saved as, by suffix."""
@@ -82,27 +83,22 @@ class Result:
         return files
 
 
-Results = dict[str, Result | NotApplicableError]  # or why a panel does not apply
-
-
-def run_panels(examination: Examination, names: Iterable[str]) -> Results:
+def run_panels(examination: Examination, names: Iterable[str]) -> dict[str, Result]:
     """Return the results of panels."""
-    results: Results = {}
+    results = {}
     for name in names:
         try:
             results[name] = PANELS[name](examination)
         except NotApplicableError as error:
-            results[name] = error
+            results[name] = Result(str(error), missing=True)
     return results
 
 
-def write_page(examination: Examination, results: Results, path: Path) -> None:
+def write_page(examination: Examination, results: dict[str, Result], path: Path) -> None:
     """Write panels as one HTML page."""
     sections, grey = [], examination.preprocess.channels == 1
     for name, result in results.items():
-        svg = Markup()
-        if isinstance(result, Result) and result.figure:
-            svg = plots.to_svg(result.figure, name, result.finding)
+        svg = plots.to_svg(result.figure, name, result.finding) if result.figure else Markup()
         sections.append(page.render_section("panel.html", name, result=result, svg=svg, grey=grey))
     try:
         part = "" if examination.files else examination.own_images[0]

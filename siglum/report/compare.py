@@ -190,7 +190,7 @@ def draw(comparison: Comparison) -> list[Plot]:
 
 @plots.styled
 def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> Figure:
-    labels, ends, medians = short_labels(list(lines.line.unique()), LABEL), [], []
+    labels, medians = short_labels(list(lines.line.unique()), LABEL), []
     right = 40 + 8 * max(map(len, labels))
     figure, axes = plots.new_axes(460, 264, left_margin=80, right_margin=right)
     groups = lines.groupby("line", sort=False)
@@ -198,11 +198,10 @@ def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> 
         xs, ys = line.x, line.y
         if is_curve:
             axes.fill_between(xs, line.low, line.high, color=colour, alpha=0.12, lw=0)
-            axes.plot(xs, ys, color=colour, marker="o" if len(line) <= 12 else "")
+            axes.plot(xs, ys, color=colour, marker="o" if len(line) <= 12 else "", label=label)
         else:
             errors = (ys - line.low, line.high - ys)
-            axes.errorbar(xs, ys, errors, fmt="o-", color=colour, capsize=3)
-        ends.append((float(xs.iloc[-1]), float(ys.iloc[-1]), label, colour))
+            axes.errorbar(xs, ys, errors, fmt="o-", color=colour, capsize=3, label=label)
         medians.append(float(ys.median()))
     axes.set_xlabel(x)
     if is_curve:
@@ -216,5 +215,5 @@ def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> 
         plots.percent_axis(axes.yaxis, digits=0 if high - low > 0.1 else 1)
         if low > 0:
             axes.set_ylabel(f"axis starts at {percent(low)}")
-    plots.label_ends(axes, ends)
+    plots.add_legend(axes)
     return figure

@@ -20,13 +20,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import PercentFormatter
 
 from siglum.files import write_atomic
 from siglum.formatting import shorten
 
 STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
-TEXT = float(STYLE["font.size"])
 DASHED = (0, (4, 4))  # a published figure or a reference
 INK, QUIET, LINE, PAPER, ACCENT = "#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a"
 # Okabe and Ito's colours.
@@ -80,28 +79,12 @@ def new_axes(
 
 def percent_axis(axis: Axis, digits: int = 0) -> None:
     """Label an axis of shares in per cent."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
+    axis.set_major_formatter(PercentFormatter(1, digits, " %"))
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Name lines at their ends (x, y, text, colour), in order of y, without overlap."""
-    ordered = sorted(ends, key=lambda end: end[1])
-    wanted = [float(axes.transData.transform(end[:2])[1]) for end in ordered]
-    places: list[float] = []
-    for y in wanted:
-        places.append(max(y, axes.bbox.y0, places[-1] + TEXT + 4 if places else y))
-    excess = max(places[-1] - axes.bbox.y1, 0)
-    for (x, y, text, colour), at, place in zip(ordered, wanted, places, strict=True):
-        for offset, part, part_colour in ((8, "—", colour), (26, text, None)):
-            axes.annotate(
-                part,
-                (x, y),
-                (offset, place - excess - at),
-                textcoords="offset points",
-                color=part_colour,
-                va="center",
-                annotation_clip=False,
-            )
+def add_legend(axes: Axes) -> None:
+    """Name the lines in the margin on the right."""
+    axes.legend(bbox_to_anchor=(1, 0.5))
 
 
 def short_labels(names: Sequence[str], width: int) -> list[str]:

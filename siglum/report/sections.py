@@ -277,19 +277,17 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     points = [point for epoch in epochs for point in epoch.curve]
     size = math.ceil(len(points) / CURVE_POINTS)
     groups = [points[i : i + size] for i in range(0, len(points), size)]
-    figure, axes = plots.new_axes(336, 232, right_margin=92)
+    figure, axes = plots.new_axes(344, 232, right_margin=106)
 
     xs = [getattr(group[-1], X_AXES[x]) / unit for group in groups]
     ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
-    axes.plot(xs, ys, color=plots.SERIES[1], linewidth=1.25)
-    ends = [(xs[-1], ys[-1], "training", plots.SERIES[1])]
+    axes.plot(xs, ys, color=plots.SERIES[1], linewidth=1.25, label="training")
     split, value = "Training", getattr(epochs[-1], f"train_{measure}")
     if val:
         colour, marker = plots.SERIES[0], "o" if len(val) <= 30 else ""
         xs = [getattr(epoch, X_AXES[x]) / unit for epoch in val]
         ys = [getattr(epoch, f"val_{measure}") for epoch in val]
-        axes.plot(xs, ys, marker, ls="-", color=colour, ms=4, clip_on=False)
-        ends.append((xs[-1], ys[-1], "validation", colour))
+        axes.plot(xs, ys, marker, ls="-", color=colour, ms=4, clip_on=False, label="validation")
         split, value = "Validation", ys[-1]
         if rates and measure == "accuracy":
             low, high = [held.low for held in rates], [held.high for held in rates]
@@ -313,7 +311,7 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.set_xlabel(x)
-    plots.label_ends(axes, ends)
+    plots.add_legend(axes)
     names = [field.name for field in fields(Epoch) if field.name != "curve"]
     columns = {name: [getattr(epoch, name) for epoch in epochs] for name in names}
     title = f"{split} {measure} {text}"
@@ -372,16 +370,16 @@ def _calibration(facts: Facts) -> Plot:
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400, left_margin=56, right_margin=120, top_margin=32)
-    axes.plot([0, 1], [0, 1], color=plots.QUIET, linewidth=1, linestyle=plots.DASHED)
+    axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls=plots.DASHED, label="calibrated")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
-    plots.label_ends(axes, [(1, 1, "calibrated", plots.QUIET)])
     _, x, y, low, high = np.array(rows).T
     errors, colour = (y - low, high - y), plots.SERIES[0]
     axes.errorbar(x, y, errors, fmt="o", color=colour, elinewidth=1.25, clip_on=False)
+    plots.add_legend(axes)
     plots.percent_axis(axes.xaxis)
     plots.percent_axis(axes.yaxis)
     axes.set_xlabel("probability of the prediction")
-    axes.set_title("accuracy", loc="left", fontsize=plots.TEXT, color=plots.QUIET)
+    axes.set_title("accuracy", loc="left", fontsize=13, color=plots.QUIET)
 
     mean, accuracy = float(facts.confidence.mean()), measures.accuracy
     verdict = "Calibrated on average" if mean <= accuracy.high else "Overconfident"

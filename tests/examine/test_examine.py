@@ -118,7 +118,7 @@ def check_every_panel(run: Run) -> set[str]:
     """Run all panels; return those that do not apply."""
     absent = set()
     for name, result in run_panels(examine(run, count=1), PANELS).items():
-        if isinstance(result, NotApplicableError):
+        if result.missing:
             absent.add(name)
             continue
         assert result.figure or result.table or result.text
