@@ -6,6 +6,7 @@ Shapes: N images, B in a batch, C channels, S the side, K classes.
 """
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
-from siglum.lab.augment import AUGMENTATIONS, augment
+from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
 from siglum.lab.device import Device
 
 EVALUATE_VALUES = 1_000_000  # input values per batch in evaluation
@@ -44,6 +45,7 @@ class Data:
     fold: Indices | None = None  # rows of the test images in it
     # Rows of `train` that an epoch shows, as many in every epoch; by default all in random order.
     sampler: Callable[[int], NDArray[np.int64]] | None = None
+    augmentations: tuple[Augmentation, ...] = ()  # applied after those of the config
 
     @property
     def parts(self) -> dict[str, ImageSet | None]:
@@ -94,18 +96,14 @@ class StepProgress:
     seconds_left: float
 
 
-@dataclass
-class Sums:
-    """Metrics summed over batches."""
+@dataclass(frozen=True)
+class Batch:
+    """The metrics of one batch."""
 
-    loss: float = 0.0
-    correct: int = 0
-    examples: int = 0
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """Loss and accuracy per image."""
-        return self.loss / max(self.examples, 1), self.correct / max(self.examples, 1)
+    images: int
+    loss: float  # mean
+    correct: int  # predictions
+    seconds: float  # of training since the start
 
 
 @dataclass
@@ -114,9 +112,7 @@ class Counters:
 
     step: int = 0
     seconds: float = 0.0
-    epoch_sums: Sums = field(default_factory=Sums)  # since the epoch began
-    point_sums: Sums = field(default_factory=Sums)  # since the last point of the curve
-    curve: list[Point] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)  # since the epoch began
     epochs: list[Epoch] = field(default_factory=list)
 
 
@@ -182,12 +178,10 @@ def train_step(
     labels: Tensor,
     device: Device,
     label_smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor]:
     """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
-    Returns:
-        Mean loss before the step and number of correct predictions, detached scalars on the
-        device, and the number of images.
+    Returns the mean loss before the step and the number of correct predictions, on the device.
     """
     with device.autocast():
         logits = model(images)
@@ -195,7 +189,7 @@ def train_step(
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum(), len(labels)
+    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 
 
 def fit(
@@ -214,12 +208,12 @@ def fit(
     size = len(sampler(0))
     check(config, size)
     labels = torch.from_numpy(data.train.labels)
-    augmentations = [AUGMENTATIONS[name] for name in config.augment]
+    augmentations = [*(AUGMENTATIONS[name] for name in config.augment), *data.augmentations]
     epochs = config.epochs or default_epochs(size)
     # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
     steps = math.ceil((size - 1) / config.batch_size)
     order: NDArray[np.int64] | None = None
-    pending: list[tuple[Tensor, Tensor, int]] = []
+    pending: list[tuple[int, Tensor, Tensor, float]] = []  # batches that wait on the device
     mark = reported = time.perf_counter()
     reported_step = counters.step
     while counters.step < epochs * steps:
@@ -237,27 +231,30 @@ def fit(
         images = augment(images, augmentations, torch.default_generator, preprocess.channels)
         images = device.to_batch(normalise_batch(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(device.device)
-        pending.append(
-            train_step(state.model, state.optimizer, images, target, device, config.label_smoothing)
+        loss, correct = train_step(
+            state.model, state.optimizer, images, target, device, config.label_smoothing
         )
         counters.step += 1
         now = time.perf_counter()
         counters.seconds, mark = counters.seconds + now - mark, now
-        if (batch + 1) * POINTS // steps > batch * POINTS // steps:
-            _flush_metrics(counters, pending, config)
-            means = counters.point_sums.means
-            counters.curve.append(Point(epoch * size + end, counters.seconds, *means))
-            counters.point_sums = Sums()
+        pending.append((len(rows), loss, correct, counters.seconds))
+        if batch + 1 < steps and now - reported < PROGRESS_SECONDS:
+            continue
+        for count, loss, correct, seconds in pending:
+            counters.batches.append(Batch(count, float(loss), int(correct), seconds))
+        pending.clear()
+        if not all(math.isfinite(done.loss) for done in counters.batches):
+            raise DivergedError(
+                f"The loss became NaN or infinite by step {counters.step}. Try a lower lr than "
+                f"{config.lr}."
+            )
         if batch + 1 == steps:
             yield _end_epoch(state, data.val, preprocess, device)
-        elif now - reported >= PROGRESS_SECONDS:
-            _flush_metrics(counters, pending, config)
+        else:
             rate = (counters.step - reported_step) / (now - reported)  # steps a second
             seconds_left = (epochs * steps - counters.step) / rate
-            means = counters.epoch_sums.means
+            means = _means(counters.batches)
             yield StepProgress(epoch + 1, epochs, *means, rate * config.batch_size, seconds_left)
-        else:
-            continue
         mark = reported = time.perf_counter()
         reported_step = counters.step
 
@@ -280,21 +277,11 @@ def check(config: TrainConfig, size: int) -> None:
         choose(AUGMENTATIONS, name, "augment")
 
 
-def _flush_metrics(
-    counters: Counters, pending: list[tuple[Tensor, Tensor, int]], config: TrainConfig
-) -> None:
-    """Add the batches that wait on the device to the sums."""
-    for loss, correct, examples in pending:
-        value = float(loss)
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"The loss became {value} by step {counters.step}. Try a lower lr than {config.lr}."
-            )
-        for sums in (counters.epoch_sums, counters.point_sums):
-            sums.loss += value * examples
-            sums.correct += int(correct)
-            sums.examples += examples
-    pending.clear()
+def _means(batches: list[Batch]) -> tuple[float, float]:
+    """Return the mean loss and accuracy per image."""
+    images = sum(batch.images for batch in batches)
+    loss = sum(batch.loss * batch.images for batch in batches)
+    return loss / images, sum(batch.correct for batch in batches) / images
 
 
 def _end_epoch(
@@ -306,17 +293,16 @@ def _end_epoch(
         log_probs = evaluate(state.model, val, preprocess, device)
         val_loss = stats.negative_log_likelihood(log_probs, val.labels)
         val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
-    epoch = Epoch(
-        len(counters.epochs) + 1,
-        counters.curve[-1].examples,
-        counters.seconds,
-        *counters.epoch_sums.means,
-        val_loss,
-        val_accuracy,
-        tuple(counters.curve),
-    )
+    batches, curve = counters.batches, []
+    shown = counters.epochs[-1].examples if counters.epochs else 0
+    ends = [math.ceil(len(batches) * point / POINTS) for point in range(1, POINTS + 1)]
+    for start, end in itertools.pairwise(dict.fromkeys((0, *ends))):
+        shown += sum(batch.images for batch in batches[start:end])
+        curve.append(Point(shown, batches[end - 1].seconds, *_means(batches[start:end])))
+    index, means = len(counters.epochs) + 1, _means(batches)
+    epoch = Epoch(index, shown, counters.seconds, *means, val_loss, val_accuracy, tuple(curve))
     counters.epochs.append(epoch)
-    counters.curve, counters.epoch_sums = [], Sums()
+    counters.batches = []
     return epoch
 
 

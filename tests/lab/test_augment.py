@@ -7,9 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from siglum.lab import augment
-from siglum.lab.augment import AUGMENTATIONS, HANDWRITING, Augmentation
-
-EVERY = {**AUGMENTATIONS, **{step.__name__: step for step in HANDWRITING}}
+from siglum.lab.augment import AUGMENTATIONS
 
 
 def seeded(seed: int) -> Generator:
@@ -25,10 +23,11 @@ def images() -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("augmentation", EVERY.values(), ids=EVERY)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentations_repeat_with_the_seed_and_preserve_shape_and_range(
-    augmentation: Augmentation, images: Tensor
+    name: str, images: Tensor
 ) -> None:
+    augmentation = AUGMENTATIONS[name]
     first = augmentation(images, seeded(0))
 
     assert first.shape == images.shape and first.dtype == images.dtype
@@ -38,18 +37,11 @@ def test_augmentations_repeat_with_the_seed_and_preserve_shape_and_range(
     assert not torch.equal(first, augmentation(images, seeded(1)))
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERY) - {"random_erasing"}))
-def test_ink_remains(name: str, images: Tensor) -> None:
-    changed = EVERY[name](images, seeded(0))
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"random_erasing"}))
+def test_at_least_60_per_cent_of_the_ink_remains(name: str, images: Tensor) -> None:
+    changed = AUGMENTATIONS[name](images, seeded(0))
 
-    assert (changed.amax(dim=(1, 2, 3)) > 0.5).all()
-    if name not in ("handwriting", *(step.__name__ for step in HANDWRITING)):
-        assert changed.sum((1, 2, 3)).min() > 0.6 * images[0].sum()
-
-
-@pytest.mark.parametrize("name", sorted(set(EVERY) - {"noise", "cutout", "handwriting"}))
-def test_blank_images_remain_blank(name: str) -> None:
-    assert EVERY[name](torch.zeros(8, 1, 40, 40), seeded(0)).abs().max() < 1e-6
+    assert changed.sum((1, 2, 3)).min() > 0.6 * images[0].sum()
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -115,16 +107,3 @@ def test_random_erasing_clears_a_rectangle_of_half_of_the_images() -> None:
     for sides in (heights[erased], widths[erased]):
         assert sides.min() >= 3 and sides.max() <= 14
     assert gone[:, 0].any(0).all()  # anywhere in the image
-
-
-def test_stroke_width_widens_and_thins(images: Tensor) -> None:
-    ink = augment.stroke_width(images, seeded(0)).sum(dim=(1, 2, 3))
-    before = images[0].sum()
-
-    assert ink.min() < 0.9 * before and ink.max() > 1.2 * before
-
-
-def test_pen_skips_only_remove_ink(images: Tensor) -> None:
-    changed = augment.pen_skips(images, seeded(0))
-
-    assert (changed <= images).all() and (changed < images).any()

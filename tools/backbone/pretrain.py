@@ -48,6 +48,7 @@ from siglum.stats import Rate
 from tools.backbone import confusables, synthetic
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, frame_glyph, only, trustworthy
+from tools.backbone.handwriting import handwriting
 from tools.backbone.provenance import Package, origins
 
 VERSION = 3  # of everything that decides which glyphs are drawn, and how
@@ -228,7 +229,8 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
         )
     weights = sample_weights(train.labels, factors, recipe.balance)
     sampler = partial(draw_epoch, train.labels, weights, recipe.epoch_size, recipe.seed)
-    return Data(train, val.with_classes(train.classes), sampler=sampler), merged
+    val = val.with_classes(train.classes)
+    return Data(train, val, sampler=sampler, augmentations=(handwriting,)), merged
 
 
 def sample_weights(labels: Ints, factors: NDArray[np.floating], balance: float) -> Floats:
@@ -273,6 +275,7 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.lr,
+        augment=(),
         seed=recipe.seed,
     )
 

@@ -1,0 +1,43 @@
+"""Contracts of the handwriting augmentation and of each of its steps."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from siglum.lab.augment import Augmentation
+from tools.backbone.handwriting import STEPS, handwriting, pen_skips, stroke_width
+
+
+def seeded(seed: int) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def crosses() -> Tensor:
+    images = torch.zeros(32, 1, 40, 40)
+    images[:, :, 18:21, 6:34] = 1
+    images[:, :, 6:34, 18:21] = 1
+    return images
+
+
+@pytest.mark.parametrize("step", [*STEPS, handwriting], ids=lambda step: step.__name__)
+def test_steps_repeat_with_the_seed_and_ink_remains(step: Augmentation, crosses: Tensor) -> None:
+    changed = step(crosses, seeded(0))
+
+    assert changed.shape == crosses.shape and changed.isfinite().all()
+    assert changed.min() >= 0 and changed.max() <= 1
+    assert (changed.amax(dim=(1, 2, 3)) > 0.5).all()
+    assert torch.equal(changed, step(crosses, seeded(0)))
+    assert not torch.equal(changed, step(crosses, seeded(1)))
+
+
+def test_stroke_width_widens_and_thins(crosses: Tensor) -> None:
+    ink = stroke_width(crosses, seeded(0)).sum(dim=(1, 2, 3))
+
+    assert ink.min() < 0.9 * crosses[0].sum() and ink.max() > 1.2 * crosses[0].sum()
+
+
+def test_pen_skips_only_remove_ink(crosses: Tensor) -> None:
+    changed = pen_skips(crosses, seeded(0))
+
+    assert (changed <= crosses).all() and (changed < crosses).any()
