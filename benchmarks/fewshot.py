@@ -30,7 +30,7 @@ from siglum.cli.output import print_table
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
-from siglum.recogniser import calibration, fit, predict
+from siglum.recogniser import fit, head, predict
 from siglum.recogniser.bundle import Calibration, Samples
 from siglum.recogniser.predict import Recogniser
 
@@ -392,7 +392,7 @@ class Outcome:
 
     task: Task
     logits: NDArray[np.float32]  # (Q, K + M)
-    result: calibration.Predictions
+    result: head.Predictions
     calibration: Calibration
 
 
@@ -404,7 +404,7 @@ def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -
     assert bundle.head is not None
     queries = task.queries if strangers is None else strangers
     logits = bundle.head.logits(queries.features, queries.positions)
-    result = calibration.calibrated(logits, bundle.calibration, len(task.classes))
+    result = head.calibrated(logits, bundle.calibration, len(task.classes))
     return Outcome(task, logits, result, bundle.calibration)
 
 
@@ -526,7 +526,7 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     for task, strangers in pairs:
         both = outcome(backbone, task), outcome(backbone, task, strangers)
         true, other = (
-            calibration.ood_score(one.logits / one.calibration.temperature, len(task.classes))
+            head.ood_score(one.logits / one.calibration.temperature, len(task.classes))
             for one in both
         )
         ordered = np.sort(true)

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from siglum.cli import options, output
-from siglum.recogniser.calibration import describe
+from siglum.recogniser.head import describe
 from siglum.recogniser.predict import load
 
 

@@ -14,8 +14,8 @@ from siglum.formatting import count, percent, rate_and_interval
 from siglum.images.cache import first_names
 from siglum.images.decode import as_text
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser.calibration import describe
 from siglum.recogniser.fit import Fitted, diagnose, to_bundle
+from siglum.recogniser.head import describe
 
 
 def teach(

@@ -24,8 +24,15 @@ from pydantic import AfterValidator, Field, ValidationError
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, write_atomic
-from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototypes import GAINS, Floats, Head, Labels, PositionPrior, Positions
+from siglum.recogniser.head import (
+    MAX_GAIN,
+    Calibration,
+    Floats,
+    Head,
+    Labels,
+    PositionPrior,
+    Positions,
+)
 from siglum.stats import Rate
 
 FORMAT = 2
@@ -193,7 +200,7 @@ def decode(raw: bytes, name: str) -> Bundle:
         "fewer vectors than classes": head is None or len(head.vectors) >= len(classes),
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
-        "positions": prior is None or ((prior.std > 0).all() and 0 <= prior.gain <= max(GAINS)),
+        "positions": prior is None or ((prior.std > 0).all() and 0 <= prior.gain <= MAX_GAIN),
     }
     if problems := [part for part, fit in fits.items() if not fit]:
         listed = ", ".join(problems)

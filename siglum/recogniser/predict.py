@@ -24,9 +24,8 @@ from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
-from siglum.recogniser.calibration import Predictions, calibrated
+from siglum.recogniser.head import Floats, Head, Positions, Predictions, calibrated
 from siglum.recogniser.onnx import Network
-from siglum.recogniser.prototypes import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted
@@ -215,11 +214,9 @@ def preprocess_images(
     unreadable: list[tuple[str, str]] | None = None,
     first: int = 1,
 ) -> list[Input]:
-    """Preprocess images of any kind.
+    """Preprocess images of any kind; without a file, they are numbered from `first`.
 
-    Args:
-        unreadable: collects name and reason of images that cannot be read; by default they raise.
-        first: number of the first image, which names it if it has no file name.
+    Images that cannot be read raise DataError, or are added to `unreadable` with the reason.
     """
     inputs: list[Input] = []
     for number, image in enumerate(images, first):
@@ -261,9 +258,8 @@ def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.u
     if isinstance(image, np.ndarray):
         shape = image.shape[:-1] if image.ndim == 3 and image.shape[-1] == 1 else image.shape
         if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
-            raise DataError(
-                f"an array must be uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}"
-            )
+            kind = f"{image.dtype} {image.shape}"
+            raise DataError(f"an array must be uint8 (H, W) or (H, W, 3), got {kind}")
         image = Image.fromarray(image.reshape(shape))
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
@@ -274,10 +270,8 @@ def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.u
         return decode.decode(image, channels, enough)
     if is_strokes(image):
         return strokes.rasterise(_to_drawing(image))[None]
-    raise DataError(
-        "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got "
-        f"{type(image).__name__}"
-    )
+    kinds = "a path, bytes, a uint8 array, a Pillow image or strokes"
+    raise DataError(f"an image must be {kinds}, got {type(image).__name__}")
 
 
 def as_list(image: ImageLike | list[Any]) -> list[Any]:
@@ -331,10 +325,8 @@ def open_bundle(bundle: Bundle, name: str) -> Recogniser:
     except (DataError, ValueError) as error:  # shapes may not fit
         raise DataError(f"{name} cannot be used. {error}") from None
     if not difference <= TOLERANCE:
-        raise DataError(
-            f"{name} computes other outputs here than where it was made: relative error "
-            f"{difference:.2g}, at most {TOLERANCE} is allowed. Make it again."
-        )
+        rule = f"relative error {difference:.2g}, at most {TOLERANCE} is allowed"
+        raise DataError(f"{name} computes other outputs here than where it was made: {rule}.")
     return recogniser
 
 
@@ -352,16 +344,9 @@ def default_backbone() -> Recogniser:
 
 
 def open_backbone(path: Path) -> Recogniser:
-    """Open a backbone: a bundle whose network returns features, with a prototype per character.
-
-    Raises:
-        DataError: if it is another bundle.
-    """
+    """Open a backbone: a bundle whose network returns features, with a prototype per character."""
     recogniser = load(path)
     bundle = recogniser.bundle
     if bundle.card.kind != "backbone" or bundle.head is None or bundle.preprocess.resize != "glyph":
-        raise DataError(
-            f"{path} is not a backbone. Leave out --backbone to use Siglum's own, or use the one "
-            "that it was taught on."
-        )
+        raise DataError(f"{path} is not a backbone. Leave out --backbone to use Siglum's own.")
     return recogniser

@@ -32,8 +32,8 @@ from siglum.images import decode, page
 from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.calibration import Predictions, calibrated, softmax
 from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
+from siglum.recogniser.head import Predictions, calibrated, softmax
 from siglum.recogniser.occlusion import heatmap
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError

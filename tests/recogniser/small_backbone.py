@@ -7,10 +7,9 @@ from small_bundles import SIZE, network
 
 from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.head import Calibration, Head, Threshold, unit
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import Recogniser, open_bundle
-from siglum.recogniser.prototypes import Head, unit
 
 CHARACTERS = tuple("abcdefghijαβγδ")
 WIDTH = 24

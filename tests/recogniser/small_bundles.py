@@ -9,8 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
-from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototypes import Head
+from siglum.recogniser.head import Calibration, Head
 
 PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")

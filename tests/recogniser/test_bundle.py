@@ -20,9 +20,8 @@ from small_bundles import a_bundle, a_head, a_taught_bundle, by_hand, linear, pi
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs
-from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.head import Calibration, PositionPrior, Threshold
 from siglum.recogniser.predict import load, open_bundle
-from siglum.recogniser.prototypes import PositionPrior
 
 RAW = bundles.encode(a_taught_bundle())
 
@@ -209,7 +208,7 @@ def test_thresholds_must_be_one_or_one_per_class() -> None:
 
 def test_a_bundle_that_computes_something_else_is_refused() -> None:
     reference = ReferenceOutputs(pictures(), by_hand(pictures()) + np.float32(0.01))
-    with pytest.raises(DataError, match=r"computes other outputs here .* Make it again\."):
+    with pytest.raises(DataError, match="computes other outputs here"):
         open_bundle(a_bundle(reference=reference), "x.siglum")
     with pytest.raises(DataError, match="x.siglum c"):
         open_bundle(a_bundle(model=linear(2).SerializeToString()), "x.siglum")

@@ -7,15 +7,8 @@ import pytest
 from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
-from siglum.recogniser.calibration import (
-    Calibration,
-    Threshold,
-    calibrate,
-    calibrated,
-    conformal_quantile,
-    ood_score,
-    softmax,
-)
+from siglum.recogniser.fit import calibrate, conformal_quantile
+from siglum.recogniser.head import Calibration, Threshold, calibrated, ood_score, softmax
 
 DEFAULT = Calibration(
     temperature=2.0,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from siglum.recogniser.prototypes import PositionPrior, fit_position_prior, ridge, unit
+from siglum.recogniser.fit import fit_position_prior, ridge
+from siglum.recogniser.head import PositionPrior, unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
