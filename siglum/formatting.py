@@ -22,12 +22,10 @@ def rate(value: Rate, digits: int | None = None) -> str:
     if not value.total:
         return "–"
     digits = percent_digits(value.total) if digits is None else digits
-    shown, step = round(100 * value.value, digits), 10.0**-digits
-    if value.hits < value.total:
-        shown = min(shown, 100 - step)
-    if value.hits > 0:
-        shown = max(shown, step)
-    return f"{shown:.{digits}f} %"
+    step, number = 10.0**-digits, round(100 * value.value, digits)
+    if 0 < value.hits < value.total:
+        number = min(max(number, step), 100 - step)
+    return f"{number:.{digits}f} %"
 
 
 def interval(value: Rate, digits: int | None = None) -> str:
@@ -84,10 +82,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters and marks that reverse the writing direction.
-
-    Names come from files of others; printed raw, they could move the cursor or hide text.
-    """
+    """Replace control characters, with which names of others could move the cursor or hide text."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -123,15 +123,9 @@ def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measur
     bins = []
     for index in np.unique(indices).tolist():
         inside = indices == index
-        bins.append(
-            Bin(
-                low=index / BINS,
-                high=(index + 1) / BINS,
-                count=int(inside.sum()),
-                confidence=float(confidence[inside].mean()),
-                accuracy=float((predicted == labels)[inside].mean()),
-            )
-        )
+        size, mean = int(inside.sum()), float(confidence[inside].mean())
+        accuracy = float((predicted == labels)[inside].mean())
+        bins.append(Bin(index / BINS, (index + 1) / BINS, size, mean, accuracy))
     gaps = sum(group.count * abs(group.confidence - group.accuracy) for group in bins)
     return Measures(
         accuracy=wilson(sum(hits), len(labels)),

@@ -36,7 +36,6 @@ def label_issues(
     or the folder of a cross-validation (siglum train SOURCE --folds 5), which knows its source.
 
     Example: siglum label-issues runs/cv
-
     Example: siglum label-issues runs/mnist archive:doubtful.zip --relabel-to labels.csv
 
     Args:

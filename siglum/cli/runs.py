@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from siglum import formatting, stats
 from siglum.cli.options import Json
@@ -16,7 +17,6 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
 
     Example: siglum runs
-
     Example: siglum runs my-runs --json
 
     Args:
@@ -29,20 +29,19 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
         except SiglumError as error:
             warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
             continue
-        names = {"run": run.name, "data": config.data, "model": config.model}
-        sizes = {"parameters": result.get("parameters"), "epochs": len(epochs)}
-        seconds, parts = epochs[-1].seconds if epochs else 0.0, ("val", "test")
-        progress = {"seconds": seconds, "finished": bool(result)}
-        records.append({**names, **sizes, **progress, **{part: result.get(part) for part in parts}})
+        parts, seconds = ("val", "test"), epochs[-1].seconds if epochs else 0.0
+        record: dict[str, Any] = {"run": run.name, "data": config.data, "model": config.model}
+        names = list(record.values())
+        record |= {"parameters": result.get("parameters"), "epochs": len(epochs)}
+        record |= {"seconds": seconds, "finished": bool(result)}
+        records.append(record | {part: result.get(part) for part in parts})
+        measured = [result.get(part) for part in parts]
         rates = [
-            formatting.rate(stats.wilson(result[part]["hits"], result[part]["total"]))
-            if part in result
-            else ""
-            for part in parts
+            formatting.rate(stats.wilson(m["hits"], m["total"])) if m else "" for m in measured
         ]
         parameters = f"{result['parameters']:,}" if result else ""
         number = f"{len(epochs)}{'' if result else ' so far'}"
-        rows.append((*names.values(), parameters, number, f"{seconds:.1f}", *rates))
+        rows.append((*names, parameters, number, f"{seconds:.1f}", *rates))
     if json:
         print_json(records)
     elif not rows:

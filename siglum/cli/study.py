@@ -40,9 +40,7 @@ def study(
     on one study, or on several that share runs. docs/studies.md explains study files.
 
     Example: siglum study run studies/encoder.toml --jobs 2
-
     Example: siglum study list studies/encoder.toml
-
     Example: siglum study report studies/encoder.toml -o encoder.html
 
     Args:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student_t
@@ -21,13 +20,7 @@ from siglum.report.plots import Plot, short_labels
 from siglum.report.sections import training_chain
 
 SUFFIXES = (".html", ".json", ".csv")
-SECTIONS = {
-    "variants": "Variants",
-    "pairs": "Paired differences",
-    "curves": "Learning curves",
-    "settings": "Settings",
-    "reproduce": "Reproduce",
-}
+SECTIONS = ("variants", "pairs", "curves", "settings", "reproduce")
 X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
 CURVES = {  # name of a plot: x and y, columns of the epochs
     f"{split}_{measure}-by-{x}": (x, f"{split}_{measure}")
@@ -45,9 +38,7 @@ def write_comparison(
 ) -> None:
     """Write a comparison as HTML, JSON or CSV, by the suffix of `path`.
 
-    Args:
-        study: the file that asked for the runs; its texts stand on the page.
-        command: that reproduces all of it.
+    The page has the texts of `study`, the file that asked for the runs, and the commands.
     """
     check_suffix(path)
     if path.suffix == ".html":
@@ -124,31 +115,27 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
     columns = ["variant", *differing]
     paths = [Path(path) for paths in comparison.seeds.run for path in paths]
     commands = [command, *(step[0] for path in paths for step in training_chain(path)[0])]
-    values = {
+    values: dict[str, Any] = {
         **tables(comparison),
         "differing": Table(columns, list(differing.itertuples(name=None)), len(columns)),
         "shared": Table(("setting of all", "value"), list(shared.items()), 2),
         "commands": dict.fromkeys(filter(None, commands)),
         "comparison": comparison,
         "study": study,
-        "paths": paths,
+        "num_runs": len(paths),
         "part": PARTS[comparison.part],
         "selection": PARTS[comparison.selection],
         "plots": draw(comparison),
         "curves": CURVES,
     }
-    sections = [
-        render_section("comparison.html", anchor, name, section=anchor, **values)
-        for anchor, name in SECTIONS.items()
-    ]
-    opening = load("comparison.html", section="opening", **values)
+    opening = load("comparison.html", anchor="opening", **values)
     return render_page(
         title,
         "comparison",
-        sections,
+        [render_section("comparison.html", anchor, **values) for anchor in SECTIONS],
         headline=headline(comparison),
-        summary=map(Markup, filter(None, opening.summary.splitlines())),
-        notices=map(Markup, filter(None, opening.notices.splitlines())),
+        summary=filter(None, opening.summary.splitlines()),
+        notices=filter(None, opening.notices.splitlines()),
     )
 
 
@@ -183,37 +170,32 @@ def draw(comparison: Comparison) -> list[Plot]:
             data.append((name, title, X_LABELS[x], lines.rename(columns={"variant": "line"})))
     for name, title, label, lines in data:
         lines = lines[["line", "x", "y", "low", "high"]]
-        figure = _draw_lines(lines, label, name in CURVES, is_share="loss" not in name)
-        result.append(Plot(name, title, figure, lines.to_dict("list"), "95 % intervals."))
+        figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
+        result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
     return result
 
 
 @plots.styled
 def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> Figure:
-    labels, medians = short_labels(list(lines.line.unique()), LABEL), []
+    groups, labels = (
+        lines.groupby("line", sort=False),
+        short_labels(list(lines.line.unique()), LABEL),
+    )
     right = 40 + 8 * max(map(len, labels))
     figure, axes = plots.new_axes(460, 264, left_margin=80, right_margin=right)
-    groups = lines.groupby("line", sort=False)
     for (_, line), label, colour in zip(groups, labels, plots.SERIES, strict=False):
-        xs, ys = line.x, line.y
-        if is_curve:
-            axes.fill_between(xs, line.low, line.high, color=colour, alpha=0.12, lw=0)
-            axes.plot(xs, ys, color=colour, marker="o" if len(line) <= 12 else "", label=label)
-        else:
-            errors = (ys - line.low, line.high - ys)
-            axes.errorbar(xs, ys, errors, fmt="o-", color=colour, capsize=3, label=label)
-        medians.append(float(ys.median()))
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, lw=0)
+        marker = "o" if len(line) <= 12 else ""
+        axes.plot(line.x, line.y, color=colour, marker=marker, label=label)
     axes.set_xlabel(x)
-    if is_curve:
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=x == X_LABELS["index"]))
-        # The first epochs of a run that starts badly would flatten all others.
-        low, high = (min(medians) - 0.02, 1.0) if is_share else (0, 2.5 * max(medians) or None)
-        axes.set_ylim(low, high)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=x == X_LABELS["index"]))
+    medians = groups.y.median()  # the first epochs of a bad start would flatten all others
     if is_share:
-        low, high = (min(max(end, 0.0), 1.0) for end in axes.get_ylim())
-        axes.set_ylim(low, high)
-        plots.percent_axis(axes.yaxis, digits=0 if high - low > 0.1 else 1)
-        if low > 0:
-            axes.set_ylabel(f"axis starts at {percent(low)}")
+        low = max(medians.min() - 0.02 if is_curve else lines.low.min(), 0.0)
+        axes.set_ylim(low, 1.0)
+        plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else 1)
+        axes.set_ylabel(f"axis starts at {percent(low)}" if low else "")
+    else:
+        axes.set_ylim(0, 2.5 * medians.max() or None)
     plots.add_legend(axes)
     return figure
