@@ -65,9 +65,8 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
                 members |= dict.fromkeys(characters)
             elif characters[0] in named:
                 raise ConfigError(
-                    f"characters must differ, got {describe(characters[0])} twice: as "
-                    f"{named[characters[0]]!a} and as {written!a}. Name it once."
-                    f"{closest_match(item.lower(), groups())}"
+                    f"{describe(characters[0])} is named twice, as {named[characters[0]]!a} and "
+                    f"{written!a}. Name it once.{closest_match(item.lower(), groups())}"
                 )
             else:
                 named[characters[0]] = written
@@ -108,15 +107,12 @@ def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
                 f"characters must be a group, a Unicode name or characters, got {item!r}."
                 f"{closest_match(item.lower(), groups())}"
             )
-    tokens = [
-        (match[0], _character(match))
-        for match in TOKEN.finditer(unicodedata.normalize("NFC", item))
-    ]
+    matches = TOKEN.finditer(unicodedata.normalize("NFC", item))
+    tokens = [(match[0], _character(match)) for match in matches]
     while tokens:
         written, first = tokens.pop(0)
         if len(tokens) > 1 and tokens[0][1] in "-–" and (first + tokens[1][1]).isalnum():
-            last = tokens[1][1]
-            tokens = tokens[2:]
+            (_, last), tokens = tokens[1], tokens[2:]
             yield f"{first}-{last}", _range(first, last)
         else:
             yield written, (first,)

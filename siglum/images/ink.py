@@ -74,19 +74,17 @@ class InkReport:
         if self.empty:
             return ["No ink found: nothing stands out from the paper. Use a darker pen."]
         top, left, bottom, right = self.box
-        pieces = "1 piece" if self.ignored == 1 else f"{self.ignored} pieces"
         pale, dark = f"{100 * self.contrast:.0f} %", f"{100 * self.unevenness:.0f} %"
         small = f"{right - left} x {bottom - top} px"
-        in_doubt, removed = self.lines == "in doubt", self.lines == "removed"
         rules = (
             (self.characters > 1, "Several characters found: use --page, or crop to one."),
             (self.touches_border, "Ink touches the edge of the picture: leave a margin."),
             (self.contrast < PALE, f"Pale ink: it takes {pale} of the light. Use a darker pen."),
             (self.unevenness > UNEVEN, f"Uneven light: {dark} is missing. Avoid shadows."),
             (max(bottom - top, right - left) < SHORT, f"Small ink: {small}. Go nearer."),
-            (removed, "Ruled lines were removed: use blank paper if the ink looks wrong."),
-            (in_doubt, "Straight lines or a frame count as ink: crop the picture inside them."),
-            (self.ignored, f"Ignored {pieces} at the edge of the picture."),
+            (self.lines == "removed", "Removed ruled lines: use blank paper if ink is missing."),
+            (self.lines == "in doubt", "Straight lines or a frame count as ink: crop inside them."),
+            (self.ignored, f"Ignored pieces at the edge of the picture: {self.ignored}."),
         )
         return [sentence for applies, sentence in rules if applies]
 
@@ -106,23 +104,24 @@ class Extraction:
 def normalise(
     image: NDArray[np.uint8], size: int = SMALL, fill: float = FILL
 ) -> tuple[NDArray[np.uint8], InkReport]:
-    """Return an image's ink in the middle of a square frame, and a report.
+    """Return an image's ink in the middle of a square frame, uint8 (S, S), and a report.
 
     Args:
         image: (H, W) or (C, H, W), of any polarity, paper, light and ink.
         size: S, px.
         fill: share of the side that the longer side of the ink fills.
-
-    Returns:
-        uint8 (S, S), 0 for paper and 255 for full ink; all 0 where there is no ink.
     """
     image = image[None] if image.ndim == 2 else image
     extraction = extract(image, WORKING)
     parts, certain, factor = extraction.components, extraction.certain, extraction.factor
     if not certain.any():
         return np.zeros((size, size), np.uint8), extraction.report
-    foreign = _foreign(parts, certain)
+    foreign = ruling.punch_holes(parts, certain)
     main = np.where(certain & ~foreign, parts.areas, 0).argmax()
+    foreign |= ruling.dotted_lines(parts, certain, int(parts.sides[main].max()))
+    cut = parts.at_border
+    if not cut[main].any():
+        foreign |= cut.any(axis=1)
     stroke = components.stroke_width(parts.mask(np.arange(len(parts)) == main))
     large = certain & (parts.areas >= SPECK * stroke**2)
     framed, scale = frame(flatten(extraction, large & ~foreign), stroke, size, fill)
@@ -219,17 +218,6 @@ def _dilate(mask: Mask) -> Mask:
         lines[:-1] |= lines[1:]
         lines[1:] |= lines[:-1]
     return wide
-
-
-def _foreign(parts: Components, certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return holes, dotted lines, and pieces cut off by the border, unless the largest is, too."""
-    if len(parts) < 2:
-        return np.zeros_like(certain)
-    foreign = ruling.punch_holes(parts, certain)
-    main = np.where(certain & ~foreign, parts.areas, 0).argmax()
-    foreign |= ruling.dotted_lines(parts, certain, int(parts.sides[main].max()))
-    border = parts.at_border
-    return foreign if border[main].any() else foreign | border.any(axis=1)
 
 
 def flatten(extraction: Extraction, selected: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -52,8 +52,7 @@ def find_ruling(
     Lines that are as dark and as broad as the writing are ruling only if there are many.
 
     Args:
-        share: (H, W), of the paper's light that is missing.
-        mask: (H, W), what may be ink; `components` are its components.
+        share: (H, W), of the paper's light that is missing; `mask` is what may be ink.
         whole_page: lines need not reach the borders, and boxes of one size are a form.
     """
     thickest = max(3, THICK * max(mask.shape))
@@ -64,16 +63,19 @@ def find_ruling(
     rest = mask & ~ruling
     components = find_components(rest) if printed else components
     large = components.sides.min(axis=1) >= max(12, max(mask.shape) / 40)
-    boxes = [box for box in components.boxes[large] if _is_frame(rest[_inside(box)])]
-    sides = np.array([box[2:] - box[:2] for box in boxes])
-    for box, side in zip(boxes, sides, strict=True):
-        part = rest[_inside(box)]
-        lines = _find_grid(part, SIDE * SIDE, thickest)
-        is_form = (np.abs(sides - side) <= EQUAL * side).all(axis=1).sum() >= 3
-        if not lines.thickness or not (is_form or _contains_ink(part & ~lines.mask)):
+    areas = [np.s_[top:bottom, left:right] for top, left, bottom, right in components.boxes[large]]
+    areas = [area for area in areas if _is_frame(rest[area])]
+    shapes = np.array([rest[area].shape for area in areas])
+    for area, shape in zip(areas, shapes, strict=True):
+        lines = _find_grid(rest[area], SIDE * SIDE, thickest)
+        is_form = (np.abs(shapes - shape) <= EQUAL * shape).all(axis=1).sum() >= 3
+        margin = round(BAND * shape.min())
+        inner = (rest[area] & ~lines.mask)[margin:-margin, margin:-margin]
+        writing = find_components(inner).sides.max(initial=0) >= 0.15 * shape.min()
+        if not lines.thickness or not (is_form or writing):
             continue
-        if (whole_page and is_form) or _is_ruling(share[_inside(box)], part, lines):
-            ruling[_inside(box)] |= lines.mask
+        if (whole_page and is_form) or _is_ruling(share[area], rest[area], lines):
+            ruling[area] |= lines.mask
         else:
             doubtful = True
     return ruling, doubtful
@@ -103,13 +105,9 @@ def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
         return Lines(np.zeros_like(mask), 0, 0.0)
     x, y = np.divmod(starts + lengths / 2, height + 1)
     step = max(1.5, TOLERANCE * width)
-
-    def levels(slope: float) -> Floats:
-        level: Floats = y - slope * (x - width / 2) + width  # so that none is negative
-        return level
-
-    slope = max(SLOPES, key=lambda s: (np.bincount((levels(s) / step).astype(int)) ** 2).sum())
-    level = levels(slope)
+    levels = y + width - SLOPES[:, None] * (x - width / 2)  # of each slope; none is negative
+    squares = [(np.bincount(each.astype(int)) ** 2).sum() for each in levels / step]
+    level = levels[np.argmax(squares)]
     counts = np.convolve(np.bincount(level.astype(int)), np.ones(round(2 * step)), "same")
     candidates = np.flatnonzero(counts >= COVERED * COVERED * span * width)
     chosen, inner, thicknesses = np.zeros(len(starts), dtype=bool), 0, []
@@ -141,28 +139,11 @@ def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
     return bool(lines.inner >= MANY or fine or pale)
 
 
-def _inside(box: NDArray[np.int64]) -> tuple[slice, slice]:
-    top, left, bottom, right = box.tolist()
-    return slice(top, bottom), slice(left, right)
-
-
 def _is_frame(part: Mask) -> bool:
     """Whether there is ink along all four sides."""
     down, across = (max(2, round(BAND * length)) for length in part.shape)
-    sides = (
-        part[:down].any(0),
-        part[-down:].any(0),
-        part[:, :across].any(1),
-        part[:, -across:].any(1),
-    )
-    return min(float(side.mean()) for side in sides) >= SIDE
-
-
-def _contains_ink(rest: Mask) -> bool:
-    """Whether something large lies inside a frame, away from its sides."""
-    down, across = (round(BAND * length) for length in rest.shape)
-    inside = find_components(rest[down : len(rest) - down, across : rest.shape[1] - across])
-    return bool(inside.sides.max(initial=0) >= 0.15 * min(rest.shape))
+    sides = part[:down], part[-down:], part[:, :across].T, part[:, -across:].T
+    return min(float(side.any(axis=0).mean()) for side in sides) >= SIDE
 
 
 def punch_holes(components: Components, certain: Selection) -> Selection:

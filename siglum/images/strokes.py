@@ -68,17 +68,12 @@ def rasterise(drawing: Drawing, size: int = SIZE, width: float = WIDTH) -> NDArr
     for stroke in drawing.strokes:
         widths = (LIGHT + (HARD - LIGHT) * stroke[:, 3]) * width * size * SCALE
         widths = np.maximum(widths, SCALE)  # at least a pixel
-        # Where pressure changes, short pieces follow the width.
-        pieces = np.concatenate([[0], np.ceil(np.abs(np.diff(widths))).clip(1).cumsum()])
-        places = np.arange(pieces[-1] + 1)
-        columns = *(stroke[:, :2] * sides * size * SCALE).T, widths
-        points = zip(*(np.interp(places, pieces, each).tolist() for each in columns), strict=True)
-        before = None
-        for x, y, broad in points:
-            pen.ellipse((x - broad / 2, y - broad / 2, x + broad / 2, y + broad / 2), 255)
-            if before is not None:
-                pen.line((*before[:2], x, y), 255, round((before[2] + broad) / 2))
-            before = x, y, broad
+        points = stroke[:, :2] * sides * size * SCALE
+        for (x, y), radius in zip(points.tolist(), widths / 2, strict=True):
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
+        pairs = np.concatenate([points[:-1], points[1:]], axis=1)
+        for line, broad in zip(pairs.tolist(), (widths[:-1] + widths[1:]) / 2, strict=True):
+            pen.line(line, 255, round(broad))
     return np.asarray(canvas.reduce(SCALE))
 
 

@@ -215,7 +215,7 @@ def test_a_neighbour_at_the_border_is_ignored() -> None:
     frame, report = normalise(page, 28)
 
     assert difference(plain, frame) < 0.02
-    assert report.warnings() == ["Ignored 1 piece at the edge of the picture."]
+    assert report.warnings() == ["Ignored pieces at the edge of the picture: 1."]
 
 
 @pytest.mark.parametrize("turned", [False, True])
