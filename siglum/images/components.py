@@ -58,8 +58,7 @@ class Components:
 def find_components(mask: Mask) -> Components:
     """Label the 8-connected components of a mask by runs along its rows.
 
-    Source: Shiloach and Vishkin 1982, "An O(log n) parallel connectivity algorithm", Journal of
-    Algorithms 3(1).
+    Source: Shiloach and Vishkin 1982, "An O(log n) parallel connectivity algorithm".
     """
     stride = mask.shape[1] + 1
     starts, ends = find_runs(mask)
@@ -71,9 +70,8 @@ def find_components(mask: Mask) -> Components:
     root = np.arange(len(starts))
     root[lower] = upper  # every run points upwards, to a run of its component
     while True:
-        above = root[root]
-        while (above != root).any():
-            root, above = above, above[above]
+        while (root[root] != root).any():
+            root = root[root]
         one, other = root[upper], root[lower]
         if (one == other).all():
             break
@@ -126,12 +124,6 @@ def pad(values: NDArray[Any], down: int, across: int, outside: int = 0) -> NDArr
     padded = np.full((height + 2 * down, width + 2 * across), outside, values.dtype)
     padded[down : down + height, across : across + width] = values
     return padded
-
-
-def bounding_box(mask: Mask) -> Box:
-    """Return the box around the pixels that are true."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def union(boxes: Boxes) -> Box:

@@ -147,8 +147,7 @@ def preprocess_image(
 ) -> tuple[NDArray[np.uint8], InkReport | None]:
     """Return what a network sees of (C, H, W), uint8 (planes, S, S), and the report of its ink.
 
-    Without ink extraction the image is only resized, its polarity stays, and there is no report.
-    Three even planes with height, width and position follow where `position_channels` is set.
+    Without ink extraction the image is only resized, and there is no report.
     """
     if not preprocess.cuts_out:
         return decode.resize(image, preprocess), None
@@ -163,8 +162,7 @@ def preprocess_image(
 def margins(images: ImageSet) -> float | None:
     """Return the share of the side that the ink's longer side fills; None where it varies.
 
-    Images that come cropped, such as MNIST, have one share. None also where the ink reaches the
-    border. Looks at 1,000 images.
+    Images that come cropped, such as MNIST, have one share. Looks at 1,000 images.
     """
     channels, height, side = images.shape
     if channels != 1 or height != side:
@@ -182,8 +180,7 @@ def margins(images: ImageSet) -> float | None:
 def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
     """Find the ink of (C, H, W) on a copy whose longer side is at most `working` px.
 
-    Source of the two thresholds: Canny 1986, "A computational approach to edge detection", IEEE
-    Transactions on Pattern Analysis and Device Intelligence 8(6).
+    Source of the two thresholds: Canny 1986, "A computational approach to edge detection".
     """
     factor = -(-max(image.shape[1:]) // working)
     grey = _to_grey(np.stack([_shrink(plane, working) for plane in image]))
@@ -359,8 +356,7 @@ def _missing(grey: Grey, light: Any) -> Floats:
 def _otsu(share: Floats) -> tuple[float, float]:
     """Return the share that separates ink from paper, and the contrast of their means.
 
-    Source: Otsu 1979, "A threshold selection method from gray-level histograms", IEEE
-    Transactions on Systems, Man, and Cybernetics 9(1).
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
     levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
     counts = np.bincount(levels.ravel(), minlength=256)

@@ -35,7 +35,6 @@ from siglum.formatting import count
 from siglum.images import decode, strokes, studio_set
 from siglum.images import folder as folders
 from siglum.images.cache import first_names
-from siglum.images.components import bounding_box
 from siglum.images.studio_set import FILE, Entry, State
 from siglum.images.studio_set import OLD_FILE as LEDGER
 from siglum.recogniser import bundle as bundles
@@ -245,8 +244,8 @@ def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
     """
     if not ink.any():
         raise DataError("no ink")
-    top, left, bottom, right = bounding_box(ink > 0)
-    crop = Image.fromarray(ink[top:bottom, left:right])
+    frame = Image.fromarray(ink)
+    crop = frame.crop(frame.getbbox())
     height, width, middle = (float(value) for value in position)
     if not 0 < max(height, width) <= 1:  # NaN: unknown
         height, width = (USUAL * side / max(crop.size) for side in (crop.height, crop.width))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from siglum.images.components import bounding_box, find_components, stroke_width
+from siglum.images.components import find_components, stroke_width
 
 
 def test_components_hang_together_by_their_corners_and_no_further() -> None:
@@ -26,7 +26,9 @@ def test_components_hang_together_by_their_corners_and_no_further() -> None:
     for number, pixels in enumerate(sorted(expected, key=min)):
         one = parts.mask(np.arange(len(parts)) == number)
         assert {tuple(p) for p in np.argwhere(one).tolist()} == pixels
-        assert parts.boxes[number].tolist() == list(bounding_box(one))
+        rows, columns = zip(*pixels, strict=True)
+        box = [min(rows), min(columns), max(rows) + 1, max(columns) + 1]
+        assert parts.boxes[number].tolist() == box
         assert parts.containing(some[mask])[number] == (one & some).any()
 
 

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 
 from siglum.config import Preprocess
 from siglum.images import sources
-from siglum.images.components import bounding_box
+from siglum.images.components import find_components, union
 from siglum.images.imageset import ImageSet
 from siglum.images.ink import margins, normalise, preprocess_image
 from siglum.recogniser.predict import preprocess_images, stack
@@ -73,7 +73,7 @@ def test_mass_lies_in_the_middle_of_the_frame(size: int) -> None:
 
     ink, _ = normalise(picture, size)
 
-    top, _, bottom, _ = bounding_box(ink > 0)
+    top, _, bottom, _ = union(find_components(ink > 0).boxes)
     mass, centres = ink.astype(float), np.arange(size) + 0.5
     assert ink.shape == (size, size) and ink.dtype == np.uint8 and ink.max() == 255
     assert bottom - top == size - 2 * round(size / 14)
@@ -88,7 +88,7 @@ def test_a_stroke_of_one_pixel_stays_dark_however_far_it_shrinks(side: int) -> N
 
     ink, report = normalise(picture, 28)
 
-    top, left, bottom, right = bounding_box(ink > 0)
+    top, left, bottom, right = union(find_components(ink > 0).boxes)
     box = ink[top:bottom, left:right]
     assert report.stroke <= 2 and 23 <= min(box.shape) <= max(box.shape) <= 25
     assert box[:, :2].max(axis=1).min() > 200 and box[:2].max(axis=0).min() > 200

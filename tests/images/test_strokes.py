@@ -66,7 +66,7 @@ def of_dots(shown: Drawing, size: int, width: float) -> Ink:
 
 @pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
 def test_a_picture_is_what_the_dots_along_the_lines_cover(aspect: float) -> None:
-    bent = [(0.1, 0.2, 0.0), (0.8, 0.3, 1.0), (0.82, 0.35, 0.1), (0.3, 0.9, 0.6), (1.1, 1.2, 0.6)]
+    bent = [(0.1, 0.2, 0.5), (0.8, 0.3, 0.6), (0.82, 0.35, 0.5), (0.3, 0.9, 0.4), (1.1, 1.2, 0.4)]
     shown = drawing(bent, [(0.5, 0.1, 0.2)], aspect=aspect)
 
     ink = rasterise(shown, 48, 0.1)

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from siglum.errors import DataError
 from siglum.images.cache import Progress, no_progress
-from siglum.images.components import bounding_box, stroke_width
+from siglum.images.components import find_components, stroke_width, union
 from siglum.images.ink import FILL, frame
 from siglum.recogniser.head import unit
 from tools.backbone.fonts import Face, open_font
@@ -69,7 +69,7 @@ def frame_glyph(ink: Ink, size: int, fill: float = FILL) -> Ink:
     The normaliser itself would have to guess which lines are ink: a box with a tick has a frame.
     """
     mask = ink > ink.max() / 2
-    top, left, bottom, right = bounding_box(mask)
+    top, left, bottom, right = union(find_components(mask).boxes)
     cropped = np.asarray(ink[top:bottom, left:right] / 255, np.float32)
     return frame(cropped, stroke_width(mask), size, fill)[0]
 
