@@ -31,7 +31,7 @@ from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
 from siglum.recogniser import fit, head, predict
-from siglum.recogniser.bundle import Calibration, Samples
+from siglum.recogniser.bundle import Samples
 from siglum.recogniser.predict import Recogniser
 
 EPISODES, DRAWS, STRANGERS = 20, 10, 5
@@ -366,8 +366,11 @@ def _greek(queries: Images, letters: Images) -> Iterator[Setting]:
 
 def _mixed(get: Callable[[str], Images]) -> Iterator[Setting]:
     """Some classes have samples, the others are known from fonts alone."""
-    parts = (Measure(), Measure("with samples", with_samples=True))
-    parts += (Measure("fonts only", with_samples=False),)
+    parts = (
+        Measure(),
+        Measure("with samples", with_samples=True),
+        Measure("fonts only", with_samples=False),
+    )
     queries, pool, tasks = get("mnist"), get("mnist samples"), []
     for seed in range(DRAWS):
         some = np.random.RandomState(seed).permutation(DIGITS)[:3].tolist()
@@ -382,8 +385,10 @@ def _mixed(get: Callable[[str], Images]) -> Iterator[Setting]:
     yield Setting("mixed", "MNIST from fonts, KMNIST from 3 samples", tasks, "range", parts)
 
 
-SETS = ("omniglot", "mnist", "digits", "greek", "GreekGCDB", "Chars74K")
-SETS += ("HandWritten62", "CHoiCe", "kmnist", "mixed")
+SETS = (
+    *("omniglot", "mnist", "digits", "greek", "GreekGCDB"),
+    *("Chars74K", "HandWritten62", "CHoiCe", "kmnist", "mixed"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +398,7 @@ class Outcome:
     task: Task
     logits: NDArray[np.float32]  # (Q, K + M)
     result: head.Predictions
-    calibration: Calibration
+    calibration: head.Calibration
 
 
 def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -> Outcome:
