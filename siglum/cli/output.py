@@ -37,28 +37,24 @@ def print_line(text: str) -> None:
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values in two columns, without those that are None."""
+    """Print names and values in two columns, without those that are None or empty."""
     width = max(map(cell_len, facts), default=0)
     for name, value in facts.items():
-        if value is not None:
-            print_line(f"{set_cell_size(name.replace('_', ' '), width)}  {_format(value)}".rstrip())
+        if value not in (None, ""):
+            print_line(f"{set_cell_size(name.replace('_', ' '), width)}  {_format(value)}")
 
 
 def _format(value: Any) -> str:
     if isinstance(value, Mapping) and {"hits", "total", "low", "high"} <= {*value}:
         return rate_and_interval(Rate(*(value[key] for key in ("hits", "total", "low", "high"))))
     if isinstance(value, Mapping):
-        value = [f"{name} {_format(item)}" for name, item in value.items()]
-        return shorten(", ".join(value), MAX_WIDTH)
+        items = ", ".join(f"{name}: {_format(item)}" for name, item in value.items())
+        return shorten(items, MAX_WIDTH)
     if isinstance(value, list | tuple):
         return f"{len(value):,}: {shorten(' '.join(map(str, value)), MAX_WIDTH)}"
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
