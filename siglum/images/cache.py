@@ -58,11 +58,15 @@ class Listing:
     version: Callable[[str], object] | None = None  # changes with an image; by default its bytes
     unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
 
+    def select(self, part: str) -> "Listing":
+        """Return the images of a part."""
+        return replace(self, rows=[row for row in self.rows if row.part == part])
+
 
 Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no decoding
 
 
-def load(listing: Listing, source: str, preprocess: Preprocess, progress: Progress) -> ImageSet:
+def load(listing: Listing, source: str, progress: Progress, preprocess: Preprocess) -> ImageSet:
     """Load the images of a listing from their pack, which is written if need be."""
     rows = listing.rows
     version = listing.version or (lambda name: blake2b(bytes(listing.read(name))).hexdigest())

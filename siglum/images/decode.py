@@ -37,10 +37,7 @@ SIGNATURES = {  # how files that people take for images begin, and what they are
     rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
     rb"%PDF": "PDF",
     rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript",
-    rb"8BPS": "Photoshop's format",
     rb"\0\0\0\x0cJXL |\xff\x0a": "JPEG XL",
-    rb"\0\0\0\x0cjP  ": "JPEG 2000",
-    rb"\0\0\x01\0": "an icon file",
     rb".{0,500}<svg": "SVG",
     rb".{0,500}<ink": "InkML",
     rb".{0,100}<(html|!doctype html)": "a web page",
@@ -184,8 +181,7 @@ def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return whether most of each border is light, for images (N, C, H, W): bool (N,)."""
     edges = _border(images)
     grey = edges[:, 0] if edges.shape[1] == 1 else edges.mean(axis=1)
-    light: NDArray[np.bool_] = (grey > 127).mean(axis=1) > 0.5
-    return light
+    return np.asarray((grey > 127).mean(axis=1) > 0.5)
 
 
 def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -277,7 +277,7 @@ def expand_files(places: Sequence[str | Path]) -> list[Path]:
         images = [path]
         if path.is_dir():
             images = [path / name for name in scan(path, place)[0]]
-        elif not path.exists() and (has_magic(place) or "://" in place):
+        elif not path.exists() and (has_magic(place) or re.match("[a-z]{2,}:/", place)):
             images = sorted(map(Path, glob(str(path), recursive=True)))  # noqa: PTH207
         if not images:
             raise DataError(f"No image files in {place}. Name files or folders on this computer.")

@@ -141,19 +141,14 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
     """Return a function that loads and preprocesses each part of a source."""
     kind, spec, place = _locate(spec)
     data = SOURCES[kind].read(place, spec, progress)
-    if not isinstance(data, Listing):
+    if isinstance(data, Listing):
+        listings = {part: data.select(part) for part in {row.part for row in data.rows}}
+        return {part: partial(cache.load, listings[part], spec, progress) for part in listings}
+    return {part: partial(_rebuild, data[part], progress) for part in data}
 
-        def load_arrays(part: str, settings: Preprocess) -> ImageSet:
-            return cache.rebuild(data[part](), settings, progress)
 
-        return {part: partial(load_arrays, part) for part in data}
-    rows: dict[str, list[Row]] = {}
-    for row in data.rows:
-        rows.setdefault(row.part, []).append(row)
-    return {
-        part: partial(cache.load, replace(data, rows=rows[part]), spec, progress=progress)
-        for part in rows
-    }
+def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preprocess) -> ImageSet:
+    return cache.rebuild(load(), settings, progress)
 
 
 def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:

@@ -302,6 +302,6 @@ def test_patterns_and_folders_are_expanded_to_files(
     assert expand_files(["a/*.png"]) == [Path("a/1.png"), Path("a/2.png")]
     assert expand_files(["a", "[b].png"]) == [*expand_files(["a/*.png"]), Path("[b].png")]
     assert expand_files([Path("missing.png")]) == [Path("missing.png")]
-    for place in ("*.gif", "https://example.org/3.png"):
+    for place in ("*.gif", Path("https://example.org/3.png")):
         with pytest.raises(DataError, match="^No image files in .*Name files or folders on this"):
             expand_files([place])
