@@ -21,17 +21,14 @@ from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, Row, no_progress
-from siglum.images.decode import IMAGE_SUFFIXES
 from siglum.images.imageset import ImageSet
 
-OTHER_FILES = {  # what other data files hold, and the remedy
-    (".npz", ".npy", ".mat", ".h5", ".hdf5", ".parquet", ".pkl", ".pt", ".arff"): "arrays. Save "
-    "each image as PNG in a folder of its class, or use mnist if it is MNIST",
-    (".ndjson", ".jsonl", ".json", ".inkml", ".xml"): "strokes or annotations. Save each drawing "
-    "as PNG in a folder of its class",
-    (".xlsx", ".xls", ".ods"): "a spreadsheet. Save it as CSV",
-    (".rar", ".7z"): "an archive that Siglum cannot unpack. Unpack it, and name the folder",
-    (*IMAGE_SUFFIXES, ".pdf"): "one image. Name a folder with one folder per class",
+OTHER_FILES = {  # by suffix: what other data files hold, and the remedy
+    "npz npy mat h5 hdf5 parquet pkl pt arff": "arrays. Save them as images, or use mnist",
+    "ndjson jsonl json inkml xml": "strokes or annotations. Save each drawing as an image",
+    "xlsx xls ods": "a spreadsheet. Save it as CSV",
+    "rar 7z": "an archive that Siglum cannot unpack. Unpack it, and name the folder",
+    "png jpg jpeg bmp gif tif tiff webp pdf": "one image. Name a folder of images",
 }
 
 
@@ -110,13 +107,12 @@ def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
         path = Path(place).expanduser()
         roots = [root for root in (near, data_dir()) if root is not None]
         path = next((p for p in (path, *(root / path for root in roots)) if p.exists()), path)
-        if path.is_dir():
-            (path / "..").stat()  # fails where a folder may not be entered
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise cannot_read(place, error) from None
     for suffixes, problem in OTHER_FILES.items():
-        if path.suffix.lower() in suffixes and path.is_file():
-            raise DataError(f"Cannot read {path}: it holds {problem}.")
+        if path.suffix.lower()[1:] in suffixes.split() and path.is_file():
+            remedy = "A source is a folder of images with one folder per class, or a zip of it."
+            raise DataError(f"Cannot read {path}: it holds {problem}. {remedy}")
     if not kind and path.exists():
         kind = next((name for name in SOURCES if SOURCES[name].accepts(path)), "")
     elif not kind and text in SOURCES:

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,22 +58,6 @@ class State:
             for id, entry in self.drawings.items()
             if label in (None, entry.label) and split in (None, entry.split)
         ]
-
-
-def insert(
-    database: sqlite3.Connection,
-    id: str,
-    label: str | None,
-    facts: Sequence[object],
-    strokes: str | None,
-    image: bytes,
-) -> None:
-    """Insert a drawing; `facts` are author, split, time and photo."""
-    number = database.execute(
-        "INSERT INTO drawing (id, class, author, split, time, photo) VALUES (?, ?, ?, ?, ?, ?)",
-        (id, label, *facts),
-    ).lastrowid
-    database.execute("INSERT INTO content VALUES (?, ?, ?)", (number, strokes, image))
 
 
 def read_state(database: sqlite3.Connection) -> State:

@@ -269,8 +269,11 @@ class Store:
             for id in created:
                 execute("INSERT INTO class (id) VALUES (?)", (id,))
             for one in new:
-                facts = astuple(one.facts)[1:]
-                studio_set.insert(self._database, one.id, None, facts, one.strokes, one.image)
+                number = execute(
+                    "INSERT INTO drawing (id, author, split, time, photo) VALUES (?, ?, ?, ?, ?)",
+                    (one.id, *astuple(one.facts)[1:]),
+                ).lastrowid
+                execute("INSERT INTO content VALUES (?, ?, ?)", (number, one.strokes, one.image))
             self._apply(description, classes, drawings)
             execute(
                 f"DELETE FROM event WHERE (undone AND {OWN}) OR number = :amended",

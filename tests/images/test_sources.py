@@ -124,12 +124,12 @@ def test_a_folder_comes_before_a_set_and_before_the_data_folder(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist.npz", "it holds arrays. Save each image as PNG in a folder of its class"),
-        ("star.ndjson", "it holds strokes or annotations. Save each drawing as PNG"),
+        ("mnist.npz", "it holds arrays. Save them as images, or use mnist. A source is a folder"),
+        ("star.ndjson", "it holds strokes or annotations. Save each drawing as an image. A source"),
         ("x.INKML", "it holds strokes or annotations."),
         ("labels.xlsx", "it holds a spreadsheet. Save it as CSV."),
         ("signs.rar", "it holds an archive that Siglum cannot unpack. Unpack it, and name"),
-        ("photo.jpg", "it holds one image. Name a folder with one folder per class."),
+        ("photo.jpg", "it holds one image. Name a folder of images."),
     ],
 )
 @pytest.mark.parametrize("kind", ["", "archive:"])
