@@ -137,7 +137,7 @@ class TrainSettings(InputSettings):
     model_options: dict[str, Option] = {}
     """Options of the network, such as its width."""
     init: str = "scratch"
-    """Initial weights: scratch, a run's folder, file:FILE, or torchvision."""
+    """Initial weights: scratch, a run's folder, or file:FILE."""
     shuffle_init: bool = False
     """Permute the initial weights within each tensor: a control."""
     freeze: tuple[str, ...] = ()

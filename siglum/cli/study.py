@@ -13,7 +13,7 @@ from siglum.cli.progress import training_bar
 from siglum.errors import ConfigError
 from siglum.formatting import printable
 from siglum.lab.compare import compare_runs
-from siglum.lab.device import choose_device, default_threads
+from siglum.lab.device import CORES, choose_device
 from siglum.lab.study import Cell, collect, read_study, run_cells
 from siglum.lab.trainer import Stopped, Watch
 
@@ -68,7 +68,7 @@ def study(
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         jobs = min(jobs, len(cells))
-        work = (cells, device, precision, threads or max(1, default_threads() // jobs))
+        work = (cells, device, precision, threads or max(1, CORES // jobs))
         if jobs == 1:
             finished = _train(*work)
         else:  # every worker walks through all runs; their locks share them out

@@ -8,6 +8,7 @@ run.predict("photo.jpg")
 """
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,7 @@ def train(
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name in ("Run", "Epoch"):  # torch takes a second to import
-        return getattr(import_module(f"siglum.lab.{'runs' if name == 'Run' else 'training'}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = {"Run": "runs", "Epoch": "training"}.get(name)  # torch takes a second to import
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"siglum.lab.{module}"), name)

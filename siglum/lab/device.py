@@ -3,7 +3,6 @@
 The CUDA and MPS branches are kept simple; this project's tests run on the CPU.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, choose
 
 PRECISIONS = ("float32", "bfloat16")
-CORES = torch.get_num_threads()  # torch's default, before anything changes it
+CORES = torch.get_num_threads()  # that this process may use; before anything changes it
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,8 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
             fast = not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
         precision = "bfloat16" if fast else "float32"
     choose(dict.fromkeys(PRECISIONS), precision, "precision")
-    torch.set_num_threads(threads or default_threads())
+    torch.set_num_threads(threads or CORES)
     return Device(device, precision, device != "mps", torch.get_num_threads())
-
-
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else CORES
-    return max(1, min(allowed, CORES))
 
 
 def cpu_info(key: str) -> str:

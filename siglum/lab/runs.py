@@ -71,7 +71,6 @@ class _Init(_Record):
 class _Env(_Record):
     started: datetime
     command: str
-    commit: str | None
     versions: dict[str, str]
     device: _Machine
     processor: str

@@ -3,7 +3,6 @@
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -123,8 +122,7 @@ def folds(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    smallest = int(images.counts.argmin())
-    limit, unit = int(images.counts[smallest]), f"images of class {images.classes[smallest]!r}"
+    limit, unit = int(images.counts.min()), "images of the smallest class"
     splitter, groups = StratifiedKFold, None
     if by_writer:
         people, groups = np.unique(np.array(images.writers), return_inverse=True)
@@ -358,7 +356,6 @@ def _environment(device: Device, data: Data) -> dict[str, Any]:
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
-        "commit": _commit(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in packages},
@@ -369,15 +366,6 @@ def _environment(device: Device, data: Data) -> dict[str, Any]:
         "data": {name: part.fingerprint if part else None for name, part in parts.items()},
         "counts": {name: len(part) if part else 0 for name, part in data.parts.items()},
     }
-
-
-def _commit() -> str | None:
-    """Return the commit of the code, if it is a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists() or shutil.which("git") is None:
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
 
 
 def _now() -> str:

@@ -178,10 +178,10 @@ def train_step(
     labels: Tensor,
     device: Device,
     label_smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[float, int]:
     """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
-    Returns the mean loss before the step and the number of correct predictions, on the device.
+    Returns the mean loss before the step and the number of correct predictions.
     """
     with device.autocast():
         logits = model(images)
@@ -189,7 +189,7 @@ def train_step(
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+    return loss.item(), int((logits.argmax(dim=1) == labels).sum())
 
 
 def fit(
@@ -213,9 +213,8 @@ def fit(
     # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
     steps = math.ceil((size - 1) / config.batch_size)
     order: NDArray[np.int64] | None = None
-    pending: list[tuple[int, Tensor, Tensor, float]] = []  # batches that wait on the device
+    first_step, first_second = counters.step, counters.seconds
     mark = reported = time.perf_counter()
-    reported_step = counters.step
     while counters.step < epochs * steps:
         epoch, batch = divmod(counters.step, steps)
         if order is None or batch == 0:
@@ -234,29 +233,24 @@ def fit(
         loss, correct = train_step(
             state.model, state.optimizer, images, target, device, config.label_smoothing
         )
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"The loss became {loss} in step {counters.step}. Try a lower lr than {config.lr}."
+            )
         counters.step += 1
         now = time.perf_counter()
         counters.seconds, mark = counters.seconds + now - mark, now
-        pending.append((len(rows), loss, correct, counters.seconds))
-        if batch + 1 < steps and now - reported < PROGRESS_SECONDS:
-            continue
-        for count, loss, correct, seconds in pending:
-            counters.batches.append(Batch(count, float(loss), int(correct), seconds))
-        pending.clear()
-        if not all(math.isfinite(done.loss) for done in counters.batches):
-            raise DivergedError(
-                f"The loss became NaN or infinite by step {counters.step}. Try a lower lr than "
-                f"{config.lr}."
-            )
+        counters.batches.append(Batch(len(rows), loss, correct, counters.seconds))
         if batch + 1 == steps:
             yield _end_epoch(state, data.val, preprocess, device)
-        else:
-            rate = (counters.step - reported_step) / (now - reported)  # steps a second
-            seconds_left = (epochs * steps - counters.step) / rate
+        elif now - reported >= PROGRESS_SECONDS:
+            rate = (counters.step - first_step) / (counters.seconds - first_second)  # steps
+            remaining = (epochs * steps - counters.step) / rate  # seconds
             means = _means(counters.batches)
-            yield StepProgress(epoch + 1, epochs, *means, rate * config.batch_size, seconds_left)
+            yield StepProgress(epoch + 1, epochs, *means, rate * config.batch_size, remaining)
+        else:
+            continue
         mark = reported = time.perf_counter()
-        reported_step = counters.step
 
 
 def _set_train_mode(model: nn.Module) -> None:

@@ -1,10 +1,9 @@
-"""Initial weights from a run, a file or torchvision; a new head; frozen parts.
+"""Initial weights from a run or a file; a new head; frozen parts.
 
     runs/first                                      a finished run
     file:weights.safetensors                        a file, here or under SIGLUM_DATA
     file:mobilenet_v3_small-047dcff4.pth            tensors only: code in a .pth is never run
     file:weights.safetensors#sha256=811b842335...   this content and no other
-    torchvision                                     downloaded by torchvision
 
 The backbone is loaded completely or not at all. The head is loaded if classes and shapes agree.
 """
@@ -27,7 +26,7 @@ from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run, first_line, load_weights, on_cpu
 from siglum.lab.training import derive_seed
 
-SCRATCH, TORCHVISION = "scratch", "torchvision"
+SCRATCH = "scratch"
 BACKBONE = "backbone"  # in `freeze`: everything but the head
 FILE, PIN = "file:", "#sha256="
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -41,17 +40,14 @@ def load_pretrained(
 
     Args:
         classes: of the new run; the parent's head is loaded only if it has the same.
-        init: a run's folder, "file:NAME" or "torchvision".
+        init: a run's folder, or "file:NAME".
         shuffle_seed: permute the numbers within each tensor by this seed: a control.
 
     Raises:
-        ConfigError, DataError: if a file or a download cannot be used.
-        RunError: if a run is not finished, or the backbone differs; names the first difference.
+        SiglumError: if weights cannot be read or do not fit; names the first difference.
     """
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
-    if init == TORCHVISION:
-        loaded = _from_torchvision(model)
-    elif is_file(init):
+    if is_file(init):
         loaded = read_weights(init)
     elif Path(init).suffix in SUFFIXES and Path(init).is_file():
         raise ConfigError(f"init {init} is a file of weights. Write --init file:{init}")
@@ -107,8 +103,8 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
         if not parameters:
             names = [BACKBONE, *(name for name, _ in model.named_children())]
             raise ConfigError(
-                f"The network has no part {part!r} to freeze. Parts: {', '.join(names)}, and parts "
-                f"of these.{closest_match(part, names)}"
+                f"No part {part!r} to freeze. Parts: {', '.join(names)}, and parts of these."
+                f"{closest_match(part, names)}"
             )
         for parameter in parameters:
             parameter.requires_grad_(False)
@@ -147,52 +143,20 @@ def pinned_digest(init: str) -> str:
 
 
 def read_weights(init: str) -> dict[str, Tensor]:
-    """Return the tensors of the file that `init` names, without its head, on the CPU.
-
-    Raises:
-        ConfigError: if there is no such file, or its suffix is unknown.
-        DataError: if its SHA-256 is another, it is damaged, or contains anything but tensors.
-    """
+    """Return the tensors of the file that `init` names, without its head, on the CPU."""
     path, expected = _locate(init), pinned_digest(init)
     if expected and (actual := _sha256(path)) != expected:
         raise DataError(
             f"{path} has the SHA-256 {actual}, not {expected}. Use the right file, or leave out "
             f"{PIN}."
         )
-    if path.suffix != SUFFIXES[0]:
-        return _without_head(_read_pth(path))
     try:
-        return _without_head(load_file(path))
+        tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"{path} is damaged: {first_line(error)}. Copy or download it again."
         ) from None
-
-
-def _without_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if name.partition(".")[0] not in HEADS}
-
-
-def _from_torchvision(model: nn.Module) -> dict[str, Tensor]:
-    name = getattr(model, "torchvision_name", None)
-    if name is None:
-        raise ConfigError(
-            f"torchvision has no weights for {type(model).__name__}. Use --model "
-            "mobilenet_v3_large or mobilenet_v3_small, or --init file:FILE."
-        )
-    from torchvision.models import get_model_weights  # takes a second to import
-
-    weights = get_model_weights(name).DEFAULT
-    try:
-        tensors: dict[str, Tensor] = weights.get_state_dict(
-            progress=False, check_hash=True, weights_only=True, map_location="cpu"
-        )
-    except (OSError, RuntimeError) as error:  # no network, no such page; another hash
-        raise DataError(
-            f"Cannot download {weights.url}: {first_line(error)}. Copy the file from another "
-            "machine and use --init file:FILE, or train from scratch: --init scratch."
-        ) from error
-    return _without_head(tensors)
 
 
 def _locate(init: str) -> Path:

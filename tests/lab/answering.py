@@ -55,7 +55,6 @@ def make_run(tmp_path: Path) -> MakeRun:
             "counts": {"train": 100, "val": 10, "test": len(right)},
             "started": "2026-01-02T03:04:05+00:00",
             "command": "siglum train",
-            "commit": None,
             "versions": {},
             "platform": "a system",
             "processor": "a processor",

@@ -44,7 +44,7 @@ def test_by_writer_no_writer_is_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("count", "by_writer", "message"),
     [
-        (5, False, "folds must be at most the 3 images of class 'y' in arrays, got 5. "),
+        (5, False, "folds must be at most the 3 images of the smallest class in arrays, got 5. "),
         (9, True, "folds must be at most the 8 writers in arrays, got 9. "),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Initial weights from runs, files and torchvision; frozen parts; code in a file never runs."""
+"""Initial weights from runs and files; frozen parts; code in a file never runs."""
 
 import hashlib
 import os
@@ -293,48 +293,16 @@ def test_a_study_identifies_a_file_by_its_content(file: Path, tmp_path: Path) ->
         cell(f"file:{file}")
 
 
-def test_torchvision_has_weights_for_its_networks_only() -> None:
-    with pytest.raises(ConfigError) as error:
-        transfer.load_pretrained(fresh(), ("a", "b", "c"), "torchvision")
-
-    assert str(error.value) == (
-        "torchvision has no weights for GlyphNet. Use --model mobilenet_v3_large or "
-        "mobilenet_v3_small, or --init file:FILE."
-    )
-
-
-def test_a_failed_download_is_an_error_with_remedies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Random weights never replace those that were requested."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-    with pytest.raises(DataError, match="Cannot download https://.*--init file:FILE, or train fro"):
-        transfer.load_pretrained(
-            models.build("mobilenet_v3_small", 3, 1, 64), ("a", "b", "c"), "torchvision"
-        )
-
-
-def test_torchvision_weights_are_loaded_from_its_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from torchvision.models import MobileNet_V3_Small_Weights, get_model
+def test_a_file_of_torchvision_fits_its_network(tmp_path: Path) -> None:
+    from torchvision.models import get_model
 
     torch.manual_seed(4)
     theirs = get_model("mobilenet_v3_small", weights=None).state_dict()
     theirs["features.0.1.running_mean"] += 1
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    name = MobileNet_V3_Small_Weights.DEFAULT.url.rpartition("/")[2]
-    torch.save(theirs, tmp_path / "hub" / "checkpoints" / name)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.save(theirs, tmp_path / "weights.pth")
     model = models.build("mobilenet_v3_small", 3, 1, 64)
-    init = transfer.load_pretrained(model, ("a", "b", "c"), "torchvision")
+    init = transfer.load_pretrained(model, ("a", "b", "c"), f"file:{tmp_path / 'weights.pth'}")
 
-    assert init["run"] == "torchvision"
     assert all(name.startswith("head.") for name in init["reset"])
     state = model.state_dict()
     assert all(torch.equal(state[name], theirs[name]) for name in init["adopted"])
@@ -366,8 +334,8 @@ def test_parts_are_frozen_by_name() -> None:
     [
         (
             ("feature",),
-            "The network has no part 'feature' to freeze. Parts: backbone, features, head, and "
-            "parts of these. Did you mean 'features'?",
+            "No part 'feature' to freeze. Parts: backbone, features, head, and parts of these. "
+            "Did you mean 'features'?",
         ),
         (
             ("backbone", "head"),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from siglum.config import Option, Preprocess, TrainConfig
-from siglum.errors import ConfigError, SiglumError, choose, closest_match
+from siglum.errors import ConfigError, choose, closest_match
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
@@ -67,19 +67,12 @@ def build(
                 model.contiguous_only = True  # type: ignore[assignment]
                 model.register_forward_pre_hook(_make_contiguous)
             logits = model.eval()(images)
-    except SiglumError:
-        raise
+            if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
     except Exception as error:  # the code may be the user's own
-        raise failed(
-            name, f"on 2 images of {in_channels} x {image_size} x {image_size}", error
-        ) from error
-    expected = (2, num_classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ConfigError(
-            f"{name} must return logits of shape {expected} for 2 images and {num_classes} "
-            f"classes, got {got}. Give its last layer num_classes outputs."
-        )
+        shape = f"{in_channels} x {image_size} x {image_size}"
+        raise failed(name, f"on 2 images of {shape}", error) from error
     return model.train()
 
 

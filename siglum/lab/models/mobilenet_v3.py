@@ -25,7 +25,7 @@ class MobileNetV3(Network):
     weights with mirrored kernels.
     """
 
-    torchvision_name: ClassVar[str]  # of the network, and of weights for it
+    torchvision_name: ClassVar[str]
 
     def __init__(
         self, num_classes: int, in_channels: int = 1, image_size: int = 64, pad_below: bool = False
