@@ -35,7 +35,7 @@ from siglum.images.imageset import ImageSet
 from siglum.lab import models, trainer
 from siglum.lab.device import Device
 from siglum.lab.export import check_place, to_onnx, versions
-from siglum.lab.runs import Run
+from siglum.lab.runs import CONFIG, Run
 from siglum.lab.training import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
@@ -259,11 +259,11 @@ def draw_epoch(labels: Ints, weights: Floats, size: int, seed: int, epoch: int) 
 
 def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no_progress) -> Run:
     """Train at `path`, a new folder, or continue an unfinished pretraining there."""
-    resumes = (path / RECIPE).exists()
-    if resumes and build(Recipe, read_json(path / RECIPE)) != recipe:
+    if (path / RECIPE).exists() and build(Recipe, read_json(path / RECIPE)) != recipe:
         raise RunError(f"{path} has another recipe. Choose another name with -o.")
     data, merged = load_data(recipe, progress)
-    if resumes:
+    if (path / CONFIG).exists():
+        write_atomic(path / RECIPE, recipe.model_dump_json(indent=1))  # killed before it was there
         return trainer.resume(Run(path), device, _report, progress, data)
     config = TrainConfig(
         data=data.train.source,
