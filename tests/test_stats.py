@@ -73,16 +73,6 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     assert all(b.low <= b.confidence <= b.high for b in measures.reliability)
 
 
-def test_the_temperature_of_scaled_logits_is_their_scale() -> None:
-    """Labels drawn from the softmax itself; its logits are multiplied by 3."""
-    random = np.random.RandomState(0)
-    logits = random.normal(size=(20_000, 5)) * 2
-    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (probs.cumsum(axis=1) > random.rand(20_000, 1)).argmax(axis=1)
-
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
-
-
 def test_the_temperature_is_scipys_minimum() -> None:
     log_probs, labels = predictions(3)
 
