@@ -1,11 +1,7 @@
 """Small files for the tests of this folder: pictures, folders, archives and IDX files."""
 
 import io
-import os
-import shutil
 import struct
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -13,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -90,14 +85,3 @@ def write_idx_pair(
     write_idx(folder / f"{stem}-images-idx3-ubyte", images)
     write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
     return images, labels
-
-
-def run_unprivileged(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program for which permissions count, also where the tests are run by root."""
-    command = [sys.executable, "-c", program, *arguments]
-    if os.geteuid() == 0:
-        setpriv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        if shutil.which("setpriv") is None or subprocess.run([*setpriv, "true"]).returncode:
-            pytest.skip("root reads everything here")
-        command = [*setpriv, *command]
-    return subprocess.run(command, capture_output=True, text=True)

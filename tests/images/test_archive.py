@@ -4,7 +4,6 @@ import bz2
 import gzip
 import io
 import lzma
-import os
 import re
 import struct
 import tarfile
@@ -127,15 +126,6 @@ def test_names_in_another_code_page_are_warned_of(tmp_path: Path) -> None:
         assert load(path).classes == ("ä",)
 
 
-def test_names_in_a_tar_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
-    names = [os.fsdecode(byte) for byte in (b"\xfe", b"\xff")]
-    files = {f"{name}/0.png": png(10 * number) for number, name in enumerate(names, start=1)}
-
-    images = load(write_tar(tmp_path / "signs.tar", files, format=tarfile.GNU_FORMAT))
-
-    assert images.classes == ("\\xfe", "\\xff")
-
-
 @either
 @pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "../../etc/cron.d/x"])
 def test_a_name_that_leads_out_refuses_the_archive(
@@ -185,23 +175,21 @@ def test_links_and_devices_are_not_unpacked(tmp_path: Path, cache_folder: Path) 
 FAR_MORE = "it unpacks to far more than images would"
 
 
-@either
-def test_too_many_members_are_refused(
-    tmp_path: Path, write: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folder, "MAX_MEMBERS", 3)
-
-    fails(write(tmp_path / "signs", SIGNS), FAR_MORE)
-
-
 @pytest.mark.parametrize("kind", ["deflated.zip", "tar", "tar.gz", "tar.xz", "tar.bz2"])
-@pytest.mark.parametrize("name", ["zeros.bin", "a/zeros.png"])
+@pytest.mark.parametrize(("name", "size"), [("zeros.bin", 2**22), ("a/4.png", 5)])
 def test_a_bomb_is_refused(
-    tmp_path: Path, kind: str, name: str, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    kind: str,
+    name: str,
+    size: int,
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if name == "a/4.png":
+        monkeypatch.setattr(folder, "MAX_MEMBERS", 4)
     monkeypatch.setattr(folder, "SMALL_ARCHIVE", 2**20)
     monkeypatch.setattr(folder, "MAX_UNPACKED", 2**21)
-    path = WRITERS[kind](tmp_path / kind, {**SIGNS, name: bytes(2**22)})
+    path = WRITERS[kind](tmp_path / kind, {**SIGNS, name: bytes(size)})
 
     fails(path, FAR_MORE)
     assert list((cache_folder / "unpacked").iterdir()) == []
@@ -238,14 +226,6 @@ def test_a_long_name_of_gigabytes_is_not_read(tmp_path: Path, format: int, kind:
     with pytest.raises(SiglumError, match="is not a"):
         sources.load(f"{kind}{path}")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # KiB
-
-
-def test_a_member_that_is_larger_than_it_declares_is_refused(tmp_path: Path) -> None:
-    path = WRITERS["deflated.zip"](tmp_path / "signs.zip", {**SIGNS, "a/2.png": bytes(5000)})
-    raw = path.read_bytes()
-    path.write_bytes(raw.replace(struct.pack("<I", 5000), struct.pack("<I", 50)))
-
-    fails(path, "")
 
 
 def test_overlapping_members_are_refused_soon(tmp_path: Path) -> None:

@@ -47,15 +47,6 @@ def test_colours_have_a_plane_each_and_grey_is_their_luma() -> None:
     assert decode(raw).tolist() == [[[76, 150], [29, 255]]]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_printers_colours_are_red_green_and_blue(kind: str) -> None:
-    """Full magenta and yellow over no cyan and no black is red."""
-    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-
-    assert decode(encoded(image, kind), channels=3)[:, 4, 4].tolist() == [255, 0, 0]
-    assert decode(encoded(image, kind))[0, 4, 4] == 76
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_become_eight(kind: str) -> None:
     deep = np.array([[0, 257], [32_896, 65_535]], dtype=np.uint16)
@@ -234,13 +225,6 @@ def test_fitted_pictures_are_squares_within_the_range_they_had(
     assert found.shape == (1, size, size)
     assert found.dtype == np.uint8
     assert image.min() <= found.min() <= found.max() <= image.max()
-
-
-def test_shrinking_is_the_mean_over_areas() -> None:
-    image = (np.random.RandomState(0).randint(0, 64, (1, 32, 32)) * 4).astype(np.uint8)
-    expected = image.reshape(8, 4, 8, 4).mean(axis=(1, 3))
-
-    np.testing.assert_allclose(resize(image, Preprocess(size=8))[0], expected, atol=0.51)
 
 
 @pytest.mark.parametrize("paper", [0, 200])

@@ -93,29 +93,18 @@ def test_a_bomb_is_read_only_as_far_as_its_header_says(tmp_path: Path) -> None:
     [
         *(HEAD + bytes(19), HEAD + bytes(25), HEAD[:4] + b"\xff" * 12 + bytes(100)),
         *(HEAD[:12] + bytes(4), b"", b"\0\0\x0d\3" + bytes(12), b"<html>404"),
-        gzip.compress(gzip.compress(bytes(99))),
+        *(gzip.compress(gzip.compress(bytes(99))), gzip.compress(HEAD + bytes(24))[:-30]),
+        gzip.compress(HEAD + bytes(24))[:-6] + bytes(6),
     ],
-    ids=["short", "long", "huge", "no pixels", "empty", "floats", "web page", "gzip twice"],
+    ids=[
+        *("short", "long", "huge", "no pixels", "empty", "floats", "web page", "gzip twice"),
+        *("gzip cut", "checksum"),
+    ],
 )
 def test_other_files_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / IMAGES).write_bytes(raw)
 
-    fails(tmp_path, f"{tmp_path / IMAGES} is not a whole IDX file of bytes with 3 axes")
-
-
-@pytest.mark.parametrize("damage", ["cut", "crc", "body"])
-def test_damaged_gzip_is_refused(tmp_path: Path, damage: str) -> None:
-    path = write_idx(tmp_path / IMAGES, np.random.RandomState(0).randint(0, 256, (20, 8, 8)))
-    raw = bytearray(gzip.compress(path.read_bytes()))
-    if damage == "cut":
-        raw = raw[:-30]
-    elif damage == "crc":
-        raw[-6] ^= 1
-    else:
-        raw[200:260] = bytes(60)
-    path.write_bytes(raw)
-
-    with pytest.raises(DataError, match=rf"^{re.escape(str(path))} is|^Cannot read .* Copy it"):
+    with pytest.raises(DataError, match=rf"{IMAGES}( is not a whole IDX file|: .* Copy it again)"):
         sources.load(f"idx:{tmp_path}")
 
 

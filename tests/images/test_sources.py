@@ -8,7 +8,6 @@ import pytest
 from making import (
     SIGNS,
     png,
-    run_unprivileged,
     write_folder,
     write_idx_pair,
     write_tar,
@@ -174,49 +173,6 @@ def test_mnist5k_is_split_once_and_for_all() -> None:
     assert test.fingerprint == "bc62ca2184a73245f1d91d13075ead7e"
 
 
-READ_ALL = """
-import sys, warnings
-from siglum.images import sources
-from siglum.errors import DataError
-warnings.showwarning = lambda message, *_: print(message)
-for spec in sys.argv[1:]:
-    try:
-        print(len(sources.load(spec)))
-    except DataError as error:
-        print(error)
-"""
-
-
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
-    spec = {kind: f"{kind}:{tmp_path / kind}" for kind in ("folder", "archive", "idx")}
-    root = write_folder(tmp_path / "folder", {**SIGNS, "c/0.png": png(50)})
-    write_idx_pair(tmp_path / "idx")
-    locked = [root / "a/0.png", root / "c", write_zip(tmp_path / "archive")]
-    locked += [tmp_path / "idx/train-images-idx3-ubyte", tmp_path / "no" / "way"]
-    write_folder(tmp_path / "no" / "way")
-    locked[-1].parent.chmod(0)
-    for path in locked[:-1]:
-        path.chmod(0)
-
-    done = run_unprivileged(READ_ALL, *spec.values(), f"folder:{locked[-1]}")
-    for path in (locked[-1].parent, *locked[:-1]):
-        path.chmod(0o700)
-
-    *lines, last = done.stdout.splitlines()
-    assert lines == [
-        f"{spec['folder']}: 2 files are not read, or not all of them, such as a/0.png: cannot be "
-        f"read: permission denied. All of them: siglum data {spec['folder']}",
-        "3",
-        f"Cannot unpack {spec['archive']}: [Errno 13] Permission denied: '{tmp_path}/archive'. "
-        "Copy or download it again, or unpack it yourself, and name the folder.",
-        f"Cannot read {tmp_path}/idx/train-images-idx3-ubyte: [Errno 13] Permission denied: "
-        f"'{tmp_path}/idx/train-images-idx3-ubyte'. Copy it again.",
-    ]
-    # Python 3.14 takes a place that may not be looked at for one that does not exist.
-    assert re.match(f"Cannot read {locked[-1]}: perm|folder:{locked[-1]} is not a folder", last)
-    assert done.stderr == ""
-
-
 # What follows reads the real data sets.
 
 
@@ -235,12 +191,3 @@ def test_pencil_on_grey_paper_is_inverted_throughout(data_folder: Path) -> None:
         [images.images[:, 0, [0, -1]], images.images[:, 0, :, [0, -1]].transpose(1, 0, 2)], axis=1
     )
     assert (np.median(border, axis=(1, 2)) < 128).all()
-
-
-def test_hand_drawn_digits_of_all_kinds_have_light_ink(data_folder: Path) -> None:
-    """Photos, tablets, white on black and black on white: the notes tell how many of each."""
-    images = real(data_folder, "handdrawn/digits_writers.zip", writers=r"/(w\d+)_")
-
-    assert images.counts.tolist() == [30, 31, 30, 31, 29, 30, 31, 31, 30, 32]
-    assert len(set(images.writers or ())) == 24
-    assert images.unreadable == ()
