@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from siglum import formatting, stats
 from siglum.cli.options import Device, Json, Renames, Threads, read_renames
@@ -18,6 +17,7 @@ from siglum.lab import training
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import PART_NAMES, load_data, predict_part
+from siglum.stats import FloatArray, IntArray
 
 MAX_MATRIX = 16  # classes of a printed confusion matrix
 
@@ -135,19 +135,9 @@ def _hashes(images: ImageSet) -> list[int]:
 
 
 def merge_classes(
-    classes: tuple[str, ...],
-    groups: dict[str, str],
-    log_probs: NDArray[np.floating],
-    labels: NDArray[np.integer],
-) -> tuple[tuple[str, ...], NDArray[np.floating], NDArray[np.integer]]:
-    """Add up the probabilities of the classes of a group; return groups, log-probs and labels.
-
-    Args:
-        groups: group by class; a class that is not in it is its own group.
-
-    Raises:
-        ConfigError: if a class of `groups` is not in `classes`.
-    """
+    classes: tuple[str, ...], groups: dict[str, str], log_probs: FloatArray, labels: IntArray
+) -> tuple[tuple[str, ...], FloatArray, IntArray]:
+    """Add up the probabilities of each group; a class without a group is its own."""
     for name in groups:
         if name not in classes:
             hint = closest_match(name, classes)
@@ -157,8 +147,7 @@ def merge_classes(
     group = [groups.get(name, name) for name in classes]
     names = tuple(dict.fromkeys(group))
     index = np.array([names.index(name) for name in group])
-    membership = index[:, None] == np.arange(len(names))  # (K, groups)
-    probs = np.exp(log_probs.astype(np.float64)) @ membership
+    probs = np.exp(log_probs.astype(np.float64)) @ (index[:, None] == np.arange(len(names)))
     return names, np.log(np.maximum(probs, np.finfo(np.float64).tiny)), index[labels]
 
 

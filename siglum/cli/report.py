@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from siglum.cli.output import print_line
 from siglum.errors import ConfigError
 from siglum.lab.runs import Run
-from siglum.report.sections import write_plots, write_report
+from siglum.report.sections import Facts, draw_plots, write_report
 
 
 def report(
@@ -30,8 +30,9 @@ def report(
         plots: Write every plot to this folder instead, as PNG, SVG and CSV.
     """
     if plots is not None:
-        for name in write_plots(Run(run), plots):
-            print_line(f"Plot: {plots / name}.png, .svg, .csv")
+        for plot in draw_plots(Facts(Run(run))).values():
+            plot.save(plots)
+            print_line(f"Plot: {plots / plot.name}.png, .svg, .csv")
         if out is None:
             return
     path = out or run / "report.html"

@@ -90,9 +90,8 @@ class _Observer(TorchFunctionMode):
             return
         new = [p for p in module.parameters() if id(p) not in self.counted]
         self.counted |= {id(p) for p in new}
-        detail = "" if isinstance(module, nn.Flatten) else module.extra_repr()
-        if isinstance(module, nn.MultiheadAttention):
-            detail = f"{module.num_heads} heads"
+        heads = getattr(module, "num_heads", None)  # which attention's own text leaves out
+        detail = f"{heads} heads" if heads else module.extra_repr()
         value = output[0] if isinstance(output, tuple) else output
         self._add(module, "", value, detail, sum(p.numel() for p in new))
 

@@ -1,12 +1,10 @@
 """The panels: what an examination shows of a network, each as a function; a page, and files.
 
-Attributions are of the logit of the predicted class; the three methods often disagree.
 Shapes: N images, P planes, C channels, S side, K classes, F filters, M maps; of attention
 L layers, A heads, T tokens, one per cell, row by row; h x w a kernel or a map.
 """
 
 import io
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from siglum.examine import Examination, NotApplicableError, Sample
-from siglum.examine.layers import observe
+from siglum.examine.layers import Layer, observe
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
 from siglum.report import page, plots
@@ -115,11 +113,10 @@ def layer_table(examination: Examination) -> Result:
     parameters = sum(layer.parameters for layer in steps)
     products = sum(layer.multiply_adds for layer in steps)
     rows: list[tuple[object, ...]] = []
-    for layer in steps:
-        output = " × ".join(map(str, layer.output)) or "–"
+    for layer in (*steps, Layer("total", "", "", (), parameters, products)):
+        output = " × ".join(map(str, layer.output))
         numbers = layer.parameters or "", layer.multiply_adds or ""
         rows.append((layer.name, layer.kind, layer.detail, output, *numbers))
-    rows.append(("total", "", "", "", parameters, products))
     columns = ("layer", "kind", "settings", "output", "parameters", "multiply-adds")
     finding = f"{len(steps) - 1} steps, {parameters:,} parameters, {products:,} multiply-adds"
     arrays = {
@@ -149,15 +146,11 @@ def diagram(examination: Examination) -> Result:
         elif layer.output:
             boxes.append((layer.output[1:], [step]))
     columns = math.ceil(len(boxes) / math.ceil(len(boxes) / 10))
-    texts = []
-    for _, steps in boxes:
-        groups = [(step, len(list(group))) for step, group in itertools.groupby(steps)]
-        texts.append([step if times == 1 else f"{step}, {times} times" for step, times in groups])
-    across, down = max(104, 1040 / columns), 150 + 15 * max(map(len, texts))
+    across, down = max(104, 1040 / columns), 150 + 15 * max(len({*steps}) for _, steps in boxes)
     largest = max((shape[-1] for shape, _ in boxes if len(shape) == 3), default=1)
 
     figure, axes = pixel_axes()
-    for number, ((shape, _), lines) in enumerate(zip(boxes, texts, strict=True)):
+    for number, (shape, steps) in enumerate(boxes):
         x, y = across * (number % columns + 0.5), number // columns * down + 75
         # A vector is a bar, tokens are rows, maps are stacked sheets.
         wide, high, sheets, dx, dy = 12.0, min(14 * math.log2(1 + math.prod(shape)), 100), 1, 0, 0
@@ -172,7 +165,7 @@ def diagram(examination: Examination) -> Result:
             box = Rectangle((start + dx * sheet, top + dy * sheet), wide, high, linewidth=0.8)
             axes.add_patch(box).set(facecolor=plots.PAPER, edgecolor=plots.INK)
         axes.text(x, y - 65, " × ".join(map(str, shape)), ha="center")
-        axes.text(x, y + 52, "\n".join(lines), ha="center", va="top", linespacing=1.2, **NOTE)
+        axes.text(x, y + 52, "\n".join(dict.fromkeys(steps)), ha="center", va="top", **NOTE)
         if number + 1 < len(boxes):
             end = start + wide + dx * (sheets - 1) + 4
             arrow = {"head_width": 7, "length_includes_head": True, "color": plots.QUIET}
@@ -203,19 +196,16 @@ def filters(examination: Examination) -> Result:
         rows = [[Tile(heat=kernel) for kernel in row] for row in heat[:16, :16]]
         labels, side = [f"filter {n}" for n in range(1, len(rows) + 1)], 48
     figure = draw_tiles(rows, side, labels=labels, scale=_short(limit))
-    over = count(channels, "channel")
-    finding = f"{layer} has {num_filters} filters of {height} × {width}, each over {over}"
-    return Result(finding, {"weights": weights}, figure)
+    finding = f"{layer} has {num_filters} filters of {height} × {width}, each over "
+    return Result(finding + count(channels, "channel"), {"weights": weights}, figure)
 
 
 def responses(examination: Examination) -> Result:
     """Return each first-layer filter's response to an image, without bias and ReLU."""
     (layer, weights, first), channels = _filters(examination), examination.preprocess.channels
     if layer != first or weights.shape[1] < channels:
-        raise NotApplicableError(
-            f"layer must be the first convolution ({first}), which sees the image itself, "
-            f"got {layer!r}. The panel 'maps' shows the outputs of the others."
-        )
+        reason = f"Only {first} sees the image itself, got {layer!r}."
+        raise NotApplicableError(f"{reason} The panel 'maps' shows the outputs of the others.")
     if examination.files:
         sample = examination.sample(1)
     else:
@@ -246,8 +236,8 @@ def _filters(examination: Examination) -> tuple[str, NDArray[np.float32], str]:
     first = next(iter(convolutions))
     layer = examination.layer or first
     if layer not in convolutions:
-        names = ", ".join(convolutions)
-        raise NotApplicableError(f"layer must be a convolution ({names}), got {layer!r}.")
+        rule = f"layer must be a convolution ({', '.join(convolutions)})"
+        raise NotApplicableError(f"{rule}, got {layer!r}.")
     return layer, convolutions[layer].weight.detach().cpu().numpy(), first
 
 
@@ -310,8 +300,8 @@ def attribution(examination: Examination, method: str) -> Result:
         heat, limit = _scale(value)
         inks.append(Tile(image, title=f"as {shorten(name, 22)}", note=note))
         heats.append(Tile(image, heat, note=f"maximum {_short(limit)}"))
-    rows = itertools.chain(*zip(wrap(inks, 5), wrap(heats, 5), strict=True))
-    figure = draw_tiles([*rows], 184, scale="maximum", signed=method != "Saliency")
+    rows = [row for pair in zip(wrap(inks, 5), wrap(heats, 5), strict=True) for row in pair]
+    figure = draw_tiles(rows, 184, scale="maximum")
     finding = f"{method}, for images recognised as {', '.join(names[:8])}"
     finding += ", …" if len(names) > 8 else ""
     return Result(finding, {"images": pixels, "target": labels, "values": values}, figure)
@@ -327,25 +317,20 @@ def attention_panel(examination: Examination) -> Result:
     tokens = weights.shape[-1]
     side = math.isqrt(tokens)
     if side * side != tokens:
-        raise NotApplicableError(
-            f"Attention is drawn over a square of cells; the network has {tokens} tokens."
-        )
+        raise NotApplicableError(f"Attention is drawn over squares of cells, got {tokens} tokens.")
     # The mean attention to each cell, in units of even attention.
     shares = tokens * weights.mean(dim=-2).reshape(*weights.shape[:2], side, side).numpy()
-    titles = [*(f"head {head}" for head in range(1, shares.shape[1] + 1)), "mean"]
-    rows = []
-    for heads in shares:
-        with_mean = zip([*heads, heads.mean(axis=0)], titles, strict=True)
-        rows.append([Tile(image, share / EVEN_LIMIT, title) for share, title in with_mean])
+    rows = [
+        [Tile(image, share / EVEN_LIMIT, f"head {head}") for head, share in enumerate(heads, 1)]
+        + [Tile(image, heads.mean(axis=0) / EVEN_LIMIT, "mean")]
+        for heads in shares
+    ]
     labels = [f"layer {number}" for number in range(1, len(rows) + 1)]
-    scale = f"{EVEN_LIMIT:.0f} times even attention"
-    figure = draw_tiles(rows, 84, labels=labels, scale=scale, signed=False)
+    figure = draw_tiles(rows, 84, labels=labels, scale=f"{EVEN_LIMIT:.0f} times even attention")
 
-    layer, head, row, column = (i + 1 for i in np.unravel_index(shares.argmax(), shares.shape))
-    finding = (
-        f"{sample.names[0]}: highest attention on row {row}, column {column} of {side} × {side} "
-        f"cells, in layer {layer}, head {head}: {shares.max():.1f} times even attention"
-    )
+    layer, head, *_ = (i + 1 for i in np.unravel_index(shares.argmax(), shares.shape))
+    finding = f"{sample.names[0]}: highest attention to a cell {shares.max():.1f} times even"
+    finding += f" attention, in layer {layer}, head {head}"
     return Result(finding, {"image": image, "weights": weights.numpy(), "shares": shares}, figure)
 
 
@@ -408,9 +393,8 @@ def predictions(examination: Examination) -> Result:
     classes, tiles = examination.classes, []
     for name, image, _, predicted, label in zip(*arrays.values(), strict=True):
         wrong, note = 0 <= label != predicted, str(name).rpartition(" ")[2]
-        note += f": wrong, is {classes[label]}" if wrong else ""
-        title = shorten(classes[predicted], 12)
-        tiles.append(Tile(image, title=title, note=shorten(note, 18), wrong=wrong))
+        note = shorten(f"{note}: wrong, is {classes[label]}" if wrong else note, 18)
+        tiles.append(Tile(image, title=shorten(classes[predicted], 12), note=note, wrong=wrong))
     return Result(finding, arrays, draw_tiles(wrap(tiles, 10), 84))
 
 
@@ -419,9 +403,7 @@ def _predict(examination: Examination, default: int) -> tuple[str, Arrays]:
     log_probs, labels = examination.predict(sample.images), sample.labels
     predicted, names = log_probs.argmax(axis=1), np.array(sample.names)
     correct = f": {int((predicted == labels).sum())} correct"
-    finding = sample.description + (
-        correct if labels.min() >= 0 else "; the true classes are unknown"
-    )
+    finding = sample.description + ("; true classes unknown" if examination.files else correct)
     arrays = {"names": names, "images": examination.pixels(sample.images), "log_probs": log_probs}
     return finding, {**arrays, "predicted": predicted, "labels": labels}
 
@@ -447,13 +429,11 @@ def nearest(examination: Examination) -> Result:
             title, note = shorten(str(text), 10), f"{value:.2f}"
             tiles[-1].append(Tile(image, title=title, note=note, wrong=text != name))
     same = sum(name == row[0] for name, row in zip(names, classes, strict=True))
-    finding = (
-        f"For {same} of {len(names)} images, the nearest of {len(train):,} training images has the "
-        "predicted class"
-    )
+    finding = f"For {same} of {len(names)} images, the nearest of {len(train):,} training images"
     arrays = {"images": pixels, "neighbours": near, "neighbour_classes": classes}
+    arrays["cosines"] = cosines
     figure = draw_tiles(tiles, 84, labels=labels)
-    return Result(finding, {**arrays, "cosines": cosines}, figure)
+    return Result(f"{finding} has the predicted class", arrays, figure)
 
 
 @plots.styled
@@ -499,10 +479,8 @@ def embedding(examination: Examination) -> Result:
                 text = axes.text(x, y, shorten(name, 14), size=20, ha="center", color=plots.ACCENT)
                 text.set_path_effects([withStroke(linewidth=4, foreground=plots.PAPER)])
     resize(axes, 2 * SIDE + 32, SIDE + 24)
-    finding = (
-        f"{len(images):,} {part} images by their features: the two main directions hold "
-        f"{100 * explained:.0f} % of the variance"
-    )
+    finding = f"{len(images):,} {part} images by their features: the two main directions hold"
+    finding += f" {100 * explained:.0f} % of the variance"
     return Result(finding, {"images": pixels, "labels": images.labels, **maps}, figure)
 
 
@@ -534,13 +512,10 @@ def draw_tiles(
     *,
     labels: Sequence[str] = (),
     scale: str = "",
-    signed: bool = True,
 ) -> Figure:
     """Draw rows of tiles, `side` px wide, with labels to the left; vectors are low strips.
 
-    Args:
-        scale: What the strongest hue stands for; draws the scale of the heat maps below.
-        signed: Whether heat maps have values below 0.
+    `scale` is what the strongest hue stands for; the scale of the heat maps is drawn below.
     """
     figure, axes = pixel_axes()
     start, gap = 170.0 if labels else 1.0, 6 if side < 60 else 16
@@ -559,6 +534,7 @@ def draw_tiles(
         below = 20 if any(tile.note for tile in row) else 0
         end, y = max(end, x), max(top + high + gap + below, y + 10 + 16 * len(lines))
     if scale:
+        signed = any(t.heat is not None and t.heat.min() < 0 for row in rows for t in row)
         ramp = np.linspace(-1 if signed else 0, 1, 65)[None]
         _draw_tile(axes, Tile(heat=ramp), start, y + 4, 160, 10)
         axes.text(start, y + 29, f"−{scale}" if signed else "0", **NOTE)

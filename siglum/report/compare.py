@@ -177,12 +177,9 @@ def draw(comparison: Comparison) -> list[Plot]:
 
 @plots.styled
 def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> Figure:
-    groups, labels = (
-        lines.groupby("line", sort=False),
-        short_labels(list(lines.line.unique()), LABEL),
-    )
-    right = 40 + 8 * max(map(len, labels))
-    figure, axes = plots.new_axes(460, 264, left_margin=80, right_margin=right)
+    groups = lines.groupby("line", sort=False)
+    labels = short_labels(list(lines.line.unique()), LABEL)
+    figure, axes = plots.new_axes(460, 264)
     for (_, line), label, colour in zip(groups, labels, plots.SERIES, strict=False):
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, lw=0)
         marker = "o" if len(line) <= 12 else ""

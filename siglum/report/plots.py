@@ -60,21 +60,10 @@ class Plot:
 
 
 @styled
-def new_axes(
-    width: float,
-    height: float,
-    *,
-    left_margin: float = 48,
-    right_margin: float = 84,
-    bottom_margin: float = 48,
-    top_margin: float = 12,
-) -> tuple[Figure, Axes]:
-    """Return a new figure and its axes: no frame, a hairline grid on y, margins for labels."""
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a new figure and its axes: no frame, a hairline grid on y, room for all labels."""
     figure = Figure(figsize=(width / 72, height / 72))
-    inner_width = (width - left_margin - right_margin) / width
-    inner_height = (height - bottom_margin - top_margin) / height
-    corner = left_margin / width, bottom_margin / height
-    return figure, figure.add_axes((*corner, inner_width, inner_height))
+    return figure, figure.add_subplot()
 
 
 def percent_axis(axis: Axis, digits: int = 0) -> None:
@@ -84,7 +73,7 @@ def percent_axis(axis: Axis, digits: int = 0) -> None:
 
 def add_legend(axes: Axes) -> None:
     """Name the lines in the margin on the right."""
-    axes.legend(bbox_to_anchor=(1, 0.5))
+    axes.legend(bbox_to_anchor=(1, 0.5), borderaxespad=0.8)
 
 
 def short_labels(names: Sequence[str], width: int) -> list[str]:

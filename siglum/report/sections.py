@@ -79,24 +79,8 @@ def write_report(run: Run, path: Path) -> None:
     write_atomic(path, html)
 
 
-def write_plots(run: Run, folder: Path) -> list[str]:
-    """Write every plot of a report as PNG, SVG and CSV; return their names.
-
-    Raises:
-        RunError, DataError: as `write_report`.
-    """
-    drawings = draw_plots(Facts(run))
-    for plot in drawings.values():
-        plot.save(folder)
-    return list(drawings)
-
-
 class Facts:
-    """A finished run, its predictions and its images, as far as they can be read.
-
-    Raises:
-        RunError: if the run is not finished, or its settings cannot be read.
-    """
+    """A finished run, its predictions and its images, as far as they can be read."""
 
     def __init__(self, run: Run) -> None:
         self.config, self.classes, self.preprocess = run.config, run.classes, run.preprocess
@@ -159,9 +143,8 @@ class Facts:
             images = getattr(data, part)
             if (images.fingerprint if images else None) != fingerprints.get(part):
                 source = config.test if part == "test" and config.test else config.data
-                raise DataError(
-                    f"No images: the {part} part of {source} changed after the training."
-                )
+                reason = f"the {part} part of {source} changed after the training"
+                raise DataError(f"No images: {reason}.")
         return data
 
     def val_rate(self, epoch: Epoch) -> stats.Rate | None:
@@ -277,7 +260,7 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     points = [point for epoch in epochs for point in epoch.curve]
     size = math.ceil(len(points) / CURVE_POINTS)
     groups = [points[i : i + size] for i in range(0, len(points), size)]
-    figure, axes = plots.new_axes(344, 232, right_margin=106)
+    figure, axes = plots.new_axes(344, 232)
 
     xs = [getattr(group[-1], X_AXES[x]) / unit for group in groups]
     ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
@@ -293,10 +276,9 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
             low, high = [held.low for held in rates], [held.high for held in rates]
             axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
 
-    caption = "Training: means within an epoch"
+    caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
+    caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
-    if rates:
-        caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. {caption}"
     axes.set_xlim(0, xs[-1])
     axes.set_ylim(0, None)
     text = f"{number(value)} nats per image"
@@ -320,14 +302,13 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
 
 def _images_per_class(facts: Facts, data: Data) -> Plot:
     counts, labels = data.train.counts, plots.short_labels(facts.classes, 12)
-    longest = max(map(len, labels))
-    bottom = 12 + 8 * longest if longest > 2 else 28
+    turned = max(map(len, labels)) > 2
     width = min(max(16 * len(labels), 240), 960) + 60
-    figure, axes = plots.new_axes(width, 160 + bottom, right_margin=12, bottom_margin=bottom)
+    figure, axes = plots.new_axes(width, 260 if turned else 188)
     axes.bar(range(len(labels)), counts, color=plots.SERIES[0])
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    _label_classes(axes.xaxis, labels, 90 if longest > 2 else 0)
+    _label_classes(axes.xaxis, labels, 90 if turned else 0)
 
     columns: dict[str, Sequence[object]] = {"class": facts.classes}
     for part in ("train", "val", "test"):
@@ -340,9 +321,8 @@ def _images_per_class(facts: Facts, data: Data) -> Plot:
 
 def _confusion(facts: Facts) -> Plot:
     counts, labels = facts.measures.confusion, plots.short_labels(facts.classes, 12)
-    edge = 32 + 8 * max(map(len, labels))
-    size = max(16 * len(labels), 240) + edge + 12
-    figure, axes = plots.new_axes(size, size, left_margin=edge, right_margin=12, bottom_margin=edge)
+    size = max(16 * len(labels), 240) + 8 * max(map(len, labels)) + 44
+    figure, axes = plots.new_axes(size, size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     colours = LinearSegmentedColormap.from_list("ink", [plots.PAPER, plots.INK])
     axes.imshow(np.sqrt(shares), cmap=colours, vmin=0, vmax=1)
@@ -369,7 +349,7 @@ def _calibration(facts: Facts) -> Plot:
     rows = [(g.count, g.confidence, value.value, value.low, value.high) for g, value in groups]
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    figure, axes = plots.new_axes(480, 400, left_margin=56, right_margin=120, top_margin=32)
+    figure, axes = plots.new_axes(480, 400)
     axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls=plots.DASHED, label="calibrated")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     _, x, y, low, high = np.array(rows).T
