@@ -48,7 +48,11 @@ class Settings(BaseModel):
     """Base of the settings classes: frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,  # of a validator, until it is needed: commands start sooner
     )
 
 

@@ -32,7 +32,7 @@ Points = list[tuple[Coordinate, Coordinate, Time, Pressure]]
 class Document(BaseModel):
     """The JSON form of a drawing; docs/samples-format.md describes it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     version: Literal[1]
     aspect: Annotated[float, Field(strict=True, ge=1 / 4, le=4)]
