@@ -149,13 +149,15 @@ def _is_frame(part: Mask) -> bool:
 def punch_holes(components: Components, certain: Selection) -> Selection:
     """Return the round solid blobs (P,) near the border, apart from all strokes and broader."""
     boxes, sides = components.boxes, components.sides
+    if max(components.shape) < SMALLEST:
+        return np.zeros_like(certain)
     diameters = sides.max(axis=1)
     holes: Selection = certain & (diameters >= 5) & (diameters <= ROUND * sides.min(axis=1) + 1)
     holes &= components.areas >= SOLID * sides.prod(axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / components.shape
     holes &= (np.minimum(centres, 1 - centres) <= MARGIN).any(axis=1)
     main = np.where(certain & ~holes, components.areas, 0).argmax()
-    if max(components.shape) < SMALLEST or not holes.any() or holes[main]:
+    if not holes.any() or holes[main]:
         return np.zeros_like(holes)
     stroke = stroke_width(components.mask(np.arange(len(holes)) == main))
     gaps = np.maximum(boxes[main, :2] - boxes[:, 2:], boxes[:, :2] - boxes[main, 2:]).max(axis=1)
@@ -169,7 +171,7 @@ def dotted_lines(components: Components, certain: Selection, length: int) -> Sel
     They are thin compared with a character of that length, px.
     """
     dots, boxes, sides = np.zeros_like(certain), components.boxes, components.sides
-    for across, along in ((0, 1), (1, 0)):
+    for across, along in ((0, 1), (1, 0)) if certain.sum() >= DOTS else ():
         thin = certain & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)
         rows = (boxes[:, across] + boxes[:, across + 2]) // (length / 4)
         for row in np.unique(rows[thin]):

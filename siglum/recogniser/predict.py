@@ -260,6 +260,8 @@ def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.u
         if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
             kind = f"{image.dtype} {image.shape}"
             raise DataError(f"an array must be uint8 (H, W) or (H, W, 3), got {kind}")
+        if len(shape) == 2 and image.size and max(shape) <= enough:  # no encoding, for speed
+            return decode.to_channels(image.reshape(1, *shape), channels or 1)
         image = Image.fromarray(image.reshape(shape))
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
