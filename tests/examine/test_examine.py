@@ -129,7 +129,7 @@ def check_every_panel(run: Run) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist_net3", "sign_net", "conv_transformer"])
+@pytest.mark.parametrize("name", ["mnist_net3", "picture_net", "conv_transformer"])
 def test_every_panel_of_each_kind_of_network(name: str, tmp_path: Path, signs: Path) -> None:
     absent = check_every_panel(make_run(tmp_path, signs, name, 32))
 

@@ -53,6 +53,7 @@ from tools.backbone.provenance import Package, origins
 VERSION = 3  # of everything that decides which glyphs are drawn, and how
 RECIPE = "backbone.json"  # in the run's folder
 JUDGES = ("digits", "latin", "greek", "cyrillic", "punctuation")  # always compared with
+NETWORK = Path(__file__).with_name("sign_net.py")
 BATCH = 512  # images
 CENTRE_FACES = 4  # of each character, for the mean of the features
 REFERENCES, COMPARED = 2, (1, 7)  # images in the bundle; images at once that are compared
@@ -267,13 +268,15 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
         return trainer.resume(Run(path), device, _report, progress, data)
     config = TrainConfig(
         data=data.train.source,
-        model="sign_net",
+        model=f"{NETWORK}:SignNet",
         model_options=recipe.model_options,
         rename=merged,
         size=recipe.size,
+        resize="glyph",
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.lr,
+        weight_decay=1e-4,
         augment=(),
         seed=recipe.seed,
     )
@@ -363,7 +366,7 @@ def export(
     rare = np.flatnonzero(train.counts == 0)  # only held-out faces draw them
     if len(rare):
         prototypes[rare] = means(val.subset(np.flatnonzero(np.isin(val.labels, rare))))[rare]
-    raw = halve(to_onnx(backbone.cpu(), preprocess, run.config.model, "features"))
+    raw = halve(to_onnx(backbone.cpu(), preprocess, NETWORK.stem, "features"))
     network = Network(raw, preprocess)
     references = val.take(np.linspace(0, len(val) - 1, sum(COMPARED)).astype(int))
     with torch.inference_mode():
@@ -395,9 +398,9 @@ def export(
         calibration=CALIBRATION,
         card=Card(
             kind="backbone",
-            title=f"features of {run.config.model}, and {len(rows):,} characters",
+            title=f"features of {NETWORK.stem}, and {len(rows):,} characters",
             command=command,
-            network=run.config.model,
+            network=NETWORK.stem,
             parameters=models.count_parameters(model)
             - models.count_parameters(model.get_submodule("head")),
             data=_describe(train, val, fonts),

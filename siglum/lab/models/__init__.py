@@ -17,10 +17,10 @@ from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
+from siglum.lab.models.layers import Network
 from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.picture_net import PictureNet
-from siglum.lab.models.sign_net import SignNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "conv_pool": ConvPool,
@@ -32,7 +32,6 @@ MODELS: dict[str, type[nn.Module]] = {
     "mobilenet_v3_large": MobileNetV3Large,
     "mobilenet_v3_small": MobileNetV3Small,
     "picture_net": PictureNet,
-    "sign_net": SignNet,
 }
 
 
@@ -52,8 +51,8 @@ def build(
     Raises:
         ConfigError: if the name or an option is unknown, or the network cannot process the images.
     """
-    options, own = options or {}, ".py:" in name
-    cls = _import(name) if own else choose(MODELS, name, "model")
+    options = options or {}
+    cls = _import(name) if ".py:" in name else choose(MODELS, name, "model")
     parameters = list(inspect.signature(cls).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     arguments = (num_classes, in_channels, image_size)[: len(positional)]
@@ -63,7 +62,7 @@ def build(
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of layers without outputs, which fail next
             model = cls(*arguments, **options)
-            if own:  # such networks often call `view`, which needs contiguous tensors
+            if not isinstance(model, Network):  # `view` needs contiguous tensors
                 model.contiguous_only = True  # type: ignore[assignment]
                 model.register_forward_pre_hook(_make_contiguous)
             logits = model.eval()(images)

@@ -12,7 +12,6 @@ from siglum.errors import ConfigError
 from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.models.picture_net import PictureNet
-from siglum.lab.models.sign_net import SCALE, SignNet
 from siglum.lab.trainer import train
 
 PARAMETERS = {  # of 1 channel: size, classes, count
@@ -25,7 +24,6 @@ PARAMETERS = {  # of 1 channel: size, classes, count
     "mobilenet_v3_large": (64, 10, 2_983_482),
     "mobilenet_v3_small": (64, 10, 933_930),
     "picture_net": (28, 10, 1_940_970),
-    "sign_net": (40, 10, 689_120),
 }
 
 
@@ -124,15 +122,6 @@ def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> Non
     torch.testing.assert_close(model(images), (plain(images) + plain(images.flip(-1))) / 2)
     assert not torch.allclose(plain(images), plain(images.flip(-1)))
     torch.testing.assert_close(model.train()(images), plain.train()(images))
-
-
-def test_logits_of_sign_net_are_scaled_cosines() -> None:
-    model = SignNet(5).eval()
-    images = torch.rand(3, 1, 40, 40)
-    features, vectors = model.forward_features(images), model.head.weight
-
-    expected = SCALE * torch.cosine_similarity(features[:, None], vectors[None], dim=2)  # type: ignore[index]
-    torch.testing.assert_close(model(images), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Contracts of the handwriting augmentation and of each of its steps."""
+"""The network and the augmentation of the backbone."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import Generator, Tensor
 
 from siglum.lab.augment import Augmentation
 from tools.backbone.handwriting import STEPS, handwriting, pen_skips, stroke_width
+from tools.backbone.sign_net import SCALE, SignNet
 
 
 def seeded(seed: int) -> Generator:
@@ -41,3 +42,12 @@ def test_pen_skips_only_remove_ink(crosses: Tensor) -> None:
     changed = pen_skips(crosses, seeded(0))
 
     assert (changed <= crosses).all() and (changed < crosses).any()
+
+
+def test_logits_of_sign_net_are_scaled_cosines() -> None:
+    model = SignNet(5).eval()
+    images = torch.rand(3, 1, 40, 40)
+    features, vectors = model.forward_features(images), model.head.weight
+
+    expected = SCALE * torch.cosine_similarity(features[:, None], vectors[None], dim=2)
+    torch.testing.assert_close(model(images), expected)
