@@ -1,90 +1,59 @@
-"""The Studio as a web application, and the server that runs it."""
+"""The Studio as a web application: which requests it answers, and the server that runs it."""
 
 import asyncio
 import contextlib
+import re
 import secrets
 import socket
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
+from typing import NamedTuple
 
-import anyio
 import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.responses import Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siglum.errors import ConfigError, SiglumError
 from siglum.studio import routes
-from siglum.studio.security import MAX_HEAD, Security, error_response
 from siglum.studio.state import Studio
 from siglum.studio.store import StudioError
 
 MAX_READS = 8  # at once; more would only slow each other down
 MAX_WRITES = 24  # at once; most of these wait, so that one fit serves them all
+MAX_UPLOADS = 4  # at once, for the memory; others wait
 MAX_CONNECTIONS = 500
-HEAD_SECONDS = 30  # in which the head of a request must arrive
+MAX_HEAD = 16 * 1024  # bytes of a request's head
+HEAD_SECONDS, BODY_SECONDS = 30, 120.0  # in which head and body must arrive
 STALL_SECONDS = 60  # after which a connection that takes nothing of its answer is closed
+DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
+JSON = (("application/json",), 2)  # types of a body, MiB
+IMAGE = (("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"), 20)
+FILE = (("application/octet-stream", "application/zip"), 64)
+BODIES = {"/api/predict/image": IMAGE, "/api/drawings/image": IMAGE, "/api/import": FILE}
+COOKIE_SECONDS = 30 * 24 * 3600
+SINGLE = ("host", "origin", "content-type", "content-length", "sec-fetch-site")
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
+}
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def page_files() -> dict[str, Response]:
-    """Return the page's files by path; no request reads a folder."""
-    files = {}
-    for file in resources.files("siglum.studio").joinpath("page").iterdir():
-        path = "/" if file.name == "index.html" else f"/static/{file.name}"
-        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
-        files[path] = Response(file.read_bytes(), 200, headers, content_type)
-    return files
-
-
-def build_app(studio: Studio) -> FastAPI:
-    """Return the application for an open set."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        """Analyse in the background as long as requests are answered."""
-        anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_READS
-        app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
-        analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
-        analyst.start()
-        yield
-        closing.set()
-        await asyncio.to_thread(analyst.join, 2.0)
-
-    async def serve(file: Response) -> Response:
-        return file
-
-    closing = threading.Event()
-    # FastAPI's own pages load scripts from elsewhere.
-    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
-    app.state.studio = studio
-    app.include_router(routes.router)
-    for path, file in page_files().items():
-        app.add_api_route(path, partial(serve, file), include_in_schema=False)
-    for kind in (SiglumError, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _answer_error)
-    return app
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    refusal = StudioError(500, "Something went wrong; the Studio's terminal says why. Try again.")
-    if isinstance(error, SiglumError):
-        refusal = StudioError(getattr(error, "status", 422), str(error))
-    elif isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        refusal = StudioError(422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}.")
-    return error_response(refusal)
-
-
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where a Studio listens, and what opens it."""
 
     socket: socket.socket
@@ -94,14 +63,11 @@ class Address:
 
 
 def listen(host: str, port: int) -> Address:
-    """Listen at an address; one that other machines can reach gets a token.
+    """Listen at an address, at a free port if it is 0; ConfigError if that is impossible.
 
-    Args:
-        port: 0 for a free one.
-
-    Raises:
-        ConfigError: if the host is not one of this machine, or the port is in use.
+    An address that other machines can reach gets a token.
     """
+    host = host.lower()
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address, family=family, backlog=128)
@@ -113,35 +79,26 @@ def listen(host: str, port: int) -> Address:
         ) from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS)
-    names = _host_names(host.lower())
-    token = None if names == LOOPBACK else secrets.token_urlsafe(24)
+    names: tuple[str, ...] = (host,)
+    if host in ("0.0.0.0", "::"):
+        names = (socket.gethostname().lower(), *LOOPBACK)
+        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
+            names = (str(probe.getsockname()[0]), *names)
+    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+    names = names if token else (*names, *LOOPBACK)
     number = listener.getsockname()[1]
-    port_text = "" if number == 80 else f":{number}"  # as browsers write it
-    hosts = {name: f"[{name}]" if ":" in name else name for name in names}
-    url = f"http://{hosts.get(host, hosts[names[0]])}{port_text}/"
-    if token is not None:
-        url += f"?token={token}"
-    return Address(listener, frozenset(name + port_text for name in hosts.values()), token, url)
-
-
-def _host_names(host: str) -> tuple[str, ...]:
-    """Return the names by which browsers may reach `host`, the best first."""
-    if host in LOOPBACK:
-        return LOOPBACK
-    if host not in ("0.0.0.0", "::"):
-        return (host,)
-    names = []
-    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
-        names.append(str(probe.getsockname()[0]))
-    return (*names, socket.gethostname().lower(), *LOOPBACK)
+    ending = "" if number == 80 else f":{number}"  # as browsers write it
+    hosts = [f"[{name}]{ending}" if ":" in name else f"{name}{ending}" for name in names]
+    url = f"http://{hosts[0]}/" + (f"?token={token}" if token else "")
+    return Address(listener, frozenset(hosts), token, url)
 
 
 def create_server(studio: Studio, address: Address) -> uvicorn.Server:
     """Return a server with the Studio's limits; run it with `sockets=[address.socket]`."""
     app = build_app(studio)
     config = uvicorn.Config(
-        Security(app, address.hosts, address.token),
+        Security(app, address),
         http=TimedProtocol,
         ws="none",
         log_level="error",
@@ -172,3 +129,168 @@ class TimedProtocol(H11Protocol):
         """Read on; uvicorn would stop the timer at the first byte."""
         self.conn.receive_data(data)
         self.handle_events()
+
+
+def build_app(studio: Studio) -> FastAPI:
+    """Return the application for an open set."""
+    closing = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_READS
+        app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
+        analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
+        analyst.start()
+        yield
+        closing.set()
+        await asyncio.to_thread(analyst.join, 2.0)
+
+    async def serve(file: Response) -> Response:
+        return file
+
+    # FastAPI's own pages load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.state.studio = studio
+    app.include_router(routes.router)
+    for file in resources.files("siglum.studio").joinpath("page").iterdir():
+        path = "/" if file.name == "index.html" else f"/static/{file.name}"
+        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
+        content = Response(file.read_bytes(), 200, headers, content_type)
+        app.add_api_route(path, partial(serve, content), include_in_schema=False)
+    for kind in (SiglumError, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _answer_error)
+    return app
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    status, message = 500, "Something went wrong; the Studio's terminal says why. Try again."
+    if isinstance(error, SiglumError):
+        status, message = getattr(error, "status", 422), str(error)
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        status, message = 422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}."
+    return JSONResponse({"detail": message}, status)
+
+
+class Security:
+    """ASGI middleware: checks a request before anything else runs, and adds headers."""
+
+    def __init__(self, app: ASGIApp, address: Address) -> None:
+        self.app, self.hosts, self.token = app, address.hosts, address.token
+        self.origins = {f"http://{host}" for host in address.hosts}
+        self.uploads = asyncio.Semaphore(MAX_UPLOADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        try:
+            return await self._handle(scope, receive, send_with_headers)
+        except StudioError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while (await receive()).get("more_body", False):
+                        pass
+            response = await _answer_error(Request(scope), error)
+            if error.status == 403 and not scope["path"].startswith("/api/"):
+                response = HTMLResponse(_page("forbidden"), 403)
+            response.headers["connection"] = "close"  # the rest of the request is not read
+            if error.status == 405:
+                response.headers["allow"] = "GET, POST"
+            return await response(scope, receive, send_with_headers)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        _check_head(scope, headers)
+        self._check_origin(scope, headers)
+        if (entered := self._check_token(scope)) is not None:
+            return await entered(scope, receive, send)
+        if scope["method"] == "GET":
+            return await self.app(scope, receive, send)
+        body = BODIES.get(scope["path"], JSON)
+        _check_body(headers, *body)
+        messages: list[Message] = []
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        async with contextlib.nullcontext() if body is JSON else self.uploads:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    content = await Request(scope, receive).body()
+            except ClientDisconnect:
+                return None
+            except TimeoutError:
+                raise StudioError(408, "The upload took too long. Try again.") from None
+            messages.append({"type": "http.request", "body": content})
+            return await self.app(scope, replay, send)
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        if headers.get("host") not in self.hosts:
+            raise StudioError(400, "This is not the address of this Studio.")
+        is_link = scope["method"] == "GET" and scope["path"] == "/"
+        own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        origin = headers.get("origin")
+        own_page = scope["method"] == "GET" if origin is None else origin in self.origins
+        if not own_page or not (own_site or is_link):
+            raise StudioError(403, "This request came from another page.")
+
+    def _check_token(self, scope: Scope) -> Response | None:
+        """Check the cookie and note the session; answer someone who enters with the token."""
+        scope["siglum_session"] = None
+        if self.token is None:
+            return None
+        request, token = Request(scope), self.token.encode()
+        # Browsers keep cookies by host, whatever the port.
+        name = f"siglum-{min(self.hosts).rpartition(':')[2]}"
+        value, _, session = request.cookies.get(name, "").partition(".")
+        session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
+        sent = request.query_params.get("token")
+        if sent is not None and (scope["path"], scope["method"]) == ("/", "GET"):
+            if secrets.compare_digest(sent.encode(), token):
+                value = f"{self.token}.{session or secrets.token_hex(8)}"
+                enter = HTMLResponse(_page("enter"))
+                enter.set_cookie(name, value, COOKIE_SECONDS, httponly=True, samesite="strict")
+                return enter
+        elif secrets.compare_digest(value.encode(), token) and session:
+            scope["siglum_session"] = session
+            return None
+        raise StudioError(403, "This link no longer works. Ask for the new one.")
+
+
+def _check_head(scope: Scope, headers: Headers) -> None:
+    counts = Counter(headers.keys())
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if (
+        size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD
+        or any(counts[name] > 1 for name in SINGLE)
+        or "transfer-encoding" in headers  # browsers send the length
+        or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
+        or not scope["path"].startswith("/")
+    ):
+        raise StudioError(400, "This is not a request as the Studio's page sends it.")
+    if scope["method"] not in ("GET", "POST"):
+        raise StudioError(405, "Only GET and POST are possible.")
+
+
+def _check_body(headers: Headers, types: tuple[str, ...], max_mib: int) -> None:
+    content_type, _, options = headers.get("content-type", "").lower().partition(";")
+    if content_type.strip() not in types or options.strip() not in ("", "charset=utf-8"):
+        raise StudioError(415, f"The body must be {' or '.join(types)}.")
+    if "content-encoding" in headers:
+        raise StudioError(415, "The body must not be compressed.")
+    if int(headers.get("content-length", "0")) > max_mib * 2**20:
+        raise StudioError(413, f"This is too large: at most {max_mib} MB.")
+
+
+def _page(name: str) -> str:
+    return resources.files("siglum.studio").joinpath(f"{name}.html").read_text("utf-8")

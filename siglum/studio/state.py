@@ -141,12 +141,14 @@ class Snapshot:
     def json(self) -> Json:
         """The state for the page, without what depends on the browser."""
         groups: dict[Any, list[Json]] = defaultdict(list)
+        authors: dict[str, list[Json]] = defaultdict(list)
         for one in self.drawings.values():
-            for key in ((one["split"], one["class"]), one["split"], ("by", one["author"])):
-                groups[key].append(one)
-        confusions, fonts = _confusions(groups["train"]), frozenset(self.backbone.classes)
-        classes = {
-            id: {
+            groups[one["split"], one["class"]].append(one)
+            groups[one["split"]].append(one)
+            authors[one["author"]].append(one)
+        ids, fonts = tuple(self.state.classes), frozenset(self.backbone.classes)
+        classes: list[Json] = [
+            {
                 "id": id,
                 "name": name,
                 "in_fonts": name in fonts,
@@ -157,23 +159,43 @@ class Snapshot:
                 "suggestion": None,
             }
             for id, name in self.state.classes.items()
+        ]
+        confusions, suggestions = _confusions(groups["train"]), []
+        errors = {
+            (ids.index(one["label"]), ids.index(one["prediction"])): one["count"]
+            for one in confusions
         }
-        counts = [len(groups["train", id]) for id in classes]
-        suggestions = self._suggestions(counts, confusions)
-        for one in suggestions:
-            classes[one["class"]]["suggestion"] = one
+        counts = [one["train"] for one in classes]
+        unknown = [id not in self.class_ids and not n for id, n in zip(ids, counts, strict=True)]
+        names = tuple(self.state.classes.values())
+        for label, suggestion in suggest(names, counts, errors, unknown).items():
+            facts = {"kind": suggestion.kind, "message": suggestion.message}
+            classes[label]["suggestion"] = facts
+            suggestions.append({"class": ids[label], **facts})
+        # Positions on the axis of the learning curve are logarithmic, and 1 at its end.
+        end = math.log1p(self.curve[-1].samples_per_class if self.curve else 0) or 1.0
         return {
             "version": self.version,
             "ready": self.fitted is not None,
             "up_to_date": self.analysed is self.state,
-            "classes": list(classes.values()),
+            "classes": classes,
             "accuracy": _accuracy(groups["train"]),
             "confusions": confusions,
             "suggestions": suggestions,
-            "learning_curve": _curve(self.curve),
+            "learning_curve": [
+                {"drawings": n, "accuracy": mean, "low": low, "high": high}
+                | {"x": math.log1p(n) / end}
+                for n, mean, low, high in map(astuple, self.curve)
+            ],
             "authors": [
-                self._author(name, groups["by", name])
-                for name in dict.fromkeys(one["author"] for one in self.drawings.values())
+                {
+                    "name": name,
+                    "train": sum(one["split"] == "train" for one in drawings),
+                    "test": sum(one["split"] == "test" for one in drawings),
+                    "classes": Counter(one["class"] for one in drawings),
+                    "accuracy": asdict(self.authors[name]) if name in self.authors else None,
+                }
+                for name, drawings in authors.items()
             ],
             "test": {
                 "accuracy": _accuracy(groups["test"]),
@@ -185,31 +207,6 @@ class Snapshot:
     def json_text(self) -> str:
         """The same as text, which all browsers share."""
         return json.dumps(self.json, ensure_ascii=False, separators=(",", ":"))
-
-    def _suggestions(self, counts: Sequence[int], confusions: Sequence[Json]) -> list[Json]:
-        """Return the classes that need drawings, most urgent first."""
-        ids = tuple(self.state.classes)
-        errors = {
-            (ids.index(one["label"]), ids.index(one["prediction"])): one["count"]
-            for one in confusions
-        }
-        unknown = [id not in self.class_ids and not n for id, n in zip(ids, counts, strict=True)]
-        names = tuple(self.state.classes.values())
-        return [
-            {"class": ids[label], "kind": one.kind, "message": one.message}
-            for label, one in suggest(names, counts, errors, unknown).items()
-        ]
-
-    def _author(self, name: str, drawings: Sequence[Json]) -> Json:
-        splits = Counter(one["split"] for one in drawings)
-        rate = self.authors.get(name)
-        return {
-            "name": name,
-            "train": splits["train"],
-            "test": splits["test"],
-            "classes": Counter(one["class"] for one in drawings),
-            "accuracy": rate and asdict(rate),
-        }
 
     def describe(self, ink: Ink, notes: Sequence[str] = (), heat: bool = False) -> Json:
         """Return the prediction for one sign, with a heatmap if `heat`."""
@@ -250,15 +247,6 @@ def _confusions(drawings: Sequence[Json]) -> list[Json]:
         {"label": label, "prediction": predicted, "count": len(ids), "total": totals[label]}
         | {"drawings": ids}
         for (label, predicted), ids in sorted(cells.items(), key=lambda cell: -len(cell[1]))
-    ]
-
-
-def _curve(points: Sequence[CurvePoint]) -> list[Json]:
-    """Return the learning curve; x is logarithmic in the number of drawings, and 1 at its end."""
-    end = math.log1p(points[-1].samples_per_class if points else 0) or 1.0
-    return [
-        {"drawings": n, "accuracy": mean, "low": low, "high": high, "x": math.log1p(n) / end}
-        for n, mean, low, high in map(astuple, points)
     ]
 
 

@@ -13,7 +13,7 @@ from studio_client import Client, serving, studio_client
 
 from siglum.errors import ConfigError
 from siglum.images.studio_set import Entry
-from siglum.studio import app, security
+from siglum.studio import app
 from siglum.studio.app import listen
 from siglum.studio.state import Studio, to_png
 from siglum.studio.store import NewDrawing, timestamp
@@ -182,7 +182,7 @@ def test_another_content_type_is_refused(port: int, path: str, lines: list[str])
 def test_a_large_body_is_refused_before_it_is_sent(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "DRAIN_SECONDS", 0.3)
+    monkeypatch.setattr(app, "DRAIN_SECONDS", 0.3)
     lines = [f"Host: 127.0.0.1:{port}", f"Origin: http://127.0.0.1:{port}", JSON]
     answer = exchange(port, request("POST", TEST, [*lines, "Content-Length: 99999999999"]))
 
@@ -226,7 +226,7 @@ def test_every_answer_has_security_headers(port: int, path: str, host: str | Non
 
 
 def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.3)
     whole = post(TEST, client.port, b"{" + b" " * 50 + b"}")
 
     assert exchange(client.port, whole[:-40], b" ", pause=0.1).status == 408
