@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 import webbrowser
-from functools import partial
 from pathlib import Path
 
 from siglum.cli.options import Flag
@@ -53,8 +52,7 @@ def studio(
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
     network = default_backbone() if backbone is None else open_backbone(backbone)
     with loading_bar() as progress:
-        see = partial(progress, "drawings")
-        opened, messages = exchange.open_source(source, network, see)
+        opened, messages = exchange.open_source(source, network, progress)
     for message in messages:
         print_line(message)
     with contextlib.closing(opened):

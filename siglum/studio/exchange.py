@@ -30,11 +30,11 @@ from PIL import Image
 
 from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
-from siglum.files import atomic_path, read_json, sync_dir, write_atomic
+from siglum.files import atomic_path, read_json, write_atomic
 from siglum.formatting import count
 from siglum.images import decode, strokes, studio_set
 from siglum.images import folder as folders
-from siglum.images.cache import first_names
+from siglum.images.cache import Progress, first_names, no_progress
 from siglum.images.studio_set import FILE, Entry, State
 from siglum.images.studio_set import OLD_FILE as LEDGER
 from siglum.recogniser import bundle as bundles
@@ -69,15 +69,12 @@ Content = Callable[[str], tuple[str | None, bytes]]  # strokes and PNG of a draw
 
 
 def open_source(
-    source: Path, backbone: Recogniser, progress: Callable[[int, int], None] = lambda *_: None
+    source: Path, backbone: Recogniser, see: Progress = no_progress
 ) -> tuple[Studio, list[str]]:
     """Open the set that `siglum studio SOURCE` names; return it, and messages of an import.
 
     A bundle, a zip or a folder of images becomes a set beside it, once. A set of the format before
     SQLite is converted in its place; its files move to `old-format/` in it.
-
-    Raises:
-        DataError: if there is something else, or it cannot be read.
     """
     folder, is_old = source, (source / LEDGER).is_file()
     if source.is_file():
@@ -89,11 +86,14 @@ def open_source(
     is_new = not (folder / FILE).exists()
     if folder != source and is_new and folder.exists():
         raise DataError(f"{folder} is in the way. Rename it, or {source}.")
-    studio, messages = Studio(folder, backbone, progress), []
+    studio, messages = Studio(folder, backbone, see), []
     try:
         if is_old:  # what a killed process has imported is not imported twice
             messages = _import(studio, _list_old_set(folder))["messages"]
-            _move_old_files(folder)
+            (folder / OLD_COPY).mkdir(exist_ok=True)
+            for name in OLD_FILES:
+                with suppress(OSError):  # missing, or moved before
+                    (folder / name).rename(folder / OLD_COPY / name)
         elif folder != source and studio.store.last_event("undo") is None:
             messages = _import(studio, _list(source, str(source)))["messages"]
     except BaseException:
@@ -130,19 +130,15 @@ def _import(
     for id, entry in now.state.drawings.items():
         saved[now.state.classes[entry.label], entry.split].append(now.inks[id].features)
     new: list[NewDrawing] = []
-    messages: list[str] = []
-    duplicates, stored, pixels, start = 0, 0, 0, time.monotonic()
+    limit, duplicates, stored, pixels, start = "", 0, 0, 0, time.monotonic()
     for done, (item, read) in enumerate(items):
         studio.import_progress = done, len(items)
         if studio.import_cancelled.is_set():
-            message = "Import cancelled. Nothing was added."
-            return {"added": 0, "classes_added": 0, "duplicates": 0, "messages": [message]}
+            messages = ["Import cancelled. Nothing was added."]
+            return {"added": 0, "classes_added": 0, "duplicates": 0, "messages": messages}
         slow = time.monotonic() - start > seconds
         if slow or pixels > MAX_PIXELS or stored > MAX_STORED:
-            messages.append(
-                f"This is too much at once: stopped after {done:,} of {len(items):,} images. "
-                "Import the rest in smaller parts."
-            )
+            limit = f"stopped after {done:,} of {len(items):,} images. Import the rest in parts."
             break
         try:
             drawing, image, original = read()
@@ -164,32 +160,31 @@ def _import(
             studio.inks[drawing.id] = ink
         except (SiglumError, ValueError) as error:
             unreadable.append((item, str(error).rstrip(".")))
-    classes_added = studio.store.add_import(names, new, session)
+    added = studio.store.add_import(names, new, session)
     studio.update()
-    summary = f"Imported {count(len(new), 'drawing')} and {count(classes_added, 'new sign')}."
-    messages.insert(0, summary)
+    messages = [f"Imported {count(len(new), 'drawing')} and {count(added, 'new sign')}."]
+    if limit:
+        messages.append(f"This is too much at once: {limit}")
     if duplicates:
         messages.append(f"{duplicates:,} skipped: you have them already.")
     if unreadable:
         named = first_names([f"{item[-40:]}: {reason}" for item, reason in unreadable])
         messages.append(f"{count(len(unreadable), 'file')} could not be read: {named}.")
-    result = {"added": len(new), "classes_added": classes_added, "duplicates": duplicates}
-    return result | {"messages": messages}
+    counts = {"added": len(new), "classes_added": added, "duplicates": duplicates}
+    return counts | {"messages": messages}
 
 
 def _list(path: Path, name: str) -> Items:
     """List what is in a bundle, a zip of images or a folder of images."""
     if path.is_file():
-        with path.open("rb") as opened:
-            head = opened.read(100)
-        if bundles.CARD.encode() in head:
-            return _list_bundle(bundles.decode(path.read_bytes(), name))
         try:
             with zipfile.ZipFile(path) as archive:
-                size = sum(member.file_size for member in archive.infolist())
+                members = {member.filename: member.file_size for member in archive.infolist()}
         except Exception:  # hostile bytes make the reader raise nearly anything
             raise StudioError(422, "Choose a .siglum file or a .zip of images.") from None
-        if size > MAX_UNPACKED:
+        if bundles.CARD in members:
+            return _list_bundle(bundles.decode(path.read_bytes(), name))
+        if sum(members.values()) > MAX_UNPACKED:
             message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Split it."
             raise StudioError(422, message)
         path = folders.unpack(path, name)
@@ -224,6 +219,8 @@ def _read_image(path: Path, label: str, split: str) -> Source:
 
 
 def _list_bundle(bundle: bundles.Bundle) -> Items:
+    samples = bundle.samples
+
     def read(row: int) -> Source:
         assert samples is not None
         image = ink_image(samples.ink[row], samples.positions[row])
@@ -231,7 +228,6 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
         entry = Entry(label, "", "train", store.timestamp(), True)
         return NewDrawing(entry, None, state.to_png(image)), image, samples.ink[row]
 
-    samples = bundle.samples
     rows = range(0 if samples is None else len(samples.labels))
     return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
 
@@ -240,16 +236,16 @@ def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
     """Return an image (1, H, W), dark on white, whose extracted ink is about `ink` (S, S).
 
     Args:
-        position: (3,), height, width and vertical middle of the ink in heights of the image.
+        position: height, width and vertical middle of the ink in heights of the image, or NaN.
     """
     if not ink.any():
         raise DataError("no ink")
     frame = Image.fromarray(ink)
     crop = frame.crop(frame.getbbox())
-    height, width, middle = (float(value) for value in position)
-    if not 0 < max(height, width) <= 1:  # NaN: unknown
-        height, width = (USUAL * side / max(crop.size) for side in (crop.height, crop.width))
-        middle = 0.5
+    height, width, middle = position.tolist()
+    if not 0 < max(height, width) <= 1:
+        scale = USUAL / max(crop.size)
+        height, width, middle = scale * crop.height, scale * crop.width, 0.5
     columns, rows = (min(max(round(SIDE * side), 1), SIDE - 2) for side in (width, height))
     y = min(max(round(SIDE * middle - rows / 2), 1), SIDE - 1 - rows)
     image = Image.new("L", (SIDE, SIDE))
@@ -296,14 +292,6 @@ def _read_old_classes(ledger: Path) -> list[str]:
     return names
 
 
-def _move_old_files(folder: Path) -> None:
-    (folder / OLD_COPY).mkdir(exist_ok=True)
-    for name in OLD_FILES:
-        with suppress(OSError):  # missing, or moved before
-            (folder / name).rename(folder / OLD_COPY / name)
-    sync_dir(folder)
-
-
 def export_bundle(studio: Studio) -> bytes:
     """Return the file of the recogniser."""
     if (fitted := studio.current.fitted) is None:
@@ -342,11 +330,7 @@ def write_zip(file: IO[bytes], state: State, content: Content) -> None:
 
 
 def write_set(folder: Path, out: Path) -> int:
-    """Export a set, which a Studio may have open, to a new folder or zip; return its drawings.
-
-    Raises:
-        DataError: if the set cannot be read, or `out` exists or cannot be written.
-    """
+    """Export a set, which a Studio may have open, to a new folder or zip; count its drawings."""
     as_zip = out.suffix == ".zip"
     if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already. Choose another name.")

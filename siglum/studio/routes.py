@@ -16,7 +16,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from siglum.images import page, strokes
 from siglum.images.studio_set import Entry
@@ -48,13 +48,13 @@ class Call:
         self.store = self.studio.store
         self.session: str | None = request.scope["siglum_session"]  # None: one person's browsers
 
-    def state(self) -> str:
-        """Return the current state as JSON; most of it is the same for everybody."""
+    def state(self) -> Json:
+        """Return the current state; most of it is the same for everybody."""
         own: Json = {"title": self.studio.title, "set_id": self.store.set_id}
         for word in ("undo", "redo"):
             event = self.store.last_event(word, self.session)
             own[word] = event and {"event": event.number, "description": event.description}
-        return f"{self.studio.current.json_text[:-1]},{_text(own)[1:]}"
+        return self.studio.current.json | own
 
     def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""
@@ -108,7 +108,7 @@ def change(path: str) -> Callable[[Handler], Handler]:
             def run() -> Response:
                 more = handler(call=call, **arguments) or {}
                 call.studio.update()
-                return _json(f'{{"state":{call.state()}{"," if more else ""}{_text(more)[1:]}')
+                return JSONResponse({"state": call.state(), **more})
 
             return await anyio.to_thread.run_sync(run, limiter=call.request.app.state.writes)
 
@@ -118,19 +118,9 @@ def change(path: str) -> Callable[[Handler], Handler]:
     return add
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _json(value: Any) -> Response:
-    """Return a value as it is; FastAPI would look at every part of it first."""
-    text = value if isinstance(value, str) else _text(value)
-    return Response(text, media_type="application/json")
-
-
 @router.get("/api/state")
 def _get_state(call: This) -> Response:
-    return _json(call.state())
+    return JSONResponse(call.state())
 
 
 @router.get("/api/events")
@@ -158,7 +148,7 @@ def _predict(
         size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
         scale = f"scaled to {100 * report.scale:.0f} % and centred"
         notes = [*report.warnings(), f"Your drawing is {size}; {scale}."]
-    return _json(call.studio.current.describe(ink, notes, heatmap))
+    return JSONResponse(call.studio.current.describe(ink, notes, heatmap))
 
 
 @router.post("/api/predict/image")
@@ -181,7 +171,7 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
     elif not report.empty:
         prediction = now.describe(ink, report.warnings(), heatmap)
         signs.append({"box": report.box, "row": 0, **prediction})
-    return _json(value)
+    return JSONResponse(value)
 
 
 @change("/api/classes")
@@ -218,7 +208,7 @@ def _add_drawing(
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
-    text = _text(strokes.to_json(points))
+    text = json.dumps(strokes.to_json(points))
     new = NewDrawing(facts, text, state.to_png(image), id or secrets.token_hex(8))
     return call.save(ink, new, replaces)
 
@@ -253,12 +243,13 @@ def _move_drawings(
 
 @router.get("/api/drawings")
 def _list_drawings(call: This) -> Response:
-    return _json([*call.studio.current.drawings.values()])
+    return JSONResponse([*call.studio.current.drawings.values()])
 
 
 @router.get("/api/drawings/{drawing}.png")
 def _get_image(drawing: Id, call: This) -> Response:
-    call.store.drawing(drawing)
+    if drawing not in call.store.state.drawings:
+        raise StudioError(404, "That drawing no longer exists.")
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
     return Response(call.store.content(drawing)[1], media_type="image/png", headers=headers)
 

@@ -9,14 +9,13 @@ classes that fonts or a drawing show.
 
 import base64
 import io
-import json
 import math
 import threading
 import time
 import traceback
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from PIL import Image
 from siglum import stats
 from siglum.errors import DataError, SiglumError
 from siglum.images import decode, page
+from siglum.images.cache import Progress, no_progress
 from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
@@ -102,23 +102,23 @@ class Snapshot:
     authors: Mapping[str, stats.Rate] = field(default_factory=dict)
     version: int = 0  # grows with everything that is new
 
-    def predict(self, inks: Sequence[Ink]) -> Predictions:
+    def _predict(self, fitted: Fitted, inks: Sequence[Ink]) -> Predictions:
         """Return calibrated predictions; the network is not run again."""
-        assert self.fitted is not None
-        recogniser = self.fitted.recogniser
         features = np.array([one.features for one in inks])
         positions = np.array([one.position for one in inks])
-        logits = recogniser.head.logits(features, positions)
-        return calibrated(logits, recogniser.bundle.calibration, len(self.class_ids))
+        logits = fitted.recogniser.head.logits(features, positions)
+        return calibrated(logits, fitted.recogniser.bundle.calibration, len(self.class_ids))
 
     @cached_property
     def drawings(self) -> dict[str, Json]:
         """The facts about each drawing, and the prediction for it, made without it; by id."""
-        drawings: dict[str, Json] = {}
-        for id, one in self.state.drawings.items():
-            drawings[id] = {"id": id, "class": one.label, "author": one.author, "split": one.split}
-            drawings[id] |= {"time": one.time, "photo": bool(one.photo), "prediction": None}
-            drawings[id] |= {"rejected": False, "probability": 0.0, "correct": None}
+        unjudged = {"prediction": None, "rejected": False, "probability": 0.0, "correct": None}
+        drawings: dict[str, Json] = {
+            id: {"id": id, "class": one.label, "author": one.author, "split": one.split}
+            | {"time": one.time, "photo": bool(one.photo)}
+            | unjudged
+            for id, one in self.state.drawings.items()
+        }
         if self.fitted is None:
             return drawings
         temperature = self.fitted.recogniser.bundle.calibration.temperature
@@ -127,14 +127,13 @@ class Snapshot:
         tests = self.state.select(split="test")
         tests = [id for id in tests if drawings[id]["class"] in self.class_ids]
         if tests:
-            predictions = self.predict([self.inks[id] for id in tests])
+            predictions = self._predict(self.fitted, [self.inks[id] for id in tests])
             guesses += zip(tests, predictions.probs, predictions.rejected.tolist(), strict=True)
-        for id, of_classes, rejected in guesses:
-            best = int(of_classes.argmax())
-            label = None if rejected else self.class_ids[best]
-            drawings[id] |= {"prediction": label, "rejected": rejected}
-            drawings[id] |= {"probability": float(of_classes[best])}
-            drawings[id] |= {"correct": label == drawings[id]["class"]}
+        for id, own_probs, rejected in guesses:
+            best = int(own_probs.argmax())
+            label, probability = None if rejected else self.class_ids[best], float(own_probs[best])
+            guess = {"prediction": label, "rejected": rejected, "probability": probability}
+            drawings[id] |= guess | {"correct": label == drawings[id]["class"]}
         return drawings
 
     @cached_property
@@ -203,18 +202,13 @@ class Snapshot:
             },
         }
 
-    @cached_property
-    def json_text(self) -> str:
-        """The same as text, which all browsers share."""
-        return json.dumps(self.json, ensure_ascii=False, separators=(",", ":"))
-
     def describe(self, ink: Ink, notes: Sequence[str] = (), heat: bool = False) -> Json:
         """Return the prediction for one sign, with a heatmap if `heat`."""
         empty = not ink.ink.any()
         value: Json = {"candidates": [], "prediction_set": [], "rejected": False, "similar": []}
         value |= {"empty": empty, "ink": _base64(ink.ink), "size": len(ink.ink), "notes": [*notes]}
         if self.fitted is not None and not empty:
-            (probs,), (in_set,), (rejected,) = self.predict([ink])
+            (probs,), (in_set,), (rejected,) = self._predict(self.fitted, [ink])
             order = np.argsort(-probs, kind="stable").tolist()
             for k in order[:NUM_CANDIDATES]:
                 id = self.class_ids[k]
@@ -257,17 +251,8 @@ def _base64(image: Pixels) -> str:
 class Studio:
     """An open set; its methods may be called from several threads."""
 
-    def __init__(
-        self,
-        folder: Path,
-        backbone: Recogniser,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        """Open a set and fit a recogniser to it; DataError if it cannot be opened.
-
-        Args:
-            progress: called with the number of drawings read and their total.
-        """
+    def __init__(self, folder: Path, backbone: Recogniser, see: Progress = no_progress) -> None:
+        """Open a set and fit a recogniser to it; DataError if it cannot be opened."""
         self.backbone = backbone
         self.store = Store(folder)
         self.title = folder.resolve().name
@@ -275,14 +260,10 @@ class Studio:
         self.importing, self.import_cancelled = threading.Lock(), threading.Event()
         self.import_progress = 0, 0  # images read, and their total
         self._changing = threading.Lock()  # of the snapshot
+        # Versions grow across restarts, so that no page takes an old state for the new one.
+        self.current = Snapshot(backbone, self.inks, version=int(time.time() * 1000))
         try:
-            drawings = self.store.state.drawings
-            for done, id in enumerate(drawings, 1):
-                self._read_ink(id)
-                progress(done, len(drawings))
-            # Versions grow across restarts, so that no page takes an old state for the new one.
-            self.current = Snapshot(backbone, self.inks, version=int(time.time() * 1000))
-            self.update()
+            self.update(see)
         except BaseException:
             self.store.close()
             raise
@@ -291,13 +272,21 @@ class Studio:
         """Release the set."""
         self.store.close()
 
-    def update(self) -> Snapshot:
+    def update(self, see: Progress = no_progress) -> Snapshot:
         """Return a snapshot of all changes until now, fitted if needed."""
         with self._changing:
             state = self.store.state
             if self.current.state is not state:
-                for id in state.drawings.keys() - self.inks.keys():
-                    self._read_ink(id)
+                missing = [id for id in state.drawings if id not in self.inks]
+                for done, id in enumerate(missing, 1):
+                    see("drawings", done, len(missing))
+                    try:
+                        image = decode_image(self.store.content(id)[1])
+                    except SiglumError as error:
+                        message = f"Drawing {id} is damaged and counts as blank: {error}"
+                        warnings.warn(message, stacklevel=2)
+                        image = np.full((1, 8, 8), 255, np.uint8)
+                    self.inks[id] = extract(self.backbone, image)[0]
                 self._publish(build(self.current, state))
             return self.current
 
@@ -325,14 +314,6 @@ class Studio:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.current = replace(snapshot, version=self.current.version + 1)
-
-    def _read_ink(self, id: str) -> None:
-        try:
-            image = decode_image(self.store.content(id)[1])
-        except SiglumError as error:
-            warnings.warn(f"Drawing {id} is damaged and counts as blank: {error}", stacklevel=2)
-            image = np.full((1, 8, 8), 255, np.uint8)
-        self.inks[id] = extract(self.backbone, image)[0]
 
 
 def build(before: Snapshot, state: State) -> Snapshot:

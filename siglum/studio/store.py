@@ -10,12 +10,12 @@ import secrets
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -26,7 +26,6 @@ from siglum.images import charsets, studio_set
 from siglum.images.studio_set import FILE, Entry
 
 MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
-T = TypeVar("T")
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
@@ -139,7 +138,7 @@ class Store:
     def rename_class(self, id: str, name: str, session: str | None = None) -> None:
         """Rename a class; StudioError if another one has this name."""
         with self._lock:
-            old = self.class_name(id)
+            old = self._class_name(id)
             if name in self.state.classes.values() and name != old:
                 raise StudioError(409, f"You already have {name!r}. Merge the two?")
             self._record(session, f"renamed {_isolate(old)} to {_isolate(name)}", [(id, old, name)])
@@ -147,10 +146,10 @@ class Store:
     def remove_class(self, id: str, into: str | None, session: str | None = None) -> None:
         """Merge a class into another one, or delete it with its drawings (None)."""
         with self._lock:
-            old = self.class_name(id)
+            old = self._class_name(id)
             description = f"deleted {_isolate(old)}"
             if into is not None:
-                description = f"merged {_isolate(old)} into {_isolate(self.class_name(into))}"
+                description = f"merged {_isolate(old)} into {_isolate(self._class_name(into))}"
             if id == into:
                 raise StudioError(409, f"Choose another class to merge {old!r} into.")
             drawings: list[Change] = [(one, id, into) for one in self.state.select(id)]
@@ -161,11 +160,11 @@ class Store:
     ) -> None:
         """Move drawings to another class, or delete them (None); all or none."""
         with self._lock:
-            changes: list[Change] = [(id, self.drawing(id).label, label) for id in ids]
+            changes: list[Change] = [(id, self._label(id), label) for id in ids]
             many = "a drawing" if len(ids) == 1 else f"{len(ids):,} drawings"
             description = f"deleted {many}"
             if label is not None:
-                description = f"moved {many} to {_isolate(self.class_name(label))}"
+                description = f"moved {many} to {_isolate(self._class_name(label))}"
             self._record(session, description, drawings=changes)
 
     def add_drawing(
@@ -182,11 +181,11 @@ class Store:
             if self._database.execute(query, (new.id,)).fetchone():
                 return
             label = new.facts.label
-            description = f"drew {_isolate(self.class_name(label))}"
+            description = f"drew {_isolate(self._class_name(label))}"
             changes: list[Change] = [(new.id, None, label)]
             amended = None
             if replaces is not None and replaces in self.state.drawings:
-                old = self.drawing(replaces).label
+                old = self.state.drawings[replaces].label
                 changes.append((replaces, old, None))
                 last = self.last_event("undo", session)
                 if last and (last.classes, last.drawings) == ([], [(replaces, None, old)]):
@@ -208,10 +207,9 @@ class Store:
     def revert(self, word: str, number: int, session: str | None = None) -> None:
         """Undo or redo the event that is next, which must have this number."""
         with self._lock:
-            if (event := self.last_event(word, session)) is None:
-                raise StudioError(409, f"Nothing to {word}.")
-            if event.number != number:
-                raise StudioError(409, f"Another change came first. Look, then {word} again.")
+            event = self.last_event(word, session)
+            if event is None or event.number != number:
+                raise StudioError(409, f"There is nothing to {word}, or another change came first.")
             classes, drawings = event.classes, event.drawings
             if word == "undo":
                 classes = [(id, after, before) for id, before, after in classes]
@@ -230,18 +228,20 @@ class Store:
             return None
         return Event(*row[:2], *([tuple(one) for one in json.loads(text)] for text in row[2:]))
 
-    def class_name(self, id: str) -> str:
-        """Return the name of a class; StudioError if there is none."""
-        return _lookup(self.state.classes, id, "class")
-
-    def drawing(self, id: str) -> Entry:
-        """Return the facts about a drawing; StudioError if there is none."""
-        return _lookup(self.state.drawings, id, "drawing")
-
     def content(self, id: str) -> tuple[str | None, bytes]:
         """Return the strokes, as JSON, and the PNG of a drawing, also of a deleted one."""
         with self._lock:
             return studio_set.read_content(self._database, id)
+
+    def _class_name(self, id: str) -> str:
+        if id not in self.state.classes:
+            raise StudioError(404, "That class no longer exists. Load the page again.")
+        return self.state.classes[id]
+
+    def _label(self, id: str) -> str:
+        if id not in self.state.drawings:
+            raise StudioError(404, "That drawing no longer exists. Load the page again.")
+        return self.state.drawings[id].label
 
     def _new_classes(self, names: Sequence[str]) -> tuple[dict[str, str], list[Change]]:
         """Return ids by name, and the changes that create those that do not exist."""
@@ -318,12 +318,6 @@ class Store:
                     "the disk has free space and that you may write to the folder.",
                 ) from None
             raise
-
-
-def _lookup(table: Mapping[str, T], id: str, kind: str) -> T:
-    if id not in table:
-        raise StudioError(404, f"That {kind} no longer exists. Load the page again.")
-    return table[id]
 
 
 def _isolate(name: str | None) -> str:

@@ -122,13 +122,6 @@ def test_a_method_cannot_be_overridden(port: int) -> None:
     assert exchange(port, post("/", port)).status == 405
 
 
-def test_websockets_are_refused(port: int) -> None:
-    upgrade = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAA=")
-    lines = [f"Host: 127.0.0.1:{port}", "Connection: Upgrade", *upgrade]
-
-    assert exchange(port, request("GET", "/api/events2", lines)).status == 404
-
-
 ORIGINS = {
     "none": [],
     "null": ["Origin: null"],
@@ -325,13 +318,6 @@ def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(
     assert Client(port, given).get("/api/state")["classes"] == []
     again = exchange(port, get(f"/?token={token}", port, f"Cookie: {given}"))
     assert again.headers["set-cookie"].startswith(given)  # still the same person
-
-
-def test_a_cookie_of_another_studio_hides_no_undo(client: Client) -> None:
-    client.add("a")
-    other = Client(client.port, f"siglum-{client.port}=old.{'0' * 16}")
-
-    assert other.get("/api/state")["undo"]["description"] == "added \u2068a\u2069"
 
 
 def test_the_host_counts_with_a_token_too(shared: tuple[int, str]) -> None:

@@ -38,23 +38,6 @@ def test_a_test_counts_apart_from_the_examples(teacher: User, saved: Saved) -> N
     assert len(saved()) == 10
 
 
-def test_people_are_counted_without_their_own_examples(teacher: User) -> None:
-    page = teacher.page
-    for author, seed in (("Ann", 3), ("Bob", 4)):
-        page.fill("#author", author)
-        page.press("#author", "Tab")
-        for name in ("zig", "ladder"):
-            teacher.teach(name, draw(name, seed))
-    teacher.view("test")
-    page.locator("#people-rows", has_text="2 of 2").wait_for()
-    rows = [row.inner_text().split("\t") for row in page.locator("#people-rows tr").all()]
-    assert rows == [
-        ["no name", "6", "0", "–", "3", "3"],
-        ["Ann", "2", "0", "2 of 2", "1", "1"],
-        ["Bob", "2", "0", "2 of 2", "1", "1"],
-    ]
-
-
 def test_a_suspicious_drawing_is_dragged_to_its_sign(teacher: User) -> None:
     page = teacher.page
     teacher.teach("zig", draw("ladder", 4))  # which is wrong
@@ -136,16 +119,6 @@ def test_all_dropped_pictures_are_opened_in_turn(teacher: User) -> None:
     teacher.wait_for("4 drawings,4 drawings")
     page.click("#photo-back")
     assert page.locator("#save-form").is_visible()
-    teacher.expect_refusals()
-
-
-def test_files_that_cannot_be_used_are_explained(teacher: User) -> None:
-    page = teacher.page
-    give(page, "paste", {"blank.png": [[[]]]})
-    page.locator("#headline", has_text="No sign found in this picture.").wait_for()
-    assert page.locator("#save-form").is_hidden()
-    give(page, "drop", {"theirs.siglum": "no zip at all"})
-    page.locator("#opened .error", has_text="theirs.siglum").wait_for()
     teacher.expect_refusals()
 
 
