@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def studio_at(
 ) -> Iterator[str]:
     """Serve a set of signs; yield its address."""
     address = listen("127.0.0.1", port)
-    address = replace(address, token=token)
+    address = address._replace(token=token)
     with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
         yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
 

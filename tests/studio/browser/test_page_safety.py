@@ -18,7 +18,7 @@ Waiting = tuple[User, int]
 
 def on_disk(folder: Path) -> list[str]:
     """The class of every drawing in the file of a set."""
-    with closing(studio_set.connect(folder / studio_set.FILE)) as database:
+    with closing(studio_set.connect(folder)) as database:
         query = "SELECT name FROM drawing JOIN class ON class.id = class ORDER BY name"
         return [name for (name,) in database.execute(query)]
 
