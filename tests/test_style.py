@@ -52,7 +52,7 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                     yield field.lineno, field.target.id
 
 
-@pytest.mark.parametrize("folder", ["siglum", "tools", "benchmarks", "studies"])
+@pytest.mark.parametrize("folder", ["siglum", "tools", "benchmarks", "studies", "tests"])
 def test_no_forbidden_names(folder: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line} {name}"

@@ -21,13 +21,13 @@ def coverage(
     stroke: float = 0.05,
     height: int = 0,
     width: int = 0,
-    left: int | None = None,
-    top: int | None = None,
+    column: int | None = None,
+    row: int | None = None,
 ) -> NDArray[np.float64]:
     """Draw a sign of `side` px: how much of each pixel is ink, (H, W), in [0, 1]."""
     height, width = height or 2 * side, width or 2 * side
-    left = (width - side) // 2 if left is None else left
-    top = (height - side) // 2 if top is None else top
+    left = (width - side) // 2 if column is None else column
+    top = (height - side) // 2 if row is None else row
     fine = 4
     image = Image.new("L", (fine * width, fine * height))
     draw = ImageDraw.Draw(image)
@@ -54,10 +54,10 @@ def on_paper(
     return np.clip(np.rint(np.stack(planes)), 0, 255).astype(np.uint8)
 
 
-def gradient(shape: tuple[int, int], least: float) -> NDArray[np.float64]:
+def gradient(shape: tuple[int, int], darkest: float) -> NDArray[np.float64]:
     """Light that falls from the top left corner to the bottom right one."""
     down, right = (np.linspace(0, 1, length) for length in shape)
-    return 1 - (1 - least) * (down[:, None] + right) / 2
+    return 1 - (1 - darkest) * (down[:, None] + right) / 2
 
 
 def shadow(shape: tuple[int, int], depth: float, across: float = 0.5) -> NDArray[np.float64]:
@@ -66,10 +66,10 @@ def shadow(shape: tuple[int, int], depth: float, across: float = 0.5) -> NDArray
     return np.where(right + 0.3 * down[:, None] < across + 0.15, 1.0, 1 - depth)
 
 
-def vignette(shape: tuple[int, int], least: float) -> NDArray[np.float64]:
+def vignette(shape: tuple[int, int], darkest: float) -> NDArray[np.float64]:
     """Light that falls off towards the corners."""
     down, right = (np.linspace(-1, 1, length) ** 2 for length in shape)
-    return 1 - (1 - least) * (down[:, None] + right) / 2
+    return 1 - (1 - darkest) * (down[:, None] + right) / 2
 
 
 def difference(one: Picture, other: Picture) -> float:

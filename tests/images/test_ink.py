@@ -157,13 +157,14 @@ def test_uneven_light_changes_nothing(sign: str, light: object) -> None:
 
 @pytest.mark.parametrize("sign", SIGNS)
 @settings(max_examples=8, deadline=None)
-@given(factor=st.floats(0.5, 4), left=st.integers(0, 160), top=st.integers(0, 160))
-def test_size_and_place_change_nothing(sign: str, factor: float, left: int, top: int) -> None:
+@given(factor=st.floats(0.5, 4), column=st.integers(0, 160), row=st.integers(0, 160))
+def test_size_and_place_change_nothing(sign: str, factor: float, column: int, row: int) -> None:
     plain = normalise(on_paper(coverage(sign)), 28)[0]
     scaled = on_paper(coverage(sign, round(160 * factor)), PAPER, PEN)
 
     assert likeness(plain, normalise(scaled, 28)[0]) > 0.9
-    assert difference(plain, normalise(on_paper(coverage(sign, left=left, top=top)), 28)[0]) < 0.02
+    moved = on_paper(coverage(sign, column=column, row=row))
+    assert difference(plain, normalise(moved, 28)[0]) < 0.02
 
 
 def test_yellow_ink_on_white_paper_is_found() -> None:
@@ -192,8 +193,10 @@ def test_ink_at_the_border_asks_for_a_margin() -> None:
 
 
 def test_two_characters_ask_for_page() -> None:
-    place = {"height": 120, "width": 260, "top": 20}
-    zed, four = coverage("zed", 80, left=20, **place), coverage("four", 80, left=150, **place)
+    place = {"height": 120, "width": 260, "row": 20}
+    zed, four = (
+        coverage(sign, 80, column=column, **place) for sign, column in (("zed", 20), ("four", 150))
+    )
 
     two, one = (normalise(on_paper(ink), 28)[1] for ink in (np.maximum(zed, four), coverage("i")))
 

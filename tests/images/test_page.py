@@ -24,7 +24,7 @@ def lay_out(rows: list[list[str]], side: int = 90, slope: float = 0.0) -> np.nda
     for i, row in enumerate(rows):
         for j, sign in enumerate(row):
             top = 40 + 150 * i + round(slope * 150 * j)
-            place = {"height": height, "width": width, "left": 40 + 150 * j, "top": top}
+            place = {"height": height, "width": width, "column": 40 + 150 * j, "row": top}
             ink = np.maximum(ink, coverage(sign, side, stroke=0.07, **place))
     return ink
 

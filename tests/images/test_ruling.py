@@ -26,10 +26,10 @@ def rule(page: np.ndarray, pitch: int = 40, colour: tuple = BLUE, grid: bool = F
     return page
 
 
-def box(page: np.ndarray, top: int, left: int, side: int, thick: int, colour: tuple) -> None:
+def box(page: np.ndarray, top: int, start: int, side: int, thick: int, colour: tuple) -> None:
     for edge in (0, side):
-        page[top + edge : top + edge + thick, left : left + side + thick] = colour
-        page[top : top + side + thick, left + edge : left + edge + thick] = colour
+        page[top + edge : top + edge + thick, start : start + side + thick] = colour
+        page[top : top + side + thick, start + edge : start + edge + thick] = colour
 
 
 def photograph(page: np.ndarray, ink: np.ndarray, pen: tuple = PEN, angle: float = 0) -> np.ndarray:
@@ -79,12 +79,12 @@ def test_one_line_under_the_writing_is_removed(thick: int) -> None:
 
 
 @pytest.mark.parametrize("angle", [0, 3])
-@pytest.mark.parametrize(("top", "left"), [(170, 90), (220, 160)], ids=["around", "touching"])
+@pytest.mark.parametrize(("top", "start"), [(170, 90), (220, 160)], ids=["around", "touching"])
 def test_a_thin_frame_is_removed_even_where_the_writing_touches_it(
-    top: int, left: int, angle: float
+    top: int, start: int, angle: float
 ) -> None:
     page = paper()
-    box(page, top, left, 250, 3, (90, 90, 90))
+    box(page, top, start, 250, 3, (90, 90, 90))
     plain = normalise(photograph(paper(), four(), angle=angle))[0]
 
     assert likeness(plain, normalise(photograph(page, four(), angle=angle))[0]) > 0.88
@@ -104,7 +104,7 @@ def test_punch_holes_are_ignored_and_the_dot_of_an_i_is_not() -> None:
     page = paper()
     for middle in (100, 300, 500):
         page[(down - middle) ** 2 + (across - 25) ** 2 < 14**2] = (60, 55, 50)
-    dotted = coverage("i", 200, stroke=0.1, height=HEIGHT, width=WIDTH, top=10)
+    dotted = coverage("i", 200, stroke=0.1, height=HEIGHT, width=WIDTH, row=10)
 
     frame, report = normalise(photograph(page, four()))
     with_dot = normalise(photograph(paper(), dotted))[1]
@@ -142,7 +142,7 @@ def form(
         top, left = 100 + number // 4 * cell, 100 + number % 4 * cell
         box(page, top, left, 100, thick, colour)
         if number % every == 0:
-            place = {"height": height, "width": width, "left": left + 15, "top": top + 15}
+            place = {"height": height, "width": width, "column": left + 15, "row": top + 15}
             ink = np.maximum(ink, coverage(("four", "zed")[number % 2], 70, stroke=0.08, **place))
     return photograph(page, ink, pen, angle)
 

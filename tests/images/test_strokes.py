@@ -47,13 +47,13 @@ def covered(ink: Ink) -> float:
     return float(ink.sum()) / 255
 
 
-def of_dots(shown: Drawing, size: int, width: float) -> Ink:
+def of_dots(drawing: Drawing, size: int, width: float) -> Ink:
     """What all dots along all lines cover, laid one by one and very near: the definition."""
-    across, down = shown.sides
+    across, down = drawing.sides
     shape = round(size * down), round(size * across)
     y, x = np.indices(shape) + 0.5
     field = np.full(shape, np.inf)
-    for stroke in shown.strokes:
+    for stroke in drawing.strokes:
         ends = stroke[1:] if len(stroke) > 1 else stroke
         for a, b in zip(stroke, ends, strict=False):
             for share in np.linspace(0, 1, 400):

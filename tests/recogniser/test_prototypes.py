@@ -90,10 +90,10 @@ def test_two_sizes_of_one_shape_are_separated() -> None:
     assert (fitted.logits(new).argmax(axis=1) == expected).mean() > 0.95
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(known: bool) -> None:
-    positions, labels = sample(distance=0.0 if known else 0.3)
-    if not known:
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(complete: bool) -> None:
+    positions, labels = sample(distance=0.0 if complete else 0.3)
+    if not complete:
         positions[3] = np.nan
 
     fitted, added = fit_position_prior(positions, labels, SHAPE_IS_EQUAL)
