@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from siglum.cli.options import Device, Flag, Json, Out, Precision, Threads
+from siglum.cli.options import Device, Json, Out, Precision, Threads
 from siglum.cli.output import print_json, print_table
 from siglum.cli.progress import training_bar
 from siglum.errors import ConfigError
@@ -31,7 +31,6 @@ def study(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
-    yes: Flag = False,
     json: Json = False,
 ) -> None:
     """Run a study, list its runs, or write its report.
@@ -52,9 +51,8 @@ def study(
         out: The report, .html, .json or .csv; FOLDER/STUDY.html by default.
         jobs: Processes that train side by side and share the cores.
         threads: CPU threads of each job; 0 to share the cores evenly.
-        yes: Allow more than 1,000 runs.
     """
-    wanted = read_study(file, folder, allow_many=yes)
+    wanted = read_study(file, folder)
     cells = wanted.select(variant, seed)
     if action == "report":
         from siglum.report.compare import write_comparison

@@ -68,9 +68,9 @@ class Comparison:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Variant]:
-    """Group runs into variants: those whose settings differ in the seed alone.
+    """Group runs that differ in the seed alone into variants, named by their other differences.
 
-    Variants are named by the settings that differ, without those that come with the model.
+    Settings that come with the model are left out of the names.
     """
     runs = sorted(runs, key=lambda run: run.config.seed)
     if not runs:
@@ -157,7 +157,7 @@ def compare_runs(
         raise ConfigError(f"{name} has two runs of one seed. Leave one of them out.")
     _check_images(runs, images, part)
     means = ["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"]
-    how = {"run": list, "machine": "first", "seconds": "sum", **dict.fromkeys(means, "mean")}
+    how = {"run": list, "machine": "first", "seconds": "sum"} | dict.fromkeys(means, "mean")
     seeds = runs.groupby(["variant", "seed"], sort=False).agg(how)
     seeds[part] = images.groupby(["variant", "seed"]).correct.mean()
     seeds["total_seconds"] = seeds.seconds + seeds.pop("parent_seconds")
@@ -176,8 +176,7 @@ def compare_runs(
     epochs = epochs.drop(columns="curve").astype({"val_loss": float, "val_accuracy": float})
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
-    names = list(seeds.variant.unique())
-    best = str(table.variant[table[selection].idxmax()])
+    names, best = seeds.variant.unique(), str(table.variant[table[selection].idxmax()])
     pairs = [pair for pair in planned if set(pair) <= set(names)]
     if not planned:
         pairs = list(itertools.combinations(names, 2))
@@ -261,8 +260,7 @@ def _summarise(
 def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float, float]:
     """Return the 95 % cluster bootstrap interval of accuracy on images of other writers.
 
-    `correct` and `writers`, at least two, are (N,). Never narrower than Wilson's interval: a few
-    writers without an error say little about others.
+    Never narrower than Wilson's: a few writers without an error say little about others.
     """
     index = np.unique(writers, return_inverse=True)[1]
     images, hits = np.bincount(index), np.bincount(index, weights=correct)
@@ -312,8 +310,7 @@ def difference_interval(
     """Return the 95 % interval of a mean difference over seeds and images, and p that it is 0.
 
     Args:
-        values: the difference of each seed, or of each fold of each seed. A single value has the
-            interval over the images, and p is NaN.
+        values: the difference of each seed, or of each fold; with one of them p is NaN.
         by_image: (N,), the difference of each image, the mean over the seeds.
         test_ratio: for folds, test images per training image.
     """

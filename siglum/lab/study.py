@@ -1,24 +1,14 @@
 """Studies: one question, its variants and seeds in a TOML file, and one run for each.
 
-    question = "Does pretraining help?"
-    seeds = [0, 1, 2]
-    pairs = [["A", "B"]]   # variants to test against each other; all, if there are none
-    [base]                 # settings of every variant
-    [grid]                 # setting = [values]: every combination is a variant ...
-    [variants.NAME]        # ... and so is every named set of settings, in each combination
-    [parents.NAME]         # runs that others start from, with settings of their own:
-                           # init = "parents.NAME", for the same seed
-    [published.VARIANT]    # test = 0.99: published figures, as fractions
-
 A study is a list of cells, one for each training; `Cell.state` says what is missing, `run_cell`
 trains one. A run is named by the hash of what decides its outcome, so that studies share runs. A
 process that trains a run holds its file lock, which the system releases when the process ends.
+docs/studies.md explains the file.
 """
 
 import hashlib
 import itertools
 import json
-import math
 import shutil
 import time
 import tomllib
@@ -43,7 +33,6 @@ from siglum.lab.runs import CONFIG, Run
 from siglum.lab.trainer import Watch, load_data, resume, train
 from siglum.lab.training import DivergedError
 
-MAX_RUNS = 1000  # unless the caller allows more
 PARENT, OPTIONS = "parents.", "model_options"
 LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
 DONE = ("finished", "failed")
@@ -61,11 +50,11 @@ class StudyFile(Settings):
     note: str = ""
     seeds: tuple[int, ...] = (0,)
     base: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies
-    grid: dict[str, Any] = {}  # noqa: RUF012
-    variants: dict[str, dict[str, Any]] = {}  # noqa: RUF012
-    parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012
+    grid: dict[str, Any] = {}  # noqa: RUF012 - lists of values; every combination is a variant
+    variants: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - in each combination of the grid
+    parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - for init = "parents.NAME"
     published: dict[str, dict[Literal["train", "val", "test"], float]] = {}  # noqa: RUF012
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()  # to test; all, if there are none
 
 
 @dataclass(frozen=True)
@@ -133,35 +122,26 @@ class Study:
         return list({cell.path: cell for cell in (*parents, *chosen)}.values())
 
 
-def read_study(path: Path, folder: Path, allow_many: bool = False) -> Study:
+def read_study(path: Path, folder: Path) -> Study:
     """Read a study file; the `folder` of its runs need not exist. Raises ConfigError."""
     try:
         keys = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"study must be a TOML file, got {path}: {error}.") from None
-    return make_study(path.stem, build(StudyFile, keys), folder, allow_many)
+    return make_study(path.stem, build(StudyFile, keys), folder)
 
 
-def make_study(name: str, file: StudyFile, folder: Path, allow_many: bool = False) -> Study:
+def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     """Return the study that a file's contents describe; see `read_study`."""
     grid = _flatten(file.grid)
     lists = {"seeds": list(file.seeds)} | {f"grid.{name}": v for name, v in grid.items()}
     for setting, values in lists.items():
         if not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 1):
             raise ConfigError(f"{setting} must be a list of different values, got {values!r}.")
-    runs = math.prod(map(len, grid.values())) * max(len(file.variants), 1) * len(file.seeds)
-    if runs > MAX_RUNS and not allow_many:
-        raise ConfigError(
-            f"{name} asks for {runs:,} runs, more than {MAX_RUNS:,}. Use fewer seeds or values, or "
-            "give --yes."
-        )
     cells: list[Cell] = []
     levels: dict[str, dict[str, Any]] = {}
-    own_settings = (file.variants or {"": {}}).items()
-    for (own, settings), values in itertools.product(
-        own_settings, itertools.product(*grid.values())
-    ):
-        point = dict(zip(grid, values, strict=True))
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    for (own, settings), point in itertools.product((file.variants or {"": {}}).items(), points):
         flat = _flatten(file.base) | _flatten(settings) | point
         level = {setting.rpartition(".")[2]: value for setting, value in point.items()}
         words = [own] * bool(own) + [f"{setting}={value}" for setting, value in level.items()]
