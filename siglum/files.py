@@ -48,11 +48,6 @@ def _writable(folder: Path) -> Path:
         return Path(temporary)
 
 
-def cannot_write(path: Path, error: OSError) -> DataError:
-    """Return the error to raise when `path` cannot be written."""
-    return DataError(f"Cannot write {path}: {(error.strerror or str(error)).lower()}.")
-
-
 def cannot_read(name: object, error: Exception) -> DataError:
     """Return the error to raise when a file cannot be read."""
     reason = getattr(error, "strerror", None) or str(error)
@@ -74,7 +69,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_dir(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"Cannot write {path}: {reason}.") from error
     finally:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink(missing_ok=True)

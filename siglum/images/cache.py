@@ -114,12 +114,7 @@ def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_pr
 def _pack(
     contents: str, count: int, read: Read, preprocess: Preprocess, source: str, progress: Progress
 ) -> Pack:
-    """Open the pack of some images, writing it first where it is missing or damaged.
-
-    Args:
-        contents: identifies the images.
-        read: called for 0, 1, ... `count` - 1.
-    """
+    """Open the pack of the images that `contents` identifies; write it if missing or damaged."""
     settings = preprocess.model_dump(exclude={"mean", "std"})
     identity = json.dumps((VERSION, contents, settings), sort_keys=True).encode()
     path = cache_dir() / "packs" / f"{blake2b(identity, digest_size=16).hexdigest()}.bin"

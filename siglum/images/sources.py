@@ -57,10 +57,6 @@ def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
     return {"train": partial(load, 0), "test": partial(load, 1)}
 
 
-def _read_archive(place: Path, spec: str, progress: Progress) -> Listing:
-    return folder.read(folder.unpack(place, spec, progress), spec, progress)
-
-
 def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
     table = manifest.read(place, spec)
     kind, inner_spec, inner = "folder", spec, place.parent
@@ -85,7 +81,11 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     "studio": Source("DIR", studio_set.read, studio_set.is_set),
     "idx": Source("DIR", idx.read, lambda path: bool(idx.parts(path))),
     "folder": Source("DIR", folder.read, Path.is_dir),
-    "archive": Source("FILE", _read_archive, folder.is_archive),
+    "archive": Source(
+        "FILE",
+        lambda place, spec, see: folder.read(folder.unpack(place, spec, see), spec, see),
+        folder.is_archive,
+    ),
     "manifest": Source(
         "FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
     ),
@@ -172,17 +172,12 @@ def load(
         classes: those to load, by their new names; all when empty.
         writers: a regular expression whose first group is the writer in a file name. Where it is
             a whole folder, that folder is not part of the class name.
-
-    Raises:
-        ConfigError: if the source is unknown, or `rename`, `classes` or `writers` do not fit it.
-        DataError: if no image can be read.
     """
     preprocess = preprocess or Preprocess()
     margins = preprocess.margins
-    plain = preprocess.model_copy(update={"margins": None})
     loaders = _loaders(spec, progress)
     load_part = loaders.get("all") or choose(loaders, part, "part")
-    images = load_part(plain)
+    images = load_part(preprocess.model_copy(update={"margins": None}))
     if margins is not None and abs((ink.margins(images) or 0.0) - margins) > ink.NEAR:
         images = load_part(preprocess)
     if images.unreadable:
