@@ -51,10 +51,8 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         images = check_array(X, allow_nd=True)
         if (width := int(np.prod(images.shape[1:]))) != self.n_features_in_:
-            raise ConfigError(
-                f"X has {width} features, but SignClassifier is expecting "
-                f"{self.n_features_in_} features as input."
-            )
+            expected = f"SignClassifier is expecting {self.n_features_in_} features as input"
+            raise ConfigError(f"X has {width} features, but {expected}.")
         return self.recogniser_.predict_arrays(*_preprocess(images)).probs
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
@@ -73,9 +71,8 @@ def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
     if images.ndim == 2:
         side = math.isqrt(images.shape[1])
         if side * side != images.shape[1]:
-            raise ConfigError(
-                f"X must be images (N, H, W) or flattened squares, got shape {images.shape}."
-            )
+            rule = "X must be images (N, H, W) or flattened squares"
+            raise ConfigError(f"{rule}, got shape {images.shape}.")
         images = images.reshape(-1, side, side)
     if images.min(initial=0) < 0 or (largest := images.max(initial=0)) > 255:
         raise ConfigError(

@@ -112,21 +112,6 @@ def test_drawings_are_taught_added_and_saved(tmp_path: Path) -> None:
     assert again.label == recogniser.predict(letter("X", 75)).label == "cross"
 
 
-def test_folders_and_zips_of_drawings_are_taught(tmp_path: Path) -> None:
-    import shutil
-
-    for name, text in {"a": "A", "b": "B"}.items():
-        (tmp_path / "set" / name).mkdir(parents=True)
-        for size in (60, 80):
-            letter(text, size).save(tmp_path / "set" / name / f"{size}.png")
-    packed = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
-
-    for place in (tmp_path / "set", str(tmp_path / "set"), packed):
-        recogniser = siglum.teach(samples=place, chars="c")
-        assert recogniser.classes == ("c", "a", "b")
-        assert recogniser.predict(letter("B", 70)).label == "b"
-
-
 def test_names_in_two_unicode_forms_are_one_class() -> None:
     """A Mac decomposes the names of folders."""
     drawings = {"e\u0301": [letter("e")], "\xe9": [letter("e", 60)], "x": [letter("x")]}
@@ -182,12 +167,3 @@ def test_only_taught_recognisers_take_drawings() -> None:
 
     with pytest.raises(DataError, match="Cannot add drawings"):
         default_backbone().add("a", letter("A"))
-
-
-def test_the_backbone_ranks_all_its_characters_for_one_image() -> None:
-    from siglum.recogniser.predict import default_backbone
-
-    ranking = default_backbone().predict(LETTERS / "alpha.png").ranking
-
-    assert len(ranking) == 10_403
-    assert "α" in [label for label, _ in ranking[:20]]

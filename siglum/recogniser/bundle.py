@@ -24,15 +24,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, write_atomic
-from siglum.recogniser.head import (
-    MAX_GAIN,
-    Calibration,
-    Floats,
-    Head,
-    Labels,
-    PositionPrior,
-    Positions,
-)
+from siglum.recogniser.head import Calibration, Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT = 2
@@ -200,11 +192,11 @@ def decode(raw: bytes, name: str) -> Bundle:
         "fewer vectors than classes": head is None or len(head.vectors) >= len(classes),
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
-        "positions": prior is None or ((prior.std > 0).all() and 0 <= prior.gain <= MAX_GAIN),
+        "positions": prior is None or bool((prior.std > 0).all() and 0 <= prior.gain <= 1),
     }
-    if problems := [part for part, fit in fits.items() if not fit]:
-        listed = ", ".join(problems)
-        raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {listed}.")
+    for part, fit in fits.items():
+        if not fit:
+            raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {part}.")
     reference = ReferenceOutputs(**groups["reference"])
     return Bundle(
         members[MODEL], preprocess, classes, calibration, document.card, reference, head, samples

@@ -29,7 +29,7 @@ NUM_BACKGROUND = 1000  # characters most similar to the classes, used for reject
 SAME = 0.9  # cosine from which a character counts as one of the classes, not as background
 MIN_STD = 0.02  # of positions, image heights: nobody writes more steadily
 SHRINKAGE = 2.0  # weight of the overall mean in each class's mean position, in samples
-GAINS = (0.25, 0.5, heads.MAX_GAIN)
+GAINS = (0.25, 0.5, 1.0)
 MIN_BENEFIT = 0.02  # nats per sample that positions must gain on left-out samples
 COVERAGE = 0.95  # share of prediction sets that shall contain the true class
 FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
@@ -88,9 +88,8 @@ def ridge(
     """Fit least squares towards 1 for the own class and 0 for others, shrunk towards the fonts.
 
     Returns prototypes (K, D), and the logits (N, K) of each sample under a fit without it: -inf at
-    the own class if that would have nothing left. Prototypes have length 1, as those of fonts have;
-    classes with samples would otherwise score higher. Where fonts lack a class, the row
-    is 0. The penalty is the strength of the shrinkage, in samples.
+    the own class if that would have nothing left. Prototypes are scaled to length 1, as those of
+    fonts are: classes with samples would otherwise score higher.
 
     Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
     3.4.1 and 7.10.1 (equation 7.64: leave-one-out predictions in closed form).
@@ -209,11 +208,7 @@ def fit(
     samples: Samples | None = None,
     features: Floats | None = None,
 ) -> Fitted:
-    """Fit a recogniser to font prototypes and samples, whose features may be given.
-
-    Raises:
-        ConfigError: if there are fewer than two classes, or too many.
-    """
+    """Fit a recogniser to font prototypes and samples; their features save time."""
     if not 2 <= len(classes) <= MAX_CLASSES:
         rule = f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}"
         raise ConfigError(f"{rule}. Add a class, or leave some out.")
@@ -260,10 +255,8 @@ def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
     if fitted is None:
         backbone = default_backbone()
         if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
-            raise DataError(
-                "Cannot add drawings to a recogniser that was not taught on Siglum's own backbone. "
-                "Teach a new one with siglum.teach."
-            )
+            reason = "It was not taught on Siglum's own backbone. Teach a new one with siglum.teach"
+            raise DataError(f"Cannot add drawings to this recogniser. {reason}.")
         fitted = fit(backbone, bundle.classes, bundle.samples)
     planes, positions = stack(inputs)
     if not planes.any(axis=(1, 2, 3)).all():

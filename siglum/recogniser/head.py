@@ -24,7 +24,6 @@ Labels = NDArray[np.int64]
 Positions = NDArray[np.float32]  # (N, 3)
 Logits = NDArray[np.floating]
 
-MAX_GAIN = 1.0  # of a position prior
 BACKGROUND_WEIGHT = 0.25  # of the background logit in the out-of-distribution score
 
 
@@ -34,7 +33,7 @@ class PositionPrior:
 
     mean: Floats  # (K, 3)
     std: Floats  # (3,), above 0
-    gain: float
+    gain: float  # from 0 to 1
 
     def logits(self, positions: Positions) -> Floats:
         """Return (N, K): 0 for the nearest class, below 0 for others; 0 for unknown positions."""
@@ -54,10 +53,9 @@ def student_t(distance: Logits) -> Logits:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Last layer: `logits = scale * (unit(outputs - centre) @ vectors.T) + bias`.
+    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    The first K rows are the classes; the M rows after them are background classes, used to reject
-    other signs.
+    After the K rows of the classes, M rows are background classes, used to reject other signs.
     """
 
     vectors: NDArray[Any]  # float32, float16 or int8 (K + M, D)
@@ -98,15 +96,15 @@ class Threshold(Settings):
     """Upper limits of a score, below which a share `coverage` of images like the samples lies."""
 
     coverage: float = Field(gt=0, lt=1)
-    values: tuple[float, ...] = Field(min_length=1, description="One, or one per class.")
-    num_samples: int = Field(0, ge=0, description="Measured on; 0: a default.")
+    values: tuple[float, ...] = Field(min_length=1)  # one, or one per class
+    num_samples: int = Field(0, ge=0)  # measured on; 0: a default
 
 
 class Calibration(Settings):
     """Temperature of the probabilities, and thresholds for prediction sets and rejection."""
 
     temperature: float = Field(1.0, gt=0)
-    num_samples: int = Field(0, ge=0, description="Measured on; 0: a default.")
+    num_samples: int = Field(0, ge=0)  # measured on; 0: a default
     sets: Threshold | None = None
     rejection: Threshold | None = None
 

@@ -67,10 +67,8 @@ class Network:
             or [(one.type, len(one.shape)) for one in outputs] != [("tensor(float)", 2)]
         ):
             actual = [(one.type, one.shape) for one in (*inputs, *outputs)]
-            raise DataError(
-                f"The network must take float32 images {['N', *shape]} and return float32 "
-                f"[N, D], got {actual}."
-            )
+            rule = f"take float32 images {['N', *shape]} and return float32 [N, D]"
+            raise DataError(f"The network must {rule}, got {actual}.")
         self._input = inputs[0].name
         options = RunOptions()
         timer = Timer(MAX_SECONDS, lambda: setattr(options, "terminate", True))
@@ -159,10 +157,8 @@ def _limit_operations(raw: bytes, graph: Message) -> bool:
         shapes[one.name] = [side if isinstance(side, int) else 1 for side in one.shape]
     total = sum(_count_operations(node, shapes) for node in graph["node"])
     if not total <= MAX_OPERATIONS:  # may be NaN
-        raise DataError(
-            f"The network computes too much: {total:,.0f} operations per image, at most "
-            f"{MAX_OPERATIONS:,.0f} are allowed."
-        )
+        limit = f"at most {MAX_OPERATIONS:,.0f} are allowed"
+        raise DataError(f"The network computes too much: {total:,.0f} per image, {limit}.")
     return complete
 
 

@@ -127,12 +127,6 @@ def test_every_truncation_and_every_addition_is_refused() -> None:
     refusal(RAW + RAW)
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_are_refused(raw: bytes) -> None:
-    for start in (b"", b"PK\3\4", RAW[:200]):
-        refusal(start + raw)
-
-
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
@@ -140,24 +134,17 @@ def test_any_bytes_are_refused(raw: bytes) -> None:
         (pickle.dumps([1]), "x.siglum is not a bundle, but a Python pickle, which is never opened"),
         (zipped({}), "x.siglum is not a bundle, but another file"),
         (zipped(members() | {"x.py": b""}), "x.siglum must be a zip of bundle.json, model.onnx, "),
-        (zipped({CARD: members()[CARD]}), "x.siglum must be a zip of bundle.json, model.onnx, w"),
         (zipped(dict(reversed(members().items()))), "x.siglum must be a zip of bundle.json, mo"),
         (zipped(members(), compression=zipfile.ZIP_DEFLATED), "x.siglum must be a zip of "),
         (zipped(members() | {MODEL: b"?"}), "x.siglum is damaged: model.onnx has another SHA-256."),
         (zipped(members() | {CARD: b'{"a": NaN}'}), "bundle.json in x.siglum is not valid JSON"),
-        (zipped(members() | {CARD: b"[" * 100_000}), "bundle.json in x.siglum is not valid JSON"),
         (with_json(format=3), "x.siglum has format 3, this Siglum reads 2. Upgrade Siglum."),
         (with_json(format=1), "x.siglum has format 1, this Siglum reads 2. Copy it again, or"),
-        (with_json(format="2"), "x.siglum has format '2', this Siglum reads 2."),
         (with_json(classes=[]), "bundle.json in x.siglum: classes must "),
         (with_json(classes=["a", "b", "c", "c"]), "do not fit 4 classes: repeated names"),
         (with_json(classes=["a", "b", "c", " "]), "class names must be printable and not blank"),
         (with_json(classes=["a", "b", "c", "\x1b[2J"]), "class names must be printable"),
-        (with_json(classes=["a", "b", "c", "\u202edcba"]), "class names must be printable"),
-        (with_json(classes=["a", "b", "c", "d" * 201]), "class names must be printable"),
-        (with_json(classes=["a", "b", 3, "d"]), "bundle.json in x.siglum: classes"),
         (with_json(card={"parameters": 10**40}), "bundle.json in x.siglum: card.parameters must"),
-        (with_json(card={"parameters": -1}), "bundle.json in x.siglum: card.parameters must be"),
         (with_json(card={"code": "import os"}), "bundle.json in x.siglum: "),
         (
             with_json(
@@ -178,13 +165,10 @@ def test_hostile_bundles_are_refused(raw: bytes, message: str) -> None:
     [
         ({"head_vectors": np.full((4, 3), np.nan, "f4")}, "head.vectors in weights.safetensors"),
         ({"head_vectors": np.zeros((4, 3), "f8")}, "has an array 'head.vectors' of F64"),
-        ({"head_vectors": np.zeros(4, "f4")}, "has an array 'head.vectors' of F32 (4,)"),
         ({"head_vectors": np.zeros((3, 3), "f4")}, "in weights.safetensors in x.siglum must have"),
         ({"head_code": np.zeros(4, "f4")}, "has an array 'head.code'"),
         ({"samples_labels": np.array([0, 1, 2, 3, 4])}, "fit 4 classes: labels"),
-        ({"samples_labels": np.array([0, 1, 2, 3])}, "must have the shape"),
         ({"samples_ink": np.zeros((5, 9, 8), "u1")}, "must have the shape (5, 8, 8)"),
-        ({"reference_images": np.zeros((65, 1, 8, 8), "u1")}, "must have the shape"),
         (
             {
                 "reference_images": np.zeros((65, 1, 8, 8), "u1"),
@@ -212,25 +196,6 @@ def test_a_bundle_that_computes_something_else_is_refused() -> None:
         open_bundle(a_bundle(reference=reference), "x.siglum")
     with pytest.raises(DataError, match="x.siglum c"):
         open_bundle(a_bundle(model=linear(2).SerializeToString()), "x.siglum")
-
-
-def test_a_taught_bundle_computes_its_head() -> None:
-    bundle = a_taught_bundle()
-    recogniser = open_bundle(bundle, "x")
-
-    np.testing.assert_allclose(
-        recogniser.logits(pictures()), bundle.reference.logits, rtol=1e-4, atol=1e-4
-    )
-    assert recogniser.predict_arrays(pictures(0)).probs.shape == (0, 4)
-
-
-def test_the_temperature_divides_the_logits() -> None:
-    logits = by_hand(pictures(6)).astype(float) / 2.0
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-
-    found = open_bundle(a_bundle(), "x").predict_arrays(pictures(6)).probs
-
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_places_without_a_bundle_are_named(tmp_path: Path) -> None:

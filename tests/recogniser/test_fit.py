@@ -7,20 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from small_backbone import CHARACTERS, a_backbone, draw
-from small_bundles import SIZE
 
 from siglum.errors import ConfigError, DataError
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import (
-    SAME,
     Fitted,
     add,
-    background_classes,
     diagnose,
     fit,
-    font_prototypes,
     suggest,
     to_bundle,
 )
@@ -84,14 +80,6 @@ def test_adding_one_by_one_equals_adding_all_at_once() -> None:
         add(recogniser, "b", [Input(new[0] * 0, False, None, None)])
 
 
-def test_background_classes_are_none_of_the_classes() -> None:
-    vectors = font_prototypes(BACKBONE, AB)
-    background = background_classes(BACKBONE, vectors)
-
-    assert len(background) == len(CHARACTERS) - 2
-    assert (background @ vectors.T).max() < SAME
-
-
 def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
     fitted = letters(("a", "b", "γ"), 20)
     bundles.save(to_bundle(fitted, "three letters", "siglum teach"), tmp_path / "x.siglum")
@@ -108,15 +96,6 @@ def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
 def test_classes_must_be_several(count: int) -> None:
     with pytest.raises(ConfigError, match=f"classes must be 2 to 12,000, got {count:,}"):
         fit(BACKBONE, [str(n) for n in range(count)])
-
-
-def test_a_thousand_classes() -> None:
-    random = np.random.RandomState(0)
-    ink = [(random.rand(2, SIZE, SIZE) < 0.5).astype(np.uint8) * 255 for _ in range(1000)]
-    fitted = taught(tuple(f"sign {n}" for n in range(1000)), *ink)
-
-    assert fitted.recogniser.logits(ink[0][:, None]).shape[1] >= 1000
-    assert fitted.accuracy is not None and fitted.accuracy.total == 2000
 
 
 def test_the_only_drawing_of_a_sign_without_font_is_not_counted() -> None:

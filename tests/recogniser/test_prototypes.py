@@ -44,14 +44,6 @@ def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
     np.testing.assert_allclose(found, unit(expected), atol=1e-5)
 
 
-def test_without_samples_prototypes_are_those_of_fonts(data: Data) -> None:
-    features, labels, fonts = data
-    vectors, loo_logits = ridge(features[:0], labels[:0], fonts, penalty=0.5, scale=5.0)
-
-    np.testing.assert_allclose(vectors, fonts, atol=1e-6)
-    assert loo_logits.shape == (0, 4)
-
-
 def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -> None:
     features = unit(np.eye(3, 8) + 0.1)
     vectors, loo_logits = ridge(
@@ -101,10 +93,6 @@ def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(complete:
     assert fitted is None and not added.any()
 
 
-def test_an_unknown_position_adds_nothing() -> None:
-    assert not prior([0, 0, 0], [1, 1, 1]).logits(np.full((1, 3), np.nan, "f4")).any()
-
-
 def test_far_from_every_sample_all_classes_are_alike() -> None:
     """An image cropped differently from the samples is predicted by its shape."""
     positions = np.array([[0.3, 0.3, 0.5], [1.0, 1.0, 0.5]], "f4")
@@ -113,26 +101,3 @@ def test_far_from_every_sample_all_classes_are_alike() -> None:
 
     assert near[0] - near[1] > 2
     assert abs(far[0] - far[1]) < 0.2
-
-
-def test_the_nearest_class_never_loses() -> None:
-    """Background classes have no size: it must not make a sign look like none of the classes."""
-    positions = np.random.RandomState(0).uniform(0, 1, (50, 3)).astype("f4")
-
-    assert (prior([0.3, 0.3, 0.5], [0.6, 0.6, 0.5]).logits(positions).max(axis=1) == 0).all()
-
-
-def test_widths_above_the_height_of_the_image_count_as_1() -> None:
-    """Samples store them as bytes, 255 for 1."""
-    fitted = prior([0.9, 1.0, 0.5], [0.9, 0.9, 0.5])
-    wide, full = np.array([[0.9, 1.3, 0.5], [0.9, 1.0, 0.5]], "f4")
-
-    assert (fitted.logits(wide[None]) == fitted.logits(full[None])).all()
-
-
-def test_a_sample_is_compared_with_the_other_samples_of_its_class() -> None:
-    positions = np.array([[0.2, 0.2, 0.5], [0.9, 0.2, 0.5], [0.5, 0.2, 0.5], [0.5, 0.2, 0.5]], "f4")
-
-    _, added = fit_position_prior(positions, np.array([0, 0, 1, 1]), SHAPE_IS_EQUAL[:4])
-
-    assert added[0, 0] <= 0.0
