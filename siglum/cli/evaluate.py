@@ -43,8 +43,6 @@ def evaluate(
 
     Example: siglum evaluate runs/first
 
-    Example: siglum evaluate runs/first archive:later.zip
-
     Example: siglum evaluate runs/first --part val --merge confusables.csv
 
     Args:

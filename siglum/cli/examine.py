@@ -40,8 +40,6 @@ def examine(
     first, filters, responses, maps, saliency, integrated_gradients, occlusion, attention, answers,
     predictions, nearest or embedding.
 
-    Example: siglum examine runs/first
-
     Example: siglum examine runs/first three.png --only saliency -o three.png
 
     Args:

@@ -20,8 +20,6 @@ def report(
 ) -> None:
     """Write the report of a run: one HTML page that opens anywhere, without a network.
 
-    Example: siglum report runs/first
-
     Example: siglum report runs/first --plots figures
 
     Args:

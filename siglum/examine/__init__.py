@@ -42,15 +42,6 @@ class Sample:
     names: list[str]  # N, such as "test image 12"
     description: str  # which images they are: "10 test images spread over the set"
 
-    @classmethod
-    def select(
-        cls, images: ImageSet, rows: NDArray[np.integer], part: str, choice: str = "{}"
-    ) -> "Sample":
-        """Return some images of a set; `choice` is how they were chosen, such as "The first {}"."""
-        description = choice.format(count_of(len(rows), f"{part} image"))
-        names = [f"{part} image {row + 1}" for row in rows]
-        return cls(images.subset(rows), images.labels[rows], names, description)
-
 
 @dataclass(eq=False)
 class Examination:
@@ -111,10 +102,6 @@ class Examination:
         """Return the images to show: the files, or `default` images of the part.
 
         A part that is sorted by class is sampled evenly, since its first images are all alike.
-
-        Raises:
-            NotApplicableError: if there are no such images.
-            DataError: if a file cannot be read.
         """
         wanted = self.count or default
         if self.files:
@@ -136,7 +123,9 @@ class Examination:
                 raise NotApplicableError(f"All {len(images):,} {part} images are correct.")
         elif len(images) > 1 and (np.diff(images.labels) >= 0).all():
             rows, choice = spread(len(images), wanted), "{} spread over the set"
-        return Sample.select(images, rows, part, choice)
+        description = choice.format(count_of(len(rows), f"{part} image"))
+        names = [f"{part} image {row + 1}" for row in rows]
+        return Sample(images.subset(rows), images.labels[rows], names, description)
 
     def affordable_rows(self, images: ImageSet, limit: int) -> NDArray[np.int64]:
         """Return at most `limit` rows of a set, fewer where the network would take minutes."""
@@ -161,13 +150,10 @@ class Examination:
         last = [
             modules[step.name] for step in self.layers if step.parameters and step.name in modules
         ][-1]
-        handle = last.register_forward_pre_hook(
+        with last.register_forward_pre_hook(
             lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu())
-        )
-        try:
+        ):
             self.predict(images)
-        finally:
-            handle.remove()
         return torch.cat(features)
 
 

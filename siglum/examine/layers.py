@@ -45,8 +45,7 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     zeros = torch.zeros(BATCH, *shape, device=next(model.parameters()).device)
     steps = [layer for layer, _ in observe(model, zeros)]
     names = {step.name for step in steps}
-    modules = [module for name, module in model.named_modules() if name in names]
-    listed = {id(parameter) for module in modules for parameter in module.parameters()}
+    listed = {id(p) for n, m in model.named_modules() if n in names for p in m.parameters()}
     others = {n: p.numel() for n, p in model.named_parameters() if id(p) not in listed}
     if others:
         steps.append(Layer(", ".join(others), "parameters", "", (), sum(others.values()), 0))
@@ -57,17 +56,14 @@ def layers(model: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
 def observe(model: nn.Module, images: Tensor) -> list[tuple[Layer, Tensor]]:
     """Return every layer of a forward pass on normalised images (B, C, S, S) with its output."""
     observer = _Observer(model.eval(), len(images))
-    handles = [
+    with (
         hooks.register_module_forward_pre_hook(lambda module, _: observer.path.append(module)),
         hooks.register_module_forward_hook(observer.leave),
-    ]
-    try:
-        # Of the ways to compute attention only this one is counted on every device.
-        with sdpa_kernel(SDPBackend.MATH), observer.counter, observer:
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+        sdpa_kernel(SDPBackend.MATH),  # the only way of attention that is counted on every device
+        observer.counter,
+        observer,
+    ):
+        model(images)
     return observer.steps
 
 

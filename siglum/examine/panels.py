@@ -8,6 +8,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from siglum.examine import Examination, NotApplicableError, Sample
+from siglum.examine import Examination, NotApplicableError
 from siglum.examine.layers import Layer, observe
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
@@ -206,10 +207,7 @@ def responses(examination: Examination) -> Result:
     if layer != first or weights.shape[1] < channels:
         reason = f"Only {first} sees the image itself, got {layer!r}."
         raise NotApplicableError(f"{reason} The panel 'maps' shows the outputs of the others.")
-    if examination.files:
-        sample = examination.sample(1)
-    else:
-        sample = Sample.select(examination.data.train, np.array([0]), "training")
+    sample = examination.sample(1)
     image, weights = examination.pixels(sample.images)[0], weights[:, :channels]
     ink, kernels = torch.from_numpy(image)[None], torch.from_numpy(weights)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # on even sides
@@ -338,28 +336,20 @@ def attention_panel(examination: Examination) -> Result:
 def attention(model: nn.Module, images: Tensor) -> Tensor:
     """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1.
 
-    Args:
-        images: float32 (N, C, S, S), normalised as in training.
-
-    Raises:
-        NotApplicableError: if the network has no attention, or the layers' tokens differ.
+    `images` (N, C, S, S) are normalised. Raises NotApplicableError if the network has no attention.
     """
     weights: list[Tensor] = []
     request = {"need_weights": True, "average_attn_weights": False}
-    handles: list[Any] = []
-    for layer in model.eval().modules():
-        if isinstance(layer, nn.MultiheadAttention):
-            handles += [
-                layer.register_forward_pre_hook(
+    with ExitStack() as handles:
+        for layer in model.eval().modules():
+            if isinstance(layer, nn.MultiheadAttention):
+                before = layer.register_forward_pre_hook(
                     lambda _, args, kwargs: (args, kwargs | request), with_kwargs=True
-                ),
-                layer.register_forward_hook(lambda *call: weights.append(call[2][1])),
-            ]
-    try:
+                )
+                after = layer.register_forward_hook(lambda *call: weights.append(call[2][1]))
+                handles.enter_context(before)
+                handles.enter_context(after)
         model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     if not weights:
         raise NotApplicableError(NO_ATTENTION.format(type(model).__name__))
     if len({weight.shape for weight in weights}) > 1:
@@ -513,10 +503,7 @@ def draw_tiles(
     labels: Sequence[str] = (),
     scale: str = "",
 ) -> Figure:
-    """Draw rows of tiles, `side` px wide, with labels to the left; vectors are low strips.
-
-    `scale` is what the strongest hue stands for; the scale of the heat maps is drawn below.
-    """
+    """Draw rows of tiles, `side` px wide; `scale` is what the strongest hue stands for."""
     figure, axes = pixel_axes()
     start, gap = 170.0 if labels else 1.0, 6 if side < 60 else 16
     end, y = start + STRIP, 0.0

@@ -15,7 +15,6 @@ from siglum import formatting
 from siglum.stats import Rate
 
 TEMPLATES = Path(__file__).parent / "templates"
-EMPTY = Markup()
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Section:
     anchor: str
     title: str
     finding: str | Markup
-    html: Markup = EMPTY
+    html: Markup
     missing: bool = False  # the finding says why there is nothing to show
 
 
@@ -52,8 +51,6 @@ def render_page(
     """Return a self-contained page: no script but its own, no request, light, dark and print.
 
     Args:
-        kind: What the page is, such as "report of a run".
-        headline: The finding of the whole page, in one sentence.
         rate: The rate that the headline gives, drawn as a bar from 0 to 100 %.
         summary: Paragraphs below the headline: what was done, on what, how certain it is.
         notices: What is missing or damaged; shown with a mark.

@@ -93,10 +93,7 @@ def to_csv(rows: Iterable[Sequence[object]]) -> str:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> Markup:
-    """Return a figure as an element of a page, its colours as CSS variables.
-
-    Its identifiers begin with `name`, unique on the page; `title` is the text alternative.
-    """
+    """Return a figure for a page on which `name` is unique; `title` is its text alternative."""
     figure.patch.set_visible(False)
     text = _render(figure, ".svg").decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib.axis import Axis
@@ -32,7 +32,6 @@ from siglum.lab.training import Data, Epoch
 from siglum.report import page, plots
 from siglum.report.plots import Plot
 
-T = TypeVar("T")
 Cell = tuple[int, int]  # label and predicted class
 
 IMAGE_SIDE = 64  # px of an image on the page, at most
@@ -85,13 +84,12 @@ class Facts:
     def __init__(self, run: Run) -> None:
         self.config, self.classes, self.preprocess = run.config, run.classes, run.preprocess
         self.notices: list[str] = []  # what is missing or damaged
-        empty: dict[str, Any] | None = {}
-        result = self._read(lambda: run.result, empty)
+        result = self._read(lambda: run.result, {})
         if result is None:
             raise RunError(
                 f"{run.path} is not finished. Finish it with: siglum train --resume {run.path}"
             )
-        self.result = result
+        self.result: dict[str, Any] = result
         self.env: dict[str, Any] = self._read(lambda: run.env, {})
         self.epochs: list[Epoch] = self._read(lambda: run.history, [])
         self.data: Data | None = self._read(self._load_same_data, None)
@@ -129,7 +127,7 @@ class Facts:
         self.cells: dict[Cell, stats.Rate] = dict(cells)
         self.wrong_cells = [cell for cell in cells if len({*cell[0]}) == 2]
 
-    def _read(self, function: Callable[[], T], default: T) -> T:
+    def _read(self, function: Callable[[], Any], default: Any) -> Any:
         try:
             return function()
         except SiglumError as error:
@@ -215,10 +213,7 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
 
 
 def train_command(config: TrainConfig, renames: str = "classes.csv", out: str = "") -> str:
-    """Return the command that trains with `config`, quoted for a shell; defaults are omitted.
-
-    `renames` is the CSV file of class renames, and `out` the run's folder, if it matters.
-    """
+    """Return the command that trains with `config`, quoted for a shell; defaults are omitted."""
     usual = TrainConfig(model=config.model)
     line = ["siglum", "train", config.data]
     for name, field in TrainConfig.model_fields.items():
