@@ -216,14 +216,20 @@ class Security:
             return await entered(scope, receive, send)
         if scope["method"] == "GET":
             return await self.app(scope, receive, send)
-        body = BODIES.get(scope["path"], JSON)
-        _check_body(headers, *body)
+        types, max_mib = BODIES.get(scope["path"], JSON)
+        content_type, _, options = headers.get("content-type", "").lower().partition(";")
+        if content_type.strip() not in types or options.strip() not in ("", "charset=utf-8"):
+            raise StudioError(415, f"The body must be {' or '.join(types)}.")
+        if "content-encoding" in headers:
+            raise StudioError(415, "The body must not be compressed.")
+        if int(headers.get("content-length", "0")) > max_mib * 2**20:
+            raise StudioError(413, f"This is too large: at most {max_mib} MB.")
         messages: list[Message] = []
 
         async def replay() -> Message:
             return messages.pop() if messages else await receive()
 
-        async with contextlib.nullcontext() if body is JSON else self.uploads:
+        async with self.uploads if scope["path"] in BODIES else contextlib.nullcontext():
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     content = await Request(scope, receive).body()
@@ -280,16 +286,6 @@ def _check_head(scope: Scope, headers: Headers) -> None:
         raise StudioError(400, "This is not a request as the Studio's page sends it.")
     if scope["method"] not in ("GET", "POST"):
         raise StudioError(405, "Only GET and POST are possible.")
-
-
-def _check_body(headers: Headers, types: tuple[str, ...], max_mib: int) -> None:
-    content_type, _, options = headers.get("content-type", "").lower().partition(";")
-    if content_type.strip() not in types or options.strip() not in ("", "charset=utf-8"):
-        raise StudioError(415, f"The body must be {' or '.join(types)}.")
-    if "content-encoding" in headers:
-        raise StudioError(415, "The body must not be compressed.")
-    if int(headers.get("content-length", "0")) > max_mib * 2**20:
-        raise StudioError(413, f"This is too large: at most {max_mib} MB.")
 
 
 def _page(name: str) -> str:

@@ -32,9 +32,8 @@ SPOOL = 1 << 24  # bytes of a file that stay in memory
 
 router = APIRouter()
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
-Text = Annotated[str, Field(max_length=store.MAX_NAME)]
-Author = Annotated[Text, AfterValidator(store.clean_name)]
-ClassName = Annotated[Text, AfterValidator(store.class_name)]
+Author = Annotated[str, Field(max_length=store.MAX_NAME), AfterValidator(store.clean_name)]
+ClassName = Annotated[str, Field(max_length=store.MAX_NAME), AfterValidator(store.class_name)]
 Split = Literal["train", "test"]
 Handler = Callable[..., Json | None]
 
@@ -143,11 +142,9 @@ def _predict(
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
     ink, report = state.extract(call.studio.backbone, image)
-    notes = ["Nothing is drawn yet."]
-    if not report.empty:
-        size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
-        scale = f"scaled to {100 * report.scale:.0f} % and centred"
-        notes = [*report.warnings(), f"Your drawing is {size}; {scale}."]
+    size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
+    note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
+    notes = ["Nothing is drawn yet."] if report.empty else [*report.warnings(), note]
     return JSONResponse(call.studio.current.describe(ink, notes, heatmap))
 
 

