@@ -122,16 +122,6 @@ def test_a_set_in_memory_is_packed_at_another_size(order: list[int]) -> None:
     assert watch.packed == [(len(order), len(order))]
 
 
-def test_grey_sets_in_memory_can_be_had_in_colour_and_back() -> None:
-    images = make(side=28)
-    colour = cache.rebuild(images, Preprocess(channels=3))
-
-    assert colour.shape == (3, 28, 28)
-    for plane in range(3):
-        np.testing.assert_array_equal(colour.images[:, [plane]], images.images)
-    np.testing.assert_array_equal(cache.rebuild(colour, Preprocess()).images, images.images)
-
-
 @pytest.mark.parametrize("damage", ["cut", "no images", "index cut", "index empty"])
 def test_a_damaged_pack_is_written_again(tmp_path: Path, cache_folder: Path, damage: str) -> None:
     root, watch = write_folder(tmp_path / "signs"), Watch()
@@ -206,18 +196,6 @@ def test_without_a_cache_folder_a_temporary_one_is_used(
 
     with pytest.warns(UserWarning, match="Cannot write to the cache folder .* Set SIGLUM_CACHE"):
         assert values(load(root)) == VALUES
-
-
-def test_an_error_on_the_way_leaves_nothing_behind(tmp_path: Path, cache_folder: Path) -> None:
-    def stop(what: str, done: int, total: int) -> None:
-        if what.startswith("packing"):
-            raise KeyboardInterrupt
-
-    root = write_folder(tmp_path / "signs")
-    with pytest.raises(KeyboardInterrupt):
-        sources.load(f"folder:{root}", progress=stop)
-
-    assert packs(cache_folder) == []
 
 
 def test_two_processes_may_pack_the_same_folder_at_once(tmp_path: Path, cache_folder: Path) -> None:

@@ -17,7 +17,6 @@ from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images.decode import (
     decode,
-    has_light_background,
     needs_inversion,
     read,
     resize,
@@ -237,15 +236,6 @@ def test_margins_have_the_colour_of_the_border(paper: int) -> None:
     np.testing.assert_array_equal(found[8:16], image[0])
     assert (found[:8] == paper).all()
     assert (found[16:] == paper).all()
-
-
-def test_paper_is_what_most_of_the_border_is() -> None:
-    dark_ink = np.full((1, 9, 9), 250, dtype=np.uint8)
-    dark_ink[0, 4] = 0  # a stroke that runs through both sides
-
-    found = has_light_background(np.stack([dark_ink, 255 - dark_ink]))
-
-    assert found.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
