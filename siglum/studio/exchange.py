@@ -8,7 +8,6 @@ import base64
 import csv
 import io
 import json
-import math
 import re
 import shutil
 import tempfile
@@ -48,7 +47,7 @@ from siglum.studio.store import NewDrawing, StudioError
 MAX_FILES = 3 * store.MAX_DRAWINGS  # in a zip
 MAX_UNPACKED = 2**30  # bytes
 MAX_SECONDS, MAX_PIXELS = 60.0, 2_000_000_000  # of an upload
-MAX_STORED = 512 * 2**20  # bytes of PNG that are held until all is saved
+MAX_STORED = 512 * 2**20  # bytes of PNG that are held until an upload is saved
 SAME = 0.99  # cosine of features from which two drawings of a sign are the same one
 SIDE, USUAL = 256, 0.6  # px of an image made from ink; share of it for ink of unknown size
 UNSAFE = re.compile(  # in names of folders, on some file system
@@ -115,13 +114,13 @@ def import_upload(studio: Studio, content: bytes, session: str | None) -> Json:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / "upload.zip"
             path.write_bytes(content)
-            return _import(studio, _list(path, "this file"), session, MAX_SECONDS)
+            return _import(studio, _list(path, "this file"), session, is_upload=True)
     finally:
         studio.importing.release()
 
 
 def _import(
-    studio: Studio, listed: Items, session: str | None = None, seconds: float = math.inf
+    studio: Studio, listed: Items, session: str | None = None, is_upload: bool = False
 ) -> Json:
     names, items, unreadable = listed
     names = [store.class_name(one) for one in names]
@@ -136,8 +135,8 @@ def _import(
         if studio.import_cancelled.is_set():
             messages = ["Import cancelled. Nothing was added."]
             return {"added": 0, "classes_added": 0, "duplicates": 0, "messages": messages}
-        slow = time.monotonic() - start > seconds
-        if slow or pixels > MAX_PIXELS or stored > MAX_STORED:
+        slow = time.monotonic() - start > MAX_SECONDS
+        if is_upload and (slow or pixels > MAX_PIXELS or stored > MAX_STORED):
             limit = f"stopped after {done:,} of {len(items):,} images. Import the rest in parts."
             break
         try:

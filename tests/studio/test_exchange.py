@@ -303,8 +303,11 @@ def open_old(folder: Path, backbone) -> tuple[list[str], list[tuple[str, str]]]:
         return classes(studio), [(name, author) for name, _, author, _ in contents(studio)]
 
 
-def test_an_old_set_is_converted_once_and_a_copy_stays(old_set: Path, backbone) -> None:
+def test_an_old_set_is_converted_once_and_a_copy_stays(
+    old_set: Path, backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files(old_set)
+    monkeypatch.setattr(exchange, "MAX_STORED", 1)  # a limit of uploads only
     with pytest.raises(DataError, match=r"in an older format\. Open it once to convert it"):
         load(f"folder:{old_set}")
     for _ in range(2):
