@@ -98,8 +98,8 @@ def test_blank_repeated_and_contradicting_samples_are_named(siglum: Call, tmp_pa
     ("arguments", "message"),
     [
         ((), "teach needs chars, samples or both, got neither."),
-        (("--chars", "aba"), "characters must differ, got a (U+0061"),
-        (("--chars", "e\u0301,é"), "characters must differ, got é (U+00E9"),
+        (("--chars", "aba"), "a (U+0061 LATIN SMALL LETTER A) is named twice"),
+        (("--chars", "e\u0301,é"), "é (U+00E9 LATIN SMALL LETTER E WITH ACUTE) is named twice"),
         (
             ("--chars", "a,CUNEIFORM SIGN A"),
             "No font has 𒀀 (U+12000 CUNEIFORM SIGN A), and it has no samples. Give samples of it.",
