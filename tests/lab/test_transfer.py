@@ -78,10 +78,6 @@ def test_other_classes_get_a_new_head(tiny_run: Run, classes: str) -> None:
     assert torch.equal(model.state_dict()["features.0.weight"], parent["features.0.weight"])
 
 
-def test_another_image_size_needs_only_a_new_head(tiny_run: Run) -> None:
-    assert load_pretrained(models.build("glyph_net", 3, 1, 40), tiny_run)["reset"] == NEW_HEAD[:1]
-
-
 @pytest.mark.parametrize("classes", [3, 7])
 def test_a_file_gives_the_backbone_and_never_a_head(file: Path, classes: int) -> None:
     model = fresh(classes)
@@ -92,30 +88,6 @@ def test_a_file_gives_the_backbone_and_never_a_head(file: Path, classes: int) ->
     for name, tensor in transfer.read_weights(f"file:{file}").items():
         assert torch.equal(model.state_dict()[name], tensor), name
     assert (init["run"], init["seconds"], init["examples"]) == (f"file:{file}", None, None)
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_pytorch_files_equal_safetensors(file: Path, suffix: str) -> None:
-    tensors = transfer.read_weights(f"file:{file}")
-    torch.save({**tensors, "classifier.weight": torch.ones(2)}, file.with_suffix(suffix))
-    again = transfer.read_weights(f"file:{file.with_suffix(suffix)}")
-
-    assert again.keys() == tensors.keys() and "head.weight" not in tensors
-    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
-
-
-def test_half_precision_weights_become_float32(file: Path) -> None:
-    tensors = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in transfer.read_weights(f"file:{file}").items()
-    }
-    save_file(tensors, file)
-    model = fresh()
-    transfer.load_pretrained(model, ("a", "b", "c"), f"file:{file}")
-
-    weight = model.state_dict()["features.0.weight"]
-    assert weight.dtype == torch.float32
-    assert torch.equal(weight, tensors["features.0.weight"].float())
 
 
 def test_shuffled_weights_are_a_permutation_repeated_by_the_seed(tiny_run: Run) -> None:
@@ -372,15 +344,3 @@ def test_shuffling_needs_initial_weights(
 ) -> None:
     with pytest.raises(ConfigError, match="shuffle_init needs initial weights. Use --init RUN or"):
         train(tiny_config.model_copy(update={"shuffle_init": True}), tmp_path / "run", machine)
-
-
-def test_the_start_is_described(tiny_run: Run) -> None:
-    model = fresh(5)
-    init = load_pretrained(model, tiny_run, "abcde")
-    transfer.freeze(model, ("backbone",))
-    trained = models.count_parameters(model)
-
-    assert transfer.describe({**init, "run": "runs/first"}, ("backbone",), trained, 26_549) == (
-        "23,891 numbers of runs/first; a new head of 2,885; frozen: backbone; "
-        "2,885 of 26,549 parameters trained"
-    )

@@ -64,18 +64,3 @@ def test_padding_below_and_mirrored_kernels_are_tensorflows_padding(kernel: int)
     assert not torch.allclose(conv(images), expected)
     shift_padding(conv)
     torch.testing.assert_close(conv(images), expected)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_padding_below_applies_to_convolutions_that_halve_the_image(
-    name: str, images: Tensor
-) -> None:
-    model = models.build(name, 5, 3, 64, {"pad_below": True}).eval()
-    padded = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.padding[0] == 0]
-    halving = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
-
-    assert len(halving) == 5 and all(conv in padded for conv in halving)
-    assert model.features(images).shape[2:] == (2, 2)
-    plain = models.build(name, 5, 3, 64).eval()
-    plain.load_state_dict(model.state_dict())
-    assert not torch.allclose(plain.features[0](images), model.features[0](images))
