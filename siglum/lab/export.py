@@ -130,7 +130,7 @@ def check_place(path: Path) -> None:
 
 
 def versions(run: Run) -> dict[str, str]:
-    """Return the versions of the packages that trained a run, and that export it."""
+    """Return the versions of the packages that trained and that export a run."""
     exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
     return {**run.env["versions"], **exporting}
 

@@ -14,6 +14,7 @@ never overwritten. Files that were damaged raise a SiglumError that names them.
 """
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -204,22 +205,14 @@ class Run:
         return epochs
 
     def evaluate(self, part: str | None = None) -> stats.Measures:
-        """Measure the run on its own images: "test" (the default if it has any), "val" or "train".
-
-        Raises:
-            ConfigError: if the run does not have that part.
-        """
+        """Measure the run on its own part "test" (the default if it has one), "val" or "train"."""
         from siglum.lab.trainer import predict_part
 
         _, log_probs, labels = predict_part(self, part)
         return stats.measure(log_probs, labels, len(self.classes))
 
     def predict(self, image: "ImageLike") -> "Prediction":
-        """Predict one image, as a recogniser does.
-
-        Raises:
-            DataError: if the image cannot be read.
-        """
+        """Predict one image, as a recogniser does."""
         from siglum.lab.export import open_run
 
         return open_run(self).predict(image)
@@ -252,12 +245,7 @@ class Run:
         return arrays
 
     def model(self, checkpoint: str | None = None) -> nn.Module:
-        """Return the network with the weights of a checkpoint, on the CPU, in evaluation mode.
-
-        Raises:
-            ConfigError: if `checkpoint` is not in `CHECKPOINTS`.
-            RunError: if the weights are missing, damaged, or another network's.
-        """
+        """Return the network with the weights of a checkpoint, on the CPU, in evaluation mode."""
         config = self.config
         file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
         tensors, _ = self._read_tensors(file)
@@ -374,22 +362,19 @@ def check_free(path: Path) -> None:
 
 def find_runs(folder: Path) -> Iterator[Run]:
     """Yield the runs directly in `folder`, newest first."""
-    paths = folder.iterdir() if folder.is_dir() else iter(())
-    runs = [path for path in paths if (path / CONFIG).is_file()]
-    for path in sorted(runs, key=lambda p: (p / CONFIG).stat().st_mtime_ns, reverse=True):
-        yield Run(path)
+    configs = folder.glob(f"*/{CONFIG}")
+    for path in sorted(configs, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+        yield Run(path.parent)
 
 
 def next_path(folder: Path, config: TrainConfig) -> Path:
     """Return the first free name for a run, such as `glyph_net-mnist5k-1`."""
     source = config.data.partition(":")[2] or config.data
     parts = [part for part in Path(source).parts if part not in ("raw", "/", "..")]
-    name = (parts or ["data"])[-1].partition(".")[0]
-    stem = f"{Path(config.model.rpartition(':')[0] or config.model).stem}-{name.lower()}"
-    number = 1
-    while (folder / f"{stem}-{number}").exists():
-        number += 1
-    return folder / f"{stem}-{number}"
+    name = (parts or ["data"])[-1].partition(".")[0].lower()
+    model = Path(config.model.rpartition(":")[0] or config.model).stem
+    paths = (folder / f"{model}-{name}-{number}" for number in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

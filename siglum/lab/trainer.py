@@ -46,11 +46,7 @@ def load_data(
     classes: tuple[str, ...] | None = None,
     progress: LoadProgress = no_progress,
 ) -> Data:
-    """Load and split the images that `config` names; `classes` are those of an existing run.
-
-    Raises:
-        ConfigError, DataError: if there are no such images, or fewer than two classes.
-    """
+    """Load and split the images that `config` names; `classes` are those of an existing run."""
     load = partial(
         sources.load,
         preprocess=config.preprocess(),
@@ -115,11 +111,7 @@ def load_data(
 def folds(
     images: ImageSet, count: int, seed: int, by_writer: bool = False
 ) -> list[tuple[Indices, Indices]]:
-    """Return the rows to train on and to test on of each fold: by class, or of whole writers.
-
-    Raises:
-        ConfigError: if a class has fewer images than there are folds, or there are fewer writers.
-    """
+    """Return the rows to train on and to test on of each fold: by class, or of whole writers."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     limit, unit = int(images.counts.min()), "images of the smallest class"
@@ -144,15 +136,10 @@ def predict_part(
     device: Device | None = None,
     progress: LoadProgress = no_progress,
 ) -> tuple[str, NDArray[np.floating], NDArray[np.integer]]:
-    """Predict a part of a run's own images: by default test, else validation.
+    """Return a part of a run's own images, log-probabilities (N, K) and labels (N,).
 
-    Uses the predictions that a finished run stored, so its images may be gone.
-
-    Returns:
-        The part (train, val or test), log-probabilities (N, K) and labels (N,).
-
-    Raises:
-        ConfigError: if the run does not have that part.
+    The part is by default test, else val. A finished run has stored its predictions, so its images
+    may be gone. Raises ConfigError if the run does not have that part.
     """
     if part is not None:
         choose(PART_NAMES, part, "part")
@@ -191,9 +178,8 @@ def train(
         data: images to use instead of those that `config` names.
 
     Raises:
-        ConfigError, DataError, RunError: if a setting, the data or `path` cannot be used.
-        DivergedError: if the loss becomes NaN or infinite; the run remains, unfinished.
         Stopped: if `watch` requested it; the run remains and can be resumed.
+        SiglumError: if a setting, the data or `path` cannot be used, or the loss diverges.
     """
     check_free(path)
     data = data or load_data(config, progress=progress)
@@ -232,11 +218,7 @@ def resume(
     progress: LoadProgress = no_progress,
     data: Data | None = None,
 ) -> Run:
-    """Resume an unfinished run: bit-identical on the same machine, versions and threads.
-
-    Raises:
-        RunError: if the run is finished, or its images or initial weights have changed.
-    """
+    """Resume an unfinished run: bit-identical on the same machine, versions and threads."""
     if run.result is not None:
         raise RunError(
             f"{run.path} is finished. To train it for more epochs: "

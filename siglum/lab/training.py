@@ -199,10 +199,6 @@ def fit(
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
     between two steps: the caller may save `state` then, or stop iterating.
-
-    Raises:
-        ConfigError: if the batch is larger than the set, or an augmentation is unknown.
-        DivergedError: if the loss becomes NaN or infinite.
     """
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))

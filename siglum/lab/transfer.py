@@ -116,15 +116,14 @@ def describe(
     init: Mapping[str, Any] | None, parts: tuple[str, ...], trained: int, parameters: int
 ) -> str:
     """Describe initial weights, the head, frozen parts and how many parameters are trained."""
-    text = "random weights"
+    words = ["random weights"]
     if init is not None:
         shuffled = ", shuffled within each tensor" if init["shuffled"] else ""
+        words = [f"{init['adopted_numbers']:,} numbers of {init['run']}{shuffled}"]
         new = init["reset_numbers"]
-        head = f"a new head of {new:,}" if new else "and its head: the classes are the same"
-        text = f"{init['adopted_numbers']:,} numbers of {init['run']}{shuffled}; {head}"
-    if parts:
-        text += f"; frozen: {', '.join(parts)}"
-    return f"{text}; {trained:,} of {parameters:,} parameters trained"
+        words.append(f"a new head of {new:,}" if new else "with its head")
+    words += [f"frozen: {', '.join(parts)}"] if parts else []
+    return "; ".join([*words, f"{trained:,} of {parameters:,} parameters trained"])
 
 
 def is_file(init: str) -> bool:

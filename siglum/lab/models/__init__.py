@@ -44,12 +44,8 @@ def build(
 ) -> nn.Module:
     """Return a new network with random weights, tried on two blank images.
 
-    Args:
-        name: a key of `MODELS`, or "file.py:Class" for one of your own, whose code runs.
-        options: the network's further arguments by name.
-
-    Raises:
-        ConfigError: if the name or an option is unknown, or the network cannot process the images.
+    `name` is a key of `MODELS`, or "file.py:Class" for one of your own, whose code runs. `options`
+    are the network's further arguments.
     """
     options = options or {}
     cls = _import(name) if ".py:" in name else choose(MODELS, name, "model")
