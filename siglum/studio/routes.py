@@ -57,8 +57,8 @@ class Call:
 
     def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""
-        self.studio.inks.setdefault(new.id, ink)
         self.store.add_drawing(new, self.session, replaces)
+        self.studio.inks.setdefault(new.id, ink)
         facts = self.studio.update().drawings.get(new.id, {})  # none if it is sent again, deleted
         names = ("prediction", "rejected", "correct") if facts.get("split") == "test" else ()
         return {"id": new.id} | {name: facts[name] for name in names}
