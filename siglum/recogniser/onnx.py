@@ -51,11 +51,15 @@ class Network:
             DataError: if the file is not allowed, computes too much, or does not take images as
                 `preprocess` makes them.
         """
-        from onnxruntime import RunOptions
-
         self._arguments = raw, preprocess
         self.preprocess = preprocess
-        trusted = hashlib.sha256(raw).hexdigest() == TRUSTED
+        with _data_errors():
+            self._prepare(raw, trusted=hashlib.sha256(raw).hexdigest() == TRUSTED)
+
+    def _prepare(self, raw: bytes, trusted: bool) -> None:
+        from onnxruntime import RunOptions
+
+        preprocess = self.preprocess
         bounded = trusted or _limit_operations(raw, check(raw))
         # Folding computes constants while loading, without a limit on time.
         self._session = _open(raw, disabled_optimizers=[] if bounded else ["ConstantFolding"])
@@ -74,9 +78,8 @@ class Network:
         timer = Timer(MAX_SECONDS, lambda: setattr(options, "terminate", True))
         timer.start()
         try:
-            with _data_errors():
-                image = {self._input: np.zeros((1, *shape), np.float32)}
-                self.width: int = self._session.run(None, image, options)[0].shape[1]
+            image = {self._input: np.zeros((1, *shape), np.float32)}
+            self.width: int = self._session.run(None, image, options)[0].shape[1]
         finally:
             timer.cancel()
 
@@ -108,6 +111,8 @@ def standardise(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np
 def _data_errors() -> Iterator[None]:
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:  # onnxruntime has a class per error code, below Exception only
         reason = str(error).strip().partition("\n")[0].rpartition("] : ")[2][:300].rstrip(".")
         raise DataError(f"onnxruntime cannot run the network: {reason}.") from None
@@ -128,9 +133,8 @@ def _options() -> Any:
 def _open(raw: bytes, options: Any = None, **more: Any) -> Any:
     from onnxruntime import InferenceSession
 
-    with _data_errors():
-        providers = ["CPUExecutionProvider"]
-        return InferenceSession(raw, options or _options(), providers=providers, **more)
+    more |= {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
+    return InferenceSession(raw, options or _options(), **more)
 
 
 def _limit_operations(raw: bytes, graph: Message) -> bool:
@@ -231,7 +235,10 @@ def _parse(raw: memoryview, kind: str, fields: "count[int]") -> Message:
             raise DataError("The network is cut off, or damaged.")
         value, start = raw[start : start + size], start + size
         if form == "text":
-            message[name].append(str(value, "utf-8", "backslashreplace"))
+            try:
+                message[name].append(str(value, "utf-8"))
+            except UnicodeDecodeError:
+                raise DataError("The network has a name that is not UTF-8.") from None
         else:
             message[name].append(_parse(value, form, fields) if form in ALLOWED else value)
     return message

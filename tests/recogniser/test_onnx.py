@@ -15,7 +15,7 @@ from small_bundles import PREPROCESS, SIZE, by_hand, linear, network, pictures
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.recogniser import onnx as checked
-from siglum.recogniser.onnx import Network, check
+from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import default_backbone
 
 RAW = linear().SerializeToString()
@@ -159,9 +159,15 @@ def test_a_changed_byte_is_refused_or_checked_again(place: int, byte: int) -> No
     damaged = bytearray(RAW)
     damaged[place] = byte
     try:
-        check(bytes(damaged))
+        Network(bytes(damaged), PREPROCESS)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", [b"images", b"logits", b"flat"])
+def test_names_must_be_utf_8(name: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    refusal(RAW.replace(name, b"\xff" + name[1:]))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_of_endless_fields_is_refused() -> None:
