@@ -327,7 +327,7 @@ def _paper_light(grey: Grey) -> Floats:
     """Return the paper's light (H, W), also under the ink, which is darker.
 
     A closing keeps the hard edge of a shadow, but is too light where light falls off towards a
-    border. A mean over what is no ink follows that, but blurs edges. The lower of both holds.
+    border. A surface of degree 2 over what is no ink follows that. The lower of both holds.
     """
     small = _shrink(grey, SMALL)
     longer = max(small.shape)
@@ -339,11 +339,15 @@ def _paper_light(grey: Grey) -> Floats:
         darker, contrast = _otsu(share[dark])
         stroke = components.stroke_width(share > darker if contrast else dark)
         reach = min(reach, math.ceil(STROKES * stroke))
-    paper = (share <= _otsu(share)[0] / 2).astype(np.float32)
-    weight, light = _blur(np.stack([paper, paper * small]))
-    mean = np.where(weight > 0.02, light / np.maximum(weight, 1e-6), 255)
+    paper = (share <= _otsu(share)[0] / 2).ravel()
+    y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j].reshape(2, -1)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
+    weights = np.linalg.solve(
+        (terms * paper) @ terms.T + 1e-3 * np.eye(6), (terms * paper) @ small.ravel()
+    )
+    surface = np.maximum(weights @ terms, 1).reshape(small.shape)
     reach = max(1, round(reach * max(grey.shape) / longer))
-    lower: Floats = np.minimum(_close(grey, reach), _resize(mean, *grey.shape))
+    lower: Floats = np.minimum(_close(grey, reach), _resize(surface, *grey.shape))
     return lower
 
 

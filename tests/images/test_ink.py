@@ -167,6 +167,13 @@ def test_size_and_place_change_nothing(sign: str, factor: float, column: int, ro
     assert difference(plain, normalise(moved, 28)[0]) < 0.02
 
 
+def test_pencil_in_falling_light_is_found() -> None:
+    ink = coverage("zed", stroke=0.04)
+    page = on_paper(ink, (222, 214, 200), (170, 165, 158), gradient(ink.shape, 0.4), grain=1)
+
+    assert likeness(normalise(on_paper(ink), 28)[0], normalise(page, 28)[0]) > 0.9
+
+
 def test_yellow_ink_on_white_paper_is_found() -> None:
     page = on_paper(coverage("zed"), (255, 255, 255), (250, 230, 40))
 
