@@ -9,7 +9,7 @@ from siglum.cli.options import Device, Flag, Json, Out
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.errors import ConfigError, choose
 from siglum.examine import Examination
-from siglum.examine.panels import PANELS, Result, run_panels, write_page
+from siglum.examine.panels import PANELS, run_panels, write_page
 from siglum.files import write_atomic
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
@@ -88,20 +88,17 @@ def examine(
             small = {key: value for key, value in result.arrays.items() if value.ndim <= 2}
             arrays[name] = {key: value.tolist() for key, value in small.items()}
         elif not as_page:
-            _print_panel(result, out or Path(f"{name}.png"), required=out is not None)
+            print_line(f"{result.finding}.")
+            if result.table:
+                rows = [[cell_text(value) for value in row] for row in result.table.rows]
+                print_table(result.table.columns, rows)
+            if result.text:
+                print(result.text)
+            if result.figure or out:
+                path = out or Path(f"{name}.png")
+                write_atomic(path, choose(result.files(), path.suffix, "suffix of out"))
+                print_line(f"File: {path}")
     if save_dir:
         print_line(f"Folder: {save_dir}")
     elif json:
         print_json(arrays)
-
-
-def _print_panel(result: Result, path: Path, required: bool) -> None:
-    print_line(f"{result.finding}.")
-    if result.table:
-        rows = [[cell_text(value) for value in row] for row in result.table.rows]
-        print_table(result.table.columns, rows)
-    if result.text:
-        print(result.text)
-    if result.figure or required:
-        write_atomic(path, choose(result.files(), path.suffix, "suffix of out"))
-        print_line(f"File: {path}")

