@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from answering import make_run  # noqa: F401 - a fixture of several files
+from untrained import make_run  # noqa: F401 - a fixture of several files
 
 from siglum.config import TrainConfig
 from siglum.lab.device import Device, choose_device

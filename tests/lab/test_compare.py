@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from answering import LABELS, MakeRun, answers
 from numpy.typing import NDArray
 from scipy import stats as distributions
+from untrained import LABELS, MakeRun, correct
 
 from siglum import stats
 from siglum.errors import ConfigError
@@ -29,7 +29,7 @@ from siglum.report.compare import headline
 def compare(make_run: MakeRun, wrong: dict[float, Sequence[int]], **about: Any) -> Comparison:
     """Compare runs with these numbers of wrong answers: for each learning rate, one per seed."""
     runs = [
-        make_run(f"{lr}-{seed}", answers(n, n + seed), seed=seed, lr=lr)
+        make_run(f"{lr}-{seed}", correct(n, n + seed), seed=seed, lr=lr)
         for lr, several in wrong.items()
         for seed, n in enumerate(several)
     ]
@@ -50,16 +50,16 @@ def compare(make_run: MakeRun, wrong: dict[float, Sequence[int]], **about: Any) 
 def test_variants_are_named_by_what_differs_but_the_seed_and_the_models_recipe(
     make_run: MakeRun, settings: list[dict[str, Any]], names: list[str]
 ) -> None:
-    runs = [make_run(str(i), answers(5), **each) for i, each in enumerate(settings)]
+    runs = [make_run(str(i), correct(5), **each) for i, each in enumerate(settings)]
 
     assert [variant.name for variant in group_runs(runs)] == names
 
 
 def test_different_data_unfinished_runs_and_duplicates_are_refused(make_run: MakeRun) -> None:
-    one, again = make_run("a", answers(5)), make_run("again", answers(5))
-    other = make_run("b", answers(5), lr=0.2, fingerprint="another")
-    labels = make_run("c", answers(5), lr=0.3, labels=LABELS[::-1].copy())
-    val = [make_run(f"v{i}", answers(5), part="val", lr=i, fingerprint=str(i)) for i in (1, 2)]
+    one, again = make_run("a", correct(5)), make_run("again", correct(5))
+    other = make_run("b", correct(5), lr=0.2, fingerprint="another")
+    labels = make_run("c", correct(5), lr=0.3, labels=LABELS[::-1].copy())
+    val = [make_run(f"v{i}", correct(5), part="val", lr=i, fingerprint=str(i)) for i in (1, 2)]
 
     for runs, message in (
         ([one, other], "their test images differ. Train all with the same data, the same --test"),
@@ -93,7 +93,7 @@ def test_accuracy_has_wilsons_interval_for_one_seed_and_students_for_several(
 
 def test_the_cost_of_pretraining_is_reported_beside_the_training_alone(make_run: MakeRun) -> None:
     before = {"run": "runs/old", "sha256": "0", "seconds": 100.0, "examples": 5000}
-    (row,) = compare_runs(group_runs([make_run("a", answers(5), before=before)])).seeds.itertuples()
+    (row,) = compare_runs(group_runs([make_run("a", correct(5), before=before)])).seeds.itertuples()
 
     assert (row.seconds, row.total_seconds) == (4.0, 104.0)
 
@@ -109,7 +109,7 @@ def test_t_interval_is_scipys_and_its_correction_is_nadeau_and_bengios() -> None
 
 
 def test_difference_of_seeds_alike_is_the_t_of_the_images() -> None:
-    by_image = answers(0).astype(float) - answers(30)
+    by_image = correct(0).astype(float) - correct(30)
     low, high, p = difference_interval([0.03, 0.03], by_image)
     expected = distributions.ttest_1samp(by_image, 0.0)
 
@@ -145,7 +145,7 @@ def test_equal_variants_differ_significantly_in_at_most_5_of_100(seeds: int, spr
 
 def test_planned_pairs_alone_are_tested_and_corrected_by_holm(make_run: MakeRun) -> None:
     runs = [
-        make_run(f"{lr}-{s}", answers(n + s, n + s), seed=s, lr=lr)
+        make_run(f"{lr}-{s}", correct(n + s, n + s), seed=s, lr=lr)
         for lr, n in ((0.1, 30), (0.2, 10), (0.3, 11))
         for s in range(2)
     ]
@@ -162,7 +162,14 @@ def test_planned_pairs_alone_are_tested_and_corrected_by_holm(make_run: MakeRun)
 
 def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: MakeRun) -> None:
     runs = [
-        make_run(f"{lr}-{seed}", answers(n), part="val", seed=seed, lr=lr, fingerprint=str(seed))
+        make_run(
+            f"{lr}-{seed}",
+            correct(n),
+            part="val",
+            seed=seed,
+            lr=lr,
+            fingerprint=str(seed),
+        )
         for lr, n in ((0.1, 10), (0.2, 30))
         for seed in (0, 1)
     ]
@@ -222,7 +229,7 @@ def test_main_effects_are_means_over_the_other_settings_with_intervals_over_seed
     for a, b in itertools.product(range(2), range(3)):
         lr = 0.1 * a + 0.01 * b + 0.01
         runs = tuple(
-            make_run(f"{a}-{b}-{s}", answers(int(n), s), seed=s, lr=lr)
+            make_run(f"{a}-{b}-{s}", correct(int(n), s), seed=s, lr=lr)
             for s, n in enumerate(wrong[a, b])
         )
         variants.append(Variant(f"{a} {b}", runs, levels={"a": a, "b": b}))

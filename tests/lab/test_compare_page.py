@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from answering import MakeRun, answers
+from untrained import MakeRun, correct
 
 from siglum.errors import ConfigError
 from siglum.files import read_json
@@ -23,7 +23,7 @@ def grid(make_run: MakeRun) -> Comparison:
         Variant(
             f"{HOSTILE} {lr}, epochs={epochs}",
             tuple(
-                make_run(f"{lr}-{epochs}-{s}", answers(90 - 20 * epochs + s, s), seed=s, lr=lr,
+                make_run(f"{lr}-{epochs}-{s}", correct(90 - 20 * epochs + s, s), seed=s, lr=lr,
                          way=(0.5, 0.9)[: epochs or 1])
                 for s in range(2)
             ),
@@ -69,7 +69,7 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, make_run: MakeRun, tmp_
     assert data["headline"] == headline(grid) and len(data["variants"]) == len(rows) == 9
     assert float(rows[2]["accuracy"]) == pytest.approx(data["variants"][2]["accuracy"])
     assert data["variants"][0]["val"] is None and data["variants"][1]["missing"] == 1
-    variants = [Variant("a", (make_run("a", answers(5)),)), Variant("b", (), missing=2)]
+    variants = [Variant("a", (make_run("a", correct(5)),)), Variant("b", (), missing=2)]
     write_comparison(compare_runs(variants), tmp_path / "n.html", "t")
     assert "2 runs not finished" in (tmp_path / "n.html").read_text()
     with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):

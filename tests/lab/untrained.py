@@ -1,4 +1,4 @@
-"""Made-up answers of networks, and runs that gave them without ever training."""
+"""Chosen predictions, and finished runs with them that never trained."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,24 +18,24 @@ MakeRun = Callable[..., Run]
 LABELS = np.arange(1000) % 4
 
 
-def answers(wrong: int, seed: int = 0) -> NDArray[np.bool_]:
-    """1,000 answers of which `wrong` pictures, somewhere, are not right."""
+def correct(wrong: int, seed: int = 0) -> NDArray[np.bool_]:
+    """Whether each of 1,000 predictions is correct; `wrong` random ones are not."""
     right = np.ones(1000, dtype=bool)
     right[np.random.RandomState(seed).permutation(1000)[:wrong]] = False
     return right
 
 
-def log_probs_of(right: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """0.7 for the answer, 0.1 for each of the three others."""
-    said = np.where(right, LABELS[: len(right)], (LABELS[: len(right)] + 1) % 4)
+def log_probs_from(right: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Log-probabilities: 0.7 for the prediction, 0.1 for each of the three other classes."""
+    predicted = np.where(right, LABELS[: len(right)], (LABELS[: len(right)] + 1) % 4)
     probs = np.full((len(right), 4), 0.1, dtype=np.float32)
-    probs[np.arange(len(right)), said] = 0.7
+    probs[np.arange(len(right)), predicted] = 0.7
     return np.log(probs)
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Write a finished run that never trained: its answers, and its way to them, are given."""
+    """Write a finished run that never trained, from its predictions and its accuracies."""
 
     def make(
         name: str,
@@ -49,7 +49,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         **settings: Any,
     ) -> Run:
         labels = LABELS[: len(right)] if labels is None else labels
-        log_probs = log_probs_of(right)
+        log_probs = log_probs_from(right)
         env = {
             "data": {"train": "t", "val": "v", "test": "", part: fingerprint},
             "counts": {"train": 100, "val": 10, "test": len(right)},
