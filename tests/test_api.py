@@ -74,6 +74,7 @@ def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> 
         "prediction_set", "rejected", "warnings",
     ]  # fmt: skip
     assert '<img src="data:image/png;base64,' in prediction._repr_html_()
+    assert "3 classes" in greek._repr_html_()
     assert len(repr(greek)) < 300
 
 

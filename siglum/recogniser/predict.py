@@ -71,14 +71,18 @@ class Prediction:
         }
 
     def _repr_html_(self) -> str:
-        from jinja2 import Environment, PackageLoader
-
         file = io.BytesIO()
         pixels = self.ink if self.ink.ndim == 2 else self.ink.transpose(1, 2, 0)
         Image.fromarray(pixels).save(file, "PNG")
-        ink, environment = base64.b64encode(file.getvalue()).decode(), Environment(autoescape=True)
-        environment.loader = PackageLoader("siglum.recogniser", ".")
-        return environment.get_template("prediction.html").render(prediction=self, ink=ink)
+        return _render(prediction=self, ink=base64.b64encode(file.getvalue()).decode())
+
+
+def _render(**values: Any) -> str:
+    """Return the HTML that notebooks show."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(autoescape=True, loader=PackageLoader("siglum.recogniser", "."))
+    return environment.get_template("notebook.html").render(values)
 
 
 class Input(NamedTuple):
@@ -113,6 +117,9 @@ class Recogniser:
         """The last layer, for recognisers whose network returns features."""
         assert self.bundle.head is not None
         return self.bundle.head
+
+    def _repr_html_(self) -> str:
+        return _render(recogniser=self)
 
     @overload
     def predict(self, image: list[Any]) -> list[Prediction]: ...
