@@ -6,9 +6,10 @@ from pathlib import Path
 from siglum.cli.options import Device, Json, Threads
 from siglum.cli.output import print_json, print_line, print_table
 from siglum.cli.progress import loading_bar
-from siglum.errors import ConfigError, choose
+from siglum.errors import ConfigError, DataError, choose
+from siglum.files import write_atomic
 from siglum.formatting import count, probability, rate_and_interval
-from siglum.images import manifest, sources
+from siglum.images import sources
 from siglum.lab import label_issues as lab
 from siglum.lab.device import choose_device
 from siglum.lab.runs import CONFIG, Run
@@ -48,11 +49,11 @@ def label_issues(
     """
     if not 0 <= min_probability <= 1:
         raise ConfigError(f"min_probability must be in [0, 1], got {min_probability}.")
-    if relabel_to is not None:
-        manifest.check_free(relabel_to)
+    if relabel_to is not None and (relabel_to.exists() or not relabel_to.parent.is_dir()):
+        raise DataError(f"{relabel_to} must be a new file in a folder that exists.")
     with loading_bar() as progress:
         if (run / CONFIG).is_file():
-            if source is None or source.startswith("manifest:"):
+            if source is None:
                 raise ConfigError("source must hold images. Give: siglum label-issues RUN SOURCE")
             parts, network = sources.parts(source), Run(run)
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
@@ -62,6 +63,8 @@ def label_issues(
                 print_line(f"Caution: this run has learned the labels of {source}. Use --folds.")
         else:
             source, table = lab.read_out_of_fold(run)
+        if relabel_to is not None and sources.locate(str(source))[0] not in ("folder", "archive"):
+            raise ConfigError(f"relabel_to needs a folder or an archive of images, got {source}.")
         copies = {
             f"{against} ({name})": lab.find_copies(
                 str(source), part or "train", str(against), name, progress
@@ -72,14 +75,10 @@ def label_issues(
     issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
     probable = table[table.probability >= min_probability]
     if relabel_to is not None:
-        lines = (
-            (i.file, i.label, i.prediction, f"{i.probability:.6f}", f"{i.margin:.6f}", run)
-            for i in probable.itertuples()
-        )
-        note = (
-            "Made by 'siglum label-issues'. Correct a label in the column new; or delete its line."
-        )
-        manifest.write(relabel_to, str(source), None if part == "all" else part, lines, [note])
+        note = "Made by 'siglum label-issues'. Correct a label in the column new; or delete a line."
+        lines = probable.drop(columns="issue").rename(columns={"label": "old", "prediction": "new"})
+        text = lines.to_csv(index=False, float_format="%.6f")
+        write_atomic(relabel_to, f"# source: {source}\n# {note}\n{text}")
     if json:
         counts = related.counts
         values = related._asdict() | {"agreement": asdict(related.agreement)}

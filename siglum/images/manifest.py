@@ -1,8 +1,8 @@
 """`manifest:FILE`: images under labels of a CSV file, one image per line.
 
 Any usual dialect is read: commas, semicolons or tabs, UTF-8, UTF-16 or Windows-1252, any order and
-names of columns, or no header. The first lines may name the images' source
-(`# source: archive:signs.zip`) and its part (`# part: test`); else they are relative to the file.
+names of columns, or no header. The first line may name a folder or an archive of images
+(`# source: archive:signs.zip`); else they are relative to the file.
 """
 
 import codecs
@@ -10,19 +10,16 @@ import csv
 import io
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
 from siglum.errors import DataError
-from siglum.files import atomic_path, cannot_read
+from siglum.files import cannot_read
 from siglum.images import folder
 from siglum.images.cache import Listing, Progress, Row
 from siglum.images.decode import IMAGE_SUFFIXES
 
-COLUMNS = ("file", "old", "new", "probability", "margin", "run")  # of those that Siglum writes
 FILE_COLUMNS = (
     *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
     *("imageid", "img", "picture", "name", "id"),
@@ -34,24 +31,16 @@ LABEL_COLUMNS = (
 )
 
 
-class Manifest(NamedTuple):
-    """The labels that a CSV file gives."""
-
-    source: str  # of the images, or "" where their names are relative to the file
-    part: str  # of the source, where it has parts
-    labels: dict[str, str]  # by file
-
-
-def read(path: Path, spec: str) -> Manifest:
-    """Read a CSV file of files and labels."""
+def read(path: Path, spec: str) -> tuple[str, dict[str, str]]:
+    """Return the source of the images, or "", and the label of each file."""
     lines = _text(path, spec).splitlines(keepends=True)
     start = sum(1 for _ in takewhile(lambda line: line[0] == "#" or not line.strip(), lines))
     fields = [line.strip("#,;\t\r\n ").partition(":") for line in lines[:start]]
     notes = {key.strip(): value.strip() for key, _, value in fields}
-    first = [line for line in lines[start:][:20] if line.strip()]
-    if not first:
+    sample = [line for line in lines[start:][:20] if line.strip()]
+    if not sample:
         raise DataError(f"{spec} is empty. Each line must name an image file and its label.")
-    delimiter = max(",;\t|", key=lambda mark: min(line.count(mark) for line in first))
+    delimiter = max(",;\t|", key=lambda mark: min(line.count(mark) for line in sample))
     try:
         table = io.StringIO("".join(lines[start:]), newline="")
         reader = csv.reader(table, delimiter=delimiter, skipinitialspace=True)
@@ -70,8 +59,14 @@ def read(path: Path, spec: str) -> Manifest:
         labels[row[file]] = folder.class_name(row[label], spec)
     if not labels:
         raise DataError(f"{spec} has only a header. Add lines of image files and their labels.")
-    _warn_similar({*labels.values()}, spec)
-    return Manifest(notes.get("source", ""), notes.get("part", "train"), labels)
+    first: dict[str, str] = {}
+    for label in sorted({*labels.values()}):  # `o` and `O` do differ
+        text = " ".join(unicodedata.normalize("NFC", label).split())
+        other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
+        if other != label:
+            message = f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge "
+            warnings.warn(message + "them with --rename.", stacklevel=2)
+    return notes.get("source", ""), labels
 
 
 def _text(path: Path, spec: str) -> str:
@@ -112,24 +107,13 @@ def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
     return files[0], label, int(bool(header))
 
 
-def _warn_similar(labels: Iterable[str], spec: str) -> None:
-    """Warn of labels that differ in blanks, case or normal form only; `o` and `O` do differ."""
-    first: dict[str, str] = {}
-    for label in sorted(labels):
-        text = " ".join(unicodedata.normalize("NFC", label).split())
-        other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
-        if other != label:
-            message = f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge "
-            warnings.warn(message + "them with --rename.", stacklevel=2)
-
-
-def list_files(root: Path, manifest: Manifest, spec: str, progress: Progress) -> Listing:
-    """List the image files that a manifest names, which are below `root`.
+def list_files(root: Path, labels: dict[str, str], spec: str, progress: Progress) -> Listing:
+    """List the labelled image files, which are below `root`.
 
     A name that is no file there, such as an absolute path of another computer or a name without
     its suffix, stands for the one file that shares most of its end.
     """
-    names = {name: name.replace("\\", "/") for name in manifest.labels}
+    names = {name: name.replace("\\", "/") for name in labels}
     missing = [name for name, path in names.items() if not (root / path).is_file()]
     files: dict[str, list[str]] = {}  # by every end of their path, with and without suffix
     for path in folder.scan(root, spec, progress)[0] if missing else ():
@@ -140,50 +124,15 @@ def list_files(root: Path, manifest: Manifest, spec: str, progress: Progress) ->
         if len(matches) != 1:
             problem = "matches several files" if matches else "does not exist"
             raise DataError(
-                f"{spec} names {name!r}, which {problem} in {root} ({len(missing):,} of "
-                f"{len(names):,} lines to search for). Correct or delete the line."
+                f"{spec} names {name!r}, which {problem} in {root}. Correct or delete the line."
             )
         names[name] = matches[0]
     if len({*names.values()}) < len(names):
         raise DataError(f"{spec} names a file twice, in two ways. Delete one of the lines.")
-    rows = sorted(Row(path, manifest.labels[name]) for name, path in names.items())
-    return folder.list_files(root, rows)
+    return folder.list_files(root, sorted(Row(names[name], labels[name]) for name in names))
 
 
 def _ends(path: str) -> list[str]:
     """Return the ends of a path, the longest first: "a/b.png" and "b.png"."""
     names = path.casefold().split("/")
     return ["/".join(names[start:]) for start in range(len(names))]
-
-
-def relabel(listing: Listing, manifest: Manifest, spec: str) -> Listing:
-    """Return the images that a manifest names, under its labels."""
-    labels = manifest.labels
-    if unknown := sorted(labels.keys() - {row.name for row in listing.rows}):
-        raise DataError(
-            f"{spec} names {unknown[0]!r}, which is not in {manifest.source}. Correct or delete "
-            "the line."
-        )
-    rows = [Row(row.name, labels[row.name]) for row in listing.rows if row.name in labels]
-    return replace(listing, rows=rows)
-
-
-def check_free(path: Path) -> None:
-    """Raise DataError where a new manifest cannot be written."""
-    if path.exists() or path.is_symlink() or not path.parent.is_dir():
-        raise DataError(f"{path} must be a new file in a folder that exists. Choose another name.")
-
-
-def write(
-    path: Path,
-    source: str,
-    part: str | None,
-    rows: Iterable[Sequence[object]],
-    notes: Sequence[str] = (),
-) -> None:
-    """Write a manifest with COLUMNS, whole or not at all; `notes` for people become comments."""
-    check_free(path)
-    notes = [f"source: {source}", *([f"part: {part}"] if part else []), *notes]
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(f"# {' '.join(note.splitlines())}\n" for note in notes)
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])

@@ -20,7 +20,7 @@ from siglum.errors import ConfigError, DataError, MissingExtra, choose, closest_
 from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
-from siglum.images.cache import Arrays, Listing, Progress, Row, no_progress
+from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
 
 OTHER_FILES = {  # by suffix: what other data files hold, and the remedy
@@ -36,7 +36,7 @@ OTHER_FILES = {  # by suffix: what other data files hold, and the remedy
 class Source:
     """One kind of place where images are."""
 
-    place: str  # what follows the colon: "DIR", "FILE", or "" for a set without a place
+    place: str  # what follows the kind: ":DIR", ":FILE", or "" for a set without a place
     read: Callable[[Path, str, Progress], Listing | Arrays]  # (place, spec, progress)
     accepts: Callable[[Path], bool] = lambda path: False  # whether a path alone is of this kind
 
@@ -58,31 +58,24 @@ def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
 
 
 def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
-    table = manifest.read(place, spec)
-    kind, inner_spec, inner = "folder", spec, place.parent
-    if table.source:
-        kind, inner_spec, inner = _locate(table.source, place.parent)
-    if kind == "manifest":
-        raise DataError(f"{spec} must name a source of images, got another CSV file.")
+    source, labels = manifest.read(place, spec)
+    kind, inner_spec, root = ("folder", spec, place.parent)
+    if source:
+        kind, inner_spec, root = locate(source, place.parent)
     if kind == "archive":
-        inner = folder.unpack(inner, inner_spec, progress)
-    if kind in ("archive", "folder"):
-        return manifest.list_files(inner, table, spec, progress)
-    data = SOURCES[kind].read(inner, inner_spec, progress)
-    if not isinstance(data, Listing):  # whose images have numbers instead of names
-        images = choose(data, table.part, "part")()
-        rows = [Row(str(row), "") for row in range(len(images))]
-        data = Listing(rows, lambda name: images.take(np.array([int(name)]))[0])
-    return manifest.relabel(data, table, spec)
+        root = folder.unpack(root, inner_spec, progress)
+    elif kind != "folder":
+        raise DataError(f"{spec} must name a folder or an archive of images, got {source!r}.")
+    return manifest.list_files(root, labels, spec, progress)
 
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
     "mnist5k": Source("", _read_mnist5k),
-    "studio": Source("DIR", studio_set.read, studio_set.is_set),
-    "idx": Source("DIR", idx.read, lambda path: bool(idx.parts(path))),
-    "folder": Source("DIR", folder.read, Path.is_dir),
+    "studio": Source(":DIR", studio_set.read, studio_set.is_set),
+    "idx": Source(":DIR", idx.read, lambda path: bool(idx.parts(path))),
+    "folder": Source(":DIR", folder.read, Path.is_dir),
     "archive": Source(
-        "FILE",
+        ":FILE",
         lambda place, spec, see: folder.read(folder.unpack(place, spec, see), spec, see),
         folder.is_archive,
     ),
@@ -92,7 +85,7 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
 } | {name: Source("", idx.read_known) for name in idx.KNOWN}
 
 
-def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
+def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     """Return kind, spec ("archive:signs.zip" for "signs.zip") and place of what a user names.
 
     A file or folder comes before a set of the same name. Places are searched in the current
@@ -105,12 +98,12 @@ def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
         raise ConfigError(f"{text} is not on this computer. Download it, and name the file.")
     try:
         path = Path(place).expanduser()
-        roots = [root for root in (near, data_dir()) if root is not None]
-        path = next((p for p in (path, *(root / path for root in roots)) if p.exists()), path)
+        roots = (Path(), near, data_dir() or near)
+        path = next((root / path for root in roots if (root / path).exists()), path)
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise cannot_read(place, error) from None
     for suffixes, problem in OTHER_FILES.items():
-        if path.suffix.lower()[1:] in suffixes.split() and path.is_file():
+        if path.suffix[1:].lower() in suffixes.split() and path.is_file():
             remedy = "A source is a folder of images with one folder per class, or a zip of it."
             raise DataError(f"Cannot read {path}: it holds {problem}. {remedy}")
     if not kind and path.exists():
@@ -126,16 +119,15 @@ def _locate(text: str, near: Path | None = None) -> tuple[str, str, Path]:
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
-        usage = f"{kind}:{expected}" if expected else kind
-        raise ConfigError(f"source must be {usage}, got {text!r}.")
-    if place and not (path.is_dir() if expected == "DIR" else path.is_file()):
-        raise DataError(f"{spec} is not a {'folder' if expected == 'DIR' else 'file'}.")
+        raise ConfigError(f"source must be {kind}{expected}, got {text!r}.")
+    if place and not (path.is_dir() if expected == ":DIR" else path.is_file()):
+        raise DataError(f"{spec} is not a {'folder' if expected == ':DIR' else 'file'}.")
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
 
 
 def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], ImageSet]]:
     """Return a function that loads and preprocesses each part of a source."""
-    kind, spec, place = _locate(spec)
+    kind, spec, place = locate(spec)
     data = SOURCES[kind].read(place, spec, progress)
     if isinstance(data, Listing):
         listings = {part: data.select(part) for part in {row.part for row in data.rows}}

@@ -75,7 +75,7 @@ def find_issues(
     predicted = pd.Categorical.from_codes(probs.argmax(axis=1), classes)
     columns = {"file": files, "label": labels, "prediction": predicted, "probability": best}
     images = pd.DataFrame({**columns, "margin": best - runner_up, "issue": np.nan})
-    codes = pd.Categorical(labels.astype(str), classes).codes
+    codes = pd.Index(classes).get_indexer(labels.astype(str))
     rows = np.flatnonzero(codes >= 0)
     if len(np.unique(codes[rows])) > 1:
         by = "self_confidence"

@@ -98,7 +98,7 @@ def test_label_issues_refuses_in_one_line_with_the_remedy(
     (tmp_path / "old.csv").write_text("")
     for arguments, message in (
         ((run,), "source must hold images. Give: siglum label-issues RUN SOURCE"),
-        ((run, "manifest:x.csv"), "source must hold images."),
+        ((run, "mnist5k", "--relabel-to", "x.csv"), "relabel_to needs a folder or an archive of"),
         ((tmp_path, "--json"), "is neither a run nor a cross-validation"),
         ((run, f"folder:{signs}", "--min-probability", 2), "min_probability must be in [0, 1]"),
         ((run, f"folder:{signs}", "--part", "test"), "part must be one of all, got 'test'."),
