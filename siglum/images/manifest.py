@@ -60,11 +60,11 @@ def read(path: Path, spec: str) -> tuple[str, dict[str, str]]:
     if not labels:
         raise DataError(f"{spec} has only a header. Add lines of image files and their labels.")
     first: dict[str, str] = {}
-    for label in sorted({*labels.values()}):  # `o` and `O` do differ
-        text = " ".join(unicodedata.normalize("NFC", label).split())
-        other = first.setdefault(text if len(text) == 1 else text.casefold(), label)
-        if other != label:
-            message = f"{spec}: {other!a} and {label!a} are two classes. If they are one, merge "
+    for name in sorted({*labels.values()}):  # `o` and `O` do differ
+        text = " ".join(unicodedata.normalize("NFC", name).split())
+        other = first.setdefault(text if len(text) == 1 else text.casefold(), name)
+        if other != name:
+            message = f"{spec}: {other!a} and {name!a} are two classes. If they are one, merge "
             warnings.warn(message + "them with --rename.", stacklevel=2)
     return notes.get("source", ""), labels
 
