@@ -1,6 +1,8 @@
 """`siglum studio`, up to the point where it serves."""
 
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,24 +13,18 @@ import pytest
 import uvicorn
 
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser.predict import Recogniser
-from siglum.studio.state import Studio
+from siglum.studio.store import Store
 
-sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("recogniser", "studio")]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Recogniser:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small backbone as a file, which is a bundle of 14 classes without drawings too."""
     from small_backbone import a_backbone
 
-    return a_backbone()
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, backbone: Recogniser) -> Path:
-    """The small backbone as a file, which is a bundle of 14 classes without drawings too."""
     path = tmp_path_factory.mktemp("backbone") / "small.siglum"
-    bundles.save(backbone.bundle, path)
+    bundles.save(a_backbone().bundle, path)
     return path
 
 
@@ -46,45 +42,37 @@ def studio(
     return lambda *rest: siglum("studio", *rest, "--backbone", file, "--no-browser", cwd=tmp_path)
 
 
-def test_a_new_set_is_created(studio: Callable, tmp_path: Path) -> None:
-    done = studio()
+def test_a_new_set_is_created_and_takes_a_free_port(
+    studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr("siglum.cli.studio.PORT", other.getsockname()[1])
+        done = studio()
     lines = done.stdout.splitlines()
 
     assert done.returncode == 0, done.stderr
     assert lines[0] == "my-signs: 0 signs, 0 drawings"
-    assert lines[1].startswith("http://127.0.0.1:") and lines[1].endswith(
-        "/   Press Ctrl-C to stop."
-    )
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/   Press Ctrl-C to stop\.", lines[1])
     assert lines[2] == "Everything is saved in my-signs."
     assert (tmp_path / "my-signs" / "signs.db").is_file()
 
 
-def test_a_bundle_becomes_a_set_beside_it_once(
-    studio: Callable, tmp_path: Path, file: Path
+def test_a_bundle_or_a_folder_of_images_becomes_a_set_beside_it_once(
+    studio: Callable, tmp_path: Path, file: Path, signs: Path
 ) -> None:
     shutil.copy(file, tmp_path / "greek.siglum")
-    first, again = studio("greek.siglum"), studio("greek.siglum")
-
-    assert first.returncode == again.returncode == 0, first.stderr
-    assert first.stdout.splitlines()[:2] == [
-        "Imported 0 drawings and 14 new signs.",
-        "greek: 14 signs, 0 drawings",
-    ]
-    assert again.stdout.splitlines()[0] == "greek: 14 signs, 0 drawings"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["greek", "greek.siglum"]
-
-
-def test_a_folder_of_images_becomes_a_set_beside_it(
-    studio: Callable, tmp_path: Path, signs: Path
-) -> None:
     shutil.copytree(signs, tmp_path / "photos")
     before = sorted(tmp_path.rglob("photos/**/*"))
-    done = studio("photos")
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Imported ") and "photos-signs: " in done.stdout
+    for source, folder, size in (
+        ("greek.siglum", "greek", "14 signs, 0 drawings"),
+        ("photos", "photos-signs", "3 signs, 72 drawings"),
+    ):
+        first, again = studio(source), studio(source)
+        assert first.returncode == again.returncode == 0, first.stderr
+        assert first.stdout.startswith("Imported ")
+        assert f"\n{folder}: {size}\n" in first.stdout
+        assert again.stdout.startswith(f"{folder}: {size}\n")
     assert sorted(tmp_path.rglob("photos/**/*")) == before
-    assert studio("photos").stdout.startswith("photos-signs: ")
 
 
 def test_mistakes_are_explained(studio: Callable, tmp_path: Path, file: Path) -> None:
@@ -107,8 +95,8 @@ def test_mistakes_are_explained(studio: Callable, tmp_path: Path, file: Path) ->
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"other", "x"}
 
 
-def test_a_set_is_open_once(studio: Callable, tmp_path: Path, backbone: Recogniser) -> None:
-    with closing(Studio(tmp_path / "my-signs", backbone)):
+def test_a_set_is_open_once(studio: Callable, tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "my-signs")):
         done = studio("my-signs")
 
     assert done.returncode == 2

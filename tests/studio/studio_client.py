@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -119,6 +122,31 @@ def studio_client(folder: Path, backbone: Any) -> Iterator[tuple[Studio, Client]
         serving(studio, listen("127.0.0.1", 0)) as port,
     ):
         yield studio, Client(port)
+
+
+class Process:
+    """`siglum studio` as a process that can be killed, and started again at its port."""
+
+    def __init__(self, folder: Path, backbone: Path | None = None) -> None:
+        self.folder, self.port = folder, 0
+        self.command = [sys.executable, "-m", "siglum", "studio", str(folder), "--no-browser"]
+        self.command += ["--backbone", str(backbone)] if backbone else []
+
+    def start(self) -> Client:
+        """Start it, and wait for the address that it prints."""
+        command = [*self.command, "--port", str(self.port)]
+        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.popen.stdout is not None
+        address = next(line for line in self.popen.stdout if "http://" in line)
+        self.port = urlsplit(address.split()[0]).port or 0
+        return Client(self.port)
+
+    def close(self) -> None:
+        """Kill it as kill -9 does."""
+        self.popen.kill()
+        self.popen.wait()
+        assert self.popen.stdout is not None
+        self.popen.stdout.close()
 
 
 def save(studio: Studio, name: str, drawing: Json, split: str = "train", author: str = "") -> str:

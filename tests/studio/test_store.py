@@ -3,19 +3,16 @@
 import os
 import resource
 import secrets
-import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from siglum.errors import DataError
 from siglum.images import studio_set
@@ -57,27 +54,6 @@ def test_undo_refuses_what_later_changes_depend_on(tmp_path: Path) -> None:
         assert contents(store)[0] == ["a"] and len(store.state.drawings) == 1
 
 
-def test_a_name_is_used_once(tmp_path: Path) -> None:
-    with closing(Store(tmp_path)) as store:
-        a, b = store.add_classes(["a", "b"])
-        assert store.add_classes(["b", "a"]) == [b, a]
-        assert "Merge the two?" in refused(409, store.rename_class, a, "b")
-        refused(409, store.remove_class, a, a)
-
-
-def test_a_replaced_drawing_comes_back_if_something_else_came_between(tmp_path: Path) -> None:
-    with closing(Store(tmp_path)) as store:
-        (a,) = store.add_classes(["a"])
-        half, whole = new(a), new(a)
-        store.add_drawing(half)
-        store.add_classes(["b"])
-        store.add_drawing(whole, replaces=half.id)
-        event = store.last_event("undo")
-        assert event is not None
-        store.revert("undo", event.number)
-        assert list(store.state.drawings) == [half.id]
-
-
 def test_a_set_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("siglum.studio.store.MAX_CLASSES", 2)
     monkeypatch.setattr("siglum.studio.store.MAX_DRAWINGS", 1)
@@ -88,14 +64,10 @@ def test_a_set_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         refused(422, store.add_drawing, new(a))
 
 
-def test_two_studios_on_one_set_refuse(tmp_path: Path) -> None:
-    with closing(Store(tmp_path)), pytest.raises(DataError, match="is open in another Studio"):
-        Store(tmp_path)
-    Store(tmp_path).close()
-
-
 def test_other_commands_read_a_set_while_it_is_open(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
+        with pytest.raises(DataError, match="has no drawings yet"):
+            load(f"folder:{tmp_path}")
         ids = store.add_classes(["a/b", "..", "A", "a"])
         for id in ids:
             store.add_drawing(new(id, author="Ann"))
@@ -105,12 +77,6 @@ def test_other_commands_read_a_set_while_it_is_open(tmp_path: Path) -> None:
         store.add_drawing(new(ids[0], "test"))
         assert parts(f"folder:{tmp_path}") == ("train", "test")
         assert len(load(f"folder:{tmp_path}", "test")) == 1
-
-
-def test_a_set_without_drawings_is_no_source(tmp_path: Path) -> None:
-    Store(tmp_path).close()
-    with pytest.raises(DataError, match="has no drawings yet"):
-        load(f"folder:{tmp_path}")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
@@ -142,10 +108,7 @@ def test_damage_is_named_and_nothing_is_overwritten(tmp_path: Path, where: int) 
     assert path.read_bytes() == raw
 
 
-@pytest.mark.parametrize(
-    "more",
-    ["CREATE TABLE t (x)", "CREATE VIEW v AS SELECT 1", "DROP TABLE event"],
-)
+@pytest.mark.parametrize("more", ["CREATE VIEW v AS SELECT 1", "DROP TABLE event"])
 def test_a_database_with_other_tables_is_refused(tmp_path: Path, more: str) -> None:
     """Views and triggers of a file from somebody else would run when it is read."""
     Store(tmp_path).close()
@@ -195,156 +158,67 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(tmp_path: Path) -> None:
         assert {"a", "c"} <= set(names) and len(drawings) in (1, 2, 3)
 
 
+def change_at_random(store: Store, random: Random, session: str | None = None) -> None:
+    """Make one change, which may be refused."""
+    classes, drawings = list(store.state.classes) or ["?"], list(store.state.drawings) or ["?"]
+    label, other = random.choice(classes), random.choice([None, *classes])
+    with suppress(StudioError):
+        match random.randrange(8):
+            case 0:
+                store.add_classes(random.sample("abcde", 2), session)
+            case 1:
+                store.rename_class(label, random.choice("abcde"), session)
+            case 2 if random.random() < 0.3:
+                store.remove_class(label, other, session)
+            case 3 | 4:
+                store.move_drawings([random.choice(drawings)], other, session)
+            case _:
+                drawing = new(label, random.choice(["train", "test"]))
+                store.add_drawing(drawing, session)
+                store.add_drawing(drawing, session)  # sent again, it is saved once
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_undo_and_redo_step_through_all_states(tmp_path: Path, seed: int) -> None:
+    """A store beside a list of all its states, the last of them the current one."""
+    random, store = Random(seed), Store(tmp_path)
+    past, future, number = [contents(store)], [], 0
+    for _ in range(80):
+        action = random.choice(["change", "change", "change", "undo", "redo", "reopen"])
+        if action == "change":
+            change_at_random(store, random)
+            event = store.last_event("undo")
+            if event and event.number > number:
+                number = event.number
+                past.append(contents(store))
+                future = []
+        elif action == "reopen":
+            store.close()
+            store = Store(tmp_path)
+        else:
+            source, target = (past, future) if action == "undo" else (future, past)
+            event = store.last_event(action)
+            assert (event is None) == (len(source) == (action == "undo"))
+            if event:
+                store.revert(action, event.number)
+                target.append(source.pop())
+        assert contents(store) == past[-1]
+    store.close()
+
+
 def test_twenty_threads_leave_the_state_that_is_on_disk(tmp_path: Path) -> None:
-    errors: list[BaseException] = []
-
     def work(number: int) -> None:
-        random = np.random.RandomState(number)
-        try:
-            for step in range(15):
-                ids = list(store.state.classes) or ["?"]
-                drawings = list(store.state.drawings) or ["?"]
-                id, other = (ids[random.randint(len(ids))] for _ in range(2))
+        random, session = Random(number), str(number)
+        for step in range(15):
+            change_at_random(store, random, session)
+            if step % 4 == 3 and (event := store.last_event("undo", session)):
                 with suppress(StudioError):
-                    match random.randint(6):
-                        case 0:
-                            store.add_classes([f"{number} {step}"], str(number))
-                        case 1 | 2:
-                            store.add_drawing(new(id), str(number))
-                        case 3:
-                            one = drawings[random.randint(len(drawings))]
-                            store.move_drawings([one], None if step % 2 else id, str(number))
-                        case 4 if step % 5 == 0:
-                            store.remove_class(id, other, str(number))
-                        case _:
-                            if (event := store.last_event("undo", str(number))) is not None:
-                                store.revert("undo", event.number, str(number))
-        except BaseException as error:
-            errors.append(error)
+                    store.revert("undo", event.number, session)
 
-    with closing(Store(tmp_path)) as store:
+    with closing(Store(tmp_path)) as store, ThreadPoolExecutor(20) as pool:
         store.add_classes(list("abc"))
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        list(pool.map(work, range(20)))
         before = store.state
-    assert not errors
     with closing(Store(tmp_path)) as store:
-        assert store.state == before and set(before.classes) >= {
-            entry.label for entry in before.drawings.values()
-        }
-
-
-NAMES = st.sampled_from(["o", "O", "α", "a/b"])
-NUMBERS = st.integers(0, 5)
-Model = tuple[tuple[str, ...], dict[str, tuple[str, str]]]
-
-
-class Machine(RuleBasedStateMachine):
-    """A store beside a list of all its states, through which undo and redo step."""
-
-    @initialize()
-    def open(self) -> None:
-        self.folder = Path(os.environ["SIGLUM_CACHE"]) / os.urandom(8).hex()
-        self.store = Store(self.folder)
-        self.past: list[Model] = [((), {})]
-        self.future: list[Model] = []
-
-    def id_of(self, name: str) -> str:
-        return next((id for id, n in self.store.state.classes.items() if n == name), "0" * 16)
-
-    def change(self, model: Model, function, *arguments) -> None:
-        function(*arguments)
-        if model != self.past[-1]:
-            self.past.append(model)
-            self.future = []
-
-    @rule(name=NAMES)
-    def add_class(self, name: str) -> None:
-        classes, drawings = self.past[-1]
-        model = (classes if name in classes else (*classes, name), drawings)
-        self.change(model, self.store.add_classes, [name])
-
-    @rule(name=NAMES, to=NAMES)
-    def rename(self, name: str, to: str) -> None:
-        classes, drawings = self.past[-1]
-        if name not in classes or to in classes:
-            return
-        model = (
-            tuple(to if one == name else one for one in classes),
-            {id: (to if label == name else label, s) for id, (label, s) in drawings.items()},
-        )
-        self.change(model, self.store.rename_class, self.id_of(name), to)
-
-    @rule(name=NAMES, into=NAMES | st.none())
-    def remove_class(self, name: str, into: str | None) -> None:
-        classes, drawings = self.past[-1]
-        if name not in classes or into == name or into not in (None, *classes):
-            return
-        model = (
-            tuple(one for one in classes if one != name),
-            {
-                id: (into if label == name else label, split)
-                for id, (label, split) in drawings.items()
-                if label != name or into is not None
-            },
-        )
-        target = None if into is None else self.id_of(into)
-        self.change(model, self.store.remove_class, self.id_of(name), target)
-
-    @rule(name=NAMES, split=st.sampled_from(["train", "test"]))
-    def draw(self, name: str, split: str) -> None:
-        classes, drawings = self.past[-1]
-        drawing = new(self.id_of(name), split)
-        if name not in classes:
-            refused(404, self.store.add_drawing, drawing)
-            return
-        model = (classes, {**drawings, drawing.id: (name, split)})
-        self.change(model, self.store.add_drawing, drawing)
-        self.store.add_drawing(drawing)  # sent again, it is saved once
-
-    @rule(number=NUMBERS, to=NAMES | st.none())
-    def move(self, number: int, to: str | None) -> None:
-        classes, drawings = self.past[-1]
-        if number >= len(drawings) or to not in (None, *classes):
-            return
-        id = list(drawings)[number]
-        label, split = drawings[id]
-        moved = {one: facts for one, facts in drawings.items() if one != id or to is not None}
-        if to is not None:
-            moved[id] = (to, split)
-        target = None if to is None else self.id_of(to)
-        if to != label:
-            self.change((classes, moved), self.store.move_drawings, [id], target)
-
-    @rule(word=st.sampled_from(["undo", "redo"]))
-    def revert(self, word: str) -> None:
-        event = self.store.last_event(word)
-        source, target = (self.past, self.future) if word == "undo" else (self.future, self.past)
-        if event is None:
-            assert len(source) == (word == "undo")
-            return
-        self.store.revert(word, event.number)
-        target.append(source.pop())
-
-    @rule()
-    def reopen(self) -> None:
-        self.store.close()
-        self.store = Store(self.folder)
-
-    @invariant()
-    def the_store_is_as_the_model(self) -> None:
-        names, drawings = contents(self.store)
-        model = self.past[-1]
-        assert names == list(model[0])
-        assert {id: facts for id, *facts in drawings} == {i: list(f) for i, f in model[1].items()}
-
-    def teardown(self) -> None:
-        self.store.close()
-        shutil.rmtree(self.folder)
-
-
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+        assert store.state == before
+        assert {one.label for one in before.drawings.values()} <= set(before.classes)

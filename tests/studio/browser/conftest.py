@@ -1,8 +1,6 @@
 """Chromium at a Studio on a real socket, and a user who draws."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -39,26 +37,6 @@ def studio_at(
     address = address._replace(token=token)
     with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
         yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
-
-
-class Process:
-    """`siglum studio` as a process that can be killed, and started again at its port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.command = [sys.executable, "-m", "siglum", "studio", str(folder), "--no-browser"]
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait for the address that it prints."""
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        address = next(line for line in self.process.stdout if "http://" in line)
-        self.url = address.split()[0]
-
-    def kill(self) -> None:
-        """Kill it as kill -9 does."""
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture(scope="session")
