@@ -56,9 +56,11 @@ def test_a_figure_is_written_where_the_command_runs(siglum, run: Path, tmp_path:
 
 
 def test_save_writes_every_panel_that_applies(siglum, run: Path, tmp_path: Path) -> None:
-    done = siglum("examine", run, "--save", tmp_path, "--only", "layers", "--only", "attention")
+    names = ("layers", "attention", "filters", "printout")
+    done = siglum("examine", run, "--save", tmp_path, *(f"--only={name}" for name in names))
 
-    assert {path.name for path in tmp_path.iterdir()} == {"layers.csv", "layers.npz"}
+    files = {"filters.npz", "filters.png", "filters.svg", "layers.csv", "layers.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == files | {"printout.txt"}
     assert done.returncode == 0 and "attention: GlyphNet has no attention" in done.stdout
 
 

@@ -16,7 +16,6 @@ from siglum.examine.layers import layers, observe
 from siglum.examine.panels import PANELS, Result, attention, run_panels, write_page
 from siglum.lab import models
 from siglum.lab.device import choose_device
-from siglum.lab.models.conv_transformer import ConvTransformer
 from siglum.lab.runs import Run
 
 OWN = '''
@@ -114,37 +113,19 @@ def linear(tmp_path: Path, signs: Path, own: str) -> Examination:
     return examine(make_run(tmp_path, signs, f"{own}:Flat"))
 
 
-def check_every_panel(run: Run) -> set[str]:
-    """Run all panels; return those that do not apply."""
-    absent = set()
-    for name, result in run_panels(examine(run, count=1), PANELS).items():
-        if result.missing:
-            absent.add(name)
-            continue
-        assert result.figure or result.table or result.text
-        for key, values in result.arrays.items():
-            assert values.dtype != object, (name, key)
-            assert values.dtype.kind != "f" or np.isfinite(values).all(), (name, key)
-    return absent
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist_net3", "picture_net", "conv_transformer"])
-def test_every_panel_of_each_kind_of_network(name: str, tmp_path: Path, signs: Path) -> None:
-    absent = check_every_panel(make_run(tmp_path, signs, name, 32))
-
-    assert absent == (set() if name == "conv_transformer" else {"attention"})
-
-
 @pytest.mark.parametrize(
     ("network", "size", "settings", "absent"),
     [
-        ("Own", 33, {"channels": 3}, {"attention"}),
-        ("Student", 28, {}, {"attention"}),
-        ("Flat", 16, {}, {"attention", "filters", "responses"}),
+        pytest.param("mnist_net3", 32, {}, {"attention"}, marks=pytest.mark.slow),
+        pytest.param("picture_net", 32, {}, {"attention"}, marks=pytest.mark.slow),
+        pytest.param("conv_transformer", 32, {}, set(), marks=pytest.mark.slow),
+        ("glyph_net", 28, {"resize": "glyph", "position_channels": True}, {"attention"}),
+        (":Own", 33, {"channels": 3}, {"attention"}),
+        (":Student", 28, {}, {"attention"}),
+        (":Flat", 16, {}, {"attention", "filters", "responses"}),
     ],
 )
-def test_every_panel_of_a_network_of_ones_own(
+def test_every_panel_of_each_kind_of_network(
     network: str,
     size: int,
     settings: dict[str, Any],
@@ -153,21 +134,28 @@ def test_every_panel_of_a_network_of_ones_own(
     signs: Path,
     own: str,
 ) -> None:
-    run = make_run(tmp_path, signs, f"{own}:{network}", size, **settings)
+    model = own + network if network.startswith(":") else network
+    results = run_panels(
+        examine(make_run(tmp_path, signs, model, size, **settings), count=1), PANELS
+    )
 
-    assert check_every_panel(run) == absent
+    assert {name for name, result in results.items() if result.missing} == absent
+    for name, result in results.items():
+        assert result.figure or result.table or result.text or result.missing
+        for key, values in result.arrays.items():
+            assert values.dtype != object, (name, key)
+            assert values.dtype.kind != "f" or np.isfinite(values).all(), (name, key)
+    if settings.get("position_channels"):
+        assert results["responses"].arrays["weights"].shape[1] == 1  # of the image alone
 
 
-def test_position_planes_are_no_part_of_the_image(tmp_path: Path, signs: Path) -> None:
-    settings = {"resize": "glyph", "position_channels": True}
-    run = make_run(tmp_path, signs, "glyph_net", **settings)
-
-    assert check_every_panel(run) == {"attention"}
-    assert panel(examine(run), "responses").arrays["weights"].shape[1] == 1
-
-
-def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_path: Path) -> None:
-    write_page(small, run_panels(small, PANELS), tmp_path / "page.html")
+def test_the_page_holds_every_panel_with_its_caution_and_names_as_text(
+    tmp_path: Path, signs: Path
+) -> None:
+    hostile = "<img src=x onerror=alert(1)> {0}"
+    settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
+    examination = examine(make_run(tmp_path, signs, "mnist_net", classes=classes, **settings))
+    write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
 
     assert re.findall(r'<section id="(\w+)">', page) == [*PANELS]
@@ -175,6 +163,7 @@ def test_the_page_holds_every_panel_with_its_caution(small: Examination, tmp_pat
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert not re.findall(r"(?:fill|stroke): #", page) and "var(--accent)" in page
     assert page.count('role="img" aria-label="') == page.count("<svg") > 10
+    assert "onerror" in page and "<img" not in page
 
 
 def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
@@ -184,24 +173,6 @@ def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
 
     assert "Inside <bdi>mnist_net</bdi>, without its images." in page
     assert page.count("Cannot load the run&#39;s images again: ") == len(PANELS) - 5
-
-
-def test_a_class_name_is_never_markup(tmp_path: Path, signs: Path) -> None:
-    hostile = "<img src=x onerror=alert(1)> {0}"
-    settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
-    examination = examine(make_run(tmp_path, signs, "mnist_net", classes=classes, **settings))
-    write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-
-    assert "onerror" in page and "<img" not in page
-
-
-def test_a_panel_can_be_saved_as_pictures_numbers_or_text(small: Examination) -> None:
-    figure, table, text = (panel(small, n).files() for n in ("filters", "layers", "printout"))
-
-    assert [*figure] == [".png", ".svg", ".npz"] and [*table] == [".csv", ".npz"]
-    assert bytes(figure[".png"]).startswith(b"\x89PNG") and b"<svg" in figure[".svg"]
-    assert "conv1" in table[".csv"] and text == {".txt": f"{small.model}\n"}
 
 
 def test_layers_have_the_published_sizes_of_mnist_net() -> None:
@@ -354,23 +325,6 @@ def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination, run: 
     np.testing.assert_array_equal(
         wrong["names"], every["names"][every["predicted"] != every["labels"]]
     )
-
-
-def test_attention_sums_to_1_and_is_even_without_queries() -> None:
-    torch.manual_seed(0)
-    transformer, images = ConvTransformer(5, 1, 64).eval(), torch.rand(3, 1, 64, 64)
-    weights = attention(transformer, images)
-
-    assert weights.shape == (3, 3, 8, 4, 4)
-    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 3, 8, 4))
-    for layer in transformer.modules():
-        if isinstance(layer, nn.MultiheadAttention):
-            layer.in_proj_weight.data[:512] = 0
-            layer.in_proj_bias.data[:512] = 0
-    even = attention(transformer, images)
-    torch.testing.assert_close(even, torch.full_like(even, 1 / 4))
-    with pytest.raises(NotApplicableError, match="has no attention. conv_transformer is a network"):
-        attention(models.build("glyph_net", 5, 1, 64), images)
 
 
 def test_attention_is_that_of_pytorchs_own_encoder() -> None:

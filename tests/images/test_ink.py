@@ -167,17 +167,13 @@ def test_size_and_place_change_nothing(sign: str, factor: float, column: int, ro
     assert difference(plain, normalise(moved, 28)[0]) < 0.02
 
 
-def test_pencil_in_falling_light_is_found() -> None:
+def test_pencil_in_falling_light_and_yellow_ink_are_found() -> None:
     ink = coverage("zed", stroke=0.04)
-    page = on_paper(ink, (222, 214, 200), (170, 165, 158), gradient(ink.shape, 0.4), grain=1)
+    pencil = on_paper(ink, (222, 214, 200), (170, 165, 158), gradient(ink.shape, 0.4), grain=1)
+    yellow = on_paper(ink, (255, 255, 255), (250, 230, 40))
 
-    assert likeness(normalise(on_paper(ink), 28)[0], normalise(page, 28)[0]) > 0.9
-
-
-def test_yellow_ink_on_white_paper_is_found() -> None:
-    page = on_paper(coverage("zed"), (255, 255, 255), (250, 230, 40))
-
-    assert likeness(normalise(page, 28)[0], normalise(on_paper(coverage("zed")), 28)[0]) > 0.97
+    for page in (pencil, yellow):
+        assert likeness(normalise(on_paper(ink), 28)[0], normalise(page, 28)[0]) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -192,29 +188,26 @@ def test_grain_and_shadows_of_a_blank_page_are_no_ink(grain: float, light: objec
 # What the report warns of
 
 
-def test_ink_at_the_border_asks_for_a_margin() -> None:
-    report = normalise(on_paper(coverage("four"))[:, 96:, 90:], 28)[1]
-
-    assert report.touches_border and report.inverted
-    assert "Ink touches the edge of the picture: leave a margin." in report.warnings()
+TWO = np.concatenate([coverage("zed", 80), coverage("four", 80)], axis=1)
 
 
-def test_two_characters_ask_for_page() -> None:
-    place = {"height": 120, "width": 260, "row": 20}
-    zed, four = (
-        coverage(sign, 80, column=column, **place) for sign, column in (("zed", 20), ("four", 150))
-    )
-
-    two, one = (normalise(on_paper(ink), 28)[1] for ink in (np.maximum(zed, four), coverage("i")))
-
-    assert (two.characters, one.characters) == (2, 1)
-    assert two.warnings() == ["Several characters found: use --page, or crop to one."]
-
-
-def test_pale_ink_asks_for_a_darker_pen() -> None:
-    report = normalise(on_paper(coverage("zed"), (200, 200, 200), (180, 180, 180)), 28)[1]
-
-    assert report.warnings() == ["Pale ink: it takes 10 % of the light. Use a darker pen."]
+@pytest.mark.parametrize(
+    ("page", "warning"),
+    [
+        (
+            on_paper(coverage("four"))[:, 96:, 90:],
+            "Ink touches the edge of the picture: leave a margin.",
+        ),
+        (on_paper(TWO), "Several characters found: use --page, or crop to one."),
+        (
+            on_paper(coverage("zed"), (200, 200, 200), (180, 180, 180)),
+            "Pale ink: it takes 10 % of the light. Use a darker pen.",
+        ),
+    ],
+)
+def test_a_warning_names_the_remedy(page: Picture, warning: str) -> None:
+    assert warning in normalise(page, 28)[1].warnings()
+    assert normalise(on_paper(coverage("i")), 28)[1].warnings() == []
 
 
 def test_a_neighbour_at_the_border_is_ignored() -> None:
