@@ -17,10 +17,6 @@ from siglum.config import Preprocess
 from siglum.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-    *(".webp", ".pgm", ".ppm", ".pbm", ".pnm"),
-)
 MAX_BYTES = 64 * 2**20  # of one file
 MAX_PIXELS = 89_000_000  # each takes up to 8 bytes while it is decoded
 MAX_JPEG_PIXELS = 210_000_000  # JPEG is decoded at a fraction of its size

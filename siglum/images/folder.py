@@ -5,6 +5,7 @@ The class of an image is the folder that it lies in, below what all folders have
 """
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob, has_magic
+from importlib import resources
 from itertools import takewhile
 from pathlib import Path
 from typing import Self
@@ -26,18 +28,10 @@ from siglum.files import cache_dir
 from siglum.formatting import printable
 from siglum.images import cache, decode
 from siglum.images.cache import Listing, Progress, Row, no_progress
-from siglum.images.decode import IMAGE_SUFFIXES, MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
+from siglum.images.decode import MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
 
-SYSTEM_NAMES = {  # what operating systems, clouds and network drives leave, besides .names
-    *("__macosx", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin"),
-    *("recycler", "lost+found", "system volume information", "network trash folder"),
-    *("temporary items", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
-}
-OTHER_SUFFIXES = {  # of files that accompany images
-    *(".txt", ".md", ".rst", ".csv", ".tsv", ".xls", ".xlsx", ".json", ".jsonl", ".ndjson"),
-    *(".xml", ".yaml", ".yml", ".toml", ".html", ".py", ".ipynb", ".sh", ".log", ".db", ".ini"),
-    *(".npy", ".npz", ".mat", ".pt", ".h5", ".gz", ".zip", ".tar", ".tgz", ".md5", ".sha256"),
-}
+# Of system and companion files, of images, of the columns of CSV files, and of other data files.
+NAMES = json.loads(resources.files("siglum.images").joinpath("names.json").read_bytes())
 AFFIX = r"(?:[\W\d_]|set|data|images|imgs?|split)*"
 PART = re.compile(  # a folder name that means a part of a data set, such as "Test_images"
     f"{AFFIX}(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idate|idation)?|dev)|"
@@ -120,14 +114,14 @@ def scan(
 
 def is_system(name: str) -> bool:
     """Return whether a file or folder is hidden, or of a system and not of a person."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+    return name.startswith(".") or name.lower() in NAMES["system_names"]
 
 
 def _reason(path: str) -> str | None:
     """Return "" for an image, None for a file that is not, or why an image cannot be read."""
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122  a Path costs five times as much
-    if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
-        return "" if suffix in IMAGE_SUFFIXES else None
+    if suffix in NAMES["image_suffixes"] or suffix in NAMES["companion_suffixes"]:
+        return "" if suffix in NAMES["image_suffixes"] else None
     try:
         reason = decode.explain(decode.read_bytes(Path(path), 1000))
     except DataError as error:

@@ -9,52 +9,31 @@ bytes. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"
 
 import gzip
 import importlib
+import json
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Sequence
 from functools import partial
+from importlib import resources
 from pathlib import Path
-from string import ascii_lowercase, ascii_uppercase, digits
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
-from PIL import Image
 
 from siglum.errors import DataError
 from siglum.files import data_dir
 from siglum.images.cache import Arrays, Progress
-from siglum.images.decode import has_light_background
 from siglum.images.imageset import ImageSet
 
 STEMS = {"train": "train", "test": "t10k"}
 MAX_BYTES = 8 * 2**30  # of one file, unpacked
-MNIST_MEANS = (  # of each digit at 7 x 7 pixels, row by row, in sixteenths
-    "0000000003ab3002ba9a006b24b10983a7005dd8100011000000000000056100009700000e200003d10000681000000000"
-    "0001100017b9200144a300138a2005cea5104a764000000000000000027b8100148b20006db200223a4004ac9100011000"
-    "00000000022430028494004d9e30026ba100026510000110000000000037851018953101aa6100235830039b7100011000"
-    "00022000038510017821002b9a6002dcc50005a51000000000000000012331004bbe400233c200019810004a3000034100"
-    "0000000003a9300198a60017f910019b71002ac71000121000000000001651001a8b3003b9e10014991000285100023200"
+# By name: torchvision's class, EMNIST's split, and the class names by label.
+KNOWN: dict[str, tuple[str, str, Sequence[str]]] = json.loads(
+    resources.files("siglum.images").joinpath("idx.json").read_bytes()
 )
-FASHION = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-MERGED = digits + ascii_uppercase + "abdefghnqrt"  # of small letters, those unlike their capitals
-# name -> torchvision's class, EMNIST's split, and the class names by label
-KNOWN: dict[str, tuple[str, str, Sequence[str]]] = {
-    "mnist": ("MNIST", "", digits),
-    "fashion-mnist": ("FashionMNIST", "", FASHION),
-    "kmnist": ("KMNIST", "", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "emnist-byclass": ("EMNIST", "byclass", digits + ascii_uppercase + ascii_lowercase),
-    "emnist-bymerge": ("EMNIST", "bymerge", MERGED),
-    "emnist-balanced": ("EMNIST", "balanced", MERGED),
-    "emnist-letters": ("EMNIST", "letters", ascii_uppercase),
-    "emnist-digits": ("EMNIST", "digits", digits),
-    "emnist-mnist": ("EMNIST", "mnist", digits),
-}
 
 
 def parts(root: Path, prefix: str = "") -> tuple[str, ...]:
@@ -121,23 +100,17 @@ def _load(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _is_transposed(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> bool:
-    """Compare the means of the digits with MNIST's, upright and transposed."""
-    means = []
+    """Return whether the mean of each digit is wider than high, and above all that of the 1."""
+    sizes = []
     for digit in range(10):
-        rows = np.flatnonzero(labels == digit)[:500]
-        if not len(rows):
+        if digit not in labels:
             return False
-        mean = Image.fromarray(images[rows].mean(axis=0, dtype=np.float32))
-        means.append(np.asarray(mean.resize((7, 7), Image.Resampling.BOX)))
-    differences = np.stack(means) - np.mean(means, axis=0)
-    if has_light_background(images[:500, None]).mean() > 0.5:
-        differences = -differences
-    mnist = np.array([int(digit, 16) for digit in MNIST_MEANS]).reshape(10, 7, 7)
-    mnist = mnist - mnist.mean(axis=0)
-    size = np.linalg.norm(mnist) * max(float(np.linalg.norm(differences)), 1e-9)
-    upright = (mnist * differences).sum() / size
-    transposed = (mnist * differences.transpose(0, 2, 1)).sum() / size
-    return bool(transposed > max(0.35, upright + 0.2))
+        mean = images[labels == digit][:500].mean(axis=0)
+        ink = np.abs(mean - np.median(mean[[0, -1]])) + 1e-9
+        profiles = ink.sum(axis=1), ink.sum(axis=0)
+        sizes.append([np.cov(np.arange(len(p)), ddof=0, aweights=p) for p in profiles])
+    height, width = np.array(sizes).T
+    return bool((width > height).all() and width[1] > 2 * height[1])
 
 
 def _find(root: Path, stem: str) -> Path | None:

@@ -18,17 +18,6 @@ from siglum.errors import DataError
 from siglum.files import cannot_read
 from siglum.images import folder
 from siglum.images.cache import Listing, Progress, Row
-from siglum.images.decode import IMAGE_SUFFIXES
-
-FILE_COLUMNS = (
-    *("file", "filename", "filepath", "path", "image", "imagepath", "imagefile", "imagename"),
-    *("imageid", "img", "picture", "name", "id"),
-)
-LABEL_COLUMNS = (
-    *("new", "label", "labels", "class", "classname", "latex", "character", "char", "letter"),
-    *("symbol", "sign", "digit", "glyph", "category", "target", "tag", "truth", "groundtruth"),
-    *("text", "transcription", "word", "y", "classid", "labelid", "symbolid"),
-)
 
 
 def read(path: Path, spec: str) -> tuple[str, dict[str, str]]:
@@ -90,13 +79,14 @@ def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
             f"{spec} holds pixels, not names of image files, as Kaggle's digits do. Save each row "
             "as an image in a folder of its class, or use mnist."
         )
-    is_image = [[cell.lower().endswith(IMAGE_SUFFIXES) for cell in row] for row in rows]
+    suffixes = tuple(folder.NAMES["image_suffixes"])
+    is_image = [[cell.lower().endswith(suffixes) for cell in row] for row in rows]
     header = ["".join(filter(str.isalnum, cell.casefold())) for cell in rows[0]]
     header = [] if any(is_image[0]) else header
-    candidates = [header.index(name) for name in FILE_COLUMNS if name in header]
+    candidates = [header.index(name) for name in folder.NAMES["file_columns"] if name in header]
     with_images = [column for column in range(width) if any(row[column] for row in is_image)]
     files = [i for i in candidates if i in with_images] or with_images or candidates
-    labels = [header.index(name) for name in LABEL_COLUMNS if name in header]
+    labels = [header.index(name) for name in folder.NAMES["label_columns"] if name in header]
     labels += range(width) if not header or width == 2 else []
     label = next((column for column in labels if column not in files[:1]), None)
     if not files or label is None:

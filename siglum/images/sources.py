@@ -23,14 +23,6 @@ from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
 
-OTHER_FILES = {  # by suffix: what other data files hold, and the remedy
-    "npz npy mat h5 hdf5 parquet pkl pt arff": "arrays. Save them as images, or use mnist",
-    "ndjson jsonl json inkml xml": "strokes or annotations. Save each drawing as an image",
-    "xlsx xls ods": "a spreadsheet. Save it as CSV",
-    "rar 7z": "an archive that Siglum cannot unpack. Unpack it, and name the folder",
-    "png jpg jpeg bmp gif tif tiff webp pdf": "one image. Name a folder of images",
-}
-
 
 @dataclass(frozen=True)
 class Source:
@@ -102,7 +94,7 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         path = next((root / path for root in roots if (root / path).exists()), path)
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise cannot_read(place, error) from None
-    for suffixes, problem in OTHER_FILES.items():
+    for suffixes, problem in folder.NAMES["other_files"].items():
         if path.suffix[1:].lower() in suffixes.split() and path.is_file():
             remedy = "A source is a folder of images with one folder per class, or a zip of it."
             raise DataError(f"Cannot read {path}: it holds {problem}. {remedy}")
