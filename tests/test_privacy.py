@@ -6,9 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,46 +34,30 @@ def home(tmp_path_factory: pytest.TempPathFactory, signs: Path) -> Path:
     return home
 
 
-@contextmanager
-def process(home: Path, command: tuple[str, ...], trace: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `siglum COMMAND` as a user would: a home of its own, no CI, no other settings."""
-    keep = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
-    environment = {name: os.environ[name] for name in keep if name in os.environ}
-    environment |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    (home / "tmp").mkdir(exist_ok=True)
-    strace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace)]
-    program = [sys.executable, "-u", "-m", "siglum", *command]
-    started = subprocess.Popen(
-        [*strace, *program] if shutil.which("strace") else program,
-        env=environment,
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield started
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.communicate()
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_leaves_a_trace_or_calls_out(name: str, home: Path, tmp_path: Path) -> None:
     """`CI` and `GITHUB_ACTIONS` would silence what some libraries send; they are unset here."""
-    trace = tmp_path / "trace"
-
-    with process(home, COMMANDS[name], trace) as started:
+    keep, trace = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT"), tmp_path / "trace"
+    environment = {name: os.environ[name] for name in keep if name in os.environ}
+    environment |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    (home / "tmp").mkdir(exist_ok=True)
+    command = [sys.executable, "-u", "-m", "siglum", *COMMANDS[name]]
+    if shutil.which("strace"):
+        command = f"strace -f -qq -e trace=connect,sendto -o {trace}".split() + command
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = subprocess.Popen(command, env=environment, cwd=home, start_new_session=True, **pipes)
+    try:
         if name == "studio":
-            assert started.stdout is not None
             while "http://127.0.0.1:" not in (line := started.stdout.readline()):
                 assert line, "the Studio ended before it served"
         else:
             _, error = started.communicate(timeout=300)
             assert started.returncode == 0, error
         files = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
 
     assert not {file for file in files if not file.startswith(OURS)}
     if trace.exists():

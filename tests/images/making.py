@@ -69,17 +69,11 @@ def write_idx(path: Path, values: NDArray[Any]) -> Path:
 
 
 def write_idx_pair(
-    folder: Path,
-    stem: str = "train",
-    *,
-    count: int = 6,
-    classes: int = 3,
-    side: int = 28,
-    first_label: int = 0,
+    folder: Path, stem: str = "train", *, count: int = 6, classes: int = 3, first_label: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Write images and labels; return them: uint8 (N, side, side) and uint8 (N,)."""
+    """Write images and labels; return them: uint8 (N, 28, 28) and uint8 (N,)."""
     random = np.random.RandomState(count)
-    images = random.randint(0, 256, (count, side, side)).astype(np.uint8)
+    images = random.randint(0, 256, (count, 28, 28)).astype(np.uint8)
     images[:, [0, -1]] = images[:, :, [0, -1]] = 0  # a dark border, so that nothing is inverted
     labels = (np.arange(count) % classes + first_label).astype(np.uint8)
     write_idx(folder / f"{stem}-images-idx3-ubyte", images)

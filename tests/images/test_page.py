@@ -58,9 +58,6 @@ def test_the_corner_of_a_table_is_no_character() -> None:
     sheet[:, down + right < 60] = 20
 
     assert [len(row) for row in read_page(sheet, GLYPH).rows] == [3, 2, 3]
-
-
-def test_a_blank_page_has_no_rows() -> None:
     assert read_page(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
 
 

@@ -124,11 +124,9 @@ def test_equal_variants_differ_significantly_in_at_most_5_of_100(seeds: int, spr
     random = np.random.RandomState(seeds)
 
     def predict(hard: NDArray[np.bool_]) -> NDArray[np.floating]:
-        rates = np.clip(random.normal(0.06, spread, seeds), 0.0, 1.0)
-        return np.array(
-            [~(hard & (random.rand(300) < 0.5)) & (random.rand(300) >= rate) for rate in rates],
-            float,
-        )
+        rates = np.clip(random.normal(0.06, spread, (seeds, 1)), 0.0, 1.0)
+        careless, hits = random.rand(2, seeds, 300)
+        return (~(hard & (careless < 0.5)) & (hits >= rates)).astype(float)
 
     significant = 0
     for _ in range(150):
@@ -151,25 +149,15 @@ def test_planned_pairs_alone_are_tested_and_corrected_by_holm(make_run: MakeRun)
     ]
     variants = group_runs(runs)
     pairs = itertools.combinations([variant.name for variant in variants], 2)
-    alone = [compare_runs(variants, [pair]).pairs.p[0] for pair in pairs]
-    expected, lowest = [0.0, 0.0, 0.0], 0.0
-    for rank, index in enumerate(np.argsort(alone)):
-        lowest = max(lowest, min(1.0, (3 - rank) * alone[index]))
-        expected[index] = lowest
+    alone = sorted(compare_runs(variants, [pair]).pairs.p[0] for pair in pairs)
+    steps = np.maximum.accumulate([min(1.0, (3 - i) * p) for i, p in enumerate(alone)])
 
-    assert compare_runs(variants).pairs.p.tolist() == pytest.approx(expected)
+    assert sorted(compare_runs(variants).pairs.p) == pytest.approx(steps.tolist())
 
 
 def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: MakeRun) -> None:
     runs = [
-        make_run(
-            f"{lr}-{seed}",
-            correct(n),
-            part="val",
-            seed=seed,
-            lr=lr,
-            fingerprint=str(seed),
-        )
+        make_run(f"{lr}-{seed}", correct(n), part="val", seed=seed, lr=lr, fingerprint=str(seed))
         for lr, n in ((0.1, 10), (0.2, 30))
         for seed in (0, 1)
     ]

@@ -15,30 +15,25 @@ from siglum.lab.trainer import folds, load_data
 WRITERS = tuple("abcdefgh")
 
 
-def images(counts: tuple[int, ...], by: int = 1) -> ImageSet:
+def images(counts: tuple[int, ...]) -> ImageSet:
     labels = np.repeat(np.arange(len(counts)), counts)
-    made = ImageSet.from_arrays(
-        np.zeros((len(labels), 8, 8), np.uint8), labels, "xyz"[: len(counts)]
-    )
-    return replace(made, writers=tuple(WRITERS[i // by % 8] for i in range(len(labels))))
+    pixels = np.zeros((len(labels), 8, 8), np.uint8)
+    made = ImageSet.from_arrays(pixels, labels, "xyz"[: len(counts)])
+    return replace(made, writers=tuple(WRITERS[i % 8] for i in range(len(labels))))
 
 
-def test_every_image_is_held_out_once_and_classes_evenly() -> None:
-    parts = folds(images((10, 15, 20)), 5, seed=1)
+def test_every_image_is_held_out_once_by_class_or_by_writer() -> None:
+    pictures = images((10, 15, 20))
+    parts, others = folds(pictures, 5, seed=1), folds(pictures, 4, seed=0, by_writer=True)
 
-    assert sorted(np.concatenate([held for _, held in parts]).tolist()) == list(range(45))
-    for kept, held in parts:
-        assert not set(kept) & set(held) and len(kept) + len(held) == 45
-        assert np.bincount(images((10, 15, 20)).labels[held]).tolist() == [2, 3, 4]
-    assert folds(images((10, 15, 20)), 5, seed=2)[0][1].tolist() != parts[0][1].tolist()
-
-
-def test_by_writer_no_writer_is_on_both_sides() -> None:
-    pictures = images((24, 24))
-    assert pictures.writers is not None
+    for every in (parts, others):
+        assert sorted(np.concatenate([held for _, held in every]).tolist()) == list(range(45))
+        assert all(not set(kept) & set(held) and len({*kept, *held}) == 45 for kept, held in every)
+    for _, held in parts:
+        assert np.bincount(pictures.labels[held]).tolist() == [2, 3, 4]
     names = np.array(pictures.writers)
-    for kept, held in folds(pictures, 4, seed=0, by_writer=True):
-        assert not set(names[kept]) & set(names[held]) and len(held)
+    assert not any(set(names[kept]) & set(names[held]) for kept, held in others)
+    assert folds(pictures, 5, seed=2)[0][1].tolist() != parts[0][1].tolist()
 
 
 @pytest.mark.parametrize(

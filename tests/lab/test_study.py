@@ -23,7 +23,7 @@ from siglum.report.compare import headline
 def read(tmp_path: Path, text: str) -> Study:
     file = tmp_path / "question.toml"
     file.write_text(text)
-    return read_study(file, Path("runs"))
+    return read_study(file, tmp_path / "runs")
 
 
 def test_named_variants_are_combined_with_every_point_of_the_grid(tmp_path: Path) -> None:
@@ -91,28 +91,12 @@ def test_a_study_file_that_breaks_a_rule_is_refused(
     assert message in str(error.value)
 
 
-TEXT = """
-seeds = [0, 1]
-[base]
-data = "folder:{signs}"
-batch_size = 16
-epochs = 2
-[parents.first]
-data = "folder:{signs}"
-batch_size = 16
-epochs = 2
-[variants.scratch]
-[variants.after]
-init = "parents.first"
-"""
-
-
 @pytest.fixture
 def study(tmp_path: Path, signs: Path) -> Study:
     """Two variants with two seeds; the parent of one is the other."""
-    file = tmp_path / "small.toml"
-    file.write_text(TEXT.format(signs=signs))
-    return read_study(file, tmp_path / "runs")
+    settings = f'data = "folder:{signs}"\nbatch_size = 16\nepochs = 2\n'
+    text = f"seeds = [0, 1]\n[base]\n{settings}[parents.first]\n{settings}[variants.scratch]\n"
+    return read(tmp_path, f'{text}[variants.after]\ninit = "parents.first"')
 
 
 def note(names: list[str]) -> Callable[[Cell, int], Watch]:
@@ -177,8 +161,7 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
 ) -> None:
     wild = f'lr = 1e30\nmodel = "mnist_net"\ndata = "folder:{signs}"\nbatch_size = 16\nepochs = 2\n'
     text = f"[base]\n{wild}[parents.wild]\n{wild}[variants.wild]\n[variants.child]\nlr = 0.1\n"
-    (tmp_path / "wild.toml").write_text(f'{text}init = "parents.wild"')
-    study = read_study(tmp_path / "wild.toml", tmp_path / "runs")
+    study = read(tmp_path, f'{text}init = "parents.wild"')
     for _ in range(2):
         run_cells(study.select(["wild"]), machine)
 
@@ -214,9 +197,8 @@ def test_cross_validation_predicts_every_image_once_per_repeat(
     correct = arrays["log_probs"].argmax(axis=2) == arrays["labels"]
 
     assert not started  # everything was finished
-    assert arrays["log_probs"].shape == (2, 72, 3) and arrays["files"].tolist() == list(
-        whole.files or ()
-    )
+    assert arrays["log_probs"].shape == (2, 72, 3)
+    assert arrays["files"].tolist() == list(whole.files or ())
     assert arrays["labels"].tolist() == whole.labels.tolist() and len(arrays["writers"]) == 72
     assert variant.accuracy == pytest.approx(correct.mean())
     assert variant.method == "corrected t, 6 folds; at least Wilson, 72 images"

@@ -24,7 +24,6 @@ from siglum.errors import RunError
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
 from siglum.lab.trainer import train
-from siglum.report import plots
 from siglum.report.sections import Facts, draw_plots, train_command, write_report
 from siglum.stats import wilson
 from tests.report.conftest import HOSTILE
@@ -62,14 +61,9 @@ def copy_with(run: Run, folder: Path, file: str, **changes: object) -> Run:
     return Run(folder)
 
 
-def test_the_same_run_makes_the_same_single_file(
+def test_a_page_requests_nothing_and_runs_only_its_own_script(
     tiny_run: Run, tiny_page: str, tmp_path: Path
 ) -> None:
-    assert report_of(tiny_run, tmp_path) == tiny_page and tiny_page.endswith("</html>\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-
-
-def test_a_page_requests_nothing_and_runs_only_its_own_script(tiny_page: str) -> None:
     page = Page(tiny_page)
     scripts = re.findall(r"<script[^>]*>(.*?)</script>", tiny_page, flags=re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
@@ -78,22 +72,22 @@ def test_a_page_requests_nothing_and_runs_only_its_own_script(tiny_page: str) ->
     assert "http://" not in tiny_page and "https://" not in tiny_page
     assert not re.findall(r"url\((?!#)|@import", tiny_page)
     assert all(source.startswith("data:image/png;base64,") for source in page.values("src"))
-    assert all(target.startswith("#") for target in page.values("href"))
-
-
-def test_a_class_name_is_never_markup(tiny_run: Run, tiny_page: str) -> None:
-    page = Page(tiny_page)
-
     assert HOSTILE in tiny_run.classes and HOSTILE in page.text
     assert HOSTILE not in tiny_page and not page.values("onerror")
+    assert report_of(tiny_run, tmp_path) == tiny_page and tiny_page.endswith("</html>\n")
 
 
 def test_identifiers_are_unique_and_references_resolve(tiny_page: str) -> None:
     page = Page(tiny_page)
     identifiers = Counter(page.values("id"))
-    references = [target.removeprefix("#") for target in page.values("href")]
-    references += page.values("popovertarget") + re.findall(r"url\(#([^)]*)\)", tiny_page)
+    targets = page.values("href")
+    references = (
+        [target.removeprefix("#") for target in targets]
+        + page.values("popovertarget")
+        + re.findall(r"url\(#([^)]*)\)", tiny_page)
+    )
 
+    assert all(target.startswith("#") for target in targets)
     assert max(identifiers.values()) == 1 and set(references) <= set(identifiers)
 
 
@@ -274,13 +268,6 @@ def test_reproducing_lists_the_whole_chain_and_its_files(
         assert "Not complete." in report_of(child, tmp_path)
     finally:
         shutil.move(tmp_path / "moved", tiny_run.path)
-
-
-def test_labels_shortened_to_the_same_text_stay_apart() -> None:
-    names = ["model=mnist_net,filters=10,lr=1", "model=mnist_net,filters=20,lr=1", "short"]
-
-    labels = plots.short_labels(names, 12)
-    assert len(set(labels)) == 3 and max(map(len, labels)) <= 12 and labels[2] == "short"
 
 
 def test_dark_pages_set_every_colour_by_variables(tiny_page: str) -> None:

@@ -20,17 +20,14 @@ from matplotlib import get_data_path
 
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
-from tools.backbone.confusables import confusable_groups, confusable_pairs
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, trustworthy
 from tools.backbone.pretrain import (
     Recipe,
     draw_epoch,
-    load_fonts,
     load_synthetic,
     sample_weights,
 )
-from tools.backbone.provenance import origins
 from tools.backbone.synthetic import invent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,30 +179,6 @@ def test_damaged_fonts_are_left_out_with_a_reason(tmp_path: Path) -> None:
         (tmp_path / "bad.ttf").write_bytes(raw)
         for face in faces_in(tmp_path, "To"):
             list(draw_face(face, 16))
-
-
-def test_confusables_are_found_in_the_glyphs(tmp_path: Path) -> None:
-    """Planted: A like Alpha in both faces, o like O but for its size, T like nothing."""
-    big = tuple((2 * a, 2 * b, 2 * c, 2 * d) for a, b, c, d in RING)
-    for name in ("One", "Two"):
-        shapes = {"A": HOUSE, "Α": HOUSE, "o": RING, "O": big, "T": BAR}
-        write_font(tmp_path / f"{name}.ttf", shapes, name)
-    fonts = load_fonts(Recipe(fonts=str(tmp_path), characters="AΑoOT", size=28))
-
-    assert confusable_groups(confusable_pairs(fonts.images)) == [("A", "Α"), ("O", "o")]
-
-
-def test_origins_come_from_the_package_and_else_from_the_folder(tmp_path: Path) -> None:
-    for folder in ("hand/@fontsource/caveat", "text"):
-        (tmp_path / folder).mkdir(parents=True)
-        write_font(tmp_path / folder / "a.ttf", {"T": BAR}, folder[:4])
-    (tmp_path / "hand/@fontsource/caveat/package.txt").write_text("9.9")
-
-    found = origins(tmp_path, faces_in(tmp_path, "T"))
-
-    hand, text = found["hand Regular"], found["text Regular"]
-    assert (hand.kind, hand.package, hand.version) == ("hand", "@fontsource/caveat", "9.9")
-    assert (hand.licence, text.kind, text.licence) == ("OFL-1.1", "text", "")
 
 
 def test_synthetic_signs_are_the_same_again_and_differ_by_hand() -> None:
