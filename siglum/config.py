@@ -6,6 +6,7 @@ Precedence: command line, file, the model's recipe (`recipes.toml`), the default
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -33,12 +34,13 @@ def recipes() -> dict[str, dict[str, Any]]:
 
 
 def _parse(value: object) -> object:
-    """Parse "3", "0.5" and "true": the command line passes text."""
+    """Parse "3", "0.5" and "true": the command line passes text. NaN and infinity remain text."""
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return value
-    return parsed if isinstance(parsed, bool | int | float) else value
+    is_finite = isinstance(parsed, float) and math.isfinite(parsed)
+    return parsed if isinstance(parsed, bool | int) or is_finite else value
 
 
 Option = Annotated[bool | int | float | str, BeforeValidator(_parse)]
@@ -230,37 +232,22 @@ def build(cls: type[S], settings: Mapping[str, Any]) -> S:
         raise ConfigError(explain(error, cls)) from None
 
 
-_RULES = {  # by the kind of a pydantic error, or its first word
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-    "finite_number": "a finite number",
-    "literal_error": "one of {expected}",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "tuple": "a list",
-    "list": "a list",
-    "dict": "a table of names",
-    "model": "a table",
-}
-
-
 def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
     """Describe the first broken rule of a pydantic error: the setting, the rule, the value."""
     first = error.errors()[0]
     location, kind = [str(part) for part in first["loc"]], first["type"]
-    context = first.get("ctx", {})
-    if isinstance(context.get("error"), ConfigError):
-        return str(context["error"])
+    if isinstance(reason := first.get("ctx", {}).get("error"), ConfigError):
+        return str(reason)
     if kind == "extra_forbidden":
-        names = list(cls.model_fields) if cls else []
-        hint = closest_match(location[-1], names) or f" Settings: {', '.join(names)}."
+        hint = ""
+        if cls is not None:
+            names = ", ".join(cls.model_fields)
+            hint = closest_match(location[-1], cls.model_fields) or f" Settings: {names}."
         return f"unknown setting {location[-1]!r}.{hint}"
-    rule = _RULES.get(kind) or _RULES.get(kind.partition("_")[0], "another kind of value")
-    if location and location[-1] in ("bool", "int", "float", "str"):  # one of an Option's types
-        rule = "true, false, a number or text"
     name = ".".join(location[:2]) or (cls.__name__ if cls else "it")
-    return f"{name} must be {rule.format(**context)}, got {first['input']!r}."
+    if kind == "missing":
+        return f"{name} is missing."
+    rule = first["msg"].partition(",")[0].removeprefix("Input should ").replace("tuple", "list")
+    if location and location[-1] in ("bool", "int", "float", "str"):  # one of an Option's types
+        rule = "be true, false, a number or text"
+    return f"{name} must {rule}, got {first['input']!r}."

@@ -30,7 +30,7 @@ def runs(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
             warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
             continue
         parts, seconds = ("val", "test"), epochs[-1].seconds if epochs else 0.0
-        record: dict[str, Any] = {"run": run.name, "data": config.data, "model": config.model}
+        record: dict[str, Any] = {"run": run.path.name, "data": config.data, "model": config.model}
         names = list(record.values())
         record |= {"parameters": result.get("parameters"), "epochs": len(epochs)}
         record |= {"seconds": seconds, "finished": bool(result)}

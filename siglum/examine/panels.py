@@ -105,7 +105,9 @@ def write_page(examination: Examination, results: dict[str, Result], path: Path)
         part = ""
     headline = page.load("examination.html", examination=examination, part=part).headline
     kind = "examination of a network"
-    write_atomic(path, page.render_page(examination.run.name, kind, sections, headline=headline))
+    write_atomic(
+        path, page.render_page(examination.run.path.name, kind, sections, headline=headline)
+    )
 
 
 def layer_table(examination: Examination) -> Result:

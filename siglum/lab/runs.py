@@ -40,6 +40,7 @@ from siglum.config import Preprocess, TrainConfig, explain
 from siglum.errors import DataError, RunError, choose
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.lab import models
+from siglum.lab.device import Device
 from siglum.lab.training import Counters, Epoch, TrainState
 
 if TYPE_CHECKING:
@@ -58,12 +59,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
-class _Machine(_Record):
-    device: str
-    precision: str
-    threads: int
-
-
 class _Init(_Record):
     seconds: float | None
     examples: int | None
@@ -73,7 +68,7 @@ class _Env(_Record):
     started: datetime
     command: str
     versions: dict[str, str]
-    device: _Machine
+    device: Device
     processor: str
     platform: str
     data: dict[str, str | None]
@@ -119,9 +114,6 @@ class Run:
             reason = "is not a run: it has no config.json" if self.path.exists() else "not found"
             raise RunError(f"{path} {reason}. 'siglum runs' lists runs; 'siglum train' makes one.")
 
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
-
     @classmethod
     def create(
         cls,
@@ -146,11 +138,6 @@ class Run:
         run._write_json(PREPROCESS, preprocess.model_dump())
         run._write_json(CONFIG, config.model_dump())  # last: it makes the folder a run
         return run
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
 
     @property
     def config(self) -> TrainConfig:
@@ -309,12 +296,8 @@ class Run:
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
-            available = [
-                name for name, other in CHECKPOINTS.items() if (self.path / other).exists()
-            ]
             raise RunError(
-                f"{self.path} has no {file}. Available: {', '.join(available) or 'none'}. To "
-                f"resume a training: siglum train --resume {self.path}"
+                f"{self.path} has no {file}. Resume it with: siglum train --resume {self.path}"
             )
         try:
             with safe_open(path, framework="pt") as head:
@@ -330,7 +313,8 @@ class Run:
         try:
             return TypeAdapter(kind).validate_python(record)
         except ValidationError as error:
-            raise RunError(f"{self.path / file} is damaged: {explain(error)}") from None
+            reason = explain(error)
+            raise RunError(f"{self.path / file} is damaged: {reason} {DAMAGED}") from None
 
     def _write_json(self, file: str, value: Any) -> None:
         self._write(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -398,9 +382,8 @@ def first_line(error: BaseException) -> str:
 
 def _check_predictions(arrays: dict[str, NDArray[Any]], part: str, num_classes: int) -> None:
     log_probs, labels = arrays[f"{part}_log_probs"], arrays[f"{part}_labels"]
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise ValueError(f"{part}_labels must be integers")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+    is_label = (labels >= 0) & (labels < num_classes)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not is_label.all():
         raise ValueError(f"{part}_labels must be labels of the {num_classes} classes")
     shape = (len(labels), num_classes)
     if log_probs.dtype.kind != "f" or log_probs.shape != shape or np.isnan(log_probs).any():

@@ -179,8 +179,6 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
             raise ConfigError(f"{init} must start from scratch or from a run, got {own['init']!r}.")
         (parent,) = _cells(init, {**own, "seed": settings["seed"]}, file, folder)
         settings = {**settings, "init": str(parent.path)}
-    elif transfer.is_file(init):
-        settings = {**settings, "init": transfer.pin(init)}
     first = build(TrainConfig, settings)
     folds = range(first.folds) if first.folds and "fold" not in settings else [first.fold]
     cells = []
@@ -189,8 +187,8 @@ def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path
         decisive = config.model_dump(exclude_defaults=True)
         if parent is not None:
             decisive["init"] = parent.path.name
-        elif transfer.is_file(config.init):
-            decisive["init"] = transfer.pinned_digest(config.init)
+        elif transfer.PIN in config.init:  # the same content is the same start
+            decisive["init"] = config.init.partition(transfer.PIN)[2]
         text = json.dumps(decisive, sort_keys=True)
         key = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
         cells.append(Cell(name, config, folder / key, parent))

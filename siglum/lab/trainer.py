@@ -187,8 +187,6 @@ def train(
     changes: dict[str, Any] = {"epochs": config.epochs or training.default_epochs(size)}
     if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
         changes["batch_size"] = min(config.batch_size, size)
-    if transfer.is_file(config.init):
-        changes["init"] = transfer.pin(config.init)
     config = config.model_copy(update=changes)
     training.check(config, size)
     measured = None in (config.mean, config.std)

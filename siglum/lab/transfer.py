@@ -1,7 +1,6 @@
 """Initial weights from a run or a file; a new head; frozen parts.
 
     runs/first                                      a finished run
-    file:weights.safetensors                        a file, here or under SIGLUM_DATA
     file:mobilenet_v3_small-047dcff4.pth            tensors only: code in a .pth is never run
     file:weights.safetensors#sha256=811b842335...   this content and no other
 
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, DataError, RunError, closest_match
-from siglum.files import cannot_read, data_dir
+from siglum.files import data_dir
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run, first_line, load_weights, on_cpu
 from siglum.lab.training import derive_seed
@@ -47,7 +46,7 @@ def load_pretrained(
         SiglumError: if weights cannot be read or do not fit; names the first difference.
     """
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
-    if is_file(init):
+    if init.startswith(FILE):
         loaded = read_weights(init)
     elif Path(init).suffix in SUFFIXES and Path(init).is_file():
         raise ConfigError(f"init {init} is a file of weights. Write --init file:{init}")
@@ -126,60 +125,26 @@ def describe(
     return "; ".join([*words, f"{trained:,} of {parameters:,} parameters trained"])
 
 
-def is_file(init: str) -> bool:
-    """Return whether `init` names a file of weights."""
-    return init.startswith(FILE)
-
-
-def pin(init: str) -> str:
-    """Return `init` with the SHA-256 of its file, so that it means this content only."""
-    return init if PIN in init else f"{init}{PIN}{_sha256(_locate(init))}"
-
-
-def pinned_digest(init: str) -> str:
-    """Return the SHA-256 that `pin` added, 64 hexadecimal digits."""
-    return init.partition(PIN)[2]
-
-
 def read_weights(init: str) -> dict[str, Tensor]:
     """Return the tensors of the file that `init` names, without its head, on the CPU."""
-    path, expected = _locate(init), pinned_digest(init)
-    if expected and (actual := _sha256(path)) != expected:
-        raise DataError(
-            f"{path} has the SHA-256 {actual}, not {expected}. Use the right file, or leave out "
-            f"{PIN}."
+    name, _, digest = init.removeprefix(FILE).partition(PIN)
+    paths = [Path(name).expanduser(), (data_dir() or Path()) / name]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"No such file: {name}, neither here nor under SIGLUM_DATA. For a run, leave out {FILE}"
         )
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"init must name a file with suffix {', '.join(SUFFIXES)}, got {name}.")
     try:
+        if digest and (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+            raise DataError(f"{path} has the SHA-256 {actual}, not {digest}. Use the right file.")
         tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"{path} is damaged: {first_line(error)}. Copy or download it again."
         ) from None
     return {name: t for name, t in tensors.items() if name.partition(".")[0] not in HEADS}
-
-
-def _locate(init: str) -> Path:
-    """Return the file that `init` names, here or under SIGLUM_DATA."""
-    name, mark, digest = init.removeprefix(FILE).partition(PIN)
-    if mark and not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ConfigError(f"sha256 of init must be 64 hexadecimal digits, got {digest!r}.")
-    path = Path(name).expanduser()
-    paths = [place for place in (path, (data_dir() or Path()) / path) if place.is_file()]
-    if not paths:
-        raise ConfigError(
-            f"No such file: {name}, neither here nor under SIGLUM_DATA. For a run, leave out {FILE}"
-        )
-    if paths[0].suffix not in SUFFIXES:
-        raise ConfigError(f"init must name a file with suffix {', '.join(SUFFIXES)}, got {name}.")
-    return paths[0]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise cannot_read(path, error) from None
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
@@ -190,6 +155,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
         tensors = dict(loaded)
         if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
             raise ValueError("it holds other values")
+        return tensors
     except Exception as error:  # a damaged or hostile file may raise anything in the reader
         called = re.search(r"GLOBAL (\S+)", str(error))  # torch suggests to run it; we never do
         reason = f"it calls {called[1]}" if called else "PyTorch cannot read it as a state_dict"
@@ -197,7 +163,6 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             f"{path} is not a file of tensors only: {reason}. No code in it was run. Save a "
             "state_dict, or safetensors."
         ) from None
-    return tensors
 
 
 def _shuffle(tensor: Tensor, seed: int, name: str) -> Tensor:

@@ -69,7 +69,7 @@ def write_report(run: Run, path: Path) -> None:
         if getattr(facts, fact)
     ]
     html = page.render_page(
-        *(run.name, "report of a run", sections),
+        *(run.path.name, "report of a run", sections),
         headline=opening.headline,
         rate=facts.measures.accuracy if facts.part else None,
         summary=[opening.summary],

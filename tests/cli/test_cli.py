@@ -102,7 +102,7 @@ def test_version_is_printed(siglum) -> None:
         ("train mnist5", "Did you mean 'mnist5k'?"),
         ("train folder:", "source must be folder:DIR, got 'folder:'."),
         ("train folder:nowhere", "folder:nowhere is not a folder."),
-        ("train signs --lr 0", "lr must be above 0.0, got '0'."),
+        ("train signs --lr 0", "lr must be greater than 0, got '0'."),
         ("train signs --batch-size 1000", "must be at most the 66 training images, got 1000."),
         ("train signs --model glyphnet", "got 'glyphnet'. Did you mean 'glyph_net'?"),
         ("train signs --model mnist_net --model-options.filter 3", "Did you mean 'filters'?"),

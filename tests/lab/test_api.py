@@ -26,7 +26,6 @@ def test_a_run_is_trained_measured_used_and_reported(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
         ({"epoch": 2}, "unknown setting 'epoch'. Did you mean 'epochs'"),
         ({"device": "tpu"}, "device must be one of"),
         ({"precision": "half"}, "precision must be one of"),

@@ -77,8 +77,14 @@ def test_a_path_that_is_not_a_run_is_an_error(tmp_path: Path, name: str, message
         Run(tmp_path / name)
 
 
+def test_an_unknown_setting_of_a_run_is_named_without_an_empty_list(run: Run) -> None:
+    (run.path / "config.json").write_text('{"lr_decay": 1}')
+    with pytest.raises(RunError, match=r"damaged: unknown setting 'lr_decay'\. Train a new run\.$"):
+        _ = run.config
+
+
 def test_a_missing_checkpoint_is_an_error(run: Run) -> None:
-    with pytest.raises(RunError, match=r"has no last\.safetensors\. Available: none\. To resume"):
+    with pytest.raises(RunError, match=r"has no last\.safetensors\. Resume it with"):
         run.model()
     with pytest.raises(ConfigError, match="Did you mean 'best'"):
         run.model("beste")
@@ -159,7 +165,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
         os.utime(run.path / "config.json", (time, time))
     (tmp_path / "other").mkdir()
 
-    assert [run.name for run in find_runs(tmp_path)] == ["new", "old"]
+    assert [run.path.name for run in find_runs(tmp_path)] == ["new", "old"]
     assert list(find_runs(tmp_path / "nowhere")) == []
 
 

@@ -16,11 +16,10 @@ from torch import nn
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
-from siglum.lab import models, study, transfer
+from siglum.lab import models, transfer
 from siglum.lab.device import Device
-from siglum.lab.runs import CHECKPOINTS, Run
-from siglum.lab.trainer import Stopped, resume, train
-from siglum.lab.training import Epoch
+from siglum.lab.runs import Run
+from siglum.lab.trainer import resume, train
 
 NEW_HEAD = ["head.weight", "head.bias"]
 
@@ -135,7 +134,7 @@ def test_an_unfinished_parent_is_refused(tiny_run: Run, tmp_path: Path) -> None:
         ("pth", "is not a file of tensors only: PyTorch cannot read it"),
     ],
 )
-@pytest.mark.parametrize("length", [0, 2, 7, 8, 100, -1])
+@pytest.mark.parametrize("length", [0, 7, 100, -1])
 def test_a_truncated_file_is_refused(
     tmp_path: Path, suffix: str, message: str, length: int
 ) -> None:
@@ -205,7 +204,6 @@ def test_a_file_with_anything_but_named_tensors_is_refused(tmp_path: Path, conte
             "file:{folder}/notes.txt",
             "init must name a file with suffix .safetensors, .pth, .pt, got {folder}/notes.txt.",
         ),
-        ("file:a.pth#sha256=12", "sha256 of init must be 64 hexadecimal digits, got '12'."),
     ],
 )
 def test_an_init_that_names_no_weights_is_refused(tmp_path: Path, init: str, message: str) -> None:
@@ -224,47 +222,6 @@ def test_files_are_looked_up_in_the_data_folder(
     assert transfer.read_weights("file:weights.safetensors")
 
 
-def test_a_run_from_a_file_is_pinned_to_its_content_and_resumes_bit_identically(
-    file: Path, tiny_config: TrainConfig, machine: Device, tmp_path: Path
-) -> None:
-    config = tiny_config.model_copy(update={"init": f"file:{file}", "epochs": 2})
-    whole = train(config, tmp_path / "whole", machine)
-    content = file.read_bytes()
-    assert whole.config.init == f"file:{file}#sha256={hashlib.sha256(content).hexdigest()}"
-    init = whole.env["init"]
-    assert (init["run"], init["reset_numbers"]) == (f"file:{file}", 3 * 576 + 3)
-
-    with pytest.raises(Stopped):
-        train(config, tmp_path / "run", machine, lambda record: isinstance(record, Epoch))
-    run = Run(tmp_path / "run")
-    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(DataError, match="has the SHA-256"):
-        resume(run, machine)
-    file.write_bytes(content)
-    resume(run, machine)
-
-    for weights in CHECKPOINTS.values():
-        assert (run.path / weights).read_bytes() == (whole.path / weights).read_bytes()
-
-
-def test_a_study_identifies_a_file_by_its_content(file: Path, tmp_path: Path) -> None:
-    def cell(init: str) -> study.Cell:
-        (tmp_path / "study.toml").write_text(f'[base]\nepochs = 1\ninit = "{init}"')
-        return study.read_study(tmp_path / "study.toml", Path("runs")).cells[0]
-
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    first = cell(f"file:{file}")
-    moved = file.rename(tmp_path / "elsewhere.safetensors")
-
-    assert first.config.init == f"file:{file}#sha256={digest}"
-    assert cell(f"file:{moved}").path == first.path
-    assert cell(f"file:gone.pth#sha256={digest}").path == first.path  # a page needs no weights
-    moved.write_bytes(moved.read_bytes() + b" ")
-    assert cell(f"file:{moved}").path != first.path
-    with pytest.raises(ConfigError, match="No such file"):
-        cell(f"file:{file}")
-
-
 def test_a_file_of_torchvision_fits_its_network(tmp_path: Path) -> None:
     from torchvision.models import get_model
 
@@ -280,6 +237,14 @@ def test_a_file_of_torchvision_fits_its_network(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], theirs[name]) for name in init["adopted"])
 
 
+def test_a_checksum_accepts_this_content_only(file: Path) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    assert transfer.read_weights(f"file:{file}#sha256={digest}")
+    with pytest.raises(DataError, match=f"has the SHA-256 {digest}, not 12. Use the right file"):
+        transfer.read_weights(f"file:{file}#sha256=12")
+
+
 def test_freezing_the_backbone_trains_only_the_head(
     tiny_run: Run, child: TrainConfig, machine: Device, tmp_path: Path
 ) -> None:
@@ -291,14 +256,6 @@ def test_freezing_the_backbone_trains_only_the_head(
         assert torch.equal(tensor, after[name]) != name.startswith("head."), name
     assert run.result is not None and run.result["trained"] == 3 * 576 + 3
     assert run.env["init"]["run"] == str(tiny_run.path)
-
-
-def test_parts_are_frozen_by_name() -> None:
-    model = fresh()
-    transfer.freeze(model, ("features.0", "features.3.weight"))
-    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-
-    assert frozen == ["features.0.weight", "features.3.weight"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
+from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.training import Epoch
 
@@ -58,7 +59,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "versions": {},
             "platform": "a system",
             "processor": "a processor",
-            "device": {"device": "cpu", "threads": 1, "precision": "float32"},
+            "device": asdict(Device("cpu", "float32", True, 1)),
             "init": before,
         }
         config = TrainConfig(**{"epochs": len(way), **settings})

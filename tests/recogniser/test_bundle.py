@@ -152,7 +152,10 @@ def test_every_truncation_and_every_addition_is_refused() -> None:
             ),
             "rates must have 0 <= hits",
         ),
-        (with_json(calibration={"temperature": 0}), "calibration.temperature must be above 0"),
+        (
+            with_json(calibration={"temperature": 0}),
+            "calibration.temperature must be greater than 0",
+        ),
         (with_json(preprocess={"size": 10**9}), "bundle.json in x.siglum: preprocess.size must"),
     ],
 )

@@ -63,19 +63,3 @@ def test_dropout_at_test_drops_in_evaluation_too(name: str, images: Tensor) -> N
 
     assert torch.equal(model.eval()(images), training)
     assert not torch.equal(model(images), training)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kernel_size", [2, 3, 4, 5, 6])
-def test_linear_layers_follow_kernel_and_filters(name: str, kernel_size: int) -> None:
-    """The 75 networks of the published grid."""
-    later = {"mnist_net": (20,), "mnist_net2": (20, 30), "mnist_net3": (20,)}[name]
-    for filters in (5, 10, 20, 50, 90):
-        side, channels, parameters = 28, 1, 0
-        for number, width in enumerate((filters, *later)):
-            parameters += (channels * kernel_size**2 + 1) * width
-            pool = 3 if name == "mnist_net3" and number == 0 else 2
-            side, channels = (side + 1 - kernel_size % 2) // pool, width
-        parameters += (channels * side**2 + 1) * 50 + 51 * 10
-        options = {"kernel_size": kernel_size, "filters": filters}
-        assert models.count_parameters(models.build(name, 10, options=options)) == parameters
