@@ -193,7 +193,7 @@ def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageS
     if name != "HandWritten62":
         return whole
     assert data.originals is not None  # exact copies within a class count once
-    keys = np.stack([data.originals.digests[data.rows], data.labels.astype(np.uint64)], axis=1)
+    keys = np.stack([data.originals["digest"][data.rows], data.labels.astype(np.uint64)], axis=1)
     return whole.at(np.sort(np.unique(keys, axis=0, return_index=True)[1]))
 
 

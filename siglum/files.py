@@ -67,7 +67,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_dir(path.parent)
+        with suppress(OSError):  # not every file system can flush a folder to disk
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"Cannot write {path}: {reason}.") from error
@@ -80,16 +85,6 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file, text as UTF-8, so that a reader sees the old contents or the new ones."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def sync_dir(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename survives a power cut."""
-    with suppress(OSError):  # not every file system can
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def parse_json(text: str | bytes, name: str) -> Any:

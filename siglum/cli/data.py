@@ -69,8 +69,8 @@ def data(
 
 def _describe(images: ImageSet) -> dict[str, Any]:
     if (originals := images.originals) is not None:
-        digests, light = originals.digests[images.rows].tolist(), originals.light[images.rows]
-        sides = originals.sizes[images.rows].tolist()
+        digests, light = originals["digest"][images.rows].tolist(), originals["light"][images.rows]
+        sides = originals["size"][images.rows].tolist()
     else:
         digests = [hash(image.tobytes()) for image in images.images]
         light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)

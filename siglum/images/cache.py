@@ -25,15 +25,15 @@ from siglum.files import atomic_path, cache_dir
 from siglum.formatting import printable
 from siglum.images import decode, ink
 from siglum.images.decode import Unreadable, as_text
-from siglum.images.imageset import ImageSet, Originals
+from siglum.images.imageset import ORIGINAL, ImageSet
 
-VERSION = 7  # of the format above and of everything that decides a packed byte
+VERSION = 8  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
 Pixels = NDArray[np.uint8]
 Read = Callable[[int], bytes | Pixels]  # returns an image, or raises DataError
 # Images (M, P, S, S), what they were, and why some of them are not read, or not all of them.
-Pack = tuple[Pixels, Originals, dict[int, str]]
+Pack = tuple[Pixels, NDArray[np.void], dict[int, str]]
 
 
 def no_progress(activity: str, done: int, total: int) -> None:
@@ -75,7 +75,8 @@ def load(listing: Listing, source: str, progress: Progress, preprocess: Preproce
         contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress
     )
     unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in notes.items())]
-    selected = [rows[i] for i in originals.readable]
+    readable = np.flatnonzero(originals["size"][:, 0])
+    selected = [rows[i] for i in readable]
     if not selected:
         name, reason = unreadable[-1]
         raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
@@ -84,7 +85,7 @@ def load(listing: Listing, source: str, progress: Progress, preprocess: Preproce
     unreadable += [(name, "no image of this class can be read") for name in missing]
     return ImageSet(
         store=store,
-        rows=originals.readable,
+        rows=readable,
         labels=labels.astype(np.int64),
         classes=tuple(classes.tolist()),
         source=source,
@@ -127,9 +128,8 @@ def _pack(
         with atomic_path(path) as temporary, temporary.open("w+b") as file:
             report = partial(progress, f"packing {source}")
             originals, notes = _write(file, shape, read, preprocess, report)
-        texts = np.frombuffer(json.dumps([*notes.items()]).encode(), np.uint8)
         with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-            np.savez(file, notes=texts, **vars(originals))
+            np.savez(file, originals=originals, notes=np.array(json.dumps([*notes.items()])))
     except DataError as error:
         raise DataError(
             f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
@@ -141,8 +141,7 @@ def _pack(
 def _open(path: Path, shape: tuple[int, ...]) -> Pack:
     # Opened here, since np.load leaves a file open that it cannot read.
     with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
-        notes = dict(json.loads(index["notes"].tobytes()))
-        originals = Originals(index["sizes"], index["digests"], index["light"])
+        originals, notes = index["originals"], dict(json.loads(str(index["notes"])))
     return np.asarray(np.memmap(path, np.uint8, "r", shape=shape)), originals, notes
 
 
@@ -152,11 +151,9 @@ def _write(
     read: Read,
     preprocess: Preprocess,
     progress: Callable[[int, int], None],
-) -> tuple[Originals, dict[int, str]]:
+) -> tuple[NDArray[np.void], dict[int, str]]:
     count, size = shape[0], int(np.prod(shape[1:]))
-    sizes, light = np.zeros((count, 2), np.int32), np.zeros(count, dtype=bool)
-    digests = np.zeros(count, np.uint64)
-    notes: dict[int, str] = {}
+    originals, notes = np.zeros(count, ORIGINAL), dict[int, str]()
     # One after the other: in threads small images take three times as long, since decoders pass
     # the interpreter's lock to and fro.
     for index in range(count):
@@ -170,22 +167,22 @@ def _write(
             else:
                 image = decode.to_channels(raw, preprocess.channels)
             planes = ink.preprocess_image(image, preprocess)[0]
-            sizes[index] = image.shape[1:]
-            light[index] = decode.has_light_background(image[None])[0]
             pixels = repr(image.shape).encode() + image.tobytes()
-            digests[index] = int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
+            digest = int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
+            originals[index] = image.shape[1:], digest, decode.has_light_background(image[None])[0]
         except DataError as error:
             notes[index] = str(error)
         file.write(planes.tobytes())
         if index % 256 == 255 or index + 1 == count:
             progress(index + 1, count)
-    readable = np.flatnonzero(sizes[:, 0])
-    for index in readable[decode.needs_inversion(light[readable], preprocess)].tolist():
+    readable = np.flatnonzero(originals["size"][:, 0])
+    to_invert = decode.needs_inversion(originals["light"][readable], preprocess)
+    for index in readable[to_invert].tolist():
         file.seek(index * size)
         inverted = 255 - np.frombuffer(file.read(size), dtype=np.uint8)
         file.seek(index * size)
         file.write(inverted.tobytes())
-    return Originals(sizes, digests, light), notes
+    return originals, notes
 
 
 def remove_unfinished(folder: Path) -> None:

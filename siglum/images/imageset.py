@@ -17,18 +17,8 @@ from siglum.images.decode import Unreadable
 CHUNK = 4096  # images handled at once where a whole set is read
 
 
-@dataclass(frozen=True, eq=False)
-class Originals:
-    """Properties of every image of a store before it was resized."""
-
-    sizes: NDArray[np.int32]  # (M, 2): height and width, px
-    digests: NDArray[np.uint64]  # (M,): equal for equal pixels
-    light: NDArray[np.bool_]  # (M,): whether the background is light
-
-    @property
-    def readable(self) -> NDArray[np.int64]:
-        """Indices of the images that could be decoded."""
-        return np.flatnonzero(self.sizes[:, 0])
+ORIGINAL = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("light", np.bool_)])
+"""An image before it was resized: height and width, a hash of its pixels, a light background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +33,18 @@ class ImageSet:
     files: Sequence[str] | None = None  # N names, where images are files
     writers: tuple[str, ...] | None = None  # N names, where they are known
     unreadable: tuple[Unreadable, ...] = ()  # files and pages that are not in the set
-    originals: Originals | None = None
+    originals: NDArray[np.void] | None = None  # (M,) of ORIGINAL, where images were decoded
 
     def __post_init__(self) -> None:
-        store, labels, count = self.store, self.labels, len(self.classes)
+        store, labels = self.store, self.labels
         if store.dtype != np.uint8 or store.ndim != 4 or labels.shape != self.rows.shape:
             raise DataError(
                 f"images must be uint8 (N, C, H, W) and labels (N,), got {store.dtype} "
                 f"{store.shape} and {labels.shape}."
             )
-        if len(self) and not 0 <= labels.min() <= labels.max() < count:
-            raise DataError(
-                f"labels must be in [0, {count}), got {labels.min()} to {labels.max()}."
-            )
+        if len(self) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            limits = f"{labels.min()} to {labels.max()}"
+            raise DataError(f"labels must be in [0, {len(self.classes)}), got {limits}.")
 
     @classmethod
     def from_arrays(

@@ -68,7 +68,7 @@ def test_a_pack_holds_what_decoding_and_resizing_give(tmp_path: Path) -> None:
 
         np.testing.assert_array_equal(images.images, np.stack(expected))
         assert images.originals is not None
-        assert images.originals.sizes.tolist() == [list(shape) for shape in shapes]
+        assert images.originals["size"].tolist() == [list(shape) for shape in shapes]
 
 
 def test_dark_ink_is_inverted_and_known_to_have_been_dark(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_dark_ink_is_inverted_and_known_to_have_been_dark(tmp_path: Path) -> Non
 
     assert values(images) == [*VALUES, 50, 60]
     assert images.originals is not None
-    assert images.originals.light.tolist() == [False] * 4 + [True] * 2
+    assert images.originals["light"].tolist() == [False] * 4 + [True] * 2
     assert load(root, polarity="keep").images[4:, 0, 0, 0].tolist() == [255, 255]
 
 
@@ -99,8 +99,8 @@ def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:
     originals = load(write_folder(tmp_path / "signs", files)).originals
 
     assert originals is not None
-    assert len({*originals.digests[:3].tolist()}) == 1
-    assert len({*originals.digests.tolist()}) == 3
+    assert len({*originals["digest"][:3].tolist()}) == 1
+    assert len({*originals["digest"].tolist()}) == 3
 
 
 def make(count: int = 6, side: int = 20) -> ImageSet:

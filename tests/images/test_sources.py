@@ -186,7 +186,7 @@ def test_pencil_on_grey_paper_is_inverted_throughout(data_folder: Path) -> None:
     assert images.classes == ("alpha", "beta", "gamma")
     assert images.counts.tolist() == [9, 9, 9]
     assert images.originals is not None
-    assert images.originals.light.all()
+    assert images.originals["light"].all()
     border = np.concatenate(
         [images.images[:, 0, [0, -1]], images.images[:, 0, :, [0, -1]].transpose(1, 0, 2)], axis=1
     )
