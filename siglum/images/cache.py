@@ -76,7 +76,7 @@ def load(listing: Listing, source: str, progress: Progress, preprocess: Preproce
     )
     unreadable = [*listing.unreadable, *((rows[i].name, note) for i, note in notes.items())]
     readable = np.flatnonzero(originals["size"][:, 0])
-    selected = [rows[i] for i in readable]
+    selected = [rows[i] for i in readable.tolist()]
     if not selected:
         name, reason = unreadable[-1]
         raise DataError(f"{source} has no image that can be read. {printable(name)}: {reason}.")
