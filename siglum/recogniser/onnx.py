@@ -1,9 +1,8 @@
 """Check an ONNX file before onnxruntime sees it, limit what it computes, and run it.
 
-The check walks the protobuf wire format along the messages that a plain network consists of, and
-refuses everything that `onnx.json` does not list: data outside the file, functions, other domains,
-operators off the list, nested graphs (and with them loops and branches), training, sparse tensors.
-onnxruntime then infers all shapes without computing, and the multiply-adds are counted from those.
+The check walks the protobuf wire format and refuses everything that `onnx.json` does not list: data
+outside the file, functions, other domains and operators, nested graphs (and with them loops).
+onnxruntime then infers shapes without computing, from which the multiply-adds are counted.
 
 Source: the ONNX project's onnx.proto (IR version 10); Google's "Protocol Buffers: Encoding".
 Shapes: N images, B in a batch, P planes, S the side of the square, D outputs.
@@ -13,7 +12,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from itertools import count
@@ -42,46 +41,41 @@ Message = defaultdict[str, list[Any]]  # values by field: integers, text, bytes,
 
 
 class Network:
-    """A checked ONNX network: bytes (N, P, S, S) to float32 (N, D)."""
+    """A checked ONNX network: bytes (N, P, S, S) to float32 (N, D).
+
+    Raises:
+        DataError: if the file is not allowed, computes too much, or takes other images than
+            `preprocess` makes.
+    """
 
     def __init__(self, raw: bytes, preprocess: Preprocess) -> None:
-        """Check an ONNX file and prepare it.
-
-        Raises:
-            DataError: if the file is not allowed, computes too much, or does not take images as
-                `preprocess` makes them.
-        """
         self._arguments = raw, preprocess
         self.preprocess = preprocess
-        with _data_errors():
-            self._prepare(raw, trusted=hashlib.sha256(raw).hexdigest() == TRUSTED)
-
-    def _prepare(self, raw: bytes, trusted: bool) -> None:
-        from onnxruntime import RunOptions
-
-        preprocess = self.preprocess
-        bounded = trusted or _limit_operations(raw, check(raw))
-        # Folding computes constants while loading, without a limit on time.
-        self._session = _open(raw, disabled_optimizers=[] if bounded else ["ConstantFolding"])
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = (preprocess.planes, preprocess.size, preprocess.size)
-        if (
-            [(one.type, tuple(one.shape[1:])) for one in inputs] != [("tensor(float)", shape)]
-            or isinstance(inputs[0].shape[0], int)
-            or [(one.type, len(one.shape)) for one in outputs] != [("tensor(float)", 2)]
-        ):
-            actual = [(one.type, one.shape) for one in (*inputs, *outputs)]
-            rule = f"take float32 images {['N', *shape]} and return float32 [N, D]"
-            raise DataError(f"The network must {rule}, got {actual}.")
-        self._input = inputs[0].name
-        options = RunOptions()
-        timer = Timer(MAX_SECONDS, lambda: setattr(options, "terminate", True))
-        timer.start()
-        try:
-            image = {self._input: np.zeros((1, *shape), np.float32)}
-            self.width: int = self._session.run(None, image, options)[0].shape[1]
-        finally:
-            timer.cancel()
+        with _data_errors():
+            from onnxruntime import RunOptions
+
+            if hashlib.sha256(raw).hexdigest() != TRUSTED:
+                _limit_operations(raw, check(raw))
+            self._session = _open(raw)
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            if (
+                [(one.type, tuple(one.shape[1:])) for one in inputs] != [("tensor(float)", shape)]
+                or isinstance(inputs[0].shape[0], int)
+                or [(one.type, len(one.shape)) for one in outputs] != [("tensor(float)", 2)]
+            ):
+                actual = [(one.type, one.shape) for one in (*inputs, *outputs)]
+                rule = f"take float32 images {['N', *shape]} and return float32 [N, D]"
+                raise DataError(f"The network must {rule}, got {actual}.")
+            self._input = inputs[0].name
+            options = RunOptions()
+            timer = Timer(MAX_SECONDS, lambda: setattr(options, "terminate", True))
+            timer.start()
+            try:
+                image = {self._input: np.zeros((1, *shape), np.float32)}
+                self.width: int = self._session.run(None, image, options)[0].shape[1]
+            finally:
+                timer.cancel()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, self._arguments  # scikit-learn copies estimators to other processes
@@ -118,7 +112,8 @@ def _data_errors() -> Iterator[None]:
         raise DataError(f"onnxruntime cannot run the network: {reason}.") from None
 
 
-def _options() -> Any:
+def _open(raw: bytes, single: Sequence[str] | None = None) -> Any:
+    """Open a session; with `single`, only to infer shapes where these dimensions are 1."""
     import onnxruntime  # late: it takes a tenth of a second
 
     options = onnxruntime.SessionOptions()
@@ -127,51 +122,40 @@ def _options() -> Any:
     options.enable_cpu_mem_arena = False  # it would keep the memory of the largest batch
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+    if single is not None:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        for name in single:
+            options.add_free_dimension_override_by_name(name, 1)
+    return onnxruntime.InferenceSession(
+        raw,
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,
+        disabled_optimizers=["ConstantFolding"],  # computes while loading, without a time limit
+    )
 
 
-def _open(raw: bytes, options: Any = None, **more: Any) -> Any:
-    from onnxruntime import InferenceSession
-
-    more |= {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
-    return InferenceSession(raw, options or _options(), **more)
-
-
-def _limit_operations(raw: bytes, graph: Message) -> bool:
-    """Count multiply-adds for one image from inferred shapes; return whether all are known.
-
-    Raises:
-        DataError: if there are more than `MAX_OPERATIONS`, as far as shapes are known.
-    """
-    from onnxruntime import GraphOptimizationLevel
-
-    options = _options()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-    for one in _open(raw, options).get_inputs():
-        if one.shape and isinstance(one.shape[0], str):
-            options.add_free_dimension_override_by_name(one.shape[0], 1)
-    inner = dict.fromkeys(name for node in graph["node"] for name in node["output"] if name)
+def _limit_operations(raw: bytes, graph: Message) -> None:
+    """Count the multiply-adds for one image; shapes that cannot be inferred count as 1."""
+    inputs = _open(raw, []).get_inputs()
+    names = {name for node in graph["node"] for name in node["output"] if name}
     # Protobuf merges a second graph message into the first; a ValueInfo of a name alone is enough.
-    outputs = b"".join(_message(12, _message(1, name.encode())) for name in inner)
-    session = _open(raw + _message(7, outputs), options)
+    outputs = b"".join(_message(12, _message(1, name.encode())) for name in sorted(names))
+    batch = [one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], str)]
+    session = _open(raw + _message(7, outputs), batch)
     shapes = {_last(tensor["name"], ""): tensor["dims"] for tensor in graph["tensor"]}
-    complete = True
     for one in (*session.get_inputs(), *session.get_outputs()):
-        complete &= all(isinstance(side, int) for side in one.shape)
         shapes[one.name] = [side if isinstance(side, int) else 1 for side in one.shape]
     total = sum(_count_operations(node, shapes) for node in graph["node"])
     if not total <= MAX_OPERATIONS:  # may be NaN
         limit = f"at most {MAX_OPERATIONS:,.0f} are allowed"
         raise DataError(f"The network computes too much: {total:,.0f} per image, {limit}.")
-    return complete
 
 
 def _message(number: int, content: bytes) -> bytes:
-    length, size = b"", len(content)
-    while size > 127:
-        length += bytes([size & 127 | 128])
-        size >>= 7
-    return bytes([number << 3 | BYTES]) + length + bytes([size]) + content
+    size = len(content)
+    length = [size >> shift & 127 | 128 for shift in (0, 7, 14, 21)]
+    return bytes([number << 3 | BYTES, *length, size >> 28]) + content
 
 
 def _count_operations(node: Message, shapes: dict[str, list[int]]) -> float:
@@ -195,7 +179,10 @@ def check(raw: bytes) -> Message:
         DataError: if it is not ONNX, or contains anything that is not allowed, or a weight that is
             not finite.
     """
-    model = _parse(memoryview(raw), "model", count())
+    try:
+        model = _parse(memoryview(raw), "model", count())
+    except (IndexError, UnicodeDecodeError):
+        raise DataError("The network is damaged, or has a name that is not UTF-8.") from None
     if len(model["graph"]) != 1:
         raise DataError("The network is not an ONNX file with one graph.")
     graph: Message = model["graph"][0]
@@ -231,27 +218,25 @@ def _parse(raw: memoryview, kind: str, fields: "count[int]") -> Message:
         if wire == VARINT:
             message[name].append(size)
             continue
-        if size > len(raw) - start:
-            raise DataError("The network is cut off, or damaged.")
         value, start = raw[start : start + size], start + size
-        if form == "text":
-            try:
-                message[name].append(str(value, "utf-8"))
-            except UnicodeDecodeError:
-                raise DataError("The network has a name that is not UTF-8.") from None
+        if start > len(raw):
+            raise IndexError
+        if form in ALLOWED:
+            message[name].append(_parse(value, form, fields))
         else:
-            message[name].append(_parse(value, form, fields) if form in ALLOWED else value)
+            message[name].append(str(value, "utf-8") if form == "text" else value)
     return message
 
 
 def _varint(raw: memoryview, start: int) -> tuple[int, int]:
     """Return the integer at `start`, and the position after it."""
     value = 0
-    for offset, byte in enumerate(raw[start : start + 10]):
+    for offset in range(10):
+        byte = raw[start + offset]
         value |= (byte & 0x7F) << 7 * offset
         if byte < 0x80:
             return value, start + offset + 1
-    raise DataError("The network is cut off, or damaged.")
+    raise IndexError
 
 
 def _last(values: list[Any], default: Any) -> Any:
