@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,17 +294,7 @@ def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
     return replace(bundle, card=card, reference=reference)
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """A class that more drawings would help, and why."""
-
-    label: str
-    kind: str  # unknown, confused, untested or few_drawings
-    message: str
-
-
-@dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(NamedTuple):
     """Accuracy on the other samples, over random choices of samples to learn from."""
 
     samples_per_class: int  # 0: from fonts alone
@@ -320,15 +311,15 @@ def diagnose(fitted: Fitted) -> dict[str, Any]:
     errors = Counter(sorted(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)))
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     unknown = [name in fitted.unknown_classes for name in classes]
-    suggestions = suggest(classes, counts, errors, unknown).values()
+    suggestions = suggest(classes, counts, errors, unknown)
     return {
         "accuracy": fitted.accuracy and asdict(fitted.accuracy),
         "confusions": [
             {"label": classes[own], "predicted": classes[other], "count": n, "total": counts[own]}
             for (own, other), n in errors.most_common()
         ],
-        "suggestions": [asdict(one) for one in suggestions],
-        "learning_curve": [asdict(one) for one in learning_curve(fitted)],
+        "suggestions": [{"label": classes[label], **one} for label, one in suggestions.items()],
+        "learning_curve": [one._asdict() for one in learning_curve(fitted)],
         "untested": [name for name, n in zip(classes, counts, strict=True) if not n],
     }
 
@@ -344,11 +335,8 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     random = np.random.RandomState(0)
     points = []
     for size in CURVE_SIZES:
-        tested = [
-            rows
-            for rows, font in zip(members, fonts, strict=True)
-            if len(rows) > size and (size or font.any())
-        ]
+        allowed = fonts.any(axis=1) | (size > 0)
+        tested = [rows for rows in compress(members, allowed) if len(rows) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue
         accuracies = []
@@ -372,8 +360,8 @@ def suggest(
     counts: Sequence[int],
     errors: Mapping[tuple[int, int], int],
     unknown: Sequence[bool],
-) -> dict[int, Suggestion]:
-    """Return the classes that drawings would help, by label, most urgent first.
+) -> dict[int, dict[str, str]]:
+    """Return why drawings would help a class, as kind and message by label, most urgent first.
 
     `errors` counts drawings of one label that are predicted as another; `unknown` marks classes
     that neither fonts nor drawings show.
@@ -381,8 +369,8 @@ def suggest(
     mistaken: dict[int, Counter[int]] = defaultdict(Counter)
     for (label, other), times in errors.items():
         mistaken[label][other] = times
-    ranked: list[tuple[float, int, Suggestion]] = []
-    for label, (name, n) in enumerate(zip(names, counts, strict=True)):
+    suggestions, gains = {}, {}
+    for label, n in enumerate(counts):
         wrong = mistaken[label]
         if unknown[label]:
             kind, message = "unknown", "No font has it. Draw it."
@@ -395,7 +383,7 @@ def suggest(
             kind, message = "few_drawings", f"{count(n, 'drawing')}, {ENOUGH - n} more help"
         else:
             continue
+        suggestions[label] = {"kind": kind, "message": message}
         # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
-        gain = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
-        ranked.append((-gain, label, Suggestion(name, kind, message)))
-    return {label: one for _, label, one in sorted(ranked, key=lambda item: item[:2])}
+        gains[label] = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
+    return {label: suggestions[label] for label in sorted(gains, key=gains.__getitem__, reverse=True)}

@@ -16,7 +16,7 @@ import traceback
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
 from siglum.recogniser.head import Predictions, calibrated, softmax
-from siglum.recogniser.occlusion import heatmap
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError
 
 NUM_CANDIDATES = 5  # and similar drawings
+PATCHES = 5  # along each side of a heatmap; they overlap by half
 MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
 PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
 IDLE = 0.2  # seconds between two looks for a change to analyse
@@ -168,9 +168,8 @@ class Snapshot:
         unknown = [id not in self.class_ids and not n for id, n in zip(ids, counts, strict=True)]
         names = tuple(self.state.classes.values())
         for label, suggestion in suggest(names, counts, errors, unknown).items():
-            facts = {"kind": suggestion.kind, "message": suggestion.message}
-            classes[label]["suggestion"] = facts
-            suggestions.append({"class": ids[label], **facts})
+            classes[label]["suggestion"] = suggestion
+            suggestions.append({"class": ids[label], **suggestion})
         # Positions on the axis of the learning curve are logarithmic, and 1 at its end.
         end = math.log1p(self.curve[-1].samples_per_class if self.curve else 0) or 1.0
         return {
@@ -184,7 +183,7 @@ class Snapshot:
             "learning_curve": [
                 {"drawings": n, "accuracy": mean, "low": low, "high": high}
                 | {"x": math.log1p(n) / end}
-                for n, mean, low, high in map(astuple, self.curve)
+                for n, mean, low, high in self.curve
             ],
             "authors": [
                 {
@@ -217,13 +216,43 @@ class Snapshot:
             value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
             value["rejected"] = bool(rejected)
             if heat:
-                image, lowest = heatmap(self.fitted.recogniser, ink.ink, ink.position, order[0])
+                image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}
             similarity = self.fitted.features @ ink.features
             for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
                 id = self.rows[row]
                 value["similar"].append({"id": id, "class": self.state.drawings[id].label})
         return value
+
+
+def occlusion(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, float]:
+    """Cover one patch of the ink after the other with paper, and measure what it costs.
+
+    Returns (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
+    probability of `label` with a patch covered.
+
+    Source: Zeiler, Fergus 2014, "Visualizing and understanding convolutional networks",
+    arXiv:1311.2901, section 4.2; there patches are grey.
+    """
+    size = len(ink.ink)
+    side = -(-size // PATCHES)
+    starts = range(0, size - side + 1, max(1, side // 2))
+    patches = [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
+    patches = [patch for patch in patches if ink.ink[patch].any()]
+    covered = np.repeat(ink.ink[None], len(patches) + 1, axis=0)
+    for image, patch in zip(covered, patches, strict=False):
+        image[patch] = 0
+    positions = np.repeat(ink.position[None], len(covered), axis=0)
+    logits = recogniser.logits(covered[:, None], positions)[:, : len(recogniser.classes)]
+    scaled = logits.astype(np.float64) / recogniser.bundle.calibration.temperature
+    odds = scaled[:, label] - np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1)
+    drops, counts = np.zeros((size, size)), np.zeros((size, size))
+    for drop, patch in zip(odds[-1] - odds[:-1], patches, strict=True):
+        drops[patch] += drop
+        counts[patch] += 1
+    mean = np.maximum(drops / np.maximum(counts, 1), 0) * (ink.ink > 0)
+    heat = np.rint(255 * mean / max(float(mean.max()), 1e-9)).astype(np.uint8)
+    return heat, float(1 / (1 + np.exp(-odds.min())))
 
 
 def _accuracy(drawings: Sequence[Json]) -> Json | None:

@@ -164,12 +164,12 @@ def test_suggestions_are_ranked_by_urgency() -> None:
 
     suggestions = suggest(names, counts, errors, [name == "new" for name in names])
 
-    assert [(one.label, one.kind) for one in suggestions.values()] == [
+    assert [(names[label], one["kind"]) for label, one in suggestions.items()] == [
         ("new", "unknown"),
         ("font", "untested"),
         ("a", "confused"),
         ("few", "few_drawings"),
         ("b", "confused"),
     ]
-    assert suggestions[1].message == "3 of 4 mistaken for 'b'"
-    assert suggestions[3].message == "1 drawing, 2 more help"
+    assert suggestions[1]["message"] == "3 of 4 mistaken for 'b'"
+    assert suggestions[3]["message"] == "1 drawing, 2 more help"
