@@ -386,4 +386,6 @@ def suggest(
         suggestions[label] = {"kind": kind, "message": message}
         # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
         gains[label] = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
-    return {label: suggestions[label] for label in sorted(gains, key=gains.__getitem__, reverse=True)}
+    return {
+        label: suggestions[label] for label in sorted(gains, key=gains.__getitem__, reverse=True)
+    }
