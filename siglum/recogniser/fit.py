@@ -335,7 +335,7 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     random = np.random.RandomState(0)
     points = []
     for size in CURVE_SIZES:
-        allowed = fonts.any(axis=1) | (size > 0)
+        allowed = (fonts.any(axis=1) | (size > 0)).tolist()
         tested = [rows for rows in compress(members, allowed) if len(rows) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue
