@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -335,8 +334,8 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     random = np.random.RandomState(0)
     points = []
     for size in CURVE_SIZES:
-        allowed = (fonts.any(axis=1) | (size > 0)).tolist()
-        tested = [rows for rows in compress(members, allowed) if len(rows) > size]
+        allowed = range(len(fonts)) if size else np.flatnonzero(fonts.any(axis=1))
+        tested = [members[label] for label in allowed if len(members[label]) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue
         accuracies = []
