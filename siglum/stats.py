@@ -67,11 +67,7 @@ def fit_temperature(log_probs: FloatArray, labels: IntArray, prior: float | None
 
     Above 1, probabilities were overconfident. The negative log-likelihood is convex in 1 / T, so
     bisection finds the one zero of its slope. Without an error there is none: T is then 1.
-
-    Args:
-        log_probs: float (N, K), or logits; N at least 1.
-        labels: int (N,).
-        prior: T without data: log T is normal around log `prior` with standard deviation 0.5.
+    With a `prior`, log T is normal around its logarithm with standard deviation 0.5.
 
     Source: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks",
     arXiv:1706.04599, section 4.2.

@@ -45,13 +45,7 @@ class Sample:
 
 @dataclass(eq=False)
 class Examination:
-    """A run and what to show of it; checks what can be checked at once.
-
-    Raises:
-        ConfigError: if the part, the layer or a number does not exist, or more than one of
-            `files`, `numbers` and `wrong` is given.
-        DataError: if a file cannot be read.
-    """
+    """A run and what to show of it; raises ConfigError or DataError at once where it cannot."""
 
     run: Run
     device: Device
@@ -99,10 +93,7 @@ class Examination:
         return PARTS[part], present[part]
 
     def sample(self, default: int) -> Sample:
-        """Return the images to show: the files, or `default` images of the part.
-
-        A part that is sorted by class is sampled evenly, since its first images are all alike.
-        """
+        """Return the images to show: the files, or `default` images of the part."""
         wanted = self.count or default
         if self.files:
             files = self.files[: self.count]
@@ -121,7 +112,7 @@ class Examination:
             rows, choice = wrong[:wanted], "{} that are misclassified"
             if not len(rows):
                 raise NotApplicableError(f"All {len(images):,} {part} images are correct.")
-        elif len(images) > 1 and (np.diff(images.labels) >= 0).all():
+        elif len(images) > 1 and (np.diff(images.labels) >= 0).all():  # sorted: the first are alike
             rows, choice = spread(len(images), wanted), "{} spread over the set"
         description = choice.format(count_of(len(rows), f"{part} image"))
         names = [f"{part} image {row + 1}" for row in rows]

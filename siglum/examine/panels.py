@@ -336,10 +336,7 @@ def attention_panel(examination: Examination) -> Result:
 
 @torch.no_grad()
 def attention(model: nn.Module, images: Tensor) -> Tensor:
-    """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1.
-
-    `images` (N, C, S, S) are normalised. Raises NotApplicableError if the network has no attention.
-    """
+    """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1."""
     weights: list[Tensor] = []
     request = {"need_weights": True, "average_attn_weights": False}
     with ExitStack() as handles:

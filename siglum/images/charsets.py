@@ -41,14 +41,9 @@ def groups() -> Mapping[str, tuple[str, ...]]:
 
 
 def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, ...]:
-    r"""Return the characters that a text names (docs/fonts.md), in its order, NFC-normalised.
+    r"""Return the characters that a text such as "greek,0-9,\alpha,U+2200" names, in its order.
 
-    Args:
-        text: items separated by commas or semicolons, such as "greek,0-9,\alpha,U+2200,xyz".
-        supported: groups and ranges leave out all other characters, with a warning.
-
-    Raises:
-        ConfigError: if nothing or an unknown name is given, or one character twice.
+    Groups and ranges leave out what is not `supported`, with a warning. Raises ConfigError.
     """
     items = [text] if text.strip() in (",", ";") else SEPARATOR.split(text)
     named: dict[str, str] = {}  # character -> how it was written

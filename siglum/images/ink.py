@@ -145,10 +145,7 @@ def normalise(
 def preprocess_image(
     image: NDArray[np.uint8], preprocess: Preprocess
 ) -> tuple[NDArray[np.uint8], InkReport | None]:
-    """Return what a network sees of (C, H, W), uint8 (planes, S, S), and the report of its ink.
-
-    Without ink extraction the image is only resized, and there is no report.
-    """
+    """Return what a network sees of (C, H, W), uint8 (planes, S, S), and the report of its ink."""
     if not preprocess.cuts_out:
         return decode.resize(image, preprocess), None
     ink, report = normalise(image, preprocess.size, preprocess.margins or FILL)
@@ -160,10 +157,7 @@ def preprocess_image(
 
 
 def margins(images: ImageSet) -> float | None:
-    """Return the share of the side that the ink's longer side fills; None where it varies.
-
-    Images that come cropped, such as MNIST, have one share. Looks at 1,000 images.
-    """
+    """Return the share of the side that the ink's longer side fills, as in MNIST, or None."""
     channels, height, side = images.shape
     if channels != 1 or height != side:
         return None
@@ -312,12 +306,8 @@ def _to_grey(image: NDArray[np.uint8]) -> Grey:
 
 
 def _is_dark_on_light(small: Grey) -> bool:
-    """Whether the ink of (h, w) is darker than the paper, of which there is more.
-
-    So differences from the surroundings are skewed, in uneven light too. In doubt, the border is
-    paper.
-    """
-    fine = small - _blur(small)
+    """Whether the ink of (h, w) is darker than the paper. In doubt, the border is paper."""
+    fine = small - _blur(small)  # skewed, since there is more paper, in uneven light too
     skewness = (fine**3).mean() / max((fine * fine).mean() ** 1.5, 1e-6)
     light = _border(small) > 255 * _otsu(small / np.float32(255))[0]
     return bool(light.mean() - 0.5 > skewness)

@@ -63,10 +63,7 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
 
 
 def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
-    """Return the components that belong to characters, and their mean stroke width, px.
-
-    Things at the border may be the edge of a table: they count where they are as large as others.
-    """
+    """Return the components that belong to characters, and their mean stroke width, px."""
     parts, certain = extraction.components, extraction.certain
     borders, longer = parts.at_border.sum(axis=1), parts.sides.max(axis=1)
     inner = certain & (borders == 0)
@@ -76,5 +73,6 @@ def _characters(extraction: ink.Extraction) -> tuple[NDArray[np.int64], float]:
     stroke = components.stroke_width(parts.mask(inner))
     large = certain & (parts.areas >= ink.SPECK * stroke**2)
     usual = np.median(longer[inner])
+    # Ink at the border may be the edge of a table: it counts where it is as large as others.
     cut = (borders == 1) & (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual)
     return np.flatnonzero(large & (inner | cut) & ~ruling.punch_holes(parts, large)), stroke

@@ -166,10 +166,7 @@ def punch_holes(components: Components, certain: Selection) -> Selection:
 
 
 def dotted_lines(components: Components, certain: Selection, length: int) -> Selection:
-    """Return the dots (P,) of dotted lines over half of the image, as forms have them.
-
-    They are thin compared with a character of that length, px.
-    """
+    """Return the dots (P,) of dotted lines, thin beside a character of that `length`, px."""
     dots, boxes, sides = np.zeros_like(certain), components.boxes, components.sides
     for across, along in ((0, 1), (1, 0)) if certain.sum() >= DOTS else ():
         thin = certain & (sides[:, across] <= length / 8) & (sides[:, along] <= length / 2)

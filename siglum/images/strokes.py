@@ -56,11 +56,9 @@ class Drawing:
 
 
 def rasterise(drawing: Drawing, size: int = SIZE, width: float = WIDTH) -> NDArray[np.uint8]:
-    """Render a drawing as light ink on black, antialiased, with round caps and joins.
+    """Render a drawing as light ink on black, antialiased, `size` px along its longer side.
 
-    Args:
-        size: px of the pad's longer side.
-        width: of a line at medium pressure, in longer sides of the pad; at least a pixel is drawn.
+    The `width` is that of a line at medium pressure, in longer sides of the pad.
     """
     sides = np.array(drawing.sides)
     canvas = Image.new("L", [SCALE * max(1, round(size * side)) for side in sides.tolist()])
@@ -78,11 +76,7 @@ def rasterise(drawing: Drawing, size: int = SIZE, width: float = WIDTH) -> NDArr
 
 
 def parse(value: Any) -> Drawing:
-    """Return the drawing that an untrusted JSON value describes, its numbers rounded to `DIGITS`.
-
-    Raises:
-        DataError: if the value breaks the format in docs/samples-format.md.
-    """
+    """Return the drawing of an untrusted JSON value; DataError if it breaks the format."""
     try:
         document = Document.model_validate(value)
     except ValidationError as error:

@@ -68,15 +68,13 @@ class Comparison:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Variant]:
-    """Group runs that differ in the seed alone into variants, named by their other differences.
-
-    Settings that come with the model are left out of the names.
-    """
+    """Group runs that differ in the seed alone into variants, named by their other differences."""
     runs = sorted(runs, key=lambda run: run.config.seed)
     if not runs:
         return []
     texts = pd.DataFrame(_format_settings(run.config) for run in runs)
     recipes = pd.DataFrame(_format_settings(TrainConfig(model=model)) for model in texts.model)
+    # Settings that come with the model are left out of the names.
     names = [name for name in texts if name != "model" and (texts[name] != recipes[name]).any()]
     names = [name for name in ("model", *names) if texts[name].nunique() > 1]
     variants = []
@@ -197,11 +195,9 @@ def compare_runs(
 
 
 def _check_images(runs: pd.DataFrame, images: pd.DataFrame, part: str) -> None:
-    """Raise ConfigError unless all runs have the same test images, or a seed's validation images.
-
-    Fingerprints are of preprocessed images: where preprocessing differs, only the labels tell.
-    """
+    """Raise ConfigError unless all runs have the same images, of validation those of a seed."""
     by_seed = part == "val" or runs.test_ratio.any()  # folds differ by seed
+    # Fingerprints are of preprocessed images: where preprocessing differs, only the labels tell.
     group = runs.seed if part == "val" else np.zeros(len(runs))
     fingerprints = runs.groupby([group, runs.preprocess]).fingerprint.nunique()
     rows = images.sort_values(["image", "fold"]).groupby(["variant", "seed"])
@@ -228,10 +224,7 @@ def t_interval(values: Any, test_ratio: float = 0.0) -> tuple[float, float]:
 def _summarise(
     variant: Variant, correct: pd.Series | None, ratios: pd.Series, writers: pd.Series
 ) -> dict[str, Any]:
-    """Return the accuracy of a variant with its 95 % intervals.
-
-    That over folds is never narrower than Wilson's: repeats do not add images.
-    """
+    """Return the accuracy of a variant with its 95 % intervals."""
     row: dict[str, Any] = {f"published_{name}": share for name, share in variant.published.items()}
     row |= {"variant": variant.name, "missing": variant.missing, "failed": variant.failed}
     row |= {"seeds": 0}
@@ -244,7 +237,7 @@ def _summarise(
     low, high, method = rate.low, rate.high, f"Wilson, {images:,} images"
     if len(folds) > len(shares):
         low, high = t_interval(folds, ratios[variant.name])
-        low, high = min(low, rate.low), max(high, rate.high)
+        low, high = min(low, rate.low), max(high, rate.high)  # repeats do not add images
         method = f"corrected t, {len(folds)} folds; at least {method}"
     elif len(shares) > 1:
         (low, high), method = t_interval(shares), f"Student t, {len(shares)} seeds"
@@ -258,10 +251,7 @@ def _summarise(
 
 
 def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float, float]:
-    """Return the 95 % cluster bootstrap interval of accuracy on images of other writers.
-
-    Never narrower than Wilson's: a few writers without an error say little about others.
-    """
+    """Return the 95 % cluster bootstrap interval over writers, never narrower than Wilson's."""
     index = np.unique(writers, return_inverse=True)[1]
     images, hits = np.bincount(index), np.bincount(index, weights=correct)
     rate = stats.wilson(round(float(hits.sum())), len(correct))
@@ -329,10 +319,7 @@ def difference_interval(
 
 
 def _main_effects(grid: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean accuracy at each value of a setting of a complete grid, over all others.
-
-    The interval is over the seeds that every variant has; without two of them it is NaN.
-    """
+    """Return the mean accuracy at each value of a setting of a complete grid, over all others."""
     effects: list[dict[str, Any]] = []
     levels = grid.map(format_setting)
     levels = levels.loc[:, levels.nunique() > 1]

@@ -6,7 +6,6 @@ labels".
 """
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,8 +119,7 @@ def contingency(images: pd.DataFrame) -> Contingency:
     return Contingency(headline, counts, agreement, chance, p)
 
 
-@dataclass(frozen=True)
-class Copies:
+class Copies(NamedTuple):
     """How many images of one set are near copies of images of another."""
 
     copied: stats.Rate  # images of the first set
@@ -132,11 +130,8 @@ class Copies:
 def find_copies(
     source: str, part: str, other: str, other_part: str, progress: cache.Progress
 ) -> Copies:
-    """Find images that are as close to one of another source as that is to its own JPEG file.
-
-    Small images: enlarging hides what saving as JPEG changed.
-    """
-    small = Preprocess(size=COMPARED_SIZE)
+    """Find images that are as close to one of another source as that is to its own JPEG file."""
+    small = Preprocess(size=COMPARED_SIZE)  # enlarging hides what saving as JPEG changed
     wanted, pixels = (
         sources.load(spec, name, small, progress=progress).take(slice(None))
         for spec, name in ((source, part), (other, other_part))

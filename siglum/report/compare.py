@@ -36,10 +36,7 @@ NO_STUDY = StudyFile()
 def write_comparison(
     comparison: Comparison, path: Path, title: str, study: StudyFile = NO_STUDY, command: str = ""
 ) -> None:
-    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`.
-
-    The page has the texts of `study`, the file that asked for the runs, and the commands.
-    """
+    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
     check_suffix(path)
     if path.suffix == ".html":
         write_atomic(path, _page(comparison, title, study, command))
@@ -140,10 +137,7 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
 
 
 def draw(comparison: Comparison) -> list[Plot]:
-    """Draw accuracy by a numeric setting, and learning curves of the best variants.
-
-    The data of a plot are its lines: x, y and the ends of the 95 % interval.
-    """
+    """Draw accuracy by a numeric setting, and learning curves of the best variants."""
     accuracy, result = f"{PARTS[comparison.part]} accuracy".capitalize(), []
     points = comparison.finished.set_index("variant").rename(columns={"accuracy": "y"})
     data = []  # name, title, label of x, and lines

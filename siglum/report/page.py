@@ -44,17 +44,11 @@ def render_page(
     sections: Sequence[Section],
     *,
     headline: str | Markup,
-    rate: Rate | None = None,
-    summary: Iterable[str | Markup] = (),
-    notices: Iterable[str | Markup] = (),
+    rate: Rate | None = None,  # of the headline, drawn as a bar
+    summary: Iterable[str | Markup] = (),  # paragraphs below the headline
+    notices: Iterable[str | Markup] = (),  # what is missing or damaged
 ) -> bytes:
-    """Return a self-contained page: no script but its own, no request, light, dark and print.
-
-    Args:
-        rate: The rate that the headline gives, drawn as a bar from 0 to 100 %.
-        summary: Paragraphs below the headline: what was done, on what, how certain it is.
-        notices: What is missing or damaged; shown with a mark.
-    """
+    """Return a self-contained page: no script but its own, no request, light, dark and print."""
     script = (TEMPLATES / "page.js").read_text()
     page = ENVIRONMENT.get_template("page.html").render(
         title=title,

@@ -45,13 +45,9 @@ X_AXES = {"epochs": "examples", "images": "examples", "seconds of training": "se
 
 
 def write_report(run: Run, path: Path) -> None:
-    """Write the report of a finished run as one HTML page.
+    """Write the report of a finished run as one HTML page, which names what is damaged.
 
-    What is missing, changed or damaged is named on the page, and the rest is shown.
-
-    Raises:
-        RunError: if the run is not finished, or its settings cannot be read.
-        DataError: if `path` cannot be written.
+    Raises RunError if the run is not finished, or its settings cannot be read.
     """
     facts = Facts(run)
     values: dict[str, Any] = {
