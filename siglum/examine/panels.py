@@ -288,8 +288,7 @@ def attribution(examination: Examination, method: str) -> Result:
         planes, side = images.shape[1], max(2, preprocess.size // 7)
         strides, batch = (planes, side // 2, side // 2), max(1, ATTRIBUTED // len(images))
         values = Occlusion(model).attribute(
-            *(images, (planes, side, side), strides, paper, target),
-            perturbations_per_eval=batch,
+            *(images, (planes, side, side), strides, paper, target), perturbations_per_eval=batch
         )
         values = values.mean(dim=1)
 
@@ -496,11 +495,7 @@ class Tile:
 
 @plots.styled
 def draw_tiles(
-    rows: Sequence[Sequence[Tile]],
-    side: float,
-    *,
-    labels: Sequence[str] = (),
-    scale: str = "",
+    rows: Sequence[Sequence[Tile]], side: float, *, labels: Sequence[str] = (), scale: str = ""
 ) -> Figure:
     """Draw rows of tiles, `side` px wide; `scale` is what the strongest hue stands for."""
     figure, axes = pixel_axes()

@@ -217,7 +217,7 @@ def test_functions_and_modules_made_on_the_way_are_layers(own: str) -> None:
     assert (steps[-1].kind, steps[-1].parameters) == ("parameters", 6)
     student = layers(models.build(f"{own}:Student", 3), (1, 28, 28))
     assert [layer.kind for layer in student] == [
-        *("input", "convolution", "max pool", "ReLU", "flatten", "linear", "ReLU", "linear"),
+        *("input", "convolution", "max pool", "ReLU", "flatten", "linear", "ReLU", "linear")
     ]
 
 

@@ -22,12 +22,7 @@ from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, trustworthy
-from tools.backbone.pretrain import (
-    Recipe,
-    draw_epoch,
-    load_synthetic,
-    sample_weights,
-)
+from tools.backbone.pretrain import Recipe, draw_epoch, load_synthetic, sample_weights
 from tools.backbone.synthetic import invent
 
 ROOT = Path(__file__).resolve().parents[2]
