@@ -6,6 +6,7 @@ labels".
 """
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,7 +120,8 @@ def contingency(images: pd.DataFrame) -> Contingency:
     return Contingency(headline, counts, agreement, chance, p)
 
 
-class Copies(NamedTuple):
+@dataclass(frozen=True)
+class Copies:
     """How many images of one set are near copies of images of another."""
 
     copied: stats.Rate  # images of the first set
