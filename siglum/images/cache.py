@@ -54,7 +54,7 @@ class Listing:
     """The labelled images of a source, before any is decoded."""
 
     rows: Sequence[Row]
-    read: Callable[[str], bytes | Pixels]  # returns an image by its name, or raises DataError
+    read: Callable[[str], bytes]  # returns an image by its name, or raises DataError
     version: Callable[[str], object] | None = None  # changes with an image; by default its bytes
     unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
 
@@ -69,7 +69,7 @@ Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no
 def load(listing: Listing, source: str, progress: Progress, preprocess: Preprocess) -> ImageSet:
     """Load the images of a listing from their pack, which is written if need be."""
     rows = listing.rows
-    version = listing.version or (lambda name: blake2b(bytes(listing.read(name))).hexdigest())
+    version = listing.version or (lambda name: blake2b(listing.read(name)).hexdigest())
     contents = repr([(row.name, version(row.name)) for row in rows])
     store, originals, notes = _pack(
         contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress

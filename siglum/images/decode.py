@@ -110,23 +110,17 @@ def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[
         tops = (1, 255, 65535) if image.mode == "F" else (255, 65535)
         top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
         image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA"):
-        image = _flatten(image.convert("RGBA"))
+    if image.mode in ("RGBA", "LA"):  # put on black if the visible ink is light, else on white
+        grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+        visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
+        light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
+        paper = Image.new("RGB", image.size, "black" if light and alpha.mean() < 250 else "white")
+        paper.paste(image.convert("RGB"), mask=image.getchannel("A"))
+        image = paper
     if channels == 1 or image.mode == "L":
         return to_channels(np.asarray(image.convert("L"))[None], channels or 1)
     colours = np.stack([np.asarray(band) for band in image.convert("RGB").split()])
     return colours[:1] if channels is None and (colours[1:] == colours[0]).all() else colours
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Put a transparent image on black when its visible ink is light, else on white."""
-    grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
-    visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
-    light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
-    background = "black" if light and alpha.mean() < 250 else "white"
-    flat = Image.new("RGB", image.size, background)
-    flat.paste(image, mask=image)
-    return flat
 
 
 def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

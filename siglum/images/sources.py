@@ -72,7 +72,7 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
         folder.is_archive,
     ),
     "manifest": Source(
-        "FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
+        ":FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
     ),
 } | {name: Source("", idx.read_known) for name in idx.KNOWN}
 
@@ -171,10 +171,16 @@ def load(
             f"such as {printable(name)}: {reason}. All of them: siglum data {images.source}",
             stacklevel=2,
         )
+    leaves = Counter(name.rpartition("/")[2] for name in images.classes)
+    repeated = sorted(name for name, count in leaves.items() if count > 1)
     if writers:
         images = _with_writers(images, writers)
-    else:
-        _warn_repeated(images)
+    elif repeated:
+        warnings.warn(
+            f"{images.source}: the folder {repeated[0]!r} is in several folders, and each is a "
+            r"class of its own. If these are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
+            stacklevel=2,
+        )
     if rename:
         images = images.rename(rename)
     return images.select_classes(classes) if classes else images
@@ -199,14 +205,3 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
             path.remove(writer)
             new[images.classes[label]] = "/".join(path)
     return replace(images.rename(new), writers=writers)
-
-
-def _warn_repeated(images: ImageSet) -> None:
-    """Warn where class folders of one name are in several folders, as for each writer."""
-    leaves = Counter(name.rpartition("/")[2] for name in images.classes)
-    if repeated := sorted(name for name, count in leaves.items() if count > 1):
-        warnings.warn(
-            f"{images.source}: the folder {repeated[0]!r} is in several folders, and each is a "
-            r"class of its own. If these are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
-            stacklevel=2,
-        )

@@ -77,6 +77,7 @@ def test_an_unknown_source_offers_the_nearest() -> None:
     fails("folder:nowhere", "folder:nowhere is not a folder.")
     fails("archive:nowhere", "archive:nowhere is not a file.")
     fails("folder:", "source must be folder:DIR, got 'folder:'.")
+    fails("manifest", "source must be manifest:FILE, got 'manifest'.")
     fails("mnist5k:here", "source must be mnist5k, got 'mnist5k:here'.")
     fails("mnist5k", "part must be one of test, train, got 'val'.", part="val")
     fails("https://example.org/x.zip", "https://example.org/x.zip is not on this computer. Down")
