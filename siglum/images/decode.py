@@ -111,10 +111,10 @@ def _pixels(image: Image.Image, channels: int | None, max_side: int) -> NDArray[
         top = next((top for top in tops if deep.max(initial=0) <= top), 65535)
         image = Image.fromarray(np.clip(deep * 255 / top, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA"):  # put on black if the visible ink is light, else on white
-        grey, alpha = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
-        visible = np.multiply(grey, alpha, dtype=np.uint16).sum(dtype=np.float64)
-        light = visible > 127 * max(alpha.sum(dtype=np.float64), 1.0)
-        paper = Image.new("RGB", image.size, "black" if light and alpha.mean() < 250 else "white")
+        grey, opacity = np.asarray(image.convert("L")), np.asarray(image.getchannel("A"))
+        visible = np.multiply(grey, opacity, dtype=np.uint16).sum(dtype=np.float64)
+        light = visible > 127 * max(opacity.sum(dtype=np.float64), 1.0) and opacity.mean() < 250
+        paper = Image.new("RGB", image.size, "black" if light else "white")
         paper.paste(image.convert("RGB"), mask=image.getchannel("A"))
         image = paper
     if channels == 1 or image.mode == "L":
