@@ -8,7 +8,6 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
-from functools import partial
 from importlib import resources
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -63,10 +63,7 @@ class Address(NamedTuple):
 
 
 def listen(host: str, port: int) -> Address:
-    """Listen at an address, at a free port if it is 0; ConfigError if that is impossible.
-
-    An address that other machines can reach gets a token.
-    """
+    """Listen, at a free port if it is 0; an address that other machines can reach gets a token."""
     host = host.lower()
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -79,14 +76,14 @@ def listen(host: str, port: int) -> Address:
         ) from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS)
-    names: tuple[str, ...] = (host,)
+    names, token = [host, *LOOPBACK], None
+    if host not in LOOPBACK:
+        names, token = [host], secrets.token_urlsafe(24)
     if host in ("0.0.0.0", "::"):
-        names = (socket.gethostname().lower(), *LOOPBACK)
+        names = [socket.gethostname().lower(), *LOOPBACK]
         with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
-            names = (str(probe.getsockname()[0]), *names)
-    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
-    names = names if token else (*names, *LOOPBACK)
+            names.insert(0, probe.getsockname()[0])
     number = listener.getsockname()[1]
     ending = "" if number == 80 else f":{number}"  # as browsers write it
     hosts = [f"[{name}]{ending}" if ":" in name else f"{name}{ending}" for name in names]
@@ -145,9 +142,6 @@ def build_app(studio: Studio) -> FastAPI:
         closing.set()
         await asyncio.to_thread(analyst.join, 2.0)
 
-    async def serve(file: Response) -> Response:
-        return file
-
     # FastAPI's own pages load scripts from elsewhere.
     app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.studio = studio
@@ -156,7 +150,7 @@ def build_app(studio: Studio) -> FastAPI:
         path = "/" if file.name == "index.html" else f"/static/{file.name}"
         content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
         content = Response(file.read_bytes(), 200, headers, content_type)
-        app.add_api_route(path, partial(serve, content), include_in_schema=False)
+        app.router.routes.append(Route(path, content, methods=["GET"]))
     for kind in (SiglumError, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
@@ -210,8 +204,7 @@ class Security:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        _check_head(scope, headers)
-        self._check_origin(scope, headers)
+        self._check_head(scope, headers)
         if (entered := self._check_token(scope)) is not None:
             return await entered(scope, receive, send)
         if scope["method"] == "GET":
@@ -240,7 +233,19 @@ class Security:
             messages.append({"type": "http.request", "body": content})
             return await self.app(scope, replay, send)
 
-    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+    def _check_head(self, scope: Scope, headers: Headers) -> None:
+        counts = Counter(headers.keys())
+        size = len(scope["raw_path"]) + len(scope["query_string"])
+        if (
+            size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD
+            or any(counts[name] > 1 for name in SINGLE)
+            or "transfer-encoding" in headers  # browsers send the length
+            or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
+            or not scope["path"].startswith("/")
+        ):
+            raise StudioError(400, "This is not a request as the Studio's page sends it.")
+        if scope["method"] not in ("GET", "POST"):
+            raise StudioError(405, "Only GET and POST are possible.")
         if headers.get("host") not in self.hosts:
             raise StudioError(400, "This is not the address of this Studio.")
         is_link = scope["method"] == "GET" and scope["path"] == "/"
@@ -271,21 +276,6 @@ class Security:
             scope["siglum_session"] = session
             return None
         raise StudioError(403, "This link no longer works. Ask for the new one.")
-
-
-def _check_head(scope: Scope, headers: Headers) -> None:
-    counts = Counter(headers.keys())
-    size = len(scope["raw_path"]) + len(scope["query_string"])
-    if (
-        size + sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD
-        or any(counts[name] > 1 for name in SINGLE)
-        or "transfer-encoding" in headers  # browsers send the length
-        or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
-        or not scope["path"].startswith("/")
-    ):
-        raise StudioError(400, "This is not a request as the Studio's page sends it.")
-    if scope["method"] not in ("GET", "POST"):
-        raise StudioError(405, "Only GET and POST are possible.")
 
 
 def _page(name: str) -> str:

@@ -1,7 +1,7 @@
 """What a user brings and takes away: bundles, plain image files, sets of the old format, a report.
 
 Files from others may be hostile: nothing in them is run, no name in them becomes a path outside
-the cache, and time, pixels and memory are limited. An import is one change, all or nothing.
+the cache, and time, pixels and memory are limited.
 """
 
 import base64
@@ -70,11 +70,7 @@ Content = Callable[[str], tuple[str | None, bytes]]  # strokes and PNG of a draw
 def open_source(
     source: Path, backbone: Recogniser, see: Progress = no_progress
 ) -> tuple[Studio, list[str]]:
-    """Open the set that `siglum studio SOURCE` names; return it, and messages of an import.
-
-    A bundle, a zip or a folder of images becomes a set beside it, once. A set of the format before
-    SQLite is converted in its place; its files move to `old-format/` in it.
-    """
+    """Open a set, convert one of the old format, or import images to a new one; return messages."""
     folder, is_old = source, (source / LEDGER).is_file()
     if source.is_file():
         folder = source.with_suffix("")
@@ -184,8 +180,7 @@ def _list(path: Path, name: str) -> Items:
         if bundles.CARD in members:
             return _list_bundle(bundles.decode(path.read_bytes(), name))
         if sum(members.values()) > MAX_UNPACKED:
-            message = f"This zip unpacks to more than {MAX_UNPACKED // 2**20:,} MB. Split it."
-            raise StudioError(422, message)
+            raise StudioError(422, f"This zip unpacks to more than {MAX_UNPACKED >> 20} MB.")
         path = folders.unpack(path, name)
     listing = folders.read(path, name)
     items: list[Item] = []
@@ -232,11 +227,7 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
 
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
-    """Return an image (1, H, W), dark on white, whose extracted ink is about `ink` (S, S).
-
-    Args:
-        position: height, width and vertical middle of the ink in heights of the image, or NaN.
-    """
+    """Return an image (1, H, W) whose extracted ink is about `ink` (S, S) at a `position` (3,)."""
     if not ink.any():
         raise DataError("no ink")
     frame = Image.fromarray(ink)
@@ -266,18 +257,12 @@ def _list_old_set(folder: Path) -> Items:
         with suppress(OSError, ValueError):
             label = (path.parent / "name.txt").read_text("utf-8")
         items.append((id, partial(_read_image, path, label, OLD_SPLITS[path.parts[-3]])))
-    return _read_old_classes(folder / LEDGER), items, []
-
-
-def _read_old_classes(ledger: Path) -> list[str]:
     names: list[str] = []
-    undone: set[int] = set()
+    undone: dict[int, bool] = {}
     try:
-        lines = [json.loads(line) for line in ledger.read_bytes().split(b"\n")[:-1]]
-        for line in lines:
-            if line["do"] in ("undo", "redo"):
-                (undone.add if line["do"] == "undo" else undone.discard)(line["of"])
-        for line in (one for number, one in enumerate(lines, 1) if number not in undone):
+        lines = [json.loads(line) for line in (folder / LEDGER).read_bytes().split(b"\n")[:-1]]
+        undone = {one["of"]: one["do"] == "undo" for one in lines if one["do"] in ("undo", "redo")}
+        for line in (one for number, one in enumerate(lines, 1) if not undone.get(number)):
             match line["do"]:
                 case "add class":
                     names.append(line["name"])
@@ -286,9 +271,10 @@ def _read_old_classes(ledger: Path) -> list[str]:
                 case "merge class" | "delete class":
                     names.remove(line["name"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        warnings.warn(f"{ledger} is damaged ({error!r:.80}): empty signs are lost.", stacklevel=2)
-        return []
-    return names
+        message = f"{folder / LEDGER} is damaged ({error!r:.80}): empty signs are lost."
+        warnings.warn(message, stacklevel=2)
+        names = []
+    return names, items, []
 
 
 def export_bundle(studio: Studio) -> bytes:

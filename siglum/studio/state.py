@@ -1,10 +1,8 @@
 """An open set and the recogniser fitted to it, shared by everybody who draws.
 
-Changes go through the store one by one and are on disk first. Fitting follows, and one fit serves
-all changes that waited for it. Whoever only reads takes the current snapshot and waits for nobody.
-The JSON values are those of docs/studio-protocol.md.
-Shapes: C channels, H x W pixels, S the side of the extracted ink, D features, N train drawings, K
-classes that fonts or a drawing show.
+Changes are on disk first. Fitting follows, and one fit serves all changes that waited for it.
+Readers take the current snapshot and wait for nobody. JSON values: docs/studio-protocol.md.
+Shapes: C channels, H x W pixels, S the side of the ink, D features, N train drawings, K classes.
 """
 
 import base64
@@ -95,6 +93,7 @@ class Snapshot:
     state: State = EMPTY
     class_ids: tuple[str, ...] = ()  # K, in label order
     rows: tuple[str, ...] = ()  # N drawings, in the order of the training set
+    examples: tuple[Any, ...] = ()  # everything that the fit depends on
     fitted: Fitted | None = None  # None while there are fewer than two such classes
     # What takes longer to compute than a fit, and follows in the background:
     analysed: State | None = None  # the state that it belongs to
@@ -342,7 +341,9 @@ class Studio:
             rest = min(max(IDLE, REST * (time.monotonic() - start)), MAX_REST)
 
     def _publish(self, snapshot: Snapshot) -> None:
-        self.current = replace(snapshot, version=self.current.version + 1)
+        snapshot = replace(snapshot, version=self.current.version + 1)
+        _ = snapshot.json  # cached now, not by each of many threads that ask for it
+        self.current = snapshot
 
 
 def build(before: Snapshot, state: State) -> Snapshot:
@@ -352,6 +353,11 @@ def build(before: Snapshot, state: State) -> Snapshot:
     known = {state.drawings[id].label for id in rows}
     known |= {id for id, name in state.classes.items() if name in fonts}
     class_ids = tuple(id for id in state.classes if id in known)
+    names = [state.classes[id] for id in class_ids]
+    examples = class_ids, names, rows, [state.drawings[id].label for id in rows]
+    now = replace(before, state=state, class_ids=class_ids, rows=rows, examples=examples)
+    if examples == before.examples:  # only test drawings or empty classes changed
+        return now
     fitted, samples, features = None, None, None
     if len(class_ids) > 1:
         if rows:
@@ -362,21 +368,17 @@ def build(before: Snapshot, state: State) -> Snapshot:
                 np.array([inks[id].position for id in rows]),
             )
             features = np.array([inks[id].features for id in rows])
-        fitted = fit(backbone, [state.classes[id] for id in class_ids], samples, features)
-    return replace(before, state=state, class_ids=class_ids, rows=rows, fitted=fitted)
+        fitted = fit(backbone, names, samples, features)
+    return replace(now, fitted=fitted)
 
 
 def by_author(fitted: Fitted, authors: NDArray[np.str_]) -> dict[str, stats.Rate]:
-    """Return how many of each author's drawings are recognised from those of the other authors.
-
-    Anonymous drawings may be anybody's: they are neither learned from here nor judged, nor are
-    classes that only one author drew and no font has.
-    """
+    """Return how many of each author's drawings are recognised from those of other named ones."""
     samples, classes, rates = fitted.samples, fitted.recogniser.classes, {}
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
     for name in names if len(names) > 1 else []:
         own = authors == name
-        others = ~own & (authors != "")
+        others = ~own & (authors != "")  # anonymous drawings may be anybody's
         arrays: Any = (array[others] for array in samples)
         without = fit(fitted.backbone, classes, Samples(*arrays), fitted.features[others])
         possible = ~np.isin(classes, without.unknown_classes)

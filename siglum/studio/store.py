@@ -1,8 +1,7 @@
 """A set of signs on disk: one SQLite file, in which every change is one transaction.
 
-An event records each value that it changed, before and after. Undo writes the values before back,
-if the current ones are still those after. Nothing is deleted: a class without a name and a drawing
-without a class are deleted ones.
+An event records each value that it changed, before and after; undo writes those before back. A
+class without a name and a drawing without a class are deleted ones.
 """
 
 import json
@@ -27,6 +26,8 @@ from siglum.images.studio_set import FILE, Entry
 
 MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
+EXISTS = "SELECT 1 FROM drawing WHERE id = ?"
+SET_ID = "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))));"
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
 UNDONE = f"(SELECT min(number) FROM event WHERE undone AND {OWN} AND number > coalesce({DONE}, 0))"
@@ -83,10 +84,7 @@ def class_name(value: str) -> str:
 
 
 class Store:
-    """An open set of signs; no other process may change it meanwhile, threads may.
-
-    `session` says whose change it is, and whose last change to undo; None stands for everybody.
-    """
+    """An open set, which threads may change; `session` owns a change, None stands for everybody."""
 
     def __init__(self, folder: Path) -> None:
         """Open a set, or create one; DataError if that is impossible or another Studio has it."""
@@ -98,11 +96,7 @@ class Store:
             self._file_lock.acquire(timeout=0)
             if not self.path.exists():
                 with atomic_path(self.path) as new, closing(sqlite3.connect(new)) as database:
-                    database.executescript(studio_set.SCHEMA)
-                    database.execute(
-                        "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))))"
-                    )
-                    database.commit()
+                    database.executescript(studio_set.SCHEMA + SET_ID)
             self._database = studio_set.connect(folder, writable=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
@@ -152,7 +146,7 @@ class Store:
                 description = f"merged {_isolate(old)} into {_isolate(self._class_name(into))}"
             if id == into:
                 raise StudioError(409, f"Choose another class to merge {old!r} into.")
-            drawings: list[Change] = [(one, id, into) for one in self.state.select(id)]
+            drawings = [(one, id, into) for one in self.state.select(id)]
             self._record(session, description, [(id, old, None)], drawings)
 
     def move_drawings(
@@ -160,7 +154,9 @@ class Store:
     ) -> None:
         """Move drawings to another class, or delete them (None); all or none."""
         with self._lock:
-            changes: list[Change] = [(id, self._label(id), label) for id in ids]
+            if not self.state.drawings.keys() >= set(ids):
+                raise StudioError(404, "That drawing no longer exists. Load the page again.")
+            changes: list[Change] = [(id, self.state.drawings[id].label, label) for id in ids]
             many = "a drawing" if len(ids) == 1 else f"{len(ids):,} drawings"
             description = f"deleted {many}"
             if label is not None:
@@ -172,13 +168,10 @@ class Store:
     ) -> None:
         """Save a drawing, once for each id; one that it `replaces` last becomes the same event."""
         with self._lock:
-            query = "SELECT 1 FROM drawing WHERE id = ?"
-            if self._database.execute(query, (new.id,)).fetchone():
+            if self._database.execute(EXISTS, (new.id,)).fetchone():
                 return
-            label = new.facts.label
-            description = f"drew {_isolate(self._class_name(label))}"
-            changes: list[Change] = [(new.id, None, label)]
-            amended = None
+            description, amended = f"drew {_isolate(self._class_name(new.facts.label))}", None
+            changes: list[Change] = [(new.id, None, new.facts.label)]
             if replaces is not None and replaces in self.state.drawings:
                 old = self.state.drawings[replaces].label
                 changes.append((replaces, old, None))
@@ -205,14 +198,11 @@ class Store:
             event = self.last_event(word, session)
             if event is None or event.number != number:
                 raise StudioError(409, f"There is nothing to {word}, or another change came first.")
-            classes, drawings = event.classes, event.drawings
+            changes: tuple[list[Change], ...] = (event.classes, event.drawings)
             if word == "undo":
-                classes, drawings = (
-                    [(id, after, before) for id, before, after in changes]
-                    for changes in (classes, drawings)
-                )
+                changes = tuple([(id, new, old) for id, old, new in some] for some in changes)
             with self._transaction() as execute:
-                self._apply(event.description, classes, drawings)
+                self._apply(event.description, *changes)
                 execute("UPDATE event SET undone = ? WHERE number = ?", (word == "undo", number))
 
     def last_event(self, word: str, session: str | None = None) -> Event | None:
@@ -234,11 +224,6 @@ class Store:
         if id not in self.state.classes:
             raise StudioError(404, "That class no longer exists. Load the page again.")
         return self.state.classes[id]
-
-    def _label(self, id: str) -> str:
-        if id not in self.state.drawings:
-            raise StudioError(404, "That drawing no longer exists. Load the page again.")
-        return self.state.drawings[id].label
 
     def _new_classes(self, names: Sequence[str]) -> tuple[dict[str, str], list[Change]]:
         """Return ids by name, and the changes that create those that do not exist."""

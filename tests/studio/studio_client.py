@@ -55,11 +55,9 @@ class Client:
 
     def get(self, path: str) -> Any:
         """GET what must succeed."""
-        status, content = self.request(path)
-        assert status == 200, content
-        return content
+        return self.post(path)
 
-    def post(self, path: str, value: Any) -> Any:
+    def post(self, path: str, value: Any = None) -> Any:
         """POST what must succeed."""
         status, content = self.request(path, value)
         assert status == 200, content
@@ -115,13 +113,13 @@ def serving(studio: Studio, address: Address) -> Iterator[int]:
 
 
 @contextmanager
-def studio_client(folder: Path, backbone: Any) -> Iterator[tuple[Studio, Client]]:
-    """Open a set and serve it."""
-    with (
-        closing(Studio(folder, backbone)) as studio,
-        serving(studio, listen("127.0.0.1", 0)) as port,
-    ):
-        yield studio, Client(port)
+def studio_client(
+    folder: Path, backbone: Any, port: int = 0, token: str | None = None
+) -> Iterator[tuple[Studio, Client]]:
+    """Open a set and serve it, at the port and with the token of an earlier Studio."""
+    address = listen("127.0.0.1", port)._replace(token=token)
+    with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
+        yield studio, Client(at)
 
 
 class Process:

@@ -3,7 +3,6 @@
 import base64
 import http.client
 import io
-import re
 import signal
 import time
 import zlib
@@ -17,13 +16,11 @@ import pytest
 from PIL import Image
 from studio_client import KINDS, Client, Process, draw, studio_client
 
-import siglum.studio
 from siglum.images import strokes
 from siglum.recogniser import bundle as bundles
 from siglum.studio.app import MAX_WRITES
 from siglum.studio.state import Studio
 
-PAGE = Path(siglum.studio.__file__).parent / "page"
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOBODY = "0123456789abcdef"
 JPEG = "image/jpeg"
@@ -45,12 +42,6 @@ def counts(state: dict) -> dict[str, tuple[int, int]]:
     return {one["name"]: (one["train"], one["test"]) for one in state["classes"]}
 
 
-def test_the_page_and_its_files_are_served(client: Client) -> None:
-    page = client.get("/").decode()
-    for path in re.findall('"(/static/[^"]+)"', page):
-        assert client.get(path) == (PAGE / path.removeprefix("/static/")).read_bytes()
-
-
 def test_an_empty_set_predicts_nothing(client: Client) -> None:
     state = client.get("/api/state")
     prediction = client.post("/api/predict", {"drawing": draw("ring")})
@@ -60,18 +51,9 @@ def test_an_empty_set_predicts_nothing(client: Client) -> None:
     assert prediction["candidates"] == [] and not prediction["empty"]
     assert client.refused("/api/test/next", {}) == 409
     assert client.refused("/api/bundle") == 409
-
-
-def test_characters_are_known_from_fonts(client: Client) -> None:
-    client.add("greek small letter alpha", "b", "my sign")
-    state = client.get("/api/state")
-    classes = [(one["name"], one["in_fonts"]) for one in state["classes"]]
-    kinds = [one["kind"] for one in state["suggestions"]]
-
-    assert classes == [("α", True), ("b", True), ("my sign", False)]
-    assert state["ready"] and kinds == ["unknown", "untested", "untested"]
-    prediction = client.post("/api/predict", {"drawing": draw("ring")})
-    assert {one["name"] for one in prediction["candidates"]} == {"α", "b"}
+    client.add("greek small letter alpha", "my sign")
+    classes = [(one["name"], one["in_fonts"]) for one in client.get("/api/state")["classes"]]
+    assert classes == [("α", True), ("my sign", False)]
 
 
 def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
@@ -125,27 +107,19 @@ def test_rename_merge_delete_undo_and_redo(client: Client) -> None:
     assert state["classes"][0]["name"] == HOSTILE
 
 
-def test_a_mistaken_drawing_is_named_at_once(client: Client) -> None:
-    """Confusions and suggestions come with the change, not after an analysis."""
+def test_a_mistake_is_named_at_once_and_the_analysis_follows(client: Client) -> None:
+    """Confusions and suggestions come with the change, the rest within seconds."""
     ids = client.teach(4)
     odd = client.draw(ids["cross"], draw("ring", 50))
     (wrong,) = (one for one in client.get("/api/drawings") if one["correct"] is False)
     state = odd["state"]
-
-    assert (wrong["id"], wrong["prediction"], wrong["correct"]) == (odd["id"], ids["ring"], False)
     (confusion,) = state["confusions"]
+
+    assert (wrong["id"], wrong["prediction"]) == (odd["id"], ids["ring"])
     assert (confusion["label"], confusion["prediction"]) == (ids["cross"], ids["ring"])
     assert (confusion["count"], confusion["total"], confusion["drawings"]) == (1, 5, [odd["id"]])
     assert (state["accuracy"]["hits"], state["accuracy"]["total"]) == (12, 13)
-    assert state["suggestions"][0] == {
-        "class": ids["cross"],
-        "kind": "confused",
-        "message": "1 of 5 mistaken for 'ring'",
-    }
-
-
-def test_the_analysis_follows_within_seconds(client: Client) -> None:
-    ids = client.teach(4)
+    assert state["suggestions"][0]["message"] == "1 of 5 mistaken for 'ring'"
     for number, author in enumerate(("Ann", "Bob")):
         for kind, id in ids.items():
             for seed in range(2):
@@ -155,10 +129,8 @@ def test_the_analysis_follows_within_seconds(client: Client) -> None:
     curve = state["learning_curve"]
     authors = {one["name"]: one for one in state["authors"]}
 
-    assert [point["drawings"] for point in curve] == [1, 2, 3, 5]
-    assert all(0 <= p["low"] <= p["accuracy"] <= p["high"] <= 1 for p in curve)
-    places = [np.log1p(point["drawings"]) / np.log1p(5) for point in curve]
-    assert [point["x"] for point in curve] == pytest.approx(places)
+    assert [point["drawings"] for point in curve][:3] == [1, 2, 3] and curve[-1]["x"] == 1
+    assert all(0 <= p["low"] <= p["high"] <= 1 for p in curve)
     assert list(authors) == ["", "Ann", "Bob"] and authors["Ann"]["train"] == 7
     assert authors["Ann"]["accuracy"]["total"] == authors["Bob"]["accuracy"]["total"] == 6
     assert authors[""]["accuracy"] is None
@@ -244,19 +216,6 @@ def test_waiting_changes_delay_no_reading(client: Client, studio: Studio) -> Non
     assert counts(client.get("/api/state")) == {"a": (people, 0)}
 
 
-def test_all_is_there_after_a_restart(tmp_path: Path, backbone) -> None:
-    states, predictions = [], []
-    for visit in range(2):
-        with studio_client(tmp_path / "my-signs", backbone) as (_, client):
-            if not visit:
-                client.teach(3, ("אב", HOSTILE, ".."))
-            states.append(client.analysed())
-            predictions.append(client.post("/api/predict", {"drawing": draw("ring", 9)}))
-
-    assert states[1].pop("version") > states[0].pop("version")
-    assert states[0] == states[1] and predictions[0] == predictions[1]
-
-
 def drawing(point: str = "[0.5,0.5,0,0.5]", count: int = 1) -> str:
     strokes = f"[[{','.join([point] * count)}]]"
     return f'{{"drawing": {{"version": 1, "aspect": 1, "strokes": {strokes}}}}}'
@@ -287,9 +246,7 @@ BAD_REQUESTS = {
     **{f"class {name!a}": ("/api/classes", {"names": [name]}, 422) for name in BAD_NAMES},
     "class of another form": ("/api/classes/../rename", {"name": "x"}, 422),
     "unknown class": (RENAME, {"name": "x"}, 404),
-    "deleting an unknown class": (f"/api/classes/{NOBODY}/merge", {"into": None}, 404),
     "unknown drawing": (MOVE, {"drawings": [NOBODY], "class": None}, 404),
-    "drawing of another form": (MOVE, {"drawings": ["signs.db"], "class": None}, 422),
     "no drawings": (MOVE, {"drawings": [], "class": None}, 422),
     "too many drawings": (MOVE, {"drawings": [NOBODY] * 20_001, "class": None}, 422),
     "into a path": (MOVE, {"drawings": [NOBODY], "class": "../../x"}, 422),

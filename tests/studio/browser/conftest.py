@@ -2,16 +2,15 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hand_drawn import Strokes, draw, to_json
-from studio_client import Client, save, serving, studio_client
+from studio_client import Client, save, studio_client
 
 from siglum.recogniser.predict import default_backbone
-from siglum.studio.app import listen
 from siglum.studio.state import Studio
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -33,10 +32,8 @@ def studio_at(
     folder: Path, backbone: Any, port: int = 0, token: str | None = None
 ) -> Iterator[str]:
     """Serve a set of signs; yield its address."""
-    address = listen("127.0.0.1", port)
-    address = address._replace(token=token)
-    with closing(Studio(folder, backbone)) as studio, serving(studio, address) as at:
-        yield f"http://127.0.0.1:{at}/" + ("" if token is None else f"?token={token}")
+    with studio_client(folder, backbone, port, token) as (_, client):
+        yield f"http://127.0.0.1:{client.port}/" + ("" if token is None else f"?token={token}")
 
 
 @pytest.fixture(scope="session")

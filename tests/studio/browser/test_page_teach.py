@@ -109,13 +109,11 @@ def test_the_card_follows_undo_and_leads_to_the_next_sign(user: User) -> None:
     assert task(user) == "Draw ladder"
 
 
-def test_answers_follow_the_pen_and_need_a_second_step(teacher: User, record_property) -> None:
-    """A touch by mistake teaches nothing; the time to the answer is recorded, not judged."""
+def test_answers_follow_the_pen_and_need_a_second_step(teacher: User) -> None:
+    """A touch by mistake teaches nothing."""
     page = teacher.page
     teacher.draw(draw("zig", 4), open=True)  # the pen is still down
     assert teacher.answer().startswith("zig")
-    measures = "performance.getEntriesByName('answer').map((one) => one.duration)"
-    record_property("ms to a prediction", page.evaluate(measures))
     page.evaluate("dispatchEvent(new PointerEvent('pointerup', {pointerId: 7}))")
     page.locator("#bars button", has_text="ladder").click()
     assert page.input_value("#save-name") == "ladder"
@@ -167,10 +165,6 @@ def test_signs_are_renamed_merged_deleted_and_restored(user: User) -> None:
     user.start("zig, ladder, wheel")
     user.teach("zig", draw("zig"))
     user.select("zig")
-    page.fill("#rename-name", "ladder")
-    page.press("#rename-name", "Enter")
-    page.locator("#signs-error", has_text="ladder").wait_for()
-    user.expect_refusals()
     page.fill("#rename-name", "zag")
     page.get_by_role("button", name="Rename").click()
     page.locator("#toast", has_text="Renamed.").wait_for()
@@ -185,10 +179,6 @@ def test_signs_are_renamed_merged_deleted_and_restored(user: User) -> None:
     user.wait_for("draw it 3 times")
     page.click("#toast-undo")
     user.wait_for("draw it 3 times,1 drawing")
-    page.click("#undo")
-    user.wait_for("1 drawing,draw it 3 times,draw it 3 times")
-    page.click("#undo")
-    page.locator("#signs .name", has_text="zig").wait_for()
 
 
 def test_strangers_and_lookalikes_are_not_claimed(user: User) -> None:
