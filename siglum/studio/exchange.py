@@ -10,6 +10,7 @@ import io
 import json
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 import warnings
@@ -21,7 +22,7 @@ from datetime import date
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -64,7 +65,6 @@ OLD_COPY = "old-format"  # where they are moved
 Source = tuple[NewDrawing, Pixels, Pixels | None]
 Item = tuple[str, Callable[[], Source]]  # a name for messages, and how to read it
 Items = tuple[Sequence[str], list[Item], list[tuple[str, str]]]  # classes; drawings; unreadable
-Content = Callable[[str], tuple[str | None, bytes]]  # strokes and PNG of a drawing
 
 
 def open_source(
@@ -284,7 +284,7 @@ def export_bundle(studio: Studio) -> bytes:
     return bundles.encode(to_bundle(fitted, command="siglum studio"))
 
 
-def _list_files(state: State, content: Content) -> Iterator[tuple[str, bytes]]:
+def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
     """Yield relative path and content of every file of an export; docs/samples-format.md."""
     has_test = any(entry.split == "test" for entry in state.drawings.values())
     names: dict[str, str] = {}  # of folders by class, distinct on every file system
@@ -296,7 +296,7 @@ def _list_files(state: State, content: Content) -> Iterator[tuple[str, bytes]]:
     rows = csv.writer(table)
     rows.writerow(["file", "label", "author", "split", "time"])
     for id, entry in state.drawings.items():
-        points, image = content(id)
+        points, image = studio_set.read_content(database, id)
         stem = f"{entry.split + '/' if has_test else ''}{names[entry.label]}/{id}"
         facts = {"label": state.classes[entry.label], "author": entry.author}
         facts |= {"split": entry.split, "time": entry.time}
@@ -307,25 +307,20 @@ def _list_files(state: State, content: Content) -> Iterator[tuple[str, bytes]]:
     yield "labels.csv", table.getvalue().encode()
 
 
-def write_zip(file: IO[bytes], state: State, content: Content) -> None:
-    """Write all drawings as a zip of plain files."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are small already
-        for name, data in _list_files(state, content):
-            archive.writestr(name, data)
-
-
 def write_set(folder: Path, out: Path) -> int:
     """Export a set, which a Studio may have open, to a new folder or zip; count its drawings."""
     as_zip = out.suffix == ".zip"
     if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already. Choose another name.")
     with closing(studio_set.connect(folder)) as database:
-        state, content = studio_set.read_state(database), partial(studio_set.read_content, database)
+        state = studio_set.read_state(database)
+        files = _list_files(state, database)
         if as_zip:
-            with atomic_path(out) as temporary, temporary.open("wb") as file:
-                write_zip(file, state, content)
+            with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+                for name, data in files:  # not compressed: PNGs are small already
+                    archive.writestr(name, data)
         else:
-            for name, data in _list_files(state, content):
+            for name, data in files:
                 write_atomic(out / name, data)
     return len(state.drawings)
 

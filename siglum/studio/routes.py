@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import pathlib
 import re
 import secrets
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -16,7 +17,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from siglum.images import page, strokes
 from siglum.images.studio_set import Entry
@@ -28,7 +29,6 @@ NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")  # of images
 MAX_SIGNS = 500  # on a page
-SPOOL = 1 << 24  # bytes of a file that stay in memory
 
 router = APIRouter()
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -63,12 +63,10 @@ class Call:
         names = ("prediction", "rejected", "correct") if facts.get("split") == "test" else ()
         return {"id": new.id} | {name: facts[name] for name in names}
 
-    def download(self, content: Any, media_type: str, ending: str) -> Response:
-        """Return a file that the browser saves under the set's name."""
+    def download_as(self, ending: str) -> dict[str, str]:
+        """Return headers by which the browser saves a file under the set's name."""
         name = re.sub("[^A-Za-z0-9_-]+", "", self.studio.title) or "my-signs"
-        headers = {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
-        kind = Response if isinstance(content, bytes) else StreamingResponse
-        return kind(content, headers=headers, media_type=media_type)
+        return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
 
 
 async def _body(request: Request) -> bytes:
@@ -288,21 +286,19 @@ def _cancel_import(call: This) -> Json:
 @router.get("/api/bundle")
 def _get_bundle(call: This) -> Response:
     content = exchange.export_bundle(call.studio)
-    return call.download(content, "application/octet-stream", ".siglum")
+    return Response(content, 200, call.download_as(".siglum"), "application/octet-stream")
 
 
 @router.get("/api/drawings.zip")
 def _get_zip(call: This) -> Response:
-    file = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed once it is sent
-    exchange.write_zip(file, call.store.state, call.store.content)
-    file.seek(0)
-    chunks = iter(partial(file.read, 1 << 16), b"")
-    response = call.download(chunks, "application/zip", "-drawings.zip")
-    response.background = BackgroundTask(file.close)
-    return response
+    folder = tempfile.TemporaryDirectory()
+    path = pathlib.Path(folder.name, "drawings.zip")
+    exchange.write_set(call.store.folder, path)
+    task = BackgroundTask(folder.cleanup)
+    return FileResponse(path, headers=call.download_as("-drawings.zip"), background=task)
 
 
 @router.get("/api/report")
 def _get_report(call: This) -> Response:
-    page = exchange.report_page(call.studio).encode()
-    return call.download(page, "text/html; charset=utf-8", ".html")
+    content = exchange.report_page(call.studio)
+    return Response(content, 200, call.download_as(".html"), "text/html")
