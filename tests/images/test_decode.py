@@ -46,18 +46,13 @@ def test_colours_have_a_plane_each_and_grey_is_their_luma() -> None:
     assert decode(raw).tolist() == [[[76, 150], [29, 255]]]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_become_eight(kind: str) -> None:
-    deep = np.array([[0, 257], [32_896, 65_535]], dtype=np.uint16)
-
-    assert decode(encoded(Image.fromarray(deep), kind)).tolist() == [[[0, 1], [128, 255]]]
-
-
-@pytest.mark.parametrize("top", [1.0, 255.0, 65_535.0])
-def test_floats_up_to_one_or_255_or_65535_span_the_same_range(top: float) -> None:
-    deep = np.array([[0, 0.5, 1.0]], dtype=np.float32) * top
-
-    assert decode(encoded(Image.fromarray(deep), "TIFF")).tolist() == [[[0, 127, 255]]]
+def test_sixteen_bits_and_floats_become_eight_bits() -> None:
+    deep = np.array([[0, 257, 32_896, 65_535]], dtype=np.uint16)
+    for kind in ("PNG", "TIFF"):
+        assert decode(encoded(Image.fromarray(deep), kind)).tolist() == [[[0, 1, 128, 255]]]
+    for top in (1, 255, 65_535):
+        floats = np.array([[0, 0.5, 1]], dtype=np.float32) * top
+        assert decode(encoded(Image.fromarray(floats), "TIFF")).tolist() == [[[0, 127, 255]]]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -187,16 +182,6 @@ def test_further_pages_are_warned_of(tmp_path: Path) -> None:
         pages[0].save(path, kind, save_all=True, append_images=[Image.new("L", (9, 9), 9), *pages])
         with pytest.warns(UserWarning, match=r"only the first of \d pages is read; save each"):
             assert read(path).shape == (1, 9, 9)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
-def test_a_file_cut_short_is_refused_with_a_reason(kind: str) -> None:
-    noise = np.random.RandomState(0).randint(0, 256, (20, 20)).astype(np.uint8)
-    raw = encoded(Image.fromarray(noise), kind)
-
-    for length in range(1, len(raw) * 3 // 4, 7):
-        with pytest.raises(DataError, match=r"^(not an|damaged) image"):
-            decode(raw[:length])
 
 
 @given(st.data(), st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"]))

@@ -17,7 +17,6 @@ from making import (
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images import idx, sources
-from siglum.images.imageset import ImageSet
 from siglum.images.sources import SOURCES
 
 
@@ -172,23 +171,3 @@ def test_mnist5k_is_split_once_and_for_all() -> None:
 
     assert train.counts.tolist() == [400] * 10 and test.counts.tolist() == [100] * 10
     assert test.fingerprint == "bc62ca2184a73245f1d91d13075ead7e"
-
-
-# What follows reads the real data sets.
-
-
-def real(data_folder: Path, name: str, **options: str) -> ImageSet:
-    return sources.load(f"archive:{data_folder / name}", **options)
-
-
-def test_pencil_on_grey_paper_is_inverted_throughout(data_folder: Path) -> None:
-    images = real(data_folder, "greek_train.zip")
-
-    assert images.classes == ("alpha", "beta", "gamma")
-    assert images.counts.tolist() == [9, 9, 9]
-    assert images.originals is not None
-    assert images.originals["light"].all()
-    border = np.concatenate(
-        [images.images[:, 0, [0, -1]], images.images[:, 0, :, [0, -1]].transpose(1, 0, 2)], axis=1
-    )
-    assert (np.median(border, axis=(1, 2)) < 128).all()
