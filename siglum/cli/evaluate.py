@@ -16,7 +16,7 @@ from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import training
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
-from siglum.lab.trainer import PART_NAMES, load_data, predict_part
+from siglum.lab.trainer import PARTS, load_data, predict_part
 from siglum.stats import FloatArray, IntArray
 
 MAX_MATRIX = 16  # classes of a printed confusion matrix
@@ -64,7 +64,7 @@ def evaluate(
     with loading_bar() as progress:
         if source is None:
             name, log_probs, labels = predict_part(opened, part, checkpoint, target, progress)
-            trained, headline = len(labels) if name == "train" else 0, PART_NAMES[name]
+            trained, headline = len(labels) if name == "train" else 0, f"{PARTS[name]} images"
             source = (opened.config.test if name == "test" else None) or opened.config.data
         else:
             parts = sources.parts(source)

@@ -25,8 +25,8 @@ from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run, first_line
-from siglum.lab.trainer import PART_NAMES, load_data, predict_part
-from siglum.lab.training import Data, evaluate, normalise_batch, to_unit
+from siglum.lab.trainer import predict_part
+from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.head import Calibration
@@ -35,6 +35,7 @@ from siglum.recogniser.predict import TOLERANCE, Recogniser, open_bundle, relati
 
 BATCHES = (1, 7)  # images that are compared at once
 NUM_REFERENCE = 4  # of the compared images are stored in the bundle
+EXPORTERS = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # of 2022; onnxruntime 1.14 and later
 
 
@@ -57,8 +58,7 @@ def export(
 ) -> Bundle:
     """Write a run as a bundle at `path`, a new file, and open it again.
 
-    Warns and compares on random images if the run's own cannot be read. `device` computes
-    predictions that the run did not store.
+    `device` computes predictions that the run did not store.
 
     Raises:
         RunError: if `path` exists, the network cannot be converted, or onnxruntime's outputs
@@ -66,12 +66,8 @@ def export(
     """
     check_place(path)
     model, preprocess, config, env = run.model(checkpoint), run.preprocess, run.config, run.env
-    data: Data | None = None
-    try:
-        data = load_data(config, run.classes)
-    except SiglumError as error:
-        warnings.warn(f"Cannot read the run's images, comparing on noise: {error}", stacklevel=2)
-    images, source = _reference_images(data, preprocess)
+    shape = (sum(BATCHES), preprocess.planes, preprocess.size, preprocess.size)
+    images = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
     batches = np.split(images, np.cumsum(BATCHES)[:-1])
     with torch.inference_mode():
         outputs = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
@@ -104,14 +100,12 @@ def export(
             network=config.model,
             parameters=count_parameters(model),
             data={"source": config.data, "test": config.test, "counts": env["counts"]},
-            settings={
-                **config.model_dump(mode="json"),
-                "checkpoint": checkpoint or config.checkpoint,
-            },
+            settings=config.model_dump(mode="json")
+            | {"checkpoint": checkpoint or config.checkpoint},
             measured=measured,
-            reference=source,
+            reference="random noise",
             difference=difference,
-            versions=versions(run),
+            versions={**env["versions"], **{name: version(name) for name in EXPORTERS}},
             licence=licence,
         ),
         reference=ReferenceOutputs(images[:NUM_REFERENCE], logits[:NUM_REFERENCE]),
@@ -127,12 +121,6 @@ def check_place(path: Path) -> None:
         raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
     if path.exists():
         raise RunError(f"{path} already exists. Choose another name with -o.")
-
-
-def versions(run: Run) -> dict[str, str]:
-    """Return the versions of the packages that trained and that export a run."""
-    exporting = {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")}
-    return {**run.env["versions"], **exporting}
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
@@ -173,16 +161,3 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
         part.ClearField("doc_string")
     proto.graph.ClearField("value_info")
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _reference_images(data: Data | None, preprocess: Preprocess) -> tuple[NDArray[np.uint8], str]:
-    """Return images to compare on, held out if there are any, and where they are from."""
-    count = sum(BATCHES)
-    parts = data.parts if data is not None else {}
-    for part in ("val", "test", "train"):
-        images = parts.get(part)
-        if images is not None and len(images):
-            rows = np.linspace(0, len(images) - 1, count).astype(int)
-            return images.take(rows), PART_NAMES[part]
-    shape = (count, preprocess.planes, preprocess.size, preprocess.size)
-    return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8), "random noise"

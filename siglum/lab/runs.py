@@ -176,15 +176,12 @@ class Run:
 
     @property
     def history(self) -> list[Epoch]:
-        """Losses and accuracies, epoch by epoch; a line that a kill cut off is ignored."""
+        """Losses and accuracies, epoch by epoch."""
         path = self.path / LOG
         try:
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            lines = path.read_bytes().splitlines() if path.exists() else []
         except OSError as error:
             raise cannot_read(path, error) from None
-        if lines and not lines[-1].endswith(b"\n"):
-            warnings.warn(f"{path}: ignoring line {len(lines)}, which is cut off.", stacklevel=2)
-            lines.pop()
         records = [parse_json(line, f"{path}, line {i},") for i, line in enumerate(lines, 1)]
         epochs = self._validate(LOG, list[Epoch], records)
         if [epoch.index for epoch in epochs] != list(range(1, len(epochs) + 1)):

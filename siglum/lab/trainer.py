@@ -31,7 +31,7 @@ from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.runs import Run, check_free
 from siglum.lab.training import Data, Epoch, StepProgress, TrainState
 
-PART_NAMES = {"train": "training images", "val": "validation images", "test": "test images"}
+PARTS = {"train": "training", "val": "validation", "test": "test"}
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
@@ -142,7 +142,7 @@ def predict_part(
     may be gone. Raises ConfigError if the run does not have that part.
     """
     if part is not None:
-        choose(PART_NAMES, part, "part")
+        choose(PARTS, part, "part")
     names = ("test", "val") if part is None else (part,)
     if run.result is not None and checkpoint in (None, run.config.checkpoint):
         stored = run.predictions()
@@ -156,10 +156,9 @@ def predict_part(
             device = device or choose_device(precision="float32")
             model = device.to(run.model(checkpoint))
             return name, training.evaluate(model, images, run.preprocess, device), images.labels
-    missing = " and no ".join(PART_NAMES[name].removesuffix(" images") for name in names)
+    missing = " and no ".join(PARTS[name] for name in names)
     raise ConfigError(
-        f"{run.path} has no {missing} images. Give a source of other images, or measure on "
-        "another part, such as --part train."
+        f"{run.path} has no {missing} images. Give a source of other images, or use --part train."
     )
 
 
@@ -232,15 +231,13 @@ def resume(
             stacklevel=2,
         )
     state, init = _fresh_state(config, run.preprocess, data, device)
-    changed = [
-        f"the {part} part of {config.data}"
-        for part in data.parts
-        if env["data"].get(part) != now["data"][part]
-    ]
-    if init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
-        changed.append(f"the initial weights, {init['run']},")
+    changed = None
+    if now["data"] != env["data"]:
+        changed = f"the images of {config.data}"
+    elif init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
+        changed = f"the initial weights, {init['run']},"
     if changed:
-        raise RunError(f"Cannot resume {run.path}: {changed[0]} changed. Train a new run.")
+        raise RunError(f"Cannot resume {run.path}: {changed} changed. Train a new run.")
     run.load_state(state)
     return _continue(run, state, data, device, watch)
 

@@ -34,7 +34,7 @@ def test_info_describes_a_bundle(siglum: Call, bundle: Path, signs: Path) -> Non
     assert lines["title"] == f"glyph_net trained on folder:{signs}"
     assert lines["classes"] == "3: cross ring stroke"
     assert lines["preprocess"].startswith("size: 28, channels: 1, resize: pad")
-    assert lines["reference"] == "validation images"
+    assert lines["reference"] == "random noise"
     assert lines["licence"] == record["card"]["licence"] == "CC0-1.0"
     assert "95 %" in lines["val"]
     assert record["bytes"] == bundle.stat().st_size

@@ -140,14 +140,6 @@ def test_predictions_that_contradict_the_classes_are_an_error(finished: Run) -> 
         finished.predictions()
 
 
-def test_a_cut_off_last_line_of_the_log_is_ignored_with_a_warning(finished: Run) -> None:
-    epochs = finished.history
-    path = finished.path / "log.jsonl"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.warns(UserWarning, match=r"ignoring line \d+, which is cut off"):
-        assert finished.history == epochs[:-1]
-
-
 def test_a_full_disk_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -145,7 +145,7 @@ def test_resuming_with_other_images_is_refused(
     run = stopped_run(config, tmp_path / "run", machine, 1)
     shutil.copy(tmp_path / "set/ring/w0_00.png", tmp_path / "set/cross/w0_00.png")
 
-    with pytest.raises(RunError, match="Cannot resume .*: the train part of .* changed"):
+    with pytest.raises(RunError, match="Cannot resume .*: the images of .* changed"):
         resume(run, machine)
 
 

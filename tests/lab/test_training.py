@@ -22,7 +22,6 @@ from siglum.lab.training import (
     TrainState,
     build_optimizer,
     default_epochs,
-    derive_seed,
     evaluate,
     fit,
     one_cycle,
@@ -105,16 +104,6 @@ def test_a_last_batch_of_one_image_joins_the_batch_before(machine: Device) -> No
     assert [point.examples for point in epoch.curve] == [60]
 
 
-def test_train_loss_is_the_mean_over_the_images(machine: Device) -> None:
-    """With a tiny learning rate, the mean over the points is the loss of the pass."""
-    config = TrainConfig(epochs=1, batch_size=16, augment=(), lr=1e-12, weight_decay=0)
-    _, (epoch,) = run_through(config, machine)
-    sizes = np.diff([0, *(point.examples for point in epoch.curve)])
-
-    mean = np.average([point.loss for point in epoch.curve], weights=sizes)
-    assert epoch.train_loss == pytest.approx(mean, rel=1e-6)
-
-
 def test_one_cycle_rises_linearly_and_decays_as_torchs_cosine() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=75)
@@ -152,12 +141,6 @@ def test_a_batch_larger_than_the_set_is_refused(machine: Device) -> None:
 def test_an_infinite_loss_stops_the_training(machine: Device) -> None:
     with pytest.raises(DivergedError, match="The loss became (nan|inf) in step"):
         run_through(TrainConfig(epochs=3, batch_size=16, lr=1e30), machine)
-
-
-def test_seeds_differ_by_purpose_and_count() -> None:
-    seeds = {derive_seed(s, w, c) for s in range(10) for w in ("step", "order") for c in range(100)}
-
-    assert len(seeds) == 2000
 
 
 @pytest.mark.parametrize("model", ["glyph_net", "mnist_net"])

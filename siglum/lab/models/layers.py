@@ -50,7 +50,3 @@ class Dropout(nn.Module):
         flat = mask if values.is_contiguous() or values.ndim != 4 else mask.permute(0, 2, 3, 1)
         torch.ge(draws.view(flat.shape), dropped - 32768, out=flat)
         return values * mask.mul_(65536 / (65536 - dropped))
-
-    def extra_repr(self) -> str:
-        """Show the options in the printed network."""
-        return f"p={self.p}, at_test=True" if self.at_test else f"p={self.p}"

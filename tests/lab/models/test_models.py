@@ -99,18 +99,6 @@ def test_width_multiplies_the_filters(width: int) -> None:
     assert picture.num_features == 8 * width
 
 
-def test_dropout_of_glyph_net_is_for_training_alone() -> None:
-    torch.manual_seed(0)
-    model = models.build("glyph_net", 5, options={"dropout": 0.5})
-    images = torch.rand(8, 1, 28, 28)
-
-    dropped = (model.forward_features(images) == 0).float().mean()
-    zeros = (model.eval().forward_features(images) == 0).float().mean()
-
-    assert dropped > zeros + 0.15  # half of what is not 0 already
-    assert torch.equal(model(images), model(images))
-
-
 def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> None:
     """With `mirror`, in evaluation alone."""
     torch.manual_seed(0)
