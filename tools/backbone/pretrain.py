@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, trainer
 from siglum.lab.device import Device
-from siglum.lab.export import check_place, to_onnx, versions
+from siglum.lab.export import EXPORTERS, check_place, to_onnx
 from siglum.lab.runs import CONFIG, Run
 from siglum.lab.training import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
@@ -408,7 +409,7 @@ def export(
             measured=_measure(logits, rows, tested, fonts, run.config.rename),
             reference=HELD_OUT,
             difference=error,
-            versions=versions(run),
+            versions={**run.env["versions"], **{name: version(name) for name in EXPORTERS}},
             licence=licence,
         ),
         reference=ReferenceOutputs(references[:REFERENCES], logits(references[:REFERENCES])),
