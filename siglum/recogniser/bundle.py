@@ -38,7 +38,6 @@ AGAIN = "Copy it again, or make it again."
 # The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
 # V the rows of the head.
 ARRAYS = json.loads(resources.files("siglum.recogniser").joinpath("arrays.json").read_bytes())
-TYPES = {"U8": "u1", "I8": "i1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 def _check_name(name: str) -> str:
@@ -53,6 +52,10 @@ def _check_rate(rate: Rate) -> Rate:
     return rate
 
 
+ClassName = Annotated[str, AfterValidator(_check_name)]
+CheckedRate = Annotated[Rate, AfterValidator(_check_rate)]
+
+
 class Card(Settings):
     """What a recogniser is, how and from what it was made, and how accurate it is."""
 
@@ -63,9 +66,7 @@ class Card(Settings):
     parameters: int = Field(0, ge=0, le=MAX_NUMBER)
     data: dict[str, Any] = Field({})  # what it learned from
     settings: dict[str, Any] = Field({})
-    measured: dict[str, Annotated[Rate, AfterValidator(_check_rate)]] = Field(
-        {}
-    )  # accuracy, by part
+    measured: dict[str, CheckedRate] = Field({})  # accuracy, by part
     reference: str = ""  # what the reference images are
     difference: float | None = Field(None, ge=0)  # of onnxruntime's outputs from PyTorch's
     versions: dict[str, str] = Field({})
@@ -76,9 +77,7 @@ class _Document(Settings):
     """The contents of bundle.json."""
 
     format: Literal[2] = 2
-    classes: tuple[Annotated[str, AfterValidator(_check_name)], ...] = Field(
-        min_length=1, max_length=100_000
-    )
+    classes: tuple[ClassName, ...] = Field(min_length=1, max_length=100_000)
     preprocess: Preprocess
     calibration: Calibration
     cosine: Literal[True] | None = None  # None without a head
@@ -116,11 +115,7 @@ class Bundle:
 
 
 def save(bundle: Bundle, path: Path) -> None:
-    """Write a bundle, whole or not at all. Equal bundles are equal bytes.
-
-    Raises:
-        DataError: if its parts do not fit together, or the file cannot be written.
-    """
+    """Write a bundle, whole or not at all. Equal bundles are equal bytes."""
     raw = encode(bundle)
     decode(raw, path.name)
     write_atomic(path, raw)
@@ -139,14 +134,9 @@ def encode(bundle: Bundle) -> bytes:
         if parts[group] is not None:
             arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
     members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
-    settings = {
-        "classes": bundle.classes,
-        "preprocess": bundle.preprocess,
-        "calibration": bundle.calibration,
-        "cosine": None if head is None else True,
-        "card": bundle.card,
-        "sha256": {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()},
-    }
+    settings = {name: getattr(bundle, name) for name in ("classes", "preprocess", "calibration")}
+    settings |= {"cosine": None if head is None else True, "card": bundle.card}
+    settings["sha256"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     document = build(_Document, settings)
     text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
     file = io.BytesIO()
@@ -157,11 +147,7 @@ def encode(bundle: Bundle) -> bytes:
 
 
 def decode(raw: bytes, name: str) -> Bundle:
-    """Return the contents of a bundle's bytes; the network is not opened yet, see `predict.load`.
-
-    Raises:
-        DataError: if it is not a bundle, of another format, damaged, or its parts do not fit.
-    """
+    """Return the checked contents of a bundle's bytes; `predict.load` opens its network, too."""
     members = _unzip(raw, name)
     table = parse_json(members[CARD], f"{CARD} in {name}")
     version = table.get("format") if isinstance(table, dict) else None
@@ -224,28 +210,23 @@ def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
 def _decode_arrays(
     raw: bytes, name: str, sizes: dict[str, int]
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """Return read-only views of the arrays by group, checked against `ARRAYS`.
-
-    Args:
-        sizes: of the axes, by letter; the axes that the arrays themselves define are added.
-    """
-    from safetensors import SafetensorError, deserialize
+    """Return the arrays by group, checked against `ARRAYS`; adds the sizes of their own axes."""
+    from safetensors.numpy import load
 
     try:
-        entries = dict(deserialize(raw))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
+        arrays = load(raw)
+    except Exception as error:  # damaged, or of a type that numpy lacks
         raise DataError(f"{name} is not a safetensors file: {error}. {AGAIN}") from None
     groups: dict[str, dict[str, NDArray[Any]]] = {"reference": {}}
-    for key, entry in entries.items():
+    for key, array in arrays.items():
         kinds, axes = ARRAYS.get(key, ((), ""))
-        kind, shape = entry["dtype"], tuple(entry["shape"])
+        kind, shape = array.dtype.name, array.shape
         if kind not in kinds or len(shape) != len(axes):
             raise DataError(f"{name} has an array {key[:40]!r} of {kind} {shape}: not allowed.")
         expected = tuple(map(sizes.setdefault, axes, shape))
         if shape != expected:
             raise DataError(f"{key} in {name} must have the shape {expected}, got {shape}. {AGAIN}")
-        array = np.frombuffer(entry["data"], TYPES[kind]).reshape(shape)
-        if kind.startswith("F") and key != "samples.positions" and not np.isfinite(array).all():
+        if key != "samples.positions" and not np.isfinite(array).all():
             raise DataError(f"{key} in {name} contains NaN or infinity.")
         group, _, field = key.partition(".")
         groups.setdefault(group, {})[field] = array

@@ -117,10 +117,7 @@ def ridge(
 def fit_position_prior(
     positions: Positions, labels: Labels, loo_logits: Floats
 ) -> tuple[PositionPrior | None, Floats]:
-    """Fit the prior, and return it with what it adds to the leave-one-out logits (N, K).
-
-    Returns None and zeros if a position is unknown, or the gain is below `MIN_BENEFIT`.
-    """
+    """Fit the prior, and return it with what it adds to the leave-one-out logits (N, K), if any."""
     num_classes, rows = loo_logits.shape[1], np.arange(len(labels))
     nothing = None, np.zeros(loo_logits.shape, np.float32)
     counted = np.isfinite(loo_logits[rows, labels])
@@ -157,9 +154,8 @@ def calibrate(
 ) -> Calibration:
     """Measure temperature and thresholds on leave-one-out logits (N, K + M).
 
-    Rows with -inf at the own class are not counted. Prediction sets get a threshold per class if
-    every class has enough samples, else one for all. With too few samples, or with a class that has
-    none, the default holds: drawings do not tell how well other classes are recognised.
+    Prediction sets get a threshold per class if every class has enough samples, else one for all.
+    With too few samples, or with a class that has none, the default holds.
     """
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
     loo_logits, labels = loo_logits[counted], labels[counted]
@@ -210,8 +206,7 @@ def fit(
 ) -> Fitted:
     """Fit a recogniser to font prototypes and samples; their features save time."""
     if not 2 <= len(classes) <= MAX_CLASSES:
-        rule = f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}"
-        raise ConfigError(f"{rule}. Add a class, or leave some out.")
+        raise ConfigError(f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}.")
     if samples is None:
         ink = np.empty((0, backbone.preprocess.size, backbone.preprocess.size), np.uint8)
         samples = Samples(ink, np.empty(0, np.int64), np.empty((0, 3), np.float32))
@@ -324,10 +319,7 @@ def diagnose(fitted: Fitted) -> dict[str, Any]:
 
 
 def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
-    """Return accuracy by samples per class, for the sizes that at least half of the classes allow.
-
-    Learns from that many random samples of each class and predicts the rest, `CURVE_DRAWS` times.
-    """
+    """Learn from some random samples of each class and predict the rest, `CURVE_DRAWS` times."""
     (_, labels, positions), features = fitted.samples, fitted.features
     fonts = font_prototypes(fitted.backbone, fitted.recogniser.classes)
     members = [np.flatnonzero(labels == label) for label in range(len(fonts))]
@@ -337,7 +329,7 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
         allowed = range(len(fonts)) if size else np.flatnonzero(fonts.any(axis=1))
         tested = [members[label] for label in allowed if len(members[label]) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
-            continue
+            continue  # fewer than half of the classes allow this size
         accuracies = []
         for _ in range(CURVE_DRAWS if size else 1):
             chosen = np.concatenate([random.permutation(rows)[:size] for rows in members])
@@ -362,8 +354,7 @@ def suggest(
 ) -> dict[int, dict[str, str]]:
     """Return why drawings would help a class, as kind and message by label, most urgent first.
 
-    `errors` counts drawings of one label that are predicted as another; `unknown` marks classes
-    that neither fonts nor drawings show.
+    `errors` counts drawings of one label predicted as another; no drawing shows `unknown` classes.
     """
     mistaken: dict[int, Counter[int]] = defaultdict(Counter)
     for (label, other), times in errors.items():

@@ -42,10 +42,7 @@ class PositionPrior:
 
 
 def student_t(distance: Logits) -> Logits:
-    """Log density with two degrees of freedom: far from all classes, differences are small.
-
-    Ink much larger or smaller than every sample comes from another kind of paper.
-    """
+    """Log density with two degrees of freedom: far from all classes, differences are small."""
     log_density = np.nan_to_num(-2.5 * np.log1p(distance / 2))  # (degrees + 3) / 2 = 2.5
     relative: Logits = log_density - log_density.max(axis=1, keepdims=True)
     return relative
@@ -53,10 +50,7 @@ def student_t(distance: Logits) -> Logits:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
-
-    After the K rows of the classes, M rows are background classes, used to reject other signs.
-    """
+    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`, background classes last."""
 
     vectors: NDArray[Any]  # float32, float16 or int8 (K + M, D)
     scale: Floats  # (K + M,)

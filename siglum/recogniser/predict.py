@@ -221,20 +221,26 @@ def preprocess_images(
     unreadable: list[tuple[str, str]] | None = None,
     first: int = 1,
 ) -> list[Input]:
-    """Preprocess images of any kind; without a file, they are numbered from `first`.
-
-    Images that cannot be read raise DataError, or are added to `unreadable` with the reason.
-    """
+    """Preprocess images; those that cannot be read raise, or are added to `unreadable`."""
     inputs: list[Input] = []
     for number, image in enumerate(images, first):
         file = decode.as_text(str(image)) if isinstance(image, str | os.PathLike) else None
         try:
-            inputs.append(_preprocess(image, preprocess, file))
+            pixels = _pixels(image, preprocess)
+            planes, report = ink.preprocess_image(pixels, preprocess)
         except DataError as error:
             name = file or f"image {number}"
             if unreadable is None:
                 raise DataError(f"Cannot read {name}: {str(error).rstrip('.')}.") from None
             unreadable.append((name, str(error)))
+            continue
+        if report is not None:
+            inverted = report.inverted
+        else:
+            light = decode.has_light_background(pixels[None])
+            inverted = bool(decode.needs_inversion(light, preprocess)[0])
+            planes = 255 - planes if inverted else planes
+        inputs.append(Input(planes, inverted, report, file))
     return inputs
 
 
@@ -245,19 +251,10 @@ def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
     return np.stack([one.planes for one in inputs]), np.array(positions, np.float32)
 
 
-def _preprocess(image: ImageLike, preprocess: Preprocess, file: str | None) -> Input:
-    # Of extracted ink, twice the working size is enough.
+def _pixels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
+    # For extracted ink, twice the working size is enough.
+    channels = None if preprocess.cuts_out else preprocess.channels
     enough = 2 * ink.WORKING if preprocess.cuts_out else decode.MAX_SIDE
-    pixels = _pixels(image, None if preprocess.cuts_out else preprocess.channels, enough)
-    planes, report = ink.preprocess_image(pixels, preprocess)
-    if report is not None:
-        return Input(planes, report.inverted, report, file)
-    light = decode.has_light_background(pixels[None])
-    inverted = bool(decode.needs_inversion(light, preprocess)[0])
-    return Input(255 - planes if inverted else planes, inverted, None, file)
-
-
-def _pixels(image: ImageLike, channels: int | None, enough: int) -> NDArray[np.uint8]:
     if isinstance(image, str | os.PathLike):
         return decode.read(Path(image).expanduser(), channels, enough)
     if isinstance(image, Mapping):
@@ -311,11 +308,7 @@ def _to_drawing(points: Strokes) -> strokes.Drawing:
 
 
 def load(path: Place) -> Recogniser:
-    """Open a bundle, check all of it, and verify its reference outputs.
-
-    Raises:
-        DataError: if it is not a valid bundle, or computes other outputs here.
-    """
+    """Open a bundle; raises DataError if it is not valid, or computes other outputs here."""
     path = Path(path).expanduser()
     try:
         raw = decode.read_bytes(path, bundles.MAX_BYTES + 1)

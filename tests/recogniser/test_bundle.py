@@ -1,5 +1,6 @@
 """A bundle reads as it was written, or it is refused in one sentence."""
 
+import hashlib
 import io
 import json
 import pickle
@@ -24,6 +25,9 @@ from siglum.recogniser.head import Calibration, PositionPrior, Threshold
 from siglum.recogniser.predict import load, open_bundle
 
 RAW = bundles.encode(a_taught_bundle())
+HUGE = {"hits": 2, "total": 10**40, "low": 0, "high": 1}
+MANY = {"reference_images": np.zeros((65, 1, 8, 8), "u1")}
+MANY |= {"reference_logits": np.zeros((65, 4), "f4")}
 
 
 def refusal(raw: bytes) -> str:
@@ -55,8 +59,6 @@ def with_json(**changes: Any) -> bytes:
 
 def with_arrays(**changes: Any) -> bytes:
     """A bundle with other arrays, and the digest of them."""
-    import hashlib
-
     parts = members()
     arrays = load_arrays(parts[WEIGHTS]) | {
         key.replace("_", ".", 1): value for key, value in changes.items()
@@ -146,12 +148,7 @@ def test_every_truncation_and_every_addition_is_refused() -> None:
         (with_json(classes=["a", "b", "c", "\x1b[2J"]), "class names must be printable"),
         (with_json(card={"parameters": 10**40}), "bundle.json in x.siglum: card.parameters must"),
         (with_json(card={"code": "import os"}), "bundle.json in x.siglum: "),
-        (
-            with_json(
-                card={"measured": {"test": {"hits": 2, "total": 10**40, "low": 0, "high": 1}}}
-            ),
-            "rates must have 0 <= hits",
-        ),
+        (with_json(card={"measured": {"test": HUGE}}), "rates must have 0 <= hits"),
         (
             with_json(calibration={"temperature": 0}),
             "calibration.temperature must be greater than 0",
@@ -167,18 +164,12 @@ def test_hostile_bundles_are_refused(raw: bytes, message: str) -> None:
     ("changes", "message"),
     [
         ({"head_vectors": np.full((4, 3), np.nan, "f4")}, "head.vectors in weights.safetensors"),
-        ({"head_vectors": np.zeros((4, 3), "f8")}, "has an array 'head.vectors' of F64"),
+        ({"head_vectors": np.zeros((4, 3), "f8")}, "has an array 'head.vectors' of float64"),
         ({"head_vectors": np.zeros((3, 3), "f4")}, "in weights.safetensors in x.siglum must have"),
         ({"head_code": np.zeros(4, "f4")}, "has an array 'head.code'"),
         ({"samples_labels": np.array([0, 1, 2, 3, 4])}, "fit 4 classes: labels"),
         ({"samples_ink": np.zeros((5, 9, 8), "u1")}, "must have the shape (5, 8, 8)"),
-        (
-            {
-                "reference_images": np.zeros((65, 1, 8, 8), "u1"),
-                "reference_logits": np.zeros((65, 4), "f4"),
-            },
-            "65 reference images",
-        ),
+        (MANY, "65 reference images"),
         ({"reference_logits": np.zeros((3, 5), "f4")}, "must have the shape (3, 4), got (3, 5)"),
         ({"position_mean": np.zeros((4, 3), "f4")}, "lacks the array position.std"),
     ],

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from small_bundles import PREPROCESS, SIZE, by_hand, linear, network, pictures
 
 from siglum.config import Preprocess
@@ -54,20 +54,13 @@ def products(count: int, side: int, hidden: bool = False) -> onnx.ModelProto:
     return network(nodes, tensors)
 
 
-def test_a_linear_network_is_its_matrix() -> None:
-    found = Network(RAW, PREPROCESS)(pictures(20))
+def test_a_linear_network_is_its_matrix_in_every_batch() -> None:
+    images = pictures(checked.BATCH_VALUES // SIZE**2 + 10)
 
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, by_hand(pictures(20)), rtol=1e-5, atol=1e-5)
+    outputs = Network(RAW, PREPROCESS)(images)
 
-
-def test_batches_do_not_change_the_outputs() -> None:
-    opened, images = Network(RAW, PREPROCESS), pictures(checked.BATCH_VALUES // SIZE**2 + 10)
-
-    found = opened(images)
-
-    assert len(found) == len(images)
-    np.testing.assert_allclose(found[-20:], opened(images[-20:]), rtol=1e-5, atol=1e-5)
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(outputs, by_hand(images), rtol=1e-5, atol=1e-5)
 
 
 def test_a_network_that_computes_too_much_is_refused_unopened() -> None:
@@ -99,9 +92,8 @@ def test_a_costly_convolution_is_refused() -> None:
     assert "computes too much: " in refusal(network(nodes, tensors, 3000))
 
 
-def branch() -> onnx.NodeProto:
-    inner = helper.make_graph([], "inner", [], [])
-    return helper.make_node("If", ["c"], ["logits"], then_branch=inner, else_branch=inner)
+EMPTY = helper.make_graph([], "inner", [], [])
+BRANCH = helper.make_node("If", ["c"], ["logits"], then_branch=EMPTY, else_branch=EMPTY)
 
 
 def outside(model: onnx.ModelProto) -> None:
@@ -114,7 +106,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "other operator": (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "operator 'Loop'"),
     "other domain": (lambda m: setattr(m.graph.node[0], "domain", "com.evil"), "'com.evil'"),
     "other opset": (lambda m: m.opset_import.add(domain="com.evil", version=1), "'com.evil'"),
-    "branch": (lambda m: m.graph.node.append(branch()), "field 6 of its attribute"),
+    "branch": (lambda m: m.graph.node.append(BRANCH), "field 6 of its attribute"),
     "function": (lambda m: m.functions.add(name="f"), "field 25 of its model"),
     "training": (lambda m: m.training_info.add(), "field 20 of its model"),
     "metadata": (lambda m: m.metadata_props.add(key="a"), "field 14 of its model"),
@@ -125,10 +117,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "no nodes": (lambda m: m.graph.ClearField("node"), "onnxruntime cannot run the network"),
     "no opset": (lambda m: m.ClearField("opset_import"), "onnxruntime cannot run the network"),
     "wrong size": (lambda m: m.graph.initializer[0].dims.append(2), "onnxruntime cannot run"),
-    "large": (
-        lambda m: m.graph.initializer[0].dims.append(9),
-        "tensors that are larger than their",
-    ),
+    "large": (lambda m: m.graph.initializer[0].dims.append(9), "larger than their data"),
     "complex": (lambda m: setattr(m.graph.initializer[0], "data_type", 14), "cannot run the"),
 }
 
@@ -137,20 +126,6 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
 def test_everything_but_a_plain_network_is_refused(name: str) -> None:
     change, message = HOSTILE[name]
     assert message in refusal(changed(change))
-
-
-@pytest.mark.parametrize("kind", ["<f4", "<f2", "<f8"])
-@pytest.mark.parametrize("constant", [False, True])
-def test_weights_must_be_finite(kind: str, constant: bool) -> None:
-    tensor = numpy_helper.from_array(np.array([1, np.nan], kind), "bad")
-
-    def add(model: onnx.ModelProto) -> None:
-        if constant:
-            model.graph.node.append(helper.make_node("Constant", [], ["bad"], value=tensor))
-        else:
-            model.graph.initializer.append(tensor)
-
-    assert "weights that are NaN or infinite" in refusal(changed(add))
 
 
 @settings(max_examples=300, deadline=None)
@@ -174,20 +149,10 @@ def test_a_file_of_endless_fields_is_refused() -> None:
     assert "fields" in refusal(b"\x08\x01" * (checked.MAX_FIELDS + 1))
 
 
-@pytest.mark.parametrize(
-    ("preprocess", "message"),
-    [
-        (Preprocess(size=9), "must take float32 images ['N', 1, 9, 9] and"),
-        (Preprocess(size=SIZE, channels=3), "must take float32 images ['N', 3, 8, 8] and"),
-    ],
-)
-def test_another_input_is_refused(preprocess: Preprocess, message: str) -> None:
-    assert message in refusal(linear(), preprocess)
-
-
-def test_a_network_that_does_not_compute_is_refused() -> None:
-    wrong = network([helper.make_node("Gemm", ["images", "w"], ["logits"])], {"w": np.eye(3)})
-    assert "onnxruntime cannot run the network: " in refusal(wrong)
+def test_another_input_is_refused() -> None:
+    assert "must take float32 images ['N', 1, 9, 9] and" in refusal(RAW, Preprocess(size=9))
+    colour = Preprocess(size=SIZE, channels=3)
+    assert "must take float32 images ['N', 3, 8, 8] and" in refusal(RAW, colour)
 
 
 def test_the_shipped_network_passes_the_checks_that_it_skips() -> None:
