@@ -215,8 +215,6 @@ def _members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path
             archive = zipfile.ZipFile(path)
         with archive:
             for member in archive.infolist():
-                if member.flag_bits & 0x1:
-                    raise ValueError("it is encrypted")
                 member.filename = member.filename.replace("\\", "/")  # some Windows programs'
                 if not member.is_dir():
                     yield member.filename, member.file_size, partial(archive.extract, member)

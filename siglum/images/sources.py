@@ -1,8 +1,4 @@
-"""The kinds of places that images come from, and how each is loaded.
-
-A source is one function that returns a `Listing` of images to decode, or functions that load the
-arrays of each part.
-"""
+"""The kinds of places that images come from, and how each is loaded."""
 
 import re
 import warnings
@@ -29,7 +25,8 @@ class Source:
     """One kind of place where images are."""
 
     place: str  # what follows the kind: ":DIR", ":FILE", or "" for a set without a place
-    read: Callable[[Path, str, Progress], Listing | Arrays]  # (place, spec, progress)
+    # (place, spec, progress) -> images to decode, or a function that loads each part
+    read: Callable[[Path, str, Progress], Listing | Arrays]
     accepts: Callable[[Path], bool] = lambda path: False  # whether a path alone is of this kind
 
 

@@ -53,11 +53,8 @@ class State:
 
     def select(self, label: str | None = None, split: str | None = None) -> list[str]:
         """Return the ids of the drawings of a class, of a split, or of both."""
-        return [
-            id
-            for id, entry in self.drawings.items()
-            if label in (None, entry.label) and split in (None, entry.split)
-        ]
+        drawings = [(id, d) for id, d in self.drawings.items() if label in (None, d.label)]
+        return [id for id, drawing in drawings if split in (None, drawing.split)]
 
 
 def read_state(database: sqlite3.Connection) -> State:

