@@ -228,8 +228,6 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
     """Return an image (1, H, W) whose extracted ink is about `ink` (S, S) at a `position` (3,)."""
-    if not ink.any():
-        raise DataError("no ink")
     frame = Image.fromarray(ink)
     crop = frame.crop(frame.getbbox())
     height, width, middle = position.tolist()

@@ -69,11 +69,7 @@ class Call:
         return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-Upload = Annotated[bytes, Depends(_body)]
+Upload = Annotated[bytes, Body()]
 
 
 def _image(content: Upload) -> Pixels:

@@ -136,27 +136,6 @@ def test_a_mistake_is_named_at_once_and_the_analysis_follows(client: Client) -> 
     assert authors[""]["accuracy"] is None
 
 
-def test_a_test_asks_evenly_and_teaches_nothing(client: Client) -> None:
-    ids = client.teach(3)
-    names = {id: kind for kind, id in ids.items()}
-    before = client.post("/api/predict", {"drawing": draw("ring", 9)})
-    asked = []
-    for seed in range(6):
-        asked.append(client.post("/api/test/next", {})["class"])
-        drawing = draw(names[asked[-1]], 200 + seed)
-        answer = client.draw(asked[-1], drawing, split="test")
-        assert answer["correct"] and answer["prediction"] == asked[-1]
-    wrong = client.draw(ids["ring"], draw("cross", 300), split="test")
-    state = client.analysed()
-
-    assert sorted(asked[:3]) == sorted(asked[3:]) == sorted(ids.values())
-    assert wrong["correct"] is False and wrong["prediction"] == ids["cross"]
-    assert state["test"]["confusions"][0]["drawings"] == [wrong["id"]]
-    assert counts(state) == {"ring": (3, 3), "cross": (3, 2), "stroke": (3, 2)}
-    after = client.post("/api/predict", {"drawing": draw("ring", 9)})
-    assert before["candidates"] == after["candidates"] and before["similar"] == after["similar"]
-
-
 def photo(*kinds: str, format: str = "JPEG", seed: int = 3) -> bytes:
     """A photo of signs in a row, dark on light."""
     inks = [255 - strokes.rasterise(strokes.parse(draw(kind, seed)), 200) for kind in kinds]

@@ -17,9 +17,11 @@ def test_a_test_counts_apart_from_the_examples(teacher: User, saved: Saved) -> N
     """One sign is drawn as another, one drawing is a stranger; the matrix shows them."""
     page = teacher.page
     teacher.view("test")
+    asked = []
     for turn in range(4):
         page.wait_for_selector("#quiz-done[aria-disabled=false]")
         target = page.locator("#quiz-title .sign").inner_text()
+        asked.append(target)
         other = {"zig": "ladder", "ladder": "zig"}[target]
         name, seed = {2: (other, 7), 3: ("wheel", 1)}.get(turn, (target, 5 + turn))
         teacher.draw(draw(name, seed), "#quiz-pad")
@@ -28,6 +30,7 @@ def test_a_test_counts_apart_from_the_examples(teacher: User, saved: Saved) -> N
         outcome = page.locator("#quiz-outcome").inner_text()
         expected = f"✓ Right: {target}" if name == target else f"✗ Missed {target}: it "
         assert outcome.startswith(expected)
+    assert sorted(asked) == ["ladder", "ladder", "zig", "zig"]  # each as often
     text = page.locator("#quiz-accuracy").inner_text().replace("\u00a0", " ")
     assert text == "2 of 4 recognised. Too few to be sure (15 to 85 %)."
     page.locator("#confusions .miss button").first.click()
