@@ -118,17 +118,14 @@ class _Observer(TorchFunctionMode):
             name = f"{name}_{self.calls[name]}"
         before, self.flops = self.flops, self.counter.get_total_flops()
         products = (self.flops - before) // 2 // self.batch
+        # "max pool" for MaxPool2d and max_pool2d
+        kind = (function or kind).removesuffix("2d").removesuffix("1d")
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", kind).lower().removeprefix("adaptive ")
+        words = words.replace("avg", "average")
         shape = tuple(value.shape)
-        layer = Layer(name, _kind(function or kind), detail, shape, parameters, products)
+        layer = Layer(name, KINDS.get(words, words), detail, shape, parameters, products)
         self.steps.append((layer, value.clone()))  # a later layer may work in place
 
 
 def _is_layer(module: nn.Module) -> bool:
     return isinstance(module, nn.MultiheadAttention) or not any(module.children())
-
-
-def _kind(name: str) -> str:
-    """Return "max pool" for MaxPool2d and max_pool2d."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name.removesuffix("2d").removesuffix("1d"))
-    words = words.lower().removeprefix("adaptive ").replace("avg", "average")
-    return KINDS.get(words, words)

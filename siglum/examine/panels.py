@@ -41,7 +41,6 @@ EVEN_LIMIT = 4.0  # end of the scale of attention, in units of even attention
 MAX_CLASSES = 10  # log-probabilities in a row; of more classes the most probable
 MAX_TRAIN, MAX_MAPPED = 5_000, 1_000  # images searched for neighbours, and mapped
 NEIGHBOURS = 8
-NO_ATTENTION = "{} has no attention. conv_transformer is a network that has it."
 THUMBNAIL, MAX_THUMBNAILS, SIDE = 22, 320, 504  # px and number on a map, and its side
 STRIP = 860  # width of a vector, px
 # Blue below the middle, orange above; the middle and blank paper are transparent.
@@ -122,10 +121,8 @@ def layer_table(examination: Examination) -> Result:
         rows.append((layer.name, layer.kind, layer.detail, output, *numbers))
     columns = ("layer", "kind", "settings", "output", "parameters", "multiply-adds")
     finding = f"{len(steps) - 1} steps, {parameters:,} parameters, {products:,} multiply-adds"
-    arrays = {
-        name: np.array([getattr(layer, name) for layer in steps])
-        for name in ("name", "kind", "parameters", "multiply_adds")
-    }
+    names = ("name", "kind", "parameters", "multiply_adds")
+    arrays = {name: np.array([getattr(layer, name) for layer in steps]) for name in names}
     return Result(f"{finding} per image", arrays, table=Table(columns, rows, 4))
 
 
@@ -219,9 +216,8 @@ def responses(examination: Examination) -> Result:
     for number, kernel in enumerate(_scale(weights)[0].mean(axis=1)[:64]):
         tiles.append(Tile(heat=kernel, title=f"filter {number + 1}"))
         tiles.append(Tile(heat=heat[number], title="response"))
-    figure = draw_tiles(
-        [[Tile(image, title=sample.names[0])], *wrap(tiles, 8)], 108, scale=_short(limit)
-    )
+    rows = [[Tile(image, title=sample.names[0])], *wrap(tiles, 8)]
+    figure = draw_tiles(rows, 108, scale=_short(limit))
     finding = f"Responses of the filters of {layer} to {sample.names[0]}"
     return Result(finding, {"weights": weights, "image": image, "responses": response}, figure)
 
@@ -301,15 +297,17 @@ def attribution(examination: Examination, method: str) -> Result:
         heats.append(Tile(image, heat, note=f"maximum {_short(limit)}"))
     rows = [row for pair in zip(wrap(inks, 5), wrap(heats, 5), strict=True) for row in pair]
     figure = draw_tiles(rows, 184, scale="maximum")
-    finding = f"{method}, for images recognised as {', '.join(names[:8])}"
-    finding += ", …" if len(names) > 8 else ""
+    finding = f"{method}, for images recognised as {shorten(', '.join(names), 80)}"
     return Result(finding, {"images": pixels, "target": labels, "values": values}, figure)
 
 
 def attention_panel(examination: Examination) -> Result:
     """Return the attention over the first image: weights (L, A, T, T) and shares (L, A, h, w)."""
     if not any(layer.kind == "attention" for layer in examination.layers):
-        raise NotApplicableError(NO_ATTENTION.format(type(examination.model).__name__))
+        name = type(examination.model).__name__
+        raise NotApplicableError(
+            f"{name} has no attention. conv_transformer is a network that has it."
+        )
     sample = examination.sample(1)
     image = examination.pixels(sample.images)[0]
     weights = attention(examination.model, examination.to_input(sample.images)[:1])[:, 0].cpu()
@@ -348,8 +346,6 @@ def attention(model: nn.Module, images: Tensor) -> Tensor:
                 handles.enter_context(before)
                 handles.enter_context(after)
         model(images)
-    if not weights:
-        raise NotApplicableError(NO_ATTENTION.format(type(model).__name__))
     if len({weight.shape for weight in weights}) > 1:
         raise NotApplicableError("The layers with attention have different numbers of tokens.")
     return torch.stack(weights)
@@ -360,9 +356,8 @@ def log_probabilities(examination: Examination) -> Result:
     finding, arrays = _predict(examination, 10)
     classes, rows = np.array(examination.classes), []
     ranked = len(classes) > MAX_CLASSES
-    for name, row, label in zip(
-        arrays["names"], arrays["log_probs"], arrays["labels"], strict=True
-    ):
+    columns = (arrays[name] for name in ("names", "log_probs", "labels"))
+    for name, row, label in zip(*columns, strict=True):
         # Two decimals, never "-0.00".
         cells = [f"{v:.2f}".replace("-", "−") if v <= -0.005 else "0.00" for v in row]
         order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
@@ -371,8 +366,8 @@ def log_probabilities(examination: Examination) -> Result:
         truth, wrong = classes[label] if label >= 0 else "–", 0 <= label != order[0]
         rows.append((name, *cells, classes[order[0]], truth, "wrong" if wrong else ""))
     ranks = [f"{rank + 1}." for rank in range(MAX_CLASSES)]
-    columns = ["image", *(ranks if ranked else classes), "prediction", "true class", ""]
-    return Result(finding, arrays, table=Table(columns, rows))
+    header = ["image", *(ranks if ranked else classes), "prediction", "true class", ""]
+    return Result(finding, arrays, table=Table(header, rows))
 
 
 def predictions(examination: Examination) -> Result:

@@ -108,7 +108,14 @@ def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         written, first = tokens.pop(0)
         if len(tokens) > 1 and tokens[0][1] in "-–" and (first + tokens[1][1]).isalnum():
             (_, last), tokens = tokens[1], tokens[2:]
-            yield f"{first}-{last}", _range(first, last)
+            kind = unicodedata.category(first)
+            if kind != unicodedata.category(last) or first > last:
+                raise ConfigError(
+                    f"range must ascend within one kind of characters, got {first}-{last}. "
+                    "Write each range by itself, such as A-Z,a-z."
+                )
+            span = map(chr, range(ord(first), ord(last) + 1))
+            yield f"{first}-{last}", tuple(c for c in span if unicodedata.category(c) == kind)
         else:
             yield written, (first,)
 
@@ -140,15 +147,3 @@ def _character(match: re.Match[str]) -> str:
             "Teach it with --samples."
         )
     return unicodedata.normalize("NFC", character)
-
-
-def _range(first: str, last: str) -> tuple[str, ...]:
-    """Return the characters from first to last that are of their kind."""
-    kind = unicodedata.category(first)
-    if kind != unicodedata.category(last) or first > last:
-        raise ConfigError(
-            f"range must ascend within one kind of characters, got {first}-{last}. "
-            "Write each range by itself, such as A-Z,a-z."
-        )
-    codes = range(ord(first), ord(last) + 1)
-    return tuple(c for c in map(chr, codes) if unicodedata.category(c) == kind)

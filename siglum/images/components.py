@@ -164,15 +164,12 @@ def count_characters(boxes: Boxes, stroke: float) -> int:
 
 
 def reading_order(boxes: Boxes) -> list[list[int]]:
-    """Return the groups (G, 4) in rows from the top, each from the left.
-
-    A row continues with the nearest group to the right whose middle is at most `LEVEL` above or
-    below, so that rows may rise or fall.
-    """
+    """Return the groups (G, 4) in rows from the top, each from the left; rows may rise or fall."""
     middles, lefts = (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 1]
     reach = float(np.median(boxes[:, 2] - boxes[:, 0])) * LEVEL
     row = np.arange(len(boxes))
     for group in lefts.argsort(kind="stable"):
+        # A row continues with the nearest group to the right on about the same level.
         ahead = (np.abs(middles - middles[group]) < reach) & (lefts > lefts[group])
         if ahead.any():
             nearest = np.where(ahead, lefts, lefts.max() + 1).argmin()

@@ -104,12 +104,9 @@ class Extraction:
 def normalise(
     image: NDArray[np.uint8], size: int = SMALL, fill: float = FILL
 ) -> tuple[NDArray[np.uint8], InkReport]:
-    """Return an image's ink in the middle of a square frame, uint8 (S, S), and a report.
+    """Return the ink of (H, W) or (C, H, W) in the middle of a frame, uint8 (S, S), and a report.
 
-    Args:
-        image: (H, W) or (C, H, W), of any polarity, paper, light and ink.
-        size: S, px.
-        fill: share of the side that the longer side of the ink fills.
+    The longer side of the ink has the share `fill` of the frame's side `size`, px.
     """
     image = image[None] if image.ndim == 2 else image
     extraction = extract(image, WORKING)

@@ -49,11 +49,8 @@ def find_ruling(
 ) -> tuple[Mask, bool]:
     """Return the pixels of ruled lines and boxes (H, W), and whether others are doubtful.
 
-    Lines that are as dark and as broad as the writing are ruling only if there are many.
-
-    Args:
-        share: (H, W), of the paper's light that is missing; `mask` is what may be ink.
-        whole_page: lines need not reach the borders, and boxes of one size are a form.
+    Lines that are as dark and as broad as the writing are ruling only if there are many. On a
+    `whole_page`, lines need not reach the borders, and boxes of one size are a form.
     """
     thickest = max(3, THICK * max(mask.shape))
     lines = _find_grid(mask, SPAN if whole_page else 1 - 2 * REACHED, thickest)

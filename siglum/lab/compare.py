@@ -299,14 +299,11 @@ def difference_interval(
 ) -> tuple[float, float, float]:
     """Return the 95 % interval of a mean difference over seeds and images, and p that it is 0.
 
-    Args:
-        values: the difference of each seed, or of each fold; with one of them p is NaN.
-        by_image: (N,), the difference of each image, the mean over the seeds.
-        test_ratio: for folds, test images per training image.
+    Of `values`, one for each seed or fold, and `by_image` (N,), their means over the seeds.
     """
     mean, df = float(np.mean(values)), (len(values) - 1, max(len(by_image) - 1, 1))
     over_images = max(float(np.var(by_image)) / df[1], MIN_VARIANCE)
-    if not df[0]:
+    if not df[0]:  # one seed shows no variance
         half = float(student_t.ppf(0.975, df[1])) * math.sqrt(over_images)
         return mean - half, mean + half, math.nan
     over_seeds = max(float(np.var(values, ddof=1)) * (1 / len(values) + test_ratio), MIN_VARIANCE)

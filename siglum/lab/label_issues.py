@@ -67,9 +67,7 @@ def find_issues(
 ) -> pd.DataFrame:
     """Return a table of N images with `probs` (N, K) of a network that did not learn them.
 
-    Its columns: file, label, prediction, probability, margin to the runner-up, and `issue`: 0 for
-    the least probable of the labels that are probably wrong, NaN for those that are right or no
-    class of the network.
+    `issue` is 0 for the least probable of the labels that are probably wrong, NaN for all others.
     """
     runner_up, best = np.sort(probs, axis=1)[:, -2:].T
     predicted = pd.Categorical.from_codes(probs.argmax(axis=1), classes)
@@ -106,16 +104,15 @@ def contingency(images: pd.DataFrame) -> Contingency:
     pairs = list(zip(counts.index[rows], counts.columns[columns], strict=True))
     assigned = stats.wilson(sum(int(counts.loc[pair]) for pair in pairs), total)
     renamed = [f"{a} is {b}" for a, b in pairs if a != b and counts.loc[a, b]]
-    agree = f"agree on {rate_and_interval(agreement)}"
-    headline = f"Labels and predictions {agree}; chance {percent(chance)}."
+    share, other = rate_and_interval(agreement), rate_and_interval(assigned)
+    headline = f"Labels and predictions agree on {share}; chance {percent(chance)}."
     if p > 0.01:
-        headline = f"{headline} They are unrelated."
+        headline += " They are unrelated."
     elif agreement.high < chance / 2:
-        headline = f"{headline} Labels name what the image is not (complementary labels)."
+        headline += " Labels name what the image is not (complementary labels)."
     elif renamed and assigned.low > max(agreement.high, 0.5):
-        share = rate_and_interval(assigned)
         headline = (
-            f"Classes have other names: {', '.join(renamed)}. Renamed, they agree on {share}."
+            f"Classes have other names: {', '.join(renamed)}. Renamed, they agree on {other}."
         )
     return Contingency(headline, counts, agreement, chance, p)
 

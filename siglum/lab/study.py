@@ -149,8 +149,10 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
         levels[variant] = {"variant": own, **level} if len(file.variants) > 1 else level
         if "seed" in flat:
             raise ConfigError("seed must stand in the list 'seeds', not in the settings.")
+        options = {k.partition(".")[2]: v for k, v in flat.items() if k.startswith(OPTIONS)}
+        nested = {k: v for k, v in flat.items() if not k.startswith(OPTIONS)} | {OPTIONS: options}
         for seed in file.seeds:
-            cells += _cells(variant, {**_nest(flat), "seed": seed}, file, folder)
+            cells += _cells(variant, {**nested, "seed": seed}, file, folder)
     for variant in (*file.published, *itertools.chain(*file.pairs)):
         choose(levels, variant, "variant")
     return Study(name, file, tuple(cells), levels)
@@ -163,11 +165,6 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{OPTIONS} must be a table, got {options!r}.")
     flat = {name: value for name, value in settings.items() if name != OPTIONS}
     return flat | {f"{OPTIONS}.{name}": value for name, value in options.items()}
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    options = {name.partition(".")[2]: v for name, v in flat.items() if name.startswith(OPTIONS)}
-    return {k: v for k, v in flat.items() if not k.startswith(OPTIONS)} | {OPTIONS: options}
 
 
 def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path) -> list[Cell]:

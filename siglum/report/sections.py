@@ -45,10 +45,7 @@ X_AXES = {"epochs": "examples", "images": "examples", "seconds of training": "se
 
 
 def write_report(run: Run, path: Path) -> None:
-    """Write the report of a finished run as one HTML page, which names what is damaged.
-
-    Raises RunError if the run is not finished, or its settings cannot be read.
-    """
+    """Write the report of a finished run as one HTML page, which names what is damaged."""
     facts = Facts(run)
     values: dict[str, Any] = {
         "facts": facts,

@@ -180,10 +180,8 @@ def test_layers_have_the_published_sizes_of_mnist_net() -> None:
     convolutions = [layer for layer in steps if layer.kind == "convolution"]
 
     assert [layer.output for layer in convolutions] == [(2, 10, 28, 28), (2, 20, 14, 14)]
-    assert [layer.multiply_adds for layer in convolutions] == [
-        10 * 28 * 28 * 25,
-        20 * 14 * 14 * 25 * 10,
-    ]
+    products = [10 * 28 * 28 * 25, 20 * 14 * 14 * 25 * 10]
+    assert [layer.multiply_adds for layer in convolutions] == products
     assert (steps[0].output, steps[-1].output) == ((2, 1, 28, 28), (2, 10))
 
 
@@ -322,9 +320,8 @@ def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination, run: 
     np.testing.assert_array_equal(chosen.images.images, images.take(np.array([2, 0])))
     assert chosen.names == ["validation image 3", "validation image 1"]
     assert len(wrong["names"])
-    np.testing.assert_array_equal(
-        wrong["names"], every["names"][every["predicted"] != every["labels"]]
-    )
+    expected = every["names"][every["predicted"] != every["labels"]]
+    np.testing.assert_array_equal(wrong["names"], expected)
 
 
 def test_attention_is_that_of_pytorchs_own_encoder() -> None:

@@ -89,12 +89,8 @@ def test_accuracy_has_wilsons_interval_for_one_seed_and_students_for_several(
     # Confidence is 0.7 with 99 % correct; -log of 0.7 and 0.1.
     assert one.loss == pytest.approx(-0.99 * math.log(0.7) - 0.01 * math.log(0.1))
     assert one.ece == pytest.approx(0.29)
-
-
-def test_the_cost_of_pretraining_is_reported_beside_the_training_alone(make_run: MakeRun) -> None:
     before = {"run": "runs/old", "sha256": "0", "seconds": 100.0, "examples": 5000}
     (row,) = compare_runs(group_runs([make_run("a", correct(5), before=before)])).seeds.itertuples()
-
     assert (row.seconds, row.total_seconds) == (4.0, 104.0)
 
 

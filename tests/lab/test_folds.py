@@ -1,6 +1,5 @@
 """Folds hold every image out once, by class or by writer."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,16 +35,11 @@ def test_every_image_is_held_out_once_by_class_or_by_writer() -> None:
     assert folds(pictures, 5, seed=2)[0][1].tolist() != parts[0][1].tolist()
 
 
-@pytest.mark.parametrize(
-    ("count", "by_writer", "message"),
-    [
-        (5, False, "folds must be at most the 3 images of the smallest class in arrays, got 5. "),
-        (9, True, "folds must be at most the 8 writers in arrays, got 9. "),
-    ],
-)  # fmt: skip
-def test_too_many_folds_are_refused(count: int, by_writer: bool, message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
-        folds(images((30, 3)), count, 0, by_writer)
+def test_too_many_folds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at most the 3 images of the smallest class in arrays"):
+        folds(images((30, 3)), 5, 0)
+    with pytest.raises(ConfigError, match="folds must be at most the 8 writers in arrays, got 9"):
+        folds(images((30, 3)), 9, 0, by_writer=True)
 
 
 def test_a_fold_is_the_test_part_and_the_rest_is_split(signs: Path) -> None:

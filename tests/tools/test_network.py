@@ -32,15 +32,11 @@ def test_steps_repeat_with_the_seed_and_ink_remains(step: Augmentation, crosses:
     assert not torch.equal(changed, step(crosses, seeded(1)))
 
 
-def test_stroke_width_widens_and_thins(crosses: Tensor) -> None:
+def test_stroke_width_widens_and_thins_and_pen_skips_only_remove_ink(crosses: Tensor) -> None:
     ink = stroke_width(crosses, seeded(0)).sum(dim=(1, 2, 3))
-
-    assert ink.min() < 0.9 * crosses[0].sum() and ink.max() > 1.2 * crosses[0].sum()
-
-
-def test_pen_skips_only_remove_ink(crosses: Tensor) -> None:
     changed = pen_skips(crosses, seeded(0))
 
+    assert ink.min() < 0.9 * crosses[0].sum() and ink.max() > 1.2 * crosses[0].sum()
     assert (changed <= crosses).all() and (changed < crosses).any()
 
 
