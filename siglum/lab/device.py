@@ -65,9 +65,6 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
 
     "auto" chooses cuda, mps or cpu, and bfloat16 where the processor supports it. 0 `threads` are
     one per core.
-
-    Raises:
-        ConfigError: if a name is unknown, the device is absent, or `threads` is negative.
     """
     if threads < 0:
         raise ConfigError(f"threads must be at least 0, got {threads}. 0 is one per core.")

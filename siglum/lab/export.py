@@ -58,11 +58,8 @@ def export(
 ) -> Bundle:
     """Write a run as a bundle at `path`, a new file, and open it again.
 
-    `device` computes predictions that the run did not store.
-
-    Raises:
-        RunError: if `path` exists, the network cannot be converted, or onnxruntime's outputs
-            differ from torch's.
+    `device` computes predictions that the run did not store. Raises RunError if onnxruntime's
+    outputs differ from torch's.
     """
     check_place(path)
     model, preprocess, config, env = run.model(checkpoint), run.preprocess, run.config, run.env
@@ -124,11 +121,7 @@ def check_place(path: Path) -> None:
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:
-    """Convert a network on the CPU, in evaluation mode, to ONNX: (N, P, S, S) to (N, K), any N.
-
-    Raises:
-        RunError: if torch cannot convert it; names the network by `name`.
-    """
+    """Convert a network on the CPU, in evaluation mode, to ONNX: (N, P, S, S) to (N, K), any N."""
     shape = (2, preprocess.planes, preprocess.size, preprocess.size)
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -27,6 +27,7 @@ from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
 from siglum.lab import models, training, transfer
+from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.runs import Run, check_free
 from siglum.lab.training import Data, Epoch, StepProgress, TrainState
@@ -65,13 +66,6 @@ def load_data(
             f"({whole.classes[0]}). Add a folder for each further class."
         )
     by_writer = config.split == "writer"
-    single = [name for name, count in zip(whole.classes, whole.counts, strict=True) if count == 1]
-    if single and config.val > 0 and not by_writer:
-        warnings.warn(
-            f"{config.data}: {len(single)} classes have one picture, used to train and never to "
-            f"validate: {', '.join(single[:5])}",
-            stacklevel=2,
-        )
     if by_writer and whole.writers is None:
         raise ConfigError(
             "A split by writer needs the writers. Give a pattern whose group is the writer in a "
@@ -172,13 +166,8 @@ def train(
 ) -> Run:
     """Train with `config` and write the run to `path`, a new folder.
 
-    Args:
-        watch: called with what `fit` yields, after it is on disk; may return True to stop.
-        data: images to use instead of those that `config` names.
-
-    Raises:
-        Stopped: if `watch` requested it; the run remains and can be resumed.
-        SiglumError: if a setting, the data or `path` cannot be used, or the loss diverges.
+    `watch` is called with each record of `fit`, after it is on disk; if it returns True, Stopped is
+    raised. `data` replaces the images that `config` names.
     """
     check_free(path)
     data = data or load_data(config, progress=progress)
@@ -187,7 +176,12 @@ def train(
     if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
         changes["batch_size"] = min(config.batch_size, size)
     config = config.model_copy(update=changes)
-    training.check(config, size)
+    if config.batch_size > size:
+        raise ConfigError(
+            f"batch_size must be at most the {size} training images, got {config.batch_size}."
+        )
+    for name in config.augment:
+        choose(AUGMENTATIONS, name, "augment")
     measured = None in (config.mean, config.std)
     mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
     preprocess = config.preprocess(mean, std or 1.0)

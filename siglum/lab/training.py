@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, SiglumError, choose
+from siglum.errors import SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
@@ -202,7 +202,6 @@ def fit(
     """
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
-    check(config, size)
     labels = torch.from_numpy(data.train.labels)
     augmentations = [*(AUGMENTATIONS[name] for name in config.augment), *data.augmentations]
     epochs = config.epochs or default_epochs(size)
@@ -214,7 +213,11 @@ def fit(
     while counters.step < epochs * steps:
         epoch, batch = divmod(counters.step, steps)
         if order is None or batch == 0:
-            _set_train_mode(state.model)
+            state.model.train()
+            for module in state.model.modules():
+                # Frozen batch normalisations keep their statistics.
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+                    module.train(module.training and module.weight.requires_grad)
             order = sampler(epoch)
         end = size if batch + 1 == steps else (batch + 1) * config.batch_size
         rows = order[batch * config.batch_size : end]
@@ -247,24 +250,6 @@ def fit(
         else:
             continue
         mark = reported = time.perf_counter()
-
-
-def _set_train_mode(model: nn.Module) -> None:
-    """Switch to training mode; frozen batch normalisations keep their statistics."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-            module.train(module.training and module.weight.requires_grad)
-
-
-def check(config: TrainConfig, size: int) -> None:
-    """Raise ConfigError for a setting that does not suit epochs of `size` images."""
-    if config.batch_size > size:
-        raise ConfigError(
-            f"batch_size must be at most the {size} training images, got {config.batch_size}."
-        )
-    for name in config.augment:
-        choose(AUGMENTATIONS, name, "augment")
 
 
 def _means(batches: list[Batch]) -> tuple[float, float]:

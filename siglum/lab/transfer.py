@@ -37,19 +37,12 @@ def load_pretrained(
 ) -> dict[str, Any]:
     """Load initial weights into `model`, in place, and return the `init` of a run's env.json.
 
-    Args:
-        classes: of the new run; the parent's head is loaded only if it has the same.
-        init: a run's folder, or "file:NAME".
-        shuffle_seed: permute the numbers within each tensor by this seed: a control.
-
-    Raises:
-        SiglumError: if weights cannot be read or do not fit; names the first difference.
+    The head of a run is loaded only if it has the same `classes`. `shuffle_seed` permutes the
+    numbers within each tensor: a control.
     """
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
     if init.startswith(FILE):
         loaded = read_weights(init)
-    elif Path(init).suffix in SUFFIXES and Path(init).is_file():
-        raise ConfigError(f"init {init} is a file of weights. Write --init file:{init}")
     else:
         run = Run(init)
         if run.result is None:
@@ -87,11 +80,7 @@ def load_pretrained(
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
-    """Exclude parts from training: "backbone", or names of modules or parameters.
-
-    Raises:
-        ConfigError: if a part is unknown, or nothing remains to train.
-    """
+    """Exclude parts from training: "backbone", or names of modules or parameters."""
     for part in parts:
         parameters = [
             parameter

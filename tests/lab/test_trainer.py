@@ -59,13 +59,12 @@ def test_one_class_is_refused(tmp_path: Path, signs: Path) -> None:
         load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
 
 
-def test_a_class_of_one_image_is_trained_on_with_a_warning(tmp_path: Path, signs: Path) -> None:
+def test_a_class_of_one_image_is_for_training(tmp_path: Path, signs: Path) -> None:
     shutil.copytree(signs, tmp_path / "set")
     for path in sorted((tmp_path / "set" / "ring").iterdir())[1:]:
         path.unlink()
 
-    with pytest.warns(UserWarning, match="1 classes have one picture, .* never to validate: ring"):
-        data = load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
+    data = load_data(TrainConfig(data=f"folder:{tmp_path / 'set'}"))
 
     assert data.val is not None
     assert data.train.counts.tolist()[1] == 1 and data.val.counts.tolist()[1] == 0

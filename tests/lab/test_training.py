@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, training
 from siglum.lab.device import Device
@@ -129,13 +128,6 @@ def test_evaluate_preserves_the_order_and_returns_log_probabilities(machine: Dev
     assert whole.shape == (60, 3) and whole.dtype == np.float32
     np.testing.assert_allclose(np.exp(whole).sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(whole[7], one[0], rtol=1e-4, atol=1e-5)
-
-
-def test_a_batch_larger_than_the_set_is_refused(machine: Device) -> None:
-    with pytest.raises(ConfigError) as error:
-        run_through(TrainConfig(batch_size=61), machine)
-
-    assert str(error.value) == "batch_size must be at most the 60 training images, got 61."
 
 
 def test_an_infinite_loss_stops_the_training(machine: Device) -> None:
