@@ -177,8 +177,8 @@ def calibrate(
     return Calibration(**measured, sets=sets or default.sets, rejection=rejection)
 
 
-def conformal_quantile(scores: NDArray[np.floating], coverage: float) -> float:
-    """Return a limit that a new score stays within with probability `coverage`; inf if too few.
+def _threshold(groups: list[NDArray[np.floating]], coverage: float) -> Threshold | None:
+    """Return limits that new scores stay within with probability `coverage`; None if too few.
 
     It is the k-th smallest of n scores, k = ceil((n + 1) * coverage), if scores are exchangeable.
 
@@ -187,15 +187,13 @@ def conformal_quantile(scores: NDArray[np.floating], coverage: float) -> float:
     of Statistics 49(1): for leave-one-out scores at least 2 * coverage - 1 is guaranteed, and
     about `coverage` is usual.
     """
-    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
-    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
-
-
-def _threshold(groups: list[NDArray[np.floating]], coverage: float) -> Threshold | None:
-    values = tuple(conformal_quantile(scores, coverage) for scores in groups)
-    if not all(map(math.isfinite, values)):
-        return None
-    return Threshold(coverage=coverage, values=values, num_samples=sum(map(len, groups)))
+    values = []
+    for scores in groups:
+        rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+        if rank > len(scores):
+            return None
+        values.append(float(np.sort(scores)[rank - 1]))
+    return Threshold(coverage=coverage, values=tuple(values), num_samples=sum(map(len, groups)))
 
 
 def fit(
@@ -208,7 +206,7 @@ def fit(
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise ConfigError(f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}.")
     if samples is None:
-        ink = np.empty((0, backbone.preprocess.size, backbone.preprocess.size), np.uint8)
+        ink = np.empty((0, *[backbone.preprocess.size] * 2), np.uint8)
         samples = Samples(ink, np.empty(0, np.int64), np.empty((0, 3), np.float32))
     features = backbone.features(samples.ink) if features is None else features
     fonts = font_prototypes(backbone, classes)
@@ -274,15 +272,16 @@ def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
         rows = np.linspace(0, len(ink) - 1, min(NUM_REFERENCE, len(ink))).astype(int)
         images = ink[rows][:, None]
     more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
-    card = bundle.card.model_copy(
-        update={
-            "title": title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
-            "command": command,
-            "data": {"samples": len(ink)},
-            "measured": {} if accuracy is None else {"leave-one-out": accuracy},
-            "reference": "samples" if len(ink) else "font characters",
-            "versions": {name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
-        }
+    card = Card(
+        kind="taught",
+        title=title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
+        command=command,
+        network=bundle.card.network,
+        parameters=bundle.card.parameters,
+        data={"samples": len(ink)},
+        measured={} if accuracy is None else {"leave-one-out": accuracy},
+        reference="samples" if len(ink) else "font characters",
+        versions={name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
     )
     reference = ReferenceOutputs(images, recogniser.logits(images)[:, : len(classes)])
     return replace(bundle, card=card, reference=reference)

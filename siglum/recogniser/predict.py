@@ -78,7 +78,6 @@ class Prediction:
 
 
 def _render(**values: Any) -> str:
-    """Return the HTML that notebooks show."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(autoescape=True, loader=PackageLoader("siglum.recogniser", "."))

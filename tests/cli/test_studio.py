@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small backbone as a file, which is a bundle of 14 classes without drawings too."""
-    from small_backbone import a_backbone
+    from small_bundles import a_backbone
 
     path = tmp_path_factory.mktemp("backbone") / "small.siglum"
     bundles.save(a_backbone().bundle, path)

@@ -1,4 +1,4 @@
-"""Small bundles whose answers can be worked out by hand, and zips that nobody should open."""
+"""Bundles whose predictions can be computed by hand, and a backbone of one linear layer."""
 
 from dataclasses import replace
 
@@ -9,7 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
-from siglum.recogniser.head import Calibration, Head
+from siglum.recogniser.head import Calibration, Head, Threshold, unit
+from siglum.recogniser.onnx import Network
+from siglum.recogniser.predict import Recogniser, open_bundle
 
 PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")
@@ -99,3 +101,50 @@ def a_head() -> Head:
         bias=np.arange(4, dtype="f4"),
         centre=np.array([0.5, 0, -0.5], "f4"),
     )
+
+
+CHARACTERS = tuple("abcdefghijαβγδ")
+WIDTH = 24
+GLYPH = Preprocess(size=SIZE, resize="glyph")
+DEFAULT = Calibration(
+    temperature=1.5,
+    sets=Threshold(coverage=0.95, values=(0.9,)),
+    rejection=Threshold(coverage=0.98, values=(3.0,)),
+)
+
+
+def font_images() -> NDArray[np.uint8]:
+    """One picture a character: (14, S, S)."""
+    random = np.random.RandomState(5)
+    ink = random.randint(0, 2, (len(CHARACTERS), SIZE, SIZE)) * 255
+    return ink.astype(np.uint8)
+
+
+def draw(label: int, count: int, noise: float = 0.3, seed: int = 0) -> NDArray[np.uint8]:
+    """Pictures (N, S, S) of a character, in which some pixels are turned over."""
+    random = np.random.RandomState(1000 * seed + label)
+    ink = np.repeat(font_images()[label : label + 1], count, axis=0)
+    return np.where(random.rand(*ink.shape) < noise / 2, 255 - ink, ink).astype(np.uint8)
+
+
+def a_backbone() -> Recogniser:
+    """Features are a random projection; a character's vector is that of its picture."""
+    random = np.random.RandomState(3)
+    matrix = random.normal(size=(WIDTH, SIZE * SIZE)).astype("f4")
+    model = network(
+        [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w"], ["logits"], transB=1),
+        ],
+        {"w": matrix},
+        WIDTH,
+    ).SerializeToString()
+    images = font_images()[:, None]
+    features = Network(model, GLYPH)(images)
+    centre = features.mean(axis=0)
+    vectors, ones = unit(features - centre), np.ones(len(features), "f4")
+    head = Head(vectors, 20 * ones, 0 * ones, centre)
+    reference = ReferenceOutputs(images[:2], head.logits(head.features(features[:2])))
+    card = Card(kind="backbone", title="a backbone", network="linear", parameters=matrix.size)
+    bundle = Bundle(model, GLYPH, CHARACTERS, DEFAULT, card, reference, head)
+    return open_bundle(bundle, "backbone")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_backbone import CHARACTERS, a_backbone, draw
+from small_bundles import CHARACTERS, a_backbone, draw
 
 from siglum.errors import ConfigError, DataError
 from siglum.images.ink import InkReport

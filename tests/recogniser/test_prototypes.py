@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from siglum.recogniser.fit import fit_position_prior, ridge
-from siglum.recogniser.head import PositionPrior, unit
+from siglum.recogniser.head import unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -55,49 +55,16 @@ def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -
     assert ((features @ vectors.T).argmax(axis=1) == np.arange(3)).all()
 
 
-SHAPE_IS_EQUAL = np.zeros((40, 2), np.float32)
-
-
-def sample(distance: float, count: int = 20) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Positions (2 N, 3) of two classes whose heights differ by `distance`."""
-    random = np.random.RandomState(0)
-    labels = np.repeat([0, 1], count)
-    positions = np.array([0.4, 0.3, 0.5]) + 0.03 * random.normal(size=(2 * count, 3))
-    positions[:, 0] += distance * labels
-    return positions.astype(np.float32), labels
-
-
-def prior(*means: list[float]) -> PositionPrior:
-    return PositionPrior(np.array(means, "f4"), np.full(3, 0.02, "f4"), 1.0)
-
-
-def test_two_sizes_of_one_shape_are_separated() -> None:
-    positions, labels = sample(distance=0.3)
-
-    fitted, added = fit_position_prior(positions, labels, SHAPE_IS_EQUAL)
-
-    assert fitted is not None
-    assert (added.argmax(axis=1) == labels).mean() > 0.95
-    new, expected = sample(distance=0.3, count=50)
-    assert (fitted.logits(new).argmax(axis=1) == expected).mean() > 0.95
-
-
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(complete: bool) -> None:
-    positions, labels = sample(distance=0.0 if complete else 0.3)
+    """Positions of two classes whose heights are equal, or differ while one is unknown."""
+    random = np.random.RandomState(0)
+    labels = np.repeat([0, 1], 20)
+    positions = np.array([0.4, 0.3, 0.5]) + 0.03 * random.normal(size=(40, 3))
     if not complete:
+        positions[:, 0] += 0.3 * labels
         positions[3] = np.nan
 
-    fitted, added = fit_position_prior(positions, labels, SHAPE_IS_EQUAL)
+    fitted, added = fit_position_prior(positions.astype("f4"), labels, np.zeros((40, 2), "f4"))
 
     assert fitted is None and not added.any()
-
-
-def test_far_from_every_sample_all_classes_are_alike() -> None:
-    """An image cropped differently from the samples is predicted by its shape."""
-    positions = np.array([[0.3, 0.3, 0.5], [1.0, 1.0, 0.5]], "f4")
-
-    near, far = prior([0.3, 0.3, 0.5], [0.34, 0.3, 0.5]).logits(positions)
-
-    assert near[0] - near[1] > 2
-    assert abs(far[0] - far[1]) < 0.2

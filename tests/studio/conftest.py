@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 @pytest.fixture(scope="session")
 def backbone():
     """A network whose features are a random projection."""
-    from small_backbone import a_backbone
+    from small_bundles import a_backbone
 
     return a_backbone()
 
