@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum import stats
-from siglum.cli.options import read_renames
-from siglum.cli.output import print_table
+from siglum.cli.terminal import print_table, read_renames
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load

@@ -1,6 +1,6 @@
-"""The command line: `siglum COMMAND ...`. Each command is a function in a module of its name.
+"""The command line: `siglum COMMAND ...`. Each command is a function of its name.
 
-A command is imported when it is called; its signature is its command line. Errors that the user
+Its module is imported when it is called; its signature is its command line. Errors that the user
 can fix are one line on standard error and exit code 2; a bug keeps its traceback.
 """
 
@@ -10,21 +10,21 @@ import warnings
 from importlib import import_module
 from io import TextIOWrapper
 
-COMMANDS: dict[str, str] = {
-    "teach": "teach a recogniser from names of characters, from drawings, or both",
-    "predict": "recognise images with a bundle or a run",
-    "studio": "draw, teach, test and correct signs on a page in the browser",
-    "export": "export a run as a bundle, which needs no PyTorch",
-    "info": "describe a bundle",
-    "train": "train a network, or resume a run",
-    "evaluate": "measure a run on a data source",
-    "report": "write a report about a run",
-    "examine": "look inside a network",
-    "compare": "compare runs: which way of training is better",
-    "study": "run a study: many trainings, one comparison",
-    "label-issues": "find labels that are probably wrong",
-    "data": "describe a data source",
-    "runs": "list runs",
+COMMANDS = {  # name: module and help
+    "teach": ("light", "teach a recogniser from names of characters, from drawings, or both"),
+    "predict": ("light", "recognise images with a bundle or a run"),
+    "studio": ("studio", "draw, teach, test and correct signs on a page in the browser"),
+    "export": ("light", "export a run as a bundle, which needs no PyTorch"),
+    "info": ("light", "describe a bundle"),
+    "train": ("lab", "train a network, or resume a run"),
+    "evaluate": ("lab", "measure a run on a data source"),
+    "report": ("lab", "write a report about a run"),
+    "examine": ("lab", "look inside a network"),
+    "compare": ("lab", "compare runs: which way of training is better"),
+    "study": ("lab", "run a study: many trainings, one comparison"),
+    "label-issues": ("lab", "find labels that are probably wrong"),
+    "data": ("light", "describe a data source"),
+    "runs": ("lab", "list runs"),
 }
 
 HELP = """\
@@ -38,7 +38,7 @@ Usage: siglum COMMAND ...
 """
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Run the command line and end the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.isatty():
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif isinstance(stream, TextIOWrapper):  # Windows redirects in a code page without Greek
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os._exit(0)
@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
     name, *rest = arguments or ["--help"]
     if name in ("--help", "-h", "help"):
         width = max(map(len, COMMANDS))
-        lines = "\n".join(f"  {command:<{width}}  {text}" for command, text in COMMANDS.items())
+        lines = "\n".join(f"  {key:<{width}}  {text}" for key, (_, text) in COMMANDS.items())
         print(HELP.format(commands=lines), end="")
         return 0
     if name in ("--version", "-V"):
@@ -91,12 +91,12 @@ def _run_command(name: str, arguments: list[str]) -> None:
 
     from siglum.errors import ConfigError, MissingExtra, choose
 
-    choose(COMMANDS, name, "command")
-    module = name.replace("-", "_")
-    app = cyclopts.App(name=f"siglum {name}", version_flags=[], help_format="plaintext")
+    module, _ = choose(COMMANDS, name, "command")
+    app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext")
+    app.default_parameter = cyclopts.Parameter(negative_bool=(), negative_iterable=())
     app["--help"].show = False  # the page is the answer to it
     try:
-        app.default(getattr(import_module(f"siglum.cli.{module}"), module))
+        app.default(getattr(import_module(f"siglum.cli.{module}"), name.replace("-", "_")))
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         from pydantic import ValidationError

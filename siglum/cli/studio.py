@@ -6,7 +6,6 @@ import threading
 import webbrowser
 from pathlib import Path
 
-from siglum.cli.options import Flag
 from siglum.errors import ConfigError
 
 PORT = 7445  # the default, so that an open page reaches the next Studio again
@@ -19,17 +18,14 @@ def studio(
     host: str = "127.0.0.1",
     port: int | None = None,
     backbone: Path | None = None,
-    no_browser: Flag = False,
+    no_browser: bool = False,
 ) -> None:
     """Draw, teach, test and correct signs on a page in the browser, without a network.
 
     Every change is saved at once; Ctrl-C ends the Studio. Only this machine can reach it, unless
     --host opens it to others, who then need the printed address with its token.
 
-    Example: siglum studio
-
     Example: siglum studio photos/
-
     Example: siglum studio my-signs --host 0.0.0.0 --port 8000
 
     Args:
@@ -42,8 +38,7 @@ def studio(
     """
     # An answer takes milliseconds; more threads only wait for each other. numpy is imported below.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from siglum.cli.output import print_line
-    from siglum.cli.progress import loading_bar
+    from siglum.cli import terminal
     from siglum.formatting import count
     from siglum.recogniser.predict import default_backbone, open_backbone
     from siglum.studio import app, exchange
@@ -51,10 +46,10 @@ def studio(
     if port is not None and not 0 <= port <= 65535:
         raise ConfigError(f"port must be in [0, 65535], got {port}.")
     network = default_backbone() if backbone is None else open_backbone(backbone)
-    with loading_bar() as progress:
-        opened, messages = exchange.open_source(source, network, progress)
+    with terminal.progress_line() as line:
+        opened, messages = exchange.open_source(source, network, line.load)
     for message in messages:
-        print_line(message)
+        terminal.print_line(message)
     with contextlib.closing(opened):
         try:
             address = app.listen(host, PORT if port is None else port)
@@ -63,11 +58,11 @@ def studio(
                 raise
             address = app.listen(host, 0)
         state = opened.current.state
-        signs, drawings = len(state.classes), len(state.drawings)
-        print_line(f"{opened.store.folder}: {count(signs, 'sign')}, {count(drawings, 'drawing')}")
+        signs, drawings = count(len(state.classes), "sign"), count(len(state.drawings), "drawing")
+        terminal.print_line(f"{opened.store.folder}: {signs}, {drawings}")
         print(f"{address.url}   Press Ctrl-C to stop.", flush=True)
         if not no_browser:
             threading.Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             app.create_server(opened, address).run(sockets=[address.socket])
-    print_line(f"Everything is saved in {opened.store.folder}.")
+    terminal.print_line(f"Everything is saved in {opened.store.folder}.")

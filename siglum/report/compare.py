@@ -37,7 +37,8 @@ def write_comparison(
     comparison: Comparison, path: Path, title: str, study: StudyFile = NO_STUDY, command: str = ""
 ) -> None:
     """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
-    check_suffix(path)
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, got {str(path)!r}.")
     if path.suffix == ".html":
         write_atomic(path, _page(comparison, title, study, command))
     elif path.suffix == ".json":
@@ -68,12 +69,6 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             orient = "index" if name in ("grid", "settings") else "records"
             values[name] = json.loads(value.to_json(orient=orient, double_precision=15))
     return values
-
-
-def check_suffix(path: Path) -> None:
-    """Raise ConfigError unless `write_comparison` writes the kind of file that `path` names."""
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, got {str(path)!r}.")
 
 
 def tables(comparison: Comparison) -> dict[str, Table]:

@@ -47,7 +47,7 @@ def siglum_process(tmp_path_factory: pytest.TempPathFactory) -> Call:
         *arguments: object, cwd: Path = home, start: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """`start` is code that runs first; `environment` are variables to set."""
-        code = f"import sys\n{start}\nfrom siglum.cli import main; main(sys.argv[1:])"
+        code = f"import sys\n{start}\nfrom siglum.cli import main; main()"
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             capture_output=True,

@@ -1,4 +1,4 @@
-"""Bundles by the command line: made of a run, described, and predicted with, without torch."""
+"""Bundles on the command line: exported, described, and used to predict images and pages."""
 
 import csv
 import io
@@ -7,7 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from tests.cli.conftest import Call
 
@@ -58,48 +60,49 @@ def test_a_bundle_predicts_as_its_run_does(
     assert [row["label"] for row in rows] == [record["label"] for record in by_bundle]
 
 
-def test_unreadable_files_are_named_after_the_predictions(
-    siglum: Call, bundle: Path, files: list[Path], tmp_path: Path
-) -> None:
-    done = siglum("predict", bundle, files[0], tmp_path / "gone.png")
-
-    assert done.returncode == 2 and str(files[0]) in done.stdout
-    assert done.stderr == (
-        f"siglum: Cannot read 1 of 2 files. {tmp_path / 'gone.png'}: no such file\n"
-    )
-
-
-@pytest.mark.parametrize("flags", [("--checkpoint", "best"), ("--device", "cuda")])
-def test_settings_of_runs_are_refused_with_a_bundle(siglum: Call, bundle: Path, flags) -> None:
-    done = siglum("predict", bundle, bundle, *flags)
-
-    assert (done.returncode, done.stderr) == (
-        2,
-        "siglum: checkpoint and device are for runs. Leave them out with a bundle.\n",
-    )
-
-
-@pytest.mark.parametrize("command", [("info",), ("predict",)])
 def test_a_damaged_bundle_is_one_line_on_standard_error(
-    siglum: Call, bundle: Path, files: list[Path], tmp_path: Path, command: tuple[str, ...]
+    siglum: Call, bundle: Path, tmp_path: Path
 ) -> None:
-    damaged = tmp_path / "damaged.siglum"
     raw = bytearray(bundle.read_bytes())
     raw[len(raw) // 2] ^= 1
-    damaged.write_bytes(raw)
-
-    done = siglum(*command, damaged, *(files[:1] if command == ("predict",) else []))
+    (tmp_path / "damaged.siglum").write_bytes(raw)
+    done = siglum("predict", tmp_path / "damaged.siglum", "x.png")
 
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("siglum: damaged.siglum is damaged: ")
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["info", "predict"])
-def test_a_bundle_is_read_without_the_lab(
-    siglum_process: Call, command: str, bundle: Path, files: list[Path]
+def test_bundles_and_sources_are_read_without_the_lab(
+    siglum_process: Call, bundle: Path, files: list[Path], signs: Path
 ) -> None:
     hide = "sys.modules |= dict.fromkeys(('torch', 'torchvision', 'scipy', 'onnx', 'siglum.lab'))"
-    done = siglum_process(command, bundle, *(files if command == "predict" else []), start=hide)
+    for arguments in (("predict", bundle, *files), ("data", signs)):
+        done = siglum_process(*arguments, start=hide)
+        assert (done.returncode, done.stderr) == (0, "")
 
-    assert (done.returncode, done.stderr) == (0, "")
+
+def test_a_page_is_read_row_by_row(siglum: Call, signs: Path, tmp_path: Path) -> None:
+    image = Image.new("L", (420, 260), 230)
+    draw = ImageDraw.Draw(image)
+    for left, top in ((40, 40), (40, 160), (280, 160)):
+        draw.ellipse((left, top, left + 60, top + 60), outline=30, width=7)
+    draw.line((160, 40, 220, 100), 30, 7)
+    image.save(tmp_path / "page.png")
+
+    reader = tmp_path / "signs.siglum"
+    assert siglum("teach", "--samples", signs, "-o", reader).returncode == 0
+
+    done = siglum("predict", reader, "--page", tmp_path / "page.png", "-o", tmp_path / "boxes.png")
+    listed = siglum("predict", reader, "--page", tmp_path / "page.png", "--json")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[:2]
+    rows = [[cell.split()[0] for cell in line.split("   ")] for line in lines]
+    assert rows == [["ring", "stroke"], ["ring", "ring"]]
+    characters = json.loads(listed.stdout)["characters"]
+    assert [c["label"] for c in characters] == ["ring", "stroke", "ring", "ring"]
+    assert [(c["row"], c["column"]) for c in characters] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert characters[0]["box"] == pytest.approx([40, 40, 101, 101], abs=3)
+    drawn = np.asarray(Image.open(tmp_path / "boxes.png")).astype(int)
+    assert drawn.shape == (260, 420, 3) and (np.ptp(drawn, axis=2) > 50).sum() > 500

