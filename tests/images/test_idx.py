@@ -144,18 +144,6 @@ def test_known_sets_have_the_classes_of_torchvision() -> None:
             assert list(classes) == datasets.EMNIST.classes_split_dict[split], name
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
-def test_files_that_lie_there_are_read_as_they_are(root: Path, name: str) -> None:
-    set_name, _, classes = idx.KNOWN[name]
-    written, labels = write_idx_pair(root / set_name / "raw", "t10k", classes=10, count=12)
-
-    read = sources.load(name, "test")
-
-    np.testing.assert_array_equal(read.images[:, 0], written)
-    np.testing.assert_array_equal(read.labels, labels)
-    assert (read.classes, read.source) == (tuple(classes), name)
-
-
 def test_emnist_is_stood_upright_and_its_letters_count_from_one(root: Path) -> None:
     """Its files hold every picture with rows and columns exchanged."""
     stem = "emnist-letters-t10k"

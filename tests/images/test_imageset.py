@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siglum.errors import ConfigError, DataError
+from siglum.errors import DataError
 from siglum.images.imageset import ImageSet
 
 
@@ -80,17 +80,6 @@ def test_the_fingerprint_is_of_pixels_labels_and_classes_alone() -> None:
     assert {one.fingerprint for one in same} == {images.fingerprint}
     assert len({one.fingerprint for one in [images, *other]}) == 7
     assert fixed.fingerprint == "171916713136f00542591bb9c1c3bf32"
-
-
-def test_renamed_classes_are_sorted_and_equal_ones_merged() -> None:
-    images = make((0, 1, 2, 0), "abc")
-
-    renamed = images.rename({"a": "z", "b": "z"})
-
-    assert renamed.classes == ("c", "z")
-    assert renamed.labels.tolist() == [1, 1, 0, 1]
-    with pytest.raises(ConfigError, match=r"^No such class in mine: 'd'\.$"):
-        images.rename({"d": "a"})
 
 
 def test_classes_of_a_run_number_the_labels_of_a_test() -> None:

@@ -119,21 +119,14 @@ def test_labels_are_stripped_and_similar_ones_warned_of() -> None:
         read(HEAD + "a/0.png,é\na/1.png,e\u0301\n")
 
 
-def test_the_source_is_searched_here_then_beside_the_manifest_then_in_the_data_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder, value in (("data", 1), ("beside", 2), ("here", 3)):
-        (tmp_path / folder).mkdir()
-        write_zip(tmp_path / folder / "s.zip", {"a/0.png": png(value)})
-    spec = write("# source: archive:s.zip\nfile,new\na/0.png,x\n", tmp_path / "beside/m.csv")
-    monkeypatch.setenv("SIGLUM_DATA", str(tmp_path / "data"))
+def test_the_source_is_searched_here_then_in_the_folder_of_the_csv_file(tmp_path: Path) -> None:
+    write_zip(tmp_path / "s.zip", {"a/0.png": png(3)})
+    write_zip(write_folder(tmp_path / "other", {}) / "s.zip", {"a/0.png": png(2)})
+    spec = write("# source: archive:s.zip\nfile,new\na/0.png,x\n", tmp_path / "other/m.csv")
 
-    monkeypatch.chdir(tmp_path / "here")
     assert sources.load(spec).images.max() == 3
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.zip").unlink()
     assert sources.load(spec).images.max() == 2
-    (tmp_path / "beside/s.zip").unlink()
-    assert sources.load(spec).images.max() == 1
 
 
 LINE = (

@@ -143,7 +143,8 @@ def test_other_data_files_are_named_with_the_remedy(
 def test_classes_may_be_renamed_and_selected(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "signs")
 
-    assert sources.load(f"folder:{root}", rename={"b": "a"}).classes == ("a",)
+    merged = sources.load(f"folder:{root}", rename={"b": "a"})
+    assert (merged.classes, merged.counts.tolist()) == (("a",), [4])
     assert sources.load(f"folder:{root}", rename={"b": "z"}, classes=["z"]).classes == ("z",)
     with pytest.raises(ConfigError, match=r"^No such class in folder:.+: 'c'\."):
         sources.load(f"folder:{root}", rename={"c": "a"})
