@@ -79,10 +79,7 @@ def test_a_set_is_open_once(studio: Callable, tmp_path: Path) -> None:
     with closing(Store(tmp_path / "my-signs")):
         done = studio("my-signs")
 
-    assert done.returncode == 2
-    assert done.stderr == (
-        "siglum: my-signs is open in another Studio. Use its page, or end it with Ctrl-C.\n"
-    )
+    assert done.returncode == 2 and "my-signs is open in another Studio." in done.stderr
 
 
 def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
