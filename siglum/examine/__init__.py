@@ -26,7 +26,6 @@ from siglum.lab.training import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}
-MAX_PRODUCTS = 2_000_000_000_000  # multiply-adds for many images: minutes on a CPU
 
 
 class NotApplicableError(ConfigError):
@@ -117,11 +116,6 @@ class Examination:
         description = choice.format(count_of(len(rows), f"{part} image"))
         names = [f"{part} image {row + 1}" for row in rows]
         return Sample(images.subset(rows), images.labels[rows], names, description)
-
-    def affordable_rows(self, images: ImageSet, limit: int) -> NDArray[np.int64]:
-        """Return at most `limit` rows of a set, fewer where the network would take minutes."""
-        products = sum(layer.multiply_adds for layer in self.layers)
-        return spread(len(images), min(limit, max(200, MAX_PRODUCTS // max(products, 1))))
 
     def to_input(self, images: ImageSet) -> Tensor:
         """Return images as the network's input, on its device: float32 (N, P, S, S)."""

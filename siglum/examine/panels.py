@@ -27,7 +27,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from siglum.examine import Examination, NotApplicableError
+from siglum.examine import Examination, NotApplicableError, spread
 from siglum.examine.layers import Layer, observe
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
@@ -394,7 +394,7 @@ def _predict(examination: Examination, default: int) -> tuple[str, Arrays]:
 def nearest(examination: Examination) -> Result:
     """Return the nearest training images of each image, by the cosine of their features."""
     sample, train = examination.sample(6), examination.data.train
-    train = train.subset(examination.affordable_rows(train, MAX_TRAIN))
+    train = train.subset(spread(len(train), MAX_TRAIN))
     features, others = (F.normalize(examination.features(s)) for s in (sample.images, train))
     top, order = (features @ others.T).topk(min(NEIGHBOURS, len(train)))
     cosines, rows = top.numpy(), order.numpy()
@@ -426,7 +426,7 @@ def embedding(examination: Examination) -> Result:
     from sklearn.manifold import TSNE
 
     part, images = examination.own_images
-    images = images.subset(examination.affordable_rows(images, MAX_MAPPED))
+    images = images.subset(spread(len(images), MAX_MAPPED))
     if len(images) < 4:
         raise NotApplicableError(f"A map needs at least 4 images, got {len(images)}.")
     features, pixels = examination.features(images).numpy(), examination.pixels(images)

@@ -26,7 +26,8 @@ MAX_LENGTH = 1_000  # of all lines together, in longer sides of the pad
 Coordinate = Annotated[float, Field(strict=True, ge=-1, le=2)]  # a pen may leave the pad
 Time = Annotated[float, Field(strict=True, ge=0, le=86_400_000)]
 Pressure = Annotated[float, Field(strict=True, ge=0, le=1)]
-Points = list[tuple[Coordinate, Coordinate, Time, Pressure]]
+Point = tuple[Coordinate, Coordinate, Time, Pressure]
+Points = Annotated[list[Point], Field(min_length=1, max_length=MAX_POINTS)]
 
 
 class Document(BaseModel):
@@ -36,10 +37,7 @@ class Document(BaseModel):
 
     version: Literal[1]
     aspect: Annotated[float, Field(strict=True, ge=1 / 4, le=4)]
-    strokes: Annotated[
-        list[Annotated[Points, Field(min_length=1, max_length=MAX_POINTS)]],
-        Field(max_length=MAX_STROKES),
-    ]
+    strokes: Annotated[list[Points], Field(max_length=MAX_STROKES)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from siglum.config import TrainConfig
-from siglum.examine import Examination, NotApplicableError, spread
+from siglum.examine import Examination, NotApplicableError
 from siglum.examine.layers import layers, observe
 from siglum.examine.panels import PANELS, Result, attention, run_panels, write_page
 from siglum.lab import models
@@ -306,12 +306,8 @@ def test_the_map_of_features_is_the_principal_components(linear: Examination) ->
         panel(linear, "embedding")
 
 
-def test_a_set_sorted_by_class_is_sampled_evenly(small: Examination) -> None:
+def test_images_are_chosen_evenly_by_number_or_by_being_wrong(small: Examination, run: Run) -> None:
     assert small.sample(3).labels.tolist() == [0, 1, 2]
-    assert spread(10, 4).tolist() == [0, 3, 6, 9]
-
-
-def test_images_are_chosen_by_number_or_by_being_wrong(small: Examination, run: Run) -> None:
     images = small.own_images[1]
     chosen = examine(run, numbers=(3, 1)).sample(30)
     every = panel(examine(run, numbers=range(1, len(images) + 1)), "predictions").arrays

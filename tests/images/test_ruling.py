@@ -158,9 +158,8 @@ def test_a_form_is_read_box_by_box(
     separate: int, thick: int, colour: tuple, pen: tuple, angle: float
 ) -> None:
     page = read_page(form(separate, thick, colour, pen, angle), GLYPH)
-    plain = [
-        normalise(on_paper(coverage(sign, 70, stroke=0.08)), 28)[0] for sign in ("four", "zed")
-    ]
+    alone = (on_paper(coverage(sign, 70, stroke=0.08)) for sign in ("four", "zed"))
+    plain = [normalise(picture, 28)[0] for picture in alone]
 
     assert [len(row) for row in page.rows] == [4, 4]
     for row in page.rows:

@@ -70,10 +70,7 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
         ("[base]\nmodel_options = 1", "model_options must be a table, got 1."),
         ("[base]\nseed = 1", "seed must stand in the list 'seeds'"),
         ("[grid]\nlr = []", "grid.lr must be a list of different values, got []."),
-        (
-            '[variants.a]\ninit = "parents.b"\n[parents.c]',
-            "init's parent must be one of c, got 'b'",
-        ),
+        ('[variants.a]\ninit = "parents.b"\n[parents.c]', "parent must be one of c, got 'b'"),
         (
             '[variants.a]\ninit = "parents.b"\n[parents.b]\ninit = "parents.b"',
             "parents.b must start from scratch or from a run, got 'parents.b'.",
