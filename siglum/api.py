@@ -73,17 +73,16 @@ def teach(
 
 
 def _from_mapping(samples: Mapping[str, Sequence[Any]], preprocess: Preprocess) -> ImageSet:
-    inputs, labels = [], []
-    for label, (name, images) in enumerate(samples.items()):
+    inputs = []
+    for name, images in samples.items():
         try:
             inputs += predict.preprocess_images(list(images), preprocess)
         except DataError as error:
             raise DataError(f"samples[{name!r}]: {error}") from None
-        labels += [label] * len(images)
     if not inputs:
         raise DataError("samples have no images.")
-    planes, _ = predict.stack(inputs)
-    return ImageSet.from_arrays(planes, np.array(labels), tuple(samples), "samples")
+    labels = np.repeat(range(len(samples)), [*map(len, samples.values())])
+    return ImageSet.from_arrays(predict.stack(inputs)[0], labels, tuple(samples), "samples")
 
 
 def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:

@@ -71,13 +71,11 @@ def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
     if images.ndim == 2:
         side = math.isqrt(images.shape[1])
         if side * side != images.shape[1]:
-            rule = "X must be images (N, H, W) or flattened squares"
-            raise ConfigError(f"{rule}, got shape {images.shape}.")
+            shape = images.shape
+            raise ConfigError(f"X must be images (N, H, W) or flattened squares, got {shape}.")
         images = images.reshape(-1, side, side)
     if images.min(initial=0) < 0 or (largest := images.max(initial=0)) > 255:
-        raise ConfigError(
-            "Negative values in data or above 255: X must have grey levels, or 0 to 1."
-        )
+        raise ConfigError("Negative values in data or above 255: X must be grey levels, or 0 to 1.")
     pixels = 255 * images if images.dtype.kind == "f" and largest <= 1 else images
     preprocess = predict.default_backbone().preprocess
     return predict.stack(predict.preprocess_images(list(pixels.astype(np.uint8)), preprocess))

@@ -56,12 +56,8 @@ def test_flattened_images_and_levels_from_0_to_1_are_equal_to_images() -> None:
 
 def test_it_works_in_pipelines_grid_searches_and_cross_validation() -> None:
     images, labels = digits()
-    pipeline = Pipeline(
-        [
-            ("crop", FunctionTransformer(lambda x: x[:, 1:-1, 1:-1])),
-            ("sign", siglum.SignClassifier()),
-        ]
-    )
+    crop = FunctionTransformer(lambda x: x[:, 1:-1, 1:-1])
+    pipeline = Pipeline([("crop", crop), ("sign", siglum.SignClassifier())])
     grid = GridSearchCV(pipeline, {"sign__use_fonts": [True, False]}, cv=2).fit(images, labels)
 
     assert grid.best_score_ > 0.8
@@ -73,7 +69,7 @@ def test_wrong_input_names_the_argument() -> None:
     classifier = siglum.SignClassifier().fit(images, labels)
     with pytest.raises(ConfigError, match=r"^X must be images \(N, H, W\) or flattened squares"):
         siglum.SignClassifier().fit(np.zeros((4, 10)), np.arange(4))
-    with pytest.raises(ConfigError, match="above 255: X must have grey levels"):
+    with pytest.raises(ConfigError, match="above 255: X must be grey levels"):
         siglum.SignClassifier().fit(images.astype(float) * 9, labels)
     with pytest.raises(ConfigError, match="X has 100 features"):
         classifier.predict(np.zeros((1, 10, 10)))

