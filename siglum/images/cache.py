@@ -58,10 +58,6 @@ class Listing:
     version: Callable[[str], object] | None = None  # changes with an image; by default its bytes
     unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
 
-    def select(self, part: str) -> "Listing":
-        """Return the images of a part."""
-        return replace(self, rows=[row for row in self.rows if row.part == part])
-
 
 Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no decoding
 

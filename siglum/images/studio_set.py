@@ -110,14 +110,10 @@ def connect(folder: Path, writable: bool = False) -> sqlite3.Connection:
             opened.pop_all()
             return database
     except sqlite3.Error as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: sqlite3.Error) -> DataError:
-    return DataError(
-        f"Cannot read {path}: {' '.join(str(error).split())}. If it is damaged, restore it from a "
-        f"backup, or save what can be read with: sqlite3 {path.name} .recover"
-    )
+        raise DataError(
+            f"Cannot read {path}: {' '.join(str(error).split())}. If it is damaged, restore it "
+            f"from a backup, or save what can be read with: sqlite3 {path.name} .recover"
+        ) from None
 
 
 def is_set(folder: Path) -> bool:
@@ -132,11 +128,11 @@ def read(folder: Path, spec: str, progress: Progress) -> Listing:
         "FROM drawing JOIN class ON class.id = drawing.class "
         "JOIN content ON content.number = drawing.number ORDER BY 1"
     )
-    with closing(connect(folder)) as database:
-        try:
+    try:
+        with closing(connect(folder)) as database:
             drawings = database.execute(query).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise _damaged(folder / FILE, error) from None
+    except sqlite3.Error as error:
+        raise DataError(f"Cannot read {folder / FILE}: {error}. Is it damaged?") from None
     if not drawings:
         raise DataError(f"{spec} has no drawings yet. Draw some first.")
     rows = [Row(*facts) for *facts, _ in drawings]
