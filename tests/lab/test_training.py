@@ -20,7 +20,6 @@ from siglum.lab.training import (
     StepProgress,
     TrainState,
     build_optimizer,
-    default_epochs,
     evaluate,
     fit,
     one_cycle,
@@ -112,11 +111,6 @@ def test_one_cycle_rises_linearly_and_decays_as_torchs_cosine() -> None:
         schedule.step()
 
     assert [one_cycle(x) for x in (0.0, 0.125, 0.25)] == [0.0, 0.5, 1.0]
-
-
-@pytest.mark.parametrize(("images", "epochs"), [(27, 100), (3600, 20), (54_000, 1), (10**6, 1)])
-def test_default_epochs_show_about_72_000_images(images: int, epochs: int) -> None:
-    assert default_epochs(images) == epochs
 
 
 def test_evaluate_preserves_the_order_and_returns_log_probabilities(machine: Device) -> None:

@@ -35,14 +35,6 @@ def test_is_the_published_network_in_evaluation(images: Tensor) -> None:
     torch.testing.assert_close(model(images), model.head(encoded.flatten(1)), atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("size", "tokens"), [(32, 1), (64, 4), (200, 36)])
-def test_tokens_follow_from_the_size(size: int, tokens: int) -> None:
-    model = ConvTransformer(62, 1, size).eval()
-
-    assert model.tokens(torch.zeros(1, 1, size, size)).shape == (1, tokens, 512)
-    assert model.num_features == 512 * tokens
-
-
 def test_encoder_can_be_left_out(images: Tensor) -> None:
     model = ConvTransformer(5, 1, 64, layers=0).eval()
     cells = plain_blocks(model.blocks)(images)

@@ -34,15 +34,6 @@ def test_features_are_those_of_torchvision(name: str, images: Tensor) -> None:
     torch.testing.assert_close(model.forward_features(images), expected)
 
 
-@pytest.mark.parametrize(("name", "features"), [(NAMES[0], 960), (NAMES[1], 576)])
-def test_the_head_is_the_published_one(name: str, features: int) -> None:
-    norm, dropout, linear = models.build(name, 10, 1, 64).head
-
-    assert isinstance(norm, nn.BatchNorm1d) and norm.num_features == features
-    assert dropout.p == 0.5
-    assert (linear.in_features, linear.out_features) == (features, 10)
-
-
 def test_a_grey_image_fills_all_three_colours(images: Tensor) -> None:
     grey, colour = models.build("mobilenet_v3_small", 5, 1, 64).eval(), images[:, :1]
     same = models.build("mobilenet_v3_small", 5, 3, 64).eval()
