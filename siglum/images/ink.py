@@ -221,10 +221,7 @@ def flatten(extraction: Extraction, selected: NDArray[np.bool_]) -> NDArray[np.f
 def frame(
     ink: NDArray[np.float32], stroke: float, size: int, fill: float
 ) -> tuple[NDArray[np.uint8], float]:
-    """Scale ink (H, W) to fill a frame (S, S) but for its margin, and centre its mass.
-
-    Strokes thinner than `THIN` are widened. Returns uint8 (S, S), and the scale.
-    """
+    """Return a frame, uint8 (S, S), with the ink (H, W) scaled and centred, and the scale."""
     longer = max(ink.shape)
     inner = size - 2 * max(1, round(size * (1 - fill) / 2))
     lacking = max(0.0, inner * THIN - max(1.0, stroke * inner / longer))

@@ -72,11 +72,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def tables(comparison: Comparison) -> dict[str, Table]:
-    """Return the tables of variants, paired differences and main effects.
-
-    comparison.json lists their columns: header, columns of the data (two for an interval), format
-    and factor. Columns without any value are left out.
-    """
+    """Return the tables of variants, paired differences and main effects."""
     pairs = comparison.pairs.astype({"significant": object})
     pairs["significant"] = pairs.significant.map({True: "yes", False: "no"})
     pairs.loc[pairs.p.isna(), "significant"] = "one seed"
@@ -87,6 +83,7 @@ def tables(comparison: Comparison) -> dict[str, Table]:
         variants = variants.drop(columns="total_seconds")
     frames = {"variants": variants, "pairs": pairs, "effects": comparison.effects}
     result = {}
+    # By table: header, columns of the data (two for an interval), format and factor.
     for name, columns in read_json(TEMPLATES / "comparison.json").items():
         data, cells = frames[name], {}
         for header, names, template, factor in columns:

@@ -185,11 +185,8 @@ def image_uri(images: ImageSet, index: int) -> str:
 
 
 def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
-    """Return the commands that train a run, its parents first, and why the chain is incomplete.
-
-    Each command comes with the name and the text of the CSV file of class renames that it needs.
-    """
-    steps: list[tuple[str, str, str]] = []
+    """Return the commands that train a run, its parents first, and why the chain is incomplete."""
+    steps: list[tuple[str, str, str]] = []  # command, name and text of its CSV file of renames
     out = ""
     while len(steps) < 20:
         try:
