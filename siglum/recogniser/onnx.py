@@ -49,9 +49,10 @@ class Network:
         with _data_errors():
             from onnxruntime import RunOptions
 
-            if hashlib.sha256(raw).hexdigest() != TRUSTED:
-                _limit_operations(raw, check(raw))
-            self._session = _open(raw)
+            trusted = hashlib.sha256(raw).hexdigest() == TRUSTED
+            bounded = trusted or _limit_operations(raw, check(raw))
+            # Folding computes constants while loading, without a limit on time.
+            self._session = _open(raw, disabled=[] if bounded else ["ConstantFolding"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             if (
                 [(one.type, tuple(one.shape[1:])) for one in inputs] != [("tensor(float)", shape)]
@@ -106,7 +107,7 @@ def _data_errors() -> Iterator[None]:
         raise DataError(f"onnxruntime cannot run the network: {reason}.") from None
 
 
-def _open(raw: bytes, single: Sequence[str] | None = None) -> Any:
+def _open(raw: bytes, single: Sequence[str] | None = None, disabled: Sequence[str] = ()) -> Any:
     """Open a session; with `single`, only to infer shapes where these dimensions are 1."""
     import onnxruntime  # late: it takes a tenth of a second
 
@@ -125,12 +126,12 @@ def _open(raw: bytes, single: Sequence[str] | None = None) -> Any:
         options,
         providers=["CPUExecutionProvider"],
         enable_fallback=0,
-        disabled_optimizers=["ConstantFolding"],  # computes while loading, without a time limit
+        disabled_optimizers=list(disabled),
     )
 
 
-def _limit_operations(raw: bytes, graph: Message) -> None:
-    """Count the multiply-adds for one image; shapes that cannot be inferred count as 1."""
+def _limit_operations(raw: bytes, graph: Message) -> bool:
+    """Count the multiply-adds for one image; return whether all shapes could be inferred."""
     inputs = _open(raw, []).get_inputs()
     names = {name for node in graph["node"] for name in node["output"] if name}
     # Protobuf merges a second graph message into the first; a ValueInfo of a name alone is enough.
@@ -138,12 +139,15 @@ def _limit_operations(raw: bytes, graph: Message) -> None:
     batch = [one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], str)]
     session = _open(raw + _message(7, outputs), batch)
     shapes = {_last(tensor["name"], ""): tensor["dims"] for tensor in graph["tensor"]}
+    complete = True
     for one in (*session.get_inputs(), *session.get_outputs()):
+        complete &= all(isinstance(side, int) for side in one.shape)
         shapes[one.name] = [side if isinstance(side, int) else 1 for side in one.shape]
     total = sum(_count_operations(node, shapes) for node in graph["node"])
     if not total <= MAX_OPERATIONS:  # may be NaN
         limit = f"at most {MAX_OPERATIONS:,.0f} are allowed"
         raise DataError(f"The network computes too much: {total:,.0f} per image, {limit}.")
+    return complete
 
 
 def _message(number: int, content: bytes) -> bytes:
