@@ -44,6 +44,13 @@ def teach(
     """
     if chars is None and samples is None:
         raise ConfigError("teach needs chars, samples or both, got neither.")
+    if not isinstance(chars, str | None):
+        raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
+    if not isinstance(samples, str | os.PathLike | Mapping | None):
+        kind = type(samples).__name__
+        raise ConfigError(f"samples must be a path or lists of images by label, got {kind}.")
+    if rename and samples is None:
+        raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
     drawings = None
@@ -72,13 +79,17 @@ def teach(
     return fitted.recogniser
 
 
-def _from_mapping(samples: Mapping[str, Sequence[Any]], preprocess: Preprocess) -> ImageSet:
-    inputs = []
-    for name, images in samples.items():
+def _from_mapping(samples: Mapping[str, Any], preprocess: Preprocess) -> ImageSet:
+    inputs, labels = [], []
+    for label, (name, images) in enumerate(samples.items()):
+        if not isinstance(name, str):
+            raise ConfigError(f"labels of samples must be text, got {name!r}.")
+        listed = predict.as_list(list(images) if isinstance(images, tuple) else images)
         try:
-            inputs += predict.preprocess_images(list(images), preprocess)
+            inputs += predict.preprocess_images(listed, preprocess)
         except DataError as error:
             raise DataError(f"samples[{name!r}]: {error}") from None
+        labels += [label] * len(listed)
     if not inputs:
         raise DataError("samples have no images.")
     labels = np.repeat(range(len(samples)), [*map(len, samples.values())])

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
-from siglum.errors import ConfigError
+from siglum.errors import ConfigError, DataError
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import fit
@@ -40,6 +40,8 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         planes, positions = _preprocess(images)
         inked = planes.any(axis=(1, 2, 3))
         labels = np.searchsorted(self.classes_, y)[inked]
+        if not inked.any():
+            raise DataError("No ink found in X: its images are blank.")
         backbone = predict.default_backbone()
         names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
         samples = Samples(planes[inked, 0], labels, positions[inked])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,3 +163,28 @@ def test_only_taught_recognisers_take_drawings() -> None:
 
     with pytest.raises(DataError, match="Cannot add drawings"):
         default_backbone().add("a", letter("A"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"chars": ["α", "β"]}, "chars must be text, such as"),
+        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or lists of images"),
+        ({"samples": {1: []}}, "labels of samples must be text, got 1."),
+        ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        siglum.teach(**arguments)
+
+
+def test_only_drawings_with_ink_are_added_under_a_name() -> None:
+    recogniser = siglum.teach(chars="L,X,T")
+
+    with pytest.raises(ConfigError, match="label must be text, got 3."):
+        recogniser.add(3, np.zeros((9, 9), np.uint8))  # type: ignore[arg-type]
+    for images in ([], np.full((30, 30), 255, np.uint8)):
+        with pytest.raises(DataError, match="No ink found in the drawings of 'L'."):
+            recogniser.add("L", images)
+    assert repr(recogniser) == "Recogniser(3 classes: L X T)"

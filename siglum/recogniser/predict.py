@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
-from siglum.errors import DataError
+from siglum.errors import ConfigError, DataError
 from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
@@ -93,13 +93,13 @@ class Input(NamedTuple):
     file: str | None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Recogniser:
     """A network, its classes and its calibration: a bundle or a run, ready to predict."""
 
     bundle: Bundle
     network: Callable[[NDArray[np.uint8]], Floats]  # images (N, P, S, S) to outputs (N, D)
-    fitted: "Fitted | None" = field(default=None, repr=False)  # None if it was not taught here
+    fitted: "Fitted | None" = None  # None if it was not taught here
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,6 +116,10 @@ class Recogniser:
         """The last layer, for recognisers whose network returns features."""
         assert self.bundle.head is not None
         return self.bundle.head
+
+    def __repr__(self) -> str:
+        more = " ..." if len(self.classes) > 10 else ""
+        return f"Recogniser({len(self.classes)} classes: {' '.join(self.classes[:10])}{more})"
 
     def _repr_html_(self) -> str:
         return _render(recogniser=self)
@@ -143,8 +147,11 @@ class Recogniser:
         """Add a drawing, or a list of drawings, to a class; a new label adds a class.
 
         Raises:
+            ConfigError: if the label is not text.
             DataError: if an image cannot be read or shows no ink, or the recogniser was not taught.
         """
+        if not isinstance(label, str) or not label:
+            raise ConfigError(f"label must be text, got {label!r}.")
         from siglum.recogniser import fit  # late: it builds on this module
 
         fit.add(self, label, preprocess_images(as_list(image), self.preprocess))

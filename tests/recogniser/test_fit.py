@@ -69,7 +69,7 @@ def test_adding_one_by_one_equals_adding_all_at_once() -> None:
     assert recogniser.classes == ("a", "b", "γ")
     expected = together.recogniser.logits(new)
     np.testing.assert_allclose(recogniser.logits(new), expected, atol=1e-4)
-    with pytest.raises(DataError, match="No ink found in a drawing of 'b'"):
+    with pytest.raises(DataError, match="No ink found in the drawings of 'b'"):
         add(recogniser, "b", [Input(new[0] * 0, False, None, None)])
 
 
