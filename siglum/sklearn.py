@@ -41,7 +41,7 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inked = planes.any(axis=(1, 2, 3))
         labels = np.searchsorted(self.classes_, y)[inked]
         if not inked.any():
-            raise DataError("No ink found in X: its images are blank.")
+            raise DataError(f"No ink found in X: n_features={self.n_features_in_}, all blank.")
         backbone = predict.default_backbone()
         names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
         samples = Samples(planes[inked, 0], labels, positions[inked])

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +150,10 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": {}}, "samples have no images"),
         ({"samples": {"a": ["none.png"]}}, r"samples\['a'\]: Cannot read none.png"),
         ({"chars": "a,\U00012000"}, "No font has "),
+        ({"chars": ["α", "β"]}, "chars must be text, such as"),
+        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or lists of images"),
+        ({"samples": {1: []}}, "labels of samples must be text, got 1."),
+        ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:
@@ -163,20 +166,6 @@ def test_only_taught_recognisers_take_drawings() -> None:
 
     with pytest.raises(DataError, match="Cannot add drawings"):
         default_backbone().add("a", letter("A"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"chars": ["α", "β"]}, "chars must be text, such as"),
-        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or lists of images"),
-        ({"samples": {1: []}}, "labels of samples must be text, got 1."),
-        ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        siglum.teach(**arguments)
 
 
 def test_only_drawings_with_ink_are_added_under_a_name() -> None:
