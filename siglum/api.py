@@ -23,7 +23,7 @@ from siglum.recogniser.predict import Recogniser
 
 def teach(
     chars: str | None = None,
-    samples: str | os.PathLike[str] | Mapping[str, Sequence[Any]] | None = None,
+    samples: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
     rename: Mapping[str, str] | None = None,
     backbone: str | os.PathLike[str] | None = None,
@@ -47,8 +47,7 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        kind = type(samples).__name__
-        raise ConfigError(f"samples must be a path or lists of images by label, got {kind}.")
+        raise ConfigError(f"samples must be a path or lists of images by label, got {samples!a:.60}.")
     if rename and samples is None:
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
