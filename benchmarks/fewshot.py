@@ -29,7 +29,7 @@ from siglum.cli.terminal import print_table, read_renames
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
-from siglum.recogniser import fit, head, predict
+from siglum.recogniser import calibration, fit, predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.predict import Recogniser
 
@@ -396,8 +396,8 @@ class Outcome:
 
     task: Task
     logits: NDArray[np.float32]  # (Q, K + M)
-    result: head.Predictions
-    calibration: head.Calibration
+    result: calibration.Predictions
+    calibration: calibration.Calibration
 
 
 def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -> Outcome:
@@ -408,7 +408,7 @@ def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -
     assert bundle.head is not None
     queries = task.queries if strangers is None else strangers
     logits = bundle.head.logits(queries.features, queries.positions)
-    result = head.calibrated(logits, bundle.calibration, len(task.classes))
+    result = calibration.apply_calibration(logits, bundle.calibration, len(task.classes))
     return Outcome(task, logits, result, bundle.calibration)
 
 
@@ -530,7 +530,7 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     for task, strangers in pairs:
         both = outcome(backbone, task), outcome(backbone, task, strangers)
         true, other = (
-            head.ood_score(one.logits / one.calibration.temperature, len(task.classes))
+            calibration.ood_score(one.logits / one.calibration.temperature, len(task.classes))
             for one in both
         )
         ordered = np.sort(true)

@@ -47,7 +47,9 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        raise ConfigError(f"samples must be a path or lists of images by label, got {samples!a:.60}.")
+        raise ConfigError(
+            f"samples must be a path or lists of images by label, got {samples!a:.60}."
+        )
     if rename and samples is None:
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
@@ -79,19 +81,19 @@ def teach(
 
 
 def _from_mapping(samples: Mapping[str, Any], preprocess: Preprocess) -> ImageSet:
-    inputs, labels = [], []
-    for label, (name, images) in enumerate(samples.items()):
+    inputs, counts = [], []
+    for name, images in samples.items():
         if not isinstance(name, str):
             raise ConfigError(f"labels of samples must be text, got {name!r}.")
         listed = predict.as_list(list(images) if isinstance(images, tuple) else images)
+        counts.append(len(listed))
         try:
             inputs += predict.preprocess_images(listed, preprocess)
         except DataError as error:
             raise DataError(f"samples[{name!r}]: {error}") from None
-        labels += [label] * len(listed)
     if not inputs:
         raise DataError("samples have no images.")
-    labels = np.repeat(range(len(samples)), [*map(len, samples.values())])
+    labels = np.repeat(range(len(samples)), counts)
     return ImageSet.from_arrays(predict.stack(inputs)[0], labels, tuple(samples), "samples")
 
 

@@ -151,7 +151,7 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": {"a": ["none.png"]}}, r"samples\['a'\]: Cannot read none.png"),
         ({"chars": "a,\U00012000"}, "No font has "),
         ({"chars": ["α", "β"]}, "chars must be text, such as"),
-        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or lists of images"),
+        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or images by label"),
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
     ],

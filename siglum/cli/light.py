@@ -20,8 +20,8 @@ from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
 from siglum.images.page import WORKING, read_page
 from siglum.recogniser import bundle as bundles
+from siglum.recogniser.calibration import describe
 from siglum.recogniser.fit import diagnose, to_bundle
-from siglum.recogniser.head import describe
 from siglum.recogniser.predict import Input, Recogniser, load
 from siglum.stats import Rate
 

@@ -29,7 +29,7 @@ from siglum.lab.trainer import predict_part
 from siglum.lab.training import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.head import Calibration
+from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import TOLERANCE, Recogniser, open_bundle, relative_error
 

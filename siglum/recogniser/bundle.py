@@ -24,7 +24,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, write_atomic
-from siglum.recogniser.head import Calibration, Floats, Head, Labels, PositionPrior, Positions
+from siglum.recogniser.calibration import Calibration
+from siglum.recogniser.prototypes import Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT = 2

@@ -24,8 +24,9 @@ from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
-from siglum.recogniser.head import Floats, Head, Positions, Predictions, calibrated
+from siglum.recogniser.calibration import Predictions, apply_calibration
 from siglum.recogniser.onnx import Network
+from siglum.recogniser.prototypes import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted
@@ -205,7 +206,7 @@ class Recogniser:
     ) -> Predictions:
         """Predict preprocessed images (N, P, S, S); images without ink are rejected."""
         logits = self.logits(images, positions)
-        predictions = calibrated(logits, self.bundle.calibration, len(self.classes))
+        predictions = apply_calibration(logits, self.bundle.calibration, len(self.classes))
         if self.preprocess.cuts_out:
             blank = ~images[:, 0].any(axis=(1, 2))
             predictions = predictions._replace(rejected=predictions.rejected | blank)

@@ -38,7 +38,7 @@ from siglum.images.cache import Progress, first_names, no_progress
 from siglum.images.studio_set import FILE, Entry, State
 from siglum.images.studio_set import OLD_FILE as LEDGER
 from siglum.recogniser import bundle as bundles
-from siglum.recogniser import head
+from siglum.recogniser import calibration
 from siglum.recogniser.fit import to_bundle
 from siglum.recogniser.predict import Recogniser
 from siglum.studio import state, store
@@ -344,7 +344,7 @@ def report_page(studio: Studio) -> str:
         names=now.state.classes,
         thumbnail=thumbnail,
         max_thumbnails=min(MAX_EACH, 1 + MAX_ALL // (len(now.state.classes) + 1)),
-        promises=now.fitted and head.describe(now.fitted.recogniser.bundle.calibration),
+        promises=now.fitted and calibration.describe(now.fitted.recogniser.bundle.calibration),
         css=package.joinpath("report.css").read_text("utf-8"),
         date=formatting.date(date.today().isoformat()),
         version=__version__,

@@ -30,8 +30,8 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.ink import FILL, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
+from siglum.recogniser.calibration import Predictions, apply_calibration, softmax
 from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
-from siglum.recogniser.head import Predictions, calibrated, softmax
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError
 
@@ -54,7 +54,7 @@ class Ink:
     """One sign as the network sees it."""
 
     ink: Pixels  # (S, S)
-    position: NDArray[np.float32]  # (3,), see `recogniser.head`; NaN where unknown
+    position: NDArray[np.float32]  # (3,), see `recogniser.prototypes`; NaN where unknown
     features: NDArray[np.float32]  # (D,), of length 1
 
 
@@ -106,7 +106,7 @@ class Snapshot:
         features = np.array([one.features for one in inks])
         positions = np.array([one.position for one in inks])
         logits = fitted.recogniser.head.logits(features, positions)
-        return calibrated(logits, fitted.recogniser.bundle.calibration, len(self.class_ids))
+        return apply_calibration(logits, fitted.recogniser.bundle.calibration, len(self.class_ids))
 
     @cached_property
     def drawings(self) -> dict[str, Json]:

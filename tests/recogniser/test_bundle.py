@@ -21,8 +21,9 @@ from small_bundles import a_bundle, a_head, a_taught_bundle, by_hand, linear, pi
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs
-from siglum.recogniser.head import Calibration, PositionPrior, Threshold
+from siglum.recogniser.calibration import Calibration, Threshold
 from siglum.recogniser.predict import load, open_bundle
+from siglum.recogniser.prototypes import PositionPrior
 
 RAW = bundles.encode(a_taught_bundle())
 HUGE = {"hits": 2, "total": 10**40, "low": 0, "high": 1}

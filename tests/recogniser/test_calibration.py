@@ -5,8 +5,13 @@ import pytest
 from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
-from siglum.recogniser.fit import calibrate
-from siglum.recogniser.head import Calibration, Threshold, calibrated, softmax
+from siglum.recogniser.calibration import (
+    Calibration,
+    Threshold,
+    apply_calibration,
+    calibrate,
+    softmax,
+)
 
 DEFAULT = Calibration(
     temperature=2.0,
@@ -32,7 +37,7 @@ def test_95_percent_of_sets_contain_the_class_and_2_percent_of_signs_are_rejecte
         calibration = calibrate(*sample(99, seed=seed), 4, DEFAULT)
         assert calibration.rejection is not None and calibration.rejection.num_samples == 99
         logits, labels = sample(200, seed=1000 + seed)
-        predictions = calibrated(logits, calibration, 4)
+        predictions = apply_calibration(logits, calibration, 4)
         hits.append(predictions.sets[np.arange(len(labels)), labels].mean())
         rejected.append(predictions.rejected.mean())
 
@@ -45,7 +50,7 @@ def test_prediction_sets_equal_those_of_crepes(count: int) -> None:
     """One threshold for all with 60 samples, one per class with 1,000."""
     loo_logits, labels = sample(count)
     calibration = calibrate(loo_logits, labels, 4, DEFAULT)
-    predictions = calibrated(sample(300, seed=1)[0], calibration, 4)
+    predictions = apply_calibration(sample(300, seed=1)[0], calibration, 4)
     scaled = loo_logits[:, :4].astype(np.float64) / calibration.temperature
     scores = 1 - softmax(scaled)[np.arange(count), labels]
     assert calibration.sets is not None
@@ -93,6 +98,6 @@ def test_default_sets_are_the_fewest_classes_that_reach_the_coverage() -> None:
     logits = np.log(np.array([[0.90, 0.06, 0.03, 0.01], [0.96, 0.02, 0.01, 0.01]], "f4"))
     default = Calibration(sets=Threshold(coverage=0.95, values=(0.5,)))
 
-    sets = calibrated(logits, default, 4).sets
+    sets = apply_calibration(logits, default, 4).sets
 
     assert sets.tolist() == [[True, True, False, False], [True, False, False, False]]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from siglum.recogniser.fit import fit_position_prior, ridge
-from siglum.recogniser.head import unit
+from siglum.recogniser.prototypes import fit_position_prior, fit_prototypes, unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -22,11 +21,11 @@ def data() -> Data:
 
 def test_leave_one_out_equals_fitting_without_the_sample(data: Data) -> None:
     features, labels, fonts = data
-    _, loo_logits = ridge(features, labels, fonts, penalty=0.5, scale=5.0)
+    _, loo_logits = fit_prototypes(features, labels, fonts, penalty=0.5, scale=5.0)
 
     for row in range(len(labels)):
         rest = np.arange(len(labels)) != row
-        without, _ = ridge(features[rest], labels[rest], fonts, penalty=0.5, scale=5.0)
+        without, _ = fit_prototypes(features[rest], labels[rest], fonts, penalty=0.5, scale=5.0)
         expected = 5.0 * (features[row] @ without.T)
         np.testing.assert_allclose(loo_logits[row], expected, atol=2e-5)
 
@@ -39,14 +38,14 @@ def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
     rest = np.eye(4)[labels] - features @ fonts.T
     expected = fonts + Ridge(alpha=0.5, fit_intercept=False).fit(features, rest).coef_
 
-    found, _ = ridge(features, labels, fonts, penalty=0.5, scale=5.0)
+    found, _ = fit_prototypes(features, labels, fonts, penalty=0.5, scale=5.0)
 
     np.testing.assert_allclose(found, unit(expected), atol=1e-5)
 
 
 def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -> None:
     features = unit(np.eye(3, 8) + 0.1)
-    vectors, loo_logits = ridge(
+    vectors, loo_logits = fit_prototypes(
         features, np.arange(3), np.zeros((3, 8), np.float32), penalty=0.5, scale=5.0
     )
 

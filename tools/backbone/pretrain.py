@@ -40,10 +40,11 @@ from siglum.lab.runs import CONFIG, Run
 from siglum.lab.training import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.fit import COVERAGE, FALSE_REJECTION_RATE, SCALE
-from siglum.recogniser.head import Calibration, Head, Threshold, unit
+from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibration, Threshold
+from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle, relative_error
+from siglum.recogniser.prototypes import Head, unit
 from siglum.stats import Rate
 from tools.backbone import confusables, synthetic
 from tools.backbone.fonts import Face, find_fonts, read_faces

@@ -1,89 +1,25 @@
-"""Last layer: from the network's outputs to probabilities, prediction sets and rejections.
+"""Calibration: temperature, conformal prediction sets, and the rejection of other signs.
 
-A prior of size and position separates `o` from `O` where samples come from one kind of paper; it
-never rejects an image. Calibration holds for images drawn like the samples (same writers, same
-pens); with too few samples, defaults apply, marked by `num_samples` 0.
-A position is (height, width, centre) of the ink in image heights, as in `InkReport`; values above
-1 count as 1; NaN where unknown.
-Shapes: N images, K classes, M background classes, D features, each of length 1.
+It holds for images drawn like the samples (same writers, same pens); with too few samples,
+defaults apply, marked by `num_samples` 0.
+Shapes: N images, K classes, M background classes.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from siglum import stats
 from siglum.config import Settings
 from siglum.formatting import percent
+from siglum.recogniser.prototypes import Labels, Logits
 
-Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Positions = NDArray[np.float32]  # (N, 3)
-Logits = NDArray[np.floating]
-
+COVERAGE = 0.95  # share of prediction sets that shall contain the true class
+FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
 BACKGROUND_WEIGHT = 0.25  # of the background logit in the out-of-distribution score
-
-
-@dataclass(frozen=True, eq=False)
-class PositionPrior:
-    """Where the ink of each class usually is, and how much that counts."""
-
-    mean: Floats  # (K, 3)
-    std: Floats  # (3,), above 0
-    gain: float  # from 0 to 1
-
-    def logits(self, positions: Positions) -> Floats:
-        """Return (N, K): 0 for the nearest class, below 0 for others; 0 for unknown positions."""
-        offset = (np.clip(positions, 0, 1)[:, None] - self.mean) / self.std  # (N, K, 3)
-        return (self.gain * student_t((offset**2).sum(axis=2))).astype(np.float32)
-
-
-def student_t(distance: Logits) -> Logits:
-    """Log density with two degrees of freedom: far from all classes, differences are small."""
-    log_density = np.nan_to_num(-2.5 * np.log1p(distance / 2))  # (degrees + 3) / 2 = 2.5
-    relative: Logits = log_density - log_density.max(axis=1, keepdims=True)
-    return relative
-
-
-@dataclass(frozen=True, eq=False)
-class Head:
-    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`, background classes last."""
-
-    vectors: NDArray[Any]  # float32, float16 or int8 (K + M, D)
-    scale: Floats  # (K + M,)
-    bias: Floats  # (K + M,)
-    centre: Floats  # (D,)
-    position: PositionPrior | None = None  # of the K classes
-
-    @cached_property
-    def unit_vectors(self) -> Floats:
-        """The vectors, scaled to length 1: float32 (K + M, D)."""
-        return unit(self.vectors.astype(np.float32))
-
-    @cached_property
-    def _columns(self) -> Floats:
-        return np.ascontiguousarray(self.vectors.T, dtype=np.float32)
-
-    def features(self, outputs: Floats) -> Floats:
-        """Centre the network's outputs (N, D), and scale them to length 1."""
-        return unit(outputs - self.centre)
-
-    def logits(self, features: Floats, positions: Positions | None = None) -> Floats:
-        """Return float32 (N, K + M) for features (N, D) and the ink's positions (N, 3)."""
-        logits = features @ self._columns * self.scale + self.bias
-        if self.position is not None and positions is not None:
-            logits[:, : len(self.position.mean)] += self.position.logits(positions)
-        return logits.astype(np.float32)
-
-
-def unit(rows: Logits) -> Floats:
-    """Scale rows to length 1; rows of zeros stay zero."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = (rows / np.maximum(length, 1e-12)).astype(np.float32)
-    return scaled
 
 
 class Threshold(Settings):
@@ -111,7 +47,7 @@ class Predictions(NamedTuple):
     rejected: NDArray[np.bool_]  # (N,): looks like none of the classes
 
 
-def calibrated(logits: Logits, calibration: Calibration, num_classes: int) -> Predictions:
+def apply_calibration(logits: Logits, calibration: Calibration, num_classes: int) -> Predictions:
     """Turn logits (N, K + M) into probabilities, prediction sets and rejections."""
     scaled = logits.astype(np.float64) / calibration.temperature
     probs = softmax(scaled[:, :num_classes])
@@ -156,3 +92,50 @@ def describe(calibration: Calibration) -> list[str]:
             measured = "for drawings like the samples" if threshold.num_samples else "not measured"
             sentences.append(f"{text.format(percent(threshold.coverage, 0))} ({measured}).")
     return sentences
+
+
+def calibrate(
+    loo_logits: Logits, labels: Labels, num_classes: int, default: Calibration
+) -> Calibration:
+    """Measure temperature and thresholds on leave-one-out logits (N, K + M).
+
+    Prediction sets get a threshold per class if every class has enough samples, else one for all.
+    With too few samples, or with a class that has none, the default holds.
+    """
+    counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
+    loo_logits, labels = loo_logits[counted], labels[counted]
+    if not len(labels):
+        return default
+    temperature = stats.fit_temperature(loo_logits[:, :num_classes], labels, default.temperature)
+    scaled = loo_logits / temperature
+    scores = 1 - softmax(scaled[:, :num_classes])[np.arange(len(labels)), labels]
+    sets = None
+    if len(np.unique(labels)) == num_classes:
+        by_class = [scores[labels == k] for k in range(num_classes)]
+        sets = conformal_quantile(by_class, COVERAGE) or conformal_quantile([scores], COVERAGE)
+    rejection = conformal_quantile([ood_score(scaled, num_classes)], 1 - FALSE_REJECTION_RATE)
+    if rejection is None and default.rejection is not None:
+        factor = default.temperature / temperature
+        values = tuple(factor * value for value in default.rejection.values)
+        rejection = default.rejection.model_copy(update={"values": values})
+    measured = {"temperature": temperature, "num_samples": len(labels)}
+    return Calibration(**measured, sets=sets or default.sets, rejection=rejection)
+
+
+def conformal_quantile(groups: list[NDArray[np.floating]], coverage: float) -> Threshold | None:
+    """Return limits that new scores stay within with probability `coverage`; None if too few.
+
+    It is the k-th smallest of n scores, k = ceil((n + 1) * coverage), if scores are exchangeable.
+
+    Source: Vovk, Gammerman, Shafer 2005, "Algorithmic learning in a random world", section 2.2;
+    Barber, Candès, Ramdas, Tibshirani 2021, "Predictive inference with the jackknife+", The Annals
+    of Statistics 49(1): for leave-one-out scores at least 2 * coverage - 1 is guaranteed, and
+    about `coverage` is usual.
+    """
+    values = []
+    for scores in groups:
+        rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+        if rank > len(scores):
+            return None
+        values.append(float(np.sort(scores)[rank - 1]))
+    return Threshold(coverage=coverage, values=tuple(values), num_samples=sum(map(len, groups)))
