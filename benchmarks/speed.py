@@ -233,7 +233,7 @@ def conv_transformer(rounds: int) -> None:
     from siglum.lab import models
     from siglum.lab.augment import AUGMENTATIONS
     from siglum.lab.device import choose_device
-    from siglum.lab.training import build_optimizer, normalise_batch, to_unit, train_step
+    from siglum.lab.training_loop import build_optimizer, normalise_batch, to_unit, train_step
 
     size, batch, classes = 200, 64, 62
 

@@ -22,7 +22,7 @@ from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import write_atomic
 from siglum.images import sources
 from siglum.images.imageset import CHUNK, ImageSet
-from siglum.lab import trainer, training, transfer
+from siglum.lab import train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.runs import CONFIG, Run, find_runs, next_path
 
@@ -93,20 +93,20 @@ def train(
             before["precision"] if precision == "auto" else precision,
             threads or before["threads"],
         )
-        start = partial(trainer.resume, run, target)
+        start = partial(train_run.resume, run, target)
     else:
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
             _cross_validate(chosen, path, target, repeats or 1, json)
             return
-        start = partial(trainer.train, chosen, path, target)
+        start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds without --fold.")
     with terminal.progress_line(training=True) as line:
         try:
             run = start(line.watch, line.load)
-        except trainer.Stopped:
+        except train_run.Stopped:
             print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None
     record = {"run": str(run.path), **(run.result or {})}
@@ -132,7 +132,7 @@ def _cross_validate(
         try:
             start = partial(_start, line, None)
             comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
-        except trainer.Stopped:
+        except train_run.Stopped:
             print("Stopped. Give the same command again to continue.", file=sys.stderr)
             raise KeyboardInterrupt from None
     path = folder / studies.OUT_OF_FOLD
@@ -182,12 +182,12 @@ def evaluate(
     target, trained = choose_device(device, "float32"), 0
     with terminal.progress_line() as line:
         if source is None:
-            name, log_probs, labels = trainer.predict_part(
+            name, log_probs, labels = train_run.predict_part(
                 opened, part, checkpoint, target, line.load
             )
             trained, headline = (
                 len(labels) if name == "train" else 0,
-                f"{trainer.PARTS[name]} images",
+                f"{train_run.PARTS[name]} images",
             )
             source = (opened.config.test if name == "test" else None) or opened.config.data
         else:
@@ -197,9 +197,12 @@ def evaluate(
             images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
             images = images.with_classes(opened.classes)
             model = target.to(opened.model(checkpoint))
-            log_probs, labels = training.evaluate(model, images, preprocess, target), images.labels
+            log_probs, labels = (
+                training_loop.evaluate(model, images, preprocess, target),
+                images.labels,
+            )
             try:
-                data = trainer.load_data(opened.config, opened.classes, line.load)
+                data = train_run.load_data(opened.config, opened.classes, line.load)
                 hashes = {*_hashes(data.train)}
                 trained = sum(value in hashes for value in _hashes(images))
             except SiglumError:  # the training images are gone
@@ -510,14 +513,14 @@ def _train(
         try:
             start = partial(_start, line, parent)
             run_cells(cells, choose_device(device, precision, threads), start, line.load)
-        except trainer.Stopped:
+        except train_run.Stopped:
             return False
     return True
 
 
 def _start(
     line: terminal.ProgressLine, parent: int | None, cell: "Cell", remaining: int
-) -> trainer.Watch:
+) -> train_run.Watch:
     line.log(f"{cell.path.name}  {cell.name}  ({remaining} to go)")
     # A worker whose parent was killed saves its state and stops.
     return lambda record: line.watch(record) or parent not in (None, os.getppid())

@@ -23,7 +23,7 @@ from siglum.formatting import count, percent, printable, rate_and_interval, shor
 from siglum.stats import Rate
 
 if TYPE_CHECKING:
-    from siglum.lab.training import Epoch, StepProgress
+    from siglum.lab.training_loop import Epoch, StepProgress
 
 MAX_WIDTH = 200  # of a list in a fact
 MAX_LISTED = 20  # unreadable files named in an error
@@ -165,7 +165,7 @@ class ProgressLine:
 
     def watch(self, record: "StepProgress | Epoch") -> bool:
         """Show a step or an epoch of a training; return True to request a stop."""
-        from siglum.lab.training import Epoch  # late: it imports torch
+        from siglum.lab.training_loop import Epoch  # late: it imports torch
 
         if isinstance(record, Epoch):
             val = record.val_accuracy

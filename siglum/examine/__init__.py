@@ -21,8 +21,8 @@ from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
-from siglum.lab.trainer import load_data
-from siglum.lab.training import Data, evaluate, normalise_batch, to_unit
+from siglum.lab.train_run import load_data
+from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}

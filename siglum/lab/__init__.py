@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siglum.lab.runs import Run
-    from siglum.lab.training import Epoch
+    from siglum.lab.training_loop import Epoch
 
 __all__ = ["Epoch", "Run", "train"]
 
@@ -47,7 +47,7 @@ def train(
     from siglum.config import TrainConfig, build
     from siglum.lab.device import choose_device
     from siglum.lab.runs import next_path
-    from siglum.lab.trainer import train as train_run
+    from siglum.lab.train_run import train as train_run
 
     config = build(TrainConfig, {"data": source, **settings})
     target = Path(path) if path is not None else next_path(Path("runs"), config)
@@ -55,7 +55,7 @@ def train(
 
 
 def __getattr__(name: str) -> Any:
-    module = {"Run": "runs", "Epoch": "training"}.get(name)  # torch takes a second to import
+    module = {"Run": "runs", "Epoch": "training_loop"}.get(name)  # torch takes a second to import
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"siglum.lab.{module}"), name)

@@ -26,7 +26,7 @@ from siglum.errors import DataError
 from siglum.formatting import percent, rate_and_interval
 from siglum.images import cache, sources
 from siglum.images.imageset import ImageSet
-from siglum.lab import study, training
+from siglum.lab import study, training_loop
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 
@@ -39,7 +39,7 @@ def predict_run(run: Run, images: ImageSet, device: Device) -> pd.DataFrame:
     stored, temperature = run.predictions(), 1.0
     if len(stored.get("val_labels", ())):
         temperature = stats.fit_temperature(stored["val_log_probs"], stored["val_labels"])
-    log_probs = training.evaluate(device.to(run.model()), images, run.preprocess, device)
+    log_probs = training_loop.evaluate(device.to(run.model()), images, run.preprocess, device)
     probs = softmax(log_probs.astype(float) / temperature, axis=1)
     labels = pd.Categorical.from_codes(images.labels, images.classes)
     files = images.files or [str(row) for row in range(len(images))]

@@ -41,7 +41,7 @@ from siglum.errors import DataError, RunError, choose
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.lab import models
 from siglum.lab.device import Device
-from siglum.lab.training import Counters, Epoch, TrainState
+from siglum.lab.training_loop import Counters, Epoch, TrainState
 
 if TYPE_CHECKING:
     from siglum.recogniser.predict import ImageLike, Prediction
@@ -190,7 +190,7 @@ class Run:
 
     def evaluate(self, part: str | None = None) -> stats.Measures:
         """Measure the run on its own part "test" (the default if it has one), "val" or "train"."""
-        from siglum.lab.trainer import predict_part
+        from siglum.lab.train_run import predict_part
 
         _, log_probs, labels = predict_part(self, part)
         return stats.measure(log_probs, labels, len(self.classes))

@@ -30,8 +30,8 @@ from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs
 from siglum.lab.device import Device
 from siglum.lab.runs import CONFIG, Run
-from siglum.lab.trainer import Watch, load_data, resume, train
-from siglum.lab.training import DivergedError
+from siglum.lab.train_run import Watch, load_data, resume, train
+from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
 LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"

@@ -23,7 +23,7 @@ from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
 from siglum.lab.models import count_parameters
 from siglum.lab.runs import Run, first_line, load_weights, on_cpu
-from siglum.lab.training import derive_seed
+from siglum.lab.training_loop import derive_seed
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # in `freeze`: everything but the head

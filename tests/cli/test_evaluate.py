@@ -9,7 +9,7 @@ import pytest
 
 from siglum.cli.lab import merge_classes
 from siglum.lab.runs import Run
-from siglum.lab.trainer import load_data
+from siglum.lab.train_run import load_data
 from tests.conftest import CLASSES
 
 

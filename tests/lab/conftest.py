@@ -8,7 +8,7 @@ from untrained import make_run  # noqa: F401 - a fixture of several files
 from siglum.config import TrainConfig
 from siglum.lab.device import Device, choose_device
 from siglum.lab.runs import Run
-from siglum.lab.trainer import train
+from siglum.lab.train_run import train
 
 
 @pytest.fixture(scope="session")

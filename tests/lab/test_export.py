@@ -18,8 +18,8 @@ from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import export, open_run, to_onnx
 from siglum.lab.runs import Run
-from siglum.lab.trainer import train
-from siglum.lab.training import evaluate, normalise_batch, to_unit
+from siglum.lab.train_run import train
+from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import onnx as networks
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.onnx import Network

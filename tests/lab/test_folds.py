@@ -9,7 +9,7 @@ import pytest
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
-from siglum.lab.trainer import folds, load_data
+from siglum.lab.train_run import folds, load_data
 
 WRITERS = tuple("abcdefgh")
 

@@ -185,7 +185,7 @@ os.fsync, os.replace, os.mkdir = counted(os.fsync), counted(os.replace), counted
 from siglum.config import TrainConfig
 from siglum.lab.device import choose_device
 from siglum.lab.runs import CONFIG, Run
-from siglum.lab.trainer import resume, train
+from siglum.lab.train_run import resume, train
 path = Path(sys.argv[2])
 device = choose_device("cpu", "float32", 1)
 config = TrainConfig(data=sys.argv[3], epochs=2, batch_size=32, val=0.2)

@@ -13,7 +13,7 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
-from siglum.lab.training import Epoch
+from siglum.lab.training_loop import Epoch
 
 MakeRun = Callable[..., Run]
 LABELS = np.arange(1000) % 4

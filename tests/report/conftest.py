@@ -7,7 +7,7 @@ import pytest
 from siglum.config import TrainConfig
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
-from siglum.lab.trainer import train
+from siglum.lab.train_run import train
 from siglum.report.sections import write_report
 
 HOSTILE = "<img src=x onerror=alert(1)>"

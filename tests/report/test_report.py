@@ -23,7 +23,7 @@ from siglum.config import TrainConfig
 from siglum.errors import RunError
 from siglum.lab.device import choose_device
 from siglum.lab.runs import Run
-from siglum.lab.trainer import train
+from siglum.lab.train_run import train
 from siglum.report.sections import Facts, draw_plots, train_command, write_report
 from siglum.stats import wilson
 from tests.report.conftest import HOSTILE

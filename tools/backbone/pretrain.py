@@ -33,11 +33,11 @@ from siglum.files import atomic_path, cache_dir, read_json, write_atomic
 from siglum.images import charsets, ink, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
-from siglum.lab import models, trainer
+from siglum.lab import models, train_run
 from siglum.lab.device import Device
 from siglum.lab.export import EXPORTERS, check_place, to_onnx
 from siglum.lab.runs import CONFIG, Run
-from siglum.lab.training import Data, Epoch, derive_seed, normalise_batch, to_unit
+from siglum.lab.training_loop import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibration, Threshold
@@ -267,7 +267,7 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
     data, merged = load_data(recipe, progress)
     if (path / CONFIG).exists():
         write_atomic(path / RECIPE, recipe.model_dump_json(indent=1))  # killed before it was there
-        return trainer.resume(Run(path), device, _report, progress, data)
+        return train_run.resume(Run(path), device, _report, progress, data)
     config = TrainConfig(
         data=data.train.source,
         model=f"{NETWORK}:SignNet",
@@ -288,7 +288,7 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
             write_atomic(path / RECIPE, recipe.model_dump_json(indent=1))
         _report(record)
 
-    return trainer.train(config, path, device, watch, progress, data)
+    return train_run.train(config, path, device, watch, progress, data)
 
 
 def _report(record: object) -> None:

@@ -12,7 +12,7 @@ from siglum.errors import ConfigError
 from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.models.picture_net import PictureNet
-from siglum.lab.trainer import train
+from siglum.lab.train_run import train
 
 PARAMETERS = {  # of 1 channel: size, classes, count
     "conv_pool": (200, 62, 100_670),

@@ -13,8 +13,8 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.lab.device import Device
 from siglum.lab.runs import CHECKPOINTS, Run
-from siglum.lab.trainer import Stopped, load_data, resume, train
-from siglum.lab.training import Epoch, evaluate
+from siglum.lab.train_run import Stopped, load_data, resume, train
+from siglum.lab.training_loop import Epoch, evaluate
 
 
 def stop_after(count: int) -> Callable[[object], bool]:

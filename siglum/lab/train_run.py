@@ -26,11 +26,11 @@ from siglum.images.cache import no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
-from siglum.lab import models, training, transfer
+from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.runs import Run, check_free
-from siglum.lab.training import Data, Epoch, StepProgress, TrainState
+from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
@@ -149,7 +149,11 @@ def predict_part(
         if images is not None:
             device = device or choose_device(precision="float32")
             model = device.to(run.model(checkpoint))
-            return name, training.evaluate(model, images, run.preprocess, device), images.labels
+            return (
+                name,
+                training_loop.evaluate(model, images, run.preprocess, device),
+                images.labels,
+            )
     missing = " and no ".join(PARTS[name] for name in names)
     raise ConfigError(
         f"{run.path} has no {missing} images. Give a source of other images, or use --part train."
@@ -172,7 +176,7 @@ def train(
     check_free(path)
     data = data or load_data(config, progress=progress)
     size = len(data.rows(config.seed, 0))
-    changes: dict[str, Any] = {"epochs": config.epochs or training.default_epochs(size)}
+    changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
     if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
         changes["batch_size"] = min(config.batch_size, size)
     config = config.model_copy(update=changes)
@@ -239,7 +243,7 @@ def resume(
 def _fresh_state(
     config: TrainConfig, preprocess: Preprocess, data: Data, device: Device
 ) -> tuple[TrainState, dict[str, Any] | None]:
-    torch.manual_seed(training.derive_seed(config.seed, "weights", 0))
+    torch.manual_seed(training_loop.derive_seed(config.seed, "weights", 0))
     classes, init = data.train.classes, None
     model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
@@ -249,13 +253,13 @@ def _fresh_state(
         raise ConfigError("shuffle_init needs initial weights. Use --init RUN or --init file:FILE.")
     transfer.freeze(model, config.freeze)
     model = device.to(model)
-    return TrainState(model, training.build_optimizer(model, config)), init
+    return TrainState(model, training_loop.build_optimizer(model, config)), init
 
 
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     """Train a run from where `state` is to the end."""
     counters, saved = state.counters, state.counters.seconds
-    for record in training.fit(state, data, run.config, run.preprocess, device):
+    for record in training_loop.fit(state, data, run.config, run.preprocess, device):
         if isinstance(record, Epoch):
             for name, index in _checkpoint_epochs(counters.epochs).items():
                 if index == record.index:
@@ -296,7 +300,7 @@ def _measure(
     for part, images in (("val", data.val), ("test", data.test)):
         if images is None:
             continue
-        log_probs = training.evaluate(model, images, run.preprocess, device)
+        log_probs = training_loop.evaluate(model, images, run.preprocess, device)
         correct = int((log_probs.argmax(axis=1) == images.labels).sum())
         loss = stats.negative_log_likelihood(log_probs, images.labels)
         measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}

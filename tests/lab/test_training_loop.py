@@ -10,10 +10,10 @@ from torch import nn
 
 from siglum.config import TrainConfig
 from siglum.images.imageset import ImageSet
-from siglum.lab import models, training
+from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
-from siglum.lab.training import (
+from siglum.lab.training_loop import (
     Data,
     DivergedError,
     Epoch,
@@ -144,7 +144,7 @@ def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
     state = start(config, machine)
     run = Run.create(tmp_path / "run", config, config.preprocess(), DATA.train.classes, {})
     with monkeypatch.context() as patch:
-        patch.setattr(training, "PROGRESS_SECONDS", 0.0)  # yields at every step
+        patch.setattr(training_loop, "PROGRESS_SECONDS", 0.0)  # yields at every step
         for _ in steps(state, config, machine):
             if state.counters.step == 6:
                 break
