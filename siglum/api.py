@@ -63,7 +63,7 @@ def teach(
             images = sources.load(
                 os.fspath(samples), "train", preprocess, rename=rename or {}, progress=progress
             )
-        # A Mac decomposes names of files: é, as fonts and keyboards have it, is one class.
+        # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
         names = tuple(dict.fromkeys([*names, *images.classes]))
         drawings = _distinct(images, names)
@@ -113,7 +113,7 @@ def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
     contradicting = distinct & (np.bincount(ids[first])[ids] > 1)
     for rows, text in (
         (blank, "Skipped {} without ink"),
-        (~blank & ~distinct, "Skipped {} equal to another of its class"),
+        (~blank & ~distinct, "Skipped {} whose ink equals another's of the class"),
         (contradicting, "Equal images with different labels: {}"),
     ):
         if rows.any():

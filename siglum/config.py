@@ -130,9 +130,9 @@ class TrainSettings(InputSettings):
     val: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation."""
     samples_per_class: int | None = Field(None, ge=1)
-    """Train on a random sample of so many images per class."""
+    """Train on this many random images per class."""
     folds: int | None = Field(None, ge=2)
-    """Split into so many folds and test on one of them."""
+    """Number of folds; one of them is the test set."""
     fold: int = Field(0, ge=0)
     """Index of the test fold; 0 is the first."""
     seed: int = Field(0, ge=0, lt=2**31)
@@ -145,22 +145,22 @@ class TrainSettings(InputSettings):
     init: str = "scratch"
     """Initial weights: scratch, a run's folder, or file:FILE."""
     shuffle_init: bool = False
-    """Permute the initial weights within each tensor: a control."""
+    """Shuffle the initial weights within each tensor, as a control."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: backbone, or names of modules."""
     mean: float | None = None
     """Mean of bytes / 255; measured by default."""
     std: float | None = Field(None, gt=0)
-    """Their deviation; measured by default."""
+    """Standard deviation of bytes / 255; measured by default."""
 
     epochs: int | None = Field(None, ge=1)
-    """Passes over the training images; by default about 72,000 images."""
+    """Passes over the training images; by default they show about 72,000."""
     batch_size: int = Field(128, ge=2)
     """Images per step."""
     optimizer: Literal["nesterov", "sgd", "adam", "adamw"] = "nesterov"
     """Optimiser; nesterov is SGD with Nesterov momentum."""
     lr: float = Field(0.1, gt=0)
-    """Learning rate, at its maximum."""
+    """Maximum learning rate."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD."""
     weight_decay: float = Field(5e-4, ge=0)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SiglumError(Exception):
-    """Something that the person who called can put right; the message says how."""
+    """An error that the caller can fix; the message says how."""
 
 
 class ConfigError(SiglumError, ValueError):
@@ -23,7 +23,7 @@ class DataError(SiglumError, ValueError):
 
 
 class RunError(SiglumError):
-    """A run on disk is incomplete, foreign, or in the way."""
+    """A folder is an incomplete run, no run, or already exists."""
 
 
 class MissingExtra(SiglumError, ImportError):

@@ -102,7 +102,7 @@ def train(
             return
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
-        raise ConfigError("repeats needs --folds without --fold.")
+        raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
     with terminal.progress_line(training=True) as line:
         try:
             run = start(line.watch, line.load)
@@ -552,7 +552,7 @@ def label_issues(
         part: train or test, where the source has both; train by default.
         against: Another source; search for near copies of its images.
         relabel_to: Write the predictions as a new CSV file: siglum train manifest:FILE
-        min_probability: Write only predictions from this probability on, in [0, 1].
+        min_probability: Write only predictions with at least this probability.
     """
     from siglum.lab import label_issues as lab
 

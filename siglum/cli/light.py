@@ -109,7 +109,7 @@ def predict(
     json: terminal.Json = False,
     csv: bool = False,
 ) -> None:
-    """Predict the class of images: label, probability, runner-up, and what may spoil it.
+    """Predict the class of images: label, probability, runner-up and problems.
 
     An image shows one character; for a page of several use --page.
 

@@ -31,7 +31,7 @@ def studio(
     Args:
         source: Folder of a set of signs, created if missing; or a bundle, a zip or a folder with a
             folder of images for each class, which become a new set beside it.
-        host: Address to listen at; 0.0.0.0 for all of this machine.
+        host: Address to listen on; 0.0.0.0 for all network interfaces.
         port: Port to listen at; 0 for a free one. Default: 7445, or a free one if it is in use.
         backbone: Backbone of your own.
         no_browser: Print the address without opening it.

@@ -43,7 +43,7 @@ SIGNATURES = {  # how files that people take for images begin, and what they are
 
 
 def explain(data: bytes) -> str:
-    """Return "" for the beginning of an image, or why it is none: what it is, and the remedy."""
+    """Return "" if bytes begin an image, else what they are instead, and the remedy."""
     for pattern, name in SIGNATURES.items():
         if re.match(pattern, data[:1000], re.DOTALL | re.IGNORECASE):
             remedy = "" if "(" in name else "; convert it to PNG or JPEG"

@@ -121,7 +121,7 @@ def scan(
 
 
 def is_system(name: str) -> bool:
-    """Return whether a file or folder is hidden, or of a system and not of a person."""
+    """Return whether a file or folder is hidden, or was created by the operating system."""
     return name.startswith(".") or name.lower() in NAMES["system_names"]
 
 
@@ -208,7 +208,7 @@ def _members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path
             archive = zipfile.ZipFile(path, metadata_encoding="utf-8")
         except UnicodeDecodeError:
             warnings.warn(
-                f"{source} does not tell the encoding of its names, which are read as code page "
+                f"{source} does not state the encoding of its names, which are read as code page "
                 "437. If they are wrong, unpack it yourself, and name the folder.",
                 stacklevel=2,
             )

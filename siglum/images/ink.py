@@ -70,7 +70,7 @@ class InkReport:
         return self.box[2] == 0
 
     def warnings(self) -> list[str]:
-        """Return what may spoil the prediction, each with its remedy, the gravest first."""
+        """Return problems of the image with their remedies, the most serious first."""
         if self.empty:
             return ["No ink found: nothing stands out from the paper. Use a darker pen."]
         top, left, bottom, right = self.box

@@ -27,7 +27,7 @@ def augment(
 def affine(
     images: Tensor, generator: Generator, degrees: float, scale: float, shear: float, shift: float
 ) -> Tensor:
-    """Rotate, scale each axis, shear and shift by up to so much either way.
+    """Rotate, scale each axis, shear and shift by random amounts within limits.
 
     `shear` is px sideways per px upwards, `shift` a share of the side.
     """

@@ -148,7 +148,7 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
         variant = ", ".join(words) or "base"
         levels[variant] = {"variant": own, **level} if len(file.variants) > 1 else level
         if "seed" in flat:
-            raise ConfigError("seed must stand in the list 'seeds', not in the settings.")
+            raise ConfigError("seed must be in the list 'seeds', not in the settings.")
         options = {k.partition(".")[2]: v for k, v in flat.items() if k.startswith(OPTIONS)}
         nested = {k: v for k, v in flat.items() if not k.startswith(OPTIONS)} | {OPTIONS: options}
         for seed in file.seeds:

@@ -1,1 +1,1 @@
-"""The light half: reads pictures with a bundle, by numpy and onnxruntime; needs no torch."""
+"""The part without PyTorch: recognises images with a bundle, using NumPy and onnxruntime; needs no torch."""

@@ -49,7 +49,7 @@ class Prediction:
     probability: float  # in [0, 1]
     prediction_set: tuple[str, ...]  # classes it may be, the most probable first
     rejected: bool  # looks like none of the classes
-    warnings: tuple[str, ...]  # what may spoil the prediction, with the remedy
+    warnings: tuple[str, ...]  # problems of the image, with the remedy
     ink: NDArray[np.uint8]  # (S, S) or (C, S, S): what the network sees
     report: InkReport | None  # None if the recogniser does not extract ink
     inverted: bool  # dark ink on light paper was inverted

@@ -243,7 +243,7 @@ class Security:
             or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
             or not scope["path"].startswith("/")
         ):
-            raise StudioError(400, "This is not a request as the Studio's page sends it.")
+            raise StudioError(400, "The Studio's page sends no such request.")
         if scope["method"] not in ("GET", "POST"):
             raise StudioError(405, "Only GET and POST are possible.")
         if headers.get("host") not in self.hosts:

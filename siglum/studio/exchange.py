@@ -1,4 +1,4 @@
-"""What a user brings and takes away: bundles, plain image files, sets of the old format, a report.
+"""Import and export: bundles, plain image files, sets of the old format, a report.
 
 Files from others may be hostile: nothing in them is run, no name in them becomes a path outside
 the cache, and time, pixels and memory are limited.
@@ -80,7 +80,7 @@ def open_source(
         folder = source.with_name(f"{source.resolve().name}-signs")
     is_new = not (folder / FILE).exists()
     if folder != source and is_new and folder.exists():
-        raise DataError(f"{folder} is in the way. Rename it, or {source}.")
+        raise DataError(f"{folder} exists already. Rename it, or {source}.")
     studio, messages = Studio(folder, backbone, see), []
     try:
         if is_old:  # what a killed process has imported is not imported twice

@@ -225,7 +225,7 @@ class Snapshot:
 
 
 def occlusion(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, float]:
-    """Cover one patch of the ink after the other with paper, and measure what it costs.
+    """Blank out one patch of the ink at a time, and measure the change in the score.
 
     Returns (S, S), 255 where covering lowers the log-odds of `label` most; and the lowest
     probability of `label` with a patch covered.

@@ -87,7 +87,7 @@ def test_blank_repeated_and_contradicting_samples_are_named(siglum: Call, tmp_pa
     done = siglum("teach", "--samples", folder, "-o", tmp_path / "x.siglum")
     assert done.returncode == 0
     assert "Skipped 1 image without ink, such as a/blank.png" in done.stderr
-    assert "Skipped 1 image equal to another of its class" in done.stderr
+    assert "Skipped 1 image whose ink equals another's of the class" in done.stderr
     assert "Equal images with different labels: 2 images, such as a/1.png" in done.stderr
 
 

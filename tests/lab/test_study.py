@@ -68,7 +68,7 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
         ("seeds = [1, 1]", "seeds must be a list of different values, got [1, 1]."),
         ("[base]\nepoch = 3", "unknown setting 'epoch'. Did you mean 'epochs'?"),
         ("[base]\nmodel_options = 1", "model_options must be a table, got 1."),
-        ("[base]\nseed = 1", "seed must stand in the list 'seeds'"),
+        ("[base]\nseed = 1", "seed must be in the list 'seeds'"),
         ("[grid]\nlr = []", "grid.lr must be a list of different values, got []."),
         ('[variants.a]\ninit = "parents.b"\n[parents.c]', "parent must be one of c, got 'b'"),
         (

@@ -22,7 +22,7 @@ class Network(nn.Module):
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout` with random bits that cost a tenth on a CPU.
+    """`torch.nn.Dropout` with random bits that take a tenth of the time on a CPU.
 
     One 64-bit draw decides four values, so `p` is exact to 1 / 131072; the scale is the exact
     inverse. With `at_test` it also drops in evaluation, as report 2 does.
