@@ -1,1 +1,1 @@
-"""The part without PyTorch: recognises images with a bundle, using NumPy and onnxruntime; needs no torch."""
+"""The part without PyTorch: recognises images with a bundle, using NumPy and onnxruntime."""

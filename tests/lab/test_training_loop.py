@@ -10,7 +10,7 @@ from torch import nn
 
 from siglum.config import TrainConfig
 from siglum.images.imageset import ImageSet
-from siglum.lab import models
+from siglum.lab import models, training_loop
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
 from siglum.lab.training_loop import (
