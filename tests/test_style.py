@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {  # what: (files, lines allowed); the package, tests and tools are still to shrink
-    "package": ("siglum/**/*.py", 18_700),
+LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
+    "package": ("siglum/**/*.py", 12_620),
     "page script": ("siglum/studio/page/*.js", 2_100),
-    "tests": ("tests/**/*.py", 15_700),
+    "tests": ("tests/**/*.py", 11_500),
     "benchmarks": ("benchmarks/*.py", 1_200),
     "backbone tools": ("tools/backbone/*.py", 1_500),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }
-MAX_FILES = 99
+MAX_FILES = 95
 FORBIDDEN = {
     *("found", "said", "told", "made", "seen", "shown", "drawn", "taken", "kept", "left"),
     *("given", "known", "settled", "whereabouts", "beside", "behind", "so", "most", "least"),
