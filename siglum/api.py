@@ -47,9 +47,7 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        raise ConfigError(
-            f"samples must be a path or lists of images by label, got {samples!a:.60}."
-        )
+        raise ConfigError(f"samples must be a path or images by label, got {samples!a:.60}.")
     if rename and samples is None:
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
