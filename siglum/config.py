@@ -53,7 +53,6 @@ class Settings(BaseModel):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         defer_build=True,  # of a validator, until it is needed: commands start sooner
     )
 
@@ -63,6 +62,8 @@ S = TypeVar("S", bound=Settings)
 
 class InputSettings(Settings):
     """How an image becomes the bytes of the network's input."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)  # as help texts
 
     size: int = Field(28, ge=8, le=1024)
     """Side of the square input in pixels."""

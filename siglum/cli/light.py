@@ -1,4 +1,7 @@
-"""Commands that need no PyTorch, unless they are given a run."""
+"""Commands that need no PyTorch, unless they are given a run.
+
+What `predict` does not need is imported late, since it is often called for one image.
+"""
 
 import hashlib
 import shlex
@@ -9,19 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from siglum import api
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.formatting import count, percent, probability, rate_and_interval
-from siglum.images import contact_sheet, decode, ink, sources, studio_set
+from siglum.images import decode, ink
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
 from siglum.images.page import WORKING, read_page
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
-from siglum.recogniser.fit import diagnose, to_bundle
 from siglum.recogniser.predict import Input, Recogniser, load
 from siglum.stats import Rate
 
@@ -53,6 +54,9 @@ def teach(
         backbone: A backbone of your own; by default the one that Siglum includes.
         title: Description of the recogniser, stored in the bundle.
     """
+    from siglum import api
+    from siglum.recogniser.fit import diagnose, to_bundle
+
     out = out.expanduser()
     if out.suffix != bundles.SUFFIX:
         raise ConfigError(f"out must end in {bundles.SUFFIX}, got {str(out)!r}.")
@@ -179,6 +183,8 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
             lines[-1] += f"{label} {probability(one.probability)}   "
             records.append({"row": row, "column": column, "box": box, **one.to_dict()})
     if out is not None:
+        from siglum.images import contact_sheet
+
         terminal.save_png(contact_sheet.boxed(image, boxes), out)
     if json:
         terminal.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
@@ -223,6 +229,8 @@ def export(
         out: Bundle to write, NAME.siglum; for a set of signs a new folder, or NAME.zip.
         licence: Licence of the bundle, such as CC-BY-4.0.
     """
+    from siglum.images import studio_set
+
     if studio_set.is_set(source):
         from siglum.studio.exchange import write_set
 
@@ -285,6 +293,8 @@ def data(
         out: PNG file to write: samples of each class, or images before and after.
         writers: Regular expression whose first group is the writer in a file name.
     """
+    from siglum.images import contact_sheet, sources
+
     if not places or (len(places) > 1 and not show_ink):
         raise ConfigError(f"data describes one source, got {len(places)}.")
     if show_ink:
@@ -347,6 +357,8 @@ def _show_ink(files: list[Path], out: Path | None, json: bool) -> None:
         except DataError as error:
             unreadable.append((str(file), str(error)))
     if out is not None and rows:
+        from siglum.images import contact_sheet
+
         terminal.save_png(contact_sheet.comparison(rows), out)
     if json:
         terminal.print_json(
