@@ -123,9 +123,8 @@ def train(
 def _cross_validate(
     config: TrainConfig, folder: Path, device: Device, repeats: int, json: bool
 ) -> None:
-    from siglum.lab import (
-        study as studies,
-    )  # pandas and matplotlib: seconds that other trainings need not pay
+    # Late: pandas and matplotlib take seconds that other trainings need not pay.
+    from siglum.lab import study as studies
     from siglum.report.compare import headline
 
     with terminal.progress_line(training=True) as line:
@@ -185,10 +184,8 @@ def evaluate(
             name, log_probs, labels = train_run.predict_part(
                 opened, part, checkpoint, target, line.load
             )
-            trained, headline = (
-                len(labels) if name == "train" else 0,
-                f"{train_run.PARTS[name]} images",
-            )
+            trained = len(labels) if name == "train" else 0
+            headline = f"{train_run.PARTS[name]} images"
             source = (opened.config.test if name == "test" else None) or opened.config.data
         else:
             parts, renames = sources.parts(source), terminal.read_renames(rename)
@@ -197,10 +194,8 @@ def evaluate(
             images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
             images = images.with_classes(opened.classes)
             model = target.to(opened.model(checkpoint))
-            log_probs, labels = (
-                training_loop.evaluate(model, images, preprocess, target),
-                images.labels,
-            )
+            log_probs = training_loop.evaluate(model, images, preprocess, target)
+            labels = images.labels
             try:
                 data = train_run.load_data(opened.config, opened.classes, line.load)
                 hashes = {*_hashes(data.train)}

@@ -1,4 +1,4 @@
-"""What the commands share: options, the files that they name, output, and progress."""
+"""Shared by the commands: options, the files that they name, output, and progress."""
 
 import csv
 import json

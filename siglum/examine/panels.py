@@ -55,7 +55,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a panel shows: a sentence, its numbers, and a figure, a table or a text."""
+    """The content of a panel: a sentence, its numbers, and a figure, a table or a text."""
 
     finding: str
     arrays: Arrays = field(default_factory=dict)

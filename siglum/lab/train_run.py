@@ -149,11 +149,8 @@ def predict_part(
         if images is not None:
             device = device or choose_device(precision="float32")
             model = device.to(run.model(checkpoint))
-            return (
-                name,
-                training_loop.evaluate(model, images, run.preprocess, device),
-                images.labels,
-            )
+            log_probs = training_loop.evaluate(model, images, run.preprocess, device)
+            return name, log_probs, images.labels
     missing = " and no ".join(PARTS[name] for name in names)
     raise ConfigError(
         f"{run.path} has no {missing} images. Give a source of other images, or use --part train."

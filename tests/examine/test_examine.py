@@ -159,7 +159,7 @@ def test_the_page_holds_every_panel_with_its_caution_and_names_as_text(
     page = (tmp_path / "page.html").read_text()
 
     assert re.findall(r'<section id="(\w+)">', page) == [*PANELS]
-    assert page.count("What not to conclude") == len(PANELS) - 1  # no attention
+    assert page.count("<dt>Limits</dt>") == len(PANELS) - 1  # no attention
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert not re.findall(r"(?:fill|stroke): #", page) and "var(--accent)" in page
     assert page.count('role="img" aria-label="') == page.count("<svg") > 10

@@ -1,4 +1,4 @@
-"""What is exported can be imported again, hostile files do no harm, and old sets are converted."""
+"""Exports can be imported again, hostile files do no harm, and old sets are converted."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def fill(studio: Studio, names: tuple[str, ...] = NAMES) -> None:
 
 
 def contents(studio: Studio) -> list[tuple[str, str, str, bytes]]:
-    """What a set holds, whatever the ids are."""
+    """Return the contents of a set, without the ids."""
     now = studio.update()
     return sorted(
         (now.state.classes[e.label], e.split, e.author, now.inks[id].ink.tobytes())
