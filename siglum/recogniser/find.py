@@ -37,8 +37,10 @@ class Match:
 
     def to_dict(self) -> dict[str, object]:
         """Return what `siglum find --json` prints."""
-        return {**characters.describe(self.character), "lookalikes": list(self.lookalikes)} | {
-            "similarity": round(self.similarity, 4)
+        return {
+            **characters.describe(self.character),
+            "lookalikes": [characters.describe(character) for character in self.lookalikes],
+            "similarity": round(self.similarity, 4),
         }
 
 
@@ -126,9 +128,14 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
         if all(word in names for word in words) and words:
             group = _groups().get(character, "")
             if not groups or group in groups:
-                common = group in EVERYDAY, characters.has_typst_name(character)
-                length = len(characters.name(character).split())
-                matches.append((*(not one for one in common), length, character))
+                name = characters.name(character)
+                order = (
+                    not all(word in name for word in words),
+                    group not in EVERYDAY,
+                    not characters.has_typst_name(character),
+                    len(name.split()),
+                )
+                matches.append((*order, character))
     return [Match(character, (), 0.0) for *_, character in sorted(matches)[:top]]
 
 
@@ -161,7 +168,7 @@ def _searchable() -> Mapping[str, str]:
     """Return the names of characters, in lower case between spaces."""
     classes = dict.fromkeys([*default_backbone().classes, *characters.with_names()])
     return {
-        c: f" {characters.name(c)} {characters.latex(c).strip(chr(92))} {characters.typst(c)} "
+        c: f"{c} {characters.name(c)} {characters.latex(c)} {characters.typst(c)}".replace("\\", "")
         for c in classes
     }
 

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal
 
@@ -19,8 +19,9 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import page, strokes
+from siglum.images import charsets, page, strokes
 from siglum.images.studio_set import Entry
+from siglum.recogniser import find
 from siglum.studio import exchange, state, store
 from siglum.studio.state import Ink, Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
@@ -85,6 +86,7 @@ Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
 Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
 Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
+Recent = Annotated[Sequence[str], Body(max_length=1000)]
 OptionalId = Annotated[Id | None, Body()]
 
 
@@ -163,6 +165,40 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
         prediction = now.describe(ink, report.warnings(), heatmap)
         signs.append({"box": report.box, "row": 0, **prediction})
     return JSONResponse(value)
+
+
+@router.post("/api/find")
+def _find(
+    drawing: Drawing,
+    call: This,
+    within: Annotated[str, Body(max_length=1000)] = "",
+    recent: Recent = (),
+) -> Response:
+    image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
+    ink, _ = state.extract(call.studio.backbone, image)
+    return _matches(find.rank(ink.features, within=within or None, recent=recent))
+
+
+@router.post("/api/find/image")
+def _find_image(image: Image, call: This, within: str = "") -> Response:
+    ink, report = state.extract(call.studio.backbone, image)
+    if report.empty:
+        raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
+    return _matches(find.rank(ink.features, within=within or None))
+
+
+@router.get("/api/find/name")
+def _find_name(name: str, within: str = "") -> Response:
+    return _matches(find.search(name, within=within or None))
+
+
+@router.get("/api/find/groups")
+def _list_groups() -> Response:
+    return JSONResponse([*charsets.groups()])
+
+
+def _matches(matches: list[find.Match]) -> Response:
+    return JSONResponse([match.to_dict() for match in matches])
 
 
 @change("/api/classes")

@@ -1,6 +1,7 @@
 // The Studio's page: views, keys, dropped files and the theme.
 
 import { byId, isolate, onClick } from "./dom.js";
+import { findInPicture, findPad, handleFindKey, startFind } from "./find.js";
 import { count } from "./format.js";
 import { startHistory, travel } from "./history.js";
 import { startLearning } from "./learning-curve.js";
@@ -14,13 +15,13 @@ import { startSigns } from "./signs.js";
 import { drawingCount, follow, needDrawings, refresh, subscribe } from "./store.js";
 import { handleTeachKey, pad, startTeach } from "./teach.js";
 
-const VIEWS = { teach: () => {}, test: renderQuiz, review: renderReview, share: () => {} };
-const PAD_KEYS = { teach: handleTeachKey, test: handleQuizKey };
+const VIEWS = { find: () => byId("find-pad").focus({ preventScroll: true }), teach: () => {}, test: renderQuiz, review: renderReview, share: () => {} };
+const PAD_KEYS = { find: handleFindKey, teach: handleTeachKey, test: handleQuizKey };
 
-let view = "teach";
+let view = "find";
 
 function route() {
-  const name = location.hash.slice(1) || "teach";
+  const name = location.hash.slice(1) || "find";
   if (!(name in VIEWS)) return;
   view = name;
   for (const other of Object.keys(VIEWS)) byId(`view-${other}`).hidden = other !== view;
@@ -47,6 +48,7 @@ function openAll(files) {
   const pictures = files.filter((file) => !isSiglumFile(file));
   if (pictures.length < files.length) openFiles(files.filter(isSiglumFile));
   if (!pictures.length) return;
+  if (view === "find") return findInPicture(pictures[0]);
   location.hash = "#teach";
   openPictures(pictures);
 }
@@ -72,7 +74,7 @@ function acceptFiles() {
 function startTheme() {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const repaint = () => [repaintInk, pad.repaint, quizPad.repaint].forEach((action) => action());
+  const repaint = () => [repaintInk, findPad.repaint, pad.repaint, quizPad.repaint].forEach((action) => action());
   if (localStorage.getItem("siglum.theme")) root.dataset.theme = localStorage.getItem("siglum.theme");
   system.addEventListener("change", repaint);
   byId("theme").addEventListener("click", () => {
@@ -90,7 +92,7 @@ function renderTitle({ title, classes }) {
 }
 
 subscribe(renderTitle);
-for (const start of [startSigns, startLearning, startHistory, startQuiz, startReview, startShare, startTeach]) start();
+for (const start of [startFind, startSigns, startLearning, startHistory, startQuiz, startReview, startShare, startTeach]) start();
 startTheme();
 acceptFiles();
 addEventListener("hashchange", route);

@@ -299,6 +299,13 @@ function handleSelection() {
   byId("pad").focus({ preventScroll: true });
 }
 
+/** Continue with a drawing of the Find view. */
+export function drawOnTeachPad(strokes) {
+  photo.closePhoto();
+  pad.reset(strokes);
+  location.hash = "#teach";
+}
+
 /** Handle undo, redo or clear; false if there is nothing to do on the pad. */
 export function handleTeachKey(action) {
   if (photo.isPhotoOpen()) return false;
