@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from siglum.api import teach
     from siglum.errors import SiglumError
+    from siglum.recogniser.find import Match, find
     from siglum.recogniser.predict import Prediction, Recogniser, load
     from siglum.sklearn import SignClassifier
 
 __version__ = "0.1.0"
-__all__ = ["Prediction", "Recogniser", "SiglumError", "SignClassifier"]
-__all__ += ["__version__", "load", "teach"]
+__all__ = ["Match", "Prediction", "Recogniser", "SiglumError", "SignClassifier"]
+__all__ += ["__version__", "find", "load", "teach"]
 
 # onnxruntime reports usage to its maker unless this is set before anything imports it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _MODULES = {
+    "Match": "siglum.recogniser.find",
     "Prediction": "siglum.recogniser.predict",
     "Recogniser": "siglum.recogniser.predict",
     "SiglumError": "siglum.errors",
     "SignClassifier": "siglum.sklearn",
+    "find": "siglum.recogniser.find",
     "load": "siglum.recogniser.predict",
     "teach": "siglum.api",
 }

@@ -122,20 +122,20 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
     Raises:
         ConfigError: if there is no such group.
     """
-    words, groups = text.lower().replace("\\", "").split(), _parse_groups(within)
-    matches = []
-    for character, names in _searchable().items():
-        if all(word in names for word in words) and words:
-            group = _groups().get(character, "")
-            if not groups or group in groups:
-                name = characters.name(character)
-                order = (
-                    not all(word in name for word in words),
-                    group not in EVERYDAY,
-                    not characters.has_typst_name(character),
-                    len(name.split()),
-                )
-                matches.append((*order, character))
+    text, groups = text.lower().replace("\\", ""), _parse_groups(within)
+    words, matches = text.split(), []
+    for character, (name, *codes) in _searchable().items():
+        group = _groups().get(character, "")
+        known = all(any(word in one for one in (name, *codes)) for word in words)
+        if words and known and (not groups or group in groups):
+            order = (
+                text not in (character, name, *codes),
+                not all(word in name for word in words),
+                group not in EVERYDAY,
+                not characters.has_typst_name(character),
+                len(name.split()),
+            )
+            matches.append((*order, character))
     return [Match(character, (), 0.0) for *_, character in sorted(matches)[:top]]
 
 
@@ -164,11 +164,11 @@ def _groups() -> Mapping[str, str]:
 
 
 @cache
-def _searchable() -> Mapping[str, str]:
-    """Return the names of characters, in lower case between spaces."""
+def _searchable() -> Mapping[str, tuple[str, str, str]]:
+    """Return the Unicode, LaTeX and Typst names of characters."""
     classes = dict.fromkeys([*default_backbone().classes, *characters.with_names()])
     return {
-        c: f"{c} {characters.name(c)} {characters.latex(c)} {characters.typst(c)}".replace("\\", "")
+        c: (characters.name(c), characters.latex(c).replace("\\", ""), characters.typst(c))
         for c in classes
     }
 
