@@ -65,15 +65,13 @@ def find(
         DataError: if the image cannot be read or shows no ink.
     """
     backbone = default_backbone()
-    inputs, unreadable = preprocess_images([image], backbone.preprocess)
-    for name, reason in unreadable:
-        raise DataError(f"Cannot read {name}: {reason.rstrip('.')}.")
-    report = inputs[0].report
+    (image_input,) = preprocess_images([image], backbone.preprocess)
+    report = image_input.report
     if report is None or report.empty:
         raise DataError("No ink found: nothing stands out from the paper. Use a darker pen.")
     for warning in report.warnings():
         warnings.warn(warning, stacklevel=2)
-    return rank(backbone.features(inputs[0].planes)[0], top, within, recent)
+    return rank(backbone.features(image_input.planes)[0], top, within, recent)
 
 
 def rank(
