@@ -13,6 +13,7 @@ from io import TextIOWrapper
 COMMANDS = {  # name: module and help
     "teach": ("light", "teach a recogniser from names of characters, from drawings, or both"),
     "predict": ("light", "recognise images with a bundle or a run"),
+    "find": ("light", "find any character by its shape or its name, to copy it"),
     "studio": ("studio", "draw, teach, test and correct signs on a page in the browser"),
     "export": ("light", "export a run as a bundle, which needs no PyTorch"),
     "info": ("light", "describe a bundle"),

@@ -208,6 +208,53 @@ def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
     return open_run(Run(path), choose_device(device, "float32"), checkpoint)
 
 
+def find(
+    image: Path | None = None,
+    /,
+    *,
+    name: str | None = None,
+    within: str | None = None,
+    top: int = 10,
+    json: terminal.Json = False,
+) -> None:
+    """Find a character by its shape in an image, or by its name, with the codes to type it.
+
+    Each row is a shape, which several characters may share. Characters in common use come first
+    among similar shapes.
+
+    Example: siglum find photo.png
+    Example: siglum find photo.png --within greek,arrows --top 5
+    Example: siglum find --name 'left arrow'
+
+    Args:
+        image: An image of one character.
+        name: Words of the Unicode, LaTeX or Typst name.
+        within: Groups of characters to search, separated by commas.
+        top: Number of rows, 1 to 100.
+    """
+    from siglum.recogniser.find import find, search
+
+    if image is not None and name is None:
+        matches = find(image, top, within)
+    elif image is None and name is not None:
+        matches = search(name, top, within)
+        if not matches:
+            raise DataError(f"No character has the name {name!r}. Use fewer words, such as arrow.")
+    else:
+        raise ConfigError("find needs an image or --name, and not both.")
+    records = [match.to_dict() for match in matches]
+    if json:
+        terminal.print_json(records)
+        return
+    keys = ("text", "name", "code_point", "latex", "typst", "html")
+    columns = ("", "name", "code point", "LaTeX", "Typst", "HTML", "same shape")
+    rows = [
+        (*(record[key] for key in keys), " ".join(match.lookalikes))
+        for match, record in zip(matches, records, strict=True)
+    ]
+    terminal.print_table(columns, rows)
+
+
 def export(
     source: Path,
     /,

@@ -82,6 +82,16 @@ def describe(character: str) -> str:
     return f"{character} (U+{ord(character):04X} {name})"
 
 
+@cache
+def confusables() -> Mapping[str, frozenset[str]]:
+    """Return the characters that look like each one in most fonts, itself included."""
+    result: dict[str, frozenset[str]] = {}
+    for alike in _data()["confusables"]:
+        for character in alike:
+            result[character] = result.get(character, frozenset()) | {*alike}
+    return result
+
+
 def confusables_among(characters: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the sets of characters among these that look alike in most fonts, such as O and 0."""
     characters = dict.fromkeys(characters)

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from siglum.errors import DataError, choose
+from siglum.errors import ConfigError, DataError, choose
 from siglum.images import characters, charsets
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
-from siglum.recogniser.prototypes import Floats
+from siglum.recogniser.prototypes import SAME, Floats
 
 EVERYDAY = {
     *("digits", "latin", "latin-accents", "greek", "punctuation", "currency", "numbers"),
     *("letterlike", "arrows", "mathematics", "technical", "shapes", "boxes", "cards", "music"),
     "signs",
 }
-PRIOR = 0.04  # cosine; for everyday groups, and again for characters with a short name
+PRIOR = 0.04  # cosine; for everyday groups, and again for those of them with a short name
 RECENT = 0.08  # cosine; for characters used before
-SAME_SHAPE = 0.9  # cosine of two prototypes that share a row
 CANDIDATES = 300  # characters considered for rows
+MAX_TOP = 100
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ def find(
 
     Args:
         image: a path, bytes, a uint8 array, a Pillow image, or strokes; see `Recogniser.predict`.
-        top: number of rows; each row is a shape, which several characters may share.
+        top: number of rows, 1 to 100; each is a shape, which several characters may share.
         within: groups of characters to search, such as "greek,arrows"; all when None.
         recent: characters used before, which are preferred.
 
     Raises:
-        ConfigError: if there is no such group.
+        ConfigError: if there is no such group, or `top` is out of range.
         DataError: if the image cannot be read or shows no ink.
     """
     backbone = default_backbone()
@@ -81,36 +80,30 @@ def rank(
     recent: Collection[str] = (),
 ) -> list[Match]:
     """Return the best rows for the features (D,) of extracted ink; see `find`."""
-    table, groups = _table(), _parse_groups(within)
-    cosines = table.vectors @ features
-    scores = cosines + table.prior
-    scores[[table.rows[character] for character in recent if character in table.rows]] += RECENT
-    if groups:
-        scores[~np.isin(table.groups, groups)] = -np.inf
-    order = np.argsort(-scores, kind="stable")[:CANDIDATES]
-    order = order[np.isfinite(scores[order])]
-    alike = table.vectors[order] @ table.vectors[order].T >= SAME_SHAPE
-    shapes: list[list[int]] = []  # positions in `order`
-    rare: set[str] = set()
-    for position, row in enumerate(order.tolist()):
-        shape = next((shape for shape in shapes if alike[shape[0], position]), None)
-        if shape is not None:
-            shape.append(position)
-            continue
-        group = str(table.groups[row])
-        if len(shapes) == top or (not groups and group in rare):
-            continue
-        if group not in EVERYDAY:
-            rare.add(group)  # one row of each script, unless it was asked for
-        shapes.append([position])
-    classes = default_backbone().classes
+    groups, classes, index = _check(top, within), default_backbone().classes, _index()
+    vectors = default_backbone().head.unit_vectors
+    cosines = vectors @ features
+    scores = cosines + _prior()
+    scores[[index[character] for character in recent if character in index]] += RECENT
+    searched = [index[c] for group in groups for c in charsets.groups()[group] if c in index]
+    rows = np.array(searched) if groups else np.arange(len(classes))
+    order = rows[np.argsort(-scores[rows], kind="stable")[:CANDIDATES]]
+    alike = vectors[order] @ vectors[order].T >= SAME
+    shapes: dict[int, list[str]] = {}  # place of the first character in `order`: all of them
+    scripts: set[str] = set()
+    for place, row in enumerate(order.tolist()):
+        character, group = classes[row], _groups().get(classes[row], "")
+        confusable = charsets.confusables().get(character, ())
+        same = (m for first, m in shapes.items() if alike[first, place] or m[0] in confusable)
+        if (members := next(same, None)) is not None:
+            members.append(character)
+        # Each rare script has one row, unless groups were asked for.
+        elif len(shapes) < top and (groups or group in EVERYDAY or group not in scripts):
+            shapes[place] = [character]
+            scripts.add(group)
     return [
-        Match(
-            classes[order[shape[0]]],
-            tuple(classes[order[position]] for position in shape[1:]),
-            float(cosines[order[shape[0]]]),
-        )
-        for shape in shapes
+        Match(character, tuple(others), float(cosines[order[place]]))
+        for place, (character, *others) in shapes.items()
     ]
 
 
@@ -120,40 +113,34 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
     Raises:
         ConfigError: if there is no such group.
     """
-    text, groups = text.lower().replace("\\", ""), _parse_groups(within)
-    words, matches = text.split(), []
-    for character, (name, *codes) in _searchable().items():
+    groups, text = _check(top, within), text.strip().replace("\\", "")
+    words, matches = text.lower().split(), []
+    for character, names in _names().items():
         group = _groups().get(character, "")
-        known = all(any(word in one for one in (name, *codes)) for word in words)
-        if words and known and (not groups or group in groups):
+        every = " ".join(names).lower()
+        if words and all(word in every for word in words) and (not groups or group in groups):
             order = (
-                text not in (character, name, *codes),
-                not all(word in name for word in words),
+                text not in names,
+                not all(word in names[1] for word in words),
                 group not in EVERYDAY,
                 not characters.has_typst_name(character),
-                len(name.split()),
+                len(names[1].split()),
             )
             matches.append((*order, character))
     return [Match(character, (), 0.0) for *_, character in sorted(matches)[:top]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    vectors: Floats  # (K, D), each of length 1
-    groups: NDArray[np.str_]  # (K,)
-    prior: Floats  # (K,)
-    rows: Mapping[str, int]
+@cache
+def _index() -> Mapping[str, int]:
+    return {character: row for row, character in enumerate(default_backbone().classes)}
 
 
 @cache
-def _table() -> _Table:
-    backbone = default_backbone()
-    groups = [_groups().get(character, "") for character in backbone.classes]
-    everyday = np.array([group in EVERYDAY for group in groups])
-    short = [c.isascii() or characters.has_typst_name(c) for c in backbone.classes]
-    prior = PRIOR * (everyday.astype(np.float32) + (everyday & np.array(short)))
-    rows = {character: row for row, character in enumerate(backbone.classes)}
-    return _Table(backbone.head.unit_vectors, np.array(groups), prior.astype(np.float32), rows)
+def _prior() -> Floats:
+    """Return what is added to the cosine of each character (K,)."""
+    everyday = np.array([_groups().get(c, "") in EVERYDAY for c in _index()])
+    short = np.array([c.isascii() or characters.has_typst_name(c) for c in _index()])
+    return PRIOR * (everyday.astype(np.float32) + (everyday & short))
 
 
 @cache
@@ -162,16 +149,21 @@ def _groups() -> Mapping[str, str]:
 
 
 @cache
-def _searchable() -> Mapping[str, tuple[str, str, str]]:
-    """Return the Unicode, LaTeX and Typst names of characters."""
-    classes = dict.fromkeys([*default_backbone().classes, *characters.with_names()])
+def _names() -> Mapping[str, tuple[str, ...]]:
+    """Return the names of each character: itself, Unicode, LaTeX, Typst and code point."""
     return {
-        c: (characters.name(c), characters.latex(c).replace("\\", ""), characters.typst(c))
-        for c in classes
+        c: (
+            *(c, characters.name(c), characters.latex(c).replace("\\", "")),
+            *(characters.typst(c), characters.code_point(c)),
+        )
+        for c in dict.fromkeys([*_index(), *characters.with_names()])
     }
 
 
-def _parse_groups(within: str | Sequence[str] | None) -> list[str]:
+def _check(top: int, within: str | Sequence[str] | None) -> list[str]:
+    """Check arguments, and return the groups."""
+    if not 1 <= top <= MAX_TOP:
+        raise ConfigError(f"top must be 1 to {MAX_TOP}, got {top}.")
     names = within.split(",") if isinstance(within, str) else within or []
     groups = {name: name for name in charsets.groups()}
     return [choose(groups, name.strip().lower(), "within") for name in names]
