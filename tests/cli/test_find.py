@@ -12,12 +12,10 @@ ALPHA = Path(__file__).resolve().parents[2] / "docs" / "letters" / "alpha.png"
 def test_find_prints_characters_with_what_to_type(siglum) -> None:
     done = siglum("find", ALPHA, "--top", 3)
 
-    header, first, *others = done.stdout.splitlines()
-    assert (done.returncode, done.stderr, len(others)) == (0, "", 2)
-    assert header.split() == "name code point LaTeX Typst HTML same shape".split()
-    assert first.split() == [
-        *("α", "greek", "small", "letter", "alpha", "U+03B1", r"\alpha", "alpha", "&alpha;"),
-    ]
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr, len(lines)) == (0, "", 4)
+    assert lines[0] == "name code point LaTeX Typst HTML same shape"
+    assert lines[1] == r"α greek small letter alpha U+03B1 \alpha alpha &alpha;"
 
 
 def test_find_prints_json(siglum) -> None:
