@@ -140,7 +140,8 @@ def _prior() -> Floats:
     """Return what is added to the cosine of each character (K,)."""
     everyday = np.array([_groups().get(c, "") in EVERYDAY for c in _index()])
     short = np.array([c.isascii() or characters.has_typst_name(c) for c in _index()])
-    return PRIOR * (everyday.astype(np.float32) + (everyday & short))
+    prior: Floats = PRIOR * (everyday.astype(np.float32) + (everyday & short))
+    return prior
 
 
 @cache
