@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siglum.errors import ConfigError, SiglumError
 from siglum.studio import routes
+from siglum.studio.classroom import Classroom, Visitor
 from siglum.studio.state import Studio
 from siglum.studio.store import StudioError
 
@@ -95,8 +96,9 @@ def listen(host: str, port: int) -> Address:
 def create_server(studio: Studio, address: Address) -> uvicorn.Server:
     """Return a server with the Studio's limits; run it with `sockets=[address.socket]`."""
     app = build_app(studio)
+    app.state.classroom = classroom = Classroom(studio, address.token, address.url)
     config = uvicorn.Config(
-        Security(app, address),
+        Security(app, address, classroom),
         http=TimedProtocol,
         ws="none",
         log_level="error",
@@ -171,8 +173,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 class Security:
     """ASGI middleware: checks a request before anything else runs, and adds headers."""
 
-    def __init__(self, app: ASGIApp, address: Address) -> None:
-        self.app, self.hosts, self.token = app, address.hosts, address.token
+    def __init__(self, app: ASGIApp, address: Address, classroom: Classroom) -> None:
+        self.app, self.hosts, self.classroom = app, address.hosts, classroom
         self.origins = {f"http://{host}" for host in address.hosts}
         self.uploads = asyncio.Semaphore(MAX_UPLOADS)
 
@@ -206,7 +208,7 @@ class Security:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         self._check_head(scope, headers)
-        if (entered := self._check_token(scope)) is not None:
+        if (entered := self._check_visitor(scope)) is not None:
             return await entered(scope, receive, send)
         if scope["method"] == "GET":
             return await self.app(scope, receive, send)
@@ -249,34 +251,41 @@ class Security:
             raise StudioError(405, "Only GET and POST are possible.")
         if headers.get("host") not in self.hosts:
             raise StudioError(400, "This is not the address of this Studio.")
-        is_link = scope["method"] == "GET" and scope["path"] == "/"
+        is_link = scope["method"] == "GET" and re.fullmatch("/(j/.*)?", scope["path"])
         own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
         own_page = scope["method"] == "GET" if origin is None else origin in self.origins
         if not own_page or not (own_site or is_link):
             raise StudioError(403, "This request came from another page.")
 
-    def _check_token(self, scope: Scope) -> Response | None:
-        """Check the cookie and note the session; answer someone who enters with the token."""
-        scope["siglum_session"] = None
-        if self.token is None:
+    def _check_visitor(self, scope: Scope) -> Response | None:
+        """Note the visitor and check their role; answer someone who enters by a link."""
+        scope["siglum_visitor"] = Visitor()
+        if self.classroom.token is None:
             return None
-        request, token = Request(scope), self.token.encode()
+        request, path = Request(scope), scope["path"]
         # Browsers keep cookies by host, whatever the port.
         name = f"siglum-{min(self.hosts).rpartition(':')[2]}"
-        value, _, session = request.cookies.get(name, "").partition(".")
+        secret, _, session = request.cookies.get(name, "").partition(".")
         session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
-        sent = request.query_params.get("token")
-        if sent is not None and (scope["path"], scope["method"]) == ("/", "GET"):
-            if secrets.compare_digest(sent.encode(), token):
-                value = f"{self.token}.{session or secrets.token_hex(8)}"
-                enter = HTMLResponse(_page("enter"))
-                enter.set_cookie(name, value, COOKIE_SECONDS, httponly=True, samesite="strict")
-                return enter
-        elif secrets.compare_digest(value.encode(), token) and session:
-            scope["siglum_session"] = session
+        current = self.classroom.identify(secret, session) if session else None
+        session = session or secrets.token_hex(8)
+        sent = request.query_params.get("token") if path == "/" else None
+        if path.startswith("/j/"):
+            sent = re.sub("[^a-z0-9]", "", path[3:].lower())  # as people type a code
+        is_link = sent is not None and scope["method"] == "GET"
+        visitor = self.classroom.identify(str(sent), session) if is_link else current
+        if visitor is None:
+            raise StudioError(403, "This link no longer works. Ask for the new one.")
+        if not is_link:
+            self.classroom.check(visitor, f"{scope['method']} {path}")
+            scope["siglum_visitor"] = visitor
             return None
-        raise StudioError(403, "This link no longer works. Ask for the new one.")
+        enter = HTMLResponse(_page("enter"))
+        if current is None or (current.role, visitor.role) != ("teacher", "pupil"):
+            cookie = f"{sent}.{session}"
+            enter.set_cookie(name, cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
+        return enter
 
 
 def _page(name: str) -> str:

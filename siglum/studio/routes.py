@@ -1,6 +1,7 @@
 """The routes of docs/studio-protocol.md."""
 
 import asyncio
+import io
 import json
 import pathlib
 import re
@@ -9,11 +10,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 import numpy as np
+import segno
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
@@ -22,7 +25,8 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from siglum.images import charsets, page, strokes
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
-from siglum.studio import exchange, state, store
+from siglum.studio import classroom, exchange, state, store
+from siglum.studio.classroom import Classroom, Rules, Visitor
 from siglum.studio.state import Ink, Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
@@ -46,7 +50,9 @@ class Call:
         self.request = request
         self.studio: Studio = request.app.state.studio
         self.store = self.studio.store
-        self.session: str | None = request.scope["siglum_session"]  # None: one person's browsers
+        self.classroom: Classroom = request.app.state.classroom
+        self.visitor: Visitor = request.scope["siglum_visitor"]
+        self.session = self.visitor.session
 
     def state(self) -> Json:
         """Return the current state; most of it is the same for everybody."""
@@ -54,15 +60,26 @@ class Call:
         for word in ("undo", "redo"):
             event = self.store.last_event(word, self.session)
             own[word] = event and {"event": event.number, "description": event.description}
+        own["classroom"] = self.classroom.describe(self.visitor)
+        if self.visitor.role == "pupil":
+            own["authors"] = []  # how well others do is the teacher's business
         return self.studio.current.json | own
 
     def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""
+        if self.visitor.name is not None:
+            new = replace(new, facts=replace(new.facts, author=self.visitor.name))
+        self.check_owner([replaces] if replaces else [])
         self.store.add_drawing(new, self.session, replaces)
         self.studio.inks.setdefault(new.id, ink)
         facts = self.studio.update().drawings.get(new.id, {})  # none if it is sent again, deleted
         names = ("prediction", "rejected", "correct") if facts.get("split") == "test" else ()
         return {"id": new.id} | {name: facts[name] for name in names}
+
+    def check_owner(self, ids: Sequence[str]) -> None:
+        """Raise StudioError if a pupil would change a drawing by somebody else."""
+        if self.visitor.role == "pupil" and not self.store.drawings_of(self.session) >= {*ids}:
+            raise StudioError(403, "This drawing is somebody else's. Choose your own drawings.")
 
     def download_as(self, ending: str) -> dict[str, str]:
         """Return headers by which the browser saves a file under the set's name."""
@@ -84,6 +101,7 @@ Image = Annotated[Pixels, Depends(_image)]
 ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
+PupilName = Annotated[str, AfterValidator(classroom.pupil_name), Body(embed=True)]
 Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
 Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
 Recent = Annotated[Sequence[str], Body(max_length=1000)]
@@ -123,6 +141,7 @@ async def _stream_events(call: This) -> Response:
     async def versions() -> AsyncIterator[str]:
         sent, at = -1, time.monotonic()
         while not call.request.app.state.server.should_exit:
+            call.classroom.note_presence(call.visitor)
             version = call.studio.current.version
             if version != sent or time.monotonic() - at > ALIVE_SECONDS:
                 yield f"data: {version}\n\n" if version != sent else ": nothing new\n\n"
@@ -265,12 +284,18 @@ def _add_image(
 def _move_drawings(
     drawings: Ids, class_: Annotated[Id | None, Body(alias="class")], call: This
 ) -> None:
+    call.check_owner(drawings)
     call.store.move_drawings([*dict.fromkeys(drawings)], class_, call.session)
 
 
 @router.get("/api/drawings")
 def _list_drawings(call: This) -> Response:
-    return JSONResponse([*call.studio.current.drawings.values()])
+    drawings = [*call.studio.current.drawings.values()]
+    if call.visitor.role == "pupil":
+        own = call.store.drawings_of(call.session)
+        others = {"own": False, "author": ""}
+        drawings = [one | ({"own": True} if one["id"] in own else others) for one in drawings]
+    return JSONResponse(drawings)
 
 
 @router.get("/api/drawings/{drawing}.png")
@@ -334,3 +359,41 @@ def _get_zip(call: This) -> Response:
 def _get_report(call: This) -> Response:
     content = exchange.report_page(call.studio)
     return Response(content, 200, call.download_as(".html"), "text/html")
+
+
+@router.get("/api/classroom")
+def _get_classroom(call: This) -> Json:
+    return call.classroom.overview()
+
+
+@change("/api/classroom")
+def _set_rules(rules: Rules, call: This) -> None:
+    call.classroom.set_rules(rules)
+
+
+@change("/api/classroom/join")
+def _join(name: PupilName, call: This) -> None:
+    call.visitor = call.classroom.join(call.visitor, name)
+
+
+@change("/api/classroom/remove")
+def _remove_pupil(name: Annotated[str, Body(embed=True)], call: This) -> None:
+    call.classroom.remove(name)
+
+
+@change("/api/classroom/end")
+def _end_lesson(call: This) -> None:
+    call.classroom.end()
+
+
+@router.get("/api/classroom/qr.svg")
+def _get_qr_code(call: This) -> Response:
+    file, code = io.BytesIO(), segno.make(call.classroom.overview()["link"], micro=False)
+    code.save(file, kind="svg", border=3, light="#fff", omitsize=True)
+    return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+@router.get("/api/classroom/pupils.csv")
+def _get_table(call: This) -> Response:
+    content = "\ufeff" + call.classroom.table()  # by the mark, spreadsheets know that it is UTF-8
+    return Response(content, 200, call.download_as("-class.csv"), "text/csv")

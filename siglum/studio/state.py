@@ -152,8 +152,8 @@ class Snapshot:
                 "in_fonts": name in fonts,
                 "train": len(groups["train", id]),
                 "test": len(groups["test", id]),
-                "accuracy": _accuracy(groups["train", id]),
-                "test_accuracy": _accuracy(groups["test", id]),
+                "accuracy": recognition_rate(groups["train", id]),
+                "test_accuracy": recognition_rate(groups["test", id]),
                 "suggestion": None,
             }
             for id, name in self.state.classes.items()
@@ -176,7 +176,7 @@ class Snapshot:
             "ready": self.fitted is not None,
             "up_to_date": self.analysed is self.state,
             "classes": classes,
-            "accuracy": _accuracy(groups["train"]),
+            "accuracy": recognition_rate(groups["train"]),
             "confusions": confusions,
             "suggestions": suggestions,
             "learning_curve": [
@@ -195,7 +195,7 @@ class Snapshot:
                 for name, drawings in authors.items()
             ],
             "test": {
-                "accuracy": _accuracy(groups["test"]),
+                "accuracy": recognition_rate(groups["test"]),
                 "confusions": _confusions(groups["test"]),
             },
         }
@@ -254,7 +254,8 @@ def occlusion(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, flo
     return heat, float(1 / (1 + np.exp(-odds.min())))
 
 
-def _accuracy(drawings: Sequence[Json]) -> Json | None:
+def recognition_rate(drawings: Sequence[Json]) -> Json | None:
+    """Return the rate of correct predictions; None if there is no prediction."""
     judged = [one["correct"] for one in drawings if one["correct"] is not None]
     return asdict(stats.wilson(sum(judged), len(judged))) if judged else None
 
@@ -339,6 +340,11 @@ class Studio:
             if now.analysed is not now.state:
                 self.analyse(now)
             rest = min(max(IDLE, REST * (time.monotonic() - start)), MAX_REST)
+
+    def announce(self) -> None:
+        """Give the state a new version, after something else than the set has changed."""
+        with self._changing:
+            self._publish(self.current)
 
     def _publish(self, snapshot: Snapshot) -> None:
         snapshot = replace(snapshot, version=self.current.version + 1)

@@ -100,7 +100,7 @@ class Store:
             self._database = studio_set.connect(folder, writable=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
-            self.set_id: str = self._database.execute("SELECT value FROM setting").fetchone()[0]
+            self.set_id = self.read_setting("set_id")
             self.state = studio_set.read_state(self._database)
         except Timeout:
             message = f"{folder} is open in another Studio. Use its page, or end it with Ctrl-C."
@@ -215,6 +215,24 @@ class Store:
             return None
         return Event(*row[:2], *([tuple(one) for one in json.loads(text)] for text in row[2:]))
 
+    def drawings_of(self, session: str | None) -> set[str]:
+        """Return the ids of the drawings that a session saved, also of deleted ones."""
+        with self._lock:
+            query = "SELECT drawings FROM event WHERE session = ?"
+            rows = self._database.execute(query, (session or "",)).fetchall()
+        return {id for (text,) in rows for id, before, _ in json.loads(text) if before is None}
+
+    def read_setting(self, name: str) -> str:
+        """Return what is stored under a name, or an empty text."""
+        with self._lock:
+            query = "SELECT value FROM setting WHERE name = ?"
+            return str((self._database.execute(query, (name,)).fetchone() or [""])[0])
+
+    def write_setting(self, name: str, value: str) -> None:
+        """Store a text under a name."""
+        with self._lock, self._transaction() as execute:
+            execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+
     def content(self, id: str) -> tuple[str | None, bytes]:
         """Return the strokes, as JSON, and the PNG of a drawing, also of a deleted one."""
         with self._lock:
@@ -288,7 +306,10 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database.execute
             self._database.execute("COMMIT")
-            self.state = studio_set.read_state(self._database)
+            state = studio_set.read_state(self._database)
+            self.state = (
+                self.state if state == self.state else state
+            )  # the same is not fitted again
         except BaseException as error:
             with suppress(sqlite3.Error):  # the first error is the one to report
                 if self._database.in_transaction:

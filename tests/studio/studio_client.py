@@ -40,18 +40,29 @@ class Client:
         content_type: str = "application/json",
     ) -> tuple[int, Any]:
         """GET, or POST if there is something to send; return status and body."""
+        connection = self.connect(path, value, raw, content_type)
+        with closing(connection):
+            response = connection.getresponse()
+            content = response.read()
+            is_json = response.headers.get_content_type() == "application/json"
+            return response.status, json.loads(content) if is_json else content
+
+    def connect(
+        self,
+        path: str,
+        value: Any = None,
+        raw: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> http.client.HTTPConnection:
+        """Send a request; return the connection, which has its response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         body = raw if raw is not None or value is None else json.dumps(value).encode()
         headers = {"Cookie": self.cookie} if self.cookie else {}
         if body is not None:
             origin = f"http://127.0.0.1:{self.port}"
             headers |= {"Origin": origin, "Content-Type": content_type}
-        with closing(connection):
-            connection.request("GET" if body is None else "POST", path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            is_json = response.headers.get_content_type() == "application/json"
-            return response.status, json.loads(content) if is_json else content
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        return connection
 
     def get(self, path: str) -> Any:
         """GET what must succeed."""
