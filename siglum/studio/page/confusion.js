@@ -1,56 +1,48 @@
-// A confusion matrix whose cells open the drawings.
+// Signs that are mixed up: a list with their drawings, the worst first, and a table on demand.
 
-import { h, isolate, signName, thumbnail } from "./dom.js";
-import { classById, getState } from "./store.js";
+import { h, signName, thumbnail } from "./dom.js";
+import { classById, getDrawings, getState } from "./store.js";
 
-const REJECTED = "none of your signs";
+const MAX_DRAWINGS = 3; // of each sign in the list
 
-const nameOf = (id) => (id === null ? REJECTED : signName(classById(id).name));
-const plainName = (id) => (id === null ? REJECTED : isolate(classById(id).name));
+const nameOf = (id) => (id === null ? "none of your signs" : signName(classById(id).name));
 
-/**
- * Create a matrix of the signs that are mixed up, from {label, prediction, count, drawings};
- * `prediction` is null for rejected drawings, `totals` maps a class to the number of its drawings.
- */
-export function confusionMatrix(confusions, totals) {
-  const exists = (id) => id === null || classById(id);
-  const cells = confusions.filter((one) => one.label !== one.prediction && exists(one.label) && exists(one.prediction));
-  if (!cells.length) return h("p", { class: "quiet" }, "No mix-ups.");
-  const involved = new Set(cells.flatMap(({ label, prediction }) => [label, prediction]));
+function renderMixup({ label, prediction, count, total, drawings }) {
+  const examples = getDrawings().filter((one) => one.class === prediction && one.split === "train");
+  const images = (list) => h("span", { class: "thumbnails" }, list.slice(-MAX_DRAWINGS).map((one) => thumbnail(one, "")));
+  return h("li", {},
+    images(getDrawings().filter(({ id }) => drawings.includes(id))),
+    h("span", {}, nameOf(label), " recognised as ", nameOf(prediction), h("span", { class: "quiet" }, `${count} of ${total}`)),
+    images(examples));
+}
+
+function renderTable(mixups, totals) {
+  const involved = new Set(mixups.flatMap(({ label, prediction }) => [label, prediction]));
   const ids = getState().classes.map(({ id }) => id).filter((id) => involved.has(id));
   const columns = involved.has(null) ? [...ids, null] : ids;
-  const caption = "Signs that are mixed up. Click a number to see the drawings.";
-  const panel = h("div", { class: "drawings", "aria-live": "polite" });
-
-  function open({ label, prediction, drawings }) {
-    const images = drawings.map((id) => thumbnail({ id }, `a drawing of ${plainName(label)}`));
-    panel.replaceChildren(
-      h("p", {}, nameOf(label), " recognised as ", nameOf(prediction), ":"),
-      h("div", { class: "thumbnails" }, images));
-  }
-
-  function createCell(label, prediction) {
-    const row = cells.filter((one) => one.label === label);
-    if (prediction === label) {
-      const hits = (totals.get(label) ?? 0) - row.reduce((sum, one) => sum + one.count, 0);
-      return h("td", { class: "hit" }, hits > 0 && String(hits));
-    }
-    const cell = row.find((one) => one.prediction === prediction);
-    if (!cell) return h("td");
-    const description = `${plainName(label)} recognised as ${plainName(prediction)}: ${cell.count}`;
-    return h("td", { class: "miss" },
-      h("button", { type: "button", "aria-label": description, onclick: () => open(cell) }, String(cell.count)));
-  }
-
+  const counts = new Map(mixups.map(({ label, prediction, count }) => [`${label} ${prediction}`, count]));
+  const missed = (label) => columns.reduce((sum, id) => sum + (counts.get(`${label} ${id}`) ?? 0), 0);
+  const cell = (label, id) => {
+    const number = label === id ? (totals.get(id) ?? 0) - missed(id) : counts.get(`${label} ${id}`);
+    return h("td", { class: label === id ? "hit" : number && "miss" }, number ? String(number) : "");
+  };
   const header = columns.map((id) => h("th", { scope: "col" }, id === null ? "none" : nameOf(id)));
-  const rows = ids.map((label) => h("tr", {},
-    h("th", { scope: "row" }, nameOf(label)),
-    columns.map((prediction) => createCell(label, prediction))));
+  const rows = ids.map((label) => h("tr", {}, h("th", { scope: "row" }, nameOf(label)), columns.map((id) => cell(label, id))));
+  return h("div", { class: "scrollable", tabindex: "0", role: "group", "aria-label": "Table of mix-ups" },
+    h("table", { class: "matrix" },
+      h("thead", {}, h("tr", {}, h("th", { class: "corner" }, "drawn ↓ recognised →"), header)),
+      h("tbody", {}, rows)));
+}
+
+/**
+ * Show signs that are mixed up, from {label, prediction, count, total, drawings}; `prediction` is null
+ * for rejected drawings, `totals` maps a class to the number of its drawings.
+ */
+export function renderMixups(confusions, totals) {
+  const exists = (id) => id === null || classById(id);
+  const mixups = confusions.filter(({ label, prediction }) => exists(label) && exists(prediction));
+  if (!mixups.length) return h("p", { class: "quiet" }, "No mix-ups.");
   return h("div", {},
-    h("div", { class: "scrollable", tabindex: "0", role: "group", "aria-label": caption },
-      h("table", { class: "matrix" },
-        h("caption", {}, caption),
-        h("thead", {}, h("tr", {}, h("th", { class: "corner" }, "drawn ↓ recognised →"), header)),
-        h("tbody", {}, rows))),
-    panel);
+    h("ol", { class: "mixups" }, mixups.map(renderMixup)),
+    h("details", {}, h("summary", {}, "As a table"), renderTable(mixups, totals)));
 }

@@ -1,11 +1,11 @@
-// The Find view: draw any character, or open a photo of it, or type a name; then copy it.
+// The Find tab: draw any character, or open a photo of it, or type a name; then copy it.
 
 import { get, post, upload } from "./api.js";
-import { announce, attempt, byId, h, onClick, onSubmit, renderList, setEnabled, showError } from "./dom.js";
-import { toast } from "./history.js";
-import { createPad } from "./pad.js";
+import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
+import { attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
+import { copyText } from "./history.js";
+import { cutOut, getSign, isPhotoOpen } from "./photo.js";
 import { mutate } from "./store.js";
-import { drawOnTeachPad } from "./teach.js";
 
 const MAX_RECENT = 24;
 const ORDINARY = 5; // rows shown before "Show more"
@@ -18,56 +18,39 @@ const CODES = ["code_point", "latex", "typst", "html"]; // shown in a row
 const stored = (key, initial) => JSON.parse(localStorage.getItem(`siglum.find.${key}`) ?? "null") ?? initial;
 const store = (key, value) => localStorage.setItem(`siglum.find.${key}`, JSON.stringify(value));
 
-export const findPad = createPad(byId("find-pad"), { onstart: startAnew, onchange: handleChange, announce });
 let matches = [];
-let image = null; // a photo instead of the drawing
 let groups = [];
-let isFinding = false;
-let isOutdated = false;
 let isCopied = false; // the next stroke begins another drawing
 let isLong = false; // all rows are shown
 let recent = stored("recent", []); // characters, the last one used first
 let pinned = stored("pinned", []); // matches
 
+const hasInk = () => (isPhotoOpen() ? Boolean(getSign()) : !pad.isEmpty());
+
+/** Find what is typed, opened or drawn. */
+const find = latest(async () => {
+  const [name, within] = [byId("find-name").value.trim(), groups.join()];
+  if (name) show(await get(`/api/find/name?${new URLSearchParams({ name, within })}`));
+  else if (!hasInk()) show([]);
+  else if (isPhotoOpen()) show(await upload(`/api/find/image?${new URLSearchParams({ within })}`, await cutOut()));
+  else show(await post("/api/find", { drawing: pad.drawing(), within, recent: [...recent, ...pinned.map(({ text }) => text)] }));
+});
+
 function startAnew() {
-  if (isCopied) findPad.reset();
+  if (isCopied) pad.reset();
   isCopied = false;
-  image = null;
   byId("find-name").value = "";
 }
 
-function handleChange() {
-  setEnabled(byId("find-undo"), findPad.canUndo());
-  setEnabled(byId("find-clear"), !findPad.isEmpty());
-  if (findPad.isEmpty() && !image && !byId("find-name").value) return show([]);
+function clearName() {
+  if (!byId("find-name").value) return false;
+  byId("find-name").value = "";
   find();
-}
-
-function request() {
-  const name = byId("find-name").value.trim();
-  const within = groups.join();
-  if (name) return get(`/api/find/name?${new URLSearchParams({ name, within })}`);
-  if (image) return upload(`/api/find/image?${new URLSearchParams({ within })}`, image);
-  return post("/api/find", { drawing: findPad.drawing(), within, recent: [...recent, ...pinned.map((one) => one.text)] });
-}
-
-/** Find what is drawn, opened or typed: one request at a time, always for the latest. */
-async function find() {
-  isOutdated = true;
-  if (isFinding) return;
-  isFinding = true;
-  while (isOutdated) {
-    isOutdated = false;
-    const newestPoint = findPad.lastPointTime();
-    await attempt("find-error", async () => show(await request()));
-    performance.clearMeasures("find");
-    performance.measure("find", { start: newestPoint, end: performance.now() });
-  }
-  isFinding = false;
+  return true;
 }
 
 function show(next) {
-  if (!next.length && (findPad.isEmpty() || isOutdated)) isLong = false;
+  if (!next.length) isLong = false;
   matches = next;
   render();
 }
@@ -76,7 +59,7 @@ function render() {
   const rows = isLong ? matches : matches.slice(0, ORDINARY);
   byId("find-help").hidden = matches.length > 0;
   byId("find-more").hidden = rows.length === matches.length;
-  byId("find-teach").hidden = findPad.isEmpty() || !matches.length;
+  byId("find-teach").hidden = !hasInk() || !matches.length;
   const items = rows.map((match, index) => ({ ...match, id: index + match.text, index, isPinned: isPinned(match) }));
   renderList(byId("find-rows"), items, renderRow);
   renderStrip("find-recent", recent.map((text) => ({ id: text, text })));
@@ -121,14 +104,7 @@ async function copy(text, match) {
   isCopied = true;
   recent = [match.text, ...recent.filter((one) => one !== match.text)].slice(0, MAX_RECENT);
   store("recent", recent);
-  try {
-    await navigator.clipboard.writeText(text);
-    toast(`Copied ${text}`);
-  } catch {
-    byId("find-copied").textContent = text; // without https, or where the browser blocks it
-    getSelection().selectAllChildren(byId("find-copied"));
-    toast("The browser blocks copying. The text is selected: press Ctrl-C.");
-  }
+  await copyText(text);
   render();
 }
 
@@ -138,41 +114,26 @@ function togglePin(match) {
   render();
 }
 
-/** Read a photo of one character. */
-export function findInPicture(file) {
-  image = file;
-  byId("find-name").value = "";
-  findPad.reset();
-  find();
-}
-
 function setGroups(next) {
   groups = next;
   for (const chip of byId("find-chips").children) chip.setAttribute("aria-pressed", chip.dataset.groups === next.join());
   byId("find-group").value = next.length === 1 ? next[0] : "";
-  handleChange();
+  find();
 }
 
-/** Handle undo or clear on the pad; false if there is nothing to do. */
-export function handleFindKey(action) {
-  if (action === "clear" && (image || byId("find-name").value)) {
-    image = null;
-    byId("find-name").value = "";
-    handleChange();
-    return true;
-  }
-  if (!{ undo: findPad.canUndo(), redo: findPad.canRedo(), clear: !findPad.isEmpty() }[action]) return false;
-  findPad[action]();
-  return true;
+const copyFirst = () => matches[0] && copyMatch(matches[0]);
+
+/** A number copies the answer of that row. */
+function handleNumber({ altKey, ctrlKey, key, metaKey, target }) {
+  const index = "1234567890".indexOf(key);
+  if (!isTabOpen("find") || target.matches("input, select, textarea") || ctrlKey || metaKey || altKey) return;
+  if (key.length === 1 && matches[index]) copyMatch(matches[index]);
 }
 
-function handleCopyKey(event) {
-  const isTyping = event.target.matches("input, select, textarea");
-  if (byId("view-find").hidden || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
-  const onPad = event.target === byId("find-pad") || event.target === document.body || event.target === byId("main");
-  const index = event.key === "Enter" && onPad ? 0 : "1234567890".indexOf(event.key);
-  if (event.key.length === 1 ? index < 0 : event.key !== "Enter" || !onPad) return;
-  if (matches[index]) copyMatch(matches[index]);
+async function fillGroups() {
+  if (byId("find-group").length > 1) return;
+  const names = await get("/api/find/groups");
+  byId("find-group").append(...names.map((name) => h("option", { value: name }, name)));
 }
 
 export function startFind() {
@@ -180,36 +141,26 @@ export function startFind() {
     type: "button", "data-groups": members.join(), "aria-pressed": String(!members.length), onclick: () => setGroups(members),
   }, name)));
   byId("find-group").addEventListener("change", ({ target }) => setGroups(target.value ? [target.value] : []));
-  byId("find-group").addEventListener("focus", async () => {
-    if (byId("find-group").length > 1) return;
-    const names = await get("/api/find/groups");
-    byId("find-group").append(...names.map((name) => h("option", { value: name }, name)));
-  });
+  byId("find-group").addEventListener("focus", fillGroups);
   byId("find-format").value = stored("format", "text");
   byId("find-format").addEventListener("change", ({ target }) => store("format", target.value));
-  byId("find-name").addEventListener("input", () => {
-    image = null;
-    handleChange();
-  });
-  byId("find-photo").addEventListener("change", ({ target }) => {
-    if (target.files.length) findInPicture(target.files[0]);
-    target.value = "";
-  });
-  onSubmit("find-form", "find-error", () => matches[0] && copyMatch(matches[0]));
+  byId("find-name").addEventListener("input", find);
+  onSubmit("find-form", "bench-error", copyFirst);
   onClick({
-    "find-undo": findPad.undo,
-    "find-clear": () => handleFindKey("clear"),
     "find-more": () => {
       isLong = true;
       render();
     },
-    "find-teach": () => drawOnTeachPad(findPad.drawing().strokes),
-    "find-teach-pinned": () => attempt("find-error", async () => {
+    "find-teach": () => (location.hash = "#teach"),
+    "find-teach-pinned": () => attempt("bench-error", async () => {
       await mutate("/api/classes", { names: pinned.map(({ text }) => text) });
       location.hash = "#teach";
     }),
   });
-  addEventListener("keydown", handleCopyKey);
-  showError("find-error");
-  handleChange();
+  addEventListener("keydown", handleNumber);
+  const change = () => {
+    setTask("Draw any character");
+    find();
+  };
+  addTab("find", { start: startAnew, change, submit: copyFirst, clear: clearName });
 }

@@ -7,11 +7,13 @@ const TOAST = 6000; // ms
 
 let isBusy = false;
 let toastTimer = 0;
+let undoable = null; // the change that the message offers to undo
 
 /** Show a message at the bottom of the window; with an undo button, if the change can be undone. */
 export function toast(text, { undo = false } = {}) {
   announce(text);
   byId("toast-text").replaceChildren(serverText(text));
+  undoable = undo ? getState().undo?.event : null;
   byId("toast-undo").hidden = !undo;
   byId("toast").hidden = false;
   clearTimeout(toastTimer);
@@ -21,6 +23,19 @@ export function toast(text, { undo = false } = {}) {
 export function hideToast() {
   if (byId("toast").contains(document.activeElement)) byId("main").focus();
   byId("toast").hidden = true;
+}
+
+/** Copy a text, or select it where the browser does not allow that. */
+export async function copyText(text) {
+  byId("copied").textContent = "";
+  try {
+    await navigator.clipboard.writeText(text);
+    toast([...text].length > 40 ? "Copied." : `Copied ${text}`);
+  } catch {
+    byId("copied").textContent = text;
+    getSelection().selectAllChildren(byId("copied"));
+    toast("The browser blocks copying. The text is selected: press Ctrl-C.");
+  }
 }
 
 /** Undo or redo the last change, if it is still the one that this page shows. */
@@ -46,5 +61,6 @@ export function startHistory() {
       setEnabled(byId(action), Boolean(state[action]));
       byId(action).title = state[action]?.description ?? `Nothing to ${action}`;
     }
+    if (undoable && state.undo?.event !== undoable) hideToast();
   });
 }

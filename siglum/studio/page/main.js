@@ -1,34 +1,35 @@
-// The Studio's page: views, keys, dropped files and the theme.
+// The Studio's page: tabs, keys, dropped files and the theme.
 
+import { changePad, openTab, pad, startBench } from "./bench.js";
 import { byId, isolate, onClick } from "./dom.js";
-import { findInPicture, findPad, handleFindKey, startFind } from "./find.js";
+import { startFind } from "./find.js";
 import { count } from "./format.js";
 import { startHistory, travel } from "./history.js";
-import { startLearning } from "./learning-curve.js";
 import { startOutbox } from "./outbox.js";
 import { openPictures } from "./photo.js";
 import { repaintInk } from "./prediction.js";
-import { handleQuizKey, quizPad, renderQuiz, startQuiz } from "./quiz.js";
+import { startQuiz } from "./quiz.js";
+import { startResults } from "./results.js";
 import { renderReview, startReview } from "./review.js";
 import { openFiles, startShare } from "./share.js";
 import { startSigns } from "./signs.js";
 import { drawingCount, follow, needDrawings, refresh, subscribe } from "./store.js";
-import { handleTeachKey, pad, startTeach } from "./teach.js";
-
-const VIEWS = { find: () => byId("find-pad").focus({ preventScroll: true }), teach: () => {}, test: renderQuiz, review: renderReview, share: () => {} };
-const PAD_KEYS = { find: handleFindKey, teach: handleTeachKey, test: handleQuizKey };
+import { startTeach } from "./teach.js";
 
 let view = "find";
 
 function route() {
   const name = location.hash.slice(1) || "find";
-  if (!(name in VIEWS)) return;
+  const link = document.querySelector(`nav a[href="#${CSS.escape(name)}"]`);
+  if (!link) return;
   view = name;
-  for (const other of Object.keys(VIEWS)) byId(`view-${other}`).hidden = other !== view;
+  for (const part of document.querySelectorAll("[data-tabs]")) part.hidden = !part.dataset.tabs.split(" ").includes(view);
   document.querySelector("nav [aria-current]")?.removeAttribute("aria-current");
-  document.querySelector(`nav a[href="#${view}"]`).setAttribute("aria-current", "page");
+  link.setAttribute("aria-current", "page");
+  document.body.dataset.tab = view;
   needDrawings("review", view === "review");
-  VIEWS[view]();
+  openTab(view);
+  renderReview();
   scrollTo(0, 0);
 }
 
@@ -38,9 +39,9 @@ function handleKey(event) {
   const key = event.key.toLowerCase();
   const actions = isControl ? { z: event.shiftKey ? "redo" : "undo", y: "redo" } : { escape: "clear" };
   const action = actions[key];
-  if (!action || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+  if (!action || event.target.matches("input:not([type=checkbox]), select, textarea, dialog *")) return;
   event.preventDefault();
-  if (!PAD_KEYS[view]?.(action) && action !== "clear" && !event.repeat) travel(action);
+  if (!changePad(action) && action !== "clear" && !event.repeat) travel(action);
 }
 
 function openAll(files) {
@@ -48,8 +49,7 @@ function openAll(files) {
   const pictures = files.filter((file) => !isSiglumFile(file));
   if (pictures.length < files.length) openFiles(files.filter(isSiglumFile));
   if (!pictures.length) return;
-  if (view === "find") return findInPicture(pictures[0]);
-  location.hash = "#teach";
+  if (view !== "find") location.hash = "#teach";
   openPictures(pictures);
 }
 
@@ -74,7 +74,7 @@ function acceptFiles() {
 function startTheme() {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const repaint = () => [repaintInk, findPad.repaint, pad.repaint, quizPad.repaint].forEach((action) => action());
+  const repaint = () => [repaintInk, pad.repaint].forEach((action) => action());
   if (localStorage.getItem("siglum.theme")) root.dataset.theme = localStorage.getItem("siglum.theme");
   system.addEventListener("change", repaint);
   byId("theme").addEventListener("click", () => {
@@ -92,7 +92,7 @@ function renderTitle({ title, classes }) {
 }
 
 subscribe(renderTitle);
-for (const start of [startFind, startSigns, startLearning, startHistory, startQuiz, startReview, startShare, startTeach]) start();
+for (const start of [startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench]) start();
 startTheme();
 acceptFiles();
 addEventListener("hashchange", route);

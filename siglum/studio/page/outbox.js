@@ -117,7 +117,7 @@ export function startOutbox() {
   addEventListener("storage", ({ key, newValue }) => {
     if (key?.startsWith(PREFIX) && newValue === null) remove(key.slice(PREFIX.length));
   });
-  onSubmit("unsaved-form", "teach-error", () => {
+  onSubmit("unsaved-form", "bench-error", () => {
     enqueue({ ...entries.get(visibleId), class: byId("unsaved-class").value });
     byId("main").focus();
   });

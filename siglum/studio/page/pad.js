@@ -46,15 +46,13 @@ function describePosition([x, y]) {
 
 /**
  * Turn a canvas into a pad. `onstart()` is called before a stroke begins, `onchange()` after every point
- * and change, `onlift(type)` after a stroke of a "mouse", "pen", "touch" or of "keys"; `announce(text)` is
- * for screen readers.
+ * and change; `announce(text)` is for screen readers.
  */
-export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onlift = () => {}, announce }) {
+export function createPad(canvas, { onstart = () => {}, onchange = () => {}, announce }) {
   let strokes = []; // never mutated: `past` and `future` share it
   let past = [];
   let future = [];
   let live = null; // {pointer, type, points} while the pen is down
-  let faded = []; // strokes of a drawing that has been saved
   let startTime = null; // ms
   let cursor = null; // [x, y] of the pen that the arrow keys move
   let lastPenTime = -Infinity;
@@ -73,7 +71,7 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onl
       const context = canvas.getContext("2d");
       context.clearRect(0, 0, ...size);
       context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
-      for (const stroke of [...faded, ...allStrokes()]) if (stroke.length) drawStroke(context, stroke, ...size);
+      for (const stroke of allStrokes()) if (stroke.length) drawStroke(context, stroke, ...size);
     });
   }
 
@@ -124,11 +122,10 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onl
   }
 
   function endStroke() {
-    const { points, type } = live;
+    const { points } = live;
     if (!points.length) return dropStroke();
     live = null;
     change([...strokes, points]);
-    onlift(type);
   }
 
   function addPointerEvent(event) {
@@ -245,12 +242,6 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, onl
     reset(initial = []) {
       [past, future, live, strokes, startTime] = [[], [], null, initial, null];
       update();
-    },
-    /** Show the strokes of a saved drawing, pale, on the empty pad. */
-    fade(next) {
-      faded = next;
-      canvas.toggleAttribute("data-faded", faded.length > 0);
-      repaint();
     },
     repaint,
   };

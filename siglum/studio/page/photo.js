@@ -3,7 +3,7 @@
 import { upload } from "./api.js";
 import { announce, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
 import { count } from "./format.js";
-import { hideToast, toast } from "./history.js";
+import { copyText, hideToast, toast } from "./history.js";
 import { classById, needDrawings, onDrawings, setState, subscribe } from "./store.js";
 
 const MARGIN = 0.15; // around a sign that is cut out, in its longer sides
@@ -38,12 +38,12 @@ async function openNext() {
   byId("queue").hidden = !queue.length;
   byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${names}`;
   if (!file) return;
-  showError("teach-error");
+  showError("bench-error");
   toast(`Reading ${isolate(file.name)}…`);
   try {
     show(await read(file));
   } catch ({ message }) {
-    showError("teach-error", { message: `${isolate(file.name)}: ${message}` });
+    showError("bench-error", { message: `${isolate(file.name)}: ${message}` });
   }
   hideToast();
 }
@@ -80,8 +80,9 @@ function show(next) {
   canvas.getContext("2d").drawImage(photo.bitmap, 0, 0, photo.width, photo.height);
   canvas.parentElement.style.maxWidth = `calc(72dvh * ${photo.width / photo.height})`;
   byId("photo-boxes").replaceChildren();
-  byId("sideways").hidden = !photo.sideways;
   update();
+  if (photo.sideways) showError("bench-error", new Error("This page seems to lie on its side. Rotate it."));
+  if (!photo.signs.length) showError("bench-error", new Error("No sign found in this picture. Try more light or a thicker pen."));
   byId("task").focus();
   announce(`${describePhoto()}: ${readText()}`);
 }
@@ -126,7 +127,8 @@ function update() {
   notify();
 }
 
-function cutOut() {
+/** The chosen sign as a picture of its own. */
+export function cutOut() {
   const { bitmap, file, width, height, signs } = photo;
   if (signs.length === 1) return file;
   const [top, left, bottom, right] = getSign().box;
@@ -172,23 +174,13 @@ function checkSaved(drawings, version) {
   else render();
 }
 
-async function copyText() {
-  try {
-    await navigator.clipboard.writeText(readText());
-    toast("Copied.");
-  } catch {
-    getSelection().selectAllChildren(byId("photo-text")); // without https there is no clipboard
-    toast("Selected. Copy it with Ctrl-C.");
-  }
-}
-
 export function startPhoto(onchange) {
   notify = onchange;
   byId("photo").addEventListener("change", ({ target }) => {
     openPictures([...target.files]);
     target.value = "";
   });
-  onClick({ "next-picture": openNext, "photo-back": closePhoto, "photo-copy": copyText });
+  onClick({ "next-picture": openNext, "photo-back": closePhoto, "photo-copy": () => copyText(readText()) });
   onDrawings(checkSaved);
   subscribe(render);
 }

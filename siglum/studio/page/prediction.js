@@ -1,6 +1,6 @@
-// A prediction: a headline, the most probable signs as bars, and what the network sees.
+// A prediction: a headline, the most probable signs as buttons, and what the network sees.
 
-import { byId, h, isolate, renderList, setEnabled, signName, thumbnail } from "./dom.js";
+import { byId, h, isolate, renderList, signName, thumbnail } from "./dom.js";
 import { percent } from "./format.js";
 import { classById, getState } from "./store.js";
 
@@ -10,8 +10,10 @@ const HEAT = 0.9; // opacity where it is hottest
 
 let pixels = null; // {ink, heatmap, size} of the prediction in view
 
+const MAX_NAMES = 3; // of the signs that it may be, when it is not sure
+const MIN_SHARE = 0.01; // below which a probability is not stated
+
 const words = (...parts) => h("span", { class: "words" }, parts);
-const currentCandidates = (prediction) => prediction.candidates.filter(({ class: id }) => classById(id));
 
 function listNames(names) {
   return names.flatMap((name, index) => {
@@ -20,41 +22,42 @@ function listNames(names) {
   });
 }
 
-function headline({ rejected, prediction_set: ids }, [best, next]) {
-  const verb = getState().classes.length > 1 ? "Teach" : "Add";
-  if (!best) return [words(`${verb} a second sign, then it can tell them apart.`)];
+function headline(rejected, [best, ...others], names) {
+  if (!getState().classes.length) return [words("What is it? Give it a name.")];
+  if (!best) return [words("Add a second sign, then it can tell them apart.")];
   if (rejected) {
-    const closest = [best, next].filter(Boolean).map(({ name }) => name);
+    const closest = [best, ...others].slice(0, 2).map(({ name }) => name);
     const mark = h("span", { class: "mark", "aria-hidden": "true" }, "?");
     return [mark, words("Not one of your signs."), h("span", { class: "quiet" }, "Closest: ", listNames(closest))];
   }
-  const candidates = ids.map((id) => classById(id)?.name).filter(Boolean);
-  if (candidates.length > 1) return [words("Not sure: ", ...listNames(candidates), "?")];
+  if (names.length > MAX_NAMES) return [words("Not sure")];
+  if (names.length > 1) return [words("Not sure: ", ...listNames(names), "?")];
   return [h("span", { class: "large" }, signName(best.name)), h("span", { class: "share" }, percent(best.probability))];
 }
 
-/** Show a prediction; `onpick(class)` is called when the user picks one of the bars. */
-export function showCard(prediction, onpick) {
-  const candidates = currentCandidates(prediction);
-  const kind = prediction.prediction_set.length > 1 ? "unsure" : "sure";
-  byId("prediction").dataset.kind = prediction.rejected ? "rejected" : kind;
-  byId("headline").replaceChildren(...headline(prediction, candidates));
-  const items = candidates.map(({ class: id, name, probability }) => ({ id, name, probability }));
-  renderList(byId("bars"), items, ({ id, name, probability }) => {
-    const bar = h("i");
-    bar.style.width = `${100 * probability}%`;
-    return h("li", {}, h("button", { type: "button", title: "It is this one", onclick: () => onpick(id) },
-      h("span", { class: "name" }, signName(name)),
-      h("span", { class: "track" }, bar),
-      h("span", { class: "number" }, percent(probability))));
-  });
+/** Show a prediction; `onpick(class)` is called when the user picks an answer. `sign` is the active one, if any. */
+export function showAnswer({ candidates, prediction_set: ids, rejected }, sign, onpick) {
+  const possible = candidates.filter(({ class: id }) => classById(id));
+  const names = ids.map((id) => classById(id)?.name).filter(Boolean);
+  const isUnsure = !rejected && names.length > 1;
+  byId("prediction").dataset.kind = rejected ? "rejected" : isUnsure ? "unsure" : "sure";
+  byId("headline").replaceChildren(...headline(rejected, possible, names));
+  const first = sign?.id ?? (rejected || isUnsure ? null : possible[0]?.class);
+  const choices = possible.filter(({ class: id }) => id !== first);
+  if (first) choices.unshift({ class: first, name: classById(first).name });
+  const items = choices.map(({ class: id, name, probability }) => ({
+    id, name, kind: id === first ? "primary" : isUnsure && names.length <= MAX_NAMES && ids.includes(id) ? "equal" : "",
+    share: !rejected && probability >= MIN_SHARE && percent(probability),
+  }));
+  renderList(byId("choices"), items, ({ id, name, kind, share }) => h("li", {},
+    h("button", { type: "button", class: kind, title: `Save it as ${name}`, onclick: () => onpick(id) },
+      kind === "primary" && "Save to ", signName(name), share && h("span", { class: "quiet" }, share))));
 }
 
-/** Show a message instead of a prediction. */
-export function showCardMessage(...parts) {
-  byId("prediction").dataset.kind = "message";
-  byId("headline").replaceChildren(...parts.map((part) => (typeof part === "string" ? words(part) : part)));
-  byId("bars").replaceChildren();
+export function clearAnswer() {
+  byId("prediction").dataset.kind = "empty";
+  byId("headline").replaceChildren();
+  byId("choices").replaceChildren();
 }
 
 const decode = (base64) => base64 && Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -81,19 +84,18 @@ export function repaintInk() {
 function explainHeatmap({ candidates: [best], heatmap, probability_covered: remaining }) {
   const name = classById(best?.class)?.name;
   if (!heatmap || !name) return [];
-  if (remaining >= 0.5) return ["Without the reddest part it would still be ", signName(name), "."];
+  if (remaining >= 0.5) return ["No single part decides: without the reddest one it would still be ", signName(name), "."];
   return ["Without the reddest part, ", signName(name), ` would drop to ${percent(remaining)}.`];
 }
 
 /** Show what a prediction is based on; without one, clear it. */
 export function renderInput(prediction = { notes: NO_INK, candidates: [], similar: [] }) {
-  const { candidates, heatmap, ink, notes, similar, size } = prediction;
+  const { heatmap, ink, notes, similar, size } = prediction;
   pixels = ink ? { ink: decode(ink), heatmap: decode(heatmap), size } : null;
   repaintInk();
   byId("notes").replaceChildren(...notes.map((text) => h("li", {}, text)));
   byId("heat-scale").hidden = !heatmap;
   byId("heat-text").replaceChildren(...explainHeatmap(prediction));
-  setEnabled(byId("explain"), candidates.length > 0);
   byId("similar-title").hidden = !similar.length;
   renderList(byId("similar"), similar, ({ id, class: classId }) => {
     const name = classById(classId)?.name;

@@ -1,123 +1,111 @@
-// The Test view: draw what is asked for; the results are counted apart from the examples.
+// The Test tab: ten signs to draw, and a result. Drawings of a test are counted apart from the examples.
 
 import { post } from "./api.js";
-import { confusionMatrix } from "./confusion.js";
-import { announce, attempt, byId, h, isEnabled, onClick, renderList, setEnabled, signName } from "./dom.js";
-import { accuracy, count } from "./format.js";
+import { addTab, isTabOpen, pad, setTask } from "./bench.js";
+import { announce, attempt, byId, h, isolate, onClick, renderList, setEnabled, signName, thumbnail } from "./dom.js";
+import { count } from "./format.js";
+import { toast } from "./history.js";
 import { submit } from "./outbox.js";
-import { createPad } from "./pad.js";
-import { classById, getState, subscribe } from "./store.js";
-import { getAuthor } from "./teach.js";
+import { getAuthor } from "./signs.js";
+import { classById, getState, mutate, subscribe } from "./store.js";
 
-export const quizPad = createPad(byId("quiz-pad"), { announce });
+const ROUNDS = 10;
+const BUTTONS = { start: "Start", draw: "Done", miss: "Next", end: "Test again" }; // the main one in each phase
 
+let phase = "start";
 let target = null; // id of the sign to draw
+let rounds = []; // {id, class, drawing, prediction, correct} of this test
 let isBusy = false; // a question or a drawing is on its way
 
-function setBusy(busy, next = null) {
-  [isBusy, target] = [busy, next];
-  setEnabled(byId("quiz-done"), !busy && target !== null);
-  setEnabled(byId("quiz-skip"), !busy);
+const hits = () => rounds.filter(({ correct }) => correct).length;
+const nameOf = (id) => classById(id)?.name ?? "";
+
+async function run(action) {
+  if (isBusy) return;
+  isBusy = true;
+  render();
+  await attempt("bench-error", action);
+  isBusy = false;
+  render();
 }
 
 async function ask() {
-  if (isBusy) return;
-  setBusy(true);
-  let next = null;
-  await attempt("quiz-error", async () => {
-    if (!getState().ready) throw new Error("A test needs two signs. Add them under Teach.");
-    next = await post("/api/test/next");
-    announce(`Draw ${next.name}.`);
-  });
-  byId("quiz-title").replaceChildren(...(next ? ["Draw ", signName(next.name)] : ["Test it"]));
-  setBusy(false, next?.class ?? null);
+  pad.reset();
+  if (!getState().ready) throw new Error("A test needs two signs. Add them under Teach.");
+  if (rounds.length === ROUNDS) {
+    phase = "end";
+    return announce(`${hits()} of ${count(ROUNDS, "drawing")} recognised.`);
+  }
+  target = (await post("/api/test/next")).class;
+  phase = "draw";
+  announce(`Draw ${nameOf(target)}.`);
+}
+
+function start() {
+  rounds = [];
+  return ask();
 }
 
 async function finish() {
-  if (quizPad.isEmpty() || !isEnabled(byId("quiz-done"))) return;
-  const sample = { class: target, drawing: quizPad.drawing(), split: "test", author: getAuthor() };
-  setBusy(true);
-  quizPad.reset();
-  byId("quiz-title").replaceChildren("One moment…");
-  try {
-    showOutcome(sample.class, await submit(sample));
-  } catch {
-    byId("quiz-outcome").replaceChildren(); // the notice at the top gives the reason
-  }
-  setBusy(false);
-  ask();
+  if (pad.isEmpty()) return;
+  const sample = { class: target, drawing: pad.drawing(), split: "test", author: getAuthor() };
+  const answer = await submit(sample).catch(() => null); // then a notice at the top gives the reason
+  if (answer) rounds.push({ ...sample, ...answer });
+  if (answer?.correct !== false) return ask();
+  phase = "miss";
 }
 
-function showOutcome(label, { prediction, correct: isRight }) {
-  const [name, other] = [classById(label)?.name ?? "", classById(prediction)?.name];
-  const miss = other ? ["it recognised ", signName(other), "."] : ["it did not recognise your drawing."];
-  const outcome = byId("quiz-outcome");
-  outcome.className = isRight === null ? "quiet" : isRight ? "right" : "wrong";
-  if (isRight) outcome.replaceChildren("✓ Right: ", signName(name));
-  else if (isRight === false) outcome.replaceChildren("✗ Missed ", signName(name), ": ", ...miss);
-  else outcome.replaceChildren("Saved, but not counted: ", signName(name), " has no examples yet.");
-  announce(outcome.textContent);
+/** The last drawing was not meant like that: it does not count. */
+async function discard() {
+  await mutate("/api/drawings/move", { drawings: [rounds.pop().id], class: null });
+  return ask();
 }
 
-function renderTally({ accuracy: rate }) {
-  const instruction = "Draw the sign it asks for. This is a test: it does not learn from it.";
-  byId("quiz-accuracy").textContent = rate ? accuracy(rate) : instruction;
-  byId("quiz-rate").hidden = !rate;
-  for (const bound of ["low", "high"]) byId("quiz-rate").style.setProperty(`--${bound}`, rate?.[bound] ?? 0);
-  byId("quiz-rate").style.setProperty("--share", rate ? rate.hits / rate.total : 0);
+async function teachLast() {
+  const { class: classId, drawing, author } = rounds.at(-1);
+  await submit({ class: classId, drawing, author, split: "train" });
+  toast(`Saved to ${isolate(nameOf(classId))}.`, { undo: true });
+  return ask();
 }
 
-function renderMatrices({ accuracy: rate, classes, confusions, test }) {
-  const names = classes.map(({ name }) => name);
-  const train = { accuracy: rate, confusions };
-  for (const [id, part, field] of [["test", test, "test_accuracy"], ["train", train, "accuracy"]]) {
-    const totals = classes.map((one) => [one.id, one[field]?.total ?? 0]);
-    const matrix = () => confusionMatrix(part.confusions, new Map(totals));
-    byId(`${id}-results`).hidden = !part.accuracy;
-    renderList(byId(`${id}-matrix`), [{ id, confusions: part.confusions, totals, names }], matrix);
-  }
-  byId("train-accuracy").textContent = rate ? accuracy(rate) : "";
+function describeOutcome() {
+  const last = rounds.at(-1);
+  if (!last || phase === "start" || phase === "end") return [];
+  const [sign, other] = [signName(nameOf(last.class)), classById(last.prediction)?.name];
+  if (last.correct) return ["✓ Right: ", sign];
+  if (last.correct === null) return ["Saved, but not counted: ", sign, " has no examples yet."];
+  return ["✗ Missed ", sign, ": it ", ...(other ? ["recognised ", signName(other), "."] : ["did not recognise your drawing."])];
 }
 
-function renderPeople({ authors, classes }) {
-  const named = authors.filter(({ name }) => name);
-  byId("people").hidden = !named.length || authors.length < 2;
-  byId("people-count").textContent = `${count(named.length, "person", "people")}. Under each sign: drawings per sign.`;
-  byId("people-signs").replaceChildren(...["name", "examples", "tests", "recognised without their own examples",
-    ...classes.map(({ name }) => signName(name))].map((heading) => h("th", { scope: "col" }, heading)));
-  byId("people-rows").replaceChildren(...authors.map(({ name, train, test, accuracy: rate, classes: counts }) => {
-    const share = rate ? `${rate.hits} of ${rate.total}` : "–";
-    const numbers = [train, test, share, ...classes.map(({ id }) => counts[id] ?? 0)];
-    return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name || "no name")),
-      numbers.map((value) => h("td", { class: "number" }, String(value))));
-  }));
-}
-
-/** Show the results, and ask for a sign if none is asked for; called when the view opens, too. */
-export function renderQuiz() {
-  const state = getState();
-  if (!state || byId("view-test").hidden) return;
-  renderTally(state.test);
-  renderMatrices(state);
-  renderPeople(state);
-  if (!classById(target)) ask();
-}
-
-/** Handle undo, redo or clear; false if there is nothing to do on the quizPad. */
-export function handleQuizKey(action) {
-  if (!{ undo: quizPad.canUndo(), redo: quizPad.canRedo(), clear: !quizPad.isEmpty() }[action]) return false;
-  quizPad[action]();
-  return true;
+function render() {
+  if (!isTabOpen("test")) return;
+  const isRunning = phase === "draw" || phase === "miss";
+  const result = phase === "end" ? [`${hits()} of ${ROUNDS} recognised`] : ["Test it"];
+  setTask(...(phase === "draw" ? ["Draw ", signName(nameOf(target))] : phase === "miss" ? ["Not recognised"] : result));
+  byId("quiz-start").hidden = phase !== "start";
+  byId("quiz-progress").hidden = !isRunning;
+  byId("quiz-count").textContent = `${rounds.length + (phase === "draw")} of ${ROUNDS}`;
+  byId("quiz-bar").value = rounds.length;
+  byId("quiz-outcome").className = { true: "right", false: "wrong" }[rounds.at(-1)?.correct] ?? "quiet";
+  byId("quiz-outcome").replaceChildren(...describeOutcome());
+  byId("quiz-done").textContent = BUTTONS[phase];
+  byId("quiz-done").dataset.phase = phase;
+  byId("quiz-done").setAttribute("aria-busy", isBusy);
+  setEnabled(byId("quiz-done"), !isBusy && (phase !== "draw" || !pad.isEmpty()));
+  byId("quiz-skip").hidden = phase !== "draw";
+  for (const id of ["quiz-slip", "quiz-teach"]) byId(id).hidden = phase !== "miss";
+  renderList(byId("quiz-sheet"), phase === "end" ? rounds.map(({ id, class: sign, correct }) => ({ id, name: nameOf(sign), correct })) : [],
+    ({ id, name, correct }) => h("li", { class: correct ? "right" : "wrong" }, thumbnail({ id }, ""), correct ? "✓ " : "✗ ", signName(name)));
 }
 
 export function startQuiz() {
-  byId("quiz-skip").addEventListener("click", () => {
-    if (!isBusy) quizPad.reset();
-    ask();
+  const submitPad = () => run({ start, draw: finish, miss: ask, end: start }[phase]);
+  addTab("test", { isStored: false, change: render, submit: submitPad });
+  onClick({
+    "quiz-done": submitPad, "quiz-skip": () => run(ask), "quiz-slip": () => run(discard), "quiz-teach": () => run(teachLast),
   });
-  onClick({ "quiz-done": finish, "quiz-undo": quizPad.undo, "quiz-clear": quizPad.clear });
-  byId("quiz-pad").addEventListener("keydown", ({ key }) => {
-    if (key === "Enter") finish();
+  subscribe(() => {
+    if (phase === "draw" && !classById(target)) run(ask); // it was deleted
+    else render();
   });
-  subscribe(renderQuiz);
 }

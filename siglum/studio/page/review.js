@@ -4,8 +4,7 @@ import { attempt, byId, h, isolate, onClick, onSubmit, renderList } from "./dom.
 import { setEnabled, setOptions, signName, thumbnail } from "./dom.js";
 import { count, percent } from "./format.js";
 import { toast } from "./history.js";
-import { classById, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
-import { addSigns } from "./teach.js";
+import { addSigns, classById, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
 
 const selection = new Set(); // ids of drawings
 let dragged = []; // ids of the drawings that are being dragged

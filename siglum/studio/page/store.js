@@ -10,6 +10,9 @@ const SMALL_SET = 300; // drawings up to which their list is fetched for thumbna
 const OWN_CHANGE = 120; // ms until the list is fetched again
 const REMOTE_CHANGE = 2000; // ms, after a change by others
 
+export const ENOUGH = 3; // examples of a sign, to begin with
+const SIGN = "siglum.sign"; // in the tab's storage: the active sign
+
 const listeners = new Set();
 const drawingListeners = new Set();
 const drawingUsers = new Set(); // what needs the list however long it is
@@ -18,7 +21,7 @@ let drawings = [];
 let drawingsVersion = null; // of the state that the list belongs to
 let drawingsTimer = 0;
 let isFetching = false;
-let activeSign = null; // id of the sign that is being taught
+let activeSign = sessionStorage.getItem(SIGN); // id of the sign that is being taught
 let stream = null;
 let refreshing = null;
 let announced = 0; // the newest version that the server has announced
@@ -78,6 +81,7 @@ async function fetchDrawings() {
 /** Start teaching a sign, or stop (null). */
 export function selectSign(id) {
   activeSign = id;
+  sessionStorage.setItem(SIGN, id ?? "");
   setState(state);
 }
 
@@ -86,6 +90,12 @@ export async function mutate(path, body) {
   const answer = await post(path, body);
   setState(answer.state);
   return answer;
+}
+
+/** Add the signs that are new; returns the ids of all. */
+export async function addSigns(names) {
+  const existing = names.map((name) => classByName(name)?.id);
+  return existing.every(Boolean) ? existing : (await mutate("/api/classes", { names })).ids;
 }
 
 /** Fetch the state; concurrent calls share one request. */

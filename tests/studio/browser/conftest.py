@@ -74,6 +74,7 @@ class User:
         page = self.context.new_page()
         page.goto(self.url)
         page.wait_for_selector("#title:not(:empty)", state="attached")
+        page.click("nav a[href='#teach']")
         return page
 
     def leave(self) -> None:
@@ -100,7 +101,7 @@ class User:
 
     def start(self, names: str) -> None:
         """Name the first signs, and teach none of them yet."""
-        self.submit("#start-names", names)
+        self.submit("#add-name", names)
         if self.page.locator("#stop").is_visible():
             self.page.click("#stop")
 
@@ -113,9 +114,10 @@ class User:
     def save(self, name: str = "") -> None:
         """Save what is on the pad, under a name or as the best answer."""
         self.page.wait_for_selector("#save-form", state="visible")
+        self.page.evaluate("document.querySelector('#toast-text').replaceChildren()")
         self.page.fill("#save-name", name)
         self.page.press("#save-name", "Enter")
-        self.page.locator("#headline", has_text="Saved to").wait_for()
+        self.page.locator("#toast", has_text="Saved to").wait_for()
 
     def teach(self, name: str, *drawings: Strokes) -> None:
         """Draw a sign, and save each drawing."""
@@ -149,7 +151,7 @@ class User:
 
     def select(self, name: str) -> None:
         """Choose a sign to be taught."""
-        self.page.locator("#signs li > button", has_text=name).click()
+        self.page.locator("#signs .card", has_text=name).click()
 
     def download(self, button: str, folder: Path) -> Path:
         """Save a file from the Share view."""

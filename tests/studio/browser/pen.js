@@ -93,7 +93,7 @@ window.asking = 0;
 window.requests = []; // when which address was asked for
 const originalFetch = window.fetch;
 window.fetch = async (path, ...rest) => {
-  const isPrediction = path === "/api/predict";
+  const isPrediction = ["/api/predict", "/api/find"].includes(path);
   window.requests.push([performance.now(), path]);
   if (isPrediction) window.asking += 1;
   try {

@@ -143,8 +143,8 @@ def test_tabs_keep_in_step_and_undo_only_what_they_show(user: User, saved: Saved
     user.page = second
     user.teach("ladder", draw("ladder"))
     user.wait_for("1 drawing,1 drawing", first)
-    assert "Saved" not in first.locator("#headline").inner_text()  # no longer the last change
-    second.wait_for_selector("#updating", state="hidden")
+    first.wait_for_selector("#toast", state="hidden")  # "Saved to zig" is no longer the last change
+    second.wait_for_selector("#updating[hidden]", state="attached")
     second.evaluate("setTimeout = () => 0")  # so that it fetches no changes
     user.page = first
     user.teach("zig", draw("zig", 1))
