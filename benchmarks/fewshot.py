@@ -11,7 +11,6 @@ Shapes: N images, S the side of the normalised ink, D features, K classes.
 """
 
 import argparse
-import json
 import re
 import string
 import warnings
@@ -226,11 +225,8 @@ class Setting:
     measures: tuple[Measure, ...] = (Measure(),)
 
 
-EMPTY = np.empty(0, np.int64)
-
-
 def zero_shot(queries: Images) -> Task:
-    return Task(queries.classes, queries.at(EMPTY), queries)
+    return Task(queries.classes, queries.at(slice(0)), queries)
 
 
 def without_fonts(task: Task) -> Task:
@@ -351,7 +347,7 @@ def _greek(queries: Images, letters: Images) -> Iterator[Setting]:
     more = (*queries.classes, *(v for v, old in VARIANT_SHAPES.items() if old in queries.classes))
     either = (Measure("either shape", VARIANT_SHAPES),)
     name = "hand-drawn Greek"
-    for way, samples in (("zero-shot", queries.at(EMPTY)), ("27 letters and fonts", letters)):
+    for way, samples in (("zero-shot", queries.at(slice(0))), ("27 letters and fonts", letters)):
         task = Task(queries.classes, samples.among(queries.classes), queries)
         yield Setting(name, way, [task], "writers")
         task = Task(more, samples.among(more), queries.among(more))
@@ -424,10 +420,12 @@ def correct(measure: Measure, one: Outcome) -> tuple[NDArray[np.bool_], NDArray[
     return probs.argmax(axis=1) == index[labels], counted
 
 
-def cluster_bootstrap(
-    hits: NDArray[np.float64], groups: NDArray[np.integer]
+def interval(
+    hits: NDArray[np.float64], groups: NDArray[np.integer], unique: int
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a mean whose values are not independent within groups.
+    """Return the 95 % interval of a share of hits that are not independent within groups.
+
+    At least as wide as Wilson's for `unique` images, since groups that agree have no spread.
 
     Source: Field, Welsh 2007, "Bootstrapping clustered data", Journal of the Royal Statistical
     Society B 69.
@@ -435,8 +433,9 @@ def cluster_bootstrap(
     sizes, sums = np.bincount(groups), np.bincount(groups, weights=hits)
     count = len(sizes)
     draws = np.random.RandomState(0).multinomial(count, np.full(count, 1 / count), size=2000)
-    low, high = np.quantile((draws @ sums) / (draws @ sizes), (0.025, 0.975))
-    return float(low), float(high)
+    low, high = np.quantile((draws @ sums) / (draws @ sizes), (0.025, 0.975)).tolist()
+    wilson = stats.wilson(round(float(hits.mean()) * unique), unique)
+    return min(low, wilson.low), max(high, wilson.high)
 
 
 def row(setting: Setting, measure: Measure, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -456,13 +455,11 @@ def row(setting: Setting, measure: Measure, outcomes: Sequence[Outcome]) -> dict
             "writers": [one.writers for one in queries],
             "images": [one.ids for one in queries],
             "groups": [
-                np.full(len(q), one.task.group) for q, one in zip(queries, outcomes, strict=True)
+                np.full(len(q), o.task.group) for q, o in zip(queries, outcomes, strict=True)
             ],
         }[setting.interval]
         numbers = np.unique(np.concatenate(groups), return_inverse=True)[1]
-        low, high = cluster_bootstrap(whole, numbers)
-        wilson = stats.wilson(round(float(whole.mean()) * unique), unique)
-        low, high = min(low, wilson.low), max(high, wilson.high)
+        low, high = interval(whole, numbers, unique)
     name = ", ".join(part for part in (setting.name, measure.name) if part)
     return {
         "set": setting.set,
@@ -563,7 +560,6 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="default: the shipped one")
     parser.add_argument("--set", action="append", choices=[*SETS, "strangers"])
     parser.add_argument("--half", choices=["tune", "report", "all"], default="report")
-    parser.add_argument("--json", type=Path, help="also write all rows to this file")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # unreadable files are listed in the sets' README
     path = options.backbone
@@ -585,9 +581,6 @@ def main() -> None:
     print(f"half: {options.half}\n")
     for rows in (table, sure, strange):
         show(rows)
-    if options.json:
-        report = {"half": options.half, "accuracy": table, "certainty": sure, "strangers": strange}
-        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

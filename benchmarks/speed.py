@@ -72,9 +72,6 @@ def in_turn(rounds: int, **ways: Callable[[], float]) -> dict[str, list[float]]:
     return values
 
 
-# The light half
-
-
 def scribble(label: int, sample: int) -> Image.Image:
     """Draw a class's shape with a shaking hand: 64 x 64, dark on light."""
     points = np.random.RandomState(label).uniform(8, 56, (5, 2))
@@ -112,6 +109,7 @@ def light(rounds: int) -> None:
         values = in_turn(
             rounds,
             siglum=lambda: process(*predict, files[0]),
+            find=lambda: process(sys.executable, "-m", "siglum", "find", files[0]),
             bare=lambda: process(sys.executable, "-c", BARE, bundle, files[0]),
             help=lambda: process(sys.executable, "-m", "siglum", "--help"),
             imports=lambda: process(sys.executable, "-c", "import siglum"),
@@ -157,9 +155,6 @@ def ink(rounds: int) -> None:
     raw = file.getvalue()
     seconds = median(lambda: normalise(decode(raw, None, 2 * WORKING), 28), 5)
     print(f"12 megapixels from a JPEG file: {seconds:.3f} s")
-
-
-# Training
 
 
 def mnist_net(rounds: int) -> None:

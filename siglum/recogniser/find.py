@@ -80,31 +80,33 @@ def rank(
     recent: Collection[str] = (),
 ) -> list[Match]:
     """Return the best rows for the features (D,) of extracted ink; see `find`."""
-    groups, classes, index = _check(top, within), default_backbone().classes, _index()
-    vectors = default_backbone().head.unit_vectors
+    groups, backbone, index = _check(top, within), default_backbone(), _index()
+    classes, vectors = backbone.classes, backbone.head.unit_vectors
     cosines = vectors @ features
     scores = cosines + _prior()
     scores[[index[character] for character in recent if character in index]] += RECENT
     searched = [index[c] for group in groups for c in charsets.groups()[group] if c in index]
     rows = np.array(searched) if groups else np.arange(len(classes))
-    order = rows[np.argsort(-scores[rows], kind="stable")[:CANDIDATES]]
-    alike = vectors[order] @ vectors[order].T >= SAME
-    shapes: dict[int, list[str]] = {}  # place of the first character in `order`: all of them
+    order = rows[np.argsort(-scores[rows])[:CANDIDATES]]
+    candidates, remaining = vectors[order], np.ones(len(order), dtype=bool)
+    matches: list[Match] = []
     scripts: set[str] = set()
     for place, row in enumerate(order.tolist()):
         character, group = classes[row], _groups().get(classes[row], "")
+        is_rare = not groups and group not in EVERYDAY
+        if not remaining[place] or (is_rare and group in scripts):  # one row of each rare script
+            continue
         confusable = charsets.confusables().get(character, ())
-        same = (m for first, m in shapes.items() if alike[first, place] or m[0] in confusable)
-        if (members := next(same, None)) is not None:
-            members.append(character)
-        # Each rare script has one row, unless groups were asked for.
-        elif len(shapes) < top and (groups or group in EVERYDAY or group not in scripts):
-            shapes[place] = [character]
-            scripts.add(group)
-    return [
-        Match(character, tuple(others), float(cosines[order[place]]))
-        for place, (character, *others) in shapes.items()
-    ]
+        same = candidates @ vectors[row] >= SAME
+        same |= np.array([classes[other] in confusable for other in order])
+        same &= remaining
+        remaining &= ~same
+        others = tuple(classes[other] for other in order[same] if other != row)
+        matches.append(Match(character, others, float(cosines[row])))
+        scripts.add(group)
+        if len(matches) == top:
+            break
+    return matches
 
 
 def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) -> list[Match]:
