@@ -302,7 +302,8 @@ def _to_grey(image: NDArray[np.uint8]) -> Grey:
 def _is_dark_on_light(small: Grey) -> bool:
     """Whether the ink of (h, w) is darker than the paper. In doubt, the border is paper."""
     fine = small - _blur(small)  # skewed, since there is more paper, in uneven light too
-    skewness = (fine**3).mean() / max((fine * fine).mean() ** 1.5, 1e-6)
+    square = fine * fine
+    skewness = (square * fine).mean() / max(square.mean() ** 1.5, 1e-6)
     light = _border(small) > 255 * _otsu(small / np.float32(255))[0]
     return bool(light.mean() - 0.5 > skewness)
 
@@ -317,22 +318,27 @@ def _paper_light(grey: Grey) -> Floats:
     longer = max(small.shape)
     reach = max(1, round(REACH * longer))
     share = _missing(small, _close(small, reach))
-    dark = share > _otsu(share)[0]
+    threshold, _ = _otsu(share)
+    dark = share > threshold
     if dark.any():
         # Paper is two stroke widths away. So near by, a shadow or other paper is paper, too.
         darker, contrast = _otsu(share[dark])
         stroke = components.stroke_width(share > darker if contrast else dark)
         reach = min(reach, math.ceil(STROKES * stroke))
-    paper = (share <= _otsu(share)[0] / 2).ravel()
-    y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j].reshape(2, -1)
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
-    weights = np.linalg.solve(
-        (terms * paper) @ terms.T + 1e-3 * np.eye(6), (terms * paper) @ small.ravel()
-    )
+    terms = _surface_terms(*small.shape)
+    on_paper = terms * (share <= threshold / 2).ravel()
+    weights = np.linalg.solve(on_paper @ terms.T + 1e-3 * np.eye(6), on_paper @ small.ravel())
     surface = np.maximum(weights @ terms, 1).reshape(small.shape)
     reach = max(1, round(reach * max(grey.shape) / longer))
     lower: Floats = np.minimum(_close(grey, reach), _resize(surface, *grey.shape))
     return lower
+
+
+@lru_cache(maxsize=16)
+def _surface_terms(height: int, width: int) -> Floats:
+    """Return the terms of a surface of degree 2 at each pixel, (6, height * width)."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
 
 
 def _missing(grey: Grey, light: Any) -> Floats:
@@ -347,7 +353,7 @@ def _otsu(share: Floats) -> tuple[float, float]:
     Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
     levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
-    counts = np.bincount(levels.ravel(), minlength=256)
+    counts = np.array(Image.fromarray(levels).histogram())
     below, total = counts.cumsum(dtype=np.float64), (counts * LEVELS).cumsum()
     both = below * (below[-1] - below)
     score = (total[-1] * below - total * below[-1]) ** 2 / np.maximum(both, 1)
