@@ -15,7 +15,7 @@ from siglum.formatting import percent
 from siglum.lab.compare import PARTS, Comparison, format_setting
 from siglum.lab.study import StudyFile
 from siglum.report import plots
-from siglum.report.page import TEMPLATES, Table, load, render_page, render_section
+from siglum.report.page import TEMPLATES, Table, load, render_page
 from siglum.report.plots import Plot, short_labels
 from siglum.report.sections import training_chain
 
@@ -121,7 +121,7 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
     return render_page(
         title,
         "comparison",
-        [render_section("comparison.html", anchor, **values) for anchor in SECTIONS],
+        {anchor: load("comparison.html", anchor=anchor, **values) for anchor in SECTIONS},
         headline=headline(comparison),
         summary=filter(None, opening.summary.splitlines()),
         notices=filter(None, opening.notices.splitlines()),

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,29 +19,17 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page. A `Rate` is shown with its interval and a bar, None as a dash."""
+    """A table of a page; None is shown as a dash."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     texts: int = 1  # leading columns of text; the others are numbers, aligned to the right
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a page: one sentence with its finding, then the evidence."""
-
-    anchor: str
-    title: str
-    finding: str | Markup
-    html: Markup
-    missing: bool = False  # the finding says why there is nothing to show
 
 
 def render_page(
     title: str,
     kind: str,
-    sections: Sequence[Section],
+    sections: Mapping[str, Any],  # by anchor: a template that sets its title and its finding
     *,
     headline: str | Markup,
     rate: Rate | None = None,  # of the headline, drawn as a bar
@@ -70,13 +58,6 @@ def load(template: str, **values: Any) -> Any:
     return ENVIRONMENT.get_template(template).make_module(values)
 
 
-def render_section(template: str, anchor: str, title: str = "", **values: Any) -> Section:
-    """Fill in the template of a section, which sets its finding, and its title if none is given."""
-    module = load(template, anchor=anchor, **values)
-    missing = bool(getattr(module, "missing", False))
-    return Section(anchor, title or module.title, module.finding, Markup(module), missing)
-
-
 def cell_text(value: object) -> str:
     """Return a value of a table as text: 1234 as "1,234", None as a dash."""
     if value is None:
@@ -101,6 +82,5 @@ ENVIRONMENT = Environment(
     keep_trailing_newline=True,
     finalize=_no_break,
 )
-ENVIRONMENT.tests["rate"] = lambda value: isinstance(value, Rate)
 ENVIRONMENT.filters |= {name: value for name, value in vars(formatting).items() if callable(value)}
 ENVIRONMENT.filters["cell"] = cell_text

@@ -56,13 +56,12 @@ def write_report(run: Run, path: Path) -> None:
         "image_uri": image_uri,
     }
     opening = page.load("opening.html", **values)
-    sections = [
-        page.render_section(f"{anchor}.html", anchor, **values)
-        for anchor, fact in SECTIONS.items()
-        if getattr(facts, fact)
-    ]
+    anchors = [anchor for anchor, fact in SECTIONS.items() if getattr(facts, fact)]
+    sections = {anchor: page.load(f"{anchor}.html", **values) for anchor in anchors}
     html = page.render_page(
-        *(run.path.name, "report of a run", sections),
+        run.path.name,
+        "report of a run",
+        sections,
         headline=opening.headline,
         rate=facts.measures.accuracy if facts.part else None,
         summary=[opening.summary],
@@ -100,10 +99,6 @@ class Facts:
         self.source = self.config.test if own else self.config.data
         self.images: ImageSet | None = getattr(self.data, self.part, None)
         self.measures = stats.measure(log_probs, labels, len(self.classes))
-        self.reliability = [
-            (group, stats.wilson(round(group.accuracy * group.count), group.count))
-            for group in self.measures.reliability
-        ]
         self.predicted = log_probs.argmax(axis=1)
         self.confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
         single = len(set(self.predicted.tolist())) == 1 < len(set(labels.tolist()))
@@ -330,8 +325,11 @@ def _label_classes(axis: Axis, labels: Sequence[str], rotation: float = 0) -> No
 
 
 def _calibration(facts: Facts) -> Plot:
-    measures, groups = facts.measures, facts.reliability
-    rows = [(g.count, g.confidence, value.value, value.low, value.high) for g, value in groups]
+    measures, groups = facts.measures, facts.measures.reliability
+    rates = [group.accuracy for group in groups]
+    rows = [
+        (r.total, g.confidence, r.value, r.low, r.high) for g, r in zip(groups, rates, strict=True)
+    ]
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400)
