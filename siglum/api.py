@@ -105,7 +105,8 @@ def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
     blank = ~ink.any(axis=(1, 2))
     if blank.all():
         raise DataError(f"No ink found in the images of {images.source}.")
-    ids = np.unique(ink.reshape(len(ink), -1), axis=0, return_inverse=True)[1].ravel()
+    numbers: dict[bytes, int] = {}
+    ids = np.array([numbers.setdefault(one.tobytes(), len(numbers)) for one in ink])
     first = np.unique([ids, labels], axis=1, return_index=True)[1]
     distinct = ~blank & np.isin(np.arange(len(labels)), first)
     contradicting = distinct & (np.bincount(ids[first])[ids] > 1)
