@@ -21,11 +21,9 @@ from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
 from siglum.lab.runs import Run
-from siglum.lab.train_run import load_data
+from siglum.lab.train_run import PARTS, load_data
 from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
-
-PARTS = {"test": "test", "val": "validation", "train": "training"}
 
 
 class NotApplicableError(ConfigError):
@@ -83,7 +81,8 @@ class Examination:
     @cached_property
     def own_images(self) -> tuple[str, ImageSet]:
         """The part to show, a value of PARTS, and its images, or NotApplicableError."""
-        present = {p: images for p in PARTS if (images := getattr(self.data, p)) is not None}
+        parts = self.data.parts
+        present = {p: images for p in reversed(PARTS) if (images := parts[p]) is not None}
         part = self.part or next(iter(present))
         if part not in present:
             raise NotApplicableError(

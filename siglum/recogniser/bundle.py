@@ -13,7 +13,6 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,7 +22,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
-from siglum.files import parse_json, write_atomic
+from siglum.files import parse_json, read_json, write_atomic
 from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.prototypes import Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
@@ -38,7 +37,7 @@ LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
 AGAIN = "Copy it again, or make it again."
 # The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
 # V the rows of the head.
-ARRAYS = json.loads(resources.files("siglum.recogniser").joinpath("arrays.json").read_bytes())
+ARRAYS = read_json(Path(__file__).with_name("arrays.json"))
 
 
 def _check_name(name: str) -> str:
@@ -232,7 +231,6 @@ def _decode_arrays(
         group, _, field = key.partition(".")
         groups.setdefault(group, {})[field] = array
     for key in ARRAYS:
-        group, _, field = key.partition(".")
-        if group in groups and field not in groups[group]:
+        if key not in arrays and key.partition(".")[0] in groups:
             raise DataError(f"{name} lacks the array {key}. {AGAIN}")
     return groups

@@ -9,15 +9,14 @@ Shapes: N images, B in a batch, P planes, S the side of the square, D outputs.
 """
 
 import hashlib
-import json
 import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import resources
 from itertools import count
+from pathlib import Path
 from threading import Timer
 from typing import Any
 
@@ -26,9 +25,10 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
+from siglum.files import read_json
 
 # The operators, and the fields of each message by number, with their names and types.
-ALLOWED = json.loads(resources.files("siglum.recogniser").joinpath("onnx.json").read_bytes())
+ALLOWED = read_json(Path(__file__).with_name("onnx.json"))
 # SHA-256 of the network in backbone.siglum, and so in every bundle taught on it. A test runs the
 # checks on it, which take longer than opening it.
 TRUSTED = "074d01e0e7ecd09bcdd77048d4406d6eafbeacadf97b9fb24155be7c8ae989c0"

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from siglum import formatting
-from siglum.stats import Rate
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,29 +25,23 @@ class Table:
     texts: int = 1  # leading columns of text; the others are numbers, aligned to the right
 
 
-def render_page(
-    title: str,
-    kind: str,
-    sections: Mapping[str, Any],  # by anchor: a template that sets its title and its finding
-    *,
-    headline: str | Markup,
-    rate: Rate | None = None,  # of the headline, drawn as a bar
-    summary: Iterable[str | Markup] = (),  # paragraphs below the headline
-    notices: Iterable[str | Markup] = (),  # what is missing or damaged
-) -> bytes:
-    """Return a self-contained page: no script but its own, no request, light, dark and print."""
+def render_page(title: str, kind: str, sections: Mapping[str, Any], **values: Any) -> bytes:
+    """Return a self-contained page: no script but its own, no request, light, dark and print.
+
+    Args:
+        sections: by anchor, templates from `load` that set their title and finding.
+        values: the headline, its `rate`, which is drawn as a bar, paragraphs of a `summary`, and
+            `notices` of what is missing or damaged; all but the headline are optional.
+    """
     script = (TEMPLATES / "page.js").read_text()
     page = ENVIRONMENT.get_template("page.html").render(
         title=title,
         kind=kind,
         sections=sections,
-        headline=headline,
-        rate=rate,
-        summary=summary,
-        notices=notices,
         style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
     )
     return page.encode("utf-8", "backslashreplace")  # file names may hold lone surrogates
 

@@ -5,7 +5,6 @@ Shapes: N images of the measured part, K classes.
 """
 
 import base64
-import io
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -18,13 +17,13 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
 from siglum import stats
 from siglum.config import TrainConfig
 from siglum.errors import DataError, RunError, SiglumError
 from siglum.files import write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
+from siglum.images import decode
 from siglum.images.imageset import ImageSet
 from siglum.lab.runs import Run
 from siglum.lab.train_run import load_data
@@ -172,11 +171,9 @@ class Facts:
 def image_uri(images: ImageSet, index: int) -> str:
     """Return an image of a set as a data URI; of several planes the ink or the colours."""
     planes = images.take(np.array([index]))[0]
-    pixels = planes.transpose(1, 2, 0) if len(planes) == 3 else planes[0]
-    image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
-    image.thumbnail((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BOX)
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    pixels = planes if len(planes) == 3 else planes[:1]
+    image = decode.to_png(pixels, IMAGE_SIDE, optimize=True)
+    return "data:image/png;base64," + base64.b64encode(image).decode()
 
 
 def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:

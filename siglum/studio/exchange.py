@@ -209,7 +209,7 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         points is None,
     )
     text = None if points is None else json.dumps(strokes.to_json(points))
-    return NewDrawing(entry, text, state.to_png(image)), image, None
+    return NewDrawing(entry, text, decode.to_png(image)), image, None
 
 
 def _list_bundle(bundle: bundles.Bundle) -> Items:
@@ -220,7 +220,7 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
         image = ink_image(samples.ink[row], samples.positions[row])
         label = store.class_name(bundle.classes[samples.labels[row]])
         entry = Entry(label, "", "train", store.timestamp(), True)
-        return NewDrawing(entry, None, state.to_png(image)), image, samples.ink[row]
+        return NewDrawing(entry, None, decode.to_png(image)), image, samples.ink[row]
 
     rows = range(0 if samples is None else len(samples.labels))
     return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
@@ -333,7 +333,7 @@ def report_page(studio: Studio) -> str:
     template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
 
     def thumbnail(id: str) -> str:
-        image = state.to_png(state.decode_image(studio.store.content(id)[1]), THUMBNAIL)
+        image = decode.to_png(state.decode_image(studio.store.content(id)[1]), THUMBNAIL)
         return base64.b64encode(image).decode()
 
     return template.render(

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import page, strokes
+from siglum.images import decode, page, strokes
 from siglum.images.studio_set import Entry
 from siglum.studio import exchange, state, store
 from siglum.studio.state import Ink, Json, Pixels, Studio
@@ -200,7 +200,7 @@ def _add_drawing(
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
     text = json.dumps(strokes.to_json(points))
-    new = NewDrawing(facts, text, state.to_png(image), id or secrets.token_hex(8))
+    new = NewDrawing(facts, text, decode.to_png(image), id or secrets.token_hex(8))
     return call.save(ink, new, replaces)
 
 
@@ -222,7 +222,7 @@ def _add_image(
     if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(class_)):
         raise StudioError(409, "You have saved this one already.")
     facts = Entry(class_, author, split, store.timestamp(), True)
-    return call.save(ink, NewDrawing(facts, None, state.to_png(image)))
+    return call.save(ink, NewDrawing(facts, None, decode.to_png(image)))
 
 
 @change("/api/drawings/move")
