@@ -193,8 +193,6 @@ def train(
     run = Run.create(path, config, preprocess, data.train.classes, env)
     try:
         return _continue(run, state, data, device, watch)
-    except Stopped:
-        raise
     except Exception as error:
         if state.counters.step == 0:  # nothing to resume, and the name stays free
             shutil.rmtree(path, ignore_errors=True)
@@ -244,10 +242,7 @@ def _fresh_state(
     classes, init = data.train.classes, None
     model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
-        shuffle_seed = config.seed if config.shuffle_init else None
-        init = transfer.load_pretrained(model, classes, config.init, shuffle_seed)
-    elif config.shuffle_init:
-        raise ConfigError("shuffle_init needs initial weights. Use --init RUN or --init file:FILE.")
+        init = transfer.load_pretrained(model, classes, config.init)
     transfer.freeze(model, config.freeze)
     model = device.to(model)
     return TrainState(model, training_loop.build_optimizer(model, config)), init
