@@ -71,25 +71,24 @@ def load_data(
             "A split by writer needs the writers. Give a pattern whose group is the writer in a "
             r"file name, such as --writers='-(\d+)\.'."
         )
-    fold, rest, val, test = None, whole, None, None
+    fold, train, val, test = None, whole, None, None
     if config.folds is not None:
         train_rows, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
-        rest, test = whole.subset(train_rows), whole.subset(fold)
+        train, test = whole.subset(train_rows), whole.subset(fold)
     elif config.test is not None:
         test_parts = sources.parts(config.test)
         test = load(config.test, "test" if "test" in test_parts else test_parts[0])
     elif "test" in parts:
         test = load(config.data, "test")
-    train = rest
     if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
         val = load(config.data, "val").with_classes(whole.classes)
     else:
         if by_writer:
-            train_rows, val_rows = splits.by_writer(rest.writers or (), config.val, config.seed)
+            train_rows, val_rows = splits.by_writer(train.writers or (), config.val, config.seed)
         else:
-            train_rows, val_rows = splits.stratified(rest.labels, config.val, config.seed)
+            train_rows, val_rows = splits.stratified(train.labels, config.val, config.seed)
         if len(val_rows):
-            train, val = rest.subset(train_rows), rest.subset(val_rows)
+            train, val = train.subset(train_rows), train.subset(val_rows)
     if config.samples_per_class is not None:
         count = config.samples_per_class
         train = train.subset(splits.per_class(train.labels, count, config.seed, train.classes))
@@ -119,8 +118,7 @@ def folds(
             "folds, leave the class out, or use --split stratified."
         )
     folder = splitter(count, shuffle=True, random_state=seed)
-    pairs = folder.split(np.zeros(len(images)), images.labels, groups)
-    return [(np.sort(train), np.sort(test)) for train, test in pairs]
+    return list(folder.split(np.zeros(len(images)), images.labels, groups))
 
 
 def predict_part(

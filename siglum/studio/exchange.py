@@ -198,9 +198,9 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         facts |= read_json(path.with_suffix(".json"))
         points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
     if points is None:
-        image = state.decode_image(decode.read_bytes(path))
+        image, text = state.decode_image(decode.read_bytes(path)), None
     else:
-        image = 255 - strokes.rasterise(points)[None]
+        image, text = 255 - strokes.rasterise(points)[None], json.dumps(strokes.to_json(points))
     entry = Entry(
         store.class_name(str(facts["label"])),
         store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
@@ -208,7 +208,6 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         str(facts.get("time", facts.get("when")) or store.timestamp())[:40],
         points is None,
     )
-    text = None if points is None else json.dumps(strokes.to_json(points))
     return NewDrawing(entry, text, decode.to_png(image)), image, None
 
 

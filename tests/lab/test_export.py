@@ -169,8 +169,6 @@ def test_a_run_predicts_files_as_it_predicts_their_folder(
 class Counting(nn.Module):
     """Computes something else at every call, so ONNX cannot reproduce it."""
 
-    num_features = 64
-
     def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 28) -> None:
         super().__init__()
         self.head = nn.Linear(in_channels * image_size**2, num_classes)

@@ -149,7 +149,8 @@ def test_locks_and_folders_of_a_killed_process_block_nobody(study: Study, machin
     os.waitpid(child, 0)
 
     assert cell.state == "waiting"
-    run_cells([cell], machine)
+    with pytest.warns(UserWarning, match="starting anew"):
+        run_cells([cell], machine)
     assert cell.state == "finished"
 
 
