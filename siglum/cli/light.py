@@ -20,7 +20,7 @@ from siglum.images import decode, ink
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
-from siglum.images.page import WORKING, read_page
+from siglum.images.ink import PAGE_WORKING, read_page
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import Input, Recogniser, load
@@ -167,7 +167,7 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
             "Teach one, or train with --resize glyph."
         )
     try:
-        image = decode.read(path, max_side=2 * WORKING)
+        image = decode.read(path, max_side=2 * PAGE_WORKING)
     except DataError as error:
         raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
     page = read_page(image, preprocess)

@@ -19,7 +19,8 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import decode, page, strokes
+from siglum.images import decode, strokes
+from siglum.images.ink import read_page
 from siglum.images.studio_set import Entry
 from siglum.studio import exchange, state, store
 from siglum.studio.state import Ink, Json, Pixels, Studio
@@ -149,7 +150,7 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
     value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
     value["signs"] = signs = []
     if report.characters > 1:  # a page
-        result = page.read_page(image, backbone.preprocess)
+        result = read_page(image, backbone.preprocess)
         value["sideways"] = result.sideways
         if (total := sum(map(len, result.rows))) > MAX_SIGNS:
             message = f"At most {MAX_SIGNS} signs at once; this page has {total:,}. Crop it."

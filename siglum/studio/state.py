@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.errors import DataError, SiglumError
-from siglum.images import decode, page
+from siglum.images import decode
 from siglum.images.cache import Progress, no_progress
-from siglum.images.ink import FILL, InkReport, normalise
+from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, apply_calibration, softmax
@@ -59,7 +59,7 @@ def decode_image(content: bytes) -> Pixels:
     """Decode an image from somebody else, (C, H, W); StudioError if it cannot be read."""
     try:
         with _decoding:
-            return decode.decode(content, None, 2 * page.WORKING, MAX_PIXELS)
+            return decode.decode(content, None, 2 * PAGE_WORKING, MAX_PIXELS)
     except DataError as error:
         raise StudioError(422, f"Cannot read this image: {error}.") from None
 
