@@ -56,11 +56,10 @@ def teach(
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
         if isinstance(samples, Mapping):
-            images = _from_mapping(samples, preprocess).rename(rename or {})
+            images = _from_mapping(samples, preprocess)
         else:
-            images = sources.load(
-                os.fspath(samples), "train", preprocess, rename=rename or {}, progress=progress
-            )
+            images = sources.load(os.fspath(samples), "train", preprocess, progress=progress)
+        images = images.rename(rename or {})
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
         names = tuple(dict.fromkeys([*names, *images.classes]))

@@ -6,6 +6,7 @@ Shapes: N images, K classes.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,7 @@ def negative_log_likelihood(log_probs: FloatArray, labels: IntArray) -> float:
     return float(-log_probs[np.arange(len(labels)), labels].mean())
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """The predictions whose confidence falls into one interval."""
 
     low: float

@@ -81,8 +81,7 @@ class Examination:
     @cached_property
     def own_images(self) -> tuple[str, ImageSet]:
         """The part to show, a value of PARTS, and its images, or NotApplicableError."""
-        parts = self.data.parts
-        present = {p: images for p in reversed(PARTS) if (images := parts[p]) is not None}
+        present = {p: images for p in reversed(PARTS) if (images := self.data.parts[p]) is not None}
         part = self.part or next(iter(present))
         if part not in present:
             raise NotApplicableError(
@@ -131,10 +130,8 @@ class Examination:
     def features(self, images: ImageSet) -> Tensor:
         """Return the inputs of the last layer that has parameters: float32 (N, D)."""
         modules, features = dict(self.model.named_modules()), list[Tensor]()
-        last = [
-            modules[step.name] for step in self.layers if step.parameters and step.name in modules
-        ][-1]
-        with last.register_forward_pre_hook(
+        names = [step.name for step in self.layers if step.parameters and step.name in modules]
+        with modules[names[-1]].register_forward_pre_hook(
             lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu())
         ):
             self.predict(images)

@@ -8,7 +8,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,15 +101,12 @@ def write_page(examination: Examination, results: dict[str, Result], path: Path)
     sections = {
         n: page.load("panel.html", anchor=n, result=r, grey=grey) for n, r in results.items()
     }
-    try:
+    part = ""
+    with suppress(NotApplicableError):
         part = "" if examination.files else examination.own_images[0]
-    except NotApplicableError:
-        part = ""
     headline = page.load("examination.html", examination=examination, part=part).headline
-    kind = "examination of a network"
-    write_atomic(
-        path, page.render_page(examination.run.path.name, kind, sections, headline=headline)
-    )
+    title, kind = examination.run.path.name, "examination of a network"
+    write_atomic(path, page.render_page(title, kind, sections, headline=headline))
 
 
 def layer_table(examination: Examination) -> Result:

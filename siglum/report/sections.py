@@ -323,10 +323,7 @@ def _label_classes(axis: Axis, labels: Sequence[str], rotation: float = 0) -> No
 
 def _calibration(facts: Facts) -> Plot:
     measures, groups = facts.measures, facts.measures.reliability
-    rates = [group.accuracy for group in groups]
-    rows = [
-        (r.total, g.confidence, r.value, r.low, r.high) for g, r in zip(groups, rates, strict=True)
-    ]
+    rows = [(r.total, confidence, r.value, r.low, r.high) for _, _, confidence, r in groups]
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400)
