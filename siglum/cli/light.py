@@ -58,10 +58,7 @@ def teach(
     from siglum.recogniser.fit import diagnose, to_bundle
 
     out = out.expanduser()
-    if out.suffix != bundles.SUFFIX:
-        raise ConfigError(f"out must end in {bundles.SUFFIX}, got {str(out)!r}.")
-    if out.exists():
-        raise ConfigError(f"{out} exists already. Choose another name with -o.")
+    bundles.check_new(out)
     names = terminal.read_renames(rename)
     with terminal.progress_line() as line:
         recogniser = api.teach(chars, samples, rename=names, backbone=backbone, progress=line.load)

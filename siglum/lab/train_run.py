@@ -317,14 +317,11 @@ def _environment(device: Device, data: Data) -> dict[str, Any]:
     parts = data.parts
     if data.whole is not None:  # its fingerprint is equal for the runs of all folds
         parts["whole"] = data.whole
-    packages = ("siglum", "torch", "numpy", "pillow")
+    versions = {name: version(name) for name in ("siglum", "torch", "numpy", "pillow")}
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
+        "versions": {"python": platform.python_version(), **versions},
         "device": asdict(device),
         "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),

@@ -114,6 +114,14 @@ class Bundle:
     samples: Samples | None = None
 
 
+def check_new(path: Path) -> None:
+    """Raise ConfigError if a new bundle cannot be written at `path`."""
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"out must end in {SUFFIX}, got {str(path)!r}.")
+    if path.exists():
+        raise ConfigError(f"{path} already exists. Choose another name with -o.")
+
+
 def save(bundle: Bundle, path: Path) -> None:
     """Write a bundle, whole or not at all. Equal bundles are equal bytes."""
     raw = encode(bundle)

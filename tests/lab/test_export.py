@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import RunError
+from siglum.errors import ConfigError, RunError
 from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import export, open_run, to_onnx
@@ -224,9 +224,9 @@ def test_a_network_that_onnx_cannot_reproduce_is_refused(
 def test_a_bundle_is_a_new_file_with_its_suffix(
     path: Path, tiny_run: Run, machine, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError) as error:
+    with pytest.raises(ConfigError) as error:
         export(tiny_run, path, machine)
     assert str(error.value) == f"{path} already exists. Choose another name with -o."
 
-    with pytest.raises(RunError, match=r"out must end in \.siglum, got '.*tiny\.onnx'"):
+    with pytest.raises(ConfigError, match=r"out must end in \.siglum, got '.*tiny\.onnx'"):
         export(tiny_run, tmp_path / "tiny.onnx", machine)

@@ -35,7 +35,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, train_run
 from siglum.lab.device import Device
-from siglum.lab.export import EXPORTERS, check_place, to_onnx
+from siglum.lab.export import EXPORTERS, to_onnx
 from siglum.lab.runs import CONFIG, Run
 from siglum.lab.training_loop import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
@@ -323,7 +323,7 @@ def export(
     Raises:
         RunError: if `path` exists, or onnxruntime's features differ from torch's.
     """
-    check_place(path)
+    bundles.check_new(path)
     recipe, preprocess = build(Recipe, read_json(run.path / RECIPE)), run.preprocess
     if recipe.fill != ink.FILL:
         preprocess = preprocess.model_copy(update={"margins": recipe.fill})
