@@ -24,7 +24,7 @@ from siglum.images import sources
 from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
-from siglum.lab.runs import CONFIG, Run, find_runs, next_path
+from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 
 if TYPE_CHECKING:
     from siglum.lab.study import Cell

@@ -200,7 +200,7 @@ def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
         return load(path)
     from siglum.lab.device import choose_device  # late: a bundle needs no torch
     from siglum.lab.export import open_run
-    from siglum.lab.runs import Run
+    from siglum.lab.run_folder import Run
 
     return open_run(Run(path), choose_device(device, "float32"), checkpoint)
 
@@ -236,7 +236,7 @@ def export(
         return
     from siglum.lab.device import choose_device
     from siglum.lab.export import export as export_run
-    from siglum.lab.runs import Run
+    from siglum.lab.run_folder import Run
 
     export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
     info(out)

@@ -14,7 +14,7 @@ from typing import Any
 from siglum.config import TrainConfig, build
 from siglum.lab import train_run
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run, next_path
+from siglum.lab.run_folder import Run, next_path
 from siglum.lab.training_loop import Epoch
 
 __all__ = ["Epoch", "Run", "train"]

@@ -24,7 +24,7 @@ from siglum.errors import RunError, SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run, first_line
+from siglum.lab.run_folder import Run, first_line
 from siglum.lab.train_run import predict_part
 from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles

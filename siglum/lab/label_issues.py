@@ -28,7 +28,7 @@ from siglum.images import cache, sources
 from siglum.images.imageset import ImageSet
 from siglum.lab import study, training_loop
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 
 COMPARED_SIZE = 28  # px, side of the images that are compared for copies
 JPEG_QUALITY = 75  # the lowest default of usual programs, hence the noisiest

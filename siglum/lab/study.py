@@ -27,7 +27,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs
 from siglum.lab.device import Device
-from siglum.lab.runs import CONFIG, Run
+from siglum.lab.run_folder import CONFIG, Run
 from siglum.lab.train_run import Watch, load_data, resume, train
 from siglum.lab.training_loop import DivergedError
 

@@ -29,7 +29,7 @@ from siglum.images.splits import Indices
 from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
-from siglum.lab.runs import Run, check_free
+from siglum.lab.run_folder import Run, check_free
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run, first_line, load_weights, on_cpu
+from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # in `freeze`: everything but the head

@@ -24,7 +24,7 @@ from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototypes import Floats, Head, Labels, PositionPrior, Positions
+from siglum.recogniser.prototype_head import Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT = 2

@@ -25,7 +25,7 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Predictions, apply_calibration
 from siglum.recogniser.onnx import Network
-from siglum.recogniser.prototypes import Floats, Head, Positions
+from siglum.recogniser.prototype_head import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted

@@ -25,7 +25,7 @@ from siglum.files import write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images import decode
 from siglum.images.imageset import ImageSet
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import load_data
 from siglum.lab.training_loop import Data, Epoch
 from siglum.report import page, plots

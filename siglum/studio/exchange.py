@@ -41,8 +41,8 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser import calibration
 from siglum.recogniser.fit import to_bundle
 from siglum.recogniser.predict import Recogniser
-from siglum.studio import state, store
-from siglum.studio.state import Json, Pixels, Studio
+from siglum.studio import snapshot, store
+from siglum.studio.snapshot import Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
 MAX_FILES = 3 * store.MAX_DRAWINGS  # in a zip
@@ -138,7 +138,7 @@ def _import(
         try:
             drawing, image, original = read()
             pixels += image.size
-            ink = state.extract(studio.backbone, image)[0]
+            ink = snapshot.extract(studio.backbone, image)[0]
             if not ink.ink.any():
                 raise DataError("no ink")
             features = [ink.features]
@@ -198,7 +198,7 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         facts |= read_json(path.with_suffix(".json"))
         points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
     if points is None:
-        image, text = state.decode_image(decode.read_bytes(path)), None
+        image, text = snapshot.decode_image(decode.read_bytes(path)), None
     else:
         image, text = 255 - strokes.rasterise(points)[None], json.dumps(strokes.to_json(points))
     entry = Entry(
@@ -332,7 +332,7 @@ def report_page(studio: Studio) -> str:
     template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
 
     def thumbnail(id: str) -> str:
-        image = decode.to_png(state.decode_image(studio.store.content(id)[1]), THUMBNAIL)
+        image = decode.to_png(snapshot.decode_image(studio.store.content(id)[1]), THUMBNAIL)
         return base64.b64encode(image).decode()
 
     return template.render(

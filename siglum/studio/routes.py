@@ -22,8 +22,8 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from siglum.images import decode, strokes
 from siglum.images.ink import read_page
 from siglum.images.studio_set import Entry
-from siglum.studio import exchange, state, store
-from siglum.studio.state import Ink, Json, Pixels, Studio
+from siglum.studio import exchange, snapshot, store
+from siglum.studio.snapshot import Ink, Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
@@ -76,7 +76,7 @@ Upload = Annotated[bytes, Body()]
 def _image(content: Upload) -> Pixels:
     if not content.startswith(SIGNATURES):
         raise StudioError(422, "Cannot read this image. Use PNG, JPEG, WebP, GIF or BMP.")
-    return state.decode_image(content)
+    return snapshot.decode_image(content)
 
 
 This = Annotated[Call, Depends(Call)]
@@ -136,7 +136,7 @@ def _predict(
     drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
     notes = ["Nothing is drawn yet."] if report.empty else [*report.warnings(), note]
@@ -146,7 +146,7 @@ def _predict(
 @router.post("/api/predict/image")
 def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
     now, backbone = call.studio.current, call.studio.backbone
-    ink, report = state.extract(backbone, image)
+    ink, report = snapshot.extract(backbone, image)
     value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
     value["signs"] = signs = []
     if report.characters > 1:  # a page
@@ -196,7 +196,7 @@ def _add_drawing(
         raise StudioError(412, "This drawing was made for another set of signs.")
     points = strokes.parse(drawing)
     image = 255 - strokes.rasterise(points)[None]
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
@@ -213,7 +213,7 @@ def _add_image(
     split: Split = "train",
     author: Author = "",
 ) -> Json:
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "There is no sign in this picture to save.")
     if report.characters > 1:

@@ -17,7 +17,7 @@ from siglum.errors import ConfigError, RunError
 from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import export, open_run, to_onnx
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import train
 from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import onnx as networks

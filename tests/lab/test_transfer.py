@@ -18,7 +18,7 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
 from siglum.lab import models, transfer
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import resume, train
 
 NEW_HEAD = ["head.weight", "head.bias"]

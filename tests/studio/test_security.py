@@ -16,7 +16,7 @@ from siglum.images.decode import to_png
 from siglum.images.studio_set import Entry
 from siglum.studio import app
 from siglum.studio.app import listen
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 from siglum.studio.store import NewDrawing, timestamp
 
 TEST = "/api/test/next"  # of an empty set: 409 if a request comes through
