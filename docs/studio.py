@@ -15,7 +15,7 @@ from PIL import Image
 
 from siglum.recogniser.predict import default_backbone
 from siglum.studio.app import listen
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests" / "studio"

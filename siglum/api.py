@@ -56,11 +56,10 @@ def teach(
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
         if isinstance(samples, Mapping):
-            images = _from_mapping(samples, preprocess).rename(rename or {})
+            images = _from_mapping(samples, preprocess)
         else:
-            images = sources.load(
-                os.fspath(samples), "train", preprocess, rename=rename or {}, progress=progress
-            )
+            images = sources.load(os.fspath(samples), "train", preprocess, progress=progress)
+        images = images.rename(rename or {})
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
         names = tuple(dict.fromkeys([*names, *images.classes]))
@@ -105,7 +104,8 @@ def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
     blank = ~ink.any(axis=(1, 2))
     if blank.all():
         raise DataError(f"No ink found in the images of {images.source}.")
-    ids = np.unique(ink.reshape(len(ink), -1), axis=0, return_inverse=True)[1].ravel()
+    numbers: dict[bytes, int] = {}
+    ids = np.array([numbers.setdefault(one.tobytes(), len(numbers)) for one in ink])
     first = np.unique([ids, labels], axis=1, return_index=True)[1]
     distinct = ~blank & np.isin(np.arange(len(labels)), first)
     contradicting = distinct & (np.bincount(ids[first])[ids] > 1)

@@ -145,8 +145,6 @@ class TrainSettings(InputSettings):
     """Options of the network, such as its width."""
     init: str = "scratch"
     """Initial weights: scratch, a run's folder, or file:FILE."""
-    shuffle_init: bool = False
-    """Shuffle the initial weights within each tensor, as a control."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: backbone, or names of modules."""
     mean: float | None = None

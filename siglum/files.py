@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import tomllib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siglum.errors import DataError
+from siglum.errors import ConfigError, DataError
 
 
 def data_dir() -> Path | None:
@@ -106,3 +107,11 @@ def read_json(path: Path) -> Any:
         return parse_json(path.read_bytes(), str(path))
     except OSError as error:
         raise cannot_read(path, error) from None
+
+
+def read_toml(path: Path, setting: str) -> dict[str, Any]:
+    """Read the TOML file that a setting names; raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{setting} must be a TOML file, got {path}: {error}.") from None

@@ -13,7 +13,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import fit
-from siglum.recogniser.prototypes import Positions
+from siglum.recogniser.prototype_head import Positions
 
 
 class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

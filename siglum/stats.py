@@ -6,6 +6,7 @@ Shapes: N images, K classes.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +52,13 @@ def negative_log_likelihood(log_probs: FloatArray, labels: IntArray) -> float:
     return float(-log_probs[np.arange(len(labels)), labels].mean())
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """The predictions whose confidence falls into one interval."""
 
     low: float
     high: float
-    count: int
     confidence: float  # mean probability of the predicted class
-    accuracy: float  # share that is correct
+    accuracy: Rate
 
 
 def fit_temperature(log_probs: FloatArray, labels: IntArray, prior: float | None = None) -> float:
@@ -119,10 +118,10 @@ def measure(log_probs: FloatArray, labels: IntArray, num_classes: int) -> Measur
     bins = []
     for index in np.unique(indices).tolist():
         inside = indices == index
-        size, mean = int(inside.sum()), float(confidence[inside].mean())
-        accuracy = float((predicted == labels)[inside].mean())
-        bins.append(Bin(index / BINS, (index + 1) / BINS, size, mean, accuracy))
-    gaps = sum(group.count * abs(group.confidence - group.accuracy) for group in bins)
+        accuracy = wilson(int((predicted == labels)[inside].sum()), int(inside.sum()))
+        mean = float(confidence[inside].mean())
+        bins.append(Bin(index / BINS, (index + 1) / BINS, mean, accuracy))
+    gaps = sum(one.accuracy.total * abs(one.confidence - one.accuracy.value) for one in bins)
     return Measures(
         accuracy=wilson(sum(hits), len(labels)),
         recall=tuple(map(wilson, hits, confusion.sum(axis=1).tolist())),

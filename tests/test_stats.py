@@ -64,7 +64,10 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     measures = measure(log_probs, labels, 2)
 
     assert measures.ece == pytest.approx(0.175)
-    assert [(b.count, b.accuracy) for b in measures.reliability] == [(30, 0.5), (10, 0.5)]
+    assert [(b.accuracy.total, b.accuracy.value) for b in measures.reliability] == [
+        (30, 0.5),
+        (10, 0.5),
+    ]
     assert all(b.low <= b.confidence <= b.high for b in measures.reliability)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 12_630),
+    "package": ("siglum/**/*.py", 12_500),
     "page script": ("siglum/studio/page/*.js", 2_100),
     "tests": ("tests/**/*.py", 11_500),
     "benchmarks": ("benchmarks/*.py", 1_200),

@@ -41,6 +41,7 @@ Usage: siglum COMMAND ...
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads every package
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.isatty():
             stream.reconfigure(errors="replace")

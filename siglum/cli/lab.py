@@ -19,12 +19,12 @@ from siglum import formatting, stats
 from siglum.cli import terminal
 from siglum.config import TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError, DataError, SiglumError, choose
-from siglum.files import write_atomic
+from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
-from siglum.lab.runs import CONFIG, Run, find_runs, next_path
+from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 
 if TYPE_CHECKING:
     from siglum.lab.study import Cell
@@ -76,7 +76,7 @@ def train(
         resume: Resume this unfinished run. To train a finished one for more epochs, use --init.
         repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
     """
-    wanted = terminal.read_toml(config)
+    wanted: dict[str, Any] = {} if config is None else read_toml(config, "config")
     wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
@@ -572,8 +572,8 @@ def label_issues(
         if relabel_to is not None and sources.locate(str(source))[0] not in ("folder", "archive"):
             raise ConfigError(f"relabel_to needs a folder or an archive of images, got {source}.")
         copies = {
-            f"{against} ({name})": asdict(
-                lab.find_copies(str(source), part or "train", str(against), name, line.load)
+            f"{against} ({name})": lab.find_copies(
+                str(source), part or "train", str(against), name, line.load
             )
             for name in (sources.parts(against) if against else ())
         }

@@ -20,7 +20,7 @@ from siglum.images import decode, ink
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
-from siglum.images.page import WORKING, read_page
+from siglum.images.ink import PAGE_WORKING, read_page
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import Input, Recogniser, load
@@ -58,10 +58,7 @@ def teach(
     from siglum.recogniser.fit import diagnose, to_bundle
 
     out = out.expanduser()
-    if out.suffix != bundles.SUFFIX:
-        raise ConfigError(f"out must end in {bundles.SUFFIX}, got {str(out)!r}.")
-    if out.exists():
-        raise ConfigError(f"{out} exists already. Choose another name with -o.")
+    bundles.check_new(out)
     names = terminal.read_renames(rename)
     with terminal.progress_line() as line:
         recogniser = api.teach(chars, samples, rename=names, backbone=backbone, progress=line.load)
@@ -167,7 +164,7 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
             "Teach one, or train with --resize glyph."
         )
     try:
-        image = decode.read(path, max_side=2 * WORKING)
+        image = decode.read(path, max_side=2 * PAGE_WORKING)
     except DataError as error:
         raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
     page = read_page(image, preprocess)
@@ -203,7 +200,7 @@ def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
         return load(path)
     from siglum.lab.device import choose_device  # late: a bundle needs no torch
     from siglum.lab.export import open_run
-    from siglum.lab.runs import Run
+    from siglum.lab.run_folder import Run
 
     return open_run(Run(path), choose_device(device, "float32"), checkpoint)
 
@@ -286,7 +283,7 @@ def export(
         return
     from siglum.lab.device import choose_device
     from siglum.lab.export import export as export_run
-    from siglum.lab.runs import Run
+    from siglum.lab.run_folder import Run
 
     export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
     info(out)

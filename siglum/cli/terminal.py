@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,14 +57,6 @@ def read_renames(path: Path | None, option: str = "rename") -> dict[str, str]:
             )
         names[row[0]] = row[1]
     return names
-
-
-def read_toml(path: Path | None) -> dict[str, Any]:
-    """Read a TOML file of settings; return {} for None."""
-    try:
-        return tomllib.loads("" if path is None else path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"config must be a TOML file, got {path}: {error}.") from None
 
 
 def save_png(image: Image.Image, path: Path) -> None:

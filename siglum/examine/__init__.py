@@ -20,12 +20,10 @@ from siglum.formatting import count as count_of
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
-from siglum.lab.train_run import load_data
+from siglum.lab.run_folder import Run
+from siglum.lab.train_run import PARTS, load_data
 from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
-
-PARTS = {"test": "test", "val": "validation", "train": "training"}
 
 
 class NotApplicableError(ConfigError):
@@ -83,7 +81,7 @@ class Examination:
     @cached_property
     def own_images(self) -> tuple[str, ImageSet]:
         """The part to show, a value of PARTS, and its images, or NotApplicableError."""
-        present = {p: images for p in PARTS if (images := getattr(self.data, p)) is not None}
+        present = {p: images for p in reversed(PARTS) if (images := self.data.parts[p]) is not None}
         part = self.part or next(iter(present))
         if part not in present:
             raise NotApplicableError(
@@ -132,10 +130,8 @@ class Examination:
     def features(self, images: ImageSet) -> Tensor:
         """Return the inputs of the last layer that has parameters: float32 (N, D)."""
         modules, features = dict(self.model.named_modules()), list[Tensor]()
-        last = [
-            modules[step.name] for step in self.layers if step.parameters and step.name in modules
-        ][-1]
-        with last.register_forward_pre_hook(
+        names = [step.name for step in self.layers if step.parameters and step.name in modules]
+        with modules[names[-1]].register_forward_pre_hook(
             lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu())
         ):
             self.predict(images)

@@ -8,7 +8,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from captum.attr import IntegratedGradients, Occlusion, Saliency
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -33,6 +32,7 @@ from siglum.files import write_atomic
 from siglum.formatting import count, shorten
 from siglum.report import page, plots
 from siglum.report.page import Table
+from siglum.report.plots import Plot
 
 MAX_MAPS, MAX_VALUES = 17, 256  # drawn of one layer
 STEPS = 64  # of the path from blank paper to the image
@@ -64,12 +64,15 @@ class Result:
     text: str = ""
     missing: bool = False  # the finding says why the panel does not apply
 
+    def plot(self, name: str = "") -> Plot | None:
+        """Return the figure with its title; `name` is unique on its page."""
+        return Plot(name, self.finding, self.figure) if self.figure else None
+
     def files(self) -> dict[str, bytes | str]:
         """Return the contents of the files that the panel can be saved as, by suffix."""
         files: dict[str, bytes | str] = {}
-        if self.figure:
-            for suffix in (".png", ".svg"):
-                files[suffix] = plots.to_image(self.figure, suffix, self.finding)
+        if plot := self.plot():
+            files |= {suffix: plot.image(suffix) for suffix in (".png", ".svg")}
         if self.table:
             files[".csv"] = plots.to_csv([self.table.columns, *self.table.rows])
         if self.text:
@@ -94,19 +97,16 @@ def run_panels(examination: Examination, names: Iterable[str]) -> dict[str, Resu
 
 def write_page(examination: Examination, results: dict[str, Result], path: Path) -> None:
     """Write panels as one HTML page."""
-    sections, grey = [], examination.preprocess.channels == 1
-    for name, result in results.items():
-        svg = plots.to_svg(result.figure, name, result.finding) if result.figure else Markup()
-        sections.append(page.render_section("panel.html", name, result=result, svg=svg, grey=grey))
-    try:
+    grey = examination.preprocess.channels == 1
+    sections = {
+        n: page.load("panel.html", anchor=n, result=r, grey=grey) for n, r in results.items()
+    }
+    part = ""
+    with suppress(NotApplicableError):
         part = "" if examination.files else examination.own_images[0]
-    except NotApplicableError:
-        part = ""
     headline = page.load("examination.html", examination=examination, part=part).headline
-    kind = "examination of a network"
-    write_atomic(
-        path, page.render_page(examination.run.path.name, kind, sections, headline=headline)
-    )
+    title, kind = examination.run.path.name, "examination of a network"
+    write_atomic(path, page.render_page(title, kind, sections, headline=headline))
 
 
 def layer_table(examination: Examination) -> Result:

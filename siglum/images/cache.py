@@ -62,9 +62,11 @@ class Listing:
 Arrays = Mapping[str, Callable[[], ImageSet]]  # by part: a source that needs no decoding
 
 
-def load(listing: Listing, source: str, progress: Progress, preprocess: Preprocess) -> ImageSet:
-    """Load the images of a listing from their pack, which is written if need be."""
-    rows = listing.rows
+def load(
+    listing: Listing, part: str, source: str, progress: Progress, preprocess: Preprocess
+) -> ImageSet:
+    """Load a part of a listing from its pack, which is written if need be."""
+    rows = [row for row in listing.rows if row.part == part]
     version = listing.version or (lambda name: blake2b(listing.read(name)).hexdigest())
     contents = repr([(row.name, version(row.name)) for row in rows])
     store, originals, notes = _pack(

@@ -5,18 +5,18 @@ most fonts (measured on the fonts in tools/backbone/packages.csv).
 Kanji are the 2,965 of JIS X 0208 level 1 and Hangul the 2,350 syllables of KS X 1001.
 """
 
-import json
 import re
 import sys
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
 
 from siglum.errors import ConfigError, closest_match
+from siglum.files import read_json
 
+DATA = read_json(Path(__file__).with_name("charsets.json"))
 SEPARATOR = re.compile(r"(?<!\\)[,;]")
 TOKEN = re.compile(
     r"\\(?P<tex>math(?:bb|cal|frak)\{\w\}|[A-Za-z]+|\W)"
@@ -25,16 +25,10 @@ TOKEN = re.compile(
 
 
 @cache
-def _data() -> dict[str, Any]:
-    text = files("siglum.images").joinpath("charsets.json").read_text("utf-8")
-    return dict(json.loads(text))
-
-
-@cache
 def groups() -> Mapping[str, tuple[str, ...]]:
     """Return the characters of every group, by code point; no character is in two groups."""
     result = {}
-    for name, text in _data()["groups"].items():
+    for name, text in DATA["groups"].items():
         spans = [[int(code, 16) for code in span.split("-")] for span in text.split()]
         result[name] = tuple(chr(code) for span in spans for code in range(span[0], span[-1] + 1))
     return result
@@ -86,7 +80,7 @@ def describe(character: str) -> str:
 def confusables() -> Mapping[str, frozenset[str]]:
     """Return the characters that look like each one in most fonts, itself included."""
     result: dict[str, frozenset[str]] = {}
-    for alike in _data()["confusables"]:
+    for alike in DATA["confusables"]:
         for character in alike:
             result[character] = result.get(character, frozenset()) | {*alike}
     return result
@@ -95,7 +89,7 @@ def confusables() -> Mapping[str, frozenset[str]]:
 def confusables_among(characters: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the sets of characters among these that look alike in most fonts, such as O and 0."""
     characters = dict.fromkeys(characters)
-    sets = [tuple(c for c in characters if c in alike) for alike in _data()["confusables"]]
+    sets = [tuple(c for c in characters if c in alike) for alike in DATA["confusables"]]
     return [alike for alike in sets if len(alike) > 1]
 
 
@@ -145,7 +139,7 @@ def _lookup(name: str) -> str | None:
 
 
 def _character(match: re.Match[str]) -> str:
-    names = _data()["tex"]
+    names = DATA["tex"]
     character = match["char"] or names.get(match["tex"], match["tex"])
     if match["code"]:
         character = chr(min(int(match["code"], 16), sys.maxunicode))

@@ -1,4 +1,4 @@
-"""Decode image files: the only module that opens them.
+"""Decode image files, the only module that opens them, and encode images as PNG.
 
 Formats are allow-listed and recognised by content; sizes are checked before pixels are decoded.
 Shapes: C channels, H x W pixels, N images, S the side of a square.
@@ -23,6 +23,7 @@ MAX_JPEG_PIXELS = 210_000_000  # JPEG is decoded at a fraction of its size
 MAX_SIDE = 10_000  # px; a line of a few bytes would be padded to a square of gigabytes
 LARGE = 16_000_000  # pixels; larger images are reduced while they are decoded
 LARGE_SIDE = 4_096  # px that their longer side has at least
+PNG_SIDE = 1_024  # px of the longer side of an image that is encoded, at most
 
 Unreadable = tuple[str, str]  # (file name, reason)
 
@@ -139,6 +140,16 @@ def read(path: Path, channels: int | None = None, max_side: int = MAX_SIDE) -> N
     if note := further_pages(data):
         warnings.warn(f"{as_text(str(path))}: {note}.", stacklevel=2)
     return image
+
+
+def to_png(image: NDArray[np.uint8], max_side: int = PNG_SIDE, optimize: bool = False) -> bytes:
+    """Return the PNG of pixels (C, H, W), shrunk to `max_side` px if they are larger."""
+    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    # Level 1 takes half the time, and a tenth more bytes; `optimize` overrules it.
+    picture.save(file, "PNG", compress_level=1, optimize=optimize)
+    return file.getvalue()
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES + 1) -> bytes:

@@ -5,7 +5,6 @@ The class of an image is the folder that it lies in, below what all folders have
 """
 
 import hashlib
-import json
 import os
 import re
 import sys
@@ -18,20 +17,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob, has_magic
-from importlib import resources
 from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
 from siglum.errors import DataError
-from siglum.files import cache_dir
+from siglum.files import cache_dir, read_json
 from siglum.formatting import printable
 from siglum.images import cache, decode
 from siglum.images.cache import Listing, Progress, Row, no_progress
 from siglum.images.decode import MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
 
 # Of system and companion files, of images, of the columns of CSV files, and of other data files.
-NAMES = json.loads(resources.files("siglum.images").joinpath("names.json").read_bytes())
+NAMES = read_json(Path(__file__).with_name("names.json"))
 AFFIX = r"(?:[\W\d_]|set|data|images|imgs?|split)*"
 PART = re.compile(  # a folder name that means a part of a data set, such as "Test_images"
     f"{AFFIX}(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idate|idation)?|dev)|"

@@ -9,14 +9,12 @@ bytes. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"
 
 import gzip
 import importlib
-import json
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Sequence
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +22,14 @@ import platformdirs
 from numpy.typing import NDArray
 
 from siglum.errors import DataError
-from siglum.files import data_dir
+from siglum.files import data_dir, read_json
 from siglum.images.cache import Arrays, Progress
 from siglum.images.imageset import ImageSet
 
 STEMS = {"train": "train", "test": "t10k"}
 MAX_BYTES = 8 * 2**30  # of one file, unpacked
 # By name: torchvision's class, EMNIST's split, and the class names by label.
-KNOWN: dict[str, tuple[str, str, Sequence[str]]] = json.loads(
-    resources.files("siglum.images").joinpath("idx.json").read_bytes()
-)
+KNOWN: dict[str, tuple[str, str, Sequence[str]]] = read_json(Path(__file__).with_name("idx.json"))
 
 
 def parts(root: Path, prefix: str = "") -> tuple[str, ...]:

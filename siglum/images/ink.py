@@ -1,13 +1,14 @@
-"""Extract the ink of any image: light on dark, cropped, its mass centred in a square frame.
+"""Extract the ink of any image, or of each character of a page: light on dark, cropped, its mass
+centred in a square frame.
 
 Shapes: C channels, H x W pixels, h x w pixels of a smaller copy, S the side of the frame,
-P components.
+P components, G characters.
 """
 
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,12 @@ PALE, UNEVEN, SHORT = 0.15, 0.3, 20  # a warning: contrast below, unevenness abo
 INK = 25  # of 255: brighter pixels of a canonical image are ink
 NEAR = 1.5 / 28  # of the side: tolerance of the ink's size and position in a frame
 AGREE = 0.95  # of the images must have the same margins
+
+
+PAGE_WORKING = 2048  # px, the longer side on which a page is searched
+SIMILAR = 2  # times larger or smaller than others may be a character at the border
+DUST = 0.2  # of a character's height: smaller things with nothing near are dust
+SIDEWAYS = 0.7  # of the characters: if so many are wider than high, the page may lie on its side
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,21 @@ class Extraction:
     report: InkReport  # what is known of the whole image
 
 
+class Character(NamedTuple):
+    """One character of a page."""
+
+    box: Box  # px of the page
+    ink: NDArray[np.uint8]  # (S, S), 0 for paper and 255 for full ink
+
+
+class Page(NamedTuple):
+    """The characters of a page."""
+
+    rows: list[list[Character]]  # from the top, each from the left
+    inverted: bool  # dark ink on light paper was inverted
+    sideways: bool  # the page may be turned by a quarter
+
+
 def normalise(
     image: NDArray[np.uint8], size: int = SMALL, fill: float = FILL
 ) -> tuple[NDArray[np.uint8], InkReport]:
@@ -109,7 +131,7 @@ def normalise(
     The longer side of the ink has the share `fill` of the frame's side `size`, px.
     """
     image = image[None] if image.ndim == 2 else image
-    extraction = extract(image, WORKING)
+    extraction = _extract(image, WORKING)
     parts, certain, factor = extraction.components, extraction.certain, extraction.factor
     if not certain.any():
         return np.zeros((size, size), np.uint8), extraction.report
@@ -121,7 +143,7 @@ def normalise(
         foreign |= cut.any(axis=1)
     stroke = components.stroke_width(parts.mask(np.arange(len(parts)) == main))
     large = certain & (parts.areas >= SPECK * stroke**2)
-    framed, scale = frame(flatten(extraction, large & ~foreign), stroke, size, fill)
+    framed, scale = frame(_flatten(extraction, large & ~foreign), stroke, size, fill)
     boxes, (height, width) = parts.boxes[large & ~foreign], parts.shape
     top, left, bottom, right = components.union(boxes)
     ends = min(factor * bottom, image.shape[1]), min(factor * right, image.shape[2])
@@ -168,7 +190,52 @@ def margins(images: ImageSet) -> float | None:
     return usual / side if alike.mean() >= AGREE else None
 
 
-def extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
+def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
+    """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each."""
+    extraction = _extract(image, PAGE_WORKING, whole_page=True)
+    parts, factor = extraction.components, extraction.factor
+    members, stroke = _characters(extraction)
+    if not len(members):
+        return Page([], extraction.report.inverted, sideways=False)
+    group, boxes = components.group_characters(parts.boxes[members], stroke)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longer = sides.max(axis=1)
+    large = np.flatnonzero(longer >= DUST * np.median(longer))
+
+    def character(number: int) -> Character:
+        selected = np.zeros(len(parts), dtype=bool)
+        selected[members[group == number]] = True
+        framed, _ = frame(
+            _flatten(extraction, selected),
+            components.stroke_width(parts.mask(selected)),
+            preprocess.size,
+            preprocess.margins or FILL,
+        )
+        top, left, bottom, right = (factor * boxes[number]).tolist()
+        return Character((top, left, bottom, right), framed)
+
+    rows = [[character(large[i]) for i in row] for row in components.reading_order(boxes[large])]
+    lying = (sides[large, 1] > sides[large, 0]).mean() >= SIDEWAYS and len(large) > 3
+    return Page(rows, extraction.report.inverted, bool(lying))
+
+
+def _characters(extraction: Extraction) -> tuple[NDArray[np.int64], float]:
+    """Return the components that belong to characters, and their mean stroke width, px."""
+    parts, certain = extraction.components, extraction.certain
+    borders, longer = parts.at_border.sum(axis=1), parts.sides.max(axis=1)
+    inner = certain & (borders == 0)
+    inner = inner if inner.any() else certain
+    if not inner.any():
+        return np.flatnonzero(inner), 0.0
+    stroke = components.stroke_width(parts.mask(inner))
+    large = certain & (parts.areas >= SPECK * stroke**2)
+    usual = np.median(longer[inner])
+    # Ink at the border may be the edge of a table: it counts where it is as large as others.
+    cut = (borders == 1) & (longer >= usual / SIMILAR) & (longer <= SIMILAR * usual)
+    return np.flatnonzero(large & (inner | cut) & ~ruling.punch_holes(parts, large)), stroke
+
+
+def _extract(image: NDArray[np.uint8], working: int, whole_page: bool = False) -> Extraction:
     """Find the ink of (C, H, W) on a copy whose longer side is at most `working` px.
 
     Source of the two thresholds: Canny 1986, "A computational approach to edge detection".
@@ -208,7 +275,7 @@ def _dilate(mask: Mask) -> Mask:
     return wide
 
 
-def flatten(extraction: Extraction, selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _flatten(extraction: Extraction, selected: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the ink of some components in [0, 1], with its soft edge; 1 is the median."""
     top, left, bottom, right = components.union(extraction.components.boxes[selected])
     mask = extraction.components.mask(selected)[top:bottom, left:right]
@@ -302,7 +369,8 @@ def _to_grey(image: NDArray[np.uint8]) -> Grey:
 def _is_dark_on_light(small: Grey) -> bool:
     """Whether the ink of (h, w) is darker than the paper. In doubt, the border is paper."""
     fine = small - _blur(small)  # skewed, since there is more paper, in uneven light too
-    skewness = (fine**3).mean() / max((fine * fine).mean() ** 1.5, 1e-6)
+    square = fine * fine
+    skewness = (square * fine).mean() / max(square.mean() ** 1.5, 1e-6)
     light = _border(small) > 255 * _otsu(small / np.float32(255))[0]
     return bool(light.mean() - 0.5 > skewness)
 
@@ -317,22 +385,27 @@ def _paper_light(grey: Grey) -> Floats:
     longer = max(small.shape)
     reach = max(1, round(REACH * longer))
     share = _missing(small, _close(small, reach))
-    dark = share > _otsu(share)[0]
+    threshold, _ = _otsu(share)
+    dark = share > threshold
     if dark.any():
         # Paper is two stroke widths away. So near by, a shadow or other paper is paper, too.
         darker, contrast = _otsu(share[dark])
         stroke = components.stroke_width(share > darker if contrast else dark)
         reach = min(reach, math.ceil(STROKES * stroke))
-    paper = (share <= _otsu(share)[0] / 2).ravel()
-    y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j].reshape(2, -1)
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
-    weights = np.linalg.solve(
-        (terms * paper) @ terms.T + 1e-3 * np.eye(6), (terms * paper) @ small.ravel()
-    )
+    terms = _surface_terms(*small.shape)
+    on_paper = terms * (share <= threshold / 2).ravel()
+    weights = np.linalg.solve(on_paper @ terms.T + 1e-3 * np.eye(6), on_paper @ small.ravel())
     surface = np.maximum(weights @ terms, 1).reshape(small.shape)
     reach = max(1, round(reach * max(grey.shape) / longer))
     lower: Floats = np.minimum(_close(grey, reach), _resize(surface, *grey.shape))
     return lower
+
+
+@lru_cache(maxsize=16)
+def _surface_terms(height: int, width: int) -> Floats:
+    """Return the terms of a surface of degree 2 at each pixel, (6, height * width)."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
 
 
 def _missing(grey: Grey, light: Any) -> Floats:
@@ -347,7 +420,7 @@ def _otsu(share: Floats) -> tuple[float, float]:
     Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
     levels = np.clip(share * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
-    counts = np.bincount(levels.ravel(), minlength=256)
+    counts = np.array(Image.fromarray(levels).histogram())
     below, total = counts.cumsum(dtype=np.float64), (counts * LEVELS).cumsum()
     both = below * (below[-1] - below)
     score = (total[-1] * below - total * below[-1]) ** 2 / np.maximum(both, 1)

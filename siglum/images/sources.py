@@ -119,11 +119,8 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
     kind, spec, place = locate(spec)
     data = SOURCES[kind].read(place, spec, progress)
     if isinstance(data, Listing):
-        listings = {
-            part: replace(data, rows=[row for row in data.rows if row.part == part])
-            for part in {row.part for row in data.rows}
-        }
-        return {part: partial(cache.load, listings[part], spec, progress) for part in listings}
+        names = {row.part for row in data.rows}
+        return {part: partial(cache.load, data, part, spec, progress) for part in names}
     return {part: partial(_rebuild, data[part], progress) for part in data}
 
 

@@ -8,13 +8,14 @@ run.predict("photo.jpg")
 """
 
 import os
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from siglum.lab.runs import Run
-    from siglum.lab.training_loop import Epoch
+from siglum.config import TrainConfig, build
+from siglum.lab import train_run
+from siglum.lab.device import choose_device
+from siglum.lab.run_folder import Run, next_path
+from siglum.lab.training_loop import Epoch
 
 __all__ = ["Epoch", "Run", "train"]
 
@@ -27,7 +28,7 @@ def train(
     precision: str = "auto",
     threads: int = 0,
     **settings: Any,
-) -> "Run":
+) -> Run:
     """Train a network and save it as a run, like `siglum train`.
 
     Args:
@@ -44,18 +45,6 @@ def train(
     Raises:
         SiglumError: if a setting, the data or the folder cannot be used.
     """
-    from siglum.config import TrainConfig, build
-    from siglum.lab.device import choose_device
-    from siglum.lab.runs import next_path
-    from siglum.lab.train_run import train as train_run
-
     config = build(TrainConfig, {"data": source, **settings})
     target = Path(path) if path is not None else next_path(Path("runs"), config)
-    return train_run(config, target, choose_device(device, precision, threads))
-
-
-def __getattr__(name: str) -> Any:
-    module = {"Run": "runs", "Epoch": "training_loop"}.get(name)  # torch takes a second to import
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"siglum.lab.{module}"), name)
+    return train_run.train(config, target, choose_device(device, precision, threads))

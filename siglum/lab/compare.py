@@ -26,7 +26,7 @@ from siglum import stats
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.formatting import count
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 
 PARTS = {"test": "test", "val": "validation"}  # compared on the first that every run has
 MAX_ALL_PAIRS = 6  # variants; of more, each is compared with the best and with the first

@@ -24,7 +24,7 @@ from siglum.errors import RunError, SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run, first_line
+from siglum.lab.run_folder import Run, first_line
 from siglum.lab.train_run import predict_part
 from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
@@ -61,7 +61,7 @@ def export(
     `device` computes predictions that the run did not store. Raises RunError if onnxruntime's
     outputs differ from torch's.
     """
-    check_place(path)
+    bundles.check_new(path)
     model, preprocess, config, env = run.model(checkpoint), run.preprocess, run.config, run.env
     shape = (sum(BATCHES), preprocess.planes, preprocess.size, preprocess.size)
     images = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
@@ -110,14 +110,6 @@ def export(
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return bundle
-
-
-def check_place(path: Path) -> None:
-    """Raise RunError if a new bundle cannot be written at `path`."""
-    if path.suffix != bundles.SUFFIX:
-        raise RunError(f"out must end in {bundles.SUFFIX}, got {str(path)!r}.")
-    if path.exists():
-        raise RunError(f"{path} already exists. Choose another name with -o.")
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:

@@ -6,7 +6,7 @@ labels".
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from siglum.images import cache, sources
 from siglum.images.imageset import ImageSet
 from siglum.lab import study, training_loop
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 
 COMPARED_SIZE = 28  # px, side of the images that are compared for copies
 JPEG_QUALITY = 75  # the lowest default of usual programs, hence the noisiest
@@ -117,19 +117,14 @@ def contingency(images: pd.DataFrame) -> Contingency:
     return Contingency(headline, counts, agreement, chance, p)
 
 
-@dataclass(frozen=True)
-class Copies:
-    """How many images of one set are near copies of images of another."""
-
-    copied: stats.Rate  # images of the first set
-    occurring: stats.Rate  # images of the other set
-    threshold: float  # root mean square distance of pixels, grey levels, up to which it is a copy
-
-
 def find_copies(
     source: str, part: str, other: str, other_part: str, progress: cache.Progress
-) -> Copies:
-    """Find images that are as close to one of another source as that is to its own JPEG file."""
+) -> dict[str, Any]:
+    """Find images that are as close to one of another source as that is to its own JPEG file.
+
+    Returns the rate of images that are `copied`, of images of the other source `occurring`, and the
+    `threshold`: the root mean square distance of pixels, in grey levels, up to which it is a copy.
+    """
     small = Preprocess(size=COMPARED_SIZE)  # enlarging hides what saving as JPEG changed
     wanted, pixels = (
         sources.load(spec, name, small, progress=progress).take(slice(None))
@@ -144,6 +139,8 @@ def find_copies(
     flat = (images.reshape(len(images), -1).astype(np.float32) for images in (wanted, pixels))
     originals, distances = pairwise_distances_argmin_min(*flat)
     close = distances <= limit
-    copied = stats.wilson(int(close.sum()), len(wanted))
-    occurring = stats.wilson(len(np.unique(originals[close])), len(pixels))
-    return Copies(copied, occurring, limit / COMPARED_SIZE)
+    return {
+        "copied": asdict(stats.wilson(int(close.sum()), len(wanted))),
+        "occurring": asdict(stats.wilson(len(np.unique(originals[close])), len(pixels))),
+        "threshold": limit / COMPARED_SIZE,
+    }

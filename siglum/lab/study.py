@@ -9,9 +9,7 @@ docs/studies.md explains the file.
 import hashlib
 import itertools
 import json
-import shutil
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +22,12 @@ from filelock import FileLock, Timeout
 
 from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, choose
-from siglum.files import atomic_path
+from siglum.files import atomic_path, read_toml
 from siglum.images.cache import Progress, no_progress
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs
 from siglum.lab.device import Device
-from siglum.lab.runs import CONFIG, Run
+from siglum.lab.run_folder import CONFIG, Run
 from siglum.lab.train_run import Watch, load_data, resume, train
 from siglum.lab.training_loop import DivergedError
 
@@ -124,11 +122,7 @@ class Study:
 
 def read_study(path: Path, folder: Path) -> Study:
     """Read a study file; the `folder` of its runs need not exist. Raises ConfigError."""
-    try:
-        keys = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"study must be a TOML file, got {path}: {error}.") from None
-    return make_study(path.stem, build(StudyFile, keys), folder)
+    return make_study(path.stem, build(StudyFile, read_toml(path, "study")), folder)
 
 
 def make_study(name: str, file: StudyFile, folder: Path) -> Study:
@@ -220,7 +214,6 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         )
     if parent != "finished":
         return False
-    (cell.path.parent / LOCKS).mkdir(parents=True, exist_ok=True)
     try:
         lock = cell.lock.acquire(timeout=0)
     except Timeout:
@@ -229,8 +222,6 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         run = cell.run
         try:
             if run is None:
-                if cell.path.exists():  # killed before its settings were on disk
-                    shutil.rmtree(cell.path)
                 train(cell.config, cell.path, device, start(), progress)
             elif run.result is None and run.failure is None:
                 resume(run, device, start(), progress)

@@ -29,7 +29,7 @@ from siglum.images.splits import Indices
 from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
-from siglum.lab.runs import Run, check_free
+from siglum.lab.run_folder import Run, check_free
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -71,25 +71,24 @@ def load_data(
             "A split by writer needs the writers. Give a pattern whose group is the writer in a "
             r"file name, such as --writers='-(\d+)\.'."
         )
-    fold, rest, val, test = None, whole, None, None
+    fold, train, val, test = None, whole, None, None
     if config.folds is not None:
         train_rows, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
-        rest, test = whole.subset(train_rows), whole.subset(fold)
+        train, test = whole.subset(train_rows), whole.subset(fold)
     elif config.test is not None:
         test_parts = sources.parts(config.test)
         test = load(config.test, "test" if "test" in test_parts else test_parts[0])
     elif "test" in parts:
         test = load(config.data, "test")
-    train = rest
     if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
         val = load(config.data, "val").with_classes(whole.classes)
     else:
         if by_writer:
-            train_rows, val_rows = splits.by_writer(rest.writers or (), config.val, config.seed)
+            train_rows, val_rows = splits.by_writer(train.writers or (), config.val, config.seed)
         else:
-            train_rows, val_rows = splits.stratified(rest.labels, config.val, config.seed)
+            train_rows, val_rows = splits.stratified(train.labels, config.val, config.seed)
         if len(val_rows):
-            train, val = rest.subset(train_rows), rest.subset(val_rows)
+            train, val = train.subset(train_rows), train.subset(val_rows)
     if config.samples_per_class is not None:
         count = config.samples_per_class
         train = train.subset(splits.per_class(train.labels, count, config.seed, train.classes))
@@ -119,8 +118,7 @@ def folds(
             "folds, leave the class out, or use --split stratified."
         )
     folder = splitter(count, shuffle=True, random_state=seed)
-    pairs = folder.split(np.zeros(len(images)), images.labels, groups)
-    return [(np.sort(train), np.sort(test)) for train, test in pairs]
+    return list(folder.split(np.zeros(len(images)), images.labels, groups))
 
 
 def predict_part(
@@ -193,8 +191,6 @@ def train(
     run = Run.create(path, config, preprocess, data.train.classes, env)
     try:
         return _continue(run, state, data, device, watch)
-    except Stopped:
-        raise
     except Exception as error:
         if state.counters.step == 0:  # nothing to resume, and the name stays free
             shutil.rmtree(path, ignore_errors=True)
@@ -244,10 +240,7 @@ def _fresh_state(
     classes, init = data.train.classes, None
     model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
-        shuffle_seed = config.seed if config.shuffle_init else None
-        init = transfer.load_pretrained(model, classes, config.init, shuffle_seed)
-    elif config.shuffle_init:
-        raise ConfigError("shuffle_init needs initial weights. Use --init RUN or --init file:FILE.")
+        init = transfer.load_pretrained(model, classes, config.init)
     transfer.freeze(model, config.freeze)
     model = device.to(model)
     return TrainState(model, training_loop.build_optimizer(model, config)), init
@@ -324,14 +317,11 @@ def _environment(device: Device, data: Data) -> dict[str, Any]:
     parts = data.parts
     if data.whole is not None:  # its fingerprint is equal for the runs of all folds
         parts["whole"] = data.whole
-    packages = ("siglum", "torch", "numpy", "pillow")
+    versions = {name: version(name) for name in ("siglum", "torch", "numpy", "pillow")}
     return {
         "started": _now(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
+        "versions": {"python": platform.python_version(), **versions},
         "device": asdict(device),
         "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),

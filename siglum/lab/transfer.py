@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
 from siglum.lab.models import count_parameters
-from siglum.lab.runs import Run, first_line, load_weights, on_cpu
-from siglum.lab.training_loop import derive_seed
+from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # in `freeze`: everything but the head
@@ -32,13 +31,10 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
 
 
-def load_pretrained(
-    model: nn.Module, classes: tuple[str, ...], init: str, shuffle_seed: int | None = None
-) -> dict[str, Any]:
+def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> dict[str, Any]:
     """Load initial weights into `model`, in place, and return the `init` of a run's env.json.
 
-    The head of a run is loaded only if it has the same `classes`. `shuffle_seed` permutes the
-    numbers within each tensor: a control.
+    The head of a run is loaded only if it has the same `classes`.
     """
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
     if init.startswith(FILE):
@@ -57,8 +53,6 @@ def load_pretrained(
     same_head = {k for k in head if k in ours and k in loaded and ours[k].shape == loaded[k].shape}
     reset = head - same_head if same_classes else head
     tensors = {key: tensor for key, tensor in loaded.items() if key not in reset}
-    if shuffle_seed is not None:
-        tensors = {key: _shuffle(t, shuffle_seed, key) for key, t in tensors.items()}
     random = {key: ours[key] for key in ours if key in reset}
     load_weights(
         model,
@@ -71,7 +65,6 @@ def load_pretrained(
         "sha256": hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
         "seconds": seconds,  # of training before, with the parent's own parents; None if unknown
         "examples": examples,  # images shown before, likewise
-        "shuffled": shuffle_seed is not None,
         "adopted": list(tensors),
         "reset": list(random),  # tensors that remain random: the new head
         "adopted_numbers": sum(tensor.numel() for tensor in tensors.values()),
@@ -106,8 +99,7 @@ def describe(
     """Describe initial weights, the head, frozen parts and how many parameters are trained."""
     words = ["random weights"]
     if init is not None:
-        shuffled = ", shuffled within each tensor" if init["shuffled"] else ""
-        words = [f"{init['adopted_numbers']:,} numbers of {init['run']}{shuffled}"]
+        words = [f"{init['adopted_numbers']:,} numbers of {init['run']}"]
         new = init["reset_numbers"]
         words.append(f"a new head of {new:,}" if new else "with its head")
     words += [f"frozen: {', '.join(parts)}"] if parts else []
@@ -152,8 +144,3 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             f"{path} is not a file of tensors only: {reason}. No code in it was run. Save a "
             "state_dict, or safetensors."
         ) from None
-
-
-def _shuffle(tensor: Tensor, seed: int, name: str) -> Tensor:
-    generator = torch.Generator().manual_seed(derive_seed(seed, f"shuffle {name}", 0))
-    return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view(tensor.shape)

@@ -13,7 +13,6 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,9 +22,9 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
-from siglum.files import parse_json, write_atomic
+from siglum.files import parse_json, read_json, write_atomic
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototypes import Floats, Head, Labels, PositionPrior, Positions
+from siglum.recogniser.prototype_head import Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT = 2
@@ -38,7 +37,7 @@ LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
 AGAIN = "Copy it again, or make it again."
 # The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
 # V the rows of the head.
-ARRAYS = json.loads(resources.files("siglum.recogniser").joinpath("arrays.json").read_bytes())
+ARRAYS = read_json(Path(__file__).with_name("arrays.json"))
 
 
 def _check_name(name: str) -> str:
@@ -113,6 +112,14 @@ class Bundle:
     reference: ReferenceOutputs
     head: Head | None = None
     samples: Samples | None = None
+
+
+def check_new(path: Path) -> None:
+    """Raise ConfigError if a new bundle cannot be written at `path`."""
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"out must end in {SUFFIX}, got {str(path)!r}.")
+    if path.exists():
+        raise ConfigError(f"{path} already exists. Choose another name with -o.")
 
 
 def save(bundle: Bundle, path: Path) -> None:
@@ -232,7 +239,6 @@ def _decode_arrays(
         group, _, field = key.partition(".")
         groups.setdefault(group, {})[field] = array
     for key in ARRAYS:
-        group, _, field = key.partition(".")
-        if group in groups and field not in groups[group]:
+        if key not in arrays and key.partition(".")[0] in groups:
             raise DataError(f"{name} lacks the array {key}. {AGAIN}")
     return groups

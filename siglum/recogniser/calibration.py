@@ -15,7 +15,7 @@ from pydantic import Field
 from siglum import stats
 from siglum.config import Settings
 from siglum.formatting import percent
-from siglum.recogniser.prototypes import Labels, Logits
+from siglum.recogniser.prototype_head import Labels, Logits
 
 COVERAGE = 0.95  # share of prediction sets that shall contain the true class
 FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected

@@ -13,7 +13,7 @@ import numpy as np
 from siglum.errors import ConfigError, DataError, choose
 from siglum.images import characters, charsets
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
-from siglum.recogniser.prototypes import SAME, Floats
+from siglum.recogniser.prototype_head import SAME, Floats
 
 EVERYDAY = {
     *("digits", "latin", "latin-accents", "greek", "punctuation", "currency", "numbers"),

@@ -20,7 +20,7 @@ from siglum.formatting import count
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
 from siglum.recogniser.calibration import calibrate
 from siglum.recogniser.predict import Input, Recogniser, default_backbone, stack
-from siglum.recogniser.prototypes import (
+from siglum.recogniser.prototype_head import (
     Floats,
     Head,
     background_classes,

@@ -9,13 +9,14 @@ Shapes: N images, B in a batch, P planes, S the side of the square, D outputs.
 """
 
 import hashlib
-import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import resources
 from itertools import count
+from pathlib import Path
 from threading import Timer
 from typing import Any
 
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
+from siglum.files import read_json
 
 # The operators, and the fields of each message by number, with their names and types.
-ALLOWED = json.loads(resources.files("siglum.recogniser").joinpath("onnx.json").read_bytes())
+ALLOWED = read_json(Path(__file__).with_name("onnx.json"))
 # SHA-256 of the network in backbone.siglum, and so in every bundle taught on it. A test runs the
 # checks on it, which take longer than opening it.
 TRUSTED = "074d01e0e7ecd09bcdd77048d4406d6eafbeacadf97b9fb24155be7c8ae989c0"
@@ -34,6 +36,7 @@ MAX_FIELDS = 200_000  # a network of 170 layers has about 5,000
 MAX_OPERATIONS = 20e9  # multiply-adds per image: about a second of one core
 MAX_SECONDS = 10.0  # for the first image, where not all shapes can be inferred
 BATCH_VALUES = 250_000  # of the images in a batch: the widest layers have about 30 times as many
+MAX_THREADS = min(4, os.cpu_count() or 1)  # each takes the memory of a batch
 VARINT, BYTES, FLOAT = 0, 2, 5  # wire types
 
 Message = defaultdict[str, list[Any]]  # values by field: integers, text, bytes, messages
@@ -78,12 +81,15 @@ class Network:
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs (N, D) for images; works in batches, so that memory stays small."""
         size = max(1, BATCH_VALUES // math.prod(images.shape[1:]))
-        outputs = [np.empty((0, self.width), np.float32)]
-        with _data_errors():
-            for start in range(0, len(images), size):
-                batch = standardise(images[start : start + size], self.preprocess)
-                outputs += self._session.run(None, {self._input: batch})
-            return np.concatenate(outputs)
+
+        def run(start: int) -> NDArray[np.float32]:
+            batch = standardise(images[start : start + size], self.preprocess)
+            outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
+            return outputs[0]
+
+        none = np.empty((0, self.width), np.float32)
+        with _data_errors(), ThreadPoolExecutor(MAX_THREADS) as pool:
+            return np.concatenate([none, *pool.map(run, range(0, len(images), size))])
 
 
 def standardise(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -26,12 +25,12 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Predictions, apply_calibration
 from siglum.recogniser.onnx import Network
-from siglum.recogniser.prototypes import Floats, Head, Positions
+from siglum.recogniser.prototype_head import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted
 
-BACKBONE = "backbone.siglum"
+BACKBONE = Path(__file__).with_name("backbone.siglum")
 TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
 BATCH = 256  # images preprocessed at once
 UNKNOWN = (math.nan,) * 3  # position
@@ -72,10 +71,9 @@ class Prediction:
         }
 
     def _repr_html_(self) -> str:
-        file = io.BytesIO()
-        pixels = self.ink if self.ink.ndim == 2 else self.ink.transpose(1, 2, 0)
-        Image.fromarray(pixels).save(file, "PNG")
-        return _render(prediction=self, ink=base64.b64encode(file.getvalue()).decode())
+        pixels = self.ink if self.ink.ndim == 3 else self.ink[None]
+        ink = base64.b64encode(decode.to_png(pixels)).decode()
+        return _render(prediction=self, ink=ink)
 
 
 def _render(**values: Any) -> str:
@@ -348,8 +346,7 @@ def relative_error(logits: Floats, reference: Floats) -> float:
 @cache
 def default_backbone() -> Recogniser:
     """Open the backbone that Siglum includes."""
-    raw = resources.files("siglum.recogniser").joinpath(BACKBONE).read_bytes()
-    return open_bundle(bundles.decode(raw, BACKBONE), BACKBONE)
+    return load(BACKBONE)
 
 
 def open_backbone(path: Path) -> Recogniser:

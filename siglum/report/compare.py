@@ -15,11 +15,10 @@ from siglum.formatting import percent
 from siglum.lab.compare import PARTS, Comparison, format_setting
 from siglum.lab.study import StudyFile
 from siglum.report import plots
-from siglum.report.page import TEMPLATES, Table, load, render_page, render_section
+from siglum.report.page import TEMPLATES, Table, load, render_page
 from siglum.report.plots import Plot, short_labels
 from siglum.report.sections import training_chain
 
-SUFFIXES = (".html", ".json", ".csv")
 SECTIONS = ("variants", "pairs", "curves", "settings", "reproduce")
 X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
 CURVES = {  # name of a plot: x and y, columns of the epochs
@@ -37,16 +36,16 @@ def write_comparison(
     comparison: Comparison, path: Path, title: str, study: StudyFile = NO_STUDY, command: str = ""
 ) -> None:
     """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, got {str(path)!r}.")
     if path.suffix == ".html":
         write_atomic(path, _page(comparison, title, study, command))
     elif path.suffix == ".json":
         texts = study.model_dump(include={"question", "hypotheses", "answers", "note"})
         data = {"title": title, **texts, "command": command, **to_json(comparison)}
         write_atomic(path, json.dumps(data, indent=2) + "\n")
-    else:
+    elif path.suffix == ".csv":
         write_atomic(path, comparison.variants.to_csv(index=False))
+    else:
+        raise ConfigError(f"--out must end in .html, .json, .csv, got {str(path)!r}.")
 
 
 def headline(comparison: Comparison) -> str:
@@ -121,7 +120,7 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
     return render_page(
         title,
         "comparison",
-        [render_section("comparison.html", anchor, **values) for anchor in SECTIONS],
+        {anchor: load("comparison.html", anchor=anchor, **values) for anchor in SECTIONS},
         headline=headline(comparison),
         summary=filter(None, opening.summary.splitlines()),
         notices=filter(None, opening.notices.splitlines()),

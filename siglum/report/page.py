@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,55 +12,36 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from siglum import formatting
-from siglum.stats import Rate
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page. A `Rate` is shown with its interval and a bar, None as a dash."""
+    """A table of a page; None is shown as a dash."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     texts: int = 1  # leading columns of text; the others are numbers, aligned to the right
-    caption: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of a page: one sentence with its finding, then the evidence."""
+def render_page(title: str, kind: str, sections: Mapping[str, Any], **values: Any) -> bytes:
+    """Return a self-contained page: no script but its own, no request, light, dark and print.
 
-    anchor: str
-    title: str
-    finding: str | Markup
-    html: Markup
-    missing: bool = False  # the finding says why there is nothing to show
-
-
-def render_page(
-    title: str,
-    kind: str,
-    sections: Sequence[Section],
-    *,
-    headline: str | Markup,
-    rate: Rate | None = None,  # of the headline, drawn as a bar
-    summary: Iterable[str | Markup] = (),  # paragraphs below the headline
-    notices: Iterable[str | Markup] = (),  # what is missing or damaged
-) -> bytes:
-    """Return a self-contained page: no script but its own, no request, light, dark and print."""
+    Args:
+        sections: by anchor, templates from `load` that set their title and finding.
+        values: the headline, its `rate`, which is drawn as a bar, paragraphs of a `summary`, and
+            `notices` of what is missing or damaged; all but the headline are optional.
+    """
     script = (TEMPLATES / "page.js").read_text()
     page = ENVIRONMENT.get_template("page.html").render(
         title=title,
         kind=kind,
         sections=sections,
-        headline=headline,
-        rate=rate,
-        summary=summary,
-        notices=notices,
         style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
     )
     return page.encode("utf-8", "backslashreplace")  # file names may hold lone surrogates
 
@@ -68,13 +49,6 @@ def render_page(
 def load(template: str, **values: Any) -> Any:
     """Return a template as a module, which has the variables that it sets as attributes."""
     return ENVIRONMENT.get_template(template).make_module(values)
-
-
-def render_section(template: str, anchor: str, title: str = "", **values: Any) -> Section:
-    """Fill in the template of a section, which sets its finding, and its title if none is given."""
-    module = load(template, anchor=anchor, **values)
-    missing = bool(getattr(module, "missing", False))
-    return Section(anchor, title or module.title, module.finding, Markup(module), missing)
 
 
 def cell_text(value: object) -> str:
@@ -101,6 +75,5 @@ ENVIRONMENT = Environment(
     keep_trailing_newline=True,
     finalize=_no_break,
 )
-ENVIRONMENT.tests["rate"] = lambda value: isinstance(value, Rate)
 ENVIRONMENT.filters |= {name: value for name, value in vars(formatting).items() if callable(value)}
 ENVIRONMENT.filters["cell"] = cell_text

@@ -47,14 +47,41 @@ class Plot:
     caption: str = ""  # with the number of images
 
     def svg(self) -> Markup:
-        """Return the plot as an element of a page."""
-        return to_svg(self.figure, self.name, self.title)
+        """Return the plot as an element of a page on which its name is unique."""
+        self.figure.patch.set_visible(False)
+        text = _render(self.figure, ".svg").decode()
+        text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+        text = re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', rf"\g<0>{self.name}-", text)
+        for colour, variable in VARIABLES.items():
+            text = text.replace(f": {colour}", f": var(--{variable})")
+        width, height = (round(72 * inches) for inches in self.figure.get_size_inches())
+        head = Markup(
+            '<svg class="plot" viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{title}">'
+        ).format(w=width, h=height, title=self.title)
+        return head + Markup(re.sub(r"^<svg[^>]*>", "", text))
+
+    @styled
+    def image(self, suffix: str) -> bytes:
+        """Return the plot as .png (144 dpi) or .svg, with its title above and its caption below."""
+        figure = self.figure
+        figure.patch.set_visible(True)
+        width, height = figure.get_size_inches() * 72
+        texts = []
+        for text, size, y, align, colour in (
+            (self.title, 17, 1 + 12 / height, "bottom", INK),
+            (self.caption, 12, -8 / height, "top", QUIET),
+        ):
+            wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
+            texts.append(figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour))
+        image = _render(figure, suffix, bbox_inches="tight", pad_inches=0.25)
+        for added in texts:
+            added.remove()
+        return image
 
     def save(self, folder: Path) -> None:
         """Write NAME.png, NAME.svg and NAME.csv into a folder."""
         for suffix in (".png", ".svg"):
-            data = to_image(self.figure, suffix, self.title, self.caption)
-            write_atomic(folder / f"{self.name}{suffix}", data)
+            write_atomic(folder / f"{self.name}{suffix}", self.image(suffix))
         rows = zip_longest(*self.columns.values(), fillvalue="")
         write_atomic(folder / f"{self.name}.csv", to_csv([[*self.columns], *rows]))
 
@@ -90,39 +117,6 @@ def to_csv(rows: Iterable[Sequence[object]]) -> str:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()
-
-
-def to_svg(figure: Figure, name: str, title: str) -> Markup:
-    """Return a figure for a page on which `name` is unique; `title` is its text alternative."""
-    figure.patch.set_visible(False)
-    text = _render(figure, ".svg").decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', lambda match: f"{match[0]}{name}-", text)
-    for colour, variable in VARIABLES.items():
-        text = text.replace(f": {colour}", f": var(--{variable})")
-    width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    head = Markup(
-        '<svg class="plot" viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{title}">'
-    ).format(w=width, h=height, title=title)
-    return head + Markup(re.sub(r"^<svg[^>]*>", "", text))
-
-
-@styled
-def to_image(figure: Figure, suffix: str, title: str = "", caption: str = "") -> bytes:
-    """Return a figure as .png (144 dpi) or .svg, with its title above and its caption below."""
-    figure.patch.set_visible(True)
-    width, height = figure.get_size_inches() * 72
-    texts = []
-    for text, size, y, align, colour in (
-        (title, 17, 1 + 12 / height, "bottom", INK),
-        (caption, 12, -8 / height, "top", QUIET),
-    ):
-        wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
-        texts.append(figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour))
-    image = _render(figure, suffix, bbox_inches="tight", pad_inches=0.25)
-    for added in texts:
-        added.remove()
-    return image
 
 
 @styled

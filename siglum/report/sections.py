@@ -5,7 +5,6 @@ Shapes: N images of the measured part, K classes.
 """
 
 import base64
-import io
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -18,15 +17,15 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
 from siglum import stats
 from siglum.config import TrainConfig
 from siglum.errors import DataError, RunError, SiglumError
 from siglum.files import write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
+from siglum.images import decode
 from siglum.images.imageset import ImageSet
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import load_data
 from siglum.lab.training_loop import Data, Epoch
 from siglum.report import page, plots
@@ -56,13 +55,12 @@ def write_report(run: Run, path: Path) -> None:
         "image_uri": image_uri,
     }
     opening = page.load("opening.html", **values)
-    sections = [
-        page.render_section(f"{anchor}.html", anchor, **values)
-        for anchor, fact in SECTIONS.items()
-        if getattr(facts, fact)
-    ]
+    anchors = [anchor for anchor, fact in SECTIONS.items() if getattr(facts, fact)]
+    sections = {anchor: page.load(f"{anchor}.html", **values) for anchor in anchors}
     html = page.render_page(
-        *(run.path.name, "report of a run", sections),
+        run.path.name,
+        "report of a run",
+        sections,
         headline=opening.headline,
         rate=facts.measures.accuracy if facts.part else None,
         summary=[opening.summary],
@@ -100,10 +98,6 @@ class Facts:
         self.source = self.config.test if own else self.config.data
         self.images: ImageSet | None = getattr(self.data, self.part, None)
         self.measures = stats.measure(log_probs, labels, len(self.classes))
-        self.reliability = [
-            (group, stats.wilson(round(group.accuracy * group.count), group.count))
-            for group in self.measures.reliability
-        ]
         self.predicted = log_probs.argmax(axis=1)
         self.confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
         single = len(set(self.predicted.tolist())) == 1 < len(set(labels.tolist()))
@@ -177,11 +171,9 @@ class Facts:
 def image_uri(images: ImageSet, index: int) -> str:
     """Return an image of a set as a data URI; of several planes the ink or the colours."""
     planes = images.take(np.array([index]))[0]
-    pixels = planes.transpose(1, 2, 0) if len(planes) == 3 else planes[0]
-    image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
-    image.thumbnail((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BOX)
-    image.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    pixels = planes if len(planes) == 3 else planes[:1]
+    image = decode.to_png(pixels, IMAGE_SIDE, optimize=True)
+    return "data:image/png;base64," + base64.b64encode(image).decode()
 
 
 def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
@@ -330,8 +322,8 @@ def _label_classes(axis: Axis, labels: Sequence[str], rotation: float = 0) -> No
 
 
 def _calibration(facts: Facts) -> Plot:
-    measures, groups = facts.measures, facts.reliability
-    rows = [(g.count, g.confidence, value.value, value.low, value.high) for g, value in groups]
+    measures, groups = facts.measures, facts.measures.reliability
+    rows = [(r.total, confidence, r.value, r.low, r.high) for _, _, confidence, r in groups]
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400)

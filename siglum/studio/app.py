@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from siglum.errors import ConfigError, SiglumError
 from siglum.studio import routes
 from siglum.studio.classroom import Classroom, Visitor
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 from siglum.studio.store import StudioError
 
 MAX_READS = 8  # at once; more would only slow each other down

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, Field, StrictBool, ValidationError
 
 from siglum.studio import store
-from siglum.studio.state import Json, Studio, recognition_rate
+from siglum.studio.snapshot import Json, Studio, recognition_rate
 from siglum.studio.store import StudioError
 
 SYMBOLS = "abcdefghjkmnpqrstuvwxyz23456789"  # none look alike; 8 of them have 40 bits

@@ -41,8 +41,8 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser import calibration
 from siglum.recogniser.fit import to_bundle
 from siglum.recogniser.predict import Recogniser
-from siglum.studio import state, store
-from siglum.studio.state import Json, Pixels, Studio
+from siglum.studio import snapshot, store
+from siglum.studio.snapshot import Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
 MAX_FILES = 3 * store.MAX_DRAWINGS  # in a zip
@@ -138,7 +138,7 @@ def _import(
         try:
             drawing, image, original = read()
             pixels += image.size
-            ink = state.extract(studio.backbone, image)[0]
+            ink = snapshot.extract(studio.backbone, image)[0]
             if not ink.ink.any():
                 raise DataError("no ink")
             features = [ink.features]
@@ -198,9 +198,9 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         facts |= read_json(path.with_suffix(".json"))
         points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
     if points is None:
-        image = state.decode_image(decode.read_bytes(path))
+        image, text = snapshot.decode_image(decode.read_bytes(path)), None
     else:
-        image = 255 - strokes.rasterise(points)[None]
+        image, text = 255 - strokes.rasterise(points)[None], json.dumps(strokes.to_json(points))
     entry = Entry(
         store.class_name(str(facts["label"])),
         store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
@@ -208,8 +208,7 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         str(facts.get("time", facts.get("when")) or store.timestamp())[:40],
         points is None,
     )
-    text = None if points is None else json.dumps(strokes.to_json(points))
-    return NewDrawing(entry, text, state.to_png(image)), image, None
+    return NewDrawing(entry, text, decode.to_png(image)), image, None
 
 
 def _list_bundle(bundle: bundles.Bundle) -> Items:
@@ -220,7 +219,7 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
         image = ink_image(samples.ink[row], samples.positions[row])
         label = store.class_name(bundle.classes[samples.labels[row]])
         entry = Entry(label, "", "train", store.timestamp(), True)
-        return NewDrawing(entry, None, state.to_png(image)), image, samples.ink[row]
+        return NewDrawing(entry, None, decode.to_png(image)), image, samples.ink[row]
 
     rows = range(0 if samples is None else len(samples.labels))
     return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
@@ -333,7 +332,7 @@ def report_page(studio: Studio) -> str:
     template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
 
     def thumbnail(id: str) -> str:
-        image = state.to_png(state.decode_image(studio.store.content(id)[1]), THUMBNAIL)
+        image = decode.to_png(snapshot.decode_image(studio.store.content(id)[1]), THUMBNAIL)
         return base64.b64encode(image).decode()
 
     return template.render(

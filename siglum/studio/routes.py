@@ -22,12 +22,13 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import charsets, page, strokes
+from siglum.images import charsets, decode, strokes
+from siglum.images.ink import read_page
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
-from siglum.studio import classroom, exchange, state, store
+from siglum.studio import classroom, exchange, snapshot, store
 from siglum.studio.classroom import Classroom, Rules, Visitor
-from siglum.studio.state import Ink, Json, Pixels, Studio
+from siglum.studio.snapshot import Ink, Json, Pixels, Studio
 from siglum.studio.store import NewDrawing, StudioError
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
@@ -93,7 +94,7 @@ Upload = Annotated[bytes, Body()]
 def _image(content: Upload) -> Pixels:
     if not content.startswith(SIGNATURES):
         raise StudioError(422, "Cannot read this image. Use PNG, JPEG, WebP, GIF or BMP.")
-    return state.decode_image(content)
+    return snapshot.decode_image(content)
 
 
 This = Annotated[Call, Depends(Call)]
@@ -156,7 +157,7 @@ def _predict(
     drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
     notes = ["Nothing is drawn yet."] if report.empty else [*report.warnings(), note]
@@ -166,11 +167,11 @@ def _predict(
 @router.post("/api/predict/image")
 def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
     now, backbone = call.studio.current, call.studio.backbone
-    ink, report = state.extract(backbone, image)
+    ink, report = snapshot.extract(backbone, image)
     value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
     value["signs"] = signs = []
     if report.characters > 1:  # a page
-        result = page.read_page(image, backbone.preprocess)
+        result = read_page(image, backbone.preprocess)
         value["sideways"] = result.sideways
         if (total := sum(map(len, result.rows))) > MAX_SIGNS:
             message = f"At most {MAX_SIGNS} signs at once; this page has {total:,}. Crop it."
@@ -194,13 +195,13 @@ def _find(
     recent: Recent = (),
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    ink, _ = state.extract(call.studio.backbone, image)
+    ink, _ = snapshot.extract(call.studio.backbone, image)
     return _matches(find.rank(ink.features, within=within or None, recent=recent))
 
 
 @router.post("/api/find/image")
 def _find_image(image: Image, call: This, within: str = "") -> Response:
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
     return _matches(find.rank(ink.features, within=within or None))
@@ -250,12 +251,12 @@ def _add_drawing(
         raise StudioError(412, "This drawing was made for another set of signs.")
     points = strokes.parse(drawing)
     image = 255 - strokes.rasterise(points)[None]
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
     text = json.dumps(strokes.to_json(points))
-    new = NewDrawing(facts, text, state.to_png(image), id or secrets.token_hex(8))
+    new = NewDrawing(facts, text, decode.to_png(image), id or secrets.token_hex(8))
     return call.save(ink, new, replaces)
 
 
@@ -267,7 +268,7 @@ def _add_image(
     split: Split = "train",
     author: Author = "",
 ) -> Json:
-    ink, report = state.extract(call.studio.backbone, image)
+    ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "There is no sign in this picture to save.")
     if report.characters > 1:
@@ -277,7 +278,7 @@ def _add_image(
     if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(class_)):
         raise StudioError(409, "You have saved this one already.")
     facts = Entry(class_, author, split, store.timestamp(), True)
-    return call.save(ink, NewDrawing(facts, None, state.to_png(image)))
+    return call.save(ink, NewDrawing(facts, None, decode.to_png(image)))
 
 
 @change("/api/drawings/move")

@@ -26,7 +26,6 @@ from siglum.images.studio_set import FILE, Entry
 
 MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
-EXISTS = "SELECT 1 FROM drawing WHERE id = ?"
 SET_ID = "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))));"
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
@@ -168,7 +167,7 @@ class Store:
     ) -> None:
         """Save a drawing, once for each id; one that it `replaces` last becomes the same event."""
         with self._lock:
-            if self._database.execute(EXISTS, (new.id,)).fetchone():
+            if self._database.execute("SELECT 1 FROM drawing WHERE id = ?", (new.id,)).fetchone():
                 return
             description, amended = f"drew {_isolate(self._class_name(new.facts.label))}", None
             changes: list[Change] = [(new.id, None, new.facts.label)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from tests.cli.conftest import FLAGS
 from tests.conftest import CLASSES
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from siglum.cli.lab import merge_classes
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import load_data
 from tests.conftest import CLASSES
 

@@ -98,7 +98,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ),
         ("teach -o a.siglum --samples no-such-folder", "no-such-folder"),
         ("teach -o a.siglum --chars ab --backbone b.siglum", "Cannot read b.siglum: no such file."),
-        ("teach -o old.siglum --chars ab", "old.siglum exists already. Choose another name"),
+        ("teach -o old.siglum --chars ab", "old.siglum already exists. Choose another name"),
         ("teach -o three.csv --chars ab", "out must end in .siglum, got 'three.csv'."),
     ],
 )

@@ -16,7 +16,7 @@ from siglum.examine.layers import layers, observe
 from siglum.examine.panels import PANELS, Result, attention, run_panels, write_page
 from siglum.lab import models
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 
 OWN = '''
 import torch

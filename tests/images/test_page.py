@@ -10,8 +10,7 @@ from photographing import SIGNS, coverage, likeness, on_paper, shadow
 
 from siglum.config import Preprocess
 from siglum.images import decode
-from siglum.images.ink import normalise
-from siglum.images.page import read_page
+from siglum.images.ink import normalise, read_page
 
 GLYPH = Preprocess(resize="glyph")
 ROWS = [["zed", "four", "i"], ["i", "eta"], ["four", "four", "zed"]]

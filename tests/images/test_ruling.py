@@ -6,8 +6,7 @@ from photographing import coverage, likeness, on_paper
 from PIL import Image
 
 from siglum.config import Preprocess
-from siglum.images.ink import normalise
-from siglum.images.page import read_page
+from siglum.images.ink import normalise, read_page
 
 GLYPH = Preprocess(resize="glyph")
 PAPER, PEN, PENCIL, BLUE = (236, 232, 222), (35, 40, 80), (150, 150, 150), (150, 180, 215)

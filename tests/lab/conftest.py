@@ -7,7 +7,7 @@ from untrained import make_run  # noqa: F401 - a fixture of several files
 
 from siglum.config import TrainConfig
 from siglum.lab.device import Device, choose_device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import train
 
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import RunError
+from siglum.errors import ConfigError, RunError
 from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import export, open_run, to_onnx
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import train
 from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import onnx as networks
@@ -169,8 +169,6 @@ def test_a_run_predicts_files_as_it_predicts_their_folder(
 class Counting(nn.Module):
     """Computes something else at every call, so ONNX cannot reproduce it."""
 
-    num_features = 64
-
     def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 28) -> None:
         super().__init__()
         self.head = nn.Linear(in_channels * image_size**2, num_classes)
@@ -226,9 +224,9 @@ def test_a_network_that_onnx_cannot_reproduce_is_refused(
 def test_a_bundle_is_a_new_file_with_its_suffix(
     path: Path, tiny_run: Run, machine, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError) as error:
+    with pytest.raises(ConfigError) as error:
         export(tiny_run, path, machine)
     assert str(error.value) == f"{path} already exists. Choose another name with -o."
 
-    with pytest.raises(RunError, match=r"out must end in \.siglum, got '.*tiny\.onnx'"):
+    with pytest.raises(ConfigError, match=r"out must end in \.siglum, got '.*tiny\.onnx'"):
         export(tiny_run, tmp_path / "tiny.onnx", machine)

@@ -12,7 +12,7 @@ import torch
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError
 from siglum.lab.device import Device
-from siglum.lab.runs import CHECKPOINTS, Run
+from siglum.lab.run_folder import CHECKPOINTS, Run
 from siglum.lab.train_run import Stopped, load_data, resume, train
 from siglum.lab.training_loop import Epoch, evaluate
 

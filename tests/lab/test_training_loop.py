@@ -12,7 +12,7 @@ from siglum.config import TrainConfig
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, training_loop
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.training_loop import (
     Data,
     DivergedError,

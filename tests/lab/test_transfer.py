@@ -18,7 +18,7 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
 from siglum.lab import models, transfer
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import resume, train
 
 NEW_HEAD = ["head.weight", "head.bias"]
@@ -48,11 +48,8 @@ def fresh(classes: int = 3) -> nn.Module:
     return models.build("glyph_net", classes)
 
 
-def load_pretrained(
-    model: nn.Module, run: Run, classes: Sequence[str] = (), seed: int | None = None
-) -> dict[str, Any]:
-    names = tuple(classes) or run.classes
-    return transfer.load_pretrained(model, names, str(run.path), seed)
+def load_pretrained(model: nn.Module, run: Run, classes: Sequence[str] = ()) -> dict[str, Any]:
+    return transfer.load_pretrained(model, tuple(classes) or run.classes, str(run.path))
 
 
 def test_a_run_with_the_same_classes_gives_its_head_too(tiny_run: Run) -> None:
@@ -87,21 +84,6 @@ def test_a_file_gives_the_backbone_and_never_a_head(file: Path, classes: int) ->
     for name, tensor in transfer.read_weights(f"file:{file}").items():
         assert torch.equal(model.state_dict()[name], tensor), name
     assert (init["run"], init["seconds"], init["examples"]) == (f"file:{file}", None, None)
-
-
-def test_shuffled_weights_are_a_permutation_repeated_by_the_seed(tiny_run: Run) -> None:
-    model, again = fresh(), fresh()
-    init = load_pretrained(model, tiny_run, seed=0)
-    load_pretrained(again, tiny_run, seed=0)
-
-    original = tiny_run.model().state_dict()
-    assert init["shuffled"]
-    for name, tensor in original.items():
-        ours = model.state_dict()[name]
-        assert torch.equal(ours, again.state_dict()[name]), name
-        assert torch.equal(ours.flatten().sort().values, tensor.flatten().sort().values), name
-    name = "features.3.weight"
-    assert not torch.equal(model.state_dict()[name], original[name])
 
 
 @pytest.mark.parametrize(
@@ -294,10 +276,3 @@ def test_the_cost_of_parents_adds_up_and_resuming_needs_the_same_parent(
     parent.save_checkpoint("last", weights)
     with pytest.raises(RunError, match="Cannot resume .* the initial weights, .* changed"):
         resume(run, machine)
-
-
-def test_shuffling_needs_initial_weights(
-    tiny_config: TrainConfig, machine: Device, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match="shuffle_init needs initial weights. Use --init RUN or"):
-        train(tiny_config.model_copy(update={"shuffle_init": True}), tmp_path / "run", machine)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.lab.device import Device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.training_loop import Epoch
 
 MakeRun = Callable[..., Run]

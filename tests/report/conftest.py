@@ -6,7 +6,7 @@ import pytest
 
 from siglum.config import TrainConfig
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import train
 from siglum.report.sections import write_report
 

@@ -22,7 +22,7 @@ from siglum.cli.lab import train as train_cli
 from siglum.config import TrainConfig
 from siglum.errors import RunError
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import train
 from siglum.report.sections import Facts, draw_plots, train_command, write_report
 from siglum.stats import wilson

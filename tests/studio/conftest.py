@@ -9,7 +9,7 @@ import pytest
 from studio_client import Client, serving
 
 from siglum.studio.app import listen
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "recogniser"))
 

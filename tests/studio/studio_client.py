@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from siglum.images import strokes
+from siglum.images.decode import to_png
 from siglum.images.studio_set import Entry
 from siglum.studio.app import Address, create_server, listen
-from siglum.studio.state import Studio, extract, to_png
+from siglum.studio.snapshot import Studio, extract
 from siglum.studio.store import NewDrawing, timestamp
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from studio_client import Client, Json, draw, serving
 
 from siglum.studio import routes
 from siglum.studio.app import listen
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 NOBODY = "0123456789abcdef"
 FOR_PUPILS = {  # all other requests are the teacher's

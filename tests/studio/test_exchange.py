@@ -17,12 +17,13 @@ from PIL import Image
 from studio_client import KINDS, Client, draw, save
 
 from siglum.errors import DataError, SiglumError
+from siglum.images.decode import to_png
 from siglum.images.sources import load
 from siglum.images.studio_set import FILE
 from siglum.recogniser.predict import load as load_bundle
 from siglum.studio import exchange
 from siglum.studio.exchange import import_upload, open_source
-from siglum.studio.state import Studio, to_png
+from siglum.studio.snapshot import Studio
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;"

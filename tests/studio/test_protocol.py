@@ -19,7 +19,7 @@ from studio_client import KINDS, Client, Process, draw, studio_client
 from siglum.images import strokes
 from siglum.recogniser import bundle as bundles
 from siglum.studio.app import MAX_WRITES
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOBODY = "0123456789abcdef"

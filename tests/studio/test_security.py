@@ -12,10 +12,11 @@ import pytest
 from studio_client import Client, serving, studio_client
 
 from siglum.errors import ConfigError
+from siglum.images.decode import to_png
 from siglum.images.studio_set import Entry
 from siglum.studio import app
 from siglum.studio.app import listen
-from siglum.studio.state import Studio, to_png
+from siglum.studio.snapshot import Studio
 from siglum.studio.store import NewDrawing, timestamp
 
 TEST = "/api/test/next"  # of an empty set: 409 if a request comes through

@@ -15,9 +15,9 @@ import pytest
 
 from siglum.errors import DataError
 from siglum.images import studio_set
+from siglum.images.decode import to_png
 from siglum.images.sources import load, parts
 from siglum.images.studio_set import Entry
-from siglum.studio.state import to_png
 from siglum.studio.store import NewDrawing, Store, StudioError, timestamp
 
 PNG = to_png(np.pad(np.zeros((20, 20), np.uint8), 10, constant_values=255)[None])

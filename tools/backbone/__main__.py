@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from siglum.errors import SiglumError
 from siglum.lab.device import choose_device
-from siglum.lab.runs import Run
+from siglum.lab.run_folder import Run
 from tools.backbone import pretrain, provenance
 
 NewPath = Annotated[Path, Parameter(name=["--out", "-o"])]

@@ -35,8 +35,8 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import models, train_run
 from siglum.lab.device import Device
-from siglum.lab.export import EXPORTERS, check_place, to_onnx
-from siglum.lab.runs import CONFIG, Run
+from siglum.lab.export import EXPORTERS, to_onnx
+from siglum.lab.run_folder import CONFIG, Run
 from siglum.lab.training_loop import Data, Epoch, derive_seed, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
@@ -44,7 +44,7 @@ from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibr
 from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle, relative_error
-from siglum.recogniser.prototypes import Head, unit
+from siglum.recogniser.prototype_head import Head, unit
 from siglum.stats import Rate
 from tools.backbone import confusables, synthetic
 from tools.backbone.fonts import Face, find_fonts, read_faces
@@ -323,7 +323,7 @@ def export(
     Raises:
         RunError: if `path` exists, or onnxruntime's features differ from torch's.
     """
-    check_place(path)
+    bundles.check_new(path)
     recipe, preprocess = build(Recipe, read_json(run.path / RECIPE)), run.preprocess
     if recipe.fill != ink.FILL:
         preprocess = preprocess.model_copy(update={"margins": recipe.fill})

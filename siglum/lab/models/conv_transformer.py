@@ -66,8 +66,7 @@ class ConvTransformer(Network):
         self.columns = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
         self.rows = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
         self.encoder = nn.Sequential(*(encoder_layer() for _ in range(layers)))
-        self.num_features = WIDTH * (image_size >> HALVINGS) ** 2
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head = nn.Linear(WIDTH * (image_size >> HALVINGS) ** 2, num_classes)
 
     def tokens(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to the encoder's input (B, T, 512), row by row."""
@@ -88,14 +87,12 @@ class ConvTransformer(Network):
 class ConvPool(Network):
     """Network F: 100,670 parameters at 1 channel and 62 classes, at any image size."""
 
-    num_features = 128
-
     def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 200) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
-            ConvBlock(in_channels, 32), ConvBlock(32, 64), ConvBlock(64, self.num_features)
+            ConvBlock(in_channels, 32), ConvBlock(32, 64), ConvBlock(64, 128)
         )
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head = nn.Linear(128, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, 128)."""

@@ -41,8 +41,7 @@ class GlyphNet(Network):
             *([Dropout(dropout)] if dropout else []),
         )
         side = (image_size + 1) // 2 // 2 // 2
-        self.num_features = third * side * side
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head = nn.Linear(third * side * side, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""

@@ -9,7 +9,6 @@ class Network(nn.Module):
     """A network whose logits are `head(forward_features(images))`: the head can be exchanged."""
 
     head: nn.Module
-    num_features: int
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""

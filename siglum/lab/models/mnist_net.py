@@ -18,7 +18,6 @@ class MnistNet(Network):
     `kernel_size` applies to every convolution, with k // 2 px of padding; `filters` to the first.
     """
 
-    num_features = 50
     later: ClassVar[tuple[int, ...]] = (20,)  # filters of the convolutions after the first
     first_pool: ClassVar[tuple[type[nn.Module], int]] = (nn.MaxPool2d, 2)  # and its side, px
 
@@ -43,9 +42,9 @@ class MnistNet(Network):
             self.add_module(f"relu{number}", nn.ReLU())
             side, channels = (side + 2 * padding - kernel_size + 1) // step, width
         self.flatten = nn.Flatten()
-        self.hidden = nn.Linear(channels * side * side, self.num_features)
+        self.hidden = nn.Linear(channels * side * side, 50)
         self.relu = nn.ReLU()
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head = nn.Linear(50, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, 50)."""

@@ -37,11 +37,9 @@ class MobileNetV3(Network):
         whole = get_model(self.torchvision_name, weights=None, norm_layer=norm)
         self.features = whole.features
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.num_features = whole.classifier[0].in_features
+        features = whole.classifier[0].in_features
         self.head = nn.Sequential(
-            nn.BatchNorm1d(self.num_features),
-            Dropout(0.5),
-            nn.Linear(self.num_features, num_classes),
+            nn.BatchNorm1d(features), Dropout(0.5), nn.Linear(features, num_classes)
         )
         for conv in self.features.modules():
             if pad_below and isinstance(conv, nn.Conv2d) and conv.stride == (2, 2):

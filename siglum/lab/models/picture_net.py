@@ -60,8 +60,7 @@ class PictureNet(Network):
             )
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.num_features = 8 * width
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head = nn.Linear(8 * width, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""

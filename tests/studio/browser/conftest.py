@@ -11,7 +11,7 @@ from hand_drawn import Strokes, draw, to_json
 from studio_client import Client, save, studio_client
 
 from siglum.recogniser.predict import default_backbone
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 30_000  # ms, on a busy machine

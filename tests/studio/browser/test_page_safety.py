@@ -11,7 +11,7 @@ from hand_drawn import draw, to_json
 from studio_client import Process, save
 
 from siglum.images import studio_set
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 Waiting = tuple[User, int]
 

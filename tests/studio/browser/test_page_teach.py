@@ -6,7 +6,7 @@ import pytest
 from conftest import Saved, Shared, User, Visit
 from hand_drawn import SIGNS, Strokes, draw
 
-from siglum.studio.state import Studio
+from siglum.studio.snapshot import Studio
 
 SURE = "> 99 %"
 

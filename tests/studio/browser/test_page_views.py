@@ -95,6 +95,7 @@ def test_all_dropped_pictures_are_opened_in_turn(teacher: User) -> None:
     teacher.draw(draw("zig", 7))  # stays on the pad meanwhile
     one, three = [[draw("zig", 7)]], [[draw("ladder", 7)]]
     give(page, "drop", {"one.png": one, "two.heic": "not a picture", "three.png": three})
+    page.locator("#task", has_text="1 sign in 1 row").wait_for()
     page.locator("#headline", has_text="zig").wait_for()
     names = page.locator("#queue-names").inner_text()
     assert "2 more pictures" in names and "two.heic" in names and "three.png" in names

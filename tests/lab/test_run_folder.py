@@ -16,7 +16,7 @@ from siglum import files
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError
 from siglum.lab import models
-from siglum.lab.runs import Run, find_runs, next_path
+from siglum.lab.run_folder import Run, find_runs, next_path
 
 FILES = ("config.json", "preprocess.json", "classes.json", "env.json", "log.jsonl", "result.json")
 READERS = ("config", "preprocess", "classes", "env", "result", "history", "predictions")
@@ -184,7 +184,7 @@ def counted(function):
 os.fsync, os.replace, os.mkdir = counted(os.fsync), counted(os.replace), counted(os.mkdir)
 from siglum.config import TrainConfig
 from siglum.lab.device import choose_device
-from siglum.lab.runs import CONFIG, Run
+from siglum.lab.run_folder import CONFIG, Run
 from siglum.lab.train_run import resume, train
 path = Path(sys.argv[2])
 device = choose_device("cpu", "float32", 1)

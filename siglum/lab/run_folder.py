@@ -1,13 +1,4 @@
-"""Run: a training on disk. The only module that knows a run's files.
-
-    runs/<name>/
-    ├── config.json        all settings          ├── log.jsonl         one record per epoch
-    ├── preprocess.json    image -> input        ├── best.safetensors  weights of the best epoch
-    ├── classes.json       names by label        ├── last.safetensors  weights of the last epoch
-    ├── env.json           versions, device,     ├── lowest_loss.safetensors
-    │                      data, command         ├── predictions.npz   log-probabilities
-    ├── failure.json       why it diverged       └── result.json       written last
-    └── resume/state.safetensors                 optimiser and counters of an unfinished run
+"""Run: a training on disk. The only module that knows a run's files; see docs/run-format.md.
 
 Files are written to a temporary name, synced and renamed, so a kill leaves whole files. A run is
 never overwritten. Files that were damaged raise a SiglumError that names them.

@@ -6,7 +6,6 @@ Shapes: C channels, H x W pixels, S the side of the ink, D features, N train dra
 """
 
 import base64
-import io
 import math
 import threading
 import time
@@ -21,13 +20,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from siglum import stats
 from siglum.errors import DataError, SiglumError
-from siglum.images import decode, page
+from siglum.images import decode
 from siglum.images.cache import Progress, no_progress
-from siglum.images.ink import FILL, InkReport, normalise
+from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, apply_calibration, softmax
@@ -38,7 +36,6 @@ from siglum.studio.store import Store, StudioError
 NUM_CANDIDATES = 5  # and similar drawings
 PATCHES = 5  # along each side of a heatmap; they overlap by half
 MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
-PHOTO_SIDE = 1024  # px of the longer side of a photo that is saved
 IDLE = 0.2  # seconds between two looks for a change to analyse
 REST = 4.0  # the analysis rests so many times as long as it worked, so that drawing comes first
 MAX_REST = 10.0  # seconds
@@ -54,24 +51,15 @@ class Ink:
     """One sign as the network sees it."""
 
     ink: Pixels  # (S, S)
-    position: NDArray[np.float32]  # (3,), see `recogniser.prototypes`; NaN where unknown
+    position: NDArray[np.float32]  # (3,), see `recogniser.prototype_head`; NaN where unknown
     features: NDArray[np.float32]  # (D,), of length 1
-
-
-def to_png(image: Pixels, max_side: int = PHOTO_SIDE) -> bytes:
-    """Return the PNG of an image (C, H, W), shrunk to `max_side` px if it is larger."""
-    pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-    picture, file = Image.fromarray(pixels), io.BytesIO()
-    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
-    picture.save(file, "PNG", compress_level=1)  # half the time, a tenth larger
-    return file.getvalue()
 
 
 def decode_image(content: bytes) -> Pixels:
     """Decode an image from somebody else, (C, H, W); StudioError if it cannot be read."""
     try:
         with _decoding:
-            return decode.decode(content, None, 2 * page.WORKING, MAX_PIXELS)
+            return decode.decode(content, None, 2 * PAGE_WORKING, MAX_PIXELS)
     except DataError as error:
         raise StudioError(422, f"Cannot read this image: {error}.") from None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from siglum.recogniser.prototypes import fit_position_prior, fit_prototypes, unit
+from siglum.recogniser.prototype_head import fit_position_prior, fit_prototypes, unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
