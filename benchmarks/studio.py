@@ -3,9 +3,9 @@
     python -m benchmarks.studio --clients 50 --seconds 60
 
 Run it on a quiet machine; the clients run on the same processors. The Studio is a process of its
-own, as `siglum studio` starts it. Each client draws a sign in 1.5 s, asks for predictions while
-drawing as the page does, saves the drawing, and pauses for about as long. Measured is the time from
-a request to its answer.
+own, as `siglum studio` starts it. Each client joins as a pupil, draws a sign in 1.5 s, asks for
+predictions while drawing as the page does, saves the drawing, and pauses for about as long.
+Measured is the time from a request to its answer.
 """
 
 import argparse
@@ -39,22 +39,27 @@ def drawing(sign: int, random: np.random.RandomState, share: float = 1.0) -> dic
 
 
 class Client(threading.Thread):
-    """A person who draws until the time is over."""
+    """A person who enters by a link, and draws until the time is over."""
 
-    def __init__(self, number: int, port: int, until: float, ids: list[str]) -> None:
+    def __init__(self, number: int, port: int, link: str) -> None:
         super().__init__()
-        self.random, self.until, self.ids = np.random.RandomState(number), until, ids
-        self.port, self.author, self.saved = port, f"w{number:02}", list[str]()
+        self.random, self.until, self.ids = np.random.RandomState(number), 0.0, list[str]()
+        self.port, self.saved = port, list[str]()
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.connection.request("GET", link)
+        with self.connection.getresponse() as answer:
+            self.cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
+            answer.read()
         self.times: dict[str, list[float]] = {"predict": [], "drawings": []}
         self.errors: Counter[int] = Counter()
 
     def request(self, path: str, body: Any = None) -> Any:
         """POST `body`, or GET; return the answer, or None for an error."""
         headers = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{self.port}"}
+        headers["Cookie"] = self.cookie
         start = time.perf_counter()
         if body is None:
-            self.connection.request("GET", f"/api/{path}")
+            self.connection.request("GET", f"/api/{path}", headers={"Cookie": self.cookie})
         else:
             self.connection.request("POST", f"/api/{path}", json.dumps(body), headers)
         answer = self.connection.getresponse()
@@ -76,7 +81,7 @@ class Client(threading.Thread):
                 part = drawing(sign, np.random.RandomState(seed), share)
                 self.request("predict", {"drawing": part})
                 time.sleep(min(max(0.02, 100 * self.times["predict"][-1] ** 2), 1))
-            whole = {"class": self.ids[sign], "drawing": part, "author": self.author}
+            whole = {"class": self.ids[sign], "drawing": part}
             if answer := self.request("drawings", whole):
                 self.saved.append(answer["id"])
             time.sleep(self.random.exponential(PAUSE_SECONDS))
@@ -89,19 +94,24 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "siglum", "studio", f"{folder}/signs", "--no-browser"]
+        command += ["--host", "0.0.0.0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
-            match = next(filter(None, (re.search(r":(\d+)/", line) for line in server.stdout)))
-            port = int(match[1])
+            address = re.compile(r":(\d+)(/[?]token=\S+)")
+            match = next(filter(None, (address.search(line) for line in server.stdout)))
+            teacher = Client(0, port := int(match[1]), match[2])
             names = [f"sign {number}" for number in range(SIGNS)]
-            ids = Client(0, port, 0, []).request("classes", {"names": names})["ids"]
-            until = time.monotonic() + options.seconds
-            clients = [Client(number, port, until, ids) for number in range(options.clients)]
+            ids = teacher.request("classes", {"names": names})["ids"]
+            link = "/j/" + teacher.request("classroom")["link"].rpartition("/")[2]
+            clients = [Client(number, port, link) for number in range(options.clients)]
+            for number, client in enumerate(clients):
+                client.request("classroom/join", {"name": f"Pupil {number}"})
+                client.ids, client.until = ids, time.monotonic() + options.seconds
             for client in clients:
                 client.start()
             for client in clients:
                 client.join()
-            stored = {one["id"] for one in Client(0, port, 0, []).request("drawings")}
+            stored = {one["id"] for one in teacher.request("drawings")}
             server.send_signal(signal.SIGINT)
             server.wait(30)
     saved = {name for client in clients for name in client.saved}

@@ -280,6 +280,8 @@ class Security:
         if not is_link:
             self.classroom.check(visitor, f"{scope['method']} {path}")
             scope["siglum_visitor"] = visitor
+            if path == "/" and visitor.role == "pupil" and visitor.name is None:
+                scope["path"] = "/static/join.html"
             return None
         enter = HTMLResponse(_page("enter"))
         if current is None or (current.role, visitor.role) != ("teacher", "pupil"):

@@ -61,10 +61,11 @@ class Call:
         for word in ("undo", "redo"):
             event = self.store.last_event(word, self.session)
             own[word] = event and {"event": event.number, "description": event.description}
+        now, name = self.studio.current.json, self.visitor.name
         own["classroom"] = self.classroom.describe(self.visitor)
-        if self.visitor.role == "pupil":
-            own["authors"] = []  # how well others do is the teacher's business
-        return self.studio.current.json | own
+        if self.visitor.role == "pupil":  # how well others do is the teacher's business
+            own["authors"] = [one for one in now["authors"] if one["name"] == name]
+        return now | own
 
     def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""

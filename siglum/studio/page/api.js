@@ -12,7 +12,7 @@ export class ApiError extends Error {
 export class Disconnected extends Error {}
 
 const LOCKED_OUT =
-  "This link no longer works: the Studio was restarted. Open its new address, here or in another tab.";
+  "This link no longer works. Open the new one, here or in another tab.";
 const TIMEOUT = 15_000; // ms
 const UPLOAD_TIMEOUT = 600_000; // ms
 const RETRIES = [1000, 2000, 4000]; // ms between attempts to reach the server again

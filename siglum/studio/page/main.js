@@ -1,6 +1,7 @@
 // The Studio's page: tabs, keys, dropped files and the theme.
 
 import { changePad, openTab, pad, startBench } from "./bench.js";
+import { startClass } from "./class.js";
 import { byId, isolate, onClick } from "./dom.js";
 import { startFind } from "./find.js";
 import { count } from "./format.js";
@@ -21,7 +22,7 @@ let view = "find";
 function route() {
   const name = location.hash.slice(1) || "find";
   const link = document.querySelector(`nav a[href="#${CSS.escape(name)}"]`);
-  if (!link) return;
+  if (!link || link.hidden) return;
   view = name;
   for (const part of document.querySelectorAll("[data-tabs]")) part.hidden = !part.dataset.tabs.split(" ").includes(view);
   document.querySelector("nav [aria-current]")?.removeAttribute("aria-current");
@@ -92,7 +93,7 @@ function renderTitle({ title, classes }) {
 }
 
 subscribe(renderTitle);
-for (const start of [startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench]) start();
+for (const start of [startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench, startClass]) start();
 startTheme();
 acceptFiles();
 addEventListener("hashchange", route);

@@ -11,7 +11,7 @@ let dragged = []; // ids of the drawings that are being dragged
 
 function visibleDrawings() {
   const { sign, split, suspicious } = Object.fromEntries(new FormData(byId("filters")));
-  const passes = (one) =>
+  const passes = (one) => one.own !== false && // a pupil changes only their own
     (!sign || one.class === sign) && (!split || one.split === split) && (!suspicious || one.correct === false);
   const byClass = Map.groupBy(getDrawings().filter(passes), (one) => one.class);
   return { byClass, isFiltered: Boolean(sign || split || suspicious) };
