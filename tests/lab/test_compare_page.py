@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, make_run: MakeRun, tmp_
         write_comparison(grid, Path("x.md"), "t")
 
 
+def test_labels_of_an_axis_are_where_they_say(grid: Comparison) -> None:
+    for accuracy in (0.845, 0.9995):
+        plots = draw(replace(grid, epochs=grid.epochs.assign(val_accuracy=accuracy)))
+        axis = next(p for p in plots if p.name == "val_accuracy-by-index").figure.axes[0].yaxis
+        ticks = axis.get_majorticklocs()
+        texts = axis.get_major_formatter().format_ticks(ticks)
+        assert [float(text[:-2]) for text in texts] == pytest.approx(100 * ticks)
+
+
 def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
     grid: Comparison, tmp_path: Path
 ) -> None:
@@ -86,5 +96,6 @@ def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
     assert {"train_loss-by-index", "val_accuracy-by-seconds"} <= set(every)
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
     assert (tmp_path / "train_accuracy-by-index.csv").read_text().startswith("line,x,y,low,high")
+    assert every["val_accuracy-by-index"].title.endswith(" % at the end")
     labels = re.findall(r">([^<>]*0\.[123])<", (tmp_path / "accuracy.svg").read_text())
     assert len(set(labels)) >= 3, "labels that were shortened stay distinct"
