@@ -159,6 +159,7 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or images by label"),
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
+        ({"chars": "αβ", "writers": "(.)"}, "writers needs samples with file names"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:

@@ -81,8 +81,7 @@ def _render(**values: Any) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(autoescape=True, loader=PackageLoader("siglum.recogniser", "."))
-    environment.filters["probability"] = probability
-    return environment.get_template("notebook.html").render(values)
+    return environment.get_template("notebook.html").render(values, percent=probability)
 
 
 class Input(NamedTuple):
