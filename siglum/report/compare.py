@@ -85,13 +85,13 @@ def tables(comparison: Comparison) -> dict[str, Table]:
     # By table: header, columns of the data (two for an interval), format and factor.
     for name, columns in read_json(TEMPLATES / "comparison.json").items():
         data, cells = frames[name], {}
-        for header, names, template, factor in columns:
+        for header, names, style, factor in columns:
             if names[0] in data and (data.empty or data[names[0]].notna().any()):
                 cells[header] = [
-                    " to ".join("–" if pd.isna(v) else template.format(factor * v) for v in row)
+                    "–" if pd.isna(row[0]) else " to ".join(style.format(factor * v) for v in row)
                     for row in data[names].itertuples(index=False)
                 ]
-        texts = sum(template == "{}" for _, _, template, _ in columns)
+        texts = sum(style == "{}" for _, _, style, _ in columns)
         result[name] = Table(list(cells), list(zip(*cells.values(), strict=True)), texts)
     return result
 
