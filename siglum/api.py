@@ -26,6 +26,7 @@ def teach(
     samples: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
     rename: Mapping[str, str] | None = None,
+    writers: str | None = None,
     backbone: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> Recogniser:
@@ -36,6 +37,7 @@ def teach(
         samples: a folder with one folder per class, a zip of it, a Studio set or another source of
             images; or images by label: `{"α": [image, ...]}`.
         rename: new names of classes in the samples; two with one name are merged.
+        writers: a regular expression for file names of samples; its first group is the writer.
         backbone: a backbone of your own; by default the one that Siglum includes.
         progress: called while images load, with the activity, the number done and the total.
 
@@ -48,6 +50,8 @@ def teach(
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
         raise ConfigError(f"samples must be a path or images by label, got {samples!a:.60}.")
+    if writers and (samples is None or isinstance(samples, Mapping)):
+        raise ConfigError("writers needs samples with file names.")
     if rename and samples is None:
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
@@ -58,7 +62,8 @@ def teach(
         if isinstance(samples, Mapping):
             images = _from_mapping(samples, preprocess)
         else:
-            images = sources.load(os.fspath(samples), "train", preprocess, progress=progress)
+            source = os.fspath(samples)
+            images = sources.load(source, "train", preprocess, writers=writers, progress=progress)
         images = images.rename(rename or {})
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})

@@ -70,7 +70,12 @@ def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> 
         "file", "label", "probability", "runner_up", "runner_up_probability", "inverted",
         "prediction_set", "rejected", "warnings",
     ]  # fmt: skip
-    assert '<img src="data:image/png;base64,' in prediction._repr_html_()
+    html = prediction._repr_html_()
+    assert (
+        '<img src="data:image/png;base64,' in html
+        and "invert(1)" in html
+        and "β: &gt; 99 %" in html
+    )
     assert "3 classes" in greek._repr_html_()
     assert len(repr(greek)) < 300
 
@@ -154,6 +159,7 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or images by label"),
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
+        ({"chars": "αβ", "writers": "(.)"}, "writers needs samples with file names"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.formatting import count, percent, probability, rate_and_interval
+from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import decode, ink
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
@@ -35,6 +35,7 @@ def teach(
     samples: str | None = None,
     out: terminal.NewFile,
     rename: terminal.Renames = None,
+    writers: str | None = None,
     backbone: Path | None = None,
     title: str = "",
     json: terminal.Json = False,
@@ -51,6 +52,7 @@ def teach(
         chars: Characters, Unicode names or groups, separated by commas.
         samples: Labelled images, such as a folder with one folder per class.
         out: The bundle to write; its name ends in .siglum.
+        writers: Regular expression whose first group is the writer in a file name.
         backbone: A backbone of your own; by default the one that Siglum includes.
         title: Description of the recogniser, stored in the bundle.
     """
@@ -61,7 +63,9 @@ def teach(
     bundles.check_new(out)
     names = terminal.read_renames(rename)
     with terminal.progress_line() as line:
-        recogniser = api.teach(chars, samples, rename=names, backbone=backbone, progress=line.load)
+        recogniser = api.teach(
+            chars, samples, rename=names, writers=writers, backbone=backbone, progress=line.load
+        )
     fitted = recogniser.fitted
     assert fitted is not None
     command = decode.as_text(shlex.join(["siglum", *sys.argv[1:]]))
@@ -90,7 +94,7 @@ def _accuracy_lines(record: dict[str, Any], accuracy: Rate | None) -> Iterator[s
     for point in reversed(record["learning_curve"]):
         size = count(point["samples_per_class"], "drawing")
         start = f"Accuracy with {size} per sign" if point["samples_per_class"] else "From fonts"
-        yield f"{start}: {percent(point['accuracy'])}."
+        yield f"{start}: {percent(point['accuracy'], percent_digits(record['samples']))}."
     for one in record["confusions"][:5]:
         yield "  {label!r} is predicted as {predicted!r} in {count} of {total}.".format(**one)
     for one in record["suggestions"][:3]:
@@ -102,7 +106,7 @@ def _accuracy_lines(record: dict[str, Any], accuracy: Rate | None) -> Iterator[s
 def predict(
     recogniser: Path,
     /,
-    *files: Path,
+    *files: str,
     page: Path | None = None,
     out: terminal.Png = None,
     checkpoint: terminal.Checkpoint = None,

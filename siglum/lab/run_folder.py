@@ -301,8 +301,8 @@ class Run:
         try:
             return TypeAdapter(kind).validate_python(record)
         except ValidationError as error:
-            reason = explain(error)
-            raise RunError(f"{self.path / file} is damaged: {reason} {DAMAGED}") from None
+            cause = f"is damaged, or of another version: {explain(error)}"
+            raise RunError(f"{self.path / file} {cause} {DAMAGED}") from None
 
     def _write_json(self, file: str, value: Any) -> None:
         self._write(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
+from siglum.formatting import probability
 from siglum.images import decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
@@ -80,7 +81,7 @@ def _render(**values: Any) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(autoescape=True, loader=PackageLoader("siglum.recogniser", "."))
-    return environment.get_template("notebook.html").render(values)
+    return environment.get_template("notebook.html").render(values, percent=probability)
 
 
 class Input(NamedTuple):

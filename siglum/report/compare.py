@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 
 from siglum.errors import ConfigError
 from siglum.files import read_json, write_atomic
-from siglum.formatting import percent
+from siglum.formatting import number, percent
 from siglum.lab.compare import PARTS, Comparison, format_setting
 from siglum.lab.study import StudyFile
 from siglum.report import plots
@@ -28,7 +28,7 @@ CURVES = {  # name of a plot: x and y, columns of the epochs
 }
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
 MAX_LINES = len(plots.SERIES)
-LABEL = 20  # characters
+LABEL = 24  # characters
 NO_STUDY = StudyFile()
 
 
@@ -85,13 +85,13 @@ def tables(comparison: Comparison) -> dict[str, Table]:
     # By table: header, columns of the data (two for an interval), format and factor.
     for name, columns in read_json(TEMPLATES / "comparison.json").items():
         data, cells = frames[name], {}
-        for header, names, template, factor in columns:
+        for header, names, style, factor in columns:
             if names[0] in data and (data.empty or data[names[0]].notna().any()):
                 cells[header] = [
-                    " to ".join("–" if pd.isna(v) else template.format(factor * v) for v in row)
+                    "–" if pd.isna(row[0]) else " to ".join(style.format(factor * v) for v in row)
                     for row in data[names].itertuples(index=False)
                 ]
-        texts = sum(template == "{}" for _, _, template, _ in columns)
+        texts = sum(style == "{}" for _, _, style, _ in columns)
         result[name] = Table(list(cells), list(zip(*cells.values(), strict=True)), texts)
     return result
 
@@ -134,9 +134,10 @@ def draw(comparison: Comparison) -> list[Plot]:
     data = []  # name, title, label of x, and lines
     numbers = comparison.grid.select_dtypes("number")
     for setting in numbers.columns[numbers.nunique() >= MIN_BAND][:1]:
-        others = comparison.grid.drop(columns=setting).map(format_setting).to_dict("records")
-        names = [" ".join(f"{k}={v}" for k, v in row.items()) for row in others]
-        names = [name.replace("variant=", "") for name in names]
+        rows = comparison.grid.drop(columns=setting).map(format_setting).to_dict("records")
+        names = [
+            " ".join(f"{k}={v}" for k, v in row.items()).replace("variant=", "") for row in rows
+        ]
         lines = points[["y", "low", "high"]].join(numbers[setting].rename("x"))
         lines["line"] = pd.Series(names, comparison.grid.index)
         if lines.line.nunique() <= MAX_LINES:
@@ -151,10 +152,14 @@ def draw(comparison: Comparison) -> list[Plot]:
         lines = lines.assign(low=lines.y - half, high=lines.y + half).reset_index()
         if len(lines):
             split, measure = y.replace("val", "validation").replace("train", "training").split("_")
-            title = f"{split} {measure} by {X_LABELS[x]}".capitalize()
+            title = f"{split} {measure} by {X_LABELS[x].split()[0]}".capitalize()
             data.append((name, title, X_LABELS[x], lines.rename(columns={"variant": "line"})))
     for name, title, label, lines in data:
         lines = lines[["line", "x", "y", "low", "high"]]
+        ends = lines.groupby("line").y.last() if name in CURVES else lines.y
+        texts = [number(v) if "loss" in name else percent(v) for v in (ends.min(), ends.max())]
+        title += f": {' to '.join(dict.fromkeys(texts))}".replace(" % to", " to")
+        title += " at the end" if name in CURVES else ""
         figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
         result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
     return result
@@ -170,12 +175,13 @@ def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> 
         marker = "o" if len(line) <= 12 else ""
         axes.plot(line.x, line.y, color=colour, marker=marker, label=label)
     axes.set_xlabel(x)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=x == X_LABELS["index"]))
     medians = groups.y.median()  # the first epochs of a bad start would flatten all others
     if is_share:
         low = max(medians.min() - 0.02 if is_curve else lines.low.min(), 0.0)
         axes.set_ylim(low, 1.0)
-        plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else 1)
+        plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else None)
         axes.set_ylabel(f"axis starts at {percent(low)}" if low else "")
     else:
         axes.set_ylim(0, 2.5 * medians.max() or None)

@@ -61,8 +61,8 @@ def cell_text(value: object) -> str:
 
 
 def _no_break(value: object) -> object:
-    """Keep numbers and their units on one line, except in what is markup already."""
-    unit = r"(?<=\d) (?=%|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})"
+    """Keep numbers, units and sizes on one line, except in what is markup already."""
+    unit = r"(?<=\d) (?=%|×|(?:m?s|min|h|px|MB)\b|[A-Z][a-z]+ \d{4})|(?<=×|e) (?=\d)"
     return re.sub(unit, "\N{NO-BREAK SPACE}", value) if type(value) is str else value
 
 

@@ -68,8 +68,8 @@ class Plot:
         width, height = figure.get_size_inches() * 72
         texts = []
         for text, size, y, align, colour in (
-            (self.title, 17, 1 + 12 / height, "bottom", INK),
-            (self.caption, 12, -8 / height, "top", QUIET),
+            (self.title.replace(" %", "\xa0%"), 17, 1 + 12 / height, "bottom", INK),
+            (self.caption.replace(" %", "\xa0%"), 12, -8 / height, "top", QUIET),
         ):
             wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
             texts.append(figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour))
@@ -93,8 +93,8 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def percent_axis(axis: Axis, digits: int = 0) -> None:
-    """Label an axis of shares in per cent."""
+def percent_axis(axis: Axis, digits: int | None = 0) -> None:
+    """Label an axis of shares in per cent; without `digits`, as its range needs."""
     axis.set_major_formatter(PercentFormatter(1, digits, " %"))
 
 

@@ -304,7 +304,7 @@ def _confusion(facts: Facts) -> Plot:
     colours = LinearSegmentedColormap.from_list("ink", [plots.PAPER, plots.INK])
     axes.imshow(np.sqrt(shares), cmap=colours, vmin=0, vmax=1)
     axes.grid(False)
-    _label_classes(axes.xaxis, labels, 90)
+    _label_classes(axes.xaxis, labels, 90 if max(map(len, labels)) > 2 else 0)
     _label_classes(axes.yaxis, labels)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -339,7 +339,7 @@ def _calibration(facts: Facts) -> Plot:
     axes.set_title("accuracy", loc="left", fontsize=13, color=plots.QUIET)
 
     mean, accuracy = float(facts.confidence.mean()), measures.accuracy
-    verdict = "Calibrated on average" if mean <= accuracy.high else "Overconfident"
+    verdict = "No miscalibration shown" if mean <= accuracy.high else "Overconfident"
     verdict = "Underconfident" if mean < accuracy.low else verdict
     title = f"{verdict}: mean probability {percent(mean)}, accuracy {rate(accuracy)}"
     caption = (

@@ -347,4 +347,4 @@ def report_page(studio: Studio) -> str:
         css=package.joinpath("report.css").read_text("utf-8"),
         date=formatting.date(date.today().isoformat()),
         version=__version__,
-    )
+    ).replace(" %", "\N{NO-BREAK SPACE}%")

@@ -64,6 +64,18 @@ def test_drawings_of_a_zip_whose_classes_are_renamed(siglum: Call, tmp_path: Pat
     assert "cross" in siglum("predict", out, draw(tmp_path / "x.png", "X", turn=9)).stdout
 
 
+def test_folders_of_people_are_no_classes(siglum: Call, tmp_path: Path) -> None:
+    for person in ("anna", "bob"):
+        samples(tmp_path / "mine" / person, {"cross": "X", "hook": "J"}, count=2)
+    teach = ("teach", "--samples", tmp_path / "mine", "-o", tmp_path / "mine.siglum", "--json")
+    warning = siglum(*teach).stderr
+    (tmp_path / "mine.siglum").unlink()
+    done = siglum(*teach, "--writers", warning.split("--writers '")[1].split("'")[0])
+
+    assert "the folder 'cross' is in several folders" in warning and not done.returncode
+    assert json.loads(done.stdout)["classes"] == ["cross", "hook"]
+
+
 def test_characters_and_drawings_together(siglum: Call, tmp_path: Path) -> None:
     folder, out = samples(tmp_path / "mine", {"A": "A", "star": "*"}), tmp_path / "both.siglum"
     done = siglum("teach", "--chars", "A,B", "--samples", folder, "-o", out, "--title", "a few")

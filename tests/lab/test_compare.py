@@ -177,7 +177,7 @@ def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: 
         ),
         (
             {0.1: [10, 11], 0.2: [10, 11]},
-            "no difference shown between lr=0.1 and lr=0.2: 98.95 and 98.95 %, 0.00 points (95 % "
+            "No difference shown between lr=0.1 and lr=0.2: 98.95 and 98.95 %, 0.00 points (95 % "
             "CI 0.00 to 0.00; p = 1.000 after Holm) (2 seeds, 1,000 test images).",
         ),
         ({0.1: [40]}, "glyph_net: test accuracy 96.0 % (95 % CI 94.6 to 97.0 %; Wilson, 1,000 "),

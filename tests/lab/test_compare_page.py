@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,19 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, make_run: MakeRun, tmp_
     assert data["variants"][0]["val"] is None and data["variants"][1]["missing"] == 1
     variants = [Variant("a", (make_run("a", correct(5)),)), Variant("b", (), missing=2)]
     write_comparison(compare_runs(variants), tmp_path / "n.html", "t")
-    assert "2 runs not finished" in (tmp_path / "n.html").read_text()
+    page = (tmp_path / "n.html").read_text()
+    assert "2 runs not finished" in page and "– to –" not in page
     with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):
         write_comparison(grid, Path("x.md"), "t")
+
+
+def test_labels_of_an_axis_are_where_they_say(grid: Comparison) -> None:
+    for accuracy in (0.845, 0.9995):
+        plots = draw(replace(grid, epochs=grid.epochs.assign(val_accuracy=accuracy)))
+        axis = next(p for p in plots if p.name == "val_accuracy-by-index").figure.axes[0].yaxis
+        ticks = axis.get_majorticklocs()
+        texts = axis.get_major_formatter().format_ticks(ticks)
+        assert [float(text[:-2]) for text in texts] == pytest.approx(100 * ticks)
 
 
 def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
@@ -86,5 +97,6 @@ def test_every_plot_can_be_saved_and_curves_show_training_and_validation(
     assert {"train_loss-by-index", "val_accuracy-by-seconds"} <= set(every)
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
     assert (tmp_path / "train_accuracy-by-index.csv").read_text().startswith("line,x,y,low,high")
+    assert every["val_accuracy-by-index"].title.endswith(" % at the end")
     labels = re.findall(r">([^<>]*0\.[123])<", (tmp_path / "accuracy.svg").read_text())
     assert len(set(labels)) >= 3, "labels that were shortened stay distinct"

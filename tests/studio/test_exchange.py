@@ -254,7 +254,7 @@ def test_a_report_says_how_well_it_works_and_loads_and_runs_nothing(studio: Stud
     page = exchange.report_page(studio)
 
     assert "</bdi> · 5 signs, 10 drawings to learn from" in page
-    assert "Leave-one-out accuracy: " in page and "95 % CI" in page
+    assert "Leave-one-out accuracy: " in page and "95\xa0% CI" in page
     assert "Confusions" in page and "Test: " in page and "People" in page
     assert "With 2 drawings per sign it recognises" in page
     assert HOSTILE not in page and "&lt;/style&gt;&lt;script&gt;alert(1)" in page
