@@ -4,15 +4,17 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError
+from siglum.errors import ConfigError, DataError, closest_match
 from siglum.formatting import count
-from siglum.images import charsets, sources
+from siglum.images import charsets, sources, studio_set
+from siglum.images import outputs as class_outputs
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import predict
@@ -28,9 +30,10 @@ def teach(
     rename: Mapping[str, str] | None = None,
     writers: str | None = None,
     backbone: str | os.PathLike[str] | None = None,
+    outputs: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
 ) -> Recogniser:
-    """Teach a recogniser from names of characters, from drawings, or from both.
+    r"""Teach a recogniser from names of characters, from drawings, or from both.
 
     Args:
         chars: characters, Unicode names or groups, separated by commas; known from fonts.
@@ -39,6 +42,8 @@ def teach(
         rename: new names of classes in the samples; two with one name are merged.
         writers: a regular expression for file names of samples; its first group is the writer.
         backbone: a backbone of your own; by default the one that Siglum includes.
+        outputs: texts by class, such as `{"α": r"\alpha"}`, for `Prediction.output`; by default
+            those of a Studio set, or the names of the classes.
         progress: called while images load, with the activity, the number done and the total.
 
     Raises:
@@ -52,24 +57,37 @@ def teach(
         raise ConfigError(f"samples must be a path or images by label, got {samples!a:.60}.")
     if writers and (samples is None or isinstance(samples, Mapping)):
         raise ConfigError("writers needs samples with file names.")
+    if not isinstance(outputs, Mapping | None):
+        raise ConfigError(f"outputs must be texts by class, got {outputs!a:.60}.")
     if rename and samples is None:
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
-    drawings = None
+    drawings, texts = None, {}
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
+        rename = rename or {}
         if isinstance(samples, Mapping):
             images = _from_mapping(samples, preprocess)
         else:
             source = os.fspath(samples)
             images = sources.load(source, "train", preprocess, writers=writers, progress=progress)
-        images = images.rename(rename or {})
+            kind, _, folder = sources.locate(source)
+            if kind == "studio":
+                with closing(studio_set.connect(folder)) as database:
+                    stored = studio_set.read_state(database).outputs
+                texts = {rename.get(name, name): text for name, text in stored.items()}
+        images = images.rename(rename)
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
         names = tuple(dict.fromkeys([*names, *images.classes]))
         drawings = _distinct(images, names)
-    fitted = fit(network, names, drawings)
+    for label, text in (outputs or {}).items():
+        if (name := unicodedata.normalize("NFC", str(label))) not in names:
+            hint = closest_match(name, names)
+            raise ConfigError(f"outputs must be of classes of the recogniser, got {name!r}.{hint}")
+        texts[name] = class_outputs.check(text)
+    fitted = fit(network, names, drawings, outputs=texts)
     for name in fitted.unknown_classes[:1]:
         described = charsets.describe(name) if len(name) == 1 else repr(name)
         raise ConfigError(f"No font has {described}, and it has no samples. Give samples of it.")

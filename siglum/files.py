@@ -1,6 +1,8 @@
 """Read and write files safely: atomic writes, strict JSON, and the folders that Siglum uses."""
 
 import atexit
+import csv
+import io
 import json
 import os
 import secrets
@@ -115,3 +117,12 @@ def read_toml(path: Path, setting: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{setting} must be a TOML file, got {path}: {error}.") from None
+
+
+def read_csv(path: Path, setting: str) -> list[list[str]]:
+    """Return the lines of a CSV file in UTF-8 that are not empty; cells may have several lines."""
+    try:
+        text = io.StringIO(path.read_text("utf-8-sig"), newline="")
+        return [row for row in csv.reader(text, strict=True) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{setting} must be a CSV file in UTF-8, got {path}: {error}.") from None

@@ -1,10 +1,14 @@
 """Format numbers, rates, durations and names for people."""
 
 import math
+import re
 from datetime import datetime
 from pathlib import PurePath
 
 from siglum.stats import Rate
+
+# Control characters, also of the writing direction, without line ends and tabs.
+CONTROL = re.compile("[\0-\b\v-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -81,8 +85,10 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1 - half]}…{text[-half:]}"
 
 
-def printable(text: str) -> str:
-    """Replace control characters, with which names of others could move the cursor or hide text."""
+def printable(text: str, lines: bool = False) -> str:
+    """Replace control characters, which could hide text, and line ends if not `lines`."""
+    if lines:
+        return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> 
     assert prediction.warnings == ()
     assert list(prediction.to_dict()) == [
         "file", "label", "probability", "runner_up", "runner_up_probability", "inverted",
-        "prediction_set", "rejected", "warnings",
+        "prediction_set", "rejected", "warnings", "output",
     ]  # fmt: skip
     html = prediction._repr_html_()
     assert (
@@ -110,6 +111,26 @@ def test_drawings_are_taught_added_and_saved(tmp_path: Path) -> None:
     assert opened.bundle.samples is not None and len(opened.bundle.samples.labels) == 8
     again = opened.predict(letter("X", 75))
     assert again.label == recogniser.predict(letter("X", 75)).label == "cross"
+
+
+def test_predictions_have_outputs_of_their_classes(tmp_path: Path) -> None:
+    texts = {"L": "first line\n\tsecond", "<": "less"}
+    recogniser = siglum.teach(chars="L,X,T,<,木", outputs=texts | {"X": "X", "T": ""})
+    recogniser.add("hook", letter("J"))
+    recogniser.save(tmp_path / "signs.siglum")
+    opened = siglum.load(tmp_path / "signs.siglum")
+    corner, cross, less = opened.predict([letter("L"), letter("X"), letter("<")])
+
+    assert recogniser.outputs == opened.outputs == texts
+    assert (corner.output, cross.output, less.output) == (texts["L"], "X", "less")
+    assert (corner.output_as("html"), less.output_as("html")) == (texts["L"], "&lt;")
+    assert less.output_as("python") == r"\u003c" and less.output_as("text") == "less"
+    assert replace(less, label="木", output="木").output_as("latex") == "木"
+    assert replace(less, label="less than").output_as("latex") == "less"
+    with pytest.raises(ConfigError, match="output must be one of html, latex, .* got 'tex'"):
+        less.output_as("tex")
+    blank = opened.predict(np.full((60, 60), 255, np.uint8))
+    assert blank.rejected and blank.output == blank.output_as("html") == ""
 
 
 def test_names_in_two_unicode_forms_are_one_class() -> None:
@@ -160,6 +181,10 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
         ({"chars": "αβ", "writers": "(.)"}, "writers needs samples with file names"),
+        ({"chars": "αβ", "outputs": ["α"]}, "outputs must be texts by class, got "),
+        ({"chars": "αβ", "outputs": {"a": "x"}}, "outputs must be of classes of the .* got 'a'."),
+        ({"chars": "αβ", "outputs": {"α": 3}}, "an output must be text of at most 1,000 char"),
+        ({"chars": "αβ", "outputs": {"α": "\x1b[2J"}}, "without control characters, got '.x1b"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:

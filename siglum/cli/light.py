@@ -8,15 +8,23 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
+from siglum.formatting import (
+    count,
+    percent,
+    percent_digits,
+    printable,
+    probability,
+    rate_and_interval,
+)
 from siglum.images import decode, ink
+from siglum.images import outputs as class_outputs
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
@@ -37,6 +45,7 @@ def teach(
     rename: terminal.Renames = None,
     writers: str | None = None,
     backbone: Path | None = None,
+    outputs: Path | None = None,
     title: str = "",
     json: terminal.Json = False,
 ) -> None:
@@ -54,6 +63,7 @@ def teach(
         out: The bundle to write; its name ends in .siglum.
         writers: Regular expression whose first group is the writer in a file name.
         backbone: A backbone of your own; by default the one that Siglum includes.
+        outputs: CSV file with columns label,output: texts to use instead of names of classes.
         title: Description of the recogniser, stored in the bundle.
     """
     from siglum import api
@@ -62,9 +72,16 @@ def teach(
     out = out.expanduser()
     bundles.check_new(out)
     names = terminal.read_renames(rename)
+    texts = class_outputs.read(outputs) if outputs else {}
     with terminal.progress_line() as line:
         recogniser = api.teach(
-            chars, samples, rename=names, writers=writers, backbone=backbone, progress=line.load
+            chars,
+            samples,
+            rename=names,
+            writers=writers,
+            backbone=backbone,
+            outputs=texts,
+            progress=line.load,
         )
     fitted = recogniser.fitted
     assert fitted is not None
@@ -113,6 +130,7 @@ def predict(
     device: terminal.Device = "auto",
     json: terminal.Json = False,
     csv: bool = False,
+    output: Literal["text", "latex", "typst", "html", "python"] | None = None,
 ) -> None:
     """Predict the class of images: label, probability, runner-up and problems.
 
@@ -121,6 +139,7 @@ def predict(
     Example: siglum predict digits.siglum photo.png
     Example: siglum predict runs/first scans/
     Example: siglum predict greek.siglum --page page.jpg -o boxes.png
+    Example: siglum predict greek.siglum --page page.jpg --output latex
 
     Args:
         recogniser: A bundle, which needs no PyTorch, or the folder of a run.
@@ -128,11 +147,13 @@ def predict(
         page: An image of a page with several characters, read row by row.
         out: With --page: where to draw the boxes and labels, a PNG file.
         csv: Print CSV.
+        output: Print outputs instead of classes: their own texts, or the codes of characters.
+            With --page nothing else is printed.
     """
     if page is not None:
         if files or csv:
             raise ConfigError("page must be used alone, without other files and without --csv.")
-        _predict_page(_open(recogniser, checkpoint, device), page, out, json)
+        _predict_page(_open(recogniser, checkpoint, device), page, out, json, output)
         return
     if out is not None:
         raise ConfigError("out must be used with --page.")
@@ -141,6 +162,7 @@ def predict(
     paths = expand_files(files)
     unreadable: list[tuple[str, str]] = []
     predictions = _open(recogniser, checkpoint, device).predict_images(paths, unreadable)
+    predictions = [replace(one, output=one.output_as(output or "text")) for one in predictions]
     records = [prediction.to_dict() for prediction in predictions]
     if json:
         terminal.print_json(records)
@@ -150,7 +172,8 @@ def predict(
         rows = []
         for one in predictions:
             first, *others = [f"{label} {probability(share)}" for label, share in one.ranking[:2]]
-            cells = one.label, probability(one.probability), "".join(others)
+            text = one.output.replace("\n", "⏎") if output else one.label
+            cells = text, probability(one.probability), "".join(others)
             cells = ("none of these", "", first) if one.rejected else cells
             rows.append((one.file, *cells, "inverted" if one.inverted else ""))
         terminal.print_table(("file", "prediction", "probability", "runner-up", "note"), rows)
@@ -160,7 +183,9 @@ def predict(
     terminal.raise_for_unreadable(unreadable, len(paths))
 
 
-def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bool) -> None:
+def _predict_page(
+    recogniser: Recogniser, path: Path, out: Path | None, json: bool, output: str | None
+) -> None:
     preprocess = recogniser.preprocess
     if not preprocess.cuts_out or preprocess.position_channels:
         raise ConfigError(
@@ -179,9 +204,11 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
         inputs = [Input(one.ink[None], page.inverted, None, str(path)) for one in characters]
         lines.append("")
         for column, one in enumerate(recogniser.predict_inputs(inputs)):
+            one = replace(one, output=one.output_as(output or "text"))
             box, label = characters[column].box, "?" if one.rejected else one.label
             boxes.append((box, label))
-            lines[-1] += f"{label} {probability(one.probability)}   "
+            wide = f"{label} {probability(one.probability)}   "
+            lines[-1] += f"{one.output or '?'} " if output else wide
             records.append({"row": row, "column": column, "box": box, **one.to_dict()})
     if out is not None:
         from siglum.images import contact_sheet
@@ -191,9 +218,10 @@ def _predict_page(recogniser: Recogniser, path: Path, out: Path | None, json: bo
         terminal.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
         return
     for line in lines:
-        terminal.print_line(line.rstrip())
+        print(printable(line, lines=True).rstrip())
     if page.sideways:
-        print("Most characters are wider than high: the page may lie on its side.")
+        hint = "Most characters are wider than high: the page may lie on its side."
+        print(hint, file=sys.stderr if output else sys.stdout)
 
 
 def _open(path: Path, checkpoint: str | None, device: str) -> Recogniser:
@@ -309,6 +337,7 @@ def info(bundle: Path, /, *, json: terminal.Json = False) -> None:
         "bytes": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(),
         "classes": opened.classes,
+        "outputs": opened.outputs,
         "preprocess": opened.preprocess.model_dump(exclude_none=True),
         "reference_outputs": len(opened.reference.images),
         "samples": len(opened.samples.labels) if opened.samples else 0,

@@ -17,7 +17,7 @@ from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
 from siglum.errors import ConfigError, DataError
-from siglum.files import atomic_path
+from siglum.files import atomic_path, read_csv
 from siglum.formatting import count, percent, printable, rate_and_interval, shorten
 from siglum.stats import Rate
 
@@ -43,13 +43,8 @@ Threads = Annotated[int, Parameter(help="CPU threads; 0 for one per core.")]
 
 def read_renames(path: Path | None, option: str = "rename") -> dict[str, str]:
     """Read a CSV file of lines `old,new`; return {} for None."""
-    try:
-        text = "" if path is None else path.read_text("utf-8-sig")
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{option} must be a CSV file in UTF-8, got {path}: {error}.") from None
     names: dict[str, str] = {}
-    for row in rows:
+    for row in read_csv(path, option) if path else ():
         if len(row) != 2 or not all(row) or row[0] in names:
             line = ",".join(row)
             raise ConfigError(
@@ -76,7 +71,7 @@ def print_csv(records: Sequence[Mapping[str, Any]]) -> None:
     writer.writerow(records[0] if records else ())
     for record in records:
         cells = [" ".join(v) if isinstance(v, list) else v for v in record.values()]
-        writer.writerow([printable(v) if isinstance(v, str) else v for v in cells])
+        writer.writerow([printable(v, lines=True) if isinstance(v, str) else v for v in cells])
 
 
 def print_line(text: str) -> None:
@@ -88,7 +83,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values in two columns, without those that are None or empty."""
     width = max(map(cell_len, facts), default=0)
     for name, value in facts.items():
-        if value not in (None, ""):
+        if value not in (None, "", {}):
             print_line(f"{set_cell_size(name.replace('_', ' '), width)}  {format_value(value)}")
 
 
@@ -103,7 +98,8 @@ def format_value(value: Any) -> str:
         return f"{len(value):,}: {shorten(' '.join(map(str, value)), MAX_WIDTH)}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
+    text = "" if value is None else f"{value:,}" if type(value) is int else str(value)
+    return text.replace("\n", "⏎")
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -11,6 +11,7 @@ from siglum.errors import DataError
 from siglum.images.cache import Listing, Progress, Row
 
 FILE = "signs.db"
+OUTPUT = "output/"  # begins the name of a setting, followed by the id of a class
 OLD_FILE = "ledger.jsonl"  # of the format before SQLite; the Studio converts it
 SCHEMA = """
 PRAGMA synchronous = FULL;
@@ -50,6 +51,7 @@ class State:
 
     classes: Mapping[str, str] = field(default_factory=dict)  # name by id, in order of creation
     drawings: Mapping[str, Entry] = field(default_factory=dict)  # by id, in order of creation
+    outputs: Mapping[str, str] = field(default_factory=dict)  # by name of a class, if not that name
 
     def select(self, label: str | None = None, split: str | None = None) -> list[str]:
         """Return the ids of the drawings of a class, of a split, or of both."""
@@ -64,9 +66,14 @@ def read_state(database: sqlite3.Connection) -> State:
         "SELECT id, class, author, split, time, photo FROM drawing "
         "WHERE class IS NOT NULL ORDER BY number"
     )
+    outputs = (
+        "SELECT class.name, value FROM class JOIN setting ON setting.name = :prefix || class.id "
+        "WHERE class.name IS NOT NULL AND value != '' ORDER BY number"
+    )
     return State(
         dict(database.execute(classes).fetchall()),
         {id: Entry(*facts) for id, *facts in database.execute(drawings).fetchall()},
+        dict(database.execute(outputs, {"prefix": OUTPUT}).fetchall()),
     )
 
 

@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
+from siglum.images import outputs as class_outputs
 from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.prototype_head import Floats, Head, Labels, PositionPrior, Positions
 from siglum.stats import Rate
@@ -53,6 +55,7 @@ def _check_rate(rate: Rate) -> Rate:
 
 
 ClassName = Annotated[str, AfterValidator(_check_name)]
+Output = Annotated[str, AfterValidator(class_outputs.check)]
 CheckedRate = Annotated[Rate, AfterValidator(_check_rate)]
 
 
@@ -78,6 +81,7 @@ class _Document(Settings):
 
     format: Literal[2] = 2
     classes: tuple[ClassName, ...] = Field(min_length=1, max_length=100_000)
+    outputs: dict[ClassName, Output] = Field({})
     preprocess: Preprocess
     calibration: Calibration
     cosine: Literal[True] | None = None  # None without a head
@@ -112,6 +116,7 @@ class Bundle:
     reference: ReferenceOutputs
     head: Head | None = None
     samples: Samples | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)  # by class, where not its name
 
 
 def check_new(path: Path) -> None:
@@ -142,11 +147,13 @@ def encode(bundle: Bundle) -> bytes:
         if parts[group] is not None:
             arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
     members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
-    settings = {name: getattr(bundle, name) for name in ("classes", "preprocess", "calibration")}
+    names = ("classes", "outputs", "preprocess", "calibration")
+    settings = {name: getattr(bundle, name) for name in names}
     settings |= {"cosine": None if head is None else True, "card": bundle.card}
     settings["sha256"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     document = build(_Document, settings)
-    text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    contents = document.model_dump(mode="json", exclude=None if bundle.outputs else {"outputs"})
+    text = json.dumps(contents, indent=1, ensure_ascii=False)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, raw in {CARD: text.encode(), **members}.items():
@@ -170,6 +177,7 @@ def decode(raw: bytes, name: str) -> Bundle:
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
     classes, preprocess, calibration = document.classes, document.preprocess, document.calibration
+    card, outputs = document.card, document.outputs
     sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
     head = samples = prior = None
@@ -183,6 +191,7 @@ def decode(raw: bytes, name: str) -> Bundle:
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
+        "outputs": {*outputs} <= {*classes},
         "fewer vectors than classes": head is None or len(head.vectors) >= len(classes),
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
@@ -193,7 +202,7 @@ def decode(raw: bytes, name: str) -> Bundle:
             raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {part}.")
     reference = ReferenceOutputs(**groups["reference"])
     return Bundle(
-        members[MODEL], preprocess, classes, calibration, document.card, reference, head, samples
+        members[MODEL], preprocess, classes, calibration, card, reference, head, samples, outputs
     )
 
 

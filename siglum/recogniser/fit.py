@@ -69,6 +69,7 @@ def fit(
     classes: Sequence[str],
     samples: Samples | None = None,
     features: Floats | None = None,
+    outputs: Mapping[str, str] | None = None,
 ) -> Fitted:
     """Fit a recogniser to font prototypes and samples; their features save time."""
     if not 2 <= len(classes) <= MAX_CLASSES:
@@ -95,6 +96,7 @@ def fit(
         outside = outside.max(axis=1, keepdims=True)
     with_outside = np.concatenate([loo_logits, outside], axis=1)
     default = backbone.bundle.calibration
+    texts = {name: (outputs or {}).get(name, "") for name in classes}
     bundle = replace(
         backbone.bundle,
         classes=tuple(classes),
@@ -102,6 +104,7 @@ def fit(
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
         samples=samples if len(samples.labels) else None,
+        outputs={name: text for name, text in texts.items() if text not in ("", name)},
     )
     recogniser = Recogniser(bundle, backbone.network)
     exists = fonts.any(axis=1) | np.isin(range(len(classes)), samples.labels)
@@ -118,7 +121,7 @@ def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
         if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
             reason = "It was not taught on Siglum's own backbone. Teach a new one with siglum.teach"
             raise DataError(f"Cannot add drawings to this recogniser. {reason}.")
-        fitted = fit(backbone, bundle.classes, bundle.samples)
+        fitted = fit(backbone, bundle.classes, bundle.samples, outputs=bundle.outputs)
     if not all(one.planes.any() for one in inputs) or not inputs:
         raise DataError(f"No ink found in the drawings of {label!r}.")
     planes, positions = stack(inputs)
@@ -127,7 +130,7 @@ def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
     pairs: Any = zip(fitted.samples, new, strict=True)
     features = np.concatenate([fitted.features, fitted.backbone.features(new.ink)])
     samples = Samples(*map(np.concatenate, pairs))
-    recogniser.fitted = fit(fitted.backbone, classes, samples, features)
+    recogniser.fitted = fit(fitted.backbone, classes, samples, features, bundle.outputs)
     recogniser.bundle = recogniser.fitted.recogniser.bundle
 
 

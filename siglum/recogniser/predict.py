@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError
+from siglum.errors import ConfigError, DataError, choose
 from siglum.formatting import probability
-from siglum.images import decode, ink, strokes
+from siglum.images import characters, decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
@@ -55,6 +55,14 @@ class Prediction:
     inverted: bool  # dark ink on light paper was inverted
     file: str | None
     ranking: tuple[tuple[str, float], ...] = field(repr=False)  # all classes, probable ones first
+    output: str  # text to use: the class's own, or its name; "" if rejected
+
+    def output_as(self, kind: str) -> str:
+        r"""Return the output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
+        write = choose(characters.FORMATS, kind, "output")
+        is_plain = len(self.label) > 1 or (self.label.isascii() and self.label.isalnum())
+        is_text = kind == "text" or self.rejected or is_plain
+        return self.output if is_text else write(self.label) or self.output
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `siglum predict --json` prints."""
@@ -69,6 +77,7 @@ class Prediction:
             "prediction_set": list(self.prediction_set),
             "rejected": self.rejected,
             "warnings": list(self.warnings),
+            "output": self.output,
         }
 
     def _repr_html_(self) -> str:
@@ -105,6 +114,11 @@ class Recogniser:
     def classes(self) -> tuple[str, ...]:
         """The K class names, in label order."""
         return self.bundle.classes
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The outputs of classes, where they are not their names."""
+        return self.bundle.outputs
 
     @property
     def preprocess(self) -> Preprocess:
@@ -196,6 +210,7 @@ class Recogniser:
                 inverted=one.inverted,
                 file=one.file,
                 ranking=ranking,
+                output="" if rejected else self.outputs.get(ranking[0][0], ranking[0][0]),
             )
             predictions.append(prediction)
         return predictions

@@ -16,7 +16,7 @@ import time
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import date
 from functools import partial
@@ -32,7 +32,7 @@ from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
 from siglum.files import atomic_path, read_json, write_atomic
 from siglum.formatting import count
-from siglum.images import decode, strokes, studio_set
+from siglum.images import decode, outputs, strokes, studio_set
 from siglum.images import folder as folders
 from siglum.images.cache import Progress, first_names, no_progress
 from siglum.images.studio_set import FILE, Entry, State
@@ -64,7 +64,7 @@ OLD_COPY = "old-format"  # where they are moved
 # A drawing to save, labelled with the name of its class; its image; its ink if that came instead.
 Source = tuple[NewDrawing, Pixels, Pixels | None]
 Item = tuple[str, Callable[[], Source]]  # a name for messages, and how to read it
-Items = tuple[Sequence[str], list[Item], list[tuple[str, str]]]  # classes; drawings; unreadable
+Items = tuple[dict[str, str], list[Item], list[tuple[str, str]]]  # outputs; drawings; unreadable
 
 
 def open_source(
@@ -118,8 +118,8 @@ def import_upload(studio: Studio, content: bytes, session: str | None) -> Json:
 def _import(
     studio: Studio, listed: Items, session: str | None = None, is_upload: bool = False
 ) -> Json:
-    names, items, unreadable = listed
-    names = [store.class_name(one) for one in names]
+    texts, items, unreadable = listed
+    texts = {store.class_name(name): text for name, text in texts.items()}
     now = studio.update()
     saved: dict[tuple[str, str], list[Any]] = defaultdict(list)  # features by class and split
     for id, entry in now.state.drawings.items():
@@ -155,7 +155,7 @@ def _import(
             studio.inks[drawing.id] = ink
         except (SiglumError, ValueError) as error:
             unreadable.append((item, str(error).rstrip(".")))
-    added = studio.store.add_import(names, new, session)
+    added = studio.store.add_import(texts, new, session)
     studio.update()
     messages = [f"Imported {count(len(new), 'drawing')} and {count(added, 'new sign')}."]
     if limit:
@@ -187,7 +187,13 @@ def _list(path: Path, name: str) -> Items:
     for row in listing.rows:
         split = "test" if row.part == "test" else "train"
         items.append((row.name, partial(_read_image, path / row.name, row.label, split)))
-    return (), items, [*listing.unreadable]
+    unreadable, texts = [*listing.unreadable], {}
+    for file in [*path.glob(outputs.FILE), *path.glob(f"*/{outputs.FILE}")][:1]:
+        try:
+            texts = {store.class_name(one): text for one, text in outputs.read(file).items()}
+        except ValueError as error:
+            unreadable.append((outputs.FILE, str(error)))
+    return texts, items, unreadable
 
 
 def _read_image(path: Path, label: str, split: str) -> Source:
@@ -222,7 +228,8 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
         return NewDrawing(entry, None, decode.to_png(image)), image, samples.ink[row]
 
     rows = range(0 if samples is None else len(samples.labels))
-    return bundle.classes, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
+    texts = {name: bundle.outputs.get(name, "") for name in bundle.classes}
+    return texts, [(f"drawing {row + 1}", partial(read, row)) for row in rows], []
 
 
 def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
@@ -271,7 +278,7 @@ def _list_old_set(folder: Path) -> Items:
         message = f"{folder / LEDGER} is damaged ({error!r:.80}): empty signs are lost."
         warnings.warn(message, stacklevel=2)
         names = []
-    return names, items, []
+    return dict.fromkeys(names, ""), items, []
 
 
 def export_bundle(studio: Studio) -> bytes:
@@ -302,6 +309,10 @@ def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[st
         yield f"{stem}.json", json.dumps(facts | drawing, ensure_ascii=False).encode()
         rows.writerow([f"{stem}.png", *facts.values()])
     yield "labels.csv", table.getvalue().encode()
+    if state.outputs:
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows([outputs.COLUMNS, *state.outputs.items()])
+        yield outputs.FILE, table.getvalue().encode()
 
 
 def write_set(folder: Path, out: Path) -> int:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import charsets, decode, strokes
+from siglum.images import charsets, decode, outputs, strokes
 from siglum.images.ink import read_page
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
@@ -104,6 +104,7 @@ ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
 PupilName = Annotated[str, AfterValidator(classroom.pupil_name), Body(embed=True)]
+Output = Annotated[str, AfterValidator(outputs.check), Body(embed=True)]
 Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
 Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
 Recent = Annotated[Sequence[str], Body(max_length=1000)]
@@ -230,6 +231,11 @@ def _add_classes(names: Names, call: This) -> Json:
 @change("/api/classes/{class}/rename")
 def _rename_class(class_: ClassId, name: Name, call: This) -> None:
     call.store.rename_class(class_, name, call.session)
+
+
+@change("/api/classes/{class}/output")
+def _set_output(class_: ClassId, output: Output, call: This) -> None:
+    call.store.set_output(class_, output, call.session)
 
 
 @change("/api/classes/{class}/merge")

@@ -137,6 +137,7 @@ class Snapshot:
             {
                 "id": id,
                 "name": name,
+                "output": self.state.outputs.get(name, name),
                 "in_fonts": name in fonts,
                 "train": len(groups["train", id]),
                 "test": len(groups["test", id]),
@@ -192,7 +193,8 @@ class Snapshot:
         """Return the prediction for one sign, with a heatmap if `heat`."""
         empty = not ink.ink.any()
         value: Json = {"candidates": [], "prediction_set": [], "rejected": False, "similar": []}
-        value |= {"empty": empty, "ink": _base64(ink.ink), "size": len(ink.ink), "notes": [*notes]}
+        value |= {"output": "", "empty": empty, "notes": [*notes]}
+        value |= {"ink": _base64(ink.ink), "size": len(ink.ink)}
         if self.fitted is not None and not empty:
             (probs,), (in_set,), (rejected,) = self._predict(self.fitted, [ink])
             order = np.argsort(-probs, kind="stable").tolist()
@@ -202,6 +204,8 @@ class Snapshot:
                 value["candidates"].append(one)
             value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
             value["rejected"] = bool(rejected)
+            name = value["candidates"][0]["name"]
+            value["output"] = "" if rejected else self.state.outputs.get(name, name)
             if heat:
                 image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}
@@ -348,7 +352,7 @@ def build(before: Snapshot, state: State) -> Snapshot:
     known |= {id for id, name in state.classes.items() if name in fonts}
     class_ids = tuple(id for id in state.classes if id in known)
     names = [state.classes[id] for id in class_ids]
-    examples = class_ids, names, rows, [state.drawings[id].label for id in rows]
+    examples = class_ids, names, rows, [state.drawings[id].label for id in rows], state.outputs
     now = replace(before, state=state, class_ids=class_ids, rows=rows, examples=examples)
     if examples == before.examples:  # only test drawings or empty classes changed
         return now
@@ -362,7 +366,7 @@ def build(before: Snapshot, state: State) -> Snapshot:
                 np.array([inks[id].position for id in rows]),
             )
             features = np.array([inks[id].features for id in rows])
-        fitted = fit(backbone, names, samples, features)
+        fitted = fit(backbone, names, samples, features, state.outputs)
     return replace(now, fitted=fitted)
 
 

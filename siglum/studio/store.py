@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +22,17 @@ from siglum.errors import ConfigError, DataError, SiglumError
 from siglum.files import atomic_path
 from siglum.formatting import count
 from siglum.images import charsets, studio_set
-from siglum.images.studio_set import FILE, Entry
+from siglum.images.studio_set import FILE, OUTPUT, Entry
 
 MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
 SET_ID = "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))));"
+SET_NAME = "UPDATE class SET name = ? WHERE id = ? AND name IS ?"
+SET_CLASS = "UPDATE drawing SET class = ? WHERE id = ? AND class IS ?"
+SET_OUTPUT = (
+    "INSERT INTO setting (value, name) VALUES (?1, ?2) "
+    "ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value IS ?3"
+)
 OWN = "(:session IS NULL OR session = :session)"
 DONE = f"(SELECT max(number) FROM event WHERE NOT undone AND {OWN})"
 UNDONE = f"(SELECT min(number) FROM event WHERE undone AND {OWN} AND number > coalesce({DONE}, 0))"
@@ -136,6 +142,15 @@ class Store:
                 raise StudioError(409, f"You already have {name!r}. Merge the two?")
             self._record(session, f"renamed {_isolate(old)} to {_isolate(name)}", [(id, old, name)])
 
+    def set_output(self, id: str, output: str, session: str | None = None) -> None:
+        """Set the output of a class; "" is its name."""
+        with self._lock:
+            name = self._class_name(id)
+            before, after = self.state.outputs.get(name, ""), "" if output == name else output
+            if before != after:
+                description = f"changed the output of {_isolate(name)}"
+                self._record(session, description, [(OUTPUT + id, before, after)])
+
     def remove_class(self, id: str, into: str | None, session: str | None = None) -> None:
         """Merge a class into another one, or delete it with its drawings (None)."""
         with self._lock:
@@ -180,15 +195,23 @@ class Store:
             self._record(session, description, (), changes, [new], amended)
 
     def add_import(
-        self, names: Sequence[str], drawings: Sequence[NewDrawing], session: str | None = None
+        self, outputs: Mapping[str, str], drawings: Sequence[NewDrawing], session: str | None = None
     ) -> int:
-        """Save classes and drawings labelled by name, as one event; return how many are new."""
+        """Save classes with outputs, and drawings, by name, as one event; return how many are new.
+
+        An output replaces no other one.
+        """
         with self._lock:
-            ids, new = self._new_classes([*names, *(one.facts.label for one in drawings)])
-            if new or drawings:
+            ids, new = self._new_classes([*outputs, *(one.facts.label for one in drawings)])
+            texts: list[Change] = [
+                (OUTPUT + ids[name], "", text)
+                for name, text in outputs.items()
+                if text and name not in self.state.outputs
+            ]
+            if new or drawings or texts:
                 changes: list[Change] = [(one.id, None, ids[one.facts.label]) for one in drawings]
                 description = f"imported {count(len(drawings), 'drawing')}"
-                self._record(session, description, new, changes, drawings)
+                self._record(session, description, [*new, *texts], changes, drawings)
             return len(new)
 
     def revert(self, word: str, number: int, session: str | None = None) -> None:
@@ -287,10 +310,10 @@ class Store:
     def _apply(self, event: str, classes: Sequence[Change], drawings: Sequence[Change]) -> None:
         """Set values that are still as they were before; refuse if one is not."""
         conflict = StudioError(409, f"Cannot do this ({event}): it was changed since.")
-        for table, column, changes in (("class", "name", classes), ("drawing", "class", drawings)):
-            query = f"UPDATE {table} SET {column} = ? WHERE id = ? AND {column} IS ?"
+        for update, changes in ((SET_NAME, classes), (SET_CLASS, drawings)):
             try:
                 for id, before, after in changes:
+                    query = SET_OUTPUT if id.startswith(OUTPUT) else update
                     if self._database.execute(query, (after, id, before)).rowcount != 1:
                         raise conflict
             except sqlite3.IntegrityError:  # another class has the name

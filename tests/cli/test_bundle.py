@@ -106,3 +106,12 @@ def test_a_page_is_read_row_by_row(siglum: Call, signs: Path, tmp_path: Path) ->
     assert characters[0]["box"] == pytest.approx([40, 40, 101, 101], abs=3)
     drawn = np.asarray(Image.open(tmp_path / "boxes.png")).astype(int)
     assert drawn.shape == (260, 420, 3) and (np.ptp(drawn, axis=2) > 50).sum() > 500
+
+    outputs = tmp_path / "outputs.csv"
+    outputs.write_text('label,output\nring,"\\ring{\n}"\nstroke,\n', "utf-8-sig")
+    teach = ("teach", "--samples", signs, "--outputs", outputs, "-o", tmp_path / "own.siglum")
+    assert siglum(*teach).returncode == 0
+    done = siglum(
+        "predict", tmp_path / "own.siglum", "--page", tmp_path / "page.png", "--output", "latex"
+    )
+    assert done.stdout == "\\ring{\n} stroke\n\\ring{\n} \\ring{\n}\n"

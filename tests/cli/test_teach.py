@@ -1,15 +1,19 @@
 """`siglum teach`: from names, from drawings, from both; read again by `siglum predict`."""
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from siglum.recogniser.predict import load
 from tests.cli.conftest import Call
 
 SIGNS = "A7kR"
+ALPHA = Path(__file__).resolve().parents[2] / "docs" / "letters" / "alpha.png"
 
 
 def draw(path: Path, text: str, turn: float = 0.0, size: int = 90) -> Path:
@@ -109,6 +113,56 @@ def test_accuracy_is_unknown_with_one_drawing_per_sign(siglum: Call, tmp_path: P
 
     assert done.returncode == 0
     assert "Accuracy is unknown with one drawing per sign." in done.stdout
+
+
+def test_outputs_of_a_table_are_printed(siglum: Call, tmp_path: Path) -> None:
+    """Several lines, quotes, a mark at the start as Excel writes it, and a decomposed é."""
+    table = 'label,output\r\nA,"two\r\n""lines"""\r\n\r\ne\u0301,\\acute e\r\n'
+    (tmp_path / "o.csv").write_bytes(table.encode("utf-8-sig"))
+    out, file = tmp_path / "s.siglum", draw(tmp_path / "a.png", "A")
+    paper = draw(tmp_path / "blank.png", " ")
+    done = siglum("teach", "--chars", "A,k,é,α", "--outputs", tmp_path / "o.csv", "-o", out)
+    assert done.returncode == 0, done.stderr
+
+    def output(*flags: str) -> str:
+        (record,) = json.loads(siglum("predict", out, file, "--json", *flags).stdout)
+        return record["output"]
+
+    assert output() == output("--output", "text") == output("--output", "html") == 'two\n"lines"'
+    assert 'outputs            A: two⏎"lines", é: \\acute e' in siglum("info", out).stdout
+    text = siglum("predict", out, file, paper, "--csv").stdout
+    assert [row["output"] for row in csv.DictReader(io.StringIO(text))] == ['two\n"lines"', ""]
+    lines = siglum("predict", out, file, paper, "--output", "latex").stdout.splitlines()
+    assert ' two⏎"lines" ' in lines[1] and "none of these" in lines[2]
+    assert r" \alpha " in siglum("predict", out, ALPHA, "--output", "latex").stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "outputs must have a first line label,output and "),
+        (b"label;output\nA;B\n", "each label once, got 'label;output' in "),
+        (b"name,output\nA,B\n", "got 'name,output' in "),
+        (b"label\nA\n", "got 'label' in "),
+        (b"label,output\nA,x\nA,y\n", "each label once, got 'A,y' in "),
+        (b"label,output\nA\n", "lines of two cells, each label once, got 'A' in "),
+        (b"label,output\n,x\n", "got ',x' in "),
+        (b"label,output\nB,x\n", "outputs must be of classes of the recogniser, got 'B'."),
+        (b"label,output\nA,\x1b[2J\n", "an output must be text of at most 1,000 characters"),
+        (b'label,output\nA,"x', "outputs must be a CSV file in UTF-8, got "),
+        ("label,output\nA,ä\n".encode("latin1"), "outputs must be a CSV file in UTF-8, got "),
+        ("label,output\nA,ä\n".encode("utf-16"), "outputs must be a CSV file in UTF-8, got "),
+    ],
+)
+def test_a_table_of_outputs_with_a_mistake_is_refused(
+    siglum: Call, tmp_path: Path, table: bytes, message: str
+) -> None:
+    (tmp_path / "o.csv").write_bytes(table)
+    out = tmp_path / "s.siglum"
+    done = siglum("teach", "--chars", "A,k", "--outputs", tmp_path / "o.csv", "-o", out)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert message in done.stderr and not out.exists()
 
 
 def test_names_that_are_not_utf_8_are_shown_as_bytes(siglum: Call, tmp_path: Path) -> None:

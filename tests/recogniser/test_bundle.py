@@ -71,6 +71,14 @@ def with_arrays(**changes: Any) -> bytes:
     return zipped(parts)
 
 
+def test_outputs_are_saved_where_there_are_some() -> None:
+    outputs = {"p": "\\pi", "q": "two\nlines, \u200d \ue050"}
+    raw = bundles.encode(replace(a_taught_bundle(), outputs=outputs))
+
+    assert bundles.decode(raw, "x").outputs == outputs
+    assert b"outputs" not in RAW and bundles.decode(RAW, "x").outputs == {}
+
+
 @pytest.mark.parametrize("make", [a_bundle, a_taught_bundle])
 def test_a_saved_bundle_reads_as_it_was_and_equal_bundles_are_equal_bytes(
     make: Callable[[], Bundle], tmp_path: Path
@@ -134,6 +142,10 @@ def test_every_truncation_and_every_addition_is_refused() -> None:
         (with_json(classes=["a", "b", "c", "c"]), "do not fit 4 classes: repeated names"),
         (with_json(classes=["a", "b", "c", " "]), "class names must be printable and not blank"),
         (with_json(classes=["a", "b", "c", "\x1b[2J"]), "class names must be printable"),
+        (with_json(outputs={"p": "\x1b[2J"}), "an output must be text of at most 1,000 characters"),
+        (with_json(outputs={"p": "x" * 1001}), "an output must be text of at most 1,000 char"),
+        (with_json(outputs={"x": "y"}), "do not fit 4 classes: outputs"),
+        (with_json(outputs=["p"]), "bundle.json in x.siglum: outputs must"),
         (with_json(card={"parameters": 10**40}), "bundle.json in x.siglum: card.parameters must"),
         (with_json(card={"code": "import os"}), "bundle.json in x.siglum: "),
         (with_json(card={"measured": {"test": HUGE}}), "rates must have 0 <= hits"),

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 from studio_client import KINDS, Client, draw, save
 
+import siglum
 from siglum.errors import DataError, SiglumError
+from siglum.images import outputs
 from siglum.images.decode import to_png
 from siglum.images.sources import load
 from siglum.images.studio_set import FILE
@@ -121,6 +123,38 @@ def test_a_bundle_brings_its_drawings_once_and_is_one_step_of_undo(
     assert event is not None and event.description == "imported 4 drawings"
     other.store.revert("undo", event.number)
     assert classes(other) == []
+
+
+def test_outputs_are_exported_and_imported(studio: Studio, other: Studio, tmp_path: Path) -> None:
+    fill(studio, ("ring", "cross"))
+    ids = studio.store.add_classes(["ring", "cross", "α"])
+    texts = {"ring": "\\ring\n{}", "α": '"\\alpha"'}
+    for id, text in zip(ids, (texts["ring"], "", texts["α"]), strict=True):
+        studio.store.set_output(id, text)
+    studio.update()
+    exchange.write_set(studio.store.folder, tmp_path / "set.zip")
+    exchange.write_set(studio.store.folder, tmp_path / "folder")
+    (ring,) = other.store.add_classes(["ring"])
+    other.store.set_output(ring, "mine")
+    import_upload(other, (tmp_path / "set.zip").read_bytes(), None)
+
+    assert outputs.read(tmp_path / "folder" / "outputs.csv") == texts
+    assert classes(other) == ["ring", "α", "cross"]
+    assert other.store.state.outputs == texts | {"ring": "mine"}  # which an import does not replace
+    event = other.store.last_event("undo")
+    assert event is not None
+    other.store.revert("undo", event.number)
+    assert (classes(other), other.store.state.outputs) == (["ring"], {"ring": "mine"})
+    import_upload(other, exchange.export_bundle(studio), None)
+    assert other.store.state.outputs == texts | {"ring": "mine"}
+    renames = {"ring": "circle"}
+    taught = siglum.teach("α", studio.store.folder, rename=renames, outputs={"α": "own"})
+    assert taught.outputs == {"circle": texts["ring"], "α": "own"}
+    (tmp_path / "folder" / "outputs.csv").write_bytes(b"label,output\nring\n")
+    opened, messages = open_source(tmp_path / "folder", studio.backbone)
+    opened.close()
+    assert "1 file could not be read: outputs.csv: outputs must have" in messages[-1]
+    assert opened.store.state.outputs == {}
 
 
 class Unmarked(zipfile.ZipInfo):

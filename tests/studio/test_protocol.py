@@ -107,6 +107,27 @@ def test_rename_merge_delete_undo_and_redo(client: Client) -> None:
     assert state["classes"][0]["name"] == HOSTILE
 
 
+def test_a_class_has_an_output(client: Client) -> None:
+    ids = client.teach(3)
+    path, text = f"/api/classes/{ids['ring']}/output", "\\ring\n\t{}\N{ZERO WIDTH JOINER}"
+    state = client.post(path, {"output": text})["state"]
+    again = client.post(path, {"output": text})["state"]
+    client.post(f"/api/classes/{ids['ring']}/rename", {"name": "circle"})
+    ring, cross = (client.post("/api/predict", {"drawing": draw(kind, 99)}) for kind in KINDS[:2])
+
+    assert again["undo"] == state["undo"]  # nothing changed
+    assert state["undo"]["description"] == "changed the output of \u2068ring\u2069"
+    assert [one["output"] for one in state["classes"]] == [text, "cross", "stroke"]
+    assert (ring["output"], cross["output"]) == (text, "cross")
+    assert bundles.decode(client.get("/api/bundle"), "x").outputs == {"circle": text}
+    state = client.post(path, {"output": ""})["state"]
+    assert state["classes"][0]["output"] == "circle"
+    for expected in (text, text, "ring"):
+        state = client.post("/api/undo", {"event": state["undo"]["event"]})["state"]
+        assert state["classes"][0]["output"] == expected
+    assert client.post("/api/redo", {"event": state["redo"]["event"]})["state"]["undo"]
+
+
 def test_a_mistake_is_named_at_once_and_the_analysis_follows(client: Client) -> None:
     """Confusions and suggestions come with the change, the rest within seconds."""
     ids = client.teach(4)
@@ -218,10 +239,14 @@ BAD_BODIES = {
 
 
 BAD_NAMES = ["", "  \u3000", "x" * 101, "a\nb", "a\0", "\x1b[2J", "\ud800", "a\u2029b", 5, None]
+BAD_OUTPUTS = ["x" * 1001, "a\0", "\x1b[2J", "a\r", "\ud800", "a\u2029b", 5, None]
 RENAME, MOVE = f"/api/classes/{NOBODY}/rename", "/api/drawings/move"
+OUTPUT = f"/api/classes/{NOBODY}/output"
 DRAWING = {"class": NOBODY, "drawing": draw("ring"), "split": "train"}
 BAD_REQUESTS = {
     **{f"class {name!a}": ("/api/classes", {"names": [name]}, 422) for name in BAD_NAMES},
+    **{f"output {text!a}": (OUTPUT, {"output": text}, 422) for text in BAD_OUTPUTS},
+    "output of an unknown class": (OUTPUT, {"output": "x"}, 404),
     "class of another form": ("/api/classes/../rename", {"name": "x"}, 422),
     "unknown class": (RENAME, {"name": "x"}, 404),
     "unknown drawing": (MOVE, {"drawings": [NOBODY], "class": None}, 404),

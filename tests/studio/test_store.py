@@ -28,10 +28,10 @@ def new(label: str, split: str = "train", author: str = "") -> NewDrawing:
 
 
 def contents(store: Store) -> tuple[list[str], list[tuple[str, str, str]]]:
-    """Names of the classes; id, class and split of the drawings."""
+    """Names and outputs of the classes; id, class and split of the drawings."""
     state = store.state
     drawings = [(id, state.classes[e.label], e.split) for id, e in state.drawings.items()]
-    return list(state.classes.values()), drawings
+    return [*state.classes.values(), *map(str, state.outputs.items())], drawings
 
 
 def test_a_set_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def change_at_random(store: Store, random: Random, session: str | None = None) -
     classes, drawings = list(store.state.classes) or ["?"], list(store.state.drawings) or ["?"]
     label, other = random.choice(classes), random.choice([None, *classes])
     with suppress(StudioError):
-        match random.randrange(8):
+        match random.randrange(9):
             case 0:
                 store.add_classes(random.sample("abcde", 2), session)
             case 1:
@@ -153,6 +153,8 @@ def change_at_random(store: Store, random: Random, session: str | None = None) -
                 store.remove_class(label, other, session)
             case 3 | 4:
                 store.move_drawings([random.choice(drawings)], other, session)
+            case 5:
+                store.set_output(label, random.choice(["", "a", "two\nlines"]), session)
             case _:
                 drawing = new(label, random.choice(["train", "test"]))
                 store.add_drawing(drawing, session)
