@@ -215,8 +215,10 @@ def _find_name(name: str, within: str = "") -> Response:
 
 
 @router.get("/api/find/groups")
-def _list_groups() -> Response:
-    return JSONResponse([*charsets.groups()])
+def _list_groups(call: This) -> Response:
+    known = frozenset(call.studio.backbone.classes)
+    groups = charsets.groups().items()
+    return JSONResponse({name: "".join(c for c in members if c in known) for name, members in groups})
 
 
 def _matches(matches: list[find.Match]) -> Response:

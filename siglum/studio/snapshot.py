@@ -34,6 +34,7 @@ from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError
 
 NUM_CANDIDATES = 5  # and similar drawings
+NUM_NEWEST = 3  # train drawings of a class in the state
 PATCHES = 5  # along each side of a heatmap; they overlap by half
 MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a moment
 IDLE = 0.2  # seconds between two looks for a change to analyse
@@ -143,6 +144,10 @@ class Snapshot:
                 "test": len(groups["test", id]),
                 "accuracy": recognition_rate(groups["train", id]),
                 "test_accuracy": recognition_rate(groups["test", id]),
+                "newest": [
+                    {"id": one["id"], "photo": one["photo"]}
+                    for one in groups["train", id][-NUM_NEWEST:]
+                ],
                 "suggestion": None,
             }
             for id, name in self.state.classes.items()

@@ -53,7 +53,7 @@ export function renderList(parent, items, render) {
       Object.assign(next.dataset, { key, version });
       child?.replaceWith(next);
       child = next;
-      if (hadFocus) (child.matches("[tabindex]") ? child : child.querySelector("button"))?.focus();
+      if (hadFocus) child.querySelector("[tabindex], button")?.focus();
     }
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });

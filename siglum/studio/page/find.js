@@ -22,8 +22,8 @@ let matches = [];
 let groups = [];
 let isCopied = false; // the next stroke begins another drawing
 let isLong = false; // all rows are shown
-let recent = stored("recent", []); // characters, the last one used first
-let pinned = stored("pinned", []); // matches
+let recent = stored("recent", []); // matches, the last one copied first
+let pinned = stored("pinned", []);
 
 const hasInk = () => (isPhotoOpen() ? Boolean(getSign()) : !pad.isEmpty());
 
@@ -33,7 +33,7 @@ const find = latest(async () => {
   if (name) show(await get(`/api/find/name?${new URLSearchParams({ name, within })}`));
   else if (!hasInk()) show([]);
   else if (isPhotoOpen()) show(await upload(`/api/find/image?${new URLSearchParams({ within })}`, await cutOut()));
-  else show(await post("/api/find", { drawing: pad.drawing(), within, recent: [...recent, ...pinned.map(({ text }) => text)] }));
+  else show(await post("/api/find", { drawing: pad.drawing(), within, recent: [...recent, ...pinned].map(({ text }) => text) }));
 });
 
 function startAnew() {
@@ -62,8 +62,8 @@ function render() {
   byId("find-teach").hidden = !hasInk() || !matches.length;
   const items = rows.map((match, index) => ({ ...match, id: index + match.text, index, isPinned: isPinned(match) }));
   renderList(byId("find-rows"), items, renderRow);
-  renderStrip("find-recent", recent.map((text) => ({ id: text, text })));
-  renderStrip("find-pinned", pinned.map((match) => ({ ...match, id: match.text })));
+  renderStrip("find-recent", recent);
+  renderStrip("find-pinned", pinned);
 }
 
 const isPinned = ({ text }) => pinned.some((one) => one.text === text);
@@ -84,25 +84,18 @@ function renderRow({ id, index, isPinned: isPressed, ...match }) {
       "aria-label": `Pin ${name}`, onclick: () => togglePin(match) }, "☆"));
 }
 
-function renderStrip(id, items) {
-  byId(id).parentElement.hidden = !items.length;
-  renderList(byId(id), items, ({ text, ...match }) => h("li", {},
-    h("button", { type: "button", class: "code", title: match.name ?? text, onclick: () => copyCharacter(text, match) },
-      h("bdi", { class: "sign" }, text))));
+function renderStrip(id, list) {
+  byId(id).parentElement.hidden = !list.length;
+  renderList(byId(id), list.map((match) => ({ ...match, id: match.text })), (match) => h("li", {},
+    h("button", { type: "button", class: "code", title: match.name, onclick: () => copyMatch(match) }, h("bdi", { class: "sign" }, match.text))));
 }
 
 /** Copy a match in the format that the user chose. */
 const copyMatch = (match) => copy(match[byId("find-format").value] || match.text, match);
 
-async function copyCharacter(text, match) {
-  if (match.name) return copyMatch({ ...match, text });
-  const [one] = await get(`/api/find/name?${new URLSearchParams({ name: text })}`);
-  copyMatch(one);
-}
-
 async function copy(text, match) {
   isCopied = true;
-  recent = [match.text, ...recent.filter((one) => one !== match.text)].slice(0, MAX_RECENT);
+  recent = [match, ...recent.filter(({ text: other }) => other !== match.text)].slice(0, MAX_RECENT);
   store("recent", recent);
   await copyText(text);
   render();
@@ -132,7 +125,7 @@ function handleNumber({ altKey, ctrlKey, key, metaKey, target }) {
 
 async function fillGroups() {
   if (byId("find-group").length > 1) return;
-  const names = await get("/api/find/groups");
+  const names = Object.keys(await get("/api/find/groups"));
   byId("find-group").append(...names.map((name) => h("option", { value: name }, name)));
 }
 

@@ -7,13 +7,15 @@ const TOAST = 6000; // ms
 
 let isBusy = false;
 let toastTimer = 0;
-let undoable = null; // the change that the message offers to undo
+let undoable = null; // the last change, while the message offers to undo
+let undoMessage = null; // what its button does
 
-/** Show a message at the bottom of the window; with an undo button, if the change can be undone. */
+/** Show a message at the bottom of the window; `undo` adds a button: true for the last change, or an action. */
 export function toast(text, { undo = false } = {}) {
   announce(text);
   byId("toast-text").replaceChildren(serverText(text));
   undoable = undo ? getState().undo?.event : null;
+  undoMessage = undo === true ? () => travel("undo") : undo;
   byId("toast-undo").hidden = !undo;
   byId("toast").hidden = false;
   clearTimeout(toastTimer);
@@ -55,7 +57,7 @@ export async function travel(action) {
 }
 
 export function startHistory() {
-  onClick({ undo: () => travel("undo"), redo: () => travel("redo"), "toast-undo": () => travel("undo") });
+  onClick({ undo: () => travel("undo"), redo: () => travel("redo"), "toast-undo": () => undoMessage() });
   subscribe((state) => {
     for (const action of ["undo", "redo"]) {
       setEnabled(byId(action), Boolean(state[action]));

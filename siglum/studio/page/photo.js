@@ -1,10 +1,10 @@
 // Photos: their signs are boxed and recognised; the chosen one takes the place of the drawing.
 
 import { upload } from "./api.js";
-import { announce, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
+import { announce, attempt, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
 import { count } from "./format.js";
-import { copyText, hideToast, toast } from "./history.js";
-import { classById, needDrawings, onDrawings, setState, subscribe } from "./store.js";
+import { copyText, toast } from "./history.js";
+import { classById, getAuthor, mutate, needDrawings, onDrawings, setState, subscribe } from "./store.js";
 
 const MARGIN = 0.15; // around a sign that is cut out, in its longer sides
 const MAX_PIXELS = 25e6; // of a picture, as the server accepts it
@@ -37,15 +37,18 @@ async function openNext() {
   const names = queue.map(({ name }) => isolate(name)).join(", ");
   byId("queue").hidden = !queue.length;
   byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${names}`;
-  if (!file) return;
+  if (file) await open(file);
+}
+
+async function open(file) {
   showError("bench-error");
-  toast(`Reading ${isolate(file.name)}…`);
+  byId("bench").setAttribute("aria-busy", "true");
   try {
     show(await read(file));
   } catch ({ message }) {
     showError("bench-error", { message: `${isolate(file.name)}: ${message}` });
   }
-  hideToast();
+  byId("bench").removeAttribute("aria-busy");
 }
 
 /** Recognise the signs of a picture; a single one comes with a heat map. */
@@ -58,18 +61,29 @@ async function read(file) {
   const scale = Math.sqrt(MAX_PIXELS / (width * height));
   if (scale >= 1) return { file, bitmap: original, ...(await recognise(file)) };
   const size = [Math.floor(scale * width), Math.floor(scale * height)];
-  const smaller = await cut(original, [0, 0, width, height], size, "image/jpeg");
+  const smaller = await paint(size, "image/jpeg", (context) => context.drawImage(original, 0, 0, ...size));
   return { file: smaller, bitmap: await createImageBitmap(smaller), ...(await recognise(smaller)) };
 }
 
-/** A part of a bitmap as a file; transparent pixels become white. */
-function cut(bitmap, part, [width, height], type) {
+/** A picture as a file; transparent pixels become white. */
+function paint([width, height], type, draw) {
   const canvas = h("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, ...part, 0, 0, width, height);
+  draw(context);
   return new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
+}
+
+/** Turn the picture clockwise by a quarter, and read it again. */
+async function rotate() {
+  const { bitmap, file } = photo;
+  const turned = await paint([bitmap.height, bitmap.width], "image/jpeg", (context) => {
+    context.translate(bitmap.height, 0);
+    context.rotate(Math.PI / 2);
+    context.drawImage(bitmap, 0, 0);
+  });
+  await open(new File([turned], file.name, { type: turned.type }));
 }
 
 function show(next) {
@@ -78,7 +92,7 @@ function show(next) {
   const canvas = byId("photo-image");
   [canvas.width, canvas.height] = [photo.width, photo.height];
   canvas.getContext("2d").drawImage(photo.bitmap, 0, 0, photo.width, photo.height);
-  canvas.parentElement.style.maxWidth = `calc(72dvh * ${photo.width / photo.height})`;
+  canvas.parentElement.style.setProperty("--ratio", photo.width / photo.height);
   byId("photo-boxes").replaceChildren();
   update();
   if (photo.sideways) showError("bench-error", new Error("This page seems to lie on its side. Rotate it."));
@@ -112,14 +126,18 @@ function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }
   return box;
 }
 
+const kindOf = (sign) => (sign.saved ? "saved" : sign.rejected || sign.prediction_set.length !== 1 ? "unsure" : "sure");
+const sureSigns = () => photo.signs.filter((sign) => kindOf(sign) === "sure" && bestName(sign));
+
 function render() {
   if (!photo) return;
-  const kind = (sign) => (sign.saved ? "saved" : sign.rejected || sign.prediction_set.length > 1 ? "unsure" : "sure");
   const boxes = photo.signs.map((sign, id) => ({
-    id, box: sign.box, name: displayName(sign), kind: kind(sign), isChosen: id === photo.chosen,
+    id, box: sign.box, name: displayName(sign), kind: kindOf(sign), isChosen: id === photo.chosen,
   }));
   renderList(byId("photo-boxes"), boxes, renderBox);
   byId("photo-text").textContent = readText();
+  byId("photo-save").hidden = sureSigns().length < 2;
+  byId("photo-save").textContent = `Save the ${sureSigns().length} sure ones`;
 }
 
 function update() {
@@ -127,30 +145,47 @@ function update() {
   notify();
 }
 
-/** The chosen sign as a picture of its own. */
-export function cutOut() {
+/** A sign as a picture of its own; by default the chosen one. */
+export function cutOut(sign = getSign()) {
   const { bitmap, file, width, height, signs } = photo;
   if (signs.length === 1) return file;
-  const [top, left, bottom, right] = getSign().box;
+  const [top, left, bottom, right] = sign.box;
   const margin = Math.round(MARGIN * Math.max(bottom - top, right - left));
   const [x, y] = [Math.max(0, left - margin), Math.max(0, top - margin)];
   const size = [Math.min(width, right + margin) - x, Math.min(height, bottom + margin) - y];
   const part = [x, y, ...size].map((length) => (length * bitmap.width) / width); // the server may have scaled it
-  return cut(bitmap, part, part.slice(2).map(Math.round), "image/png");
+  const target = part.slice(2).map(Math.round);
+  return paint(target, "image/png", (context) => context.drawImage(bitmap, ...part, 0, 0, ...target));
+}
+
+async function saveAs(sign, classId) {
+  const query = new URLSearchParams({ class: classId, split: "train", author: getAuthor() });
+  const answer = await upload(`/api/drawings/image?${query}`, await cutOut(sign));
+  sign.saved = { id: answer.id, class: classId, version: answer.state.version };
+  setState(answer.state);
+  return answer.id;
 }
 
 /** Save the chosen sign as an example of a class. */
-export async function saveSign(classId, author) {
+export async function saveSign(classId) {
   const [current, sign] = [photo, getSign()];
-  const query = new URLSearchParams({ class: classId, split: "train", author });
-  const answer = await upload(`/api/drawings/image?${query}`, await cutOut());
-  sign.saved = { id: answer.id, class: classId, version: answer.state.version };
-  setState(answer.state);
+  await saveAs(sign, classId);
   toast(`Saved to ${isolate(nameOf(classId))}.`, { undo: true });
   if (photo !== current) return;
   if (getSign() === sign) photo.chosen = Math.min(photo.chosen + 1, photo.signs.length - 1);
   if (queue.length && photo.signs.every(({ saved }) => saved)) openNext();
   else readAgain();
+}
+
+/** Save every sign that is read without a doubt, as what it is read as. */
+async function saveSure() {
+  const [current, ids] = [photo, []];
+  for (const sign of sureSigns()) {
+    if (photo === current) ids.push(await saveAs(sign, sign.candidates[0].class));
+  }
+  const undo = () => mutate("/api/drawings/move", { drawings: ids, class: null });
+  toast(`Saved ${count(ids.length, "drawing")}.`, { undo });
+  if (photo === current) readAgain();
 }
 
 async function readAgain() {
@@ -180,7 +215,10 @@ export function startPhoto(onchange) {
     openPictures([...target.files]);
     target.value = "";
   });
-  onClick({ "next-picture": openNext, "photo-back": closePhoto, "photo-copy": () => copyText(readText()) });
+  onClick({
+    "next-picture": openNext, "photo-back": closePhoto, "photo-rotate": rotate, "photo-copy": () => copyText(readText()),
+    "photo-save": () => attempt("bench-error", saveSure),
+  });
   onDrawings(checkSaved);
   subscribe(render);
 }

@@ -23,7 +23,7 @@ function listNames(names) {
 }
 
 function headline(rejected, [best, ...others], names) {
-  if (!getState().classes.length) return [words("What is it? Give it a name.")];
+  if (!getState().classes.length) return [words("What is it?")];
   if (!best) return [words("Add a second sign, then it can tell them apart.")];
   if (rejected) {
     const closest = [best, ...others].slice(0, 2).map(({ name }) => name);

@@ -6,8 +6,7 @@ import { announce, attempt, byId, h, isolate, onClick, renderList, setEnabled, s
 import { count } from "./format.js";
 import { toast } from "./history.js";
 import { submit } from "./outbox.js";
-import { getAuthor } from "./signs.js";
-import { classById, getState, mutate, subscribe } from "./store.js";
+import { classById, getAuthor, getState, mutate, subscribe } from "./store.js";
 
 const ROUNDS = 10;
 const BUTTONS = { start: "Start", draw: "Done", miss: "Next", end: "Test again" }; // the main one in each phase

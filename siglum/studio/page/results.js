@@ -1,12 +1,48 @@
-// How good it is: accuracy of examples and tests, mix-ups, the learning curve, and the people.
+// How good is it? The accuracy of examples and tests, and the signs that are mixed up; the report has more.
 
-import { renderMixups } from "./confusion.js";
-import { byId, h, renderList } from "./dom.js";
+import { byId, h, renderList, signName, thumbnail } from "./dom.js";
 import { accuracy, percent } from "./format.js";
-import { getDrawings, onDrawings, getState, subscribe } from "./store.js";
+import { classById, getDrawings, getState, needDrawings, onDrawings, subscribe } from "./store.js";
 
-const [WIDTH, HEIGHT, LEFT, TOP] = [256, 128, 48, 12]; // of the plot's area in index.html
 const MIN_DRAWINGS = 10; // before an accuracy is worth stating
+const MAX_DRAWINGS = 3; // of each sign in a mix-up
+
+const nameOf = (id) => (id === null ? "none of your signs" : signName(classById(id).name));
+const mixupsOf = ({ confusions }) =>
+  confusions.filter(({ label, prediction }) => classById(label) && (prediction === null || classById(prediction)));
+
+function renderMixup({ label, prediction, count, total, wrong, right }) {
+  const images = (drawings) => h("span", { class: "thumbnails" }, drawings.map((one) => thumbnail(one, "")));
+  const text = h("span", {}, nameOf(label), " recognised as ", nameOf(prediction), h("span", { class: "quiet" }, `${count} of ${total}`));
+  return h("li", {}, images(wrong), text, images(right));
+}
+
+function renderTable(part, mixups, field) {
+  const involved = new Set(mixups.flatMap(({ label, prediction }) => [label, prediction]));
+  const ids = getState().classes.map(({ id }) => id).filter((id) => involved.has(id));
+  const cell = (label, id) => {
+    const count = mixups.find((one) => one.label === label && one.prediction === id)?.count;
+    return h("td", { class: label === id ? "hit" : count && "miss" }, label === id ? classById(id)[field]?.hits : count);
+  };
+  const columns = involved.has(null) ? [...ids, null] : ids;
+  const header = columns.map((id) => h("th", { scope: "col" }, id === null ? "none" : nameOf(id)));
+  const rows = ids.map((id) => h("tr", {}, h("th", { scope: "row" }, nameOf(id)), columns.map((other) => cell(id, other))));
+  byId(`${part}-table`).replaceChildren(h("tr", {}, h("th", { class: "corner" }, "drawn ↓ recognised →"), header), ...rows);
+}
+
+/** The accuracy of examples or tests, and their mix-ups: the worst first, each with drawings of both signs. */
+function renderPart(part, result, field) {
+  const mixups = mixupsOf(result);
+  byId(`${part}-results`).hidden = !(result.accuracy?.total >= MIN_DRAWINGS);
+  byId(`${part}-accuracy`).textContent = result.accuracy ? accuracy(result.accuracy) : "";
+  byId(`${part}-details`).hidden = !mixups.length;
+  const newest = (drawings) => drawings.slice(-MAX_DRAWINGS);
+  renderList(byId(`${part}-mixups`), mixups.map((one) => ({
+    ...one, id: `${one.label} ${one.prediction}`,
+    wrong: newest(getDrawings().filter(({ id }) => one.drawings.includes(id))), right: classById(one.prediction)?.newest ?? [],
+  })), renderMixup);
+  renderTable(part, mixups, field);
+}
 
 function describeCurve(curve) {
   const [first, last] = [curve[0], curve.at(-1)];
@@ -16,56 +52,18 @@ function describeCurve(curve) {
   return `With ${drawings} per sign it recognises ${after} of the rest; ${start}, ${before}.`;
 }
 
-function plot(curve) {
-  const point = ({ x }, share) => [LEFT + WIDTH * x, TOP + HEIGHT * (1 - share)].map((value) => value.toFixed(1));
-  const means = curve.map((one) => point(one, one.accuracy));
-  const highs = curve.map((one) => point(one, one.high));
-  const lows = curve.map((one) => point(one, one.low));
-  const [endX, endY] = means.at(-1).map(Number);
-  return [
-    h("svg:polygon", { points: [...highs, ...lows.reverse()].join(" "), class: "band" }),
-    h("svg:polyline", { points: means.join(" "), class: "line" }),
-    ...means.map(([cx, cy]) => h("svg:circle", { cx, cy, r: 2.5, class: "dot" })),
-    ...curve.map((one) => h("svg:text", { x: point(one, 0)[0], y: 156, class: "middle" }, one.drawings || "fonts")),
-    h("svg:text", { x: endX + 8, y: endY + 4, class: "label" }, percent(curve.at(-1).accuracy)),
-  ];
-}
-
-/** The accuracy of examples or tests, and their mix-ups. */
-function renderPart(id, { accuracy: rate, confusions }, field) {
-  const { classes } = getState();
-  const totals = classes.map((one) => [one.id, one[field]?.total ?? 0]);
-  const names = classes.map(({ name }) => name);
-  const known = getDrawings().length; // the drawings of mix-ups may still be on their way
-  byId(`${id}-results`).hidden = !(rate?.total >= MIN_DRAWINGS);
-  byId(`${id}-accuracy`).textContent = rate ? accuracy(rate) : "";
-  renderList(byId(`${id}-mixups`), [{ id, confusions, totals, names, known }], () => renderMixups(confusions, new Map(totals)));
-}
-
-function renderPerson({ name, train, test, accuracy: rate }) {
-  const numbers = [train, test, rate ? `${rate.hits} of ${rate.total}` : "–"];
-  return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name || "no name")),
-    numbers.map((value) => h("td", { class: "number" }, String(value))));
-}
-
 function render() {
   const state = getState();
   if (!state) return;
-  const { authors, learning_curve: curve, ready, up_to_date: isUpToDate } = state;
-  byId("results").classList.toggle("empty-set", !ready);
-  byId("results").classList.toggle("stale", !isUpToDate);
-  byId("updating").hidden = isUpToDate;
+  byId("results").classList.toggle("empty-set", !state.ready);
+  byId("updating").hidden = state.up_to_date;
   renderPart("train", state, "accuracy");
   renderPart("test", state.test, "test_accuracy");
-  byId("people").hidden = authors.length < 2;
-  byId("people-rows").replaceChildren(...authors.map(renderPerson));
-  byId("curve").hidden = curve.length < 2;
-  if (curve.length < 2) return;
-  byId("curve-text").textContent = describeCurve(curve);
-  byId("curve-points").replaceChildren(...plot(curve));
+  byId("curve").textContent = state.learning_curve.length > 1 ? describeCurve(state.learning_curve) : "";
 }
 
 export function startResults() {
+  byId("results").addEventListener("toggle", () => needDrawings("results", byId("results").open));
   subscribe(render);
   onDrawings(render);
 }

@@ -1,10 +1,10 @@
 // The Review view: all drawings, a row for each sign; moved by dragging, by touch or by keys.
 
 import { attempt, byId, h, isolate, onClick, onSubmit, renderList } from "./dom.js";
-import { setEnabled, setOptions, signName, thumbnail } from "./dom.js";
+import { setOptions, signName, thumbnail } from "./dom.js";
 import { count, percent } from "./format.js";
-import { toast } from "./history.js";
-import { addSigns, classById, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
+import { toast, travel } from "./history.js";
+import { classById, classByName, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
 
 const selection = new Set(); // ids of drawings
 let dragged = []; // ids of the drawings that are being dragged
@@ -23,23 +23,31 @@ function renderRow({ id, name }) {
     h("div", { class: "row", role: "group", "aria-label": `Drawings of ${isolate(name)}` }));
 }
 
-function renderDrawing({ id, author, correct, isSelected, name, other, photo, probability, split }) {
+function renderDrawing({ id, author, correct, isSelected, name, other, photo, prediction, probability, split }) {
   const isSuspicious = correct === false;
   const looksLike = other ? `looks like ${isolate(other)}, ${percent(probability)}` : "looks like none of your signs";
   const origin = [split === "test" && "test", author && `by ${isolate(author)}`];
   const parts = [isolate(name), isSuspicious && looksLike, ...origin];
   const description = parts.filter(Boolean).join(", ");
-  const mark = isSuspicious ? ["→ ", other ? signName(other) : "?"] : split === "test" && "test";
-  return h("div", {
-    "data-drawing": id, class: isSuspicious && "suspicious", role: "checkbox", tabindex: 0, draggable: "true",
-    "aria-checked": String(isSelected), "aria-label": description, title: description,
-  }, thumbnail({ id, photo }, ""), h("span", { class: "mark-text" }, mark));
+  const accept = h("button", { type: "button", class: "mark-text", title: `Move it to ${other}`,
+    onclick: () => attempt("review-error", () => move([id], prediction)) }, "→ ", signName(other ?? ""));
+  return h("div", { class: isSuspicious ? "item suspicious" : "item" },
+    h("div", {
+      "data-drawing": id, role: "checkbox", tabindex: 0, draggable: "true",
+      "aria-checked": String(isSelected), "aria-label": description, title: description,
+    }, thumbnail({ id, photo }, "")),
+    isSuspicious && other ? accept : h("span", { class: "mark-text" }, isSuspicious ? "→ ?" : split === "test" && "test"));
 }
 
 /** Show the drawings; called when the view opens, too. */
 export function renderReview() {
   const state = getState();
   if (!state || byId("view-review").hidden) return;
+  const suspicious = getDrawings().filter(({ correct }) => correct === false);
+  byId("suspicious").hidden = !suspicious.length;
+  byId("suspicious-count").textContent = `${count(suspicious.length, "drawing")} may be in the wrong place.`;
+  if (!suspicious.length) byId("filter-suspicious").checked = false;
+  byId("accept-all").hidden = !suggestedMoves().length;
   setOptions(byId("filter-class"), [{ id: "", name: "all" }, ...state.classes]);
   const { byClass, isFiltered } = visibleDrawings();
   const ids = new Set([...byClass.values()].flat().map(({ id }) => id));
@@ -49,6 +57,7 @@ export function renderReview() {
   for (const row of byId("sheet").children) {
     const drawings = byClass.get(row.dataset.class) ?? [];
     row.querySelector(".quiet").textContent = drawings.length;
+    drawings.sort((one, other) => (other.correct === false) - (one.correct === false)); // suspicious ones first
     renderList(row.lastElementChild, drawings.map((one) => ({
       ...one,
       name: classById(one.class)?.name ?? "",
@@ -56,8 +65,22 @@ export function renderReview() {
       isSelected: selection.has(one.id),
     })), renderDrawing);
   }
-  byId("selection").textContent = selection.size ? `${count(selection.size, "drawing")} selected` : "Nothing selected";
-  for (const button of byId("move-form").querySelectorAll("button")) setEnabled(button, selection.size > 0);
+  byId("selection").textContent = `${count(selection.size, "drawing")} selected`;
+  byId("move-form").hidden = !selection.size;
+}
+
+/** Drawings that look like another sign. */
+const suggestedMoves = () => getDrawings().filter((one) => one.correct === false && classById(one.prediction));
+
+/** Move all of them, in one change for each sign. */
+async function acceptAll() {
+  const moves = suggestedMoves();
+  const byTarget = Map.groupBy(moves, ({ prediction }) => prediction);
+  for (const [target, some] of byTarget) await mutate("/api/drawings/move", { drawings: some.map(({ id }) => id), class: target });
+  const undo = async () => {
+    for (let times = byTarget.size; times > 0; times -= 1) await travel("undo");
+  };
+  toast(`Moved ${count(moves.length, "drawing")}.`, { undo });
 }
 
 function select(ids, isSelected = true) {
@@ -85,9 +108,10 @@ async function move(ids, classId) {
 async function submitMove() {
   const name = byId("move-into").value.trim();
   if (!name || !selection.size) return;
-  const [id] = await addSigns([name]);
+  const sign = classByName(name);
+  if (!sign) throw new Error(`You have no sign ${isolate(name)}. Choose one of the list, or add it under Teach.`);
   byId("move-into").value = "";
-  await move([...selection], id);
+  await move([...selection], sign.id);
 }
 
 async function remove() {
@@ -99,8 +123,8 @@ function neighbour(element, key) {
   const all = [...byId("sheet").querySelectorAll("[data-drawing]")];
   const step = key === "ArrowLeft" || key === "ArrowUp" ? -1 : 1;
   if (key === "ArrowLeft" || key === "ArrowRight") return all[all.indexOf(element) + step];
-  const rows = [...new Set(all.map((one) => one.parentElement))];
-  return rows[rows.indexOf(element.parentElement) + step]?.firstElementChild;
+  const rows = [...new Set(all.map((one) => one.closest(".row")))];
+  return rows[rows.indexOf(element.closest(".row")) + step]?.querySelector("[data-drawing]");
 }
 
 function handleKey(event) {
@@ -148,7 +172,10 @@ function startDragging(sheet) {
 export function startReview() {
   byId("filters").addEventListener("change", renderReview);
   onSubmit("move-form", "review-error", submitMove);
-  onClick({ remove: () => attempt("review-error", remove), deselect: () => select([...selection], false) });
+  onClick({
+    remove: () => attempt("review-error", remove), deselect: () => select([...selection], false),
+    "accept-all": () => attempt("review-error", acceptAll),
+  });
   byId("sheet").addEventListener("keydown", handleKey);
   byId("sheet").addEventListener("click", (event) => {
     const element = event.target.closest("[data-drawing]");

@@ -1,24 +1,18 @@
 // Your signs: a card for each, a form to add more, and a dialog to change one.
 
+import { get } from "./api.js";
 import { pad } from "./bench.js";
-import { byId, h, isolate, onSubmit, renderList, serverText, setOptions, signName, thumbnail } from "./dom.js";
+import { attempt, byId, h, isolate, onSubmit, renderList, serverText, setOptions, showError, signName, thumbnail } from "./dom.js";
 import { accuracy, count } from "./format.js";
 import { toast } from "./history.js";
 import {
-  addSigns, classById, ENOUGH, getActiveSign, getDrawings, getState, mutate, onDrawings, selectSign, subscribe,
+  addSigns, classById, classByName, ENOUGH, getActiveSign, getAuthor, getDrawings, getState, mutate, needDrawings, onDrawings,
+  selectSign, setAuthor, subscribe,
 } from "./store.js";
 
-const AUTHOR = "siglum.author";
-const CARD_THUMBNAILS = 3;
-
+const MAX_OFFERS = 3; // characters of a name that was typed
+let groups = null; // characters of each group, once they are needed
 let panelSign = null; // id of the sign whose dialog is open
-
-export const getAuthor = () => byId("author").value.trim();
-
-function thumbnails(classId, maximum = Infinity) {
-  const examples = getDrawings().filter((one) => one.class === classId && one.split === "train");
-  return examples.slice(-maximum).map((one) => thumbnail(one, ""));
-}
 
 function describeStatus({ train, in_fonts: isInFonts }) {
   return train ? count(train, "drawing") : isInFonts ? "ready" : `draw it ${ENOUGH} times`;
@@ -30,12 +24,12 @@ function toggle(id) {
   selectSign(isActive ? null : id);
 }
 
-function renderCard({ id, name, status, level, isActive }) {
+function renderCard({ id, name, status, level, isActive, newest }) {
   return h("li", { "data-level": level },
     h("button", { type: "button", class: "card", title: "Draw it", "aria-pressed": String(isActive), onclick: () => toggle(id) },
       h("span", { class: "name" }, signName(name)),
       h("span", { class: "quiet status" }, status),
-      h("span", { class: "thumbnails" }, thumbnails(id, CARD_THUMBNAILS))),
+      h("span", { class: "thumbnails" }, newest.map((one) => thumbnail(one, "")))),
     h("button", { type: "button", class: "edit", title: "Rename, merge or delete", "aria-label": `Edit ${isolate(name)}`,
       onclick: () => openPanel(id) }, "⋯"));
 }
@@ -46,7 +40,7 @@ function render() {
   const cards = state.classes.map((one) => ({
     id: one.id, name: one.name, status: describeStatus(one), isActive: one.id === getActiveSign(),
     level: one.in_fonts || one.train >= ENOUGH ? "ready" : one.train ? "some" : "none",
-    thumbnails: thumbnails(one.id, CARD_THUMBNAILS).map(({ src }) => src),
+    newest: one.newest,
   }));
   renderList(byId("signs"), cards, renderCard);
   byId("add-label").textContent = ["What should it recognise?", "Add a second sign"][cards.length] ?? "New sign";
@@ -55,20 +49,27 @@ function render() {
   renderPanel();
 }
 
-function openPanel(id) {
+async function openPanel(id) {
   panelSign = id;
   byId("rename-name").value = classById(id).name;
+  showError("panel-error");
+  byId("panel-code").textContent = "";
+  needDrawings("panel", true);
   renderPanel();
   byId("sign-panel").showModal();
+  const { name, in_fonts: isInFonts } = classById(id);
+  const [match] = isInFonts ? await searchNames(name) : [];
+  if (panelSign === id && match?.text === name) byId("panel-code").textContent = `${match.name}, ${match.code_point}`;
 }
 
 function renderPanel() {
   const sign = classById(panelSign);
   if (!sign) return byId("sign-panel").close();
+  const status = sign.accuracy ? accuracy(sign.accuracy) : describeStatus(sign);
   byId("panel-title").replaceChildren(signName(sign.name));
-  const tested = sign.accuracy && `${accuracy(sign.accuracy)} Each is tested against the others.`;
-  byId("panel-status").replaceChildren(...[tested ?? describeStatus(sign), ". ", sign.suggestion && serverText(sign.suggestion.message)].filter(Boolean));
-  byId("panel-drawings").replaceChildren(...thumbnails(sign.id));
+  byId("panel-status").replaceChildren(status, h("br"), sign.suggestion ? serverText(sign.suggestion.message) : "");
+  const examples = getDrawings().filter((one) => one.class === sign.id && one.split === "train");
+  byId("panel-drawings").replaceChildren(...examples.map((one) => thumbnail(one)));
   setOptions(byId("merge-into"), getState().classes.filter(({ id }) => id !== sign.id));
 }
 
@@ -78,37 +79,69 @@ async function change(action, body, message) {
   toast(message, { undo: true });
 }
 
+/** Rename the sign; where another one has that name, offer to merge them. */
+async function rename() {
+  const name = byId("rename-name").value;
+  const other = classByName(name);
+  if (other && other.id !== panelSign) byId("merge-into").value = other.id;
+  await change("rename", { name }, "Renamed.");
+}
+
 async function merge() {
   const into = byId("merge-into").value;
   if (into) await change("merge", { into }, `Merged into ${classById(into).name}.`);
 }
 
-/** Split what was typed into names: at commas, and at spaces between single characters. */
+/** Split what was typed into names: at commas, else at spaces and between characters that are no letters of a word. */
 function splitNames(text) {
-  const words = text.trim().split(/\s+/);
-  const areCharacters = words.every((word) => [...word].length === 1);
-  const names = /[,;]/.test(text) ? text.split(/[,;]/) : areCharacters ? words : [text];
-  return names.map((name) => name.trim()).filter(Boolean);
+  const parts = /[,;]/.test(text) ? text.split(/[,;]/) : text.split(/\s+/).flatMap((word) => (/[A-Za-z]/.test(word) ? [word] : [...word]));
+  return [...new Set(parts.map((name) => name.trim()).filter(Boolean))];
+}
+
+const searchNames = (name) => get(`/api/find/name?${new URLSearchParams({ name })}`).catch(() => []);
+
+/** Offer what else the text in the field may mean: one name, a group of characters, the character of that name. */
+async function offer() {
+  const text = byId("add-name").value.trim();
+  const names = splitNames(text);
+  const offers = [];
+  if (names.length > 1) {
+    offers.push({ id: "all", names, label: `Add ${count(names.length, "sign")}` });
+    if (!/[,;]/.test(text)) offers.push({ id: "one", names: [text], label: `Add “${text}” as one sign` });
+  } else if (text.length > 2) {
+    groups ??= await get("/api/find/groups").catch(() => null);
+    const members = [...(groups?.[text.toLowerCase()] ?? "")];
+    if (members.length) offers.push({ id: "group", names: members, label: `All ${members.length} characters of ${text.toLowerCase()}` });
+    const matches = (await searchNames(text)).slice(0, MAX_OFFERS);
+    offers.push(...matches.map((match) => ({ id: match.text, names: [match.text], label: `${match.text} ${match.name}` })));
+  }
+  if (byId("add-name").value.trim() === text) renderList(byId("add-offers"), offers, ({ names: some, label }) => h("li", {},
+    h("button", { type: "button", onclick: () => attempt("signs-error", () => add(some)) }, h("bdi", {}, label))));
 }
 
 /** Add signs; then teach the first one that needs examples. */
-async function add() {
-  const names = splitNames(byId("add-name").value);
+async function add(names = splitNames(byId("add-name").value)) {
   if (!names.length) return;
   const ids = await addSigns(names);
   byId("add-name").value = "";
+  byId("add-offers").replaceChildren();
   const untaught = ids.map(classById).find((one) => !one.in_fonts && !one.train);
   if (untaught) selectSign(untaught.id);
   else byId("pad").focus({ preventScroll: true });
 }
 
 export function startSigns() {
-  byId("author").value = localStorage.getItem(AUTHOR) ?? "";
-  byId("author").addEventListener("change", () => localStorage.setItem(AUTHOR, getAuthor()));
-  onSubmit("add-form", "signs-error", add);
-  onSubmit("rename-form", "panel-error", () => change("rename", { name: byId("rename-name").value }, "Renamed."));
+  byId("author").value = getAuthor();
+  byId("author").addEventListener("change", ({ target }) => setAuthor(target.value));
+  onSubmit("add-form", "signs-error", () => add());
+  byId("add-name").addEventListener("input", offer);
+  byId("sign-panel").addEventListener("close", () => {
+    panelSign = null;
+    needDrawings("panel", false);
+  });
+  onSubmit("rename-form", "panel-error", rename);
   onSubmit("merge-form", "panel-error", merge);
   onSubmit("delete-form", "panel-error", () => change("merge", { into: null }, `Deleted ${classById(panelSign).name}.`));
   subscribe(render);
-  onDrawings(render);
+  onDrawings(renderPanel);
 }

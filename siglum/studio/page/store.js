@@ -6,16 +6,16 @@ const DELAY = 500; // ms, up to doubled at random, before changes by others are 
 const SLOW = 20; // the delay is at least so many times as long as the last answer took
 const MAX_DELAY = 5000; // ms
 
-const SMALL_SET = 300; // drawings up to which their list is fetched for thumbnails alone
 const OWN_CHANGE = 120; // ms until the list is fetched again
 const REMOTE_CHANGE = 2000; // ms, after a change by others
 
 export const ENOUGH = 3; // examples of a sign, to begin with
 const SIGN = "siglum.sign"; // in the tab's storage: the active sign
+const AUTHOR = "siglum.author"; // in the browser's storage: the name of the user
 
 const listeners = new Set();
 const drawingListeners = new Set();
-const drawingUsers = new Set(); // what needs the list however long it is
+const drawingUsers = new Set(); // what shows the list
 let state = null;
 let drawings = [];
 let drawingsVersion = null; // of the state that the list belongs to
@@ -28,6 +28,8 @@ let announced = 0; // the newest version that the server has announced
 let timer = 0;
 let duration = 0; // ms that the last answer took
 
+export const getAuthor = () => localStorage.getItem(AUTHOR) ?? "";
+export const setAuthor = (name) => localStorage.setItem(AUTHOR, name.trim());
 export const getState = () => state;
 export const getActiveSign = () => activeSign;
 export const classById = (id) => state?.classes.find((one) => one.id === id);
@@ -49,15 +51,15 @@ export function setState(next, isRemote = false) {
   state = next;
   if (!classById(activeSign)) activeSign = null;
   for (const listener of listeners) listener(state, isRemote);
-  const isUrgent = !isRemote || drawingsVersion === null;
-  if (isUrgent) clearTimeout(drawingsTimer);
-  if (isUrgent || !drawingsTimer) drawingsTimer = setTimeout(fetchDrawings, isUrgent ? OWN_CHANGE : REMOTE_CHANGE);
+  if (!drawingUsers.size) return;
+  if (!isRemote) clearTimeout(drawingsTimer);
+  if (!isRemote || !drawingsTimer) drawingsTimer = setTimeout(fetchDrawings, isRemote ? REMOTE_CHANGE : OWN_CHANGE);
 }
 
 /** Call `listener(drawings, version)` after every change of the list. */
 export const onDrawings = (listener) => drawingListeners.add(listener);
 
-/** Fetch even a long list while `user` needs it. */
+/** Fetch the list while `user` shows it. */
 export function needDrawings(user, isNeeded) {
   if (!isNeeded) drawingUsers.delete(user);
   else if (drawingUsers.add(user)) fetchDrawings();
@@ -65,17 +67,16 @@ export function needDrawings(user, isNeeded) {
 
 async function fetchDrawings() {
   drawingsTimer = 0;
-  if (!state || isFetching || state.version === drawingsVersion) return;
+  if (!drawingUsers.size || !state || isFetching || state.version === drawingsVersion) return;
   const { version } = state;
-  const isWanted = drawingUsers.size > 0 || drawingCount() <= SMALL_SET;
   isFetching = true;
   // After a failure the list is fetched when the server is back, since the state changes then.
-  const next = isWanted ? await get("/api/drawings").catch(() => null) : [];
+  const next = await get("/api/drawings").catch(() => null);
   isFetching = false;
   if (!next) return;
-  [drawings, drawingsVersion] = [next, isWanted ? version : null];
+  [drawings, drawingsVersion] = [next, version];
   for (const listener of drawingListeners) listener(drawings, drawingsVersion);
-  if (isWanted) fetchDrawings();
+  fetchDrawings();
 }
 
 /** Start teaching a sign, or stop (null). */

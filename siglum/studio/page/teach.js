@@ -8,18 +8,16 @@ import { toast } from "./history.js";
 import { submit } from "./outbox.js";
 import * as photo from "./photo.js";
 import { clearAnswer, renderInput, showAnswer } from "./prediction.js";
-import { getAuthor } from "./signs.js";
-import { addSigns, classById, ENOUGH, getActiveSign, getState, selectSign, subscribe } from "./store.js";
+import { addSigns, classById, ENOUGH, getActiveSign, getAuthor, getState, selectSign, subscribe } from "./store.js";
 
 const SPEECH = 600; // ms without another prediction after which one is announced
-const REMOTE = 2000; // ms, up to doubled at random, until changes by others are taken into account
 const MAX_SUGGESTIONS = 3;
 
 let drawingId = 0; // another one each time that a drawing is begun
 let prediction = null; // of that drawing
 let previousSign = null; // the active sign as of the last change
 let lastSpeech = "";
-const timers = {};
+let speechTimer = 0;
 
 const best = () => (prediction && !prediction.rejected && prediction.candidates[0]) || null;
 const isEmpty = () => (photo.isPhotoOpen() ? !photo.getSign() : pad.isEmpty());
@@ -53,8 +51,9 @@ function render() {
   document.body.dataset.signs = Math.min(getState().classes.length, 2); // the style sheet hides what needs more
   byId("bench").toggleAttribute("data-ink", !isEmpty());
   setTask(...describeTask(sign));
-  byId("stop").hidden = !sign;
+  byId("stop").hidden = !sign || photo.isPhotoOpen();
   byId("save-form").hidden = isEmpty();
+  byId("save-label").textContent = getState().classes.length ? "Another sign" : "Give it a name";
   if (isEmpty()) clearAnswer();
   else if (prediction) showAnswer(prediction, sign, save);
   renderInput(prediction ?? undefined);
@@ -83,8 +82,8 @@ function speak() {
   const text = byId("headline").textContent;
   if (text === lastSpeech) return;
   lastSpeech = text;
-  clearTimeout(timers.speech);
-  if (text) timers.speech = setTimeout(() => announce(byId("headline").innerText), SPEECH);
+  clearTimeout(speechTimer);
+  if (text) speechTimer = setTimeout(() => announce(byId("headline").innerText), SPEECH);
 }
 
 /** Save the drawing under the name that was typed, else as the active sign, else as the best answer. */
@@ -99,7 +98,7 @@ async function submitForm() {
 }
 
 async function save(classId) {
-  if (photo.isPhotoOpen()) return photo.saveSign(classId, getAuthor());
+  if (photo.isPhotoOpen()) return photo.saveSign(classId);
   const sending = submit({ class: classId, drawing: pad.drawing(), split: "train", author: getAuthor() });
   pad.reset();
   byId("pad").focus({ preventScroll: true });
@@ -135,10 +134,6 @@ export function startTeach() {
   subscribe((state, isRemote) => {
     handleSelection();
     render();
-    if (!isRemote) return predict();
-    timers.remote ||= setTimeout(() => {
-      timers.remote = 0;
-      predict();
-    }, REMOTE * (1 + Math.random()));
+    if (!isRemote) predict();
   });
 }

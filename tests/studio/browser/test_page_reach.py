@@ -21,6 +21,7 @@ SCREENS = [(390, 844, 3), (844, 390, 3), (820, 1180, 2), (1280, 720, 1.25), (640
 
 def open_view(page: Any, view: str) -> None:
     page.click(f"nav a[href='#{view}']")
+    page.wait_for_selector(f"nav a[href='#{view}'][aria-current]")
     if view == "test" and page.locator("#quiz-start").is_visible():
         page.click("#quiz-done")
     page.locator(VIEWS[view]).first.wait_for()
@@ -143,7 +144,7 @@ def test_every_view_is_accessible_and_fits(
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
     user = visit(taught_url, viewport={"width": width, "height": 844}, color_scheme=theme)
     page = user.page
-    user.submit("#add-name", LONG)
+    user.submit("#add-name", LONG + ",")
     user.select("zig")
     user.teach("zig", draw("ladder", 5))
     user.draw(draw("zig", 4))

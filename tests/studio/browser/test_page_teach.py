@@ -165,20 +165,33 @@ def test_confusable_characters_are_named_both(user: User) -> None:
     assert "Not sure: o or 0?" in answer or "Not sure: 0 or o?" in answer
 
 
-def test_suggestions_and_the_curve_follow_within_seconds(teacher: User) -> None:
+def test_suggestions_and_figures_follow_within_seconds(teacher: User) -> None:
     page = teacher.page
-    page.wait_for_selector(".plot .dot", state="attached")
-    dots = page.locator(".plot .dot").count()
     for name in ("zig", "ladder"):
         teacher.teach(name, draw(name, 3), draw(name, 4))
-    page.wait_for_function(f"() => document.querySelectorAll('.plot .dot').length > {dots}")
     page.click("#results > summary")
-    assert "drawings per sign it recognises" in page.locator("#curve-text").inner_text()
-    assert "10 of 10 recognised." in page.locator("#train-accuracy").inner_text()
+    page.locator("#train-accuracy", has_text="10 of 10 recognised.").wait_for()
+    page.locator("#curve", has_text="drawings per sign it recognises").wait_for()
     teacher.submit("#add-name", "wheel")
     page.click("#stop")
     page.locator("#suggestions").get_by_role("button", name="Draw wheel").click()
     assert task(teacher) == "Draw wheel 0 of 3"
+
+
+def test_what_is_typed_may_mean_several_signs(user: User) -> None:
+    """A run of characters, words, the Unicode name of a character, and a group."""
+    page = user.page
+    offers = page.locator("#add-offers button")
+    page.fill("#add-name", "house spiral fish")
+    assert offers.all_inner_texts() == ["Add 3 signs", "Add “house spiral fish” as one sign"]
+    user.submit("#add-name", "αβγ")
+    user.wait_for("ready,ready,ready")
+    page.fill("#add-name", "integral")
+    offers.filter(has_text="∫ integral").click()
+    user.wait_for("ready,ready,ready,ready")
+    page.fill("#add-name", "digits")
+    offers.filter(has_text="All 10 characters of digits").click()
+    user.wait_for(",".join(["ready"] * 14))
 
 
 def test_the_network_input_and_its_heat_map_are_shown(teacher: User) -> None:

@@ -44,15 +44,21 @@ def test_a_test_has_an_end_and_counts_apart_from_the_examples(teacher: User, sav
     assert len(saved()) == 6 + 10 + 1
 
 
-def test_a_suspicious_drawing_is_dragged_to_its_sign(teacher: User) -> None:
+def test_a_suspicious_drawing_is_accepted_or_dragged(teacher: User) -> None:
     page = teacher.page
     teacher.teach("zig", draw("ladder", 4))  # which is wrong
     teacher.view("review")
     teacher.wait_for_rows("4,3")
     page.check("#filter-suspicious")
     teacher.wait_for_rows("1")
-    assert page.locator(".suspicious").inner_text() == "→ ladder"
-    page.uncheck("#filter-suspicious")
+    page.click("#accept-all")
+    teacher.wait_for_rows("3,4")
+    page.click("#toast-undo")
+    teacher.wait_for_rows("4,3")
+    page.get_by_role("button", name="→ ladder").click()  # the suggestion itself accepts it
+    teacher.wait_for_rows("3,4")
+    page.click("#toast-undo")
+    teacher.wait_for_rows("4,3")
     drawing = page.locator(".suspicious").bounding_box()
     row = page.locator("#sheet > li").nth(1).bounding_box()
     page.mouse.move(drawing["x"] + 30, drawing["y"] + 30)
@@ -88,6 +94,21 @@ def test_a_photographed_page_follows_corrections(teacher: User) -> None:
     assert page.locator("#photo-text").inner_text().split()[::2] == ["zig", "ladder"]
     page.click("#photo-back")
     assert page.locator("#pad").is_visible()
+
+
+def test_a_page_is_turned_and_its_sure_signs_are_saved_at_once(teacher: User) -> None:
+    page = teacher.page
+    give(page, "drop", {"page.png": [[draw("zig", 7), draw("zig", 8), draw("ladder", 8)]]})
+    page.locator("#photo-save", has_text="Save the 3 sure ones").click()
+    teacher.wait_for("5 drawings,4 drawings")
+    page.click("#toast-undo")
+    teacher.wait_for("3 drawings,3 drawings")
+    size = page.evaluate(
+        "(({width, height}) => [width, height])(document.querySelector('#photo-image'))"
+    )
+    assert size[0] == 3 * size[1]
+    page.click("#photo-rotate")
+    page.wait_for_selector(f"#photo-image[height='{size[0]}']", state="attached")
 
 
 def test_all_dropped_pictures_are_opened_in_turn(teacher: User) -> None:
