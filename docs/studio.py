@@ -28,7 +28,7 @@ def save(page: Any, strokes: Any, name: str) -> None:
     page.evaluate("([pad, strokes]) => draw(pad, strokes, {})", ["#pad", strokes])
     page.fill("#save-name", name)
     page.press("#save-name", "Enter")
-    page.locator("#headline", has_text="Saved to").wait_for()
+    page.locator("#toast", has_text=f"Saved to \u2068{name}").wait_for()
 
 
 def photograph(url: str, path: Path) -> None:
@@ -41,18 +41,17 @@ def photograph(url: str, path: Path) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(viewport=SIZE)
         page.add_init_script((TESTS / "browser" / "pen.js").read_text())
-        page.goto(url)
-        page.fill("#start-names", ", ".join(SIGNS))
-        page.press("#start-names", "Enter")
+        page.goto(f"{url}#teach")
+        page.fill("#add-name", ", ".join(SIGNS))
+        page.press("#add-name", "Enter")
         page.click("#stop")
         for seed in range(4):
             for name in SIGNS:
                 save(page, draw(name, seed), name)
-        page.wait_for_selector(".plot .line", state="attached")
         page.evaluate("([pad, strokes]) => draw(pad, strokes, {})", ["#pad", draw("ψ", 7)])
-        page.click("#explain")
+        page.click("#why > summary")
         page.wait_for_selector("#heat-scale", state="visible")
-        page.wait_for_selector("#learning:not(.stale)", state="attached")
+        page.wait_for_selector("#toast", state="hidden")
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.screenshot(path=path)

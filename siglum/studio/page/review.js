@@ -9,11 +9,13 @@ import { classById, classByName, getDrawings, getState, mutate, onDrawings, subs
 const selection = new Set(); // ids of drawings
 let dragged = []; // ids of the drawings that are being dragged
 
+const ownDrawings = () => getDrawings().filter(({ own }) => own !== false); // a pupil changes only their own
+
 function visibleDrawings() {
   const { sign, split, suspicious } = Object.fromEntries(new FormData(byId("filters")));
-  const passes = (one) => one.own !== false && // a pupil changes only their own
+  const passes = (one) =>
     (!sign || one.class === sign) && (!split || one.split === split) && (!suspicious || one.correct === false);
-  const byClass = Map.groupBy(getDrawings().filter(passes), (one) => one.class);
+  const byClass = Map.groupBy(ownDrawings().filter(passes), (one) => one.class);
   return { byClass, isFiltered: Boolean(sign || split || suspicious) };
 }
 
@@ -43,7 +45,7 @@ function renderDrawing({ id, author, correct, isSelected, name, other, photo, pr
 export function renderReview() {
   const state = getState();
   if (!state || byId("view-review").hidden) return;
-  const suspicious = getDrawings().filter(({ correct }) => correct === false);
+  const suspicious = ownDrawings().filter(({ correct }) => correct === false);
   byId("suspicious").hidden = !suspicious.length;
   byId("suspicious-count").textContent = `${count(suspicious.length, "drawing")} may be in the wrong place.`;
   if (!suspicious.length) byId("filter-suspicious").checked = false;
@@ -70,7 +72,7 @@ export function renderReview() {
 }
 
 /** Drawings that look like another sign. */
-const suggestedMoves = () => getDrawings().filter((one) => one.correct === false && classById(one.prediction));
+const suggestedMoves = () => ownDrawings().filter((one) => one.correct === false && classById(one.prediction));
 
 /** Move all of them, in one change for each sign. */
 async function acceptAll() {
