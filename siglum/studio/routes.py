@@ -218,7 +218,9 @@ def _find_name(name: str, within: str = "") -> Response:
 def _list_groups(call: This) -> Response:
     known = frozenset(call.studio.backbone.classes)
     groups = charsets.groups().items()
-    return JSONResponse({name: "".join(c for c in members if c in known) for name, members in groups})
+    return JSONResponse(
+        {name: "".join(c for c in members if c in known) for name, members in groups}
+    )
 
 
 def _matches(matches: list[find.Match]) -> Response:
