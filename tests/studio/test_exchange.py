@@ -138,6 +138,7 @@ def test_outputs_are_exported_and_imported(studio: Studio, other: Studio, tmp_pa
     other.store.set_output(ring, "mine")
     import_upload(other, (tmp_path / "set.zip").read_bytes(), None)
 
+    assert '<pre class="quiet">\\ring\n{}</pre>' in exchange.report_page(studio)
     assert outputs.read(tmp_path / "folder" / "outputs.csv") == texts
     assert classes(other) == ["ring", "α", "cross"]
     assert other.store.state.outputs == texts | {"ring": "mine"}  # which an import does not replace

@@ -17,12 +17,12 @@ export const isPhotoOpen = () => photo !== null;
 export const getSign = () => photo?.signs[photo.chosen];
 
 const nameOf = (id) => classById(id)?.name;
-const bestName = ({ rejected, candidates: [best] }) => (rejected ? undefined : nameOf(best?.class));
-const displayName = (sign) => nameOf(sign.saved?.class) ?? bestName(sign);
+const bestClass = ({ rejected, candidates: [best] }) => (rejected ? undefined : classById(best?.class));
+const classOf = (sign) => classById(sign.saved?.class) ?? bestClass(sign);
 const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
 
-/** The text of the page: a line for each row, with a question mark for each unknown sign. */
-const readText = () => rows().map((row) => row.map((one) => displayName(one) ?? "?").join(" ")).join("\n");
+/** The outputs of the page's signs: a line for each row, with a question mark for each unknown sign. */
+const readText = () => rows().map((row) => row.map((one) => classOf(one)?.output ?? "?").join(" ")).join("\n");
 
 export const describePhoto = () => `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
 
@@ -127,12 +127,12 @@ function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }
 }
 
 const kindOf = (sign) => (sign.saved ? "saved" : sign.rejected || sign.prediction_set.length !== 1 ? "unsure" : "sure");
-const sureSigns = () => photo.signs.filter((sign) => kindOf(sign) === "sure" && bestName(sign));
+const sureSigns = () => photo.signs.filter((sign) => kindOf(sign) === "sure" && bestClass(sign));
 
 function render() {
   if (!photo) return;
   const boxes = photo.signs.map((sign, id) => ({
-    id, box: sign.box, name: displayName(sign), kind: kindOf(sign), isChosen: id === photo.chosen,
+    id, box: sign.box, name: classOf(sign)?.name, kind: kindOf(sign), isChosen: id === photo.chosen,
   }));
   renderList(byId("photo-boxes"), boxes, renderBox);
   byId("photo-text").textContent = readText();

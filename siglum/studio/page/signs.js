@@ -51,13 +51,14 @@ function render() {
 
 async function openPanel(id) {
   panelSign = id;
-  byId("rename-name").value = classById(id).name;
+  const { name, output, in_fonts: isInFonts } = classById(id);
+  byId("rename-name").value = name;
+  byId("output").value = output === name ? "" : output;
   showError("panel-error");
   byId("panel-code").textContent = "";
   needDrawings("panel", true);
   renderPanel();
   byId("sign-panel").showModal();
-  const { name, in_fonts: isInFonts } = classById(id);
   const [match] = isInFonts ? await searchNames(name) : [];
   if (panelSign === id && match?.text === name) byId("panel-code").textContent = `${match.name}, ${match.code_point}`;
 }
@@ -67,6 +68,7 @@ function renderPanel() {
   if (!sign) return byId("sign-panel").close();
   const status = sign.accuracy ? accuracy(sign.accuracy) : describeStatus(sign);
   byId("panel-title").replaceChildren(signName(sign.name));
+  byId("output").placeholder = sign.name;
   byId("panel-status").replaceChildren(status, h("br"), sign.suggestion ? serverText(sign.suggestion.message) : "");
   const examples = getDrawings().filter((one) => one.class === sign.id && one.split === "train");
   byId("panel-drawings").replaceChildren(...examples.map((one) => thumbnail(one)));
@@ -85,6 +87,12 @@ async function rename() {
   const other = classByName(name);
   if (other && other.id !== panelSign) byId("merge-into").value = other.id;
   await change("rename", { name }, "Renamed.");
+}
+
+async function saveOutput() {
+  const [output, { name, output: before }] = [byId("output").value, classById(panelSign)];
+  if ((output || name) === before) byId("sign-panel").close();
+  else await change("output", { output }, "Output saved.");
 }
 
 async function merge() {
@@ -140,6 +148,7 @@ export function startSigns() {
     needDrawings("panel", false);
   });
   onSubmit("rename-form", "panel-error", rename);
+  onSubmit("output-form", "panel-error", saveOutput);
   onSubmit("merge-form", "panel-error", merge);
   onSubmit("delete-form", "panel-error", () => change("merge", { into: null }, `Deleted ${classById(panelSign).name}.`));
   subscribe(render);

@@ -2,9 +2,11 @@
 
 import { post } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
-import { announce, attempt, byId, h, isolate, onClick, onSubmit, renderList, serverText, signName } from "./dom.js";
+import {
+  announce, attempt, byId, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
+} from "./dom.js";
 import { count } from "./format.js";
-import { toast } from "./history.js";
+import { copyText, toast } from "./history.js";
 import { submit } from "./outbox.js";
 import * as photo from "./photo.js";
 import { clearAnswer, renderInput, showAnswer } from "./prediction.js";
@@ -56,6 +58,7 @@ function render() {
   byId("save-label").textContent = getState().classes.length ? "Another sign" : "Give it a name";
   if (isEmpty()) clearAnswer();
   else if (prediction) showAnswer(prediction, sign, save);
+  setEnabled(byId("copy"), Boolean(best()));
   renderInput(prediction ?? undefined);
   renderSuggestions();
   speak();
@@ -129,7 +132,7 @@ export function startTeach() {
   const submitPad = () => attempt("bench-error", submitForm);
   addTab("teach", { change: handleChange, submit: submitPad, clear });
   onSubmit("save-form", "bench-error", submitForm);
-  onClick({ stop: () => selectSign(null) });
+  onClick({ stop: () => selectSign(null), copy: () => best() && copyText(classById(best().class).output) });
   byId("why").addEventListener("toggle", predict);
   subscribe((state, isRemote) => {
     handleSelection();

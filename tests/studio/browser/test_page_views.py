@@ -111,6 +111,35 @@ def test_a_page_is_turned_and_its_sure_signs_are_saved_at_once(teacher: User) ->
     page.wait_for_selector(f"#photo-image[height='{size[0]}']", state="attached")
 
 
+def test_the_output_of_a_sign_is_copied_alone_and_in_a_page(visit: Visit, taught_url: str) -> None:
+    user = visit(taught_url, permissions=["clipboard-read", "clipboard-write"])
+    page, text = user.page, "\\zig{\n  1}"
+
+    def copied(button: str) -> str:
+        page.click(button)
+        page.locator("#toast", has_text="Copied").wait_for()
+        return page.evaluate("navigator.clipboard.readText()")
+
+    user.draw(draw("zig", 7))
+    assert user.answer().startswith("zig") and copied("#copy") == "zig"
+    for typed in (text, "", text):
+        page.get_by_role("button", name="Edit \u2068zig").click()
+        page.fill("#output", typed)
+        page.click("#output-form button")
+        page.locator("#toast", has_text="Output saved.").wait_for()
+        assert copied("#copy") == (typed or "zig")
+    page.get_by_role("button", name="Edit \u2068zig").click()
+    assert page.input_value("#output") == text
+    page.click("#output-form button")  # nothing changed
+    assert page.locator("#sign-panel").is_hidden()
+    give(page, "drop", {"page.png": [[draw("ladder", 8), draw("zig", 7)], [draw("zig", 8)]]})
+    page.wait_for_selector(".box")
+    assert copied("#photo-copy") == f"ladder {text}\n{text}"
+    page.click("#undo")
+    page.locator("#photo-text", has_text="ladder zig").wait_for()
+    assert copied("#photo-copy") == "ladder zig\nzig"
+
+
 def test_all_dropped_pictures_are_opened_in_turn(teacher: User) -> None:
     page = teacher.page
     teacher.draw(draw("zig", 7))  # stays on the pad meanwhile
