@@ -44,24 +44,22 @@ class Client(threading.Thread):
     def __init__(self, number: int, port: int, link: str) -> None:
         super().__init__()
         self.random, self.until, self.ids = np.random.RandomState(number), 0.0, list[str]()
-        self.port, self.saved = port, list[str]()
+        self.saved = list[str]()
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.connection.request("GET", link)
         with self.connection.getresponse() as answer:
-            self.cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
+            self.headers = {"Cookie": str(answer.headers["set-cookie"]).partition(";")[0]}
             answer.read()
+        self.headers |= {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{port}"}
         self.times: dict[str, list[float]] = {"predict": [], "drawings": []}
         self.errors: Counter[int] = Counter()
 
     def request(self, path: str, body: Any = None) -> Any:
         """POST `body`, or GET; return the answer, or None for an error."""
-        headers = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{self.port}"}
-        headers["Cookie"] = self.cookie
+        content = None if body is None else json.dumps(body)
         start = time.perf_counter()
-        if body is None:
-            self.connection.request("GET", f"/api/{path}", headers={"Cookie": self.cookie})
-        else:
-            self.connection.request("POST", f"/api/{path}", json.dumps(body), headers)
+        method = "GET" if body is None else "POST"
+        self.connection.request(method, f"/api/{path}", content, self.headers)
         answer = self.connection.getresponse()
         value = json.loads(answer.read())
         self.times.setdefault(path, []).append(time.perf_counter() - start)

@@ -23,7 +23,7 @@ def studio(
     """Draw, teach, test and correct signs on a page in the browser, without a network.
 
     Every change is saved at once; Ctrl-C ends the Studio. Only this machine can reach it, unless
-    --host opens it to others, who then need the printed address with its token.
+    --host opens it to a class: the printed address is the teacher's, whose page invites the others.
 
     Example: siglum studio photos/
     Example: siglum studio my-signs --host 0.0.0.0 --port 8000

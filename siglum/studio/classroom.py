@@ -23,7 +23,6 @@ from siglum.studio.store import StudioError
 SYMBOLS = "abcdefghjkmnpqrstuvwxyz23456789"  # none look alike; 8 of them have 40 bits
 MAX_PUPILS, MAX_NAME = 200, 40
 PRESENT_SECONDS = 10.0  # after the last request
-SETTING = "lesson"  # its name in the set
 PUPILS = {  # what pupils may request, and when; everything else is the teacher's
     "always": "GET /(static/.*|api/(state|events))?",
     "to join": "POST /api/classroom/join",
@@ -32,6 +31,10 @@ PUPILS = {  # what pupils may request, and when; everything else is the teacher'
     "to draw": "POST /api/(drawings(/image|/move)?|undo|redo)",  # by and of themselves, see `Call`
     "to add": "POST /api/classes",
 }
+
+
+def _create_code() -> str:
+    return "".join(secrets.choice(SYMBOLS) for _ in range(8))
 
 
 class Visitor(NamedTuple):
@@ -53,7 +56,7 @@ class Rules(BaseModel, frozen=True):
 class Lesson(Rules, frozen=True):
     """What the set stores, so that a restart of the Studio does not end a lesson."""
 
-    code: str = Field(default_factory=lambda: "".join(secrets.choice(SYMBOLS) for _ in range(8)))
+    code: str = Field(default_factory=_create_code, pattern=f"^[{SYMBOLS}]{{8}}$")
     pupils: dict[str, str] = {}  # name by session
 
 
@@ -62,14 +65,14 @@ class Classroom:
 
     def __init__(self, studio: Studio, token: str | None, url: str) -> None:
         self.studio, self.token, self.url = studio, token, url.partition("?")[0]
-        self._lock, self._times = threading.Lock(), dict[str, float]()  # of requests, by session
+        self._lock, self._times = threading.Lock(), dict[str, float]()  # of requests, by pupil
         try:
-            self.lesson = Lesson.model_validate_json(studio.store.read_setting(SETTING))
+            self.lesson = Lesson.model_validate_json(studio.store.read_setting("lesson"))
         except ValidationError:
             self._save(Lesson())
 
     def _save(self, lesson: Lesson) -> None:
-        self.studio.store.write_setting(SETTING, lesson.model_dump_json())
+        self.studio.store.write_setting("lesson", lesson.model_dump_json())
         self.lesson = lesson
         self.studio.announce()
 
@@ -85,12 +88,11 @@ class Classroom:
     def check(self, visitor: Visitor, request: str) -> None:
         """Raise StudioError if a visitor may not send a request, such as "GET /", now."""
         self.note_presence(visitor)
-        rule = next(
-            (rule for rule, pattern in PUPILS.items() if re.fullmatch(pattern, request)), ""
-        )
+        rules = [rule for rule, pattern in PUPILS.items() if re.fullmatch(pattern, request)]
+        rule = rules[0] if rules else None
         if visitor.role == "teacher" or rule == "always":
             return
-        if not rule:
+        if rule is None:
             raise StudioError(403, "Only the teacher may do this.")
         if visitor.name is None and rule != "to join":
             raise StudioError(409, "Enter your first name to join.")
@@ -172,8 +174,8 @@ class Classroom:
         columns = ("name", "drawings", "suspicious", "recognised", "of", "95 % from", "95 % to")
         rows = [[*columns, *classes.values()]]
         for one in self.overview()["pupils"]:
-            rate = one["accuracy"] or dict.fromkeys(("hits", "total", "low", "high"), "")
-            counts = [one["drawings"], len(one["suspicious"]), *rate.values()]
+            rate = [round(value, 3) for value in (one["accuracy"] or {}).values()] or [""] * 4
+            counts = [one["drawings"], len(one["suspicious"]), *rate]
             rows.append([one["name"], *counts, *(one["classes"][id] for id in classes)])
         csv.writer(file).writerows([_escape(cell) for cell in row] for row in rows)
         return file.getvalue()

@@ -223,6 +223,15 @@ def test_a_cookie_cannot_be_forged_and_a_teacher_stays_one(room: Room) -> None:
     assert b"<svg" in teacher.get("/api/classroom/qr.svg")
 
 
+def test_a_set_from_somebody_else_lets_nobody_in(studio: Studio) -> None:
+    session = "a" * 16
+    studio.store.write_setting("lesson", f'{{"code": "", "pupils": {{"{session}": "Eve"}}}}')
+    address = listen("0.0.0.0", 0)
+    with serving(studio, address) as port:
+        assert Client(port, f"siglum-{port}=.{session}").refused("/api/state") == 403
+        assert people(Room(port, str(address.token)).teacher) == {}
+
+
 def test_a_studio_of_ones_own_has_no_roles(client: Client) -> None:
     state = client.get("/api/state")
 

@@ -1,17 +1,20 @@
 // A class: pupils follow the lesson; the teacher invites them, sets their task and sees what they draw.
 
 import { get } from "./api.js";
+import { pad } from "./bench.js";
 import { attempt, byId, h, isolate, onClick, renderList, setOptions, signName, thumbnail } from "./dom.js";
 import { accuracy, count } from "./format.js";
-import { toast } from "./history.js";
 import { classById, getState, mutate, selectSign, subscribe } from "./store.js";
 
 const POLL = 3000; // ms between two looks at who is here
 const MAX_SUSPICIOUS = 5; // thumbnails in a row of the overview
+const TASK = "siglum.task"; // in the tab's storage: the last task that it started
 
 let task = null; // id of the sign that everybody is to draw
 
 function startTask() {
+  sessionStorage.setItem(TASK, task);
+  if (!pad.isEmpty()) pad.clear(); // the drawing is of another sign; undo restores it
   location.hash = "#teach";
   selectSign(task);
 }
@@ -24,12 +27,12 @@ function render({ authors, classes, classroom }) {
   document.querySelector("nav a[href='#class']").hidden = role !== "teacher";
   document.querySelector("nav a[href='#share']").hidden = isPupil;
   for (const part of document.querySelectorAll("main, header .tools")) part.inert = isPupil && isPaused;
-  const isNew = next !== task;
   task = next;
+  if (!task) sessionStorage.removeItem(TASK);
   if (role === "teacher") renderRules(classes, isPaused, mayAdd);
   if (!isPupil) return;
   renderLesson(isPaused, authors[0]?.classes[task] ?? 0);
-  if (task && isNew) startTask();
+  if (task && task !== sessionStorage.getItem(TASK)) startTask();
 }
 
 /** What a pupil is to do, and how many of it they have. */
@@ -51,7 +54,12 @@ function renderRules(classes, isPaused, mayAdd) {
 
 function setRules(changes) {
   const { paused, may_add } = getState().classroom;
-  attempt("class-error", () => mutate("/api/classroom", { paused, may_add, task, ...changes }));
+  change("", { paused, may_add, task, ...changes });
+}
+
+async function change(path, body) {
+  await attempt("class-error", () => mutate(`/api/classroom${path}`, body));
+  await refreshOverview();
 }
 
 /** Fetch who is here, while the teacher looks. */
@@ -80,22 +88,16 @@ function renderOverview({ link, pupils }) {
 
 function renderPupil({ name, joined: hasJoined, present: isPresent, drawings, classes, suspicious, accuracy: rate, names }) {
   const counts = Object.entries(classes).map(([id, number]) => h("span", {}, signName(names[id] ?? ""), ` ${number}`));
-  const images = suspicious.slice(-MAX_SUSPICIOUS).map((id) => thumbnail({ id }));
-  const more = suspicious.length - images.length;
-  const review = { href: "#review", class: "thumbnails", title: "These look wrong", "aria-label": `${suspicious.length} look wrong` };
+  const label = `${suspicious.length} look wrong`;
+  const review = () => (byId("filter-suspicious").checked = true);
   return h("li", { class: isPresent && "present" },
     h("b", {}, h("bdi", {}, name), h("span", { class: "hidden-text" }, isPresent && ", here")),
     h("span", {}, count(drawings, "drawing")),
     h("span", { class: "tools" }, counts),
     h("span", { title: rate && accuracy(rate) }, rate && `${rate.hits} of ${rate.total} recognised`),
-    h("a", review, images, more > 0 && `and ${more} more`),
-    hasJoined && h("button", { type: "button", title: "Asks for another name", onclick: () => remove(name) }, "Remove"));
-}
-
-async function remove(name) {
-  await attempt("class-error", () => mutate("/api/classroom/remove", { name }));
-  toast(`${isolate(name)} is asked for a name again.`);
-  refreshOverview();
+    h("a", { href: "#review", class: "thumbnails", title: label, "aria-label": label, onclick: review },
+      suspicious.slice(-MAX_SUSPICIOUS).map((id) => thumbnail({ id }))),
+    hasJoined && h("button", { type: "button", title: "Asks for another name", onclick: () => change("/remove", { name }) }, "Remove"));
 }
 
 function invite() {
@@ -111,16 +113,14 @@ function copyLink() {
   byId("copy-link").textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl-C";
 }
 
-async function endLesson() {
-  byId("end-dialog").close();
-  await attempt("class-error", () => mutate("/api/classroom/end", {}));
-  refreshOverview();
-}
-
 export function startClass() {
   onClick({
-    invite, "copy-link": copyLink, "end-lesson": () => byId("end-dialog").showModal(), "end-now": endLesson,
+    invite, "copy-link": copyLink, "end-lesson": () => byId("end-dialog").showModal(),
     pause: () => setRules({ paused: !getState().classroom.paused }),
+    "end-now": () => {
+      byId("end-dialog").close();
+      change("/end", {});
+    },
   });
   byId("may-add").addEventListener("change", ({ target }) => setRules({ may_add: target.checked }));
   byId("task-class").addEventListener("change", ({ target }) => setRules({ task: target.value || null }));

@@ -65,12 +65,14 @@ def test_pupils_join_draw_the_task_and_change_nothing_of_others(
     wait_for_text(teacher, "#invite-names", "Mia", "<b>Ben</b>")
     teacher.page.keyboard.press("Escape")
 
+    mia.draw(draw("zig"))
     teacher.page.select_option("#task-class", label="\u2068ladder\u2069")
     for pupil in (mia, ben):
         wait_for_text(pupil, BANNER, "Draw ladder now")
         wait_for_text(pupil, "#task", "Draw ladder")
         for refused in ("#add-form", ".edit", "#author", "nav a[href='#share']", "[href='#class']"):
             assert not pupil.page.locator(refused).first.is_visible()
+    mia.page.wait_for_selector("#clear[aria-disabled='true']")  # it was another sign's drawing
     mia.draw(draw("ladder"))
     mia.page.press("#pad", "Enter")
     wait_for_text(mia, BANNER, "1 drawing by you")
