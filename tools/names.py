@@ -22,7 +22,8 @@ SYMBOLS = """
 #metadata(symbols.map(((name, value)) => (name, repr(value)))) <symbols>
 """
 COMMAND = re.compile(r"\\([A-Za-z]+|[^A-Za-z0-9\s])(\{\w\})?")
-VARIANT = re.compile(r'\("([a-zA-Z.]+)", "([^"]+)"\)|"([^"]+)"')
+TEXT = r'"((?:[^"\\]|\\.)+)"'
+VARIANT = re.compile(rf'\("([a-zA-Z.]+)", {TEXT}\)|{TEXT}')
 
 
 def read_latex() -> dict[str, str]:
@@ -32,6 +33,8 @@ def read_latex() -> dict[str, str]:
 
     own = json.loads((FOLDER / "charsets.json").read_text("utf-8"))["tex"]
     pairs: Iterable[tuple[str, str]] = (
+        *((character, f"\\{character}") for character in "{}$&#_%"),
+        *(("^", r"\textasciicircum"), ("~", r"\textasciitilde")),
         *((character, f"\\{name}") for name, character in own.items()),
         *((character, command) for command, character in reversed(REPLACEMENTS)),
         *((chr(code), command.strip()) for code, command in uni2latex.items()),

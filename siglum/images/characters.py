@@ -7,7 +7,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import cache
-from html.entities import html5
+from html.entities import codepoint2name, html5
 from importlib.resources import files
 
 
@@ -19,10 +19,11 @@ def _names(language: str) -> Mapping[str, str]:
 
 @cache
 def _entities() -> Mapping[str, str]:
-    """Return the shortest HTML entity of each character."""
+    """Return the HTML 4 entity of each character, else the shortest of HTML 5."""
     names = [name for name in html5 if name.endswith(";") and len(html5[name]) == 1]
     names.sort(key=lambda name: (-len(name), name.lower() == name))
-    return {html5[name]: name for name in names}
+    common = {chr(code): f"{name};" for code, name in codepoint2name.items()}
+    return {html5[name]: name for name in names} | common
 
 
 def name(character: str) -> str:
@@ -36,8 +37,8 @@ def code_point(character: str) -> str:
 
 
 def latex(character: str) -> str:
-    r"""Return the LaTeX command, such as `\alpha`; an ASCII letter is its own; "" if none."""
-    plain = character.isascii() and character.isalnum()
+    r"""Return the LaTeX command, such as `\alpha`; plain ASCII is its own; "" if none."""
+    plain = character.isascii() and character not in r"\{}$&#^_%~"
     return character if plain else _names("latex").get(character, "")
 
 

@@ -115,7 +115,7 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
     Raises:
         ConfigError: if there is no such group.
     """
-    groups, text = _check(top, within), text.strip().replace("\\", "")
+    groups, text = _check(top, within), text.strip().removeprefix("\\") or text.strip()
     words, matches = text.lower().split(), []
     for character, names in _names().items():
         group = _groups().get(character, "")
@@ -123,7 +123,7 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
         if words and all(word in every for word in words) and (not groups or group in groups):
             order = (
                 text not in names,
-                not all(word in names[1] for word in words),
+                not all(f" {word}" in f" {names[1]}" for word in words),
                 group not in EVERYDAY,
                 not characters.has_typst_name(character),
                 len(names[1].split()),

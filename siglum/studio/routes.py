@@ -197,16 +197,19 @@ def _find(
     recent: Recent = (),
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    ink, _ = snapshot.extract(call.studio.backbone, image)
-    return _matches(find.rank(ink.features, within=within or None, recent=recent))
+    return _rank(call, image, within, recent)
 
 
 @router.post("/api/find/image")
-def _find_image(image: Image, call: This, within: str = "") -> Response:
+def _find_image(image: Image, call: This, within: str = "", recent: str = "") -> Response:
+    return _rank(call, image, within, recent)
+
+
+def _rank(call: Call, image: Pixels, within: str, recent: Sequence[str]) -> Response:
     ink, report = snapshot.extract(call.studio.backbone, image)
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
-    return _matches(find.rank(ink.features, within=within or None))
+    return _matches(find.rank(ink.features, within=within or None, recent=recent))
 
 
 @router.get("/api/find/name")

@@ -16,6 +16,10 @@ from siglum.images import characters, charsets
         ("→", r"\rightarrow", "arrow.r", "&rarr;", r"\u2192"),
         ("木", "", r"\u{6728}", "&#x6728;", r"\u6728"),
         ("𝔸", r"\mathbb{A}", "AA", "&Aopf;", r"\U0001d538"),
+        ("√", r"\surd", r"\u{221a}", "&radic;", r"\u221a"),
+        ("$", r"\$", "peso", "&dollar;", r"\u0024"),
+        ("<", "<", "lt", "&lt;", r"\u003c"),
+        ("\\", r"\backslash", "backslash", "&bsol;", r"\u005c"),
         ("x", "x", r"\u{78}", "&#x78;", r"\u0078"),
     ],
 )

@@ -60,7 +60,7 @@ def test_every_character_is_in_one_row() -> None:
 
 
 def test_names_find_characters() -> None:
-    assert search("left arrow")[0].character == "←"
+    assert search("left arrow")[0].character == search("left ar")[0].character == "←"
     assert search("greek small alpha")[0].character == "α"
     assert search(r"\oint")[0].character == "∮"
     assert search("integral.cont")[0].character == "∮"

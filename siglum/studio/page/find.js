@@ -2,7 +2,7 @@
 
 import { get, post, upload } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
-import { attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
+import { announce, attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
 import { copyText } from "./history.js";
 import { cutOut, getSign, isPhotoOpen } from "./photo.js";
 import { mutate } from "./store.js";
@@ -12,9 +12,10 @@ const ORDINARY = 5; // rows shown before "Show more"
 const CHIPS = [
   ["All", []], ["Maths", ["mathematics", "letterlike", "greek"]], ["Greek", ["greek"]], ["Latin", ["latin", "latin-accents"]],
   ["Arrows", ["arrows"]], ["Symbols", ["shapes", "boxes", "signs", "currency", "music", "cards", "chess", "planets"]],
-  ["Cyrillic", ["cyrillic"]], ["日本語", ["kana", "kanji"]],
+  ["Cyrillic", ["cyrillic"]], ["Japanese", ["kana", "kanji"]],
 ];
-const CODES = ["code_point", "latex", "typst", "html"]; // shown in a row
+const CODES = { u: "code_point", l: "latex", t: "typst", h: "html" }; // shown in a row; c and the key copy the first row's
+const UNSURE = 0.5; // similarity of the first row below which teaching is offered first
 const stored = (key, initial) => JSON.parse(localStorage.getItem(`siglum.find.${key}`) ?? "null") ?? initial;
 const store = (key, value) => localStorage.setItem(`siglum.find.${key}`, JSON.stringify(value));
 
@@ -22,18 +23,31 @@ let matches = [];
 let groups = [];
 let isCopied = false; // the next stroke begins another drawing
 let isLong = false; // all rows are shown
+let isCodeNext = false; // after c
+let chosen = 0; // the row that a phone shows
 let recent = stored("recent", []); // matches, the last one copied first
 let pinned = stored("pinned", []);
 
 const hasInk = () => (isPhotoOpen() ? Boolean(getSign()) : !pad.isEmpty());
 
+async function ask() {
+  const [name, within] = [byId("find-name").value.trim(), groups.join()];
+  const used = [...recent, ...pinned].map(({ text }) => text);
+  if (name) return get(`/api/find/name?${new URLSearchParams({ name, within })}`);
+  if (!hasInk()) return [];
+  if (!isPhotoOpen()) return post("/api/find", { drawing: pad.drawing(), within, recent: used });
+  return upload(`/api/find/image?${new URLSearchParams({ within, recent: used.join("") })}`, await cutOut());
+}
+
 /** Find what is typed, opened or drawn. */
 const find = latest(async () => {
-  const [name, within] = [byId("find-name").value.trim(), groups.join()];
-  if (name) show(await get(`/api/find/name?${new URLSearchParams({ name, within })}`));
-  else if (!hasInk()) show([]);
-  else if (isPhotoOpen()) show(await upload(`/api/find/image?${new URLSearchParams({ within })}`, await cutOut()));
-  else show(await post("/api/find", { drawing: pad.drawing(), within, recent: [...recent, ...pinned].map(({ text }) => text) }));
+  const start = performance.now();
+  matches = await ask();
+  byId("find-time").textContent = `${Math.ceil(performance.now() - start)} ms · offline`;
+  isLong &&= matches.length > 0;
+  chosen = 0;
+  render();
+  if (matches.length && !pad.isDrawing()) announce(matches[0].name);
 });
 
 function startAnew() {
@@ -49,39 +63,52 @@ function clearName() {
   return true;
 }
 
-function show(next) {
-  if (!next.length) isLong = false;
-  matches = next;
-  render();
-}
-
 function render() {
-  const rows = isLong ? matches : matches.slice(0, ORDINARY);
-  byId("find-help").hidden = matches.length > 0;
+  const rows = isLong || chosen >= ORDINARY ? matches : matches.slice(0, ORDINARY);
+  const isNamed = byId("find-name").value.trim() !== "";
+  const isUnsure = !isNamed && matches[0]?.similarity < UNSURE;
+  byId("find-help").hidden = isNamed || matches.length > 0;
+  byId("find-none").hidden = !isNamed || matches.length > 0;
+  byId("find-actions").hidden = !matches.length;
   byId("find-more").hidden = rows.length === matches.length;
-  byId("find-teach").hidden = !hasInk() || !matches.length;
-  const items = rows.map((match, index) => ({ ...match, id: index + match.text, index, isPinned: isPinned(match) }));
-  renderList(byId("find-rows"), items, renderRow);
+  byId("find-teach").hidden = isNamed || isUnsure;
+  byId("find-unsure").hidden = !isUnsure;
+  const items = matches.map((match, index) => ({
+    ...match, id: index + match.text, index, isPinned: isPinned(match), isChosen: index === chosen,
+  }));
+  renderList(byId("find-choices"), items, renderChoice);
+  renderList(byId("find-rows"), items.slice(0, rows.length), renderRow);
   renderStrip("find-recent", recent);
   renderStrip("find-pinned", pinned);
+}
+
+/** On a phone, one row is shown, and the others are chosen by their shape. */
+function renderChoice({ index, isChosen, name, text }) {
+  const choose = () => {
+    chosen = index;
+    render();
+  };
+  return h("li", {}, h("button", { type: "button", "aria-label": `Show ${name}`, "aria-pressed": String(isChosen), onclick: choose },
+    h("bdi", { class: "sign" }, text)));
 }
 
 const isPinned = ({ text }) => pinned.some((one) => one.text === text);
 const copyButton = (text, title, match, content = text) =>
   h("button", { type: "button", class: "code", title, onclick: () => copy(text, match) }, content);
 
-function renderRow({ id, index, isPinned: isPressed, ...match }) {
+function renderRow({ id, index, isChosen, isPinned: isPressed, ...match }) {
   const { lookalikes, name, text } = match;
   const others = lookalikes.map((other) => copyButton(other.text, `Copy ${other.name}`, other, h("bdi", { class: "sign" }, other.text)));
-  return h("li", {},
+  return h("li", { class: isChosen && "chosen" },
     h("button", { type: "button", class: "glyph", "aria-label": `Copy ${name}`, title: `Copy (${(index + 1) % 10})`,
       onclick: () => copyMatch(match) }, h("bdi", { class: "sign" }, text)),
     h("div", {},
       h("p", { class: "name" }, name),
-      h("p", { class: "codes" }, CODES.filter((kind) => match[kind]).map((kind) => copyButton(match[kind], `Copy ${match[kind]}`, match))),
+      h("p", { class: "codes" }, Object.entries(CODES).filter(([, kind]) => match[kind]).map(([key, kind]) =>
+        copyButton(match[kind], index ? "Copy this" : `Copy this (c, then ${key})`, match))),
       others.length > 0 && h("p", { class: "codes quiet" }, "Same shape: ", others)),
     h("button", { type: "button", class: "pin", "aria-pressed": String(isPressed), title: "Pin, to find it again or teach it",
-      "aria-label": `Pin ${name}`, onclick: () => togglePin(match) }, "☆"));
+      "aria-label": `Pin ${name}`, onclick: () => togglePin(match) }, isPressed ? "★" : "☆"));
 }
 
 function renderStrip(id, list) {
@@ -114,13 +141,15 @@ function setGroups(next) {
   find();
 }
 
-const copyFirst = () => matches[0] && copyMatch(matches[0]);
+const copyFirst = () => matches[chosen] && copyMatch(matches[chosen]);
 
-/** A number copies the answer of that row. */
-function handleNumber({ altKey, ctrlKey, key, metaKey, target }) {
-  const index = "1234567890".indexOf(key);
+/** A number copies the answer of that row; c and a letter a code of the first one. */
+function handleKey({ altKey, ctrlKey, key, metaKey, target }) {
   if (!isTabOpen("find") || target.matches("input, select, textarea") || ctrlKey || metaKey || altKey) return;
-  if (key.length === 1 && matches[index]) copyMatch(matches[index]);
+  const [match, code] = [matches["1234567890".indexOf(key)], isCodeNext && matches[0]?.[CODES[key]]];
+  isCodeNext = key === "c";
+  if (code) copy(code, matches[0]);
+  else if (match) copyMatch(match);
 }
 
 async function fillGroups() {
@@ -145,13 +174,15 @@ export function startFind() {
       render();
     },
     "find-teach": () => (location.hash = "#teach"),
+    "find-teach-first": () => (location.hash = "#teach"),
     "find-teach-pinned": () => attempt("bench-error", async () => {
       await mutate("/api/classes", { names: pinned.map(({ text }) => text) });
       location.hash = "#teach";
     }),
   });
-  addEventListener("keydown", handleNumber);
+  addEventListener("keydown", handleKey);
   const change = () => {
+    isCopied = false;
     setTask("Draw any character");
     find();
   };

@@ -10,6 +10,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 RIGHT_TO_LEFT = "אבג (1)"
 LONG = "a sign with a name of very many letters " * 2
 VIEWS = {  # with what is there once a view is complete
+    "find": "#find-rows .glyph",
     "teach": "#signs img",
     "test": "#task .sign",
     "review": "[data-drawing] img",
