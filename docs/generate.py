@@ -3,7 +3,7 @@
 `docs/cli.md` holds the help of every command; a test compares it with the code.
 `docs/letters/` holds the drawings that README's first example reads.
 `docs/examine/` holds the figures of docs/examine.md, `docs/pictures.png` photos and their ink.
-`docs/report.png` and `docs/studio.png` are photographs of pages in Chromium.
+`docs/report.png`, `docs/find.png` and `docs/studio.png` are photographs of pages in Chromium.
 """
 
 import contextlib
@@ -106,7 +106,9 @@ if __name__ == "__main__":
     subprocess.run([sys.executable, str(HERE / "pictures.py")], check=True)
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        print("docs/report.png and docs/studio.png stay as they are: Chromium is not installed")
+        print(
+            "docs/report.png, find.png and studio.png stay as they are: Chromium is not installed"
+        )
     else:
         report_picture(browser, HERE / "report.png")
         subprocess.run([sys.executable, str(HERE / "studio.py")], check=True)

@@ -1,4 +1,4 @@
-"""Make docs/studio.png: the Studio with five signs, while another drawing is recognised.
+"""Make docs/find.png, a character being found, and docs/studio.png, a drawing being recognised.
 
 Run by hand: python docs/studio.py
 It needs playwright and Chromium.
@@ -20,6 +20,7 @@ from siglum.studio.snapshot import Studio
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests" / "studio"
 SIZE = {"width": 1280, "height": 900}
+FIND = {"width": 1280, "height": 680}
 SIGNS = ("α", "β", "ψ", "zig", "wheel")
 
 
@@ -31,8 +32,8 @@ def save(page: Any, strokes: Any, name: str) -> None:
     page.locator("#toast", has_text=f"Saved to \u2068{name}").wait_for()
 
 
-def photograph(url: str, path: Path) -> None:
-    """Teach five signs, draw one of them, and photograph the page."""
+def photograph(url: str, folder: Path) -> None:
+    """Find a character; teach five signs, draw one of them; and photograph the page."""
     from hand_drawn import draw
     from playwright.sync_api import sync_playwright
 
@@ -41,7 +42,14 @@ def photograph(url: str, path: Path) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(viewport=SIZE)
         page.add_init_script((TESTS / "browser" / "pen.js").read_text())
-        page.goto(f"{url}#teach")
+        page.goto(url)
+        page.wait_for_selector("#title:not(:empty)", state="attached")
+        page.evaluate("([pad, strokes]) => draw(pad, strokes, {})", ["#pad", draw("∮")])
+        page.evaluate("predicted()")
+        page.evaluate("scrollTo(0, 0)")
+        page.screenshot(path=folder / "find.png", clip={"x": 0, "y": 0, **FIND})
+        page.press("#pad", "Escape")
+        page.click("nav a[href='#teach']")
         page.fill("#add-name", ", ".join(SIGNS))
         page.press("#add-name", "Enter")
         page.click("#stop")
@@ -54,8 +62,9 @@ def photograph(url: str, path: Path) -> None:
         page.wait_for_selector("#toast", state="hidden")
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-        page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        page.screenshot(path=folder / "studio.png")
+    for file in (folder / "find.png", folder / "studio.png"):
+        Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
 
 
 def main() -> None:
@@ -68,7 +77,7 @@ def main() -> None:
         closing(Studio(Path(folder) / "my-signs", default_backbone())) as studio,
         serving(studio, listen("127.0.0.1", 0)) as port,
     ):
-        photograph(f"http://127.0.0.1:{port}/", HERE / "studio.png")
+        photograph(f"http://127.0.0.1:{port}/", HERE)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Strokes = list[list[tuple[float, float]]]
 SIGNS: dict[str, dict[str, Strokes]] = json.loads(
     (Path(__file__).parent / "signs.json").read_text(encoding="utf-8")
 )
-ALL = SIGNS["digits"] | SIGNS["Greek"] | SIGNS["own"]
+ALL = SIGNS["digits"] | SIGNS["Greek"] | SIGNS["own"] | SIGNS["others"]
 
 
 def draw(name: str, seed: int = 0) -> Strokes:

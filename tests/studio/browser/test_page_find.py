@@ -6,35 +6,6 @@ import pytest
 from conftest import PHONE, Saved, User, Visit
 from hand_drawn import Strokes, draw
 
-DRAWINGS: dict[str, Strokes] = {
-    "α": draw("α", 1),
-    "∮": [
-        [
-            (0.62, 0.14),
-            (0.56, 0.1),
-            (0.52, 0.2),
-            (0.5, 0.5),
-            (0.48, 0.8),
-            (0.44, 0.9),
-            (0.38, 0.86),
-        ],
-        [
-            *[(0.62, 0.5), (0.58, 0.58), (0.5, 0.62), (0.42, 0.58), (0.38, 0.5), (0.42, 0.42)],
-            *[(0.5, 0.38), (0.58, 0.42), (0.62, 0.5)],
-        ],
-    ],
-    "≼": [
-        [(0.8, 0.12), (0.6, 0.28), (0.2, 0.4), (0.6, 0.52), (0.8, 0.68)],
-        [(0.2, 0.56), (0.6, 0.68), (0.8, 0.84)],
-    ],
-    "木": [
-        [(0.15, 0.35), (0.85, 0.35)],
-        [(0.5, 0.1), (0.5, 0.9)],
-        [(0.5, 0.35), (0.35, 0.6), (0.15, 0.78)],
-        [(0.5, 0.35), (0.65, 0.6), (0.85, 0.78)],
-    ],
-    "→": [[(0.1, 0.5), (0.9, 0.5)], [(0.7, 0.32), (0.9, 0.5), (0.7, 0.68)]],
-}
 LATEX = {"α": r"\alpha", "∮": r"\oint", "≼": r"\preccurlyeq", "木": "木", "→": r"\rightarrow"}
 
 
@@ -59,11 +30,11 @@ def copied(page: Any, text: str) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == text
 
 
-@pytest.mark.parametrize("character", DRAWINGS)
+@pytest.mark.parametrize("character", LATEX)
 def test_a_drawn_character_is_copied_as_latex(character: str, finder: User) -> None:
     page = finder.page
     page.select_option("#find-format", "latex")
-    rows = find(finder, DRAWINGS[character])
+    rows = find(finder, draw(character))
     place = next(place for place, row in enumerate(rows, 1) if character in row)
     assert place <= 3, rows
     page.keyboard.press(str(place))
@@ -72,7 +43,7 @@ def test_a_drawn_character_is_copied_as_latex(character: str, finder: User) -> N
 
 def test_the_first_answer_is_copied_in_every_way(finder: User) -> None:
     page = finder.page
-    find(finder, DRAWINGS["∮"])
+    find(finder, draw("∮"))
     page.press("#pad", "Enter")
     copied(page, "∮")
     for key, code in {"l": r"\oint", "t": "integral.cont", "h": "&oint;", "u": "U+222E"}.items():
@@ -86,10 +57,10 @@ def test_the_first_answer_is_copied_in_every_way(finder: User) -> None:
 def test_after_a_copy_the_next_stroke_starts_anew(finder: User) -> None:
     page = finder.page
     strokes = "JSON.parse(sessionStorage.getItem('siglum.pad')).length"
-    find(finder, DRAWINGS["→"])
+    find(finder, draw("→"))
     page.keyboard.press("1")
     copied(page, "→")
-    find(finder, DRAWINGS["木"])
+    find(finder, draw("木"))
     assert page.evaluate(strokes) == 4
     page.keyboard.press("Escape")
     page.locator("#find-help").wait_for()
@@ -98,7 +69,7 @@ def test_after_a_copy_the_next_stroke_starts_anew(finder: User) -> None:
 
 def test_used_and_pinned_characters_stay_at_hand(finder: User, saved: Saved) -> None:
     page = finder.page
-    order = find(finder, DRAWINGS["≼"])
+    order = find(finder, draw("≼"))
     page.keyboard.press("5")
     copied(page, order[4][0])
     page.reload()
@@ -106,7 +77,7 @@ def test_used_and_pinned_characters_stay_at_hand(finder: User, saved: Saved) -> 
     copied(page, order[4][0])
     page.keyboard.press("Escape")
     page.locator("#find-help").wait_for()
-    again = find(finder, DRAWINGS["≼"])
+    again = find(finder, draw("≼"))
     assert [row[0] for row in again].index(order[4][0]) < 4
     page.locator(".pin").first.click()
     page.click("#find-teach-pinned")
@@ -116,7 +87,7 @@ def test_used_and_pinned_characters_stay_at_hand(finder: User, saved: Saved) -> 
 def test_chips_and_names_limit_the_search(finder: User) -> None:
     page = finder.page
     page.click("text=Greek")
-    assert find(finder, DRAWINGS["α"])[0] == "α"
+    assert find(finder, draw("α"))[0] == "α"
     page.click("text=Arrows")
     page.evaluate("predicted()")
     page.fill("#find-name", "left")
@@ -129,7 +100,7 @@ def test_chips_and_names_limit_the_search(finder: User) -> None:
 
 def test_a_photo_is_found_and_one_without_ink_explained(finder: User) -> None:
     page = finder.page
-    for strokes in (DRAWINGS["∮"], []):
+    for strokes in (draw("∮"), []):
         page.evaluate("(rows) => give('paste', {'photo.png': rows})", [[strokes]])
         if strokes:
             page.locator("#find-rows .name", has_text="Contour integral").first.wait_for()
@@ -157,7 +128,7 @@ def test_a_blocked_clipboard_leaves_the_text_selected(visit: Visit, url: str) ->
     user.context.add_init_script("delete Navigator.prototype.clipboard")
     user.page.reload()
     user.view("find")
-    find(user, DRAWINGS["∮"])
+    find(user, draw("∮"))
     user.page.keyboard.press("1")
     user.page.locator("#toast", has_text="press Ctrl-C").wait_for()
     assert user.page.evaluate("getSelection().toString()") == "∮"
@@ -167,7 +138,7 @@ def test_a_phone_shows_the_answer_without_scrolling(visit: Visit, url: str) -> N
     user = visit(url, **PHONE, permissions=["clipboard-read", "clipboard-write"])
     page = user.page
     user.view("find")
-    user.draw(DRAWINGS["→"], scroll=False)
+    user.draw(draw("→"), scroll=False)
     page.evaluate("predicted()")
     page.locator("#find-choices button").nth(1).click()
     second = page.locator("#find-choices button").nth(1).inner_text()
