@@ -167,6 +167,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:])
         status, message = 422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}."
+        if first["type"] == "value_error":  # of our own, for people
+            message = f"{first['ctx']['error']}."
     return JSONResponse({"detail": message}, status)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.errors import DataError, SiglumError
-from siglum.images import decode
+from siglum.images import charsets, decode
 from siglum.images.cache import Progress, no_progress
 from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
@@ -173,6 +173,7 @@ class Snapshot:
             "accuracy": recognition_rate(groups["train"]),
             "confusions": confusions,
             "suggestions": suggestions,
+            "lookalikes": charsets.confusables_among(names),
             "learning_curve": [
                 {"drawings": n, "accuracy": mean, "low": low, "high": high}
                 | {"x": math.log1p(n) / end}

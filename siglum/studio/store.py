@@ -74,14 +74,14 @@ def clean_name(value: str) -> str:
     """Return a name in Unicode's composed form, on one line; ValueError if there is none."""
     name = unicodedata.normalize("NFC", value).strip()
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
-        raise ValueError("a name must be text on one line")
+        raise ValueError("A name must be text on one line")
     return name
 
 
 def class_name(value: str) -> str:
     """Return the name of a class; a Unicode name of several words stands for its character."""
     if not 0 < len(name := clean_name(value)) <= MAX_NAME:
-        raise ValueError(f"a name must have 1 to {MAX_NAME} characters")
+        raise ValueError(f"A name must have 1 to {MAX_NAME} characters")
     if " " in name and name.isascii() and "," not in name:
         with suppress(ConfigError, ValueError):
             (name,) = charsets.resolve(name)

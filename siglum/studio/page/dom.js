@@ -67,7 +67,6 @@ export function setOptions(select, classes) {
 
 /** Enable or disable a button; a disabled one keeps the focus. */
 export const setEnabled = (button, enabled) => button.setAttribute("aria-disabled", !enabled);
-export const isEnabled = (button) => button.getAttribute("aria-disabled") !== "true";
 
 /** Listen to clicks, by element id. */
 export function onClick(listeners) {

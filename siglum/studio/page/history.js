@@ -22,7 +22,7 @@ export function toast(text, { undo = false } = {}) {
   toastTimer = setTimeout(hideToast, TOAST);
 }
 
-export function hideToast() {
+function hideToast() {
   if (byId("toast").contains(document.activeElement)) byId("main").focus();
   byId("toast").hidden = true;
 }

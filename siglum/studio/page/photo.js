@@ -181,7 +181,11 @@ export async function saveSign(classId) {
 async function saveSure() {
   const [current, ids] = [photo, []];
   for (const sign of sureSigns()) {
-    if (photo === current) ids.push(await saveAs(sign, sign.candidates[0].class));
+    try {
+      if (photo === current) ids.push(await saveAs(sign, sign.candidates[0].class));
+    } catch (error) {
+      if (error.status !== 409) throw error; // that one was saved before
+    }
   }
   const undo = () => mutate("/api/drawings/move", { drawings: ids, class: null });
   toast(`Saved ${count(ids.length, "drawing")}.`, { undo });

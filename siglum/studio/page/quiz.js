@@ -37,6 +37,7 @@ async function ask() {
   }
   target = (await post("/api/test/next")).class;
   phase = "draw";
+  byId("pad").focus({ preventScroll: true });
   announce(`Draw ${nameOf(target)}.`);
 }
 

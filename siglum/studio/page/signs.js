@@ -43,6 +43,8 @@ function render() {
     newest: one.newest,
   }));
   renderList(byId("signs"), cards, renderCard);
+  byId("lookalikes").replaceChildren(...state.lookalikes.map((names) => h("li", {},
+    names.flatMap((name) => [signName(name), " "]), "look the same. Keep only those that you use.")));
   byId("add-label").textContent = ["What should it recognise?", "Add a second sign"][cards.length] ?? "New sign";
   const names = state.classes.map(({ id, name }) => ({ id, name }));
   renderList(byId("names"), names, ({ name }) => h("option", { value: name }));

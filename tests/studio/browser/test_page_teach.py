@@ -161,6 +161,8 @@ def test_signs_are_renamed_merged_deleted_and_restored(user: User) -> None:
 
 def test_confusable_characters_are_named_both(user: User) -> None:
     user.start("o, 0")
+    notice = user.page.locator("#lookalikes").inner_text()
+    assert notice == "o 0 look the same. Keep only those that you use."
     answer = user.answers(("0", 1))[0]
     assert "Not sure: o or 0?" in answer or "Not sure: 0 or o?" in answer
 
