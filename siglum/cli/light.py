@@ -15,14 +15,7 @@ from typing import Any, Literal
 from siglum.cli import terminal
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.formatting import (
-    count,
-    percent,
-    percent_digits,
-    printable,
-    probability,
-    rate_and_interval,
-)
+from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import decode, ink
 from siglum.images import outputs as class_outputs
 from siglum.images.cache import first_names
@@ -218,7 +211,7 @@ def _predict_page(
         terminal.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
         return
     for line in lines:
-        print(printable(line, lines=True).rstrip())
+        terminal.print_line(line.rstrip(), lines=True)
     if page.sideways:
         hint = "Most characters are wider than high: the page may lie on its side."
         print(hint, file=sys.stderr if output else sys.stdout)

@@ -74,9 +74,9 @@ def print_csv(records: Sequence[Mapping[str, Any]]) -> None:
         writer.writerow([printable(v, lines=True) if isinstance(v, str) else v for v in cells])
 
 
-def print_line(text: str) -> None:
-    """Print a line that may contain names from files."""
-    print(printable(text))
+def print_line(text: str, lines: bool = False) -> None:
+    """Print a line, or several `lines`, that may contain names from files."""
+    print(printable(text, lines))
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -153,10 +153,12 @@ def encode(bundle: Bundle) -> bytes:
     settings["sha256"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     document = build(_Document, settings)
     contents = document.model_dump(mode="json", exclude=None if bundle.outputs else {"outputs"})
-    text = json.dumps(contents, indent=1, ensure_ascii=False)
+    text = json.dumps(contents, indent=1, ensure_ascii=False).encode()
+    if len(text) > MAX_CARD:
+        raise DataError(f"{CARD} would be larger than {MAX_CARD >> 20} MiB. Shorten the outputs.")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, raw in {CARD: text.encode(), **members}.items():
+        for name, raw in {CARD: text, **members}.items():
             archive.writestr(zipfile.ZipInfo(name), raw)
     return file.getvalue()
 

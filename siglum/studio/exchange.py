@@ -119,7 +119,10 @@ def _import(
     studio: Studio, listed: Items, session: str | None = None, is_upload: bool = False
 ) -> Json:
     texts, items, unreadable = listed
-    texts = {store.class_name(name): text for name, text in texts.items()}
+    try:
+        texts = {store.class_name(name): text for name, text in texts.items()}
+    except ValueError as error:
+        raise StudioError(422, f"A name in this file cannot be used: {error}.") from None
     now = studio.update()
     saved: dict[tuple[str, str], list[Any]] = defaultdict(list)  # features by class and split
     for id, entry in now.state.drawings.items():
@@ -190,9 +193,10 @@ def _list(path: Path, name: str) -> Items:
     unreadable, texts = [*listing.unreadable], {}
     for file in [*path.glob(outputs.FILE), *path.glob(f"*/{outputs.FILE}")][:1]:
         try:
-            texts = {store.class_name(one): text for one, text in outputs.read(file).items()}
+            texts = outputs.read(file)
         except ValueError as error:
-            unreadable.append((outputs.FILE, str(error)))
+            message = str(error).replace(str(file), outputs.FILE)
+            unreadable.append((outputs.FILE, message.rstrip(".")))
     return texts, items, unreadable
 
 

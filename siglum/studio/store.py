@@ -197,10 +197,7 @@ class Store:
     def add_import(
         self, outputs: Mapping[str, str], drawings: Sequence[NewDrawing], session: str | None = None
     ) -> int:
-        """Save classes with outputs, and drawings, by name, as one event; return how many are new.
-
-        An output replaces no other one.
-        """
+        """Save classes, outputs that they lack, and drawings, as one event; count new classes."""
         with self._lock:
             ids, new = self._new_classes([*outputs, *(one.facts.label for one in drawings)])
             texts: list[Change] = [

@@ -71,12 +71,15 @@ def with_arrays(**changes: Any) -> bytes:
     return zipped(parts)
 
 
-def test_outputs_are_saved_where_there_are_some() -> None:
+def test_outputs_are_saved_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"p": "\\pi", "q": "two\nlines, \u200d \ue050"}
     raw = bundles.encode(replace(a_taught_bundle(), outputs=outputs))
 
     assert bundles.decode(raw, "x").outputs == outputs
     assert b"outputs" not in RAW and bundles.decode(RAW, "x").outputs == {}
+    monkeypatch.setattr(bundles, "MAX_CARD", 100)
+    with pytest.raises(DataError, match="Shorten the outputs"):
+        bundles.encode(replace(a_taught_bundle(), outputs=outputs))
 
 
 @pytest.mark.parametrize("make", [a_bundle, a_taught_bundle])

@@ -154,8 +154,11 @@ def test_outputs_are_exported_and_imported(studio: Studio, other: Studio, tmp_pa
     (tmp_path / "folder" / "outputs.csv").write_bytes(b"label,output\nring\n")
     opened, messages = open_source(tmp_path / "folder", studio.backbone)
     opened.close()
-    assert "1 file could not be read: outputs.csv: outputs must have" in messages[-1]
+    assert messages[-1].endswith("each label once, got 'ring' in outputs.csv.")
     assert opened.store.state.outputs == {}
+    long = zipped({"a/1.png": picture(), "outputs.csv": b"label,output\n%s,y\n" % (b"x" * 101)})
+    with pytest.raises(SiglumError, match="A name in this file cannot be used: .* 1 to 100 char"):
+        import_upload(other, long, None)
 
 
 class Unmarked(zipfile.ZipInfo):
