@@ -27,17 +27,16 @@ function hideToast() {
   byId("toast").hidden = true;
 }
 
-/** Copy a text, or select it where the browser does not allow that. */
+/** Copy a text. Without https there is no clipboard object, so a selection is copied, which may be blocked as well. */
 export async function copyText(text) {
-  byId("copied").textContent = "";
-  try {
-    await navigator.clipboard.writeText(text);
-    toast([...text].length > 40 ? "Copied." : `Copied ${text}`);
-  } catch {
-    byId("copied").textContent = text;
-    getSelection().selectAllChildren(byId("copied"));
-    toast("The browser blocks copying. The text is selected: press Ctrl-C.");
-  }
+  byId("copied").className = "hidden-text";
+  byId("copied").textContent = text;
+  getSelection().selectAllChildren(byId("copied"));
+  const isCopied = await (navigator.clipboard?.writeText(text).then(() => true, () => false) ?? document.execCommand("copy"));
+  if (isCopied) byId("copied").textContent = "";
+  else byId("copied").className = "";
+  const message = [...text].length > 40 ? "Copied." : `Copied ${text}`;
+  toast(isCopied ? message : "The browser blocks copying. The text is selected: press Ctrl-C.");
 }
 
 /** Undo or redo the last change, if it is still the one that this page shows. */

@@ -125,7 +125,8 @@ def test_a_sign_that_is_not_there_is_taught(finder: User, saved: Saved) -> None:
 def test_a_blocked_clipboard_leaves_the_text_selected(visit: Visit, url: str) -> None:
     """As on a page without https at another address."""
     user = visit(url)
-    user.context.add_init_script("delete Navigator.prototype.clipboard")
+    blocked = "delete Navigator.prototype.clipboard; document.execCommand = () => false"
+    user.context.add_init_script(blocked)
     user.page.reload()
     user.view("find")
     find(user, draw("∮"))
