@@ -159,7 +159,7 @@ def _names() -> Mapping[str, tuple[str, ...]]:
             *(c, characters.name(c), characters.latex(c).replace("\\", "")),
             *(characters.typst(c), characters.code_point(c)),
         )
-        for c in dict.fromkeys([*_index(), *characters.with_names()])
+        for c in dict.fromkeys([*_groups(), *characters.with_names()])
     }
 
 
