@@ -1,9 +1,10 @@
 // The bench: one pad, its tools and one place for photos, shared by the tabs Find, Teach and Test.
 
 import { connectionProblem, Disconnected, onConnection } from "./api.js";
+import { startCamera, stopCamera } from "./camera.js";
 import { announce, byId, onClick, setEnabled, showError } from "./dom.js";
 import { createPad } from "./pad.js";
-import { isPhotoOpen, startPhoto } from "./photo.js";
+import { isLive, isPhotoOpen, startPhoto } from "./photo.js";
 
 const STILL = 20; // ms without a point after which the pen is at rest
 const [MIN_REST, MAX_REST] = [20, 1000]; // ms between two requests while the pen moves
@@ -48,7 +49,8 @@ function update() {
   setEnabled(byId("undo-stroke"), pad.canUndo());
   setEnabled(byId("redo-stroke"), pad.canRedo());
   setEnabled(byId("clear"), !pad.isEmpty());
-  byId("bench").dataset.subject = isPhotoOpen() ? "photo" : "pad";
+  byId("bench").dataset.subject = isLive() ? "camera" : isPhotoOpen() ? "photo" : "pad";
+  if (!isLive()) stopCamera();
   if (isStored && !pad.isDrawing()) sessionStorage.setItem(STORAGE, JSON.stringify(pad.drawing().strokes));
   showError("bench-error");
   tab.change();
@@ -88,5 +90,6 @@ export function startBench() {
     if (key === "Enter") tab.submit();
   });
   startPhoto(update);
+  startCamera();
   onConnection((problem) => problem || update());
 }

@@ -1,6 +1,7 @@
 // Small helpers for elements. Text becomes text nodes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const STEADY = 1000; // ms
 export const byId = (id) => document.getElementById(id);
 
 /** Create an element, "svg:..." in SVG. `on...` props are listeners; true and false set or omit an attribute. */
@@ -39,6 +40,16 @@ export function showError(id, error = null) {
 
 /** Announce something to screen readers. */
 export const announce = (text) => (byId("live").textContent = text);
+
+let [steadyKey, steadyTimer] = ["", 0];
+
+/** Announce `text()` once `key` has stayed the same for a second, as answers follow the pen and the camera. */
+export function announceSteady(key, text = () => key) {
+  if (key === steadyKey) return;
+  steadyKey = key;
+  clearTimeout(steadyTimer);
+  if (key) steadyTimer = setTimeout(() => announce(text()), STEADY);
+}
 
 /** Show `items` in `parent`: one element for each id, which is rendered again when its item changes. */
 export function renderList(parent, items, render) {

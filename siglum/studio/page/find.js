@@ -2,9 +2,9 @@
 
 import { get, post, upload } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
-import { announce, attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
+import { announceSteady, attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
 import { copyText } from "./history.js";
-import { cutOut, getSign, isPhotoOpen } from "./photo.js";
+import { cutOut, describePhoto, getSign, isPhotoOpen } from "./photo.js";
 import { mutate } from "./store.js";
 
 const MAX_RECENT = 24;
@@ -42,12 +42,13 @@ async function ask() {
 /** Find what is typed, opened or drawn. */
 const find = latest(async () => {
   const start = performance.now();
-  matches = await ask();
+  const next = await ask();
+  if (next[0]?.text !== matches[0]?.text) chosen = 0; // the camera asks again and again
+  matches = next;
   byId("find-time").textContent = `${Math.ceil(performance.now() - start)} ms · offline`;
   isLong &&= matches.length > 0;
-  chosen = 0;
   render();
-  if (matches.length && !pad.isDrawing()) announce(matches[0].name);
+  announceSteady(matches[0]?.name);
 });
 
 function startAnew() {
@@ -73,11 +74,12 @@ function render() {
   byId("find-more").hidden = rows.length === matches.length;
   byId("find-teach").hidden = isNamed || isUnsure;
   byId("find-unsure").hidden = !isUnsure;
-  const items = matches.map((match, index) => ({
+  const items = matches.map(({ similarity, ...match }, index) => ({
     ...match, id: index + match.text, index, isPinned: isPinned(match), isChosen: index === chosen,
   }));
   renderList(byId("find-choices"), items, renderChoice);
   renderList(byId("find-rows"), items.slice(0, rows.length), renderRow);
+  byId("photo-boxes").style.setProperty("--answer", JSON.stringify(matches[0]?.text ?? "?")); // beside the sign
   renderStrip("find-recent", recent);
   renderStrip("find-pinned", pinned);
 }
@@ -183,7 +185,7 @@ export function startFind() {
   addEventListener("keydown", handleKey);
   const change = () => {
     isCopied = false;
-    setTask("Draw any character");
+    setTask(isPhotoOpen() ? describePhoto() : "Draw any character");
     find();
   };
   addTab("find", { start: startAnew, change, submit: copyFirst, clear: clearName });

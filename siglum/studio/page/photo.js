@@ -9,11 +9,12 @@ import { classById, getAuthor, mutate, needDrawings, onDrawings, setState, subsc
 const MARGIN = 0.15; // around a sign that is cut out, in its longer sides
 const MAX_PIXELS = 25e6; // of a picture, as the server accepts it
 
-let photo = null; // {file, bitmap, width, height, sideways, signs, chosen}
+let photo = null; // {file, bitmap, width, height, sideways, signs, chosen, isLive}
 let queue = []; // files that were dropped together and are still to be opened
 let notify = () => {};
 
 export const isPhotoOpen = () => photo !== null;
+export const isLive = () => Boolean(photo?.isLive);
 export const getSign = () => photo?.signs[photo.chosen];
 
 const nameOf = (id) => classById(id)?.name;
@@ -24,7 +25,8 @@ const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
 /** The outputs of the page's signs: a line for each row, with a question mark for each unknown sign. */
 const readText = () => rows().map((row) => row.map((one) => classOf(one)?.output ?? "?").join(" ")).join("\n");
 
-export const describePhoto = () => `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
+export const describePhoto = () =>
+  isLive() ? "Show it to the camera" : `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
 
 /** Open pictures one after the other. */
 export function openPictures(files) {
@@ -37,10 +39,10 @@ async function openNext() {
   const names = queue.map(({ name }) => isolate(name)).join(", ");
   byId("queue").hidden = !queue.length;
   byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${names}`;
-  if (file) await open(file);
+  if (file) await openFile(file);
 }
 
-async function open(file) {
+async function openFile(file) {
   showError("bench-error");
   byId("bench").setAttribute("aria-busy", "true");
   try {
@@ -66,7 +68,7 @@ async function read(file) {
 }
 
 /** A picture as a file; transparent pixels become white. */
-function paint([width, height], type, draw) {
+export function paint([width, height], type, draw) {
   const canvas = h("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
@@ -83,18 +85,33 @@ async function rotate() {
     context.rotate(Math.PI / 2);
     context.drawImage(bitmap, 0, 0);
   });
-  await open(new File([turned], file.name, { type: turned.type }));
+  await openFile(new File([turned], file.name, { type: turned.type }));
 }
 
-function show(next) {
-  photo = { ...next, chosen: 0 };
-  needDrawings("photo", true);
+/** Read a picture of the camera, which a later one replaces. */
+export const readFrame = async (file) => ({ file, bitmap: await createImageBitmap(file), ...(await upload("/api/predict/image", file)) });
+
+/** Show what was read in the camera's picture; the answer is about the sign next to its centre. */
+export function showFrame(frame) {
+  const distance = ([top, left, bottom, right]) => Math.hypot(top + bottom - frame.height, left + right - frame.width);
+  const distances = frame.signs.map(({ box }) => distance(box));
+  open({ ...frame, isLive: true, chosen: Math.max(0, distances.indexOf(Math.min(...distances))) });
+}
+
+function open(next) {
+  photo = next;
   const canvas = byId("photo-image");
   [canvas.width, canvas.height] = [photo.width, photo.height];
   canvas.getContext("2d").drawImage(photo.bitmap, 0, 0, photo.width, photo.height);
   canvas.parentElement.style.setProperty("--ratio", photo.width / photo.height);
-  byId("photo-boxes").replaceChildren();
+  byId("photo-boxes").inert = isLive();
   update();
+}
+
+function show(next) {
+  byId("photo-boxes").replaceChildren();
+  open({ ...next, chosen: 0 });
+  needDrawings("photo", true);
   if (photo.sideways) showError("bench-error", new Error("This page seems to lie on its side. Rotate it."));
   if (!photo.signs.length) showError("bench-error", new Error("No sign found in this picture. Try more light or a thicker pen."));
   byId("task").focus();

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
 import {
-  announce, attempt, byId, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
+  announceSteady, attempt, byId, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
 } from "./dom.js";
 import { count } from "./format.js";
 import { copyText, toast } from "./history.js";
@@ -12,14 +12,11 @@ import * as photo from "./photo.js";
 import { clearAnswer, renderInput, showAnswer } from "./prediction.js";
 import { addSigns, classById, ENOUGH, getActiveSign, getAuthor, getState, selectSign, subscribe } from "./store.js";
 
-const SPEECH = 600; // ms without another prediction after which one is announced
 const MAX_SUGGESTIONS = 3;
 
 let drawingId = 0; // another one each time that a drawing is begun
 let prediction = null; // of that drawing
 let previousSign = null; // the active sign as of the last change
-let lastSpeech = "";
-let speechTimer = 0;
 
 const best = () => (prediction && !prediction.rejected && prediction.candidates[0]) || null;
 const isEmpty = () => (photo.isPhotoOpen() ? !photo.getSign() : pad.isEmpty());
@@ -61,7 +58,7 @@ function render() {
   setEnabled(byId("copy"), Boolean(best()));
   renderInput(prediction ?? undefined);
   renderSuggestions();
-  speak();
+  announceSteady(byId("headline").firstChild?.textContent, () => byId("headline").innerText);
 }
 
 function describeTask(sign) {
@@ -79,14 +76,6 @@ function renderSuggestions() {
   renderList(byId("suggestions"), items, ({ id, message, name }) => h("li", {},
     h("button", { type: "button", onclick: () => selectSign(id) }, "Draw ", signName(name)),
     h("span", { class: "quiet" }, serverText(message))));
-}
-
-function speak() {
-  const text = byId("headline").textContent;
-  if (text === lastSpeech) return;
-  lastSpeech = text;
-  clearTimeout(speechTimer);
-  if (text) speechTimer = setTimeout(() => announce(byId("headline").innerText), SPEECH);
 }
 
 /** Save the drawing under the name that was typed, else as the active sign, else as the best answer. */

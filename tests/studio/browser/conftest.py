@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hand_drawn import Strokes, draw, to_json
+from hand_drawn import Strokes, draw, record, to_json
 from studio_client import Client, save, studio_client
 
 from siglum.recogniser.predict import default_backbone
@@ -44,13 +44,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory, backbone) -> Iterator[Share
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, with a camera that films a drawing of zig."""
     reason = "Playwright is missing: pip install playwright"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     if CHROMIUM is None:
         pytest.skip("Chromium is missing: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        film = tmp_path_factory.mktemp("camera") / "zig.y4m"
+        film.write_bytes(record(draw("zig", 4)))
+        camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
+        args = ["--no-sandbox", *camera]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
         yield browser
         browser.close()
 

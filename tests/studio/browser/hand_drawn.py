@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
 Strokes = list[list[tuple[float, float]]]
 
 SIGNS: dict[str, dict[str, Strokes]] = json.loads(
@@ -25,6 +27,20 @@ def draw(name: str, seed: int = 0) -> Strokes:
         return 0.5 + right + size * (x - 0.5) + noise[0], 0.5 + down + size * (y - 0.5) + noise[1]
 
     return [[move(x, y) for x, y in stroke] for stroke in ALL[name]]
+
+
+def record(strokes: Strokes, width: int = 640, height: int = 480) -> bytes:
+    """A film, as raw Y4M, of a sign that a hand holds: dark on grey paper, never quite still."""
+    frames = [b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420jpeg\n" % (width, height)]
+    for right in (0, 2, 4, 2):
+        paper = Image.new("L", (width, height), 200)
+        for stroke in strokes:
+            points = [
+                (width / 3 + right + height * x / 2, height * (1 / 4 + y / 2)) for x, y in stroke
+            ]
+            ImageDraw.Draw(paper).line(points, 60, 7, "curve")
+        frames.append(b"FRAME\n" + paper.tobytes() + b"\x80" * (width * height // 2))
+    return b"".join(frames)
 
 
 def to_json(strokes: Strokes) -> dict[str, Any]:
