@@ -110,6 +110,7 @@ def test_a_photo_is_found_and_one_without_ink_explained(finder: User) -> None:
     page.click("#photo-back")
     finder.draw([[(0.5, 1.2), (0.6, 1.3)]])  # outside the pad
     error.wait_for()
+    page.evaluate("predicted()")
     finder.expect_refusals()
 
 
