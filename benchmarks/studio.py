@@ -109,7 +109,7 @@ def main() -> None:
                 client.start()
             for client in clients:
                 client.join()
-            stored = {one["id"] for one in teacher.request("drawings")}
+            stored = {one["id"] for one in Client(0, port, match[2]).request("drawings")}
             server.send_signal(signal.SIGINT)
             server.wait(30)
     saved = {name for client in clients for name in client.saved}

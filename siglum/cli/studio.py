@@ -61,6 +61,8 @@ def studio(
         signs, drawings = count(len(state.classes), "sign"), count(len(state.drawings), "drawing")
         terminal.print_line(f"{opened.store.folder}: {signs}, {drawings}")
         print(f"{address.url}   Press Ctrl-C to stop.", flush=True)
+        if address.token:
+            terminal.print_line("This address is the teacher's. Pupils are invited under Class.")
         if not no_browser:
             threading.Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
