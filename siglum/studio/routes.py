@@ -26,6 +26,7 @@ from siglum.images import charsets, decode, outputs, strokes
 from siglum.images.ink import read_page
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
+from siglum.recogniser.predict import default_backbone
 from siglum.studio import classroom, exchange, snapshot, store
 from siglum.studio.classroom import Classroom, Rules, Visitor
 from siglum.studio.snapshot import Ink, Json, Pixels, Studio
@@ -192,28 +193,27 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
 @router.post("/api/find")
 def _find(
     drawing: Drawing,
-    call: This,
     within: Annotated[str, Body(max_length=1000)] = "",
     recent: Recent = (),
 ) -> Response:
     image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    return _rank(call, image, within, recent)
+    return _rank(image, within, recent)
 
 
 @router.post("/api/find/image")
-def _find_image(image: Image, call: This, within: str = "", recent: str = "") -> Response:
-    return _rank(call, image, within, recent)
+def _find_image(image: Image, within: str = "", recent: str = "") -> Response:
+    return _rank(image, within, recent)
 
 
-def _rank(call: Call, image: Pixels, within: str, recent: Sequence[str]) -> Response:
-    ink, report = snapshot.extract(call.studio.backbone, image)
+def _rank(image: Pixels, within: str, recent: Sequence[str]) -> Response:
+    ink, report = snapshot.extract(default_backbone(), image)  # `find` ranks its characters
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
     return _matches(find.rank(ink.features, within=within or None, recent=recent))
 
 
 @router.get("/api/find/name")
-def _find_name(name: str, within: str = "") -> Response:
+def _find_name(name: Annotated[str, Query(max_length=100)], within: str = "") -> Response:
     return _matches(find.search(name, within=within or None))
 
 

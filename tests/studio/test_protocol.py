@@ -56,6 +56,20 @@ def test_an_empty_set_predicts_nothing(client: Client) -> None:
     assert classes == [("α", True), ("my sign", False)]
 
 
+def test_any_character_is_found_by_shape_and_by_name(client: Client) -> None:
+    """With any backbone; the answer says what to type."""
+    circle = {"drawing": draw("ring"), "within": "shapes"}
+    match, *others = client.post("/api/find", circle)
+    assert len(others) == 9 and "circle" in match["name"]
+    again = client.post("/api/find", {**circle, "recent": [others[0]["text"]]})
+    assert again[0]["text"] == others[0]["text"]
+    (arrow, *_) = client.get("/api/find/name?name=left+arrow")
+    assert (arrow["text"], arrow["html"]) == ("←", "&larr;")
+    for wrong in ({**circle, "within": "shape"}, {"drawing": {**draw("ring"), "strokes": []}}):
+        assert client.refused("/api/find", wrong) == 422
+    assert client.refused(f"/api/find/name?name={'a' * 101}") == 422
+
+
 def test_three_drawings_teach_a_sign(taught: tuple[Client, Ids]) -> None:
     client, ids = taught
     for kind, id in ids.items():

@@ -64,8 +64,10 @@ function clearName() {
   return true;
 }
 
+const visibleRows = () => (isLong || chosen >= ORDINARY ? matches : matches.slice(0, ORDINARY));
+
 function render() {
-  const rows = isLong || chosen >= ORDINARY ? matches : matches.slice(0, ORDINARY);
+  const rows = visibleRows();
   const isNamed = byId("find-name").value.trim() !== "";
   const isUnsure = !isNamed && matches[0]?.similarity < UNSURE;
   byId("find-help").hidden = isNamed || matches.length > 0;
@@ -148,7 +150,7 @@ const copyFirst = () => matches[chosen] && copyMatch(matches[chosen]);
 /** A number copies the answer of that row; c and a letter a code of the first one. */
 function handleKey({ altKey, ctrlKey, key, metaKey, target }) {
   if (!isTabOpen("find") || target.matches("input, select, textarea") || ctrlKey || metaKey || altKey) return;
-  const [match, code] = [matches["1234567890".indexOf(key)], isCodeNext && matches[0]?.[CODES[key]]];
+  const [match, code] = [visibleRows()["1234567890".indexOf(key)], isCodeNext && matches[0]?.[CODES[key]]];
   isCodeNext = key === "c";
   if (code) copy(code, matches[0]);
   else if (match) copyMatch(match);
