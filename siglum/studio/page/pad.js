@@ -104,10 +104,7 @@ export function createPad(canvas, { onstart = () => {}, onchange = () => {}, ann
     const [across, down] = [x, y].map((value) => round(clamp(value, 1 - REACH, REACH), 5));
     const last = live.points.at(-1);
     if (last && last[0] === across && last[1] === down) return;
-    if (allStrokes().reduce((sum, stroke) => sum + stroke.length, 0) >= MAX_POINTS) {
-      announce(`A drawing has at most ${MAX_POINTS.toLocaleString("en-GB")} points. Save it or clear it.`);
-      return;
-    }
+    if (allStrokes().flat().length >= MAX_POINTS) return announce("This drawing is full. Save it or clear it.");
     live.points.push([across, down, Math.max(0, Math.round(time - startTime)), round(pressure, 3)]);
   }
 

@@ -26,7 +26,7 @@ const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
 const readText = () => rows().map((row) => row.map((one) => classOf(one)?.output ?? "?").join(" ")).join("\n");
 
 export const describePhoto = () =>
-  isLive() ? "Show it to the camera" : `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
+  isLive() ? "Show it to the camera" : !getSign() ? "No sign found" : `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
 
 /** Open pictures one after the other. */
 export function openPictures(files) {
@@ -58,13 +58,11 @@ const recognise = (file) => upload("/api/predict/image?heatmap=true", file);
 
 /** Recognise a picture; one with more pixels than the server accepts is scaled down first. */
 async function read(file) {
-  const original = await createImageBitmap(file).catch(() => null); // then the server says what is wrong
-  const { width, height } = original ?? { width: 1, height: 1 };
-  const scale = Math.sqrt(MAX_PIXELS / (width * height));
-  if (scale >= 1) return { file, bitmap: original, ...(await recognise(file)) };
-  const size = [Math.floor(scale * width), Math.floor(scale * height)];
-  const smaller = await paint(size, "image/jpeg", (context) => context.drawImage(original, 0, 0, ...size));
-  return { file: smaller, bitmap: await createImageBitmap(smaller), ...(await recognise(smaller)) };
+  const bitmap = await createImageBitmap(file).catch(() => null); // then the server says what is wrong
+  const scale = bitmap ? Math.sqrt(MAX_PIXELS / (bitmap.width * bitmap.height)) : 1;
+  if (scale >= 1) return { file, bitmap, ...(await recognise(file)) };
+  const size = [bitmap.width, bitmap.height].map((length) => Math.floor(scale * length));
+  return read(await paint(size, "image/jpeg", (context) => context.drawImage(bitmap, 0, 0, ...size)));
 }
 
 /** A picture as a file; transparent pixels become white. */
@@ -126,17 +124,9 @@ export function closePhoto() {
 }
 
 function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }) {
-  const suffix = kind === "saved" ? ", saved" : "";
-  const box = h("button", {
-    type: "button",
-    class: `box ${kind}`,
-    "aria-label": `Sign ${id + 1}: ${name ? isolate(name) : "not one of yours"}${suffix}`,
-    "aria-pressed": String(isChosen),
-    onclick: () => {
-      photo.chosen = id;
-      update();
-    },
-  }, h("span", { class: "tag" }, kind === "saved" && "✓ ", name ? signName(name) : "?"));
+  const label = `Sign ${id + 1}: ${name ? isolate(name) : "not one of yours"}${kind === "saved" ? ", saved" : ""}`;
+  const box = h("button", { type: "button", class: `box ${kind}`, "aria-label": label, "aria-pressed": String(isChosen), onclick: () => choose(id) },
+    h("span", { class: "tag" }, kind === "saved" && "✓ ", name ? signName(name) : "?"));
   const [x, y] = [100 / photo.width, 100 / photo.height];
   [box.style.left, box.style.top] = [`${left * x}%`, `${top * y}%`];
   [box.style.width, box.style.height] = [`${(right - left) * x}%`, `${(bottom - top) * y}%`];
@@ -160,6 +150,11 @@ function render() {
 function update() {
   render();
   notify();
+}
+
+function choose(id) {
+  photo.chosen = id;
+  update();
 }
 
 /** A sign as a picture of its own; by default the chosen one. */

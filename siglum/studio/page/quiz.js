@@ -100,7 +100,7 @@ function render() {
 
 export function startQuiz() {
   const submitPad = () => run({ start, draw: finish, miss: ask, end: start }[phase]);
-  addTab("test", { isStored: false, change: render, submit: submitPad });
+  addTab("test", { isStored: false, change: render, submit: () => phase === "end" || submitPad() });
   onClick({
     "quiz-done": submitPad, "quiz-skip": () => run(ask), "quiz-slip": () => run(discard), "quiz-teach": () => run(teachLast),
   });

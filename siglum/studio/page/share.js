@@ -1,12 +1,10 @@
 // The Share view: save the recogniser, a report and the drawings, and open what others sent.
 
 import { post, upload } from "./api.js";
-import { byId, h, isolate, onClick, serverText, signName } from "./dom.js";
+import { byId, h, isolate, onClick, serverText } from "./dom.js";
 import { count } from "./format.js";
 import { toast } from "./history.js";
-import { drawingCount, setState, subscribe } from "./store.js";
-
-const MAX_NAMES = 12;
+import { setState } from "./store.js";
 
 /** Open recognisers or zips of drawings, one after the other. */
 export async function openFiles(files) {
@@ -29,18 +27,10 @@ export async function openFiles(files) {
   byId("cancel").hidden = true;
 }
 
-function render({ classes, title }) {
-  const names = classes.slice(0, MAX_NAMES).flatMap(({ name }) => [" ", signName(name)]);
-  const list = classes.length ? [":", ...names, classes.length > MAX_NAMES ? " …" : ""] : ["."];
-  const [signs, drawings] = [count(classes.length, "sign"), count(drawingCount(), "drawing")];
-  byId("summary").replaceChildren(`${isolate(title)} has ${signs} and ${drawings}`, ...list);
-}
-
 export function startShare() {
   byId("open").addEventListener("change", ({ target }) => {
     openFiles([...target.files]);
     target.value = "";
   });
   onClick({ cancel: () => post("/api/import/cancel").catch(() => {}) });
-  subscribe(render);
 }

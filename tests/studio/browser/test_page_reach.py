@@ -14,7 +14,7 @@ VIEWS = {  # with what is there once a view is complete
     "teach": "#signs img",
     "test": "#task .sign",
     "review": "[data-drawing] img",
-    "share": "#summary .sign",
+    "share": ".offer",
 }
 STROKES = "JSON.parse(sessionStorage.getItem('siglum.pad'))"
 SCREENS = [(390, 844, 3), (844, 390, 3), (820, 1180, 2), (1280, 720, 1.25), (640, 400, 4)]
