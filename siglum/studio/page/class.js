@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { pad } from "./bench.js";
-import { attempt, byId, h, isolate, onClick, renderList, setOptions, signName, thumbnail } from "./dom.js";
+import { attempt, byId, h, onClick, renderList, setOptions, signName, thumbnail } from "./dom.js";
 import { accuracy, count } from "./format.js";
 import { classById, getState, mutate, selectSign, subscribe } from "./store.js";
 
@@ -57,10 +57,8 @@ function setRules(changes) {
   change("", { paused, may_add, task, ...changes });
 }
 
-async function change(path, body) {
-  await attempt("class-error", () => mutate(`/api/classroom${path}`, body));
-  await refreshOverview();
-}
+const change = (path, body) =>
+  attempt("class-error", () => mutate(`/api/classroom${path}`, body)).then(refreshOverview);
 
 /** Fetch who is here, while the teacher looks. */
 async function refreshOverview() {
@@ -83,7 +81,7 @@ function renderOverview({ link, pupils }) {
   byId("invite-link").textContent = link.replace("http://", "");
   byId("invite-link").href = link;
   renderList(byId("invite-names"), present.map(({ name }) => ({ id: name })), ({ id }) => h("li", {}, h("bdi", {}, id)));
-  byId("invite-count").textContent = present.length ? `${present.length} here now` : "Nobody is here yet.";
+  byId("invite-count").textContent = `${present.length} here now`;
 }
 
 function renderPupil({ name, joined: hasJoined, present: isPresent, drawings, classes, suspicious, accuracy: rate, names }) {
@@ -117,10 +115,7 @@ export function startClass() {
   onClick({
     invite, "copy-link": copyLink, "end-lesson": () => byId("end-dialog").showModal(),
     pause: () => setRules({ paused: !getState().classroom.paused }),
-    "end-now": () => {
-      byId("end-dialog").close();
-      change("/end", {});
-    },
+    "end-now": () => change("/end", {}).then(() => byId("end-dialog").close()),
   });
   byId("may-add").addEventListener("change", ({ target }) => setRules({ may_add: target.checked }));
   byId("task-class").addEventListener("change", ({ target }) => setRules({ task: target.value || null }));
