@@ -87,7 +87,7 @@ def _from_mapping(samples: Mapping[str, Any], preprocess: Preprocess) -> ImageSe
     for name, images in samples.items():
         if not isinstance(name, str):
             raise ConfigError(f"labels of samples must be text, got {name!r}.")
-        listed = predict.as_list(list(images) if isinstance(images, tuple) else images)
+        listed = predict.as_list(images)
         counts.append(len(listed))
         try:
             inputs += predict.preprocess_images(listed, preprocess)

@@ -140,6 +140,11 @@ def test_an_image_without_ink_is_rejected_with_a_warning(greek: siglum.Recognise
         (3, "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got int"),
         ({"strokes": []}, "drawing.version: Field required"),
         ([[[(1, 2), (float("nan"), 3)]]], "drawing.strokes.0.0.0: Input should be"),
+        ([[[(1, 2), (3, 4, 5, 6, 7)]]], "strokes must be lists of points"),
+        *[
+            ([np.zeros((9, 9))] * n, r"an array must be uint8 .* got float64 \(9, 9\)")
+            for n in (1, 2)
+        ],
     ],
 )
 def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message: str) -> None:
@@ -158,6 +163,7 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"chars": ["α", "β"]}, "chars must be text, such as"),
         ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or images by label"),
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
+        ({"samples": {"a": [np.zeros((9, 9))]}}, r"samples\['a'\]: .* must be uint8"),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
         ({"chars": "αβ", "writers": "(.)"}, "writers needs samples with file names"),
     ],

@@ -441,7 +441,9 @@ def _grain(share: Floats) -> float:
     apart = np.abs(share[::lag, lag::lag] - share[::lag, :-lag:lag])
     # The lower quartile: squared paper raises the median.
     quarter = apart.size // 4
-    return 2.219 * float(np.partition(apart, quarter, axis=None)[quarter]) if apart.size else 0.0
+    grain = 2.219 * float(np.partition(apart, quarter, axis=None)[quarter]) if apart.size else 0.0
+    # In a picture of few pixels most neighbours are on strokes, which differ more than paper.
+    return min(grain, CONTRAST) if max(share.shape) < SAMPLES else grain
 
 
 def _shrink(plane: Grey, side: int) -> Grey:
