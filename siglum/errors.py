@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+INSTALL_LAB = "Install Siglum with its extra 'lab': pip install '.[lab]' in Siglum's folder."
+
 
 class SiglumError(Exception):
     """An error that the caller can fix; the message says how."""

@@ -41,9 +41,6 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ConfigError("y must have two or more classes, got 1 class.")
         planes, positions = _preprocess(images)
-        if not _is_unit(images) and (largest := images.max()) <= NEARLY_BLACK:
-            rule = "Levels of X must be 0 to 255, or 0 to 1 in floats"
-            warnings.warn(f"{rule}, the largest is {largest:g}. Rescale them.", stacklevel=2)
         inked = planes.any(axis=(1, 2, 3))
         labels = np.searchsorted(self.classes_, y)[inked]
         if not inked.any():
@@ -80,10 +77,6 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _is_unit(images: NDArray[Any]) -> bool:
-    return images.dtype.kind in "bf" and bool(images.max(initial=0) <= 1)
-
-
 def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
     if images.ndim == 2:
         side = math.isqrt(images.shape[1])
@@ -91,8 +84,12 @@ def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
             shape = images.shape
             raise ConfigError(f"X must be images (N, H, W) or flattened squares, got {shape}.")
         images = images.reshape(-1, side, side)
-    if images.min(initial=0) < 0 or images.max(initial=0) > 255:
+    if images.min(initial=0) < 0 or (largest := images.max(initial=0)) > 255:
         raise ConfigError("Negative values in data or above 255: X must be grey levels, or 0 to 1.")
-    pixels = 255 * images if _is_unit(images) else images
+    if images.dtype.kind in "bf" and largest <= 1:
+        images = 255 * images
+    elif 0 < largest <= NEARLY_BLACK:
+        rule = "Levels of X must be 0 to 255, or 0 to 1 in floats"
+        warnings.warn(f"{rule}, the largest is {largest:g}. Rescale them.", stacklevel=3)
     preprocess = predict.default_backbone().preprocess
-    return predict.stack(predict.preprocess_images(list(pixels.astype(np.uint8)), preprocess))
+    return predict.stack(predict.preprocess_images(list(images.astype(np.uint8)), preprocess))

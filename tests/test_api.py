@@ -44,6 +44,15 @@ def test_importing_siglum_imports_no_library() -> None:
     assert done.stdout.strip() == "set()", done.stderr
 
 
+@pytest.mark.parametrize("code", ["siglum.SignClassifier()", "from siglum import lab"])
+def test_without_the_laboratory_the_message_names_the_extra(code: str) -> None:
+    program = f"import sys, siglum; sys.modules |= {{'torch': None, 'sklearn': None}}; {code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "siglum.errors.MissingExtra: " in done.stderr
+    assert done.stderr.endswith("pip install '.[lab]' in Siglum's folder.\n")
+
+
 def test_every_kind_of_image_gives_the_same_prediction(greek: siglum.Recogniser) -> None:
     path = LETTERS / "alpha.png"
     with Image.open(path) as image:

@@ -90,7 +90,7 @@ def _show(message: Exception | str, *_: object, **__: object) -> None:
 def _run_command(name: str, arguments: list[str]) -> None:
     import cyclopts
 
-    from siglum.errors import ConfigError, MissingExtra, choose
+    from siglum.errors import ConfigError, choose
 
     module, _ = choose(COMMANDS, name, "command")
     app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext")
@@ -107,10 +107,3 @@ def _run_command(name: str, arguments: list[str]) -> None:
         if isinstance(error.__cause__, ValidationError):
             raise ConfigError(explain(error.__cause__, TrainConfig)) from None
         raise ConfigError(f"{error} See: siglum {name} --help") from None
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        if not package or package == "siglum":
-            raise
-        raise MissingExtra(
-            f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
-        ) from error

@@ -152,7 +152,7 @@ def predict(
             first, *others = [f"{label} {probability(share)}" for label, share in one.ranking[:2]]
             cells = one.label, probability(one.probability), "".join(others)
             cells = ("none of these", "", first) if one.rejected else cells
-            rows.append((one.file, *cells, "inverted" if one.inverted else ""))
+            rows.append((one.file, *cells, "dark on light" if one.inverted else ""))
         terminal.print_table(("file", "prediction", "probability", "runner-up", "note"), rows)
         for one in predictions:
             for warning in one.warnings:
