@@ -49,7 +49,9 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        raise ConfigError(f"samples must be a path or images by label, got {samples!a:.60}.")
+        raise ConfigError(
+            f"samples must be a path or images by label, got {type(samples).__name__}."
+        )
     if writers and (samples is None or isinstance(samples, Mapping)):
         raise ConfigError("writers needs samples with file names.")
     if rename and samples is None:

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
-
 INSTALL_LAB = "Install Siglum with its extra 'lab': pip install '.[lab]' in Siglum's folder."
 
 

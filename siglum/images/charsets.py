@@ -46,10 +46,8 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
     named: dict[str, bool] = {}  # character -> whether it is one of a group or a range
     for item in map(str.strip, items):
         if not item:
-            raise ConfigError(
-                f"characters must be named between commas, got {text!r}. "
-                "The comma itself is \\, and the semicolon \\;."
-            )
+            remedy = "The comma itself is \\, and the semicolon \\;."
+            raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
         group = groups().get(item.lower())
         for characters in _parse(item) if group is None else [group]:
             for character in characters:
@@ -60,8 +58,7 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
     if missing := [c for c, is_member in named.items() if is_member and c not in supported]:
         warnings.warn(
             f"{len(missing)} characters of the groups or ranges are left out, since the backbone "
-            f"does not have them: {', '.join(map(describe, missing[:5]))}. "
-            "Give samples of them.",
+            f"does not have them: {', '.join(map(describe, missing[:5]))}. Give samples of them.",
             stacklevel=2,
         )
     return tuple(c for c in named if c not in missing)
@@ -88,8 +85,7 @@ def _parse(item: str) -> Iterator[tuple[str, ...]]:
         yield (name,)
         return
     several = is_name and len(words) > 1 and max(map(len, words)) > 1
-    # A word may be letters, as in abc, but is more likely a group where it is nearly the name of
-    # one, or repeats a letter.
+    # A word may be letters, as in abc, but not if it is close to a group or repeats a letter.
     spelt = [] if several else [w for w in words if re.fullmatch("[A-Za-z]{3,}", w)]
     hint = "".join(closest_match(word.lower(), groups(), SIMILAR) for word in spelt)
     if several or hint or any(len({*word}) < len(word) for word in spelt):

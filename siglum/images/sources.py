@@ -101,10 +101,9 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         kind, place = text, ""
     if not kind:
         hint = closest_match(text.partition(":")[0], SOURCES)
-        raise ConfigError(
-            f"{text!r} is not a source.{hint} Name a folder with one folder per class, a zip, tar "
-            f"or CSV file, or one of {', '.join(SOURCES)}."
-        )
+        problem = "is not a source" if path.exists() else "does not exist"
+        remedy = "Name a folder with one folder per class, a zip, tar or CSV file, or mnist5k."
+        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}")
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):

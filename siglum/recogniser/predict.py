@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 BACKBONE = Path(__file__).with_name("backbone.siglum")
 TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
 BATCH = 256  # images preprocessed at once
-UNKNOWN = (math.nan,) * 3  # position
 POINT = (2, 3, 4)  # numbers of a point of a stroke: x, y, and perhaps time and pressure
 
 Place = str | os.PathLike[str]
@@ -51,8 +50,8 @@ class Prediction:
     prediction_set: tuple[str, ...]  # classes it may be, the most probable first
     rejected: bool  # looks like none of the classes
     warnings: tuple[str, ...]  # problems of the image, with the remedy
-    ink: NDArray[np.uint8]  # (S, S) or (C, S, S): what the network sees
-    report: InkReport | None  # None if the recogniser does not extract ink
+    ink: NDArray[np.uint8] = field(repr=False)  # (S, S) or (C, S, S): what the network sees
+    report: InkReport | None = field(repr=False)  # None if the recogniser does not extract ink
     inverted: bool  # dark ink on light paper was inverted
     file: str | None
     ranking: tuple[tuple[str, float], ...] = field(repr=False)  # all classes, probable ones first
@@ -254,7 +253,7 @@ def preprocess_images(
 def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
     """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
     reports = [one.report for one in inputs]
-    positions = [(r.height, r.width, r.position) if r else UNKNOWN for r in reports]
+    positions = [(r.height, r.width, r.position) if r else [math.nan] * 3 for r in reports]
     return np.stack([one.planes for one in inputs]), np.array(positions, np.float32)
 
 

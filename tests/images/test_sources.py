@@ -71,7 +71,7 @@ def fails(spec: str, message: str, **options: str) -> None:
 
 def test_an_unknown_source_offers_the_nearest() -> None:
     fails(
-        "mnist5", "'mnist5' is not a source. Did you mean 'mnist5k'? Name a folder with one folder"
+        "mnist5", "'mnist5' does not exist. Did you mean 'mnist5k'? Name a folder with one folder"
     )
     fails("folder:nowhere", "folder:nowhere does not exist.")
     fails("archive:nowhere", "archive:nowhere does not exist.")
