@@ -43,17 +43,18 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
     if not text.strip():
         raise ConfigError("chars is empty. Write characters or groups: 'αβγ' or '0-9, greek'.")
     items = [text] if text.strip() in (",", ";") else SEPARATOR.split(text)
-    named: dict[str, bool] = {}  # character -> whether it is one of a group or a range
+    named: dict[str, bool] = {}  # character -> whether only groups or ranges have it
     for item in map(str.strip, items):
         if not item:
             remedy = "The comma itself is \\, and the semicolon \\;."
             raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
         group = groups().get(item.lower())
         for characters in _parse(item) if group is None else [group]:
+            is_member = len(characters) > 1
             for character in characters:
-                if character in named:
+                if not (is_member or named.get(character, True)):
                     raise ConfigError(f"{describe(character)} is named twice. Name it once.")
-                named[character] = len(characters) > 1
+                named[character] = is_member and named.get(character, True)
     supported = named if supported is None else supported
     if missing := [c for c, is_member in named.items() if is_member and c not in supported]:
         warnings.warn(

@@ -29,7 +29,7 @@ def test_groups_are_disjoint_ordered_and_visible() -> None:
         (";", ";"),
         ("α;β", "αβ"),
         (r"a,\,;\;", "a,;"),
-        ("chess", "♔♕♖♗♘♙♚♛♜♝♞♟"),
+        ("chess,♔", "♔♕♖♗♘♙♚♛♜♝♞♟"),
         ("0-9 abc", "0123456789abc"),
         ("sun", "sun"),
         ("0-9", "0123456789"),
@@ -59,8 +59,7 @@ def test_characters_can_be_named_in_these_ways(text: str, characters: str) -> No
     [
         ("greek small leter alpha", "characters must be groups, Unicode names or characters"),
         ("é,e\u0301", "é (U+00E9 LATIN SMALL LETTER E WITH ACUTE) is named twice"),
-        ("a-z,a", "a (U+0061 LATIN SMALL LETTER A) is named twice. Name it once."),
-        ("chess,♔", "♔ (U+2654 WHITE CHESS KING) is named twice. Name it once."),
+        ("αβγ α", "α (U+03B1 GREEK SMALL LETTER ALPHA) is named twice. Name it once."),
         ("greec", "got 'greec'. Did you mean 'greek'?"),
         ("0-9, greak", "got 'greak'. Did you mean 'greek'?"),
         ("0-9 greek", "separated by commas, got '0-9 greek'. Did you mean 'greek'?"),
