@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or later with pip, and nothing else.
+# `make demo` and `make test` need Python 3.11.4 or later with pip, and nothing else.
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,6 +53,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.lab
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python must be 3.11 or later, got $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
+		{ echo "Python must be 3.11.4 or later, got $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)

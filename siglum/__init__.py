@@ -34,7 +34,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'siglum' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_MODULES[name]), name)
+    from siglum.errors import INSTALL_LAB, MissingExtra
+
+    try:
+        return getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{name} needs {error.name}. {INSTALL_LAB}") from error
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,9 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        raise ConfigError(f"samples must be a path or images by label, got {samples!a:.60}.")
+        raise ConfigError(
+            f"samples must be a path or images by label, got {type(samples).__name__}."
+        )
     if writers and (samples is None or isinstance(samples, Mapping)):
         raise ConfigError("writers needs samples with file names.")
     if not isinstance(outputs, Mapping | None):
@@ -105,7 +107,7 @@ def _from_mapping(samples: Mapping[str, Any], preprocess: Preprocess) -> ImageSe
     for name, images in samples.items():
         if not isinstance(name, str):
             raise ConfigError(f"labels of samples must be text, got {name!r}.")
-        listed = predict.as_list(list(images) if isinstance(images, tuple) else images)
+        listed = predict.as_list(images)
         counts.append(len(listed))
         try:
             inputs += predict.preprocess_images(listed, preprocess)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
+INSTALL_LAB = "Install Siglum with its extra 'lab': pip install '.[lab]' in Siglum's folder."
 
 
 class SiglumError(Exception):
@@ -30,9 +31,9 @@ class MissingExtra(SiglumError, ImportError):
     """An optional package is absent."""
 
 
-def closest_match(name: str, names: Iterable[str]) -> str:
+def closest_match(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """Return " Did you mean 'x'?" for the most similar of `names`, or "" if none is similar."""
-    similar = get_close_matches(name, names, n=1)
+    similar = get_close_matches(name, names, n=1, cutoff=cutoff)
     return f" Did you mean {similar[0]!r}?" if similar else ""
 
 

@@ -32,9 +32,9 @@ def rate(value: Rate, digits: int | None = None) -> str:
     return f"{number:.{digits}f} %"
 
 
-def interval(value: Rate) -> str:
+def interval(value: Rate, digits: int | None = None) -> str:
     """Format the 95 % confidence interval of a rate: "97.2 to 98.9 %"."""
-    digits = percent_digits(value.total)
+    digits = percent_digits(value.total) if digits is None else digits
     return f"{100 * value.low:.{digits}f} to {100 * value.high:.{digits}f} %"
 
 

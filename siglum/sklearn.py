@@ -1,6 +1,7 @@
 """A classifier with scikit-learn's interface."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import fit
 from siglum.recogniser.prototype_head import Positions
 
+NEARLY_BLACK = 16  # levels: scikit-learn's digits end there, 0 and 1 before
+
 
 class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Few-shot classifier of images of single characters or signs.
 
-    Images are (N, H, W), or flattened squares (N, H * H), with grey levels from 0 to 255, or from
-    0 to 1 in floats.
+    Images are (N, H, W), (N, H, W, 3), or flattened squares (N, H * H), with levels from 0 to 255,
+    or from 0 to 1 in floats, or booleans.
 
     Args:
         use_fonts: whether labels that are characters start from what fonts show.
@@ -42,6 +45,9 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = np.searchsorted(self.classes_, y)[inked]
         if not inked.any():
             raise DataError(f"No ink found in X: n_features={self.n_features_in_}, all blank.")
+        if blank := int((~inked).sum()):
+            text = f"{blank} of {len(images):,} images have no ink and are not used."
+            warnings.warn(text, stacklevel=2)
         backbone = predict.default_backbone()
         names = [str(label) if self.use_fonts else f"class {label}" for label in self.classes_]
         samples = Samples(planes[inked, 0], labels, positions[inked])
@@ -53,6 +59,8 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         images = check_array(X, allow_nd=True)
         if (width := int(np.prod(images.shape[1:]))) != self.n_features_in_:
+            if images.size == self.n_features_in_:
+                raise ConfigError(f"X is one image {images.shape}. Pass X[None].")
             expected = f"SignClassifier is expecting {self.n_features_in_} features as input"
             raise ConfigError(f"X has {width} features, but {expected}.")
         return self.recogniser_.predict_arrays(*_preprocess(images)).probs
@@ -60,8 +68,7 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image."""
         best = self.predict_proba(X).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[best]
-        return labels
+        return np.asarray(self.classes_[best])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -78,6 +85,10 @@ def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
         images = images.reshape(-1, side, side)
     if images.min(initial=0) < 0 or (largest := images.max(initial=0)) > 255:
         raise ConfigError("Negative values in data or above 255: X must be grey levels, or 0 to 1.")
-    pixels = 255 * images if images.dtype.kind == "f" and largest <= 1 else images
+    if images.dtype.kind in "bf" and largest <= 1:
+        images = 255 * images
+    elif 0 < largest <= NEARLY_BLACK:
+        rule = "Levels of X must be 0 to 255, or 0 to 1 in floats"
+        warnings.warn(f"{rule}, the largest is {largest:g}. Rescale them.", stacklevel=3)
     preprocess = predict.default_backbone().preprocess
-    return predict.stack(predict.preprocess_images(list(pixels.astype(np.uint8)), preprocess))
+    return predict.stack(predict.preprocess_images(list(images.astype(np.uint8)), preprocess))

@@ -46,13 +46,22 @@ def test_importing_siglum_imports_no_library() -> None:
     assert done.stdout.strip() == "set()", done.stderr
 
 
+@pytest.mark.parametrize("code", ["siglum.SignClassifier()", "from siglum import lab"])
+def test_without_the_laboratory_the_message_names_the_extra(code: str) -> None:
+    program = f"import sys, siglum; sys.modules |= {{'torch': None, 'sklearn': None}}; {code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "siglum.errors.MissingExtra: " in done.stderr
+    assert done.stderr.endswith("pip install '.[lab]' in Siglum's folder.\n")
+
+
 def test_every_kind_of_image_gives_the_same_prediction(greek: siglum.Recogniser) -> None:
     path = LETTERS / "alpha.png"
     with Image.open(path) as image:
         grey, colour = np.asarray(image.convert("L")), np.asarray(image.convert("RGB"))
         kinds = [path, str(path), path.read_bytes(), grey, grey[..., None], colour, image.copy()]
         expected = greek.predict(path)
-        for prediction in greek.predict(kinds):
+        for prediction in greek.predict(tuple(kinds)):
             assert prediction.label == expected.label == "α"
             assert prediction.probability == pytest.approx(expected.probability, abs=1e-4)
 
@@ -79,7 +88,7 @@ def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> 
         and "β: &gt; 99 %" in html
     )
     assert "3 classes" in greek._repr_html_()
-    assert len(repr(greek)) < 300
+    assert len(repr(greek)) < 300 and "array" not in repr(prediction)
 
 
 def test_strokes_are_predicted_in_any_unit() -> None:
@@ -162,6 +171,11 @@ def test_an_image_without_ink_is_rejected_with_a_warning(greek: siglum.Recognise
         (3, "an image must be a path, bytes, a uint8 array, a Pillow image or strokes, got int"),
         ({"strokes": []}, "drawing.version: Field required"),
         ([[[(1, 2), (float("nan"), 3)]]], "drawing.strokes.0.0.0: Input should be"),
+        ([[[(1, 2), (3, 4, 5, 6, 7)]]], "strokes must be lists of points"),
+        *[
+            ([np.zeros((9, 9))] * n, r"an array must be uint8 .* got float64 \(9, 9\)")
+            for n in (1, 2)
+        ],
     ],
 )
 def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message: str) -> None:
@@ -178,8 +192,9 @@ def test_wrong_images_are_named(greek: siglum.Recogniser, image: object, message
         ({"samples": {"a": ["none.png"]}}, r"samples\['a'\]: Cannot read none.png"),
         ({"chars": "a,\U00012000"}, "No font has "),
         ({"chars": ["α", "β"]}, "chars must be text, such as"),
-        ({"samples": [np.zeros((9, 9), np.uint8)]}, "samples must be a path or images by label"),
+        ({"samples": [np.zeros((9, 9), np.uint8)]}, "path or images by label, got list."),
         ({"samples": {1: []}}, "labels of samples must be text, got 1."),
+        ({"samples": {"a": [np.zeros((9, 9))]}}, r"samples\['a'\]: .* must be uint8"),
         ({"chars": "αβ", "rename": {"α": "a"}}, "rename needs samples"),
         ({"chars": "αβ", "writers": "(.)"}, "writers needs samples with file names"),
         ({"chars": "αβ", "outputs": ["α"]}, "outputs must be texts by class, got "),
@@ -205,7 +220,8 @@ def test_only_drawings_with_ink_are_added_under_a_name() -> None:
 
     with pytest.raises(ConfigError, match="label must be text, got 3."):
         recogniser.add(3, np.zeros((9, 9), np.uint8))  # type: ignore[arg-type]
-    for images in ([], np.full((30, 30), 255, np.uint8)):
-        with pytest.raises(DataError, match="No ink found in the drawings of 'L'."):
-            recogniser.add("L", images)
+    with pytest.raises(DataError, match="No drawings given for 'L'."):
+        recogniser.add("L", [])
+    with pytest.raises(DataError, match="No ink found in the drawings of 'L'."):
+        recogniser.add("L", np.full((30, 30), 255, np.uint8))
     assert repr(recogniser) == "Recogniser(3 classes: L X T)"

@@ -5,6 +5,7 @@ can fix are one line on standard error and exit code 2; a bug keeps its tracebac
 """
 
 import os
+import re
 import sys
 import warnings
 from importlib import import_module
@@ -89,16 +90,23 @@ def _show(message: Exception | str, *_: object, **__: object) -> None:
 
 
 def _run_command(name: str, arguments: list[str]) -> None:
+    from inspect import cleandoc
+
     import cyclopts
 
-    from siglum.errors import ConfigError, MissingExtra, choose
+    from siglum.errors import ConfigError, choose
 
     module, _ = choose(COMMANDS, name, "command")
-    app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext")
+    command = getattr(import_module(f"siglum.cli.{module}"), name.replace("-", "_"))
+    # Lines of a paragraph are joined, so that a narrow terminal breaks them where it ends.
+    text = re.sub(
+        r"(?<!\n)\n(?!\n|Example:)", " ", cleandoc(command.__doc__).partition("\n\nArgs:")[0]
+    )
+    app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext", help=text)
     app.default_parameter = cyclopts.Parameter(negative_bool=(), negative_iterable=())
     app["--help"].show = False  # the page is the answer to it
     try:
-        app.default(getattr(import_module(f"siglum.cli.{module}"), name.replace("-", "_")))
+        app.default(command)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         from pydantic import ValidationError
@@ -108,10 +116,3 @@ def _run_command(name: str, arguments: list[str]) -> None:
         if isinstance(error.__cause__, ValidationError):
             raise ConfigError(explain(error.__cause__, TrainConfig)) from None
         raise ConfigError(f"{error} See: siglum {name} --help") from None
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        if not package or package == "siglum":
-            raise
-        raise MissingExtra(
-            f"{name} needs {package}. Install it with: pip install 'siglum[lab]'."
-        ) from error

@@ -230,14 +230,15 @@ def print_measures(
     facts = {
         "accuracy": record["accuracy"],
         "loss": f"{measures.loss:.4f} nats per image (negative log-likelihood)",
-        "calibration": f"{measures.ece:.4f} expected error ({stats.BINS} bins)",
+        "calibration": f"{measures.ece:.4f} between probability and accuracy, on average (ECE)",
     }
     terminal.print_facts(about | facts)
     print()
     rows = []
+    digits = formatting.percent_digits(max(rate.total for rate in measures.recall))
     for index, name in enumerate(classes):
         rates = measures.recall[index], measures.precision[index]
-        cells = [f"{formatting.rate(rate)} ({formatting.interval(rate)})" for rate in rates]
+        cells = [f"{formatting.rate(r, digits)} ({formatting.interval(r, digits)})" for r in rates]
         others = measures.confusion[index] * (np.arange(len(classes)) != index)
         confused = f"{classes[int(others.argmax())]}: {others.max()}" if others.any() else ""
         rows.append((name, rates[0].total, *cells, confused))
@@ -339,7 +340,7 @@ def examine(
         json: Print arrays of up to two dimensions as JSON.
     """
     from siglum.examine import Examination
-    from siglum.examine.panels import PANELS, run_panels, write_page
+    from siglum.examine.panels import PANELS, run_panel, write_page
     from siglum.report.page import cell_text
 
     names = list(dict.fromkeys(only)) or [*PANELS]
@@ -355,7 +356,11 @@ def examine(
         *(Run(run), choose_device(device, "float32"), files, part, layer, count),
         *(checkpoint, image, wrong),
     )
-    results = run_panels(examination, names)
+    results = {}
+    with terminal.progress_line() as line:
+        for number, name in enumerate(names, 1):
+            line.load(f"panel {name}", number, len(names))
+            results[name] = run_panel(examination, name)
     if as_page:
         path = out or run / "examine.html"
         write_page(examination, results, path)

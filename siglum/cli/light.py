@@ -168,7 +168,7 @@ def predict(
             text = one.output.replace("\n", "⏎") if output else one.label
             cells = text, probability(one.probability), "".join(others)
             cells = ("none of these", "", first) if one.rejected else cells
-            rows.append((one.file, *cells, "inverted" if one.inverted else ""))
+            rows.append((one.file, *cells, "dark on light" if one.inverted else ""))
         terminal.print_table(("file", "prediction", "probability", "runner-up", "note"), rows)
         for one in predictions:
             for warning in one.warnings:

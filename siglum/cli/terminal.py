@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_WIDTH = 200  # of a list in a fact
 MAX_LISTED = 20  # unreadable files named in an error
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+LINE_SECONDS = 30.0  # between two lines of progress where there is no terminal
 
 Json = Annotated[bool, Parameter(help="Print JSON.")]
 Out = Annotated[Path | None, Parameter(alias="-o")]
@@ -96,6 +96,8 @@ def format_value(value: Any) -> str:
         return shorten(items, MAX_WIDTH)
     if isinstance(value, list | tuple):
         return f"{len(value):,}: {shorten(' '.join(map(str, value)), MAX_WIDTH)}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     text = "" if value is None else f"{value:,}" if type(value) is int else str(value)
@@ -135,7 +137,7 @@ def raise_for_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> N
 
 
 class ProgressLine:
-    """A line of progress on standard error; outside a terminal, a new one every ten seconds."""
+    """A line of progress on standard error; outside a terminal, after 30 silent seconds."""
 
     def __init__(self) -> None:
         from rich.console import Console  # late: `predict` shows no progress
@@ -157,7 +159,7 @@ class ProgressLine:
         if isinstance(record, Epoch):
             val = record.val_accuracy
             self.log(
-                f"epoch {record.index:>3}  loss {record.train_loss:.3f}  "
+                f"epoch {record.index:>3}  training loss {record.train_loss:.3f}  "
                 f"accuracy {percent(record.train_accuracy)}  "
                 f"{'' if val is None else f'validation {percent(val)}  '}{record.seconds:.1f} s"
             )
@@ -177,6 +179,7 @@ class ProgressLine:
 
     def log(self, text: str) -> None:
         """Print a line of its own."""
+        self.last_line = time.monotonic()
         self.console.print(printable(text))
 
     def _show(self, text: str) -> None:
@@ -186,7 +189,6 @@ class ProgressLine:
             self.status.update(Text(printable(text)))
         elif time.monotonic() - self.last_line > LINE_SECONDS:
             self.log(text)
-            self.last_line = time.monotonic()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ L layers, A heads, T tokens, one per cell, row by row; h x w a kernel or a map.
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,15 +84,12 @@ class Result:
         return files
 
 
-def run_panels(examination: Examination, names: Iterable[str]) -> dict[str, Result]:
-    """Return the results of panels."""
-    results = {}
-    for name in names:
-        try:
-            results[name] = PANELS[name](examination)
-        except NotApplicableError as error:
-            results[name] = Result(str(error), missing=True)
-    return results
+def run_panel(examination: Examination, name: str) -> Result:
+    """Return the result of a panel."""
+    try:
+        return PANELS[name](examination)
+    except NotApplicableError as error:
+        return Result(str(error), missing=True)
 
 
 def write_page(examination: Examination, results: dict[str, Result], path: Path) -> None:

@@ -27,7 +27,7 @@ from siglum.images import decode, ink
 from siglum.images.decode import Unreadable, as_text
 from siglum.images.imageset import ORIGINAL, ImageSet
 
-VERSION = 8  # of the format above and of everything that decides a packed byte
+VERSION = 9  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
 Pixels = NDArray[np.uint8]

@@ -17,6 +17,7 @@ from siglum.errors import ConfigError, closest_match
 from siglum.files import read_json
 
 DATA = read_json(Path(__file__).with_name("charsets.json"))
+SIMILAR = 0.7  # of difflib's ratio: greak is close to greek, and abc is not to arabic
 SEPARATOR = re.compile(r"(?<!\\)[,;]")
 TOKEN = re.compile(
     r"\\(?P<tex>math(?:bb|cal|frak)\{\w\}|[A-Za-z]+|\W)"
@@ -39,35 +40,29 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
 
     Groups and ranges leave out what is not `supported`, with a warning. Raises ConfigError.
     """
+    if not text.strip():
+        raise ConfigError("chars is empty. Write characters or groups: 'αβγ' or '0-9, greek'.")
     items = [text] if text.strip() in (",", ";") else SEPARATOR.split(text)
-    named: dict[str, str] = {}  # character -> how it was written
-    members: dict[str, None] = {}
+    named: dict[str, bool] = {}  # character -> whether only groups or ranges have it
     for item in map(str.strip, items):
         if not item:
-            raise ConfigError(
-                f"characters must be named between commas, got {text!r}. "
-                "The comma itself is \\, and the semicolon \\;."
-            )
+            remedy = "The comma itself is \\, and the semicolon \\;."
+            raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
         group = groups().get(item.lower())
-        for written, characters in _parse(item) if group is None else [(item, group)]:
-            if len(characters) > 1:
-                members |= dict.fromkeys(characters)
-            elif characters[0] in named:
-                raise ConfigError(
-                    f"{describe(characters[0])} is named twice, as {named[characters[0]]!a} and "
-                    f"{written!a}. Name it once.{closest_match(item.lower(), groups())}"
-                )
-            else:
-                named[characters[0]] = written
-    if supported is not None and (missing := [c for c in members if c not in supported]):
-        members = {c: None for c in members if c in supported}
+        for characters in _parse(item) if group is None else [group]:
+            is_member = len(characters) > 1
+            for character in characters:
+                if not (is_member or named.get(character, True)):
+                    raise ConfigError(f"{describe(character)} is named twice. Name it once.")
+                named[character] = is_member and named.get(character, True)
+    supported = named if supported is None else supported
+    if missing := [c for c, is_member in named.items() if is_member and c not in supported]:
         warnings.warn(
             f"{len(missing)} characters of the groups or ranges are left out, since the backbone "
-            f"does not have them: {', '.join(map(describe, missing[:5]))}. "
-            "Teach them with --samples.",
+            f"does not have them: {', '.join(map(describe, missing[:5]))}. Give samples of them.",
             stacklevel=2,
         )
-    return tuple(dict.fromkeys([*named, *members]))
+    return tuple(c for c in named if c not in missing)
 
 
 def describe(character: str) -> str:
@@ -93,25 +88,25 @@ def confusables_among(characters: Iterable[str]) -> list[tuple[str, ...]]:
     return [alike for alike in sets if len(alike) > 1]
 
 
-def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each part of an item as written, with its character, or the characters of a range."""
+def _parse(item: str) -> Iterator[tuple[str, ...]]:
+    """Yield each character of an item, and the characters of each range."""
     words = item.split()
-    if all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word, re.ASCII) for word in words):
-        name = _lookup(" ".join(words))
-        if name is not None:
-            yield item, (name,)
-            return
-        if len(words) > 1 and max(map(len, words)) > 1:
-            raise ConfigError(
-                f"characters must be a group, a Unicode name or characters, got {item!r}."
-                f"{closest_match(item.lower(), groups())}"
-            )
-    matches = TOKEN.finditer(unicodedata.normalize("NFC", item))
-    tokens = [(match[0], _character(match)) for match in matches]
+    is_name = all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) for word in words)
+    if is_name and (name := _lookup(" ".join(words))) is not None:
+        yield (name,)
+        return
+    several = is_name and len(words) > 1 and max(map(len, words)) > 1
+    # A word may be letters, as in abc, but not if it is close to a group or repeats a letter.
+    spelt = [] if several else [w for w in words if re.fullmatch("[A-Za-z]{3,}", w)]
+    hint = "".join(closest_match(word.lower(), groups(), SIMILAR) for word in spelt)
+    if several or hint or any(len({*word}) < len(word) for word in spelt):
+        rule = "groups, Unicode names or characters, separated by commas"
+        raise ConfigError(f"characters must be {rule}, got {item!r}.{hint}")
+    tokens = [_character(m) for m in TOKEN.finditer(unicodedata.normalize("NFC", item))]
     while tokens:
-        written, first = tokens.pop(0)
-        if len(tokens) > 1 and tokens[0][1] in "-–" and (first + tokens[1][1]).isalnum():
-            (_, last), tokens = tokens[1], tokens[2:]
+        first = tokens.pop(0)
+        if len(tokens) > 1 and tokens[0] in "-–" and (first + tokens[1]).isalnum():
+            last, tokens = tokens[1], tokens[2:]
             kind = unicodedata.category(first)
             if kind != unicodedata.category(last) or first > last:
                 raise ConfigError(
@@ -119,9 +114,9 @@ def _parse(item: str) -> Iterator[tuple[str, tuple[str, ...]]]:
                     "Write each range by itself, such as A-Z,a-z."
                 )
             span = map(chr, range(ord(first), ord(last) + 1))
-            yield f"{first}-{last}", tuple(c for c in span if unicodedata.category(c) == kind)
+            yield tuple(c for c in span if unicodedata.category(c) == kind)
         else:
-            yield written, (first,)
+            yield (first,)
 
 
 def _lookup(name: str) -> str | None:
@@ -148,6 +143,6 @@ def _character(match: re.Match[str]) -> str:
     if unicodedata.category(character)[0] in "CMZ":
         raise ConfigError(
             f"characters must be single code points that stand alone, got {match[0]!a}. "
-            "Teach it with --samples."
+            "Give samples of it."
         )
     return unicodedata.normalize("NFC", character)

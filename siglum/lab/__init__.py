@@ -1,21 +1,19 @@
-"""The laboratory: train, evaluate and export networks; needs torch.
-
-from siglum import lab
-
-run = lab.train("mnist5k", epochs=2)
-run.evaluate("test").accuracy
-run.predict("photo.jpg")
-"""
+"""The laboratory: train, evaluate and export networks; needs torch."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from siglum.config import TrainConfig, build
-from siglum.lab import train_run
-from siglum.lab.device import choose_device
-from siglum.lab.run_folder import Run, next_path
-from siglum.lab.training_loop import Epoch
+from siglum.errors import INSTALL_LAB, MissingExtra
+
+try:
+    from siglum.lab import train_run
+    from siglum.lab.device import choose_device
+    from siglum.lab.run_folder import Run, next_path
+    from siglum.lab.training_loop import Epoch
+except ModuleNotFoundError as error:
+    raise MissingExtra(f"The laboratory needs {error.name}. {INSTALL_LAB}") from error
 
 __all__ = ["Epoch", "Run", "train"]
 

@@ -89,8 +89,10 @@ def describe(calibration: Calibration) -> list[str]:
         (calibration.rejection, "{} of drawings of these classes are accepted, others rejected"),
     ):
         if threshold is not None:
-            measured = "for drawings like the samples" if threshold.num_samples else "not measured"
-            sentences.append(f"{text.format(percent(threshold.coverage, 0))} ({measured}).")
+            sentence = text.format(percent(threshold.coverage, 0))
+            measured = f"{sentence} (for drawings like the samples)."
+            target = f"Target: {sentence} (not yet measured)."
+            sentences.append(measured if threshold.num_samples else target)
     return sentences
 
 

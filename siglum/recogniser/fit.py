@@ -122,8 +122,9 @@ def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
             reason = "It was not taught on Siglum's own backbone. Teach a new one with siglum.teach"
             raise DataError(f"Cannot add drawings to this recogniser. {reason}.")
         fitted = fit(backbone, bundle.classes, bundle.samples, outputs=bundle.outputs)
-    if not all(one.planes.any() for one in inputs) or not inputs:
-        raise DataError(f"No ink found in the drawings of {label!r}.")
+    if not inputs or not all(one.planes.any() for one in inputs):
+        problem = "No ink found in the drawings of" if inputs else "No drawings given for"
+        raise DataError(f"{problem} {label!r}.")
     planes, positions = stack(inputs)
     classes = bundle.classes if label in bundle.classes else (*bundle.classes, label)
     new = Samples(planes[:, 0], np.full(len(inputs), classes.index(label)), positions)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BACKBONE = Path(__file__).with_name("backbone.siglum")
 TOLERANCE = 1e-4  # of the largest reference logit; float32 summed in another order stays below 1e-5
 BATCH = 256  # images preprocessed at once
-UNKNOWN = (math.nan,) * 3  # position
+POINT = (2, 3, 4)  # numbers of a point of a stroke: x, y, and perhaps time and pressure
 
 Place = str | os.PathLike[str]
 Strokes = Sequence[Sequence[Sequence[float]]]  # lists of points (x, y)
@@ -50,8 +50,8 @@ class Prediction:
     prediction_set: tuple[str, ...]  # classes it may be, the most probable first
     rejected: bool  # looks like none of the classes
     warnings: tuple[str, ...]  # problems of the image, with the remedy
-    ink: NDArray[np.uint8]  # (S, S) or (C, S, S): what the network sees
-    report: InkReport | None  # None if the recogniser does not extract ink
+    ink: NDArray[np.uint8] = field(repr=False)  # (S, S) or (C, S, S): what the network sees
+    report: InkReport | None = field(repr=False)  # None if the recogniser does not extract ink
     inverted: bool  # dark ink on light paper was inverted
     file: str | None
     ranking: tuple[tuple[str, float], ...] = field(repr=False)  # all classes, probable ones first
@@ -268,7 +268,7 @@ def preprocess_images(
 def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
     """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
     reports = [one.report for one in inputs]
-    positions = [(r.height, r.width, r.position) if r else UNKNOWN for r in reports]
+    positions = [(r.height, r.width, r.position) if r else [math.nan] * 3 for r in reports]
     return np.stack([one.planes for one in inputs]), np.array(positions, np.float32)
 
 
@@ -301,15 +301,17 @@ def _pixels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
     raise DataError(f"an image must be {kinds}, got {type(image).__name__}")
 
 
-def as_list(image: ImageLike | list[Any]) -> list[Any]:
-    """Return a list of images as it is, and one image as a list of one."""
-    return image if isinstance(image, list) and not is_strokes(image) else [image]
+def as_list(image: ImageLike | Sequence[Any]) -> Sequence[Any]:
+    """Return a list or tuple of images as it is, and one image as a list of one."""
+    return image if isinstance(image, list | tuple) and not is_strokes(image) else [image]
 
 
 def is_strokes(value: object) -> bool:
     """Return whether a value is a list of strokes: lists of points (x, y)."""
     try:
-        return isinstance(value[0][0][0], int | float)  # type: ignore[index]
+        point = value[0][0]  # type: ignore[index]
+        # An array of floats has rows of more numbers than a point.
+        return len(point) in POINT and isinstance(point[0], int | float)
     except (TypeError, LookupError):
         return False
 
@@ -317,13 +319,15 @@ def is_strokes(value: object) -> bool:
 def _to_drawing(points: Strokes) -> strokes.Drawing:
     """Scale strokes in any unit to the middle of a pad."""
     try:
-        arrays = [np.asarray(stroke, np.float64)[:, :2] for stroke in points]
-        flat = np.concatenate(arrays)
+        arrays = [np.asarray(stroke, np.float64) for stroke in points]
+        if not all(stroke.shape[1] in POINT for stroke in arrays):
+            raise ValueError
+        flat = np.concatenate([stroke[:, :2] for stroke in arrays])
     except (ValueError, IndexError, TypeError):
         raise DataError("strokes must be lists of points (x, y)") from None
     middle = (flat.min(axis=0) + flat.max(axis=0)) / 2
     scale = 0.6 / max(float(np.ptp(flat, axis=0).max()), 1e-9)
-    scaled = [(scale * (stroke - middle) + 0.5).tolist() for stroke in arrays]
+    scaled = [(scale * (stroke[:, :2] - middle) + 0.5).tolist() for stroke in arrays]
     lists = [[[x, y, 0.0, 0.5] for x, y in stroke] for stroke in scaled]
     return strokes.parse({"version": strokes.VERSION, "aspect": 1.0, "strokes": lists})
 

@@ -34,7 +34,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("train signs --epoch 3", "Did you mean --epochs? See: siglum train --help"),
         ("train mnist5", "Did you mean 'mnist5k'?"),
         ("train folder:", "source must be folder:DIR, got 'folder:'."),
-        ("train folder:nowhere", "folder:nowhere is not a folder."),
+        ("train folder:nowhere", "folder:nowhere does not exist."),
         ("train signs --lr 0", "lr must be greater than 0, got '0'."),
         ("train signs --batch-size 1000", "must be at most the 66 training images, got 1000."),
         ("train signs --model glyphnet", "got 'glyphnet'. Did you mean 'glyph_net'?"),
@@ -90,7 +90,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("studio old.siglum", "Choose a .siglum file or a .zip of images."),
         ("studio --port 70000", "port must be in [0, 65535], got 70000."),
         ("teach -o a.siglum", "teach needs chars, samples or both, got neither."),
-        ("teach -o a.siglum --chars aba", "a (U+0061 LATIN SMALL LETTER A) is named twice"),
+        ("teach -o a.siglum --chars ab,a", "a (U+0061 LATIN SMALL LETTER A) is named twice"),
         ("teach -o a.siglum --chars e\u0301,é", "LETTER E WITH ACUTE) is named twice"),
         (
             "teach -o a.siglum --chars 'a,CUNEIFORM SIGN A'",
@@ -128,5 +128,6 @@ def test_commands_of_the_lab_name_the_package_to_install(siglum_process, run: Pa
 
     assert done.returncode == 2
     assert done.stderr == (
-        "siglum: predict needs torch. Install it with: pip install 'siglum[lab]'.\n"
+        "siglum: The laboratory needs torch. Install Siglum with its extra 'lab': "
+        "pip install '.[lab]' in Siglum's folder.\n"
     )

@@ -37,7 +37,7 @@ def test_names_alone_are_enough(siglum: Call, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "recognises 4 signs: A 7 k R." in done.stdout
     assert "accuracy on your handwriting is unknown" in done.stdout
-    assert done.stdout.count("(not measured)") == 2
+    assert done.stdout.count("(not yet measured)") == 2
 
     files = [draw(tmp_path / f"{number}.png", sign, turn=5) for number, sign in enumerate(SIGNS)]
     done = siglum("predict", tmp_path / "signs.siglum", *files, "--json")

@@ -13,7 +13,7 @@ from torch import nn
 from siglum.config import TrainConfig
 from siglum.examine import Examination, NotApplicableError
 from siglum.examine.layers import layers, observe
-from siglum.examine.panels import PANELS, Result, attention, run_panels, write_page
+from siglum.examine.panels import PANELS, Result, attention, run_panel, write_page
 from siglum.lab import models
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
@@ -135,9 +135,8 @@ def test_every_panel_of_each_kind_of_network(
     own: str,
 ) -> None:
     model = own + network if network.startswith(":") else network
-    results = run_panels(
-        examine(make_run(tmp_path, signs, model, size, **settings), count=1), PANELS
-    )
+    examination = examine(make_run(tmp_path, signs, model, size, **settings), count=1)
+    results = {name: run_panel(examination, name) for name in PANELS}
 
     assert {name for name, result in results.items() if result.missing} == absent
     for name, result in results.items():
@@ -155,7 +154,8 @@ def test_the_page_holds_every_panel_with_its_caution_and_names_as_text(
     hostile = "<img src=x onerror=alert(1)> {0}"
     settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
     examination = examine(make_run(tmp_path, signs, "mnist_net", classes=classes, **settings))
-    write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
+    results = {name: run_panel(examination, name) for name in PANELS}
+    write_page(examination, results, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
 
     assert re.findall(r'<section id="(\w+)">', page) == [*PANELS]
@@ -168,7 +168,8 @@ def test_the_page_holds_every_panel_with_its_caution_and_names_as_text(
 
 def test_without_its_images_the_page_shows_the_network(tmp_path: Path) -> None:
     examination = examine(make_run(tmp_path, tmp_path / "gone", "mnist_net"))
-    write_page(examination, run_panels(examination, PANELS), tmp_path / "page.html")
+    results = {name: run_panel(examination, name) for name in PANELS}
+    write_page(examination, results, tmp_path / "page.html")
     page = " ".join((tmp_path / "page.html").read_text().split())
 
     assert "Inside <bdi>mnist_net</bdi>, without its images." in page

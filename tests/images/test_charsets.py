@@ -30,6 +30,7 @@ def test_groups_are_disjoint_ordered_and_visible() -> None:
         ("α;β", "αβ"),
         (r"a,\,;\;", "a,;"),
         ("chess,♔", "♔♕♖♗♘♙♚♛♜♝♞♟"),
+        ("0-9 abc", "0123456789abc"),
         ("sun", "sun"),
         ("0-9", "0123456789"),
         ("x,a-c", "xabc"),
@@ -56,17 +57,21 @@ def test_characters_can_be_named_in_these_ways(text: str, characters: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("greek small leter alpha", "characters must be a group, a Unicode name or characters"),
+        ("greek small leter alpha", "characters must be groups, Unicode names or characters"),
         ("é,e\u0301", "é (U+00E9 LATIN SMALL LETTER E WITH ACUTE) is named twice"),
-        ("greec", "Name it once. Did you mean 'greek'?"),
+        ("αβγ α", "α (U+03B1 GREEK SMALL LETTER ALPHA) is named twice. Name it once."),
+        ("greec", "got 'greec'. Did you mean 'greek'?"),
+        ("0-9, greak", "got 'greak'. Did you mean 'greek'?"),
+        ("0-9 greek", "separated by commas, got '0-9 greek'. Did you mean 'greek'?"),
+        ("klingon", "separated by commas, got 'klingon'."),
         (r"\alhpa", r"No such TeX name: \alhpa. Did you mean 'alpha'?"),
         ("A-z", "Write each range by itself, such as A-Z,a-z."),
         ("9-0", "range must ascend within one kind of characters, got 9-0."),
         ("x\u0302", "characters must be single code points that stand alone, got '\\u0302'."),
-        ("\u200d", "stand alone, got '\\u200d'. Teach it with --samples."),
+        ("\u200d", "stand alone, got '\\u200d'. Give samples of it."),
         ("U+FFFFFF", "stand alone, got 'U+FFFFFF'."),
         ("a,,b", "characters must be named between commas, got 'a,,b'."),
-        ("", "characters must be named between commas, got ''."),
+        ("", "chars is empty. Write characters or groups"),
     ],
 )
 def test_anything_else_is_refused_with_a_remedy(text: str, message: str) -> None:

@@ -71,10 +71,10 @@ def fails(spec: str, message: str, **options: str) -> None:
 
 def test_an_unknown_source_offers_the_nearest() -> None:
     fails(
-        "mnist5", "'mnist5' is not a source. Did you mean 'mnist5k'? Name a folder with one folder"
+        "mnist5", "'mnist5' does not exist. Did you mean 'mnist5k'? Name a folder with one folder"
     )
-    fails("folder:nowhere", "folder:nowhere is not a folder.")
-    fails("archive:nowhere", "archive:nowhere is not a file.")
+    fails("folder:nowhere", "folder:nowhere does not exist.")
+    fails("archive:nowhere", "archive:nowhere does not exist.")
     fails("folder:", "source must be folder:DIR, got 'folder:'.")
     fails("manifest", "source must be manifest:FILE, got 'manifest'.")
     fails("mnist5k:here", "source must be mnist5k, got 'mnist5k:here'.")
