@@ -6,7 +6,7 @@ Greek letters and digits are photos and drawings of `handdrawn` under SIGLUM_DAT
 the backbone compete. PRIOR and RECENT of `siglum.recogniser.find` were chosen on writers with odd
 numbers, so even writers are the fair test. Rare characters are drawn by code, each by ten hands. A
 row of an answer counts if it holds the character or, for Greek, its other shape. Intervals are 95 %
-over writers. `used before` passes the letters or digits as `recent`, as after some use.
+over writers. `used before` passes the letters or digits as `recent`. An answer is timed from strokes.
 """
 
 import time
@@ -72,13 +72,12 @@ def main() -> None:
     backbone, rows = default_backbone(), []
     for name in ("greek", "digits"):
         data = images(backbone, name)
-        for way, recent in (("", ()), (", used before", data.classes)):
+        for way, recent in (("writers", ()), ("writers, used before", data.classes)):
             answers = (find.rank(one, recent=recent) for one in data.features)
             names = [data.classes[label] for label in data.labels]
             places = np.array(list(map(place, names, answers)))
             for some, chosen in (("all", data.tune | True), ("even", data.tune)):
-                title = f"{name}, {some} writers{way}"
-                rows.append(row(title, places[chosen], data.writers[chosen]))
+                rows.append(row(f"{name}, {some} {way}", places[chosen], data.writers[chosen]))
     rare, times = [], []
     for character, strokes in drawings():
         start = time.perf_counter()
@@ -88,8 +87,7 @@ def main() -> None:
         rare.append(place(character, matches))
     rows.append(row("rare characters", np.array(rare), np.arange(len(rare))))
     show(rows)
-    half, most = np.percentile(times[1:], (50, 95))
-    print(f"An answer from strokes to rows: median {half:.1f}, p95 {most:.1f} ms")
+    print("An answer: median {:.1f}, p95 {:.1f} ms".format(*np.percentile(times[1:], (50, 95))))
 
 
 if __name__ == "__main__":

@@ -145,8 +145,8 @@ def ink(rounds: int) -> None:
         return np.stack(planes).astype(np.uint8)
 
     images = {"28 x 28, even paper": even(28, 28), "256 x 256, even paper": even(256, 256)}
-    images |= {"256 x 256, uneven light": uneven(256, 256, 1)}
-    images |= {"256 x 256, uneven light, colour": uneven(256, 256, 3)}
+    for kind, channels in (("", 1), (", colour", 3)):
+        images[f"256 x 256, uneven light{kind}"] = uneven(256, 256, channels)
     for name, image in images.items():
         seconds = median(lambda image=image: normalise(image, 28), 10 * rounds)  # type: ignore[misc]
         print(f"{name}: {1 / seconds:,.0f} images per second")
@@ -266,24 +266,19 @@ def conv_transformer(rounds: int) -> None:
         nn.functional.cross_entropy(logits, labels[rows]).backward()  # type: ignore[no-untyped-call]
         adam.step()
 
-    def our_step() -> None:
-        rows = torch.randperm(len(images))[:batch]
-        unit = to_unit(images[rows].numpy())
-        for name in config.augment:
-            unit = AUGMENTATIONS[name](unit, torch.default_generator)
-        inputs = device.to_batch(normalise_batch(unit, preprocess))
-        train_step(model, optimizer, inputs, labels[rows], device)
-
     def our_steps() -> None:
         for _ in range(3):
-            our_step()
+            rows = torch.randperm(len(images))[:batch]
+            unit = to_unit(images[rows].numpy())
+            for name in config.augment:
+                unit = AUGMENTATIONS[name](unit, torch.default_generator)
+            inputs = device.to_batch(normalise_batch(unit, preprocess))
+            train_step(model, optimizer, inputs, labels[rows], device)
 
     plain_step()
     our_steps()
     values = in_turn(
-        rounds,
-        plain=lambda: batch / timed(plain_step),
-        ours=lambda: 3 * batch / timed(our_steps),
+        rounds, plain=lambda: batch / timed(plain_step), ours=lambda: 3 * batch / timed(our_steps)
     )
     ratios = [a / b for a, b in zip(values["ours"], values["plain"], strict=True)]
     for name, rates in values.items():
