@@ -6,7 +6,7 @@ Greek letters and digits are photos and drawings of `handdrawn` under SIGLUM_DAT
 the backbone compete. PRIOR and RECENT of `siglum.recogniser.find` were chosen on writers with odd
 numbers, so even writers are the fair test. Rare characters are drawn by code, each by ten hands. A
 row of an answer counts if it holds the character or, for Greek, its other shape. Intervals are 95 %
-over writers. `used before` passes the letters or digits as `recent`. An answer is timed from strokes.
+over writers. `used before` passes the letters or digits as `recent`. An answer starts from strokes.
 """
 
 import time
