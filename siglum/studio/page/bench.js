@@ -4,7 +4,7 @@ import { connectionProblem, Disconnected, onConnection } from "./api.js";
 import { startCamera, stopCamera } from "./camera.js";
 import { announce, byId, onClick, setEnabled, showError } from "./dom.js";
 import { createPad } from "./pad.js";
-import { isLive, isPhotoOpen, startPhoto } from "./photo.js";
+import { closePhoto, isLive, isPhotoOpen, startPhoto } from "./photo.js";
 
 const STILL = 20; // ms without a point after which the pen is at rest
 const [MIN_REST, MAX_REST] = [20, 1000]; // ms between two requests while the pen moves
@@ -30,6 +30,7 @@ export function openTab(name) {
   tab = tabs[name] ?? NO_TAB;
   if (tab !== NO_TAB && tab.isStored !== isStored) {
     isStored = tab.isStored;
+    if (!isStored) closePhoto(); // a test needs the pad
     pad.reset(isStored ? JSON.parse(sessionStorage.getItem(STORAGE) ?? "[]") : []);
   } else update();
 }

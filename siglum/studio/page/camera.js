@@ -1,11 +1,12 @@
-// The camera: its pictures are read one after the other in the place of a photo, until one is kept as a photo.
+// The camera: what is in its frame is read again and again in the place of a photo, until it is kept as one.
 
 import { connectionProblem } from "./api.js";
 import { attempt, byId, onClick, setEnabled, showError } from "./dom.js";
 import { closePhoto, isLive, openPictures, paint, readFrame, showFrame } from "./photo.js";
 
 const CAMERA = { video: { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } } };
-const FRAME = 640; // px, the longer side of a picture that is read
+const FRAME = 0.7; // side of the square that is read, in the picture's shorter sides; as in the style sheet
+const SIDE = 480; // px, of that square as it is sent
 const MIN_REST = 30; // ms between two pictures; else as long as the last one took, for other pages
 const REMEDIES = {
   NotAllowedError: "The browser blocks the camera. Allow it beside the page's address, then press Camera again.",
@@ -17,11 +18,13 @@ const UNAVAILABLE = "Browsers allow the camera on the Studio's own computer and 
 const video = byId("camera-image");
 let stream = null;
 
-/** The present picture as a file, its longer side at most `side` px long. */
+/** The square in the frame as a file, at most `side` px wide. */
 function grab(side) {
   const { videoWidth: width, videoHeight: height } = video;
-  const size = [width, height].map((length) => Math.round(length * Math.min(1, side / Math.max(width, height))));
-  return paint(size, "image/jpeg", (context) => context.drawImage(video, 0, 0, ...size));
+  const part = Math.round(FRAME * Math.min(width, height));
+  const target = Math.min(side, part);
+  return paint([target, target], "image/jpeg", (context) =>
+    context.drawImage(video, (width - part) / 2, (height - part) / 2, part, part, 0, 0, target, target));
 }
 
 /** Switch the camera off; the last picture stays. */
@@ -31,8 +34,7 @@ export function stopCamera() {
   byId("camera").setAttribute("aria-pressed", "false");
 }
 
-/** The same, and back to the pad. */
-const leave = () => (isLive() ? closePhoto() : stopCamera());
+const leave = () => (isLive() ? closePhoto() : stopCamera()); // and show the pad
 
 async function start() {
   if (!navigator.mediaDevices) throw new Error(UNAVAILABLE);
@@ -52,20 +54,19 @@ async function start() {
   video.srcObject = stream;
 }
 
-/** Read picture after picture while the camera is on. */
-async function run() {
+async function readPictures() {
   const current = stream;
-  showFrame({ bitmap: video, width: video.videoWidth, height: video.videoHeight, signs: [] });
+  showFrame({ bitmap: video, width: 1, height: 1, signs: [] });
   byId("keep").focus();
   while (stream === current) {
     const begin = performance.now();
-    const frame = !connectionProblem() && (await readFrame(await grab(FRAME)).catch(() => null));
+    const frame = !connectionProblem() && (await readFrame(await grab(SIDE)).catch(() => null));
     if (frame && stream === current) showFrame(frame);
     await new Promise((resolve) => setTimeout(resolve, Math.max(MIN_REST, performance.now() - begin)));
   }
 }
 
-/** Keep the present picture, in all its pixels, as a photo. */
+/** Keep what is in the frame, in all its pixels, as a photo. */
 async function keep() {
   if (!isLive()) return stopCamera();
   const picture = grab(Infinity);
@@ -77,7 +78,7 @@ export function startCamera() {
   if (!navigator.mediaDevices) byId("camera").title = UNAVAILABLE;
   setEnabled(byId("camera"), Boolean(navigator.mediaDevices));
   onClick({ camera: () => (stream ? leave() : attempt("bench-error", start)), keep, "camera-image": keep });
-  video.addEventListener("loadeddata", () => stream && run());
+  video.addEventListener("loadeddata", () => stream && readPictures());
   addEventListener("keydown", ({ key }) => key === "Escape" && leave());
   addEventListener("hashchange", () => (["#find", "#teach"].includes(location.hash) ? keep() : leave()));
   document.addEventListener("visibilitychange", () => document.hidden && leave());

@@ -26,7 +26,7 @@ const rows = () => Object.values(Object.groupBy(photo.signs, ({ row }) => row));
 const readText = () => rows().map((row) => row.map((one) => classOf(one)?.output ?? "?").join(" ")).join("\n");
 
 export const describePhoto = () =>
-  isLive() ? "Show it to the camera" : !getSign() ? "No sign found" : `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
+  isLive() ? "Hold it in the frame" : !getSign() ? "No sign found" : `${count(photo.signs.length, "sign")} in ${count(rows().length, "row")}`;
 
 /** Open pictures one after the other. */
 export function openPictures(files) {
@@ -48,6 +48,7 @@ async function openFile(file) {
   try {
     show(await read(file));
   } catch ({ message }) {
+    if (isLive()) closePhoto(); // else the next picture would clear the error
     showError("bench-error", { message: `${isolate(file.name)}: ${message}` });
   }
   byId("bench").removeAttribute("aria-busy");
@@ -121,6 +122,7 @@ export function closePhoto() {
   photo = null;
   needDrawings("photo", false);
   notify();
+  byId("pad").focus({ preventScroll: true });
 }
 
 function renderBox({ id, box: [top, left, bottom, right], name, kind, isChosen }) {

@@ -30,10 +30,11 @@ def draw(name: str, seed: int = 0) -> Strokes:
 
 
 def record(strokes: Strokes, width: int = 640, height: int = 480) -> bytes:
-    """A film, as raw Y4M, of a sign that a hand holds: dark on grey paper, never quite still."""
+    """A film, as raw Y4M, of a sign on paper on a dark desk, never quite still."""
     frames = [b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420jpeg\n" % (width, height)]
     for right in (0, 2, 4, 2):
-        paper = Image.new("L", (width, height), 200)
+        paper = Image.new("L", (width, height), 60)
+        ImageDraw.Draw(paper).rectangle((100, 30, width - 100, height - 30), fill=200)
         for stroke in strokes:
             points = [
                 (width / 3 + right + height * x / 2, height * (1 / 4 + y / 2)) for x, y in stroke
