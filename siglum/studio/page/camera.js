@@ -5,7 +5,7 @@ import { attempt, byId, onClick, setEnabled, showError } from "./dom.js";
 import { closePhoto, isLive, openPictures, paint, readFrame, showFrame } from "./photo.js";
 
 const CAMERA = { video: { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } } };
-const FRAME = 0.7; // side of the square that is read, in the picture's shorter sides; as in the style sheet
+const FRAME = 0.7; // side of the square that is read, as a share of the picture's shorter side; as in the style sheet
 const SIDE = 480; // px, of that square as it is sent
 const MIN_REST = 30; // ms between two pictures; else as long as the last one took, for other pages
 const REMEDIES = {
