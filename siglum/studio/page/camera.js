@@ -7,7 +7,7 @@ import { closePhoto, isLive, openPictures, paint, readFrame, showFrame } from ".
 const CAMERA = { video: { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } } };
 const FRAME = 0.7; // side of the square that is read, as a share of the picture's shorter side; as in the style sheet
 const SIDE = 480; // px, of that square as it is sent
-const MIN_REST = 30; // ms between two pictures; else as long as the last one took, for other pages
+const MIN_REST = 30; // ms between two pictures; else half of what the last one took, for other pages
 const REMEDIES = {
   NotAllowedError: "The browser blocks the camera. Allow it beside the page's address, then press Camera again.",
   NotFoundError: "No camera found. Connect one and press Camera again, or open a photo.",
@@ -62,7 +62,7 @@ async function readPictures() {
     const begin = performance.now();
     const frame = !connectionProblem() && (await readFrame(await grab(SIDE)).catch(() => null));
     if (frame && stream === current) showFrame(frame);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(MIN_REST, performance.now() - begin)));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(MIN_REST, (performance.now() - begin) / 2)));
   }
 }
 
