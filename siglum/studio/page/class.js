@@ -2,8 +2,7 @@
 
 import { get } from "./api.js";
 import { pad } from "./bench.js";
-import { attempt, byId, h, onClick, renderList, setOptions, signName, thumbnail } from "./dom.js";
-import { accuracy, count } from "./format.js";
+import { accuracy, attempt, byId, count, h, onClick, renderList, setOptions, signName, thumbnail } from "./dom.js";
 import { classById, getState, mutate, selectSign, subscribe } from "./store.js";
 
 const POLL = 3000; // ms between two looks at who is here

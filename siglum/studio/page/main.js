@@ -2,9 +2,8 @@
 
 import { changePad, openTab, pad, startBench } from "./bench.js";
 import { startClass } from "./class.js";
-import { byId, isolate, onClick } from "./dom.js";
+import { byId, count, isolate, onClick } from "./dom.js";
 import { startFind } from "./find.js";
-import { count } from "./format.js";
 import { startHistory, travel } from "./history.js";
 import { startOutbox } from "./outbox.js";
 import { openPictures } from "./photo.js";
@@ -93,9 +92,7 @@ function renderTitle({ title, classes }) {
 }
 
 subscribe(renderTitle);
-for (const start of [startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench, startClass]) start();
-startTheme();
-acceptFiles();
+for (const start of [startTheme, acceptFiles, startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench, startClass]) start();
 addEventListener("hashchange", route);
 addEventListener("keydown", handleKey);
 onClick({ skip: () => byId("main").focus() });

@@ -3,8 +3,7 @@
 // than the open one, waits for a decision by the user.
 
 import { connectionProblem, Disconnected, onConnection, post, reconnect } from "./api.js";
-import { byId, isolate, onClick, onSubmit, randomId, serverText, setOptions } from "./dom.js";
-import { count } from "./format.js";
+import { byId, count, isolate, onClick, onSubmit, randomId, serverText, setOptions } from "./dom.js";
 import { drawStroke } from "./pad.js";
 import { classById, getState, setState, subscribe } from "./store.js";
 

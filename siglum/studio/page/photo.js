@@ -1,8 +1,7 @@
 // Photos: their signs are boxed and recognised; the chosen one takes the place of the drawing.
 
 import { upload } from "./api.js";
-import { announce, attempt, byId, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
-import { count } from "./format.js";
+import { announce, attempt, byId, count, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
 import { copyText, toast } from "./history.js";
 import { classById, getAuthor, mutate, needDrawings, onDrawings, setState, subscribe } from "./store.js";
 
@@ -36,9 +35,8 @@ export function openPictures(files) {
 
 async function openNext() {
   const file = queue.shift();
-  const names = queue.map(({ name }) => isolate(name)).join(", ");
   byId("queue").hidden = !queue.length;
-  byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${names}`;
+  byId("queue-names").textContent = `${count(queue.length, "more picture")}: ${queue.map(({ name }) => isolate(name)).join(", ")}`;
   if (file) await openFile(file);
 }
 

@@ -1,7 +1,6 @@
 // A prediction: a headline, the most probable signs as buttons, and what the network sees.
 
-import { byId, h, isolate, renderList, signName, thumbnail } from "./dom.js";
-import { percent } from "./format.js";
+import { byId, h, isolate, percent, renderList, signName, thumbnail } from "./dom.js";
 import { classById, getState } from "./store.js";
 
 const NO_INK = ["Your drawing is cropped, scaled and centred."];
@@ -52,12 +51,6 @@ export function showAnswer({ candidates, prediction_set: ids, rejected }, sign, 
   renderList(byId("choices"), items, ({ id, name, kind, share }) => h("li", {},
     h("button", { type: "button", class: kind, title: `Save it as ${name}`, onclick: () => onpick(id) },
       kind === "primary" && "Save to ", signName(name), share && h("span", { class: "quiet" }, share))));
-}
-
-export function clearAnswer() {
-  byId("prediction").dataset.kind = "empty";
-  byId("headline").replaceChildren();
-  byId("choices").replaceChildren();
 }
 
 const decode = (base64) => base64 && Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));

@@ -2,8 +2,7 @@
 
 import { post } from "./api.js";
 import { addTab, isTabOpen, pad, setTask } from "./bench.js";
-import { announce, attempt, byId, h, isolate, onClick, renderList, setEnabled, signName, thumbnail } from "./dom.js";
-import { count } from "./format.js";
+import { announce, attempt, byId, count, h, isolate, onClick, renderList, setEnabled, signName, thumbnail } from "./dom.js";
 import { toast } from "./history.js";
 import { submit } from "./outbox.js";
 import { classById, getAuthor, getState, mutate, subscribe } from "./store.js";

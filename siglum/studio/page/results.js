@@ -1,7 +1,6 @@
 // How good is it? The accuracy of examples and tests, and the signs that are mixed up; the report has more.
 
-import { byId, h, renderList, signName, thumbnail } from "./dom.js";
-import { accuracy, percent } from "./format.js";
+import { accuracy, byId, h, percent, renderList, signName, thumbnail } from "./dom.js";
 import { classById, getDrawings, getState, needDrawings, onDrawings, subscribe } from "./store.js";
 
 const MIN_DRAWINGS = 10; // before an accuracy is worth stating

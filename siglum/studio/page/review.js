@@ -1,7 +1,6 @@
 // The Review view: all drawings, a row for each sign; moved by dragging, by touch or by keys.
 
-import { attempt, byId, h, isolate, onClick, onSubmit, renderList, setOptions, signName, thumbnail } from "./dom.js";
-import { count, percent } from "./format.js";
+import { attempt, byId, count, h, isolate, onClick, onSubmit, percent, renderList, setOptions, signName, thumbnail } from "./dom.js";
 import { toast, travel } from "./history.js";
 import { classById, classByName, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
 

@@ -1,8 +1,7 @@
 // The Share view: save the recogniser, a report and the drawings, and open what others sent.
 
 import { post, upload } from "./api.js";
-import { byId, h, isolate, onClick, serverText } from "./dom.js";
-import { count } from "./format.js";
+import { byId, count, h, isolate, onClick, serverText } from "./dom.js";
 import { toast } from "./history.js";
 import { setState } from "./store.js";
 

@@ -2,8 +2,7 @@
 
 import { get } from "./api.js";
 import { pad } from "./bench.js";
-import { attempt, byId, h, isolate, onSubmit, renderList, serverText, setOptions, showError, signName, thumbnail } from "./dom.js";
-import { accuracy, count } from "./format.js";
+import { accuracy, attempt, byId, count, h, isolate, onSubmit, renderList, serverText, setOptions, showError, signName, thumbnail } from "./dom.js";
 import { toast } from "./history.js";
 import {
   addSigns, classById, classByName, ENOUGH, getActiveSign, getAuthor, getDrawings, getState, mutate, needDrawings, onDrawings,
@@ -39,8 +38,7 @@ function render() {
   if (!state) return;
   const cards = state.classes.map((one) => ({
     id: one.id, name: one.name, status: describeStatus(one), isActive: one.id === getActiveSign(),
-    level: one.in_fonts || one.train >= ENOUGH ? "ready" : one.train ? "some" : "none",
-    newest: one.newest,
+    level: one.in_fonts || one.train >= ENOUGH ? "ready" : one.train ? "some" : "none", newest: one.newest,
   }));
   renderList(byId("signs"), cards, renderCard);
   byId("lookalikes").replaceChildren(...state.lookalikes.map((names) => h("li", {},

@@ -3,13 +3,12 @@
 import { post } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
 import {
-  announceSteady, attempt, byId, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
+  announceSteady, attempt, byId, count, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
 } from "./dom.js";
-import { count } from "./format.js";
 import { copyText, toast } from "./history.js";
 import { submit } from "./outbox.js";
 import * as photo from "./photo.js";
-import { clearAnswer, renderInput, showAnswer } from "./prediction.js";
+import { renderInput, showAnswer } from "./prediction.js";
 import { addSigns, classById, ENOUGH, getActiveSign, getAuthor, getState, selectSign, subscribe } from "./store.js";
 
 const MAX_SUGGESTIONS = 3;
@@ -53,7 +52,7 @@ function render() {
   byId("stop").hidden = !sign || photo.isPhotoOpen();
   byId("save-form").hidden = isEmpty();
   byId("save-label").textContent = getState().classes.length ? "Another sign" : "Give it a name";
-  if (isEmpty()) clearAnswer();
+  if (isEmpty()) byId("headline").replaceChildren();
   else if (prediction) showAnswer(prediction, sign, save);
   setEnabled(byId("copy"), Boolean(best()));
   renderInput(prediction ?? undefined);

@@ -155,6 +155,7 @@ class User:
 
     def view(self, name: str) -> None:
         self.page.click(f"nav a[href='#{name}']")
+        self.page.wait_for_selector(f"nav a[href='#{name}'][aria-current]")
 
     def select(self, name: str) -> None:
         """Choose a sign to be taught."""
