@@ -68,12 +68,11 @@ class Call:
             own["authors"] = [one for one in now["authors"] if one["name"] == name]
         return now | own
 
-    def save(self, ink: Ink, new: NewDrawing, replaces: str | None = None) -> Json:
+    def save(self, ink: Ink, new: NewDrawing) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""
         if self.visitor.name is not None:
             new = replace(new, facts=replace(new.facts, author=self.visitor.name))
-        self.check_owner([replaces] if replaces else [])
-        self.store.add_drawing(new, self.session, replaces)
+        self.store.add_drawing(new, self.session)
         self.studio.inks.setdefault(new.id, ink)
         facts = self.studio.update().drawings.get(new.id, {})  # none if it is sent again, deleted
         names = ("prediction", "rejected", "correct") if facts.get("split") == "test" else ()
@@ -259,7 +258,6 @@ def _add_drawing(
     author: Annotated[Author, Body()] = "",
     id: OptionalId = None,
     set_id: OptionalId = None,
-    replaces: OptionalId = None,
 ) -> Json:
     if set_id not in (None, call.store.set_id):
         raise StudioError(412, "This drawing was made for another set of signs.")
@@ -271,7 +269,7 @@ def _add_drawing(
     facts = Entry(class_, author, split, store.timestamp(), False)
     text = json.dumps(strokes.to_json(points))
     new = NewDrawing(facts, text, decode.to_png(image), id or secrets.token_hex(8))
-    return call.save(ink, new, replaces)
+    return call.save(ink, new)
 
 
 @change("/api/drawings/image")

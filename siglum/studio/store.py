@@ -177,22 +177,13 @@ class Store:
                 description = f"moved {many} to {_isolate(self._class_name(label))}"
             self._record(session, description, drawings=changes)
 
-    def add_drawing(
-        self, new: NewDrawing, session: str | None = None, replaces: str | None = None
-    ) -> None:
-        """Save a drawing, once for each id; one that it `replaces` last becomes the same event."""
+    def add_drawing(self, new: NewDrawing, session: str | None = None) -> None:
+        """Save a drawing, once for each id."""
         with self._lock:
             if self._database.execute("SELECT 1 FROM drawing WHERE id = ?", (new.id,)).fetchone():
                 return
-            description, amended = f"drew {_isolate(self._class_name(new.facts.label))}", None
-            changes: list[Change] = [(new.id, None, new.facts.label)]
-            if replaces is not None and replaces in self.state.drawings:
-                old = self.state.drawings[replaces].label
-                changes.append((replaces, old, None))
-                last = self.last_event("undo", session)
-                if last and (last.classes, last.drawings) == ([], [(replaces, None, old)]):
-                    amended = last.number
-            self._record(session, description, (), changes, [new], amended)
+            description = f"drew {_isolate(self._class_name(new.facts.label))}"
+            self._record(session, description, (), [(new.id, None, new.facts.label)], [new])
 
     def add_import(
         self, outputs: Mapping[str, str], drawings: Sequence[NewDrawing], session: str | None = None
@@ -275,15 +266,14 @@ class Store:
         classes: Sequence[Change] = (),
         drawings: Sequence[Change] = (),
         new: Sequence[NewDrawing] = (),
-        amended: int | None = None,
     ) -> None:
-        """Make changes and record them as one event, in place of `amended` if there is one."""
+        """Make changes and record them as one event."""
         created = [id for id, before, _ in classes if before is None]
         if created and len(self.state.classes) + len(created) > MAX_CLASSES:
             raise StudioError(422, f"A set holds at most {MAX_CLASSES:,} classes.")
         if new and len(self.state.drawings) + len(new) > MAX_DRAWINGS:
             raise StudioError(422, f"A set holds at most {MAX_DRAWINGS:,} drawings.")
-        recorded = [json.dumps(classes), json.dumps(drawings[:1] if amended else drawings)]
+        recorded = [json.dumps(classes), json.dumps(drawings)]
         with self._transaction() as execute:
             for id in created:
                 execute("INSERT INTO class (id) VALUES (?)", (id,))
@@ -294,10 +284,7 @@ class Store:
                 ).lastrowid
                 execute("INSERT INTO content VALUES (?, ?, ?)", (number, one.strokes, one.image))
             self._apply(description, classes, drawings)
-            execute(
-                f"DELETE FROM event WHERE (undone AND {OWN}) OR number = :amended",
-                {"session": session, "amended": amended},
-            )
+            execute(f"DELETE FROM event WHERE undone AND {OWN}", {"session": session})
             execute(
                 "INSERT INTO event (time, session, description, classes, drawings) "
                 "VALUES (?, ?, ?, ?, ?)",
