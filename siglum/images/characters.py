@@ -1,6 +1,6 @@
 """Names of characters, and what to type for them: LaTeX, Typst, HTML and escapes.
 
-`tools/names.py` makes characters.json.
+`tools/characters.py` makes characters.json.
 """
 
 import json

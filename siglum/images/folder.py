@@ -29,7 +29,7 @@ from siglum.images.cache import Listing, Progress, Row, no_progress
 from siglum.images.decode import MAX_BYTES, NOT_AN_IMAGE, Unreadable, as_text
 
 # Of system and companion files, of images, of the columns of CSV files, and of other data files.
-NAMES = read_json(Path(__file__).with_name("names.json"))
+NAMES = read_json(Path(__file__).with_name("folder.json"))
 AFFIX = r"(?:[\W\d_]|set|data|images|imgs?|split)*"
 PART = re.compile(  # a folder name that means a part of a data set, such as "Test_images"
     f"{AFFIX}(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id|idate|idation)?|dev)|"

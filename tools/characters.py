@@ -1,6 +1,6 @@
 """Make siglum/images/characters.json: the LaTeX and Typst names of characters.
 
-Usage: pip install unicodeit pylatexenc typst && python -m tools.names
+Usage: pip install unicodeit pylatexenc typst && python -m tools.characters
 
 Sources: LaTeX from charsets.json, then unicodeit (MIT; it includes unimathsymbols.txt by Günter
 Milde, LPPL), then pylatexenc (MIT; from the W3C's unicode.xml); Typst from its own module `sym`
