@@ -215,7 +215,7 @@ def _read_image(path: Path, label: str, split: str) -> Source:
         store.class_name(str(facts["label"])),
         store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
         "test" if facts["split"] == "test" else "train",
-        str(facts.get("time", facts.get("when")) or store.timestamp())[:40],
+        store.clean_name(str(facts.get("time", facts.get("when")) or store.timestamp()))[:40],
         points is None,
     )
     return NewDrawing(entry, text, decode.to_png(image)), image, None

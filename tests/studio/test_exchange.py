@@ -192,6 +192,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
     members = {f"a/{name}.png": raw for name, raw in bad.items()}
     members |= {"a/good.png": picture(), "a/1.heic": b"x", "loose.png": picture(3)}
     facts = (b"{", b"[" * 100_000, b"5", b'{"strokes": [[["0", 0, 0, 0]]]}', b'{"label": "a\\nb"}')
+    facts += (b'{"time": "\\ud800"}',)
     for number, raw in enumerate(facts):
         members |= {f"b/{number}.png": picture(number + 1), f"b/{number}.json": raw}
     members |= {"c\x01d/1.png": picture(21), "b/3.JPG": picture(22)}  # beside 3.png
@@ -200,7 +201,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
     assert classes(other) == ["a", "b", "c\\x01d"]  # with bad facts the image counts
     assert result["added"] == 7
     (message,) = (one for one in result["messages"] if "could not be read" in one)
-    assert message.startswith("6 files could not be read: ") and "a/1.heic" in message
+    assert message.startswith("7 files could not be read: ") and "a/1.heic" in message
 
 
 ODD_NAMES = ["a//1.png", "a/./1.png", "/a/1.png", "a/1.PNG", "a\\1.png", "//a/1.png", "a/../1.png"]
