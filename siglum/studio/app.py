@@ -269,7 +269,7 @@ class Security:
             return None
         request, path = Request(scope), scope["path"]
         # Browsers keep cookies by host, whatever the port.
-        name = f"siglum-{min(self.hosts).rpartition(':')[2]}"
+        name = f"siglum-{min(self.hosts).rpartition(':')[2].strip(']')}"
         secret, _, session = request.cookies.get(name, "").partition(".")
         session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
         current = self.classroom.identify(secret, session) if session else None
@@ -289,8 +289,9 @@ class Security:
             return None
         enter = HTMLResponse(_page("enter"))
         if current is None or (current.role, visitor.role) != ("teacher", "pupil"):
+            # Not "strict": a link on another site would replace the cookie of a teacher or pupil.
             cookie = f"{sent}.{session}"
-            enter.set_cookie(name, cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
+            enter.set_cookie(name, cookie, COOKIE_SECONDS, httponly=True, samesite="lax")
         return enter
 
 

@@ -116,3 +116,15 @@ def test_the_teacher_allows_pauses_removes_and_ends(teacher: User, visit: Visit)
     teacher.page.click("#end-now")
     wait_for_text(ben, "#disconnected", "This link no longer works.")
     ben.expect_refusals()
+
+
+def test_a_link_on_another_site_changes_no_role(teacher: User, visit: Visit) -> None:
+    link = invite(teacher)
+    pupil = visit(link)
+    join(pupil, "Mia")
+    wait_for_text(pupil, "#task", "Draw any character")
+    for user, role in ((teacher, "teacher"), (pupil, "pupil")):
+        user.page.goto("about:blank")
+        user.page.set_content(f"<a href='{link}'>Join</a>")
+        user.page.click("a")
+        user.page.wait_for_selector(f"body[data-role='{role}']")
