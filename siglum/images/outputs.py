@@ -25,7 +25,7 @@ def read(path: Path) -> dict[str, str]:
     header, *rows = read_csv(path, "outputs") or [[]]
     outputs: dict[str, str] = {}
     for row in [header, *rows]:
-        label = unicodedata.normalize("NFC", row[0].strip()) if len(row) == 2 else ""
+        label = unicodedata.normalize("NFC", row[0].strip()[:MAX_LENGTH]) if len(row) == 2 else ""
         if header != COLUMNS or not label or label in outputs:
             rule = "have a first line label,output and lines of two cells, each label once"
             raise ConfigError(f"outputs must {rule}, got {','.join(row)[:200]!r} in {path}.")

@@ -72,7 +72,8 @@ def timestamp() -> str:
 
 def clean_name(value: str) -> str:
     """Return a name in Unicode's composed form, on one line; ValueError if there is none."""
-    name = unicodedata.normalize("NFC", value).strip()
+    # The time that this takes grows with the square of the length, for combining marks.
+    name = unicodedata.normalize("NFC", value[: 10 * MAX_NAME]).strip()
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
         raise ValueError("A name must be text on one line")
     return name

@@ -147,6 +147,7 @@ def test_outputs_of_a_table_are_printed(siglum: Call, tmp_path: Path) -> None:
         (b"label,output\nA,x\nA,y\n", "each label once, got 'A,y' in "),
         (b"label,output\nA\n", "lines of two cells, each label once, got 'A' in "),
         (b"label,output\n,x\n", "got ',x' in "),
+        (b"label,output\nA" + 30_000 * b"\xcc\x81\xcc\x96" + b",x\n", "must be of classes of"),
         (b"label,output\nB,x\n", "outputs must be of classes of the recogniser, got 'B'."),
         (b"label,output\nA,\x1b[2J\n", "an output must be text of at most 1,000 characters"),
         (b'label,output\nA,"x', "outputs must be a CSV file in UTF-8, got "),
