@@ -23,6 +23,9 @@ from siglum.studio.store import StudioError
 SYMBOLS = "abcdefghjkmnpqrstuvwxyz23456789"  # none look alike; 8 of them have 40 bits
 MAX_PUPILS, MAX_NAME = 200, 40
 PRESENT_SECONDS = 10.0  # after the last request
+INVISIBLE = re.compile(  # among printable characters: joiners, fillers and variation selectors
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 PUPILS = {  # what pupils may request, and when; everything else is the teacher's
     "always": "GET /(static/.*|api/(state|events))?",
     "to join": "POST /api/classroom/join",
@@ -182,15 +185,15 @@ class Classroom:
 
 
 def _escape(cell: str | float) -> str:
-    """Return a cell that no spreadsheet runs as a formula."""
-    text = str(cell)
-    return f"'{text}" if len(text) > 1 and text[0] in "=+-@" else text
+    """Return a cell that no spreadsheet runs as a formula, also where semicolons end a cell."""
+    return re.sub(r"(^|[;\t])(?=\s*[=+\-@＝＋－＠].)", r"\1'", str(cell))
 
 
 def pupil_name(value: str) -> str:
     """Return a first name without invisible characters; ValueError if there is none."""
     text = unicodedata.normalize("NFKC", store.clean_name(value))
-    name = " ".join("".join(filter(str.isprintable, text)).split())
+    visible = INVISIBLE.sub("", "".join(filter(str.isprintable, text)))
+    name = " ".join(unicodedata.normalize("NFKC", visible).split())
     if not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"a name must have 1 to {MAX_NAME} letters")
     return name
