@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siglum.config import Preprocess
+from siglum.errors import DataError
 from siglum.images import components, decode, ruling
 from siglum.images.components import Box, Components, Mask
 from siglum.images.imageset import ImageSet
@@ -48,6 +49,7 @@ AGREE = 0.95  # of the images must have the same margins
 
 
 PAGE_WORKING = 2048  # px, the longer side on which a page is searched
+MAX_PIECES = 4_000  # of ink on a page; memory and time grow with the square
 SIMILAR = 2  # times larger or smaller than others may be a character at the border
 DUST = 0.2  # of a character's height: smaller things with nothing near are dust
 SIDEWAYS = 0.7  # of the characters: if so many are wider than high, the page may lie on its side
@@ -190,17 +192,25 @@ def margins(images: ImageSet) -> float | None:
     return usual / side if alike.mean() >= AGREE else None
 
 
-def read_page(image: NDArray[np.uint8], preprocess: Preprocess) -> Page:
-    """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each."""
+def read_page(image: NDArray[np.uint8], preprocess: Preprocess, limit: int = MAX_PIECES) -> Page:
+    """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each.
+
+    Raises:
+        DataError: if the page has more characters than `limit`, or too many pieces of ink.
+    """
     extraction = _extract(image, PAGE_WORKING, whole_page=True)
     parts, factor = extraction.components, extraction.factor
     members, stroke = _characters(extraction)
     if not len(members):
         return Page([], extraction.report.inverted, sideways=False)
+    if len(members) > MAX_PIECES:
+        raise DataError(f"More than {MAX_PIECES:,} pieces of ink are on this page. Crop it.")
     group, boxes = components.group_characters(parts.boxes[members], stroke)
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.max(axis=1)
     large = np.flatnonzero(longer >= DUST * np.median(longer))
+    if len(large) > limit:
+        raise DataError(f"At most {limit:,} signs at once; this page has {len(large):,}. Crop it.")
 
     def character(number: int) -> Character:
         selected = np.zeros(len(parts), dtype=bool)

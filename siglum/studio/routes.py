@@ -174,11 +174,8 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
     value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
     value["signs"] = signs = []
     if report.characters > 1:  # a page
-        result = read_page(image, backbone.preprocess)
+        result = read_page(image, backbone.preprocess, MAX_SIGNS)
         value["sideways"] = result.sideways
-        if (total := sum(map(len, result.rows))) > MAX_SIGNS:
-            message = f"At most {MAX_SIGNS} signs at once; this page has {total:,}. Crop it."
-            raise StudioError(422, message)
         for number, row in enumerate(result.rows):
             features = backbone.features(np.array([sign.ink for sign in row]))
             for sign, one in zip(row, features, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from photographing import SIGNS, coverage, likeness, on_paper, shadow
 
 from siglum.config import Preprocess
+from siglum.errors import DataError
 from siglum.images import decode
 from siglum.images.ink import normalise, read_page
 
@@ -58,6 +59,16 @@ def test_the_corner_of_a_table_is_no_character() -> None:
 
     assert [len(row) for row in read_page(sheet, GLYPH).rows] == [3, 2, 3]
     assert read_page(np.full((3, 60, 80), 230, dtype=np.uint8), GLYPH).rows == []
+
+
+def test_a_page_of_too_many_pieces_is_refused() -> None:
+    sheet = np.full((1, 2000, 2000), 230, dtype=np.uint8)
+    for row in range(8):
+        for column in range(3):
+            sheet[:, 5 + row :: 20, 5 + column :: 20] = 20
+
+    with pytest.raises(DataError, match="Crop it"):
+        read_page(sheet, GLYPH)
 
 
 @pytest.mark.slow
