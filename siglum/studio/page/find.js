@@ -141,7 +141,7 @@ function togglePin(match) {
 function setGroups(next) {
   groups = next;
   for (const chip of byId("find-chips").children) chip.setAttribute("aria-pressed", chip.dataset.groups === next.join());
-  byId("find-group").value = next.length === 1 ? next[0] : "";
+  byId("find-group").selectedIndex = Math.max(0, [...byId("find-group").options].findIndex(({ value }) => value === next.join()));
   find();
 }
 
