@@ -23,7 +23,7 @@ function listNames(names) {
 
 function headline(rejected, [best, ...others], names) {
   if (!getState().classes.length) return [words("What is it?")];
-  if (!best) return [words("Add a second sign, then it can tell them apart.")];
+  if (!best) return [words("Teach it a second sign, then it can tell them apart.")];
   if (rejected) {
     const closest = [best, ...others].slice(0, 2).map(({ name }) => name);
     const mark = h("span", { class: "mark", "aria-hidden": "true" }, "?");
@@ -39,7 +39,7 @@ export function showAnswer({ candidates, prediction_set: ids, rejected }, sign, 
   const possible = candidates.filter(({ class: id }) => classById(id));
   const names = ids.map((id) => classById(id)?.name).filter(Boolean);
   const isUnsure = !rejected && names.length > 1;
-  byId("prediction").dataset.kind = rejected ? "rejected" : isUnsure ? "unsure" : "sure";
+  byId("prediction").dataset.kind = !possible.length ? "none" : rejected ? "rejected" : isUnsure ? "unsure" : "sure";
   byId("headline").replaceChildren(...headline(rejected, possible, names));
   const first = sign?.id ?? (rejected || isUnsure ? null : possible[0]?.class);
   const choices = possible.filter(({ class: id }) => id !== first);

@@ -18,6 +18,7 @@ let prediction = null; // of that drawing
 let previousSign = null; // the active sign as of the last change
 
 const best = () => (prediction && !prediction.rejected && prediction.candidates[0]) || null;
+const onlySign = () => (getState().classes.length === 1 ? getState().classes[0] : null);
 const isEmpty = () => (photo.isPhotoOpen() ? !photo.getSign() : pad.isEmpty());
 
 function startDrawing() {
@@ -53,7 +54,7 @@ function render() {
   byId("save-form").hidden = isEmpty();
   byId("save-label").textContent = getState().classes.length ? "Another sign" : "Give it a name";
   if (isEmpty()) byId("headline").replaceChildren();
-  else if (prediction) showAnswer(prediction, sign, save);
+  else if (prediction) showAnswer(prediction, sign ?? onlySign(), (id) => attempt("bench-error", () => save(id)));
   setEnabled(byId("copy"), Boolean(best()));
   renderInput(prediction ?? undefined);
   renderSuggestions();
@@ -81,7 +82,7 @@ function renderSuggestions() {
 async function submitForm() {
   if (isEmpty()) return;
   const name = byId("save-name").value.trim();
-  const id = getActiveSign() ?? best()?.class;
+  const id = getActiveSign() ?? best()?.class ?? onlySign()?.id;
   if (!name && !id) return byId("save-name").focus();
   const savedId = drawingId;
   const [target] = name ? await addSigns([name]) : [id];
@@ -95,7 +96,7 @@ async function save(classId) {
   byId("pad").focus({ preventScroll: true });
   const answer = await sending.catch(() => null); // then a notice at the top gives the reason
   const sign = classById(classId);
-  if (answer && sign) toast(`Saved to ${isolate(sign.name)} (${count(sign.train, "example")}).`, { undo: true });
+  if (answer && sign) toast(`Saved to ${isolate(sign.name)} (${count(sign.train, "drawing")}).`, { undo: true });
 }
 
 /** Escape on the empty pad. */
@@ -117,8 +118,7 @@ function handleSelection() {
 }
 
 export function startTeach() {
-  const submitPad = () => attempt("bench-error", submitForm);
-  addTab("teach", { change: handleChange, submit: submitPad, clear });
+  addTab("teach", { change: handleChange, submit: () => attempt("bench-error", submitForm), clear });
   onSubmit("save-form", "bench-error", submitForm);
   onClick({ stop: () => selectSign(null), copy: () => best() && copyText(classById(best().class).output) });
   byId("why").addEventListener("toggle", predict);
