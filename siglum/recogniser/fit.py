@@ -234,7 +234,7 @@ def suggest(
     for label, n in enumerate(counts):
         wrong = mistaken[label]
         if unknown[label]:
-            kind, message = "unknown", "No font has it. Draw it."
+            kind, message = "unknown", f"New: draw it {ENOUGH} times."
         elif wrong:
             ((other, times),) = wrong.most_common(1)
             kind, message = "confused", f"{times} of {n} mistaken for {names[other]!r}"
