@@ -218,7 +218,8 @@ class Snapshot:
             similarity = self.fitted.features @ ink.features
             for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
                 id = self.rows[row]
-                value["similar"].append({"id": id, "class": self.state.drawings[id].label})
+                one = self.state.drawings[id]
+                value["similar"].append({"id": id, "class": one.label, "photo": bool(one.photo)})
         return value
 
 

@@ -90,8 +90,8 @@ export function renderInput(prediction = { notes: NO_INK, candidates: [], simila
   byId("heat-scale").hidden = !heatmap;
   byId("heat-text").replaceChildren(...explainHeatmap(prediction));
   byId("similar-title").hidden = !similar.length;
-  renderList(byId("similar"), similar, ({ id, class: classId }) => {
+  renderList(byId("similar"), similar, ({ id, class: classId, photo }) => {
     const name = classById(classId)?.name;
-    return h("li", {}, thumbnail({ id }, name ? `a drawing of ${isolate(name)}` : "a drawing"));
+    return h("li", {}, thumbnail({ id, photo }, name ? `a drawing of ${isolate(name)}` : "a drawing"));
   });
 }
