@@ -218,8 +218,8 @@ class Snapshot:
             similarity = self.fitted.features @ ink.features
             for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
                 id = self.rows[row]
-                one = self.state.drawings[id]
-                value["similar"].append({"id": id, "class": one.label, "photo": bool(one.photo)})
+                own = self.state.drawings[id]
+                value["similar"].append({"id": id, "class": own.label, "photo": bool(own.photo)})
         return value
 
 
