@@ -18,7 +18,7 @@ from rich.cells import cell_len, set_cell_size
 
 from siglum.errors import ConfigError, DataError
 from siglum.files import atomic_path, read_csv
-from siglum.formatting import count, percent, printable, rate_and_interval, shorten
+from siglum.formatting import CONTROL, count, percent, printable, rate_and_interval, shorten
 from siglum.stats import Rate
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON; control characters are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(CONTROL.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 def print_csv(records: Sequence[Mapping[str, Any]]) -> None:
