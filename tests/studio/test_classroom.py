@@ -144,15 +144,11 @@ def test_no_spreadsheet_runs_a_name(room: Room) -> None:
     room.teacher.add("=1+1", "＝1+1", "a;=1+1", "-")
     room.pupil("Mia; @SUM(1)")
     text = room.teacher.get("/api/classroom/pupils.csv").decode("utf-8-sig")
-    (row,) = csv.DictReader(io.StringIO(text))
-    assert row["name"] == "Mia;' @SUM(1)"
-    assert [*row][7:] == ["'=1+1", "'＝1+1", "a;'=1+1", "-"]
+    names, (first, *_) = csv.reader(io.StringIO(text))
+    assert [first, *names[7:]] == ["Mia;' @SUM(1)", "'=1+1", "'＝1+1", "a;'=1+1", "-"]
 
 
-BAD_NAMES = [
-    *("", " \u3000", "\u200b", "\u3164", "\u2800", "a\nb", "a\0", "\x1b[2J", "\ud800", "x" * 41, 5),
-    *("x" * 10_000, "a" + 150_000 * "\u0301\u0316"),  # which would take minutes to normalise
-]
+BAD_NAMES = ["", " \u3000", "\u200b", "\u3164", "a\nb", "a\0", "\x1b[2J", "\ud800", "x" * 41, 5]
 
 
 def test_a_name_is_readable_and_nobody_else_has_it(room: Room) -> None:
@@ -161,7 +157,7 @@ def test_a_name_is_readable_and_nobody_else_has_it(room: Room) -> None:
 
     assert other.get("/api/state")["classroom"] == rules(role="pupil", name=None)
     assert other.refused("/api/predict", {"drawing": draw("ring")}) == 409
-    for name in BAD_NAMES:
+    for name in (*BAD_NAMES, "a" + 150_000 * "\u0301\u0316"):  # would take minutes to normalise
         assert other.refused(join, {"name": name}) == 422, name
     room.pupil("Zoë")
     for name in ("Mia", " mia ", "M\u200bIA", "\uff2dia", "M\u034fia", "Zoe\u200b\u0308"):

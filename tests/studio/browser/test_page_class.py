@@ -119,10 +119,9 @@ def test_the_teacher_allows_pauses_removes_and_ends(teacher: User, visit: Visit)
 
 
 def test_a_link_on_another_site_changes_no_role(teacher: User, visit: Visit) -> None:
-    link = invite(teacher)
-    pupil = visit(link)
+    pupil = visit(link := invite(teacher))
     join(pupil, "Mia")
-    wait_for_text(pupil, "#task", "Draw any character")
+    pupil.page.wait_for_selector("body[data-role='pupil']")
     for user, role in ((teacher, "teacher"), (pupil, "pupil")):
         user.page.goto("about:blank")
         user.page.set_content(f"<a href='{link}'>Join</a>")
