@@ -215,9 +215,8 @@ class Snapshot:
             if heat:
                 image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}
-            similarity = self.fitted.features @ ink.features
-            for row in np.argsort(-similarity, kind="stable")[:NUM_CANDIDATES]:
-                id = self.rows[row]
+            nearest = np.argsort(-self.fitted.features @ ink.features, kind="stable")
+            for id in (self.rows[row] for row in nearest[:NUM_CANDIDATES]):
                 own = self.state.drawings[id]
                 value["similar"].append({"id": id, "class": own.label, "photo": bool(own.photo)})
         return value
