@@ -107,7 +107,7 @@ function renderRow({ id, index, isChosen, isPinned: isPressed, ...match }) {
     h("button", { type: "button", class: "glyph", "aria-label": `Copy ${name}`, title: `Copy (${(index + 1) % 10})`,
       onclick: () => copyMatch(match) }, h("bdi", { class: "sign" }, text)),
     h("div", {},
-      h("p", { class: "name" }, name),
+      h("p", { class: "name" }, name.replace(/^cjk/, "CJK")),
       h("p", { class: "codes" }, Object.entries(CODES).filter(([, kind]) => match[kind]).map(([key, kind]) =>
         copyButton(match[kind], index ? "Copy this" : `Copy this (c, then ${key})`, match))),
       others.length > 0 && h("p", { class: "codes quiet" }, "Same shape: ", others)),
