@@ -193,11 +193,7 @@ def margins(images: ImageSet) -> float | None:
 
 
 def read_page(image: NDArray[np.uint8], preprocess: Preprocess, limit: int = MAX_PIECES) -> Page:
-    """Find the characters of a page (C, H, W); size and margins of `preprocess` frame each.
-
-    Raises:
-        DataError: if the page has more characters than `limit`, or too many pieces of ink.
-    """
+    """Find at most `limit` characters of a page (C, H, W); `preprocess` frames each."""
     extraction = _extract(image, PAGE_WORKING, whole_page=True)
     parts, factor = extraction.components, extraction.factor
     members, stroke = _characters(extraction)
