@@ -79,7 +79,8 @@ def test_a_path_that_is_not_a_run_is_an_error(tmp_path: Path, name: str, message
 
 def test_an_unknown_setting_of_a_run_is_named_without_an_empty_list(run: Run) -> None:
     (run.path / "config.json").write_text('{"lr_decay": 1}')
-    with pytest.raises(RunError, match=r"damaged: unknown setting 'lr_decay'\. Train a new run\.$"):
+    message = r"of another version: unknown setting 'lr_decay'\. Train a new run\.$"
+    with pytest.raises(RunError, match=message):
         _ = run.config
 
 
