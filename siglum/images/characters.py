@@ -3,18 +3,18 @@
 `tools/characters.py` makes characters.json.
 """
 
-import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import cache
 from html.entities import codepoint2name, html5
-from importlib.resources import files
+from pathlib import Path
+
+from siglum.files import read_json
 
 
 @cache
 def _names(language: str) -> Mapping[str, str]:
-    text = files("siglum.images").joinpath("characters.json").read_text("utf-8")
-    return dict(json.loads(text)[language])
+    return dict(read_json(Path(__file__).with_name("characters.json"))[language])
 
 
 @cache

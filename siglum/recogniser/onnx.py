@@ -87,9 +87,10 @@ class Network:
             outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
             return outputs[0]
 
-        none = np.empty((0, self.width), np.float32)
+        none, starts = np.empty((0, self.width), np.float32), range(0, len(images), size)
         with _data_errors(), ThreadPoolExecutor(MAX_THREADS) as pool:
-            return np.concatenate([none, *pool.map(run, range(0, len(images), size))])
+            each = pool.map if len(starts) > 1 else map  # one image starts no thread
+            return np.concatenate([none, *each(run, starts)])
 
 
 def standardise(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:

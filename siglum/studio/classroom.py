@@ -49,7 +49,7 @@ class Visitor(NamedTuple):
 
 
 class Rules(BaseModel, frozen=True):
-    """What the teacher decides."""
+    """The teacher's settings of a lesson."""
 
     paused: StrictBool = False  # pupils cannot draw
     may_add: StrictBool = False  # pupils may add signs
@@ -57,7 +57,7 @@ class Rules(BaseModel, frozen=True):
 
 
 class Lesson(Rules, frozen=True):
-    """What the set stores, so that a restart of the Studio does not end a lesson."""
+    """A lesson as the set stores it; it survives a restart of the Studio."""
 
     code: str = Field(default_factory=_create_code, pattern=f"^[{SYMBOLS}]{{8}}$")
     pupils: dict[str, str] = {}  # name by session

@@ -34,7 +34,7 @@ function render({ authors, classes, classroom }) {
   if (task && task !== sessionStorage.getItem(TASK)) startTask();
 }
 
-/** What a pupil is to do, and how many of it they have. */
+/** The pupil's task, and how many drawings of it they have. */
 function renderLesson(isPaused, done) {
   const sign = classById(task);
   byId("lesson").hidden = !isPaused && !sign;
