@@ -251,7 +251,7 @@ def test_an_archive_cut_short_is_refused(tmp_path: Path, kind: str) -> None:
             load(path)
 
 
-@pytest.mark.parametrize("raw", [b"plain text", gzip.compress(b"\0\0\x08\3")])
+@pytest.mark.parametrize("raw", [b"plain text", gzip.compress(b"\0\0\x08\3")], ids=["text", "gzip"])
 def test_other_files_are_no_archives(tmp_path: Path, raw: bytes) -> None:
     """A gzip file is not damaged because it is no archive, such as one file of MNIST."""
     path = tmp_path / "train-images-idx3-ubyte.gz"
