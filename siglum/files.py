@@ -124,5 +124,7 @@ def read_csv(path: Path, setting: str) -> list[list[str]]:
     try:
         text = io.StringIO(path.read_text("utf-8-sig"), newline="")
         return [row for row in csv.reader(text, strict=True) if row]
-    except (OSError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    except (ValueError, csv.Error) as error:
         raise ConfigError(f"{setting} must be a CSV file in UTF-8, got {path}: {error}.") from None

@@ -43,7 +43,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("train signs --device gpu", "device must be one of cpu, cuda, mps, got 'gpu'"),
         ("train signs --repeats 3", "repeats needs --folds. Add --folds 5, and leave out --fold."),
         ("train signs --config no.toml", "config must be a TOML file, got no.toml"),
-        ("train signs --rename no.csv", "rename must be a CSV file in UTF-8"),
+        ("train signs --rename no.csv", "Cannot read no.csv: no such file or directory"),
         ("train --resume nowhere", "nowhere not found. 'siglum runs' lists runs"),
         ("train --resume run", "siglum train SOURCE --init run -o NEW"),
         ("train mnist5k -o run", "siglum train SOURCE --init run -o NEW"),
