@@ -131,8 +131,8 @@ def alphabet(name: str) -> str:
 
 
 @cache
-def images(backbone: Recogniser, name: str) -> Images:
-    """Load a whole set with its features."""
+def images(backbone: Recogniser, name: str, half: str = "all") -> Images:
+    """Load a half of a set, or all of it, with its features."""
     source = SOURCES[name]
     preprocess = backbone.bundle.preprocess.model_copy(update={"position_channels": True})
     parts: list[Images] = []
@@ -141,11 +141,12 @@ def images(backbone: Recogniser, name: str) -> Images:
             data = rebuild(_thin(load(spec, source.part), source.max_per_class), preprocess)
         else:
             data = load(spec, source.part, preprocess)
-        part = _with_features(backbone, name, source, data)
+        part = _without_features(name, source, data).half(half)
         if parts:  # two alphabets are in both archives, identical to the pixel
             part = part.among([sign for sign in part.classes if sign not in parts[0].classes])
         parts.append(part)
-    return parts[0] if len(parts) == 1 else concat(*parts)
+    whole = parts[0] if len(parts) == 1 else concat(*parts)
+    return replace(whole, features=backbone.features(whole.ink))
 
 
 def _thin(data: ImageSet, count: int) -> ImageSet:
@@ -158,7 +159,7 @@ def _thin(data: ImageSet, count: int) -> ImageSet:
     return data.subset(np.sort(np.concatenate(rows)))
 
 
-def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageSet) -> Images:
+def _without_features(name: str, source: Source, data: ImageSet) -> Images:
     planes = data.images
     ids = np.array([f"{name} {spot}" for spot in (data.files or range(len(data)))])
     matches = [re.search(source.writer, file) for file in data.files or ()] if source.writer else []
@@ -183,7 +184,7 @@ def _with_features(backbone: Recogniser, name: str, source: Source, data: ImageS
         labels=data.labels,
         ink=planes[:, 0],
         positions=planes[:, 1:, 0, 0].astype(np.float32) / np.float32(255),
-        features=backbone.features(planes[:, 0]),
+        features=np.zeros((len(data), 0), np.float32),
         writers=writers,
         ids=ids,
         tune=tune,
@@ -542,6 +543,16 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     return dict(zip(keys, (name, area, at_2, refused, accepted), strict=True))
 
 
+def reader(backbone: Recogniser, half: str) -> Callable[[str], Images]:
+    """Return a function that loads a half of a set by name, and all of it by "name:all"."""
+
+    def get(name: str) -> Images:
+        name, _, whole = name.partition(":")
+        return images(backbone, name, whole or half)
+
+    return get
+
+
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as a table: shares in per cent, losses in nats per image."""
 
@@ -565,10 +576,7 @@ def main() -> None:
     path = options.backbone
     backbone = predict.open_backbone(path) if path else predict.default_backbone()
 
-    def get(name: str) -> Images:
-        name, _, whole = name.partition(":")
-        return images(backbone, name).half("all" if whole else options.half)
-
+    get = reader(backbone, options.half)
     table, sure, strange = [], [], []
     for name in options.set or [*SETS, "strangers"]:
         if name == "strangers":

@@ -25,7 +25,8 @@ Floats = NDArray[np.floating]
 
 WORKING = 512  # px, the longer side on which ink is searched
 FILL = 6 / 7  # of the frame's side, by the longer side of the ink
-THIN = 1 / 10  # of the ink's longer side: thinner strokes are widened to that
+THIN = 1 / 10  # of the ink's longer side: thinner strokes are widened to that, but
+THIN_PX = 3.5  # px of the frame at most, so that a large frame shows more detail
 WEAK = 0.5  # of the ink's threshold: paler pixels are ink where they touch certain ink
 SPECK = 0.25  # of the stroke's width squared: a dot is about one, dust is less
 
@@ -297,7 +298,7 @@ def frame(
     """Return a frame, uint8 (S, S), with the ink (H, W) scaled and centred, and the scale."""
     longer = max(ink.shape)
     inner = size - 2 * max(1, round(size * (1 - fill) / 2))
-    lacking = max(0.0, inner * THIN - max(1.0, stroke * inner / longer))
+    lacking = max(0.0, min(inner * THIN, THIN_PX) - max(1.0, stroke * inner / longer))
     scale = (inner - lacking) / longer
     rows, columns = (max(1, round(side * scale)) for side in ink.shape)
     small = _resize(ink, rows, columns)

@@ -46,6 +46,7 @@ class Data:
     # Rows of `train` that an epoch shows, as many in every epoch; by default all in random order.
     sampler: Callable[[int], NDArray[np.int64]] | None = None
     augmentations: tuple[Augmentation, ...] = ()  # applied after those of the config
+    loss: Callable[..., Tensor] = F.cross_entropy  # of logits (B, K), labels (B,), label_smoothing
 
     @property
     def parts(self) -> dict[str, ImageSet | None]:
@@ -178,6 +179,7 @@ def train_step(
     labels: Tensor,
     device: Device,
     label_smoothing: float = 0.0,
+    loss_function: Callable[..., Tensor] = F.cross_entropy,
 ) -> tuple[float, int]:
     """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
@@ -185,7 +187,7 @@ def train_step(
     """
     with device.autocast():
         logits = model(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+    loss = loss_function(logits.float(), labels, label_smoothing=label_smoothing)
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -230,7 +232,13 @@ def fit(
         images = device.to_batch(normalise_batch(images, preprocess))
         target = labels[torch.from_numpy(rows)].to(device.device)
         loss, correct = train_step(
-            state.model, state.optimizer, images, target, device, config.label_smoothing
+            state.model,
+            state.optimizer,
+            images,
+            target,
+            device,
+            config.label_smoothing,
+            data.loss,
         )
         if not math.isfinite(loss):
             raise DivergedError(

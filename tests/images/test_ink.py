@@ -94,6 +94,17 @@ def test_a_stroke_of_one_pixel_stays_dark_however_far_it_shrinks(side: int) -> N
     assert box[:, :2].max(axis=1).min() > 200 and box[:2].max(axis=0).min() > 200
 
 
+@pytest.mark.parametrize(("size", "width"), [(40, 3.4), (56, 3.5), (64, 3.5)])
+def test_thin_strokes_become_as_wide_as_the_frame_allows(size: int, width: float) -> None:
+    picture = np.full((220, 220), 255, dtype=np.uint8)
+    picture[10:210, 10:12] = picture[10:12, 10:210] = 0
+
+    ink, _ = normalise(picture, size)
+
+    middle = ink[size // 2] / 255  # across the upright stroke
+    assert middle.sum() == pytest.approx(width, abs=0.5)
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("shape", [(1, 1), (20, 30), (3, 5, 5), (1, 1, 300), (3, 200, 1)])
 def test_a_picture_without_ink_is_an_empty_frame(shape: tuple[int, ...], level: int) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from siglum.lab.augment import Augmentation, affine_grid, resample
+from siglum.lab.augment import AUGMENTATIONS, Augmentation, affine_grid, resample
 
 CELLS = 7  # per side of the elastic grid: coarse, so that strokes bend and do not tremble
 
@@ -124,8 +124,18 @@ STEPS: dict[Augmentation, float] = {  # steps, and the share of images that each
 }
 
 
-def handwriting(images: Tensor, generator: Generator) -> Tensor:
-    """Apply the steps of `STEPS`, each to a random share of the images (B, 1, S, S)."""
+def handwriting(images: Tensor, generator: Generator, plain: float = 0.0) -> Tensor:
+    """Apply the steps of `STEPS`, each to a random share of the images (B, 1, S, S).
+
+    Args:
+        plain: share of images that are only turned, scaled, slanted and shifted instead.
+    """
+    if plain:
+        few = torch.rand(len(images), generator=generator) < plain
+        simple = AUGMENTATIONS["strong_affine"](images[few], generator)
+        images = images.index_copy(0, few.nonzero().flatten(), simple)
+        rest = (~few).nonzero().flatten()
+        return images.index_copy(0, rest, handwriting(images[rest], generator))
     for step, share in STEPS.items():
         rows = (torch.rand(len(images), generator=generator) < share).nonzero().flatten()
         if len(rows):

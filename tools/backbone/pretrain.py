@@ -8,7 +8,7 @@ Shapes: N images, K characters, D features, S the side of the square.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from pydantic import Field, TypeAdapter
 from scipy.sparse import coo_array
 from torch import Tensor, nn
 
-from siglum.config import Settings, TrainConfig, build
+from siglum.config import Preprocess, Settings, TrainConfig, build
 from siglum.errors import DataError, RunError
 from siglum.files import atomic_path, cache_dir, read_json, write_atomic
 from siglum.images import charsets, ink, splits
@@ -46,13 +46,14 @@ from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle, relative_error
 from siglum.recogniser.prototype_head import Head, unit
 from siglum.stats import Rate
-from tools.backbone import confusables, synthetic
+from tools.backbone import confusables, drawings, synthetic
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, frame_glyph, only, trustworthy
 from tools.backbone.handwriting import handwriting
 from tools.backbone.provenance import Package, origins
+from tools.backbone.sign_net import margin_loss
 
-VERSION = 3  # of everything that decides which glyphs are drawn, and how
+VERSION = 4  # of everything that decides which glyphs are drawn, and how
 RECIPE = "backbone.json"  # in the run's folder
 JUDGES = ("digits", "latin", "greek", "cyrillic", "punctuation")  # always compared with
 NETWORK = Path(__file__).with_name("sign_net.py")
@@ -85,6 +86,9 @@ class Recipe(Settings):
     )
     signs: int = Field(4000, ge=0, description="Synthetic signs.")
     hands: int = Field(30, ge=1, description="Simulated hands that draw each.")
+    omniglot: tuple[str, ...] = Field((), description="Alphabets of drawings to train on, too.")
+    mnist: int = Field(0, ge=0, description="Drawings of each digit to train on, too.")
+    drawing_weight: float = Field(3.0, gt=0, description="How often a person's drawing counts.")
     kind_weights: dict[str, float] = Field({"hand": 3.0}, description="How often a kind counts.")
     balance: float = Field(
         0.5, ge=0, le=1, description="0: classes come as often as they are; 1: all equally often."
@@ -95,6 +99,8 @@ class Recipe(Settings):
     epoch_size: int = Field(100_000, ge=1, description="Images drawn per epoch.")
     batch_size: int = Field(256, ge=1, description="Images per step.")
     lr: float = Field(0.2, gt=0, description="Learning rate, at its maximum.")
+    margin: float = Field(0.0, ge=0, le=1, description="Added to the cosine that is required.")
+    plain: float = Field(0.0, ge=0, le=1, description="Share of images without handwriting steps.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     model_options: dict[str, int] = Field({}, description="Options of sign_net.")
 
@@ -202,6 +208,29 @@ def load_synthetic(recipe: Recipe, progress: Progress = no_progress) -> ImageSet
     )
 
 
+def load_drawings(recipe: Recipe) -> list[ImageSet]:
+    """Load the people's drawings that the recipe names, as canonical ink (S, S)."""
+    margins = None if recipe.fill == ink.FILL else recipe.fill
+    preprocess = Preprocess(size=recipe.size, resize="glyph", margins=margins)
+    sets = [*drawings.load_omniglot(recipe.omniglot, preprocess)] if recipe.omniglot else []
+    if recipe.mnist:
+        sets.append(drawings.load_mnist(recipe.mnist, recipe.seed, preprocess))
+    return sets
+
+
+def join(sets: Sequence[ImageSet]) -> ImageSet:
+    """Return the images of several sets, in memory; classes of one name are one class."""
+    classes = tuple(dict.fromkeys(name for one in sets for name in one.classes))
+    starts = np.cumsum([0, *(len(one.store) for one in sets)])
+    return ImageSet(
+        store=np.concatenate([one.store for one in sets]),
+        rows=np.concatenate([one.rows + start for one, start in zip(sets, starts, strict=False)]),
+        labels=np.concatenate([one.with_classes(classes).labels for one in sets]),
+        classes=classes,
+        source=" and ".join(dict.fromkeys(one.source for one in sets)),
+    )
+
+
 def split_faces(fonts: Fonts, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     """Return the training images and those of held-out faces."""
     assert fonts.images.writers is not None
@@ -218,21 +247,25 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
     train, val = (part.rename(merged) for part in split_faces(fonts, recipe))
     some = RandomState(recipe.seed).permutation(len(val))[: recipe.val_max]
     val = val.subset(np.sort(some))
-    factors = fonts.weights(train, recipe)
-    if recipe.signs:
-        signs = load_synthetic(recipe, progress)
-        factors = np.concatenate([factors, np.ones(len(signs), np.float32)])
-        train = ImageSet(  # in memory: 1.5 GB for the shipped backbone
-            store=np.concatenate([train.store, signs.store]),
-            rows=np.concatenate([train.rows, len(train.store) + signs.rows]),
-            labels=np.concatenate([train.labels, len(train.classes) + signs.labels]),
-            classes=(*train.classes, *signs.classes),
-            source=f"{train.source} and {signs.source}",
-        )
-    weights = sample_weights(train.labels, factors, recipe.balance)
+    people = [
+        one.rename({name: merged[name] for name in one.classes if name in merged})
+        for one in load_drawings(recipe)
+    ]
+    signs = [load_synthetic(recipe, progress)] if recipe.signs else []
+    counts = [sum(map(len, sets)) for sets in (signs, people)]
+    factors = [fonts.weights(train, recipe), np.repeat([1.0, recipe.drawing_weight], counts)]
+    train = join([train, *signs, *people])
+    weights = sample_weights(train.labels, np.concatenate(factors), recipe.balance)
     sampler = partial(draw_epoch, train.labels, weights, recipe.epoch_size, recipe.seed)
     val = val.with_classes(train.classes)
-    return Data(train, val, sampler=sampler, augmentations=(handwriting,)), merged
+    data = Data(
+        train,
+        val,
+        sampler=sampler,
+        augmentations=(partial(handwriting, plain=recipe.plain),),
+        loss=partial(margin_loss, margin=recipe.margin),
+    )
+    return data, merged
 
 
 def sample_weights(labels: Ints, factors: NDArray[np.floating], balance: float) -> Floats:
