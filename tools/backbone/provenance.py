@@ -1,11 +1,12 @@
-"""Install free fonts, and find the package, licence and kind of each face.
+"""Install free fonts and strokes, and find the package, licence and kind of each face.
 
-`install` fetches what packages.csv lists by `npm pack` and `apt-get download`, compares SHA-256,
-and unpacks fonts and licences:
+`install` fetches what packages.csv lists by `npm pack`, `apt-get download` and `pip download`,
+compares SHA-256, and unpacks fonts and licences:
 
     FOLDER/hand/<package>/...     handwriting
     FOLDER/script/<package>/...   calligraphy: joined, slanted, ornate
     FOLDER/text/<package>/...     print
+    FOLDER/stroke/<package>/...   lines of a pen instead of outlines
 
 Each package's folder has a file package.txt with its version.
 """
@@ -17,27 +18,31 @@ import io
 import json
 import re
 import subprocess
+import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 from siglum.errors import SiglumError
+from tools.backbone import sources
 from tools.backbone.fonts import SUFFIXES, Face
 
 PACKAGES = Path(__file__).with_name("packages.csv")
 NOTE = "package.txt"
 WEIGHTS = ("400", "700")  # of npm packages that hold each weight as a file
-LICENCES = ("LICENSE", "LICENSE.md", "copyright", "package.json", "metadata.json")
+LICENCES = ("LICENSE", "LICENSE.md", "COPYING", "copyright", "package.json", "metadata.json")
 
 
 @dataclass(frozen=True)
 class Package:
     """One line of packages.csv; of a font that is not listed, the kind alone is known."""
 
-    kind: str  # hand, script or text: the first folder below the fonts
-    registry: str = ""  # npm or debian
+    kind: str  # hand, script, text or stroke: the first folder below the fonts
+    registry: str = ""  # npm, debian or pypi
     package: str = ""
     version: str = ""
     sha256: str = ""  # of the archive
@@ -91,8 +96,7 @@ def _install(package: Package, folder: Path) -> str:
         return "installed"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as temporary:
-        fetch = _fetch_npm if package.registry == "npm" else _fetch_debian
-        archive, version = fetch(package, Path(temporary))
+        archive, version = FETCH[package.registry](package, Path(temporary))
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if version == package.version and digest != package.sha256:
             raise NotInstalledError(f"SHA-256 must be {package.sha256}, got {digest}")
@@ -103,7 +107,7 @@ def _install(package: Package, folder: Path) -> str:
             while target.exists() and target.read_bytes() != data:
                 target = target.with_name(f"{target.stem}_{target.suffix}")
             target.write_bytes(data)
-        count = sum(path.suffix.lower() in SUFFIXES for path in new.iterdir())
+        count = sum(path.suffix.lower() in _suffixes(package) for path in new.iterdir())
         if not count:
             raise NotInstalledError(f"version {version} has no fonts {package.files}")
         (new / NOTE).write_text(version)
@@ -126,6 +130,21 @@ def _fetch_debian(package: Package, folder: Path) -> tuple[Path, str]:
     return archive, _run(["dpkg-deb", "-f", str(archive), "Version"], folder).decode().strip()
 
 
+def _fetch_pypi(package: Package, folder: Path) -> tuple[Path, str]:
+    name = f"{package.package}=={package.version}"
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", name]
+    _run(pip, folder)
+    (archive,) = folder.glob("*.whl")
+    return archive, package.version
+
+
+FETCH = {"npm": _fetch_npm, "debian": _fetch_debian, "pypi": _fetch_pypi}
+
+
+def _suffixes(package: Package) -> tuple[str, ...]:
+    return sources.SUFFIXES if package.kind == "stroke" else SUFFIXES
+
+
 def _run(command: list[str], folder: Path) -> bytes:
     try:
         return subprocess.run(
@@ -138,19 +157,29 @@ def _run(command: list[str], folder: Path) -> bytes:
 
 def _members(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the names and bytes of the wanted fonts and of the licence."""
+    patterns = package.files.split("|") if package.files else ["*"]
+    for path, read in _files(package, archive):
+        wanted = path.name in LICENCES and (package.registry != "debian" or "doc" in path.parts)
+        if path.suffix.lower() in _suffixes(package):
+            wanted = any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+            weight = re.search(r"-(\d00)-(normal|italic)\.woff2$", path.name)
+            if package.registry == "npm" and weight and not package.files:
+                wanted = weight[1] in WEIGHTS and weight[2] == "normal"
+        if wanted:
+            yield path.name, read()
+
+
+def _files(package: Package, archive: Path) -> Iterator[tuple[Path, Callable[[], bytes]]]:
+    """Yield every file of an archive, and a function that reads it."""
+    if package.registry == "pypi":
+        with ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                yield Path(name), partial(wheel.read, name)
+        return
     data = archive.read_bytes()
     if package.registry == "debian":
         data = _run(["dpkg-deb", "--fsys-tarfile", str(archive)], archive.parent)
-    patterns = package.files.split("|") if package.files else ["*"]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            path = Path(member.name)
-            wanted = path.name in LICENCES and (package.registry == "npm" or "doc" in path.parts)
-            if path.suffix.lower() in SUFFIXES:
-                wanted = any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-                weight = re.search(r"-(\d00)-(normal|italic)\.woff2$", path.name)
-                if package.registry == "npm" and weight and not package.files:
-                    wanted = weight[1] in WEIGHTS and weight[2] == "normal"
-            file = tar.extractfile(member) if wanted and member.isfile() else None
-            if file is not None:
-                yield path.name, file.read()
+            if file := tar.extractfile(member) if member.isfile() else None:
+                yield Path(member.name), file.read

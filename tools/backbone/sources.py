@@ -1,0 +1,133 @@
+"""Where strokes come from: readers of files that hold them, each of which yields signs."""
+
+import html
+import math
+import re
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from fontTools.pens.basePen import BasePen
+from fontTools.svgLib.path import parse_path
+
+from tools.backbone.signs import Floats, Sign, build_sign
+
+CURVE = np.linspace(0, 1, 9)[1:, None]  # places on a piece of a curve
+TRACED = "\u2e80"  # from here on KiCad's font was traced by a machine
+MISSING = "F^K[KFYFY[K["  # box in KiCad's font for a character that it lacks
+SUFFIXES = (".svg", ".lff", ".cpp")
+GREEK = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWX", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", strict=True))
+GREEK |= {latin.lower(): greek.lower() for latin, greek in GREEK.items()}
+RENAMED = {"greeks": GREEK}  # fonts that have other characters in the place of Latin letters
+Glyph = tuple[str, list[Any]]  # character, strokes (P, 2)
+
+
+class _Pen(BasePen):
+    """Collect an outline's lines and curves as strokes."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.strokes: list[list[Any]] = []
+
+    def _moveTo(self, point: Any) -> None:
+        self.strokes.append([point])
+
+    def _lineTo(self, point: Any) -> None:
+        self.strokes[-1].append(point)
+
+    def _curveToOne(self, b: Any, c: Any, d: Any) -> None:
+        (a, b, c, d), t = np.array([self.strokes[-1][-1], b, c, d]), CURVE
+        curve = a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
+        self.strokes[-1].extend(curve)
+
+    def _closePath(self) -> None:
+        self.strokes[-1].append(self.strokes[-1][0])
+
+
+def _svg_paths(outlines: str) -> list[Any]:
+    pen = _Pen()
+    parse_path(outlines, pen)
+    return pen.strokes
+
+
+def read_kanjivg(path: Path) -> Iterator[Glyph]:
+    """Yield the character of a file of KanjiVG."""
+    outlines = re.findall(r'<path [^>]*\bd="([^"]+)"', path.read_text(encoding="utf-8"))
+    yield chr(int(path.stem.partition("-")[0], 16)), _svg_paths(" ".join(outlines))
+
+
+def read_svg_font(path: Path) -> Iterator[Glyph]:
+    """Yield the glyphs of an SVG font."""
+    text = path.read_text(encoding="utf-8")
+    for name, outlines in re.findall(r'<glyph unicode="([^"]+)"[^>]* d="([^"]+)"', text):
+        yield html.unescape(name), [np.multiply(way, (1, -1)) for way in _svg_paths(outlines)]
+
+
+def read_librecad(path: Path) -> Iterator[Glyph]:
+    """Yield the glyphs of a LibreCAD font: lines, and arcs by the tangent of their quarter."""
+    glyphs: dict[str, list[Any]] = {}
+    for block in re.split(r"^\[", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        first, *lines = block.splitlines()
+        strokes = glyphs.setdefault(chr(int(first.partition("]")[0].lstrip("#"), 16)), [])
+        for line in filter(str.strip, lines):
+            if line.startswith("C"):
+                strokes.extend(glyphs.get(chr(int(line[1:5], 16)), []))
+            else:
+                strokes.append(_librecad_stroke(line))
+    renamed = RENAMED.get(path.stem, {})
+    yield from ((renamed.get(name, name), strokes) for name, strokes in glyphs.items())
+
+
+def _librecad_stroke(line: str) -> Floats:
+    points: list[complex] = []
+    for x, y, bulge in re.findall(r"(-?[\d.]+),(-?[\d.]+)(?:,?A(-?[\d.]+))?", line):
+        point = complex(float(x), float(y))
+        if bulge and points:
+            half = 2 * math.atan(float(bulge))
+            t = CURVE[:-1, 0]
+            chord = (point - points[-1]) * np.sin(t * half) / math.sin(half)
+            points.extend(points[-1] + chord * np.exp(1j * (t - 1) * half))
+        points.append(point)
+    ways = np.array(points)
+    return np.stack([ways.real, -ways.imag], axis=1)
+
+
+def read_newstroke(path: Path) -> Iterator[Glyph]:
+    """Yield the glyphs of KiCad's font: Hershey's code, two letters a point, from U+0020 on."""
+    lines = re.findall(r'^ *"((?:[^"\\]|\\.)*)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+    for code, line in enumerate(lines[: ord(TRACED) - 32], start=32):
+        if line != MISSING:
+            ways = line.replace(r"\\", "\\").replace(r"\"", '"')[2:].split(" R")
+            yield chr(code), [np.array([*map(ord, way)]).reshape(-1, 2) for way in ways if way]
+
+
+READERS: dict[str, Callable[[Path], Iterator[Glyph]]] = {  # by package
+    "kanjivg": read_kanjivg,
+    "hersheytext": read_svg_font,
+    "librecad-data": read_librecad,
+    "gerbonara": read_newstroke,
+}
+
+
+def read_strokes(folder: Path, package: str, wanted: Container[str]) -> Iterator[Sign]:
+    """Yield the wanted characters of an installed package of strokes."""
+    for path in sorted((folder / package).iterdir()):
+        if path.suffix in SUFFIXES:
+            for character, strokes in READERS[package](path):
+                if character in wanted and (sign := build_sign(character, strokes)):
+                    yield sign
+
+
+def read_omniglot(path: Path, alphabets: Container[str]) -> Iterator[Sign]:
+    """Yield the drawings of some alphabets from an archive of Omniglot's pen strokes."""
+    with ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            _, alphabet, *rest = Path(name).parts
+            if name.endswith(".txt") and alphabet in alphabets:
+                ways = archive.read(name).decode().partition("START")[2].split("BREAK")
+                points = [re.findall(r"^([-\d.]+),([-\d.]+),", way, re.MULTILINE) for way in ways]
+                strokes = [np.multiply(np.array(way, float), (1, -1)) for way in points if way]
+                if sign := build_sign(f"{alphabet}/{rest[0]}", strokes):
+                    yield sign
