@@ -48,7 +48,8 @@ def rasterise_by_hand(
     drawing = []
     for stroke in strokes:
         places = (stroke - (low + high) / 2) * scale + 0.5
-        pressure = np.linspace(*np.clip(pressures + random.normal(0, 0.15, 2), 0, 1), len(stroke))
+        first, last = np.clip(pressures + random.normal(0, 0.15, 2), 0, 1)
+        pressure = np.linspace(first, last, len(stroke))
         drawing.append(np.column_stack([places, np.zeros(len(stroke)), pressure]))
     return rasterise(Drawing(tuple(drawing)), SIZE, width * scale)
 
@@ -92,11 +93,11 @@ def _move(sign: Sign, random: RandomState, care: float) -> list[Floats]:
 
 def _bend(count: int, amount: float, random: RandomState) -> Floats:
     """Return smooth shifts (P, 2) along a stroke."""
-    share = np.linspace(0, math.pi, count)[:, None]
-    phases = random.uniform(0, 2 * math.pi, (3, 2))
-    sizes = random.normal(0, amount, (3, 2)) / [[1.0], [1.5], [2.5]]
-    shifts = [size * np.cos(k * share + phase) for k, size, phase in zip((1, 2, 3), sizes, phases)]
-    return np.asarray(sum(shifts))
+    waves = np.array([1.0, 2.0, 3.0])
+    phases = random.uniform(0, 2 * math.pi, (2, 3))
+    sizes = random.normal(0, amount, (2, 3)) / [1.0, 1.5, 2.5]
+    share = np.linspace(0, math.pi, count)[:, None, None]
+    return np.asarray((sizes * np.cos(waves * share + phases)).sum(axis=2))
 
 
 def _round(path: Floats, sigma: float) -> Floats:
@@ -112,8 +113,8 @@ def _round(path: Floats, sigma: float) -> Floats:
 
 def _overshoot(path: Floats, by: Floats) -> Floats:
     """Let a stroke begin and end earlier or later than it should."""
-    for end, much in enumerate(by):
-        path = path[::-1]
+    for much in by:
+        path = path[::-1]  # the beginning first: it is the end of the path turned round
         points = min(round(abs(much) / STEP), len(path) // 4)
         if much < 0:
             path = path[: len(path) - points]
@@ -145,7 +146,7 @@ def _link(strokes: list[Floats], random: RandomState) -> list[Floats]:
 
 def _warp(strokes: list[Floats], random: RandomState) -> list[Floats]:
     """Slant, turn, stretch and gently bend the whole sign."""
-    slant, aspect = random.normal(0, 0.17), math.exp(random.normal(0, 0.17))
+    slant, aspect = random.normal(0, 0.17), math.exp(random.normal(0, 0.13))
     angle = random.normal(0, math.radians(4))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     matrix = np.array([[aspect, 0.0], [slant, 1 / aspect]]) @ turn

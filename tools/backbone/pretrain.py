@@ -46,12 +46,13 @@ from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle, relative_error
 from siglum.recogniser.prototype_head import Head, unit
 from siglum.stats import Rate
-from tools.backbone import confusables, drawings, synthetic
+from tools.backbone import confusables, drawings, hand, sources
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, frame_glyph, only, trustworthy
 from tools.backbone.handwriting import handwriting
 from tools.backbone.provenance import Package, origins
 from tools.backbone.sign_net import margin_loss
+from tools.backbone.signs import Sign
 
 VERSION = 4  # of everything that decides which glyphs are drawn, and how
 RECIPE = "backbone.json"  # in the run's folder
@@ -82,10 +83,11 @@ class Recipe(Settings):
     size: int = Field(40, ge=16, description="Side of the frame, px.")
     fill: float = Field(ink.FILL, gt=0, le=1, description="Share of the side that ink fills.")
     pen: tuple[float, float] = Field(
-        (0.022, 0.075), description="Thinnest and broadest pen of synthetic signs, in sides."
+        (0.035, 0.13), description="Thinnest and broadest pen of hands, in sides of the sign."
     )
     signs: int = Field(4000, ge=0, description="Synthetic signs.")
     hands: int = Field(30, ge=1, description="Simulated hands that draw each.")
+    strokes: dict[str, int] = Field({}, description="Hands for each other source of strokes.")
     omniglot: tuple[str, ...] = Field((), description="Alphabets of drawings to train on, too.")
     mnist: int = Field(0, ge=0, description="Drawings of each digit to train on, too.")
     drawing_weight: float = Field(3.0, gt=0, description="How often a person's drawing counts.")
@@ -185,27 +187,28 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
     return Fonts(images, origins(folder, faces))
 
 
-def load_synthetic(recipe: Recipe, progress: Progress = no_progress) -> ImageSet:
-    """Draw the recipe's synthetic signs by its hands, as canonical ink (S, S)."""
-    signs, hands = recipe.signs, recipe.hands
+def load_strokes(recipe: Recipe, source: str, hands: int, progress: Progress) -> ImageSet:
+    """Draw the signs of a source of strokes by simulated hands, as canonical ink (S, S)."""
+    folder = Path(recipe.fonts) / "stroke" / source
+    wanted = charsets.resolve(recipe.characters or ",".join(charsets.groups()))
 
-    def draw() -> Iterator[Glyphs]:
-        for number in range(signs):
-            sign = synthetic.invent(RandomState([synthetic.VERSION, number]))
-            for hand in range(hands):
-                random = RandomState([synthetic.VERSION, number, hand])
-                glyph = synthetic.rasterise_by_hand(sign, random, recipe.pen)
+    def prepare() -> tuple[Any, int, Iterable[Glyphs]]:
+        signs = list(sources.read_signs(source, folder, wanted, recipe.signs, recipe.omniglot))
+        labels = [sign.label for sign in signs for _ in range(hands)]
+        return labels, len(labels), draw(signs)
+
+    def draw(signs: Sequence[Sign]) -> Iterator[Glyphs]:
+        for number, sign in enumerate(signs):
+            for drawing in range(hands):
+                random = RandomState([hand.VERSION, number, drawing])
+                glyph = hand.rasterise_by_hand(sign, random, recipe.pen)
                 yield frame_glyph(glyph, recipe.size, recipe.fill)
 
-    identity = ("synthetic", synthetic.VERSION, signs, hands, recipe.size, recipe.fill, recipe.pen)
-    _, store = _cached(identity, recipe.size, progress, lambda: (None, signs * hands, draw()))
-    return ImageSet(
-        store=store,
-        rows=np.arange(signs * hands),
-        labels=np.repeat(np.arange(signs), hands),
-        classes=tuple(f"synthetic {sign}" for sign in range(signs)),
-        source=f"{signs} synthetic signs by {hands} hands",
-    )
+    choice = {"synthetic": recipe.signs, "omniglot": recipe.omniglot}.get(source, wanted)
+    identity = (source, hand.VERSION, choice, hands, recipe.size, recipe.fill, recipe.pen)
+    labels, store = _cached(identity, recipe.size, progress, prepare)
+    classes, numbers = np.unique(np.array(labels), return_inverse=True)
+    return ImageSet.from_arrays(store, numbers, classes.tolist(), f"strokes of {source}")
 
 
 def load_drawings(recipe: Recipe) -> list[ImageSet]:
@@ -247,14 +250,17 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
     train, val = (part.rename(merged) for part in split_faces(fonts, recipe))
     some = RandomState(recipe.seed).permutation(len(val))[: recipe.val_max]
     val = val.subset(np.sort(some))
-    people = [
+    hands = {"synthetic": recipe.hands if recipe.signs else 0} | recipe.strokes
+    strokes = [load_strokes(recipe, name, hands[name], progress) for name in hands if hands[name]]
+    people = load_drawings(recipe)
+    more = [
         one.rename({name: merged[name] for name in one.classes if name in merged})
-        for one in load_drawings(recipe)
+        for one in (*strokes, *people)
     ]
-    signs = [load_synthetic(recipe, progress)] if recipe.signs else []
-    counts = [sum(map(len, sets)) for sets in (signs, people)]
-    factors = [fonts.weights(train, recipe), np.repeat([1.0, recipe.drawing_weight], counts)]
-    train = join([train, *signs, *people])
+    counts = [sum(map(len, sets)) for sets in (strokes, people)]
+    each = [recipe.kind_weights.get("stroke", 1.0), recipe.drawing_weight]
+    factors = [fonts.weights(train, recipe), np.repeat(each, counts)]
+    train = join([train, *more])
     weights = sample_weights(train.labels, np.concatenate(factors), recipe.balance)
     sampler = partial(draw_epoch, train.labels, weights, recipe.epoch_size, recipe.seed)
     val = val.with_classes(train.classes)

@@ -9,9 +9,13 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-from fontTools.pens.basePen import BasePen
+from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
+from numpy.random import RandomState
 
+from siglum.errors import DataError
+from siglum.files import data_dir
+from tools.backbone import synthetic
 from tools.backbone.signs import Floats, Sign, build_sign
 
 CURVE = np.linspace(0, 1, 9)[1:, None]  # places on a piece of a curve
@@ -24,32 +28,23 @@ RENAMED = {"greeks": GREEK}  # fonts that have other characters in the place of 
 Glyph = tuple[str, list[Any]]  # character, strokes (P, 2)
 
 
-class _Pen(BasePen):
-    """Collect an outline's lines and curves as strokes."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.strokes: list[list[Any]] = []
-
-    def _moveTo(self, point: Any) -> None:
-        self.strokes.append([point])
-
-    def _lineTo(self, point: Any) -> None:
-        self.strokes[-1].append(point)
-
-    def _curveToOne(self, b: Any, c: Any, d: Any) -> None:
-        (a, b, c, d), t = np.array([self.strokes[-1][-1], b, c, d]), CURVE
-        curve = a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
-        self.strokes[-1].extend(curve)
-
-    def _closePath(self) -> None:
-        self.strokes[-1].append(self.strokes[-1][0])
-
-
-def _svg_paths(outlines: str) -> list[Any]:
-    pen = _Pen()
+def _svg_paths(outlines: str) -> list[list[Floats]]:
+    pen = RecordingPen()
     parse_path(outlines, pen)
-    return pen.strokes
+    strokes: list[list[Floats]] = []
+    for step, arguments in pen.value:
+        points = [np.array(point, float) for point in arguments]
+        if step == "moveTo":
+            strokes.append(points)
+        elif step == "curveTo":
+            a, (b, c, d), t = strokes[-1][-1], points, CURVE
+            curve = a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
+            strokes[-1].extend(curve)
+        elif step == "closePath":
+            strokes[-1].append(strokes[-1][0])
+        else:  # lineTo; endPath has no points
+            strokes[-1].extend(points)
+    return strokes
 
 
 def read_kanjivg(path: Path) -> Iterator[Glyph]:
@@ -111,13 +106,32 @@ READERS: dict[str, Callable[[Path], Iterator[Glyph]]] = {  # by package
 }
 
 
-def read_strokes(folder: Path, package: str, wanted: Container[str]) -> Iterator[Sign]:
-    """Yield the wanted characters of an installed package of strokes."""
-    for path in sorted((folder / package).iterdir()):
-        if path.suffix in SUFFIXES:
-            for character, strokes in READERS[package](path):
-                if character in wanted and (sign := build_sign(character, strokes)):
-                    yield sign
+OMNIGLOT = "omniglot/strokes_background_small1.zip"
+
+
+def read_signs(
+    source: str, folder: Path, wanted: Container[str], invented: int, alphabets: Container[str]
+) -> Iterator[Sign]:
+    """Yield the signs of a source: a package in a folder, synthetic signs, or Omniglot's letters.
+
+    Args:
+        wanted: characters of a package.
+        invented: number of synthetic signs.
+        alphabets: those of Omniglot.
+    """
+    if source == "synthetic":
+        for number in range(invented):
+            yield synthetic.invent(f"synthetic {number}", RandomState([1, number]))
+    elif source == "omniglot":
+        yield from read_omniglot((data_dir() or Path()) / OMNIGLOT, alphabets)
+    elif not folder.exists():
+        raise DataError(f"No strokes in {folder}. Run python -m tools.backbone install.")
+    else:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in SUFFIXES:
+                for character, strokes in READERS[source](path):
+                    if character in wanted and (sign := build_sign(character, strokes)):
+                        yield sign
 
 
 def read_omniglot(path: Path, alphabets: Container[str]) -> Iterator[Sign]:
@@ -129,5 +143,5 @@ def read_omniglot(path: Path, alphabets: Container[str]) -> Iterator[Sign]:
                 ways = archive.read(name).decode().partition("START")[2].split("BREAK")
                 points = [re.findall(r"^([-\d.]+),([-\d.]+),", way, re.MULTILINE) for way in ways]
                 strokes = [np.multiply(np.array(way, float), (1, -1)) for way in points if way]
-                if sign := build_sign(f"{alphabet}/{rest[0]}", strokes):
+                if sign := build_sign(f"{alphabet}/{rest[0]} turned 0 degrees", strokes):
                     yield sign
