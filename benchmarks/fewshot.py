@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +309,11 @@ def settings(name: str, get: Callable[[str], Images]) -> Iterator[Setting]:
     if name == "omniglot":
         for ways, shots in ((20, 1), (5, 1), (20, 5), (5, 5)):
             tasks = list(episodes(get(name), ways, shots))
-            yield Setting(name, f"{ways}-way {shots}-shot within an alphabet", tasks, "groups")
+            setting = f"{ways}-way {shots}-shot"
+            yield Setting(name, f"{setting} within an alphabet", tasks, "groups")
+            if ways == 20 and shots == 1:
+                for letters, own in groupby(tasks, lambda task: alphabet(task.classes[0])):
+                    yield Setting(name, f"{setting}, {letters}", list(own), "groups")
     elif name == "mnist":
         queries, pool = get(name), get("mnist samples")
         yield Setting(name, "zero-shot", [zero_shot(queries)], "images")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,12 +18,20 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 from matplotlib import get_data_path
 
+from siglum.images import decode
 from siglum.images.cache import no_progress
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, trustworthy
-from tools.backbone.pretrain import Recipe, draw_epoch, load_strokes, sample_weights
+from tools.backbone.pretrain import (
+    Recipe,
+    draw_epoch,
+    join,
+    load_drawings,
+    load_strokes,
+    sample_weights,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 Box = tuple[int, int, int, int]  # left, bottom, right, top, in thousandths of an em
@@ -167,6 +176,32 @@ def test_hands_draw_the_same_signs_again_each_differently() -> None:
     np.testing.assert_array_equal(one.images, again.images)
     assert one.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert (flat > 0).any(axis=1).all() and cosine[np.triu_indices(12, 1)].max() < 0.9999
+
+
+def test_drawings_of_people_are_turned_or_join_their_character(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGLUM_DATA", str(tmp_path))
+    (tmp_path / "omniglot").mkdir()
+    hook = np.full((60, 60), 255, np.uint8)
+    hook[10:50, 20:24] = hook[46:50, 20:40] = 0
+    raw = decode.to_png(hook[None])
+    for number, alphabets in ((1, ("Greek", "Korean")), (2, ("Greek", "Latin"))):
+        path = tmp_path / "omniglot" / f"images_background_small{number}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for alphabet in alphabets:
+                archive.writestr(f"{alphabet}/character01/0001_01.png", raw)
+                archive.writestr(f"{alphabet}/character02/0002_01.png", raw)
+    recipe = Recipe(size=24, omniglot=("Greek", "Latin"))
+
+    sets = load_drawings(recipe)
+
+    classes = [name for one in sets for name in one.classes]
+    assert len(classes) == len(set(classes)) == 16
+    assert {name.partition("/")[0] for name in classes} == {"Greek", "Latin"}
+    upright, turned = sets[0].images[0, 0], sets[1].images[0, 0]
+    np.testing.assert_array_equal(np.rot90(upright), turned)
+    assert join(sets).labels.tolist() == list(range(16))
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])

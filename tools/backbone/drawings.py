@@ -15,6 +15,7 @@ from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
 
 OMNIGLOT = tuple(f"archive:omniglot/images_background_small{number}.zip" for number in (1, 2))
+WRITER = r"_(\d+)\.png$"
 MNIST = "idx:MNIST/raw"
 
 
@@ -22,7 +23,7 @@ def load_omniglot(alphabets: Collection[str], preprocess: Preprocess) -> Iterato
     """Yield the letters of some alphabets, upright and in three quarter turns as other classes."""
     before: set[str] = set()
     for source in OMNIGLOT:
-        images = load(source, preprocess=preprocess)
+        images = load(source, preprocess=preprocess, writers=WRITER)
         names = {name for name in images.classes if name.partition("/")[0] in alphabets}
         images = images.select_classes(sorted(names - before))  # both have two of the alphabets
         before |= names
