@@ -19,7 +19,6 @@ from fontTools.ttLib import TTCollection, TTFont
 from matplotlib import get_data_path
 
 from siglum.images import decode
-from siglum.images.cache import no_progress
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
 from tools.backbone.fonts import Face, find_fonts, read_faces
@@ -169,7 +168,7 @@ def test_damaged_fonts_are_left_out_with_a_reason(tmp_path: Path) -> None:
 
 def test_hands_draw_the_same_signs_again_each_differently() -> None:
     recipe = Recipe(signs=3, size=24)
-    one, again = (load_strokes(recipe, "synthetic", 4, no_progress) for _ in range(2))
+    one, again = (load_strokes(recipe, "synthetic", 4) for _ in range(2))
     flat = one.images.reshape(12, -1).astype(float)
     cosine = flat @ flat.T / np.outer(*[np.linalg.norm(flat, axis=1)] * 2)
 

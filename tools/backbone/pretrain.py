@@ -8,7 +8,7 @@ Shapes: N images, K characters, D features, S the side of the square.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -46,7 +46,7 @@ from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle, relative_error
 from siglum.recogniser.prototype_head import Head, unit
 from siglum.stats import Rate
-from tools.backbone import confusables, drawings, hand, sources
+from tools.backbone import confusables, drawings, hand, skeletons, sources, synthetic
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, frame_glyph, only, trustworthy
 from tools.backbone.handwriting import handwriting
@@ -112,7 +112,15 @@ class Fonts:
     """The glyphs of all faces: the class is the character, the writer the face."""
 
     images: ImageSet
+    faces: Sequence[Face]
     origins: Mapping[str, Package]  # by face
+
+    def traceable(self, names: Container[str]) -> list[Face]:
+        """Return those of the named faces whose skeletons may be handwriting, hands first."""
+        kinds = {"hand": 0, "text": 1}
+        mixed = [self.faces[place] for place in RandomState(0).permutation(len(self.faces))]
+        chosen = [f for f in mixed if f.name in names and self.origins[f.name].kind in kinds]
+        return sorted(chosen, key=lambda face: kinds[self.origins[face.name].kind])
 
     def weights(self, images: ImageSet, recipe: Recipe) -> Floats:
         """Return how often each image counts, by the kind of its face: (N,)."""
@@ -184,18 +192,27 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
         source=f"fonts in {folder}",
         writers=tuple(writers[row] for row in rows.tolist()),
     )
-    return Fonts(images, origins(folder, faces))
+    return Fonts(images, faces, origins(folder, faces))
 
 
-def load_strokes(recipe: Recipe, source: str, hands: int, progress: Progress) -> ImageSet:
-    """Draw the signs of a source of strokes by simulated hands, as canonical ink (S, S)."""
-    folder = Path(recipe.fonts) / "stroke" / source
-    wanted = charsets.resolve(recipe.characters or ",".join(charsets.groups()))
+def load_strokes(
+    recipe: Recipe,
+    name: str,
+    hands: int,
+    faces: Sequence[Face] = (),
+    progress: Progress = no_progress,
+) -> ImageSet:
+    """Draw the signs of a source of strokes by simulated hands, as canonical ink (S, S).
+
+    Args:
+        name: "synthetic", "skeletons" (of the faces), "omniglot", or a package of strokes.
+    """
+    choice, signs = _signs(recipe, name, faces)
 
     def prepare() -> tuple[Any, int, Iterable[Glyphs]]:
-        signs = list(sources.read_signs(source, folder, wanted, recipe.signs, recipe.omniglot))
-        labels = [sign.label for sign in signs for _ in range(hands)]
-        return labels, len(labels), draw(signs)
+        listed = list(signs)
+        labels = [sign.label for sign in listed for _ in range(hands)]
+        return labels, len(labels), draw(listed)
 
     def draw(signs: Sequence[Sign]) -> Iterator[Glyphs]:
         for number, sign in enumerate(signs):
@@ -204,11 +221,22 @@ def load_strokes(recipe: Recipe, source: str, hands: int, progress: Progress) ->
                 glyph = hand.rasterise_by_hand(sign, random, recipe.pen)
                 yield frame_glyph(glyph, recipe.size, recipe.fill)
 
-    choice = {"synthetic": recipe.signs, "omniglot": recipe.omniglot}.get(source, wanted)
-    identity = (source, hand.VERSION, choice, hands, recipe.size, recipe.fill, recipe.pen)
+    identity = (name, choice, hand.VERSION, hands, recipe.size, recipe.fill, recipe.pen)
     labels, store = _cached(identity, recipe.size, progress, prepare)
     classes, numbers = np.unique(np.array(labels), return_inverse=True)
-    return ImageSet.from_arrays(store, numbers, classes.tolist(), f"strokes of {source}")
+    return ImageSet.from_arrays(store, numbers, classes.tolist(), f"strokes of {name}")
+
+
+def _signs(recipe: Recipe, name: str, faces: Sequence[Face]) -> tuple[object, Iterator[Sign]]:
+    """Return what decides which signs a source has, and the signs."""
+    if name == "synthetic":
+        return recipe.signs, synthetic.invent(recipe.signs)
+    if name == "skeletons":
+        return faces, skeletons.trace(faces)
+    if name == "omniglot":
+        return recipe.omniglot, sources.read_omniglot(recipe.omniglot)
+    wanted = charsets.resolve(recipe.characters or ",".join(charsets.groups()))
+    return wanted, sources.read_package(Path(recipe.fonts) / "stroke" / name, wanted)
 
 
 def load_drawings(recipe: Recipe) -> list[ImageSet]:
@@ -251,7 +279,10 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
     some = RandomState(recipe.seed).permutation(len(val))[: recipe.val_max]
     val = val.subset(np.sort(some))
     hands = {"synthetic": recipe.hands if recipe.signs else 0} | recipe.strokes
-    strokes = [load_strokes(recipe, name, hands[name], progress) for name in hands if hands[name]]
+    faces = fonts.traceable({*(train.writers or ())})
+    strokes = [
+        load_strokes(recipe, name, count, faces, progress) for name, count in hands.items() if count
+    ]
     people = load_drawings(recipe)
     more = [
         one.rename({name: merged[name] for name in one.classes if name in merged})

@@ -11,11 +11,9 @@ from zipfile import ZipFile
 import numpy as np
 from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
-from numpy.random import RandomState
 
 from siglum.errors import DataError
 from siglum.files import data_dir
-from tools.backbone import synthetic
 from tools.backbone.signs import Floats, Sign, build_sign
 
 CURVE = np.linspace(0, 1, 9)[1:, None]  # places on a piece of a curve
@@ -109,34 +107,20 @@ READERS: dict[str, Callable[[Path], Iterator[Glyph]]] = {  # by package
 OMNIGLOT = "omniglot/strokes_background_small1.zip"
 
 
-def read_signs(
-    source: str, folder: Path, wanted: Container[str], invented: int, alphabets: Container[str]
-) -> Iterator[Sign]:
-    """Yield the signs of a source: a package in a folder, synthetic signs, or Omniglot's letters.
-
-    Args:
-        wanted: characters of a package.
-        invented: number of synthetic signs.
-        alphabets: those of Omniglot.
-    """
-    if source == "synthetic":
-        for number in range(invented):
-            yield synthetic.invent(f"synthetic {number}", RandomState([1, number]))
-    elif source == "omniglot":
-        yield from read_omniglot((data_dir() or Path()) / OMNIGLOT, alphabets)
-    elif not folder.exists():
+def read_package(folder: Path, wanted: Container[str]) -> Iterator[Sign]:
+    """Yield the wanted characters of an installed package."""
+    if folder.name not in READERS or not folder.exists():
         raise DataError(f"No strokes in {folder}. Run python -m tools.backbone install.")
-    else:
-        for path in sorted(folder.iterdir()):
-            if path.suffix in SUFFIXES:
-                for character, strokes in READERS[source](path):
-                    if character in wanted and (sign := build_sign(character, strokes)):
-                        yield sign
+    for path in sorted(folder.iterdir()):
+        if path.suffix in SUFFIXES:
+            for character, strokes in READERS[folder.name](path):
+                if character in wanted and (sign := build_sign(character, strokes)):
+                    yield sign
 
 
-def read_omniglot(path: Path, alphabets: Container[str]) -> Iterator[Sign]:
-    """Yield the drawings of some alphabets from an archive of Omniglot's pen strokes."""
-    with ZipFile(path) as archive:
+def read_omniglot(alphabets: Container[str]) -> Iterator[Sign]:
+    """Yield the drawings of some alphabets from Omniglot's archive of pen strokes."""
+    with ZipFile((data_dir() or Path()) / OMNIGLOT) as archive:
         for name in sorted(archive.namelist()):
             _, alphabet, *rest = Path(name).parts
             if name.endswith(".txt") and alphabet in alphabets:

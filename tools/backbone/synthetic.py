@@ -8,12 +8,14 @@ program induction", Science 350 (the model of strokes; the numbers here are not 
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.random import RandomState
 
 from tools.backbone.signs import Floats, Sign, build_sign
 
+SEED = 1
 GRID = 4  # points a side on which strokes begin and end
 COUNTS = (0.12, 0.27, 0.30, 0.20, 0.11)  # chance of 1, 2, ... strokes
 JOINED = 0.65  # chance of a stroke to begin on one that is there
@@ -21,8 +23,15 @@ SHAPES = {"line": 0.40, "arc": 0.22, "corner": 0.16, "curve": 0.14, "ring": 0.08
 POINTS = 20  # of a path, about
 
 
-def invent(label: str, random: RandomState) -> Sign:
-    """Make up a sign."""
+def invent(count: int) -> Iterator[Sign]:
+    """Make up signs."""
+    for number in range(count):
+        paths = _invent(RandomState([SEED, number]))
+        if sign := build_sign(f"synthetic {number}", paths):
+            yield sign
+
+
+def _invent(random: RandomState) -> list[Floats]:
     count = 1 + int(random.choice(len(COUNTS), p=COUNTS))
     paths: list[Floats] = []
     for number in range(count):
@@ -32,9 +41,7 @@ def invent(label: str, random: RandomState) -> Sign:
             along = random.choice([0.0, 0.5, 1.0, random.rand()])
             begin = path[round(along * (len(path) - 1))]
         paths.append(_stroke(begin, count == 1, random))
-    sign = build_sign(label, paths)
-    assert sign is not None  # a stroke has a length
-    return sign
+    return paths
 
 
 def _stroke(begin: Floats, alone: bool, random: RandomState) -> Floats:
