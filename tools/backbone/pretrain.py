@@ -50,7 +50,7 @@ from tools.backbone import confusables, drawings, hand, skeletons, sources, synt
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, frame_glyph, only, trustworthy
 from tools.backbone.handwriting import handwriting
-from tools.backbone.provenance import Package, origins
+from tools.backbone.provenance import NOTE, Package, origins, read_packages
 from tools.backbone.sign_net import margin_loss
 from tools.backbone.signs import Sign
 
@@ -236,7 +236,10 @@ def _signs(recipe: Recipe, name: str, faces: Sequence[Face]) -> tuple[object, It
     if name == "omniglot":
         return recipe.omniglot, sources.read_omniglot(recipe.omniglot)
     wanted = charsets.resolve(recipe.characters or ",".join(charsets.groups()))
-    return wanted, sources.read_package(Path(recipe.fonts) / "stroke" / name, wanted)
+    folder = Path(recipe.fonts) / "stroke" / name
+    note = folder / NOTE
+    installed = note.read_text() if note.exists() else ""
+    return (installed, wanted), sources.read_package(folder, wanted)
 
 
 def load_drawings(recipe: Recipe) -> list[ImageSet]:
@@ -475,7 +478,7 @@ def export(
             network=NETWORK.stem,
             parameters=models.count_parameters(model)
             - models.count_parameters(model.get_submodule("head")),
-            data=_describe(train, val, fonts),
+            data=_describe(train, val, fonts, recipe.strokes),
             settings={**recipe.model_dump(), "alike": alike},
             measured=_measure(logits, rows, tested, fonts, run.config.rename),
             reference=HELD_OUT,
@@ -535,13 +538,18 @@ def _measure(
     return measured
 
 
-def _describe(train: ImageSet, val: ImageSet, fonts: Fonts) -> dict[str, Any]:
-    """Return the images, the faces of each kind, and the fonts by licence."""
+def _describe(
+    train: ImageSet, val: ImageSet, fonts: Fonts, strokes: Container[str]
+) -> dict[str, Any]:
+    """Return the images, the faces of each kind, and the fonts and strokes by licence."""
     faces = {"train": {*(train.writers or ())}, "val": {*(val.writers or ())}}
     packages: defaultdict[str, set[str]] = defaultdict(set)
     for face in faces["train"]:
         one = fonts.origins[face]
         packages[one.licence or "unknown"].add(f"{one.package or face} {one.version}".strip())
+    for one in read_packages():
+        if one.kind == "stroke" and one.package in strokes:
+            packages[one.licence].add(f"{one.package} {one.version}")
     return {
         "source": train.source,
         "characters": len(train.classes),

@@ -19,6 +19,7 @@ from tools.backbone.signs import Floats, Sign, build_sign
 CURVE = np.linspace(0, 1, 9)[1:, None]  # places on a piece of a curve
 TRACED = "\u2e80"  # from here on KiCad's font was traced by a machine
 MISSING = "F^K[KFYFY[K["  # box in KiCad's font for a character that it lacks
+OMNIGLOT = "omniglot/strokes_background_small1.zip"
 SUFFIXES = (".svg", ".lff", ".cpp")
 GREEK = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWX", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", strict=True))
 GREEK |= {latin.lower(): greek.lower() for latin, greek in GREEK.items()}
@@ -104,9 +105,6 @@ READERS: dict[str, Callable[[Path], Iterator[Glyph]]] = {  # by package
 }
 
 
-OMNIGLOT = "omniglot/strokes_background_small1.zip"
-
-
 def read_package(folder: Path, wanted: Container[str]) -> Iterator[Sign]:
     """Yield the wanted characters of an installed package."""
     if folder.name not in READERS or not folder.exists():
@@ -120,12 +118,15 @@ def read_package(folder: Path, wanted: Container[str]) -> Iterator[Sign]:
 
 def read_omniglot(alphabets: Container[str]) -> Iterator[Sign]:
     """Yield the drawings of some alphabets from Omniglot's archive of pen strokes."""
-    with ZipFile((data_dir() or Path()) / OMNIGLOT) as archive:
+    path = (data_dir() or Path()) / OMNIGLOT
+    if not path.exists():
+        raise DataError(f"No such file: {path}. Set SIGLUM_DATA to the folder of data sets.")
+    with ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
-            _, alphabet, *rest = Path(name).parts
-            if name.endswith(".txt") and alphabet in alphabets:
+            *_, alphabet, letter, file = ("", "", *Path(name).parts)
+            if file.endswith(".txt") and alphabet in alphabets and "__MACOSX" not in name:
                 ways = archive.read(name).decode().partition("START")[2].split("BREAK")
                 points = [re.findall(r"^([-\d.]+),([-\d.]+),", way, re.MULTILINE) for way in ways]
                 strokes = [np.multiply(np.array(way, float), (1, -1)) for way in points if way]
-                if sign := build_sign(f"{alphabet}/{rest[0]} turned 0 degrees", strokes):
+                if sign := build_sign(f"{alphabet}/{letter} turned 0 degrees", strokes):
                     yield sign
