@@ -50,7 +50,7 @@ def test_logits_of_sign_net_are_scaled_cosines() -> None:
     torch.testing.assert_close(model(images), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"blocks": 2, "pool": 0}])
+@pytest.mark.parametrize("options", [{}, {"blocks": 2, "pool": 0, "norm": 1}])
 @pytest.mark.parametrize("size", [24, 40, 56])
 def test_sign_net_has_features_for_every_frame(size: int, options: dict[str, int]) -> None:
     model = SignNet(5, 1, size, width=4, features=16, **options).eval()

@@ -28,7 +28,8 @@ def load_omniglot(alphabets: Collection[str], preprocess: Preprocess) -> Iterato
         images = images.select_classes(sorted(names - before))  # both have two of the alphabets
         before |= names
         for turns in range(4):
-            classes = tuple(f"{name} turned {90 * turns} degrees" for name in images.classes)
+            suffix = f" turned {90 * turns} degrees" if turns else ""
+            classes = tuple(name + suffix for name in images.classes)
             turned = np.rot90(images.images, turns, axes=(2, 3))
             yield replace(images, store=turned, rows=np.arange(len(images)), classes=classes)
 

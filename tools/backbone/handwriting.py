@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, affine_grid, resample
 
+BLUR = 1.5  # px at most, where strokes change: 3.5 px is their width in a large frame
 CELLS = 7  # per side of the elastic grid: coarse, so that strokes bend and do not tremble
 
 
@@ -64,12 +65,12 @@ def ghost(images: Tensor, generator: Generator) -> Tensor:
 def stroke_width(images: Tensor, generator: Generator) -> Tensor:
     """Make strokes wider or thinner: blur, then apply a random threshold."""
     size = images.shape[-1]
-    sigma = size / 28  # px
+    sigma = min(size / 28, BLUR)
     position = torch.arange(size)
     weights = torch.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))
     weights /= sigma * math.sqrt(2 * math.pi)
     blurred = weights @ images @ weights
-    level = 0.18 + 0.40 * _random(images, generator)
+    level = 0.26 + 0.34 * _random(images, generator)
     sharp = 0.5 / level + 3 * _random(images, generator)  # paper: 0
     # Strokes thinner than the blur never reach a fixed threshold: scale by the darkest pixel.
     top = blurred.amax(dim=(2, 3), keepdim=True).clamp_min(1e-3)
@@ -116,7 +117,7 @@ STEPS: dict[Augmentation, float] = {  # steps, and the share of images that each
     elastic: 1.0,
     split: 0.5,
     ghost: 0.15,
-    stroke_width: 0.75,
+    stroke_width: 0.5,
     pen_skips: 0.20,
     downscale: 0.15,
     cutout: 0.10,

@@ -47,6 +47,7 @@ class SignNet(Network):
         features: length of the features.
         blocks: residual convolutions of each stage.
         pool: 1 to halve maps by pooling, 0 by stride: half the time.
+        norm: 1 to normalise the features over a batch.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class SignNet(Network):
         features: int = 128,
         blocks: int = 1,
         pool: int = 1,
+        norm: int = 0,
     ) -> None:
         super().__init__()
         self.num_features = features
@@ -70,6 +72,7 @@ class SignNet(Network):
         for _ in range(2):
             side = side // 2 if pool else (side + 1) // 2
         self.project = nn.Linear(4 * width * side * side, features)
+        self.norm = nn.BatchNorm1d(features) if norm else nn.Identity()
         self.head = CosineHead(features, num_classes, bias=False)
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -81,7 +84,7 @@ class SignNet(Network):
         x = F.relu(self.wide(x))  # (B, 4 W, S / 8, S / 8)
         for block in self.refine_wide:
             x = F.relu(x + block(x))
-        features: Tensor = self.project(x.flatten(1))
+        features: Tensor = self.norm(self.project(x.flatten(1)))
         return features
 
 
