@@ -241,7 +241,8 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
             (tmp_path / "fonts" / kind / name).symlink_to(fonts / name)
     options = (
         "--characters a-f,A-F --epochs 6 --epoch-size 256 --signs 4 --hands 5 --size 24 "
-        "--batch-size 32 --val 0.2 --model-options.width 4 --model-options.features 16 --threads 1"
+        "--batch-size 32 --val 0.2 --margin 0.1 --plain 0.2 --threads 1 --model-options.width 4 "
+        "--model-options.features 16 --model-options.pool 0 --model-options.norm 1"
     )
     train = (
         "tools.backbone",
