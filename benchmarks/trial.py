@@ -18,7 +18,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from benchmarks import fewshot
-from siglum.errors import SiglumError
+from siglum.errors import ConfigError, SiglumError
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import RESULT, Run
 from siglum.recogniser import predict
@@ -71,6 +71,8 @@ def trial(
     """Train, export and measure one recipe; or measure a backbone."""
     settings = recipe.model_dump(exclude_unset=True) if recipe else {}
     minutes = 0.0
+    if backbone is None and fonts is None:
+        raise ConfigError("Name a folder of fonts to train on, or a --backbone to measure.")
     if backbone is None:
         complete = pretrain.Recipe(**{**settings, "fonts": str(fonts)})
         target = choose_device(device, "auto", threads)
