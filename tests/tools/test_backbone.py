@@ -207,7 +207,7 @@ def test_drawings_of_people_are_turned_or_join_their_character(
 def test_an_epoch_draws_each_class_as_often_as_expected(balance: float) -> None:
     labels = np.repeat(np.arange(3), [4, 16, 64])
     factors = np.where(np.arange(84) % 2, 3.0, 1.0)
-    weights = sample_weights(labels, factors, balance)
+    weights = sample_weights(labels, factors, balance, np.ones(labels.max() + 1, np.float32))
 
     rows = draw_epoch(labels, weights, 840, 0, 5)
 

@@ -92,6 +92,9 @@ class Recipe(Settings):
     mnist: int = Field(0, ge=0, description="Drawings of each digit to train on, too.")
     drawing_weight: float = Field(3.0, gt=0, description="How often a person's drawing counts.")
     kind_weights: dict[str, float] = Field({"hand": 3.0}, description="How often a kind counts.")
+    group_weights: dict[str, float] = Field(
+        {}, description="How often classes of a group come; people's drawings: omniglot."
+    )
     balance: float = Field(
         0.5, ge=0, le=1, description="0: classes come as often as they are; 1: all equally often."
     )
@@ -161,7 +164,7 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
         DataError: if no font has one of them.
     """
     folder = Path(recipe.fonts)
-    wanted = set(charsets.resolve(recipe.characters or ",".join(charsets.groups())))
+    wanted = set(_characters(recipe))
     paths = find_fonts(folder)
 
     def prepare() -> tuple[Any, int, Iterable[Glyphs]]:
@@ -193,6 +196,18 @@ def load_fonts(recipe: Recipe, progress: Progress = no_progress) -> Fonts:
         writers=tuple(writers[row] for row in rows.tolist()),
     )
     return Fonts(images, faces, origins(folder, faces))
+
+
+def _characters(recipe: Recipe) -> Sequence[str]:
+    return charsets.resolve(recipe.characters or ",".join(charsets.groups()))
+
+
+def _group_weight(name: str, recipe: Recipe) -> float:
+    """Return how often a class comes by its group; confusables are in that of the first."""
+    groups = charsets.groups()
+    named = (group for group in recipe.group_weights if name[0] in groups.get(group, ()))
+    group = "omniglot" if "/" in name[1:] else next(named, "")
+    return recipe.group_weights.get(group, 1.0)
 
 
 def load_strokes(
@@ -232,10 +247,11 @@ def _signs(recipe: Recipe, name: str, faces: Sequence[Face]) -> tuple[object, It
     if name == "synthetic":
         return recipe.signs, synthetic.invent(recipe.signs)
     if name == "skeletons":
-        return faces, skeletons.trace(faces)
+        common = {name for name in _characters(recipe) if _group_weight(name, recipe) >= 1}
+        return (faces, sorted(common)), skeletons.trace([only(face, common) for face in faces])
     if name == "omniglot":
         return recipe.omniglot, sources.read_omniglot(recipe.omniglot)
-    wanted = charsets.resolve(recipe.characters or ",".join(charsets.groups()))
+    wanted = _characters(recipe)
     folder = Path(recipe.fonts) / "stroke" / name
     note = folder / NOTE
     installed = note.read_text() if note.exists() else ""
@@ -295,7 +311,8 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
     each = [recipe.kind_weights.get("stroke", 1.0), recipe.drawing_weight]
     factors = [fonts.weights(train, recipe), np.repeat(each, counts)]
     train = join([train, *more])
-    weights = sample_weights(train.labels, np.concatenate(factors), recipe.balance)
+    often = np.array([_group_weight(name, recipe) for name in train.classes], np.float32)
+    weights = sample_weights(train.labels, np.concatenate(factors), recipe.balance, often)
     sampler = partial(draw_epoch, train.labels, weights, recipe.epoch_size, recipe.seed)
     val = val.with_classes(train.classes)
     data = Data(
@@ -308,13 +325,16 @@ def load_data(recipe: Recipe, progress: Progress = no_progress) -> tuple[Data, d
     return data, merged
 
 
-def sample_weights(labels: Ints, factors: NDArray[np.floating], balance: float) -> Floats:
+def sample_weights(
+    labels: Ints, factors: NDArray[np.floating], balance: float, often: Floats
+) -> Floats:
     """Return the probability (N,) of each image to be drawn next.
 
-    A class comes in proportion to its number of images to the power of `1 - balance`; within it,
-    an image in proportion to its factor (N,).
+    A class comes in proportion to its weight in `often` (K,) and its number of images to the power
+    of `1 - balance`; within it, an image in proportion to its factor (N,).
     """
-    share = np.bincount(labels).astype(float)[labels] ** (1 - balance)
+    counts = np.bincount(labels, minlength=len(often)).astype(float)
+    share = (often * counts ** (1 - balance))[labels]
     weights = share * factors / np.bincount(labels, weights=factors)[labels]
     return np.asarray(weights / weights.sum())
 
