@@ -6,7 +6,7 @@
 Data sets lie under SIGLUM_DATA. Every task is taught as `siglum teach` does it and read as `siglum
 predict` does; features are computed once per set. `tune` is the half on which settings may be
 chosen, `report` the other: every other alphabet by name; writers and forms with even numbers; the
-first half of each class, or of all images.
+first half of each class, or of all images. Drawings that the backbone was trained on are left out.
 Shapes: N images, S the side of the normalised ink, D features, K classes.
 """
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.cli.terminal import print_table, read_renames
+from siglum.images import splits
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
@@ -136,18 +137,26 @@ def images(backbone: Recogniser, name: str, half: str = "all") -> Images:
     """Load a half of a set, or all of it, with its features."""
     source = SOURCES[name]
     preprocess = backbone.bundle.preprocess.model_copy(update={"position_channels": True})
+    recipe = backbone.bundle.card.settings  # of the pretraining
     parts: list[Images] = []
     for spec in source.specs:
         if source.max_per_class:
-            data = rebuild(_thin(load(spec, source.part), source.max_per_class), preprocess)
+            data = load(spec, source.part)
+            if count := recipe.get("mnist"):  # drawings of each digit that it was trained on
+                trained = splits.per_class(data.labels, count, recipe["seed"], data.classes)
+                data = data.subset(np.delete(np.arange(len(data)), trained))
+            data = rebuild(_thin(data, source.max_per_class), preprocess)
         else:
             data = load(spec, source.part, preprocess)
         part = _without_features(name, source, data).half(half)
-        if parts:  # two alphabets are in both archives, identical to the pixel
-            part = part.among([sign for sign in part.classes if sign not in parts[0].classes])
+        if name == "omniglot":  # two alphabets are in both archives, identical to the pixel
+            before = parts[0].classes if parts else ()
+            trained_on = recipe.get("omniglot", ())
+            new = [c for c in part.classes if c not in before and alphabet(c) not in trained_on]
+            part = part.among(new)
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else concat(*parts)
-    return replace(whole, features=backbone.features(whole.ink))
+    return replace(whole, features=backbone.features(whole.ink)) if len(whole) else whole
 
 
 def _thin(data: ImageSet, count: int) -> ImageSet:
@@ -309,11 +318,12 @@ def settings(name: str, get: Callable[[str], Images]) -> Iterator[Setting]:
     if name == "omniglot":
         for ways, shots in ((20, 1), (5, 1), (20, 5), (5, 5)):
             tasks = list(episodes(get(name), ways, shots))
-            setting = f"{ways}-way {shots}-shot"
-            yield Setting(name, f"{setting} within an alphabet", tasks, "groups")
-            if ways == 20 and shots == 1:
+            way = f"{ways}-way {shots}-shot"
+            if tasks:
+                yield Setting(name, f"{way} within an alphabet", tasks, "groups")
+            if (ways, shots) == (20, 1):
                 for letters, own in groupby(tasks, lambda task: alphabet(task.classes[0])):
-                    yield Setting(name, f"{setting}, {letters}", list(own), "groups")
+                    yield Setting(name, f"{way}, {letters}", list(own), "groups")
     elif name == "mnist":
         queries, pool = get(name), get("mnist samples")
         yield Setting(name, "zero-shot", [zero_shot(queries)], "images")
@@ -524,7 +534,8 @@ def encounters(get: Callable[[str], Images]) -> Iterator[tuple[str, list[tuple[T
                 drawn_by = np.isin(ours.writers, people)
                 task = Task(ours.classes, ours.at(drawn_by), ours.at(~drawn_by), number)
                 pairs.append((task, others.at(~np.isin(others.writers, people))))
-        yield f"half an Omniglot alphabet, {shots} samples; its other half", pairs
+        if pairs:
+            yield f"half an Omniglot alphabet, {shots} samples; its other half", pairs
 
 
 def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]]) -> dict[str, Any]:
@@ -546,16 +557,6 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     area, at_2, refused, accepted = np.mean(rows, axis=0).tolist()
     keys = ("setting", "ROC area", "accepted at 2 %", "true signs rejected", "strangers accepted")
     return dict(zip(keys, (name, area, at_2, refused, accepted), strict=True))
-
-
-def reader(backbone: Recogniser, half: str) -> Callable[[str], Images]:
-    """Return a function that loads a half of a set by name, and all of it by "name:all"."""
-
-    def get(name: str) -> Images:
-        name, _, whole = name.partition(":")
-        return images(backbone, name, whole or half)
-
-    return get
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -581,7 +582,10 @@ def main() -> None:
     path = options.backbone
     backbone = predict.open_backbone(path) if path else predict.default_backbone()
 
-    get = reader(backbone, options.half)
+    def get(name: str) -> Images:
+        name, _, whole = name.partition(":")
+        return images(backbone, name, whole or options.half)
+
     table, sure, strange = [], [], []
     for name in options.set or [*SETS, "strangers"]:
         if name == "strangers":
@@ -591,7 +595,8 @@ def main() -> None:
             outcomes = [outcome(backbone, task) for task in setting.tasks]
             table += [row(setting, measure, outcomes) for measure in setting.measures]
             sure.append(certainty(setting, outcomes))
-    print(f"half: {options.half}\n")
+    drawings = backbone.bundle.card.data.get("drawings") or "none"
+    print(f"half: {options.half}; people's drawings in training: {drawings}\n")
     for rows in (table, sure, strange):
         show(rows)
 

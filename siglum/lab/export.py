@@ -65,13 +65,8 @@ def export(
     model, preprocess, config, env = run.model(checkpoint), run.preprocess, run.config, run.env
     shape = (sum(BATCHES), preprocess.planes, preprocess.size, preprocess.size)
     images = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
-    batches = np.split(images, np.cumsum(BATCHES)[:-1])
-    with torch.inference_mode():
-        outputs = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
-    logits = torch.cat(outputs).numpy()
     raw = to_onnx(model, preprocess, config.model)
-    network = Network(raw, preprocess)
-    difference = relative_error(np.concatenate([network(batch) for batch in batches]), logits)
+    logits, difference = compare_onnx(model, raw, preprocess, images)
     if not difference <= TOLERANCE:
         raise RunError(
             f"onnxruntime does not reproduce {run.path}: its outputs differ by {difference:.2g} of "
@@ -110,6 +105,18 @@ def export(
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return bundle
+
+
+def compare_onnx(
+    model: nn.Module, raw: bytes, preprocess: Preprocess, images: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], float]:
+    """Return PyTorch's outputs for sum(BATCHES) images, and how far onnxruntime's are off."""
+    batches = np.split(images, np.cumsum(BATCHES)[:-1])
+    with torch.inference_mode():
+        outputs = [model(normalise_batch(to_unit(batch), preprocess)).float() for batch in batches]
+    expected, network = torch.cat(outputs).numpy(), Network(raw, preprocess)
+    outputs_onnx = np.concatenate([network(batch) for batch in batches])
+    return expected, relative_error(outputs_onnx, expected)
 
 
 def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "logits") -> bytes:

@@ -21,16 +21,10 @@ from matplotlib import get_data_path
 from siglum.images import decode
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
+from tools.backbone.data import Recipe, draw_epoch, join, load_strokes, sample_weights
+from tools.backbone.drawings import load_drawings
 from tools.backbone.fonts import Face, find_fonts, read_faces
 from tools.backbone.glyphs import draw_face, trustworthy
-from tools.backbone.pretrain import (
-    Recipe,
-    draw_epoch,
-    join,
-    load_drawings,
-    load_strokes,
-    sample_weights,
-)
 
 ROOT = Path(__file__).resolve().parents[2]
 Box = tuple[int, int, int, int]  # left, bottom, right, top, in thousandths of an em
@@ -191,9 +185,8 @@ def test_drawings_of_people_are_turned_or_join_their_character(
             for alphabet in alphabets:
                 archive.writestr(f"{alphabet}/character01/0001_01.png", raw)
                 archive.writestr(f"{alphabet}/character02/0002_01.png", raw)
-    recipe = Recipe(size=24, omniglot=("Greek", "Latin"))
 
-    sets = load_drawings(recipe)
+    sets = load_drawings(("Greek", "Latin"), 0, 0, Recipe(size=24).preprocess)
 
     classes = [name for one in sets for name in one.classes]
     assert len(classes) == len(set(classes)) == 16

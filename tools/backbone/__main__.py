@@ -10,7 +10,10 @@ from cyclopts import Parameter
 from siglum.errors import SiglumError
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
-from tools.backbone import pretrain, provenance
+from tools.backbone import export as exporting
+from tools.backbone import provenance
+from tools.backbone.data import Recipe
+from tools.backbone.pretrain import pretrain
 
 NewPath = Annotated[Path, Parameter(name=["--out", "-o"])]
 app = cyclopts.App(name="python -m tools.backbone", help=__doc__)
@@ -30,14 +33,14 @@ def train(
     /,
     *,
     out: NewPath,
-    recipe: Annotated[pretrain.Recipe | None, Parameter(name="*")] = None,
+    recipe: Annotated[Recipe | None, Parameter(name="*")] = None,
     device: str = "auto",
     threads: int = 0,
 ) -> None:
     """Train on a folder of fonts with a folder for each kind, or continue a stopped training."""
     settings = recipe.model_dump(exclude_unset=True) if recipe else {}
-    complete = pretrain.Recipe(**{**settings, "fonts": str(fonts)})
-    pretrain.pretrain(complete, out, choose_device(device, "auto", threads), _progress)
+    complete = Recipe(**{**settings, "fonts": str(fonts)})
+    pretrain(complete, out, choose_device(device, "auto", threads), _progress)
 
 
 @app.command
@@ -46,7 +49,7 @@ def export(
 ) -> None:
     """Write a run as a backbone: a new .siglum file."""
     target = choose_device(device, "auto", threads)
-    bundle = pretrain.export(Run(run), out, target, licence, _progress)
+    bundle = exporting.export(Run(run), out, target, licence, _progress)
     for name, rate in bundle.card.measured.items():
         print(f"{name}: {rate.hits:,} of {rate.total:,}")
 

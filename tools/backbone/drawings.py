@@ -1,10 +1,9 @@
 """People's drawings to train on, too: letters of Omniglot and digits of MNIST.
 
-A figure is never measured on what was trained on: leave out the alphabets of the test.
+A figure is never measured on what was trained on: `benchmarks.fewshot` leaves these alphabets out.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection
 
 import numpy as np
 
@@ -15,27 +14,37 @@ from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
 
 OMNIGLOT = tuple(f"archive:omniglot/images_background_small{number}.zip" for number in (1, 2))
-WRITER = r"_(\d+)\.png$"
+WRITER = r"_(\d+)\.png$"  # number of the drawer in a file's name
 MNIST = "idx:MNIST/raw"
 
 
-def load_omniglot(alphabets: Collection[str], preprocess: Preprocess) -> Iterator[ImageSet]:
-    """Yield the letters of some alphabets, upright and in three quarter turns as other classes."""
-    before: set[str] = set()
-    for source in OMNIGLOT:
+def load_drawings(
+    alphabets: Collection[str], digits: int, seed: int, preprocess: Preprocess
+) -> list[ImageSet]:
+    """Load letters of Omniglot, and so many drawings of each digit of MNIST's training part.
+
+    Letters are upright, and in three quarter turns as other classes.
+    """
+    sets: list[ImageSet] = []
+    for source in OMNIGLOT if alphabets else ():
+        before = {name for letters in sets for name in letters.classes}
         images = load(source, preprocess=preprocess, writers=WRITER)
         names = {name for name in images.classes if name.partition("/")[0] in alphabets}
         images = images.select_classes(sorted(names - before))  # both have two of the alphabets
-        before |= names
         for turns in range(4):
             suffix = f" turned {90 * turns} degrees" if turns else ""
-            classes = tuple(name + suffix for name in images.classes)
             turned = np.rot90(images.images, turns, axes=(2, 3))
-            yield replace(images, store=turned, rows=np.arange(len(images)), classes=classes)
+            classes = [name + suffix for name in images.classes]
+            sets.append(ImageSet.from_arrays(turned, images.labels, classes, source))
+    if digits:
+        whole = load(MNIST)
+        rows = splits.per_class(whole.labels, digits, seed, whole.classes)
+        sets.append(rebuild(whole.subset(rows), preprocess))
+    return sets
 
 
-def load_mnist(count: int, seed: int, preprocess: Preprocess) -> ImageSet:
-    """Return `count` drawings of each digit, of MNIST's training part."""
-    digits = load(MNIST)
-    rows = splits.per_class(digits.labels, count, seed, digits.classes)
-    return rebuild(digits.subset(rows), preprocess)
+def describe(alphabets: Collection[str], digits: int) -> dict[str, str]:
+    """Return whose drawings these are, by data set and licence."""
+    described = {"Omniglot (MIT)": ", ".join(alphabets)}
+    described["MNIST (CC BY-SA 3.0)"] = f"{digits:,} of each digit, training part" if digits else ""
+    return {name: text for name, text in described.items() if text}

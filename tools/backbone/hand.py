@@ -104,11 +104,9 @@ def _round(path: Floats, sigma: float) -> Floats:
     """Smooth corners over `sigma` points; the ends stay."""
     if sigma < 0.3:
         return path
-    pad = math.ceil(3 * sigma)
-    before = 2 * path[0] - path[1 : pad + 1][::-1]
-    after = 2 * path[-1] - path[-pad - 1 : -1][::-1]
-    smooth = gaussian_filter1d(np.concatenate([before, path, after]), sigma, axis=0)
-    return np.asarray(smooth[len(before) : len(before) + len(path)])
+    pad = min(math.ceil(3 * sigma), len(path) - 1)
+    longer = np.pad(path, ((pad, pad), (0, 0)), "reflect", reflect_type="odd")
+    return np.asarray(gaussian_filter1d(longer, sigma, axis=0)[pad:-pad])
 
 
 def _overshoot(path: Floats, by: Floats) -> Floats:

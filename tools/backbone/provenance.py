@@ -1,7 +1,6 @@
 """Install free fonts and strokes, and find the package, licence and kind of each face.
 
-`install` fetches what packages.csv lists by `npm pack`, `apt-get download` and `pip download`,
-compares SHA-256, and unpacks fonts and licences:
+`install` downloads the packages of packages.csv, compares SHA-256, and copies fonts and licences:
 
     FOLDER/hand/<package>/...     handwriting
     FOLDER/script/<package>/...   calligraphy: joined, slanted, ornate
@@ -14,18 +13,14 @@ Each package's folder has a file package.txt with its version.
 import csv
 import fnmatch
 import hashlib
-import io
-import json
 import re
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from zipfile import ZipFile
 
 from siglum.errors import SiglumError
 from tools.backbone import sources
@@ -96,18 +91,24 @@ def _install(package: Package, folder: Path) -> str:
         return "installed"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as temporary:
-        archive, version = FETCH[package.registry](package, Path(temporary))
+        download, files, new = (Path(temporary) / name for name in ("download", "files", "new"))
+        for step in (download, files, new):
+            step.mkdir()
+        archive, version = _download(package, download)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if version == package.version and digest != package.sha256:
             raise NotInstalledError(f"SHA-256 must be {package.sha256}, got {digest}")
-        new = Path(temporary) / "new"
-        new.mkdir()
-        for name, data in _members(package, archive):
-            target = new / name
-            while target.exists() and target.read_bytes() != data:
-                target = target.with_name(f"{target.stem}_{target.suffix}")
-            target.write_bytes(data)
-        count = sum(path.suffix.lower() in _suffixes(package) for path in new.iterdir())
+        _unpack(package, archive, files)
+        count = 0
+        for path in sorted(files.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                has_glyphs = _has_glyphs(package, path.name)
+                if has_glyphs or _is_licence(package, path.relative_to(files)):
+                    count += has_glyphs
+                    target = new / path.name
+                    while target.exists() and target.read_bytes() != path.read_bytes():
+                        target = target.with_name(f"{target.stem}_{target.suffix}")
+                    shutil.copyfile(path, target)
         if not count:
             raise NotInstalledError(f"version {version} has no fonts {package.files}")
         (new / NOTE).write_text(version)
@@ -115,71 +116,53 @@ def _install(package: Package, folder: Path) -> str:
     return f"version {version}, {count} files"
 
 
-def _fetch_npm(package: Package, folder: Path) -> tuple[Path, str]:
-    _run(["npm", "pack", "--loglevel=error", f"{package.package}@{package.version}"], folder)
-    (archive,) = folder.glob("*.tgz")
-    with tarfile.open(archive) as tar:
-        about = tar.extractfile("package/package.json")
-        assert about is not None, archive
-        return archive, json.load(about)["version"]
+def _download(package: Package, folder: Path) -> tuple[Path, str]:
+    """Download a package into an empty folder; return its archive and its version."""
+    name, version = package.package, package.version
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+    commands = {
+        "npm": ["npm", "pack", "--loglevel=error", f"{name}@{version}"],
+        "debian": ["apt-get", "download", "-q", name],
+        "pypi": [*pip, f"{name}=={version}"],
+    }
+    _run(commands[package.registry], folder)
+    (archive,) = folder.iterdir()
+    if package.registry == "debian":  # only the release's own version can be downloaded
+        version = _run(["dpkg-deb", "-f", str(archive), "Version"], folder).strip()
+    return archive, version
 
 
-def _fetch_debian(package: Package, folder: Path) -> tuple[Path, str]:
-    _run(["apt-get", "download", "-q", package.package], folder)
-    (archive,) = folder.glob("*.deb")
-    return archive, _run(["dpkg-deb", "-f", str(archive), "Version"], folder).decode().strip()
+def _unpack(package: Package, archive: Path, folder: Path) -> None:
+    if package.registry == "debian":
+        _run(["dpkg-deb", "-x", str(archive), str(folder)], folder)
+    elif package.registry == "pypi":
+        shutil.unpack_archive(archive, folder, "zip")
+    else:
+        shutil.unpack_archive(archive, folder, "gztar", filter="data")
 
 
-def _fetch_pypi(package: Package, folder: Path) -> tuple[Path, str]:
-    name = f"{package.package}=={package.version}"
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", name]
-    _run(pip, folder)
-    (archive,) = folder.glob("*.whl")
-    return archive, package.version
-
-
-FETCH = {"npm": _fetch_npm, "debian": _fetch_debian, "pypi": _fetch_pypi}
-
-
-def _suffixes(package: Package) -> tuple[str, ...]:
-    return sources.SUFFIXES if package.kind == "stroke" else SUFFIXES
-
-
-def _run(command: list[str], folder: Path) -> bytes:
+def _run(command: list[str], folder: Path) -> str:
     try:
         return subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=600, check=True
+            command, cwd=folder, capture_output=True, timeout=600, check=True, text=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", b"") or str(error).encode()
-        raise NotInstalledError(" ".join(reason.decode(errors="replace").split())[:200]) from None
+        reason = getattr(error, "stderr", "") or str(error)
+        raise NotInstalledError(" ".join(str(reason).split())[:200]) from None
 
 
-def _members(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the names and bytes of the wanted fonts and of the licence."""
-    patterns = package.files.split("|") if package.files else ["*"]
-    for path, read in _files(package, archive):
-        wanted = path.name in LICENCES and (package.registry != "debian" or "doc" in path.parts)
-        if path.suffix.lower() in _suffixes(package):
-            wanted = any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
-            weight = re.search(r"-(\d00)-(normal|italic)\.woff2$", path.name)
-            if package.registry == "npm" and weight and not package.files:
-                wanted = weight[1] in WEIGHTS and weight[2] == "normal"
-        if wanted:
-            yield path.name, read()
+def _has_glyphs(package: Package, name: str) -> bool:
+    """Whether a file holds fonts or strokes that are wanted."""
+    suffixes = sources.SUFFIXES if package.kind == "stroke" else SUFFIXES
+    if not name.lower().endswith(suffixes):
+        return False
+    if package.files:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in package.files.split("|"))
+    weight = re.search(r"-(\d00)-(normal|italic)\.woff2$", name)
+    if package.registry != "npm" or not weight:
+        return True
+    return weight[1] in WEIGHTS and weight[2] == "normal"
 
 
-def _files(package: Package, archive: Path) -> Iterator[tuple[Path, Callable[[], bytes]]]:
-    """Yield every file of an archive, and a function that reads it."""
-    if package.registry == "pypi":
-        with ZipFile(archive) as wheel:
-            for name in wheel.namelist():
-                yield Path(name), partial(wheel.read, name)
-        return
-    data = archive.read_bytes()
-    if package.registry == "debian":
-        data = _run(["dpkg-deb", "--fsys-tarfile", str(archive)], archive.parent)
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        for member in tar:
-            if file := tar.extractfile(member) if member.isfile() else None:
-                yield Path(member.name), file.read
+def _is_licence(package: Package, path: Path) -> bool:
+    return path.name in LICENCES and (package.registry != "debian" or "doc" in path.parts)

@@ -5,27 +5,30 @@ Shapes: H x W pixels of a glyph, P points of a path.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import combinations
 
+import networkx as nx
 import numpy as np
+from networkx.utils import UnionFind
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import depth_first_order
+from scipy.spatial.distance import cdist
+from skimage.morphology import skeletonize
 
 from siglum.errors import DataError
 from tools.backbone.fonts import Face, open_font
 from tools.backbone.glyphs import draw
 from tools.backbone.signs import Floats, Sign, build_sign
 
+VERSION = 2  # of everything that decides the strokes of a glyph
 FACES = 6  # of each character
 UNEVEN = 0.3  # spread of the widths of a glyph's lines by their mean, above which it is no pen's
-SPUR, MERGE = 0.8, 0.8  # widths: shorter twigs are dropped, and nearer junctions are one
+SHORT = 0.8  # widths: a shorter line is a twig, or joins two junctions that are one
 STRAIGHT = -0.6  # cosine of two lines' directions at a junction below which they are one stroke
 AROUND = np.ones((3, 3), int)
-STEPS = np.argwhere(AROUND > 0) - 1
 
-End = tuple[int, int]  # segment, and 0 for its beginning or -1 for its end
+End = tuple[int, int]  # line, and 0 for its beginning or -1 for its end
 
 
 def trace(faces: Sequence[Face]) -> Iterator[Sign]:
@@ -45,128 +48,73 @@ def trace(faces: Sequence[Face]) -> Iterator[Sign]:
 
 def skeleton_strokes(ink: NDArray[np.uint8]) -> list[Floats]:
     """Return the strokes (P, 2) that a pen might have drawn ink (H, W) with; none if no pen did."""
-    from skimage.morphology import skeletonize  # late: half a second
-
     mask = np.pad(ink > ink.max() / 2, 2)
     skeleton = skeletonize(mask)  # type: ignore[no-untyped-call]
     radii = ndimage.distance_transform_edt(mask)[skeleton]
     width = 2 * float(radii.mean())
     if radii.std() > UNEVEN * radii.mean():
         return []
-    degree = ndimage.convolve(skeleton.astype(int), AROUND, mode="constant") - 1
-    junctions = ndimage.label(skeleton & (degree > 2), AROUND)[0]
-    lines, count = ndimage.label(skeleton & (junctions == 0), AROUND)
-    segments = [_order(np.argwhere(lines == number + 1)) for number in range(count)]
-    at = _attach(segments, junctions)
-    segments, at = _simplify(segments, at, width)
-    centres = {
-        node: np.mean([segments[s][e] for (s, e), other in at.items() if other == node], axis=0)
-        for node in set(at.values())
-    }
-    partner = _pair(segments, at, width)
+    strokes = _join(*_cut(skeleton, SHORT * width), 1.2 * width)
     return [
         ndimage.gaussian_filter1d(path, width / 4, axis=0, mode="nearest")[:, ::-1]
-        for path in _follow(segments, at, centres, partner)
+        for path in strokes
     ]
 
 
-def _order(pixels: NDArray[np.int64]) -> Floats:
-    """Return the pixels (P, 2) of a line from one end to the other."""
-    left = {tuple(pixel) for pixel in pixels.tolist()}
-
-    def near(pixel: tuple[int, ...]) -> list[tuple[int, ...]]:
-        steps = [(pixel[0] + y, pixel[1] + x) for y, x in STEPS.tolist()]
-        return sorted(
-            (step for step in steps if step in left and step != pixel),
-            key=lambda step: abs(step[0] - pixel[0]) + abs(step[1] - pixel[1]),
-        )
-
-    pixel = min(left, key=lambda one: len(near(one)))
-    path = [pixel]
-    left.remove(pixel)
-    while following := near(pixel):
-        pixel = following[0]
-        path.append(pixel)
-        left.remove(pixel)
-    return np.array(path, float)
-
-
-def _attach(segments: list[Floats], junctions: NDArray[np.int32]) -> dict[End, int]:
-    """Return the junction that each end of a segment touches."""
-    at = {}
-    for number, path in enumerate(segments):
-        for end in (0, -1):
-            y, x = path[end].astype(int)
-            if touched := junctions[y - 1 : y + 2, x - 1 : x + 2].max():
-                at[number, end] = int(touched)
-    return at
+def _cut(skeleton: NDArray[np.bool_], short: float) -> tuple[list[Floats], dict[End, int]]:
+    """Return lines (P, 2) as y and x, and the junction of each end that is at one."""
+    degree = ndimage.convolve(skeleton.astype(int), AROUND, mode="constant") - 1
+    junctions = ndimage.label(skeleton & (degree > 2), AROUND)[0]
+    numbers, count = ndimage.label(skeleton & (junctions == 0), AROUND)
+    touched = ndimage.maximum_filter(junctions, 3)
+    lines: list[Floats] = []
+    ends: dict[End, int] = {}
+    joined = UnionFind()
+    for number in range(1, count + 1):
+        path = _order(np.argwhere(numbers == number))
+        own = {end: int(touched[*path[end]]) for end in (0, -1) if touched[*path[end]]}
+        if len(path) < short and own and len({*own.values()}) == len(own):
+            joined.union(*own.values())
+        else:
+            ends |= {(len(lines), end): junction for end, junction in own.items()}
+            lines.append(path.astype(float))
+    return lines, {end: joined[junction] for end, junction in ends.items()}
 
 
-def _simplify(
-    segments: list[Floats], at: dict[End, int], width: float
-) -> tuple[list[Floats], dict[End, int]]:
-    """Drop twigs, and make junctions one that a short segment joins."""
-    dropped, pairs = set(), []
-    for number, path in enumerate(segments):
-        ends = [at[number, end] for end in (0, -1) if (number, end) in at]
-        short = len(path) < (SPUR if len(ends) == 1 else MERGE) * width
-        if short and ends and len(set(ends)) == len(ends):
-            dropped.add(number)
-            pairs.append((ends[0], ends[-1]))
-    size = max(at.values(), default=0) + 1
-    edges = np.array(pairs).reshape(-1, 2).T
-    nodes = connected_components(coo_array((np.ones(len(pairs)), edges), (size, size)), False)[1]
-    numbers = [number for number in range(len(segments)) if number not in dropped]
-    places = {number: place for place, number in enumerate(numbers)}
-    joined = {(places[s], e): int(nodes[node]) for (s, e), node in at.items() if s in places}
-    return [segments[number] for number in numbers], joined
+def _order(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pixels (P, 2) of a line from one end to the other, or once around."""
+    near = cdist(pixels, pixels, "chebyshev") == 1
+    order = depth_first_order(near, int(near.sum(axis=0).argmin()))[0]
+    closed = len(pixels) > 2 and near[order[0], order[-1]]
+    return np.asarray(pixels[np.append(order, order[0]) if closed else order])
 
 
-def _pair(segments: list[Floats], at: dict[End, int], width: float) -> dict[End, End]:
-    """Return the end that each end at a junction continues in, if any: the straightest first."""
+def _join(lines: list[Floats], junctions: dict[End, int], ahead: float) -> Iterator[Floats]:
+    """Yield lines that reach their junctions, as one where they go straight on."""
+
+    def away(end: End) -> Floats:
+        return lines[end[0]][:: 1 if end[1] == 0 else -1]
 
     def direction(end: End) -> Floats:
-        path = segments[end[0]][:: 1 if end[1] == 0 else -1]
-        way = path[min(len(path) - 1, round(1.2 * width))] - path[0]
+        path = away(end)
+        way = path[min(len(path) - 1, round(ahead))] - path[0]
         return np.asarray(way / max(float(np.hypot(*way)), 1e-9))
 
-    partner: dict[End, End] = {}
-    for node in set(at.values()):
-        ends = [end for end, other in at.items() if other == node]
-        ways = [direction(end) for end in ends]
-        cosines = [
-            (float(ways[a] @ ways[b]), ends[a], ends[b]) for a in range(len(ends)) for b in range(a)
-        ]
-        for cosine, one, other in sorted(cosines):
-            onward = cosine < STRAIGHT or len(ends) == 2
-            if onward and one not in partner and other not in partner:
-                partner[one], partner[other] = other, one
-    return partner
-
-
-def _follow(
-    segments: list[Floats], at: dict[End, int], centres: dict[int, Any], partner: dict[End, End]
-) -> Iterator[Floats]:
-    """Yield strokes: segments in the order in which they continue each other."""
-    used: set[int] = set()
-    begins = [(s, e) for s in range(len(segments)) for e in (0, -1) if (s, e) not in partner]
-    for begin in [*begins, *((s, 0) for s in range(len(segments)))]:  # the last are closed
-        if begin[0] in used:
-            continue
-        path = [centres[at[begin]][None]] if begin in at else []
-        end: End | None = begin
-        while end is not None and end[0] not in used:
-            number, first = end
-            used.add(number)
-            path.append(segments[number][:: 1 if first == 0 else -1])
-            last = (number, -1 - first)
-            if last in at:
-                path.append(centres[at[last]][None])
-            end = partner.get(last)
-        if begin in partner or (begin not in at and len(path) == 1 and _closed(path[0])):
-            path.append(path[0][:1])
-        yield np.concatenate(path)
-
-
-def _closed(path: Floats) -> bool:
-    return len(path) > 8 and float(np.abs(path[0] - path[-1]).max()) <= 1.5
+    follows = nx.Graph([((line, 0), (line, -1)) for line in range(len(lines))])
+    centres: dict[End, list[Floats]] = {}
+    for junction in sorted({*junctions.values()}):
+        ends = [end for end, other in junctions.items() if other == junction]
+        centre = np.mean([lines[line][end] for line, end in ends], axis=0)
+        centres |= {end: [centre] for end in ends}
+        ways = {end: direction(end) for end in ends}
+        pairs = [(float(ways[a] @ ways[b]), a, b) for a, b in combinations(ends, 2)]
+        for cosine, one, other in sorted(pairs):
+            free = follows.degree[one] == follows.degree[other] == 1
+            straight = cosine < STRAIGHT or len(ends) == 2
+            if free and straight and not nx.has_path(follows, one, other):
+                follows.add_edge(one, other)
+    for chain in nx.connected_components(follows):
+        first = min(end for end in chain if follows.degree[end] == 1)
+        ends = list(nx.dfs_preorder_nodes(follows, first))
+        path = [point for end in ends[::2] for point in (*centres.get(end, []), *away(end))]
+        yield np.array([*path, *centres.get(ends[-1], [])])

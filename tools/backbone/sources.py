@@ -128,5 +128,5 @@ def read_omniglot(alphabets: Container[str]) -> Iterator[Sign]:
                 ways = archive.read(name).decode().partition("START")[2].split("BREAK")
                 points = [re.findall(r"^([-\d.]+),([-\d.]+),", way, re.MULTILINE) for way in ways]
                 strokes = [np.multiply(np.array(way, float), (1, -1)) for way in points if way]
-                if sign := build_sign(f"{alphabet}/{letter} turned 0 degrees", strokes):
+                if sign := build_sign(f"{alphabet}/{letter}", strokes):
                     yield sign

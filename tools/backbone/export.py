@@ -1,0 +1,253 @@
+"""Export a pretraining as a backbone: the network, and a prototype of every character.
+
+Shapes: N images, K characters, D features, S the side of the square.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from siglum.config import build
+from siglum.errors import RunError
+from siglum.files import read_json
+from siglum.images.cache import Progress, no_progress
+from siglum.images.imageset import ImageSet
+from siglum.lab import models
+from siglum.lab.compare import writer_interval
+from siglum.lab.device import Device
+from siglum.lab.export import BATCHES, EXPORTERS, compare_onnx, to_onnx
+from siglum.lab.run_folder import Run
+from siglum.lab.training_loop import normalise_batch, to_unit
+from siglum.recogniser import bundle as bundles
+from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
+from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibration, Threshold
+from siglum.recogniser.fit import SCALE
+from siglum.recogniser.onnx import Network
+from siglum.recogniser.predict import open_bundle
+from siglum.recogniser.prototype_head import Head, unit
+from siglum.stats import Rate, wilson
+from tools.backbone import drawings
+from tools.backbone.data import Floats, Fonts, Glyphs, Ints, Recipe, load_fonts, split_faces
+from tools.backbone.pretrain import HELD_OUT, NETWORK, RECIPE
+from tools.backbone.provenance import read_packages
+
+BATCH = 512  # images
+CENTRE_FACES = 4  # of each character, for the mean of the features
+REFERENCES = 2  # images in the bundle
+TOLERANCE = 0.01  # of the largest feature, by which 16-bit weights may change features
+# Fonts say nothing about handwriting, so these defaults were chosen on drawings of other people.
+CALIBRATION = Calibration(
+    temperature=1.1,
+    sets=Threshold(coverage=COVERAGE, values=(COVERAGE,)),
+    rejection=Threshold(coverage=1 - FALSE_REJECTION_RATE, values=(SCALE * -0.06 / 1.1,)),
+)
+
+
+class Backbone(nn.Module):
+    """A network without its head."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, S, S) to features (B, D)."""
+        features: Tensor = self.model.forward_features(images)  # type: ignore[operator]
+        return features
+
+
+def export(
+    run: Run, path: Path, device: Device, licence: str = "", progress: Progress = no_progress
+) -> Bundle:
+    """Write a pretraining as a backbone.
+
+    Raises:
+        RunError: if `path` exists, or onnxruntime's features differ from torch's.
+    """
+    bundles.check_new(path)
+    recipe = build(Recipe, read_json(run.path / RECIPE))
+    preprocess = run.preprocess.model_copy(update={"margins": recipe.preprocess.margins})
+    fonts = load_fonts(recipe, progress)
+    train, val = split_faces(fonts, recipe)
+    model = device.to(run.model()).eval()
+    backbone = Backbone(model)
+
+    @torch.inference_mode()
+    def compute(images: ImageSet) -> Iterator[tuple[slice, Floats]]:
+        for start in range(0, len(images), BATCH):
+            rows = slice(start, start + BATCH)
+            batch = device.to_batch(normalise_batch(to_unit(images.take(rows)), preprocess))
+            with device.autocast():
+                outputs = backbone(batch)
+            yield rows, outputs.float().cpu().numpy()
+
+    number = {name: label for label, name in enumerate(run.classes)}
+    own = [number[run.config.rename.get(name, name)] for name in train.classes]
+    weight: Tensor = model.get_submodule("head").get_parameter("weight")
+    directions = unit(weight.detach().float().cpu().numpy())[own]
+    rows, head = _build_head(fonts, train, val, recipe, directions, compute)
+    raw = halve(to_onnx(backbone.cpu(), preprocess, NETWORK.stem, "features"))
+    network = Network(raw, preprocess)
+    references = val.take(np.linspace(0, len(val) - 1, sum(BATCHES)).astype(int))
+    _, error = compare_onnx(backbone, raw, preprocess, references)
+    if not error <= TOLERANCE:
+        raise RunError(
+            f"Cannot export: onnxruntime's features differ from torch's by {error:.2g}, more than "
+            f"{TOLERANCE} of the largest."
+        )
+
+    def logits(images: Glyphs) -> Floats:
+        return head.logits(head.features(network(images)))
+
+    tested = val.subset(np.flatnonzero(train.counts[val.labels] > 0))
+    bundle = Bundle(
+        model=raw,
+        preprocess=preprocess,
+        classes=tuple(train.classes[label] for label in rows),
+        calibration=CALIBRATION,
+        card=Card(
+            kind="backbone",
+            title=f"features of {NETWORK.stem}, and {len(rows):,} characters",
+            command=str(run.env.get("command", "")).replace(
+                "siglum", "python -m tools.backbone", 1
+            ),
+            network=NETWORK.stem,
+            parameters=models.count_parameters(model)
+            - models.count_parameters(model.get_submodule("head")),
+            data=_describe(train, val, fonts, recipe),
+            settings={
+                **recipe.model_dump(),
+                "alike": " ".join(sorted(set(run.config.rename.values()))),
+            },
+            measured=_measure(logits, rows, tested, fonts, run.config.rename),
+            reference=HELD_OUT,
+            difference=error,
+            versions={**run.env["versions"], **{name: version(name) for name in EXPORTERS}},
+            licence=licence,
+        ),
+        reference=ReferenceOutputs(references[:REFERENCES], logits(references[:REFERENCES])),
+        head=head,
+    )
+    open_bundle(bundle, path.name)
+    bundles.save(bundle, path)
+    return bundle
+
+
+def _build_head(
+    fonts: Fonts,
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    directions: Floats,
+    compute: Callable[[ImageSet], Iterator[tuple[slice, Floats]]],
+) -> tuple[Ints, Head]:
+    """Return the characters that have a prototype, and the prototypes.
+
+    A prototype is half-way between the mean of the character's faces, each weighted by its kind,
+    and the vector that the training's own head has for its class. All are counted from the mean
+    over characters: from zero, all features lie on one side, and drawn signs differ from printed
+    ones more than from each other.
+
+    Args:
+        directions: of the training's head for each character (K, D).
+        compute: yields the rows of a batch and its features.
+    """
+    order = np.argsort(train.labels, kind="stable")
+    rank = np.arange(len(order)) - np.searchsorted(train.labels[order], train.labels[order])
+    some = train.subset(np.sort(order[rank < CENTRE_FACES]))
+    outputs = np.concatenate([batch for _, batch in compute(some)])
+    sums = np.zeros(directions.shape)
+    np.add.at(sums, some.labels, outputs)
+    has = train.counts > 0
+    centre = (sums[has] / some.counts[has, None]).mean(axis=0).astype(np.float32)
+    length = float(np.linalg.norm(outputs, axis=1).mean())
+
+    def means(images: ImageSet) -> Floats:
+        """Return the direction of each character's weighted mean (K, D); zeros without a face."""
+        weights, sums = fonts.weights(images, recipe), np.zeros(directions.shape)
+        for rows, batch in compute(images):
+            np.add.at(sums, images.labels[rows], unit(batch - centre) * weights[rows, None])
+        return unit(sums)
+
+    # A character that only held-out faces have gets their mean.
+    prototypes = unit(means(train) + unit(length * directions - centre))
+    rare = val.subset(np.flatnonzero(~has[val.labels]))
+    prototypes[~has] = means(rare)[~has]
+    rows = np.flatnonzero(prototypes.any(axis=1))
+    # To int8; the error is at most 1 / 254 of the largest number of a row.
+    largest = np.abs(prototypes[rows]).max(axis=1)
+    vectors = np.rint(prototypes[rows] * (127 / largest)[:, None]).astype(np.int8)
+    scale = (SCALE * largest / 127).astype(np.float32)
+    return rows, Head(vectors, scale, np.zeros(len(rows), np.float32), centre)
+
+
+def halve(raw: bytes) -> bytes:
+    """Store the weights of an ONNX network in 16 bits, and cast them to 32 where it begins."""
+    proto = onnx.load_from_string(raw)
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
+            name = f"{tensor.name}.half"
+            casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, name))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _measure(
+    logits: Callable[[Glyphs], Floats],
+    rows: Ints,
+    val: ImageSet,
+    fonts: Fonts,
+    merged: Mapping[str, str],
+) -> dict[str, Rate]:
+    """Return the accuracy on held-out faces, with bootstrap intervals over faces."""
+    batches = [val.take(slice(i, i + BATCH)) for i in range(0, len(val), BATCH)]
+    predicted = np.concatenate([rows[logits(batch).argmax(axis=1)] for batch in batches])
+    names = np.array([merged.get(name, name) for name in val.classes])
+    faces = np.array(val.writers)
+    kinds = np.array([fonts.origins[face].kind for face in faces])
+    alike, everything = names[predicted] == names[val.labels], np.ones(len(val), dtype=bool)
+    parts = {HELD_OUT: (predicted == val.labels, everything)}
+    parts["confusables as one"] = alike, everything
+    parts |= {f"{kind}, confusables as one": (alike, kinds == kind) for kind in sorted({*kinds})}
+    measured = {}
+    for name, (hits, part) in parts.items():
+        measured[name] = rate = wilson(int(hits[part].sum()), int(part.sum()))
+        if len({*faces[part]}) > 1:
+            low, high = writer_interval(hits[part], faces[part])
+            measured[name] = Rate(rate.hits, rate.total, low, high)
+    return measured
+
+
+def _describe(train: ImageSet, val: ImageSet, fonts: Fonts, recipe: Recipe) -> dict[str, Any]:
+    """Return the images, the faces of each kind, fonts and strokes by licence, and drawings."""
+    faces = {"train": {*(train.writers or ())}, "val": {*(val.writers or ())}}
+    packages: defaultdict[str, set[str]] = defaultdict(set)
+    for face in faces["train"]:
+        one = fonts.origins[face]
+        packages[one.licence or "unknown"].add(f"{one.package or face} {one.version}".strip())
+    for one in read_packages():
+        if one.kind == "stroke" and one.package in recipe.strokes:
+            packages[one.licence].add(f"{one.package} {one.version}")
+    return {
+        "source": train.source,
+        "characters": len(train.classes),
+        "counts": {"train": len(train), "val": len(val)},
+        "faces": {
+            part: Counter(fonts.origins[f].kind for f in names) for part, names in faces.items()
+        },
+        "fonts": {name: ", ".join(sorted(packages[name])) for name in sorted(packages)},
+        "drawings": drawings.describe(recipe.omniglot, recipe.mnist),
+    }
