@@ -36,7 +36,8 @@ def teach(
     r"""Teach a recogniser from names of characters, from drawings, or from both.
 
     Args:
-        chars: characters, Unicode names or groups, separated by commas; known from fonts.
+        chars: characters, Unicode names or groups, separated by commas; known from fonts. The
+            outputs of the characters of `latex` are their commands.
         samples: a folder with one folder per class, a zip of it, a Studio set or another source of
             images; or images by label: `{"α": [image, ...]}`.
         rename: new names of classes in the samples; two with one name are merged.
@@ -66,6 +67,8 @@ def teach(
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
     drawings, texts = None, {}
+    if chars is not None and "latex" in map(str.lower, charsets.items(chars)):
+        texts = charsets.latex_outputs(names)
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
         rename = rename or {}
@@ -78,7 +81,7 @@ def teach(
             if kind == "studio":
                 with closing(studio_set.connect(folder)) as database:
                     stored = studio_set.read_state(database).outputs
-                texts = {rename.get(name, name): text for name, text in stored.items()}
+                texts |= {rename.get(name, name): text for name, text in stored.items()}
         images = images.rename(rename)
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})

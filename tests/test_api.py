@@ -123,6 +123,14 @@ def test_drawings_are_taught_added_and_saved(tmp_path: Path) -> None:
     assert again.label == recogniser.predict(letter("X", 75)).label == "cross"
 
 
+@pytest.mark.filterwarnings("ignore:Look alike")
+def test_characters_of_latex_have_their_commands_as_outputs() -> None:
+    outputs = siglum.teach(chars="LaTeX, é, ab", outputs={"∫": "integral"}).outputs
+
+    assert (outputs["α"], outputs["⊕"], outputs["⟹"]) == (r"\alpha", r"\oplus", r"\Longrightarrow")
+    assert outputs["∫"] == "integral" and not outputs.keys() & {"é", "a"}
+
+
 def test_predictions_have_outputs_of_their_classes(tmp_path: Path) -> None:
     texts = {"L": "first line\n\tsecond", "<": "less"}
     recogniser = siglum.teach(chars="L,X,T,<,木", outputs=texts | {"X": "X", "T": ""})

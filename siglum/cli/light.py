@@ -51,7 +51,8 @@ def teach(
     Example: siglum teach --chars 'αβγδ' --samples drawings.zip -o greek.siglum
 
     Args:
-        chars: Characters, Unicode names or groups, separated by commas.
+        chars: Characters, Unicode names or groups, separated by commas. The outputs of the
+            characters of latex are their commands.
         samples: Labelled images, such as a folder with one folder per class.
         out: The bundle to write; its name ends in .siglum.
         writers: Regular expression whose first group is the writer in a file name.

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from siglum.errors import ConfigError, closest_match
 from siglum.files import read_json
+from siglum.images.characters import latex
 
 DATA = read_json(Path(__file__).with_name("charsets.json"))
 SIMILAR = 0.7  # of difflib's ratio: greak is close to greek, and abc is not to arabic
 SEPARATOR = re.compile(r"(?<!\\)[,;]")
+MATHEMATICS = ("greek", "letterlike", "arrows", "mathematics")  # groups
 TOKEN = re.compile(
     r"\\(?P<tex>math(?:bb|cal|frak)\{\w\}|[A-Za-z]+|\W)"
     r"|U\+(?P<code>[0-9A-Fa-f]{4,6})|(?P<char>\S)[\ufe0e\ufe0f]?"
@@ -35,6 +37,31 @@ def groups() -> Mapping[str, tuple[str, ...]]:
     return result
 
 
+@cache
+def sets() -> Mapping[str, tuple[str, ...]]:
+    """Return the characters of every group, and of `latex`, which takes its own from groups.
+
+    `latex` are the characters of mathematics and other signs that have a LaTeX command.
+    """
+    names = {c: name for name, members in groups().items() for c in members}
+    plain = {c for c in DATA["tex"].values() if not names.get(c, "latin").startswith("latin")}
+    commands = [
+        c for c in names if latex(c)[1:2].isalpha() and (names[c] in MATHEMATICS or c in plain)
+    ]
+    return {**groups(), "latex": tuple(sorted(commands))}
+
+
+def latex_outputs(names: Collection[str]) -> dict[str, str]:
+    """Return the commands of those characters that are in the set `latex`."""
+    return {character: latex(character) for character in sets()["latex"] if character in names}
+
+
+def items(text: str) -> list[str]:
+    """Return the items that commas or semicolons separate in the text of `resolve`."""
+    parts = [text] if text.strip() in (",", ";") else SEPARATOR.split(text)
+    return [part.strip() for part in parts]
+
+
 def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, ...]:
     r"""Return the characters that a text such as "greek,0-9,\alpha,U+2200" names, in its order.
 
@@ -42,13 +69,12 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
     """
     if not text.strip():
         raise ConfigError("chars is empty. Write characters or groups: 'αβγ' or '0-9, greek'.")
-    items = [text] if text.strip() in (",", ";") else SEPARATOR.split(text)
     named: dict[str, bool] = {}  # character -> whether only groups or ranges have it
-    for item in map(str.strip, items):
+    for item in items(text):
         if not item:
             remedy = "The comma itself is \\, and the semicolon \\;."
             raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
-        group = groups().get(item.lower())
+        group = sets().get(item.lower())
         for characters in _parse(item) if group is None else [group]:
             is_member = len(characters) > 1
             for character in characters:
@@ -98,7 +124,7 @@ def _parse(item: str) -> Iterator[tuple[str, ...]]:
     several = is_name and len(words) > 1 and max(map(len, words)) > 1
     # A word may be letters, as in abc, but not if it is close to a group or repeats a letter.
     spelt = [] if several else [w for w in words if re.fullmatch("[A-Za-z]{3,}", w)]
-    hint = "".join(closest_match(word.lower(), groups(), SIMILAR) for word in spelt)
+    hint = "".join(closest_match(word.lower(), sets(), SIMILAR) for word in spelt)
     if several or hint or any(len({*word}) < len(word) for word in spelt):
         rule = "groups, Unicode names or characters, separated by commas"
         raise ConfigError(f"characters must be {rule}, got {item!r}.{hint}")

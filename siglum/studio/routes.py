@@ -216,7 +216,7 @@ def _find_name(name: Annotated[str, Query(max_length=100)], within: str = "") ->
 @router.get("/api/find/groups")
 def _list_groups(call: This) -> Response:
     known = frozenset(call.studio.backbone.classes)
-    groups = charsets.groups().items()
+    groups = charsets.sets().items()
     return JSONResponse(
         {name: "".join(c for c in members if c in known) for name, members in groups}
     )
@@ -227,8 +227,11 @@ def _matches(matches: list[find.Match]) -> Response:
 
 
 @change("/api/classes")
-def _add_classes(names: Names, call: This) -> Json:
-    return {"ids": call.store.add_classes(names, call.session)}
+def _add_classes(
+    names: Names, call: This, latex: Annotated[bool, Body(embed=True)] = False
+) -> Json:
+    texts = charsets.latex_outputs(names) if latex else {}
+    return {"ids": call.store.add_classes(names, call.session, texts)}
 
 
 @change("/api/classes/{class}/rename")

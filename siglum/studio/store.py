@@ -126,13 +126,23 @@ class Store:
             self._database.close()
             self._file_lock.release()
 
-    def add_classes(self, names: Sequence[str], session: str | None = None) -> list[str]:
+    def add_classes(
+        self,
+        names: Sequence[str],
+        session: str | None = None,
+        outputs: Mapping[str, str] | None = None,
+    ) -> list[str]:
         """Add the classes that do not exist yet, as one event; return the ids of all."""
         with self._lock:
             ids, new = self._new_classes(names)
+            texts: list[Change] = [
+                (OUTPUT + ids[name], "", text)
+                for name, text in (outputs or {}).items()
+                if name not in self.state.classes.values()
+            ]
             if new:
                 more = f" and {len(new) - 1:,} more" if len(new) > 1 else ""
-                self._record(session, f"added {_isolate(new[0][2])}{more}", new)
+                self._record(session, f"added {_isolate(new[0][2])}{more}", [*new, *texts])
             return [ids[name] for name in names]
 
     def rename_class(self, id: str, name: str, session: str | None = None) -> None:

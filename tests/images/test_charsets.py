@@ -6,6 +6,7 @@ from unicodedata import category, is_normalized
 import pytest
 
 from siglum.errors import ConfigError
+from siglum.images.characters import latex
 from siglum.images.charsets import confusables_among, groups, resolve
 
 
@@ -77,6 +78,14 @@ def test_characters_can_be_named_in_these_ways(text: str, characters: str) -> No
 def test_anything_else_is_refused_with_a_remedy(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         resolve(text)
+
+
+def test_latex_has_the_mathematical_characters_with_a_command() -> None:
+    characters = resolve("latex,é")
+
+    assert {*"αΩ∀∮≤→⟹ℝ†♯△"} < {*characters} and not {*"aäאЖ"} & {*characters}
+    assert all(latex(character)[1:2].isalpha() for character in characters if character != "é")
+    assert (latex("⋂"), latex("⋃")) == (r"\bigcap", r"\bigcup")
 
 
 def test_groups_leave_out_unsupported_characters_and_names_do_not() -> None:

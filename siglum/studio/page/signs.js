@@ -119,18 +119,18 @@ async function offer() {
   } else if (text.length > 2) {
     groups ??= await get("/api/find/groups").catch(() => null);
     const members = [...(groups?.[text.toLowerCase()] ?? "")];
-    if (members.length) offers.push({ id: "group", names: members, label: `All ${members.length} characters of ${text.toLowerCase()}` });
+    if (members.length) offers.push({ id: text.toLowerCase(), names: members, label: `All ${members.length} characters of ${text.toLowerCase()}` });
     const matches = (await searchNames(text)).slice(0, MAX_OFFERS);
     offers.push(...matches.map((match) => ({ id: match.text, names: [match.text], label: `${match.text} ${match.name}` })));
   }
-  if (byId("add-name").value.trim() === text) renderList(byId("add-offers"), offers, ({ names: some, label }) => h("li", {},
-    h("button", { type: "button", onclick: () => attempt("signs-error", () => add(some)) }, h("bdi", {}, label))));
+  if (byId("add-name").value.trim() === text) renderList(byId("add-offers"), offers, ({ id, names: some, label }) => h("li", {},
+    h("button", { type: "button", onclick: () => attempt("signs-error", () => add(some, id === "latex")) }, h("bdi", {}, label))));
 }
 
 /** Add signs; then teach the first one that needs examples. */
-async function add(names = splitNames(byId("add-name").value)) {
+async function add(names = splitNames(byId("add-name").value), latex = false) {
   if (!names.length) return;
-  const ids = await addSigns(names);
+  const ids = await addSigns(names, latex);
   byId("add-name").value = "";
   byId("add-offers").replaceChildren();
   const untaught = ids.map(classById).find((one) => !one.in_fonts && !one.train);

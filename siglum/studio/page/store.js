@@ -93,10 +93,10 @@ export async function mutate(path, body) {
   return answer;
 }
 
-/** Add the signs that are new; returns the ids of all. */
-export async function addSigns(names) {
+/** Add the signs that are new, with their LaTeX commands as outputs if `latex`; returns the ids of all. */
+export async function addSigns(names, latex = false) {
   const existing = names.map((name) => classByName(name)?.id);
-  return existing.every(Boolean) ? existing : (await mutate("/api/classes", { names })).ids;
+  return existing.every(Boolean) ? existing : (await mutate("/api/classes", { names, latex })).ids;
 }
 
 /** Fetch the state; concurrent calls share one request. */

@@ -181,7 +181,7 @@ def test_suggestions_and_figures_follow_within_seconds(teacher: User) -> None:
 
 
 def test_what_is_typed_may_mean_several_signs(user: User) -> None:
-    """A run of characters, words, the Unicode name of a character, and a group."""
+    """A run of characters, words, the Unicode name of a character, and groups."""
     page = user.page
     offers = page.locator("#add-offers button")
     page.fill("#add-name", "house spiral fish")
@@ -194,6 +194,12 @@ def test_what_is_typed_may_mean_several_signs(user: User) -> None:
     page.fill("#add-name", "digits")
     offers.filter(has_text="All 10 characters of digits").click()
     user.wait_for(",".join(["ready"] * 14))
+    page.fill("#add-name", "latex")
+    offers.filter(has_text="characters of latex").click()
+    for sign, output in (("∮", r"\oint"), ("∫", "")):  # ∫ was there before
+        page.get_by_role("button", name=f"Edit \u2068{sign}").click()
+        assert page.input_value("#output") == output
+        page.keyboard.press("Escape")
 
 
 def test_the_network_input_and_its_heat_map_are_shown(teacher: User) -> None:
