@@ -3,6 +3,7 @@
 Shapes: K characters, D features.
 """
 
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,25 @@ from siglum.images import characters, charsets
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
 from siglum.recogniser.prototype_head import SAME, Floats
 
-EVERYDAY = {
-    *("digits", "latin", "latin-accents", "greek", "punctuation", "currency", "numbers"),
-    *("letterlike", "arrows", "mathematics", "technical", "shapes", "boxes", "cards", "music"),
-    "signs",
+SIGNS = (
+    *("punctuation", "currency", "numbers", "letterlike", "arrows", "mathematics", "technical"),
+    *("shapes", "boxes", "cards", "chess", "music", "signs"),
+)
+ALPHABETS = (
+    *("hangul", "bopomofo", "arabic", "hebrew", "armenian", "georgian", "ethiopic", "thai", "lao"),
+    *("devanagari", "bengali", "gurmukhi", "gujarati", "tamil", "telugu", "kannada", "malayalam"),
+    *("sinhala", "tibetan", "myanmar", "khmer"),
+)
+COMMON = {  # how common the characters of groups are; those of other groups count 0
+    **dict.fromkeys(("digits", "latin"), 10),
+    **dict.fromkeys(("kana", "kanji"), 4),
+    **dict.fromkeys(SIGNS, 3),
+    **dict.fromkeys(ALPHABETS, 2),
+    **dict.fromkeys(("greek", "latin-accents", "cyrillic"), 1),
 }
-PRIOR = 0.04  # cosine; for everyday groups, and again for those of them with a short name
+MODERN = {10: re.compile("[Α-Ωα-ωϑϕϵ]"), 3: re.compile("[À-ſЁА-яё]")}  # letters in use today
+NAMED = 6  # signs that are ASCII, or that plain TeX or Typst has a name for
+PRIOR = 0.02  # cosine; times how common a character is
 RECENT = 0.08  # cosine; for characters used before
 CANDIDATES = 300  # characters considered for rows
 MAX_TOP = 100
@@ -51,7 +65,8 @@ def find(
 ) -> list[Match]:
     """Find the characters that look most like a drawing or a photo of one character.
 
-    The order prefers everyday characters a little: the similarity of rare ones has to be higher.
+    Among all characters, the order prefers common ones: the similarity of rare ones has to be
+    higher. Among those of `within` it does not.
 
     Args:
         image: a path, bytes, a uint8 array, a Pillow image, or strokes; see `Recogniser.predict`.
@@ -78,32 +93,28 @@ def rank(
     top: int = 10,
     within: str | Sequence[str] | None = None,
     recent: Collection[str] = (),
+    prior: float = PRIOR,
 ) -> list[Match]:
     """Return the best rows for the features (D,) of extracted ink; see `find`."""
-    groups, backbone, index = _check(top, within), default_backbone(), _index()
+    searched, backbone, index = _check(top, within), default_backbone(), _index()
     classes, vectors = backbone.classes, backbone.head.unit_vectors
     cosines = vectors @ features
-    scores = cosines + _prior()
+    scores = cosines.copy() if searched else cosines + prior * _weights()
     scores[[index[character] for character in recent if character in index]] += RECENT
-    searched = [index[c] for group in groups for c in charsets.groups()[group] if c in index]
-    rows = np.array(searched) if groups else np.arange(len(classes))
+    rows = np.array([index[c] for c in searched if c in index] or range(len(classes)))
     order = rows[np.argsort(-scores[rows])[:CANDIDATES]]
     candidates, remaining = vectors[order], np.ones(len(order), dtype=bool)
     matches: list[Match] = []
-    scripts: set[str] = set()
     for place, row in enumerate(order.tolist()):
-        character, group = classes[row], _groups().get(classes[row], "")
-        is_rare = not groups and group not in EVERYDAY
-        if not remaining[place] or (is_rare and group in scripts):  # one row of each rare script
+        if not remaining[place]:
             continue
-        confusable = charsets.confusables().get(character, ())
+        confusable = charsets.confusables().get(classes[row], ())
         same = candidates @ vectors[row] >= SAME
         same |= np.array([classes[other] in confusable for other in order])
         same &= remaining
         remaining &= ~same
         others = tuple(classes[other] for other in order[same] if other != row)
-        matches.append(Match(character, others, float(cosines[row])))
-        scripts.add(group)
+        matches.append(Match(classes[row], others, float(cosines[row])))
         if len(matches) == top:
             break
     return matches
@@ -115,16 +126,16 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
     Raises:
         ConfigError: if there is no such group.
     """
-    groups, text = _check(top, within), text.strip().removeprefix("\\") or text.strip()
+    searched, text = _check(top, within), text.strip().removeprefix("\\") or text.strip()
     words, matches = text.lower().split(), []
     for character, names in _names().items():
-        group = _groups().get(character, "")
         every = " ".join(names).lower()
-        if words and all(word in every for word in words) and (not groups or group in groups):
+        is_searched = not searched or character in searched
+        if words and all(word in every for word in words) and is_searched:
             order = (
                 text not in names,
                 not all(f" {word}" in f" {names[1]}" for word in words),
-                group not in EVERYDAY,
+                -_common().get(character, 0),
                 not characters.has_typst_name(character),
                 len(names[1].split()),
             )
@@ -138,12 +149,23 @@ def _index() -> Mapping[str, int]:
 
 
 @cache
-def _prior() -> Floats:
-    """Return what is added to the cosine of each character (K,)."""
-    everyday = np.array([_groups().get(c, "") in EVERYDAY for c in _index()])
-    short = np.array([c.isascii() or characters.has_typst_name(c) for c in _index()])
-    prior: Floats = PRIOR * (everyday.astype(np.float32) + (everyday & short))
-    return prior
+def _weights() -> Floats:
+    """Return how common each character of the backbone is (K,)."""
+    return np.array([_common().get(character, 0) for character in _index()], np.float32)
+
+
+@cache
+def _common() -> Mapping[str, int]:
+    """Return how common each character of a group is, from 0 to 10."""
+    plain, common = {*charsets.DATA["tex"].values()}, {}
+    for character, group in _groups().items():
+        weights = [weight for weight, letters in MODERN.items() if letters.match(character)]
+        if group in SIGNS and (
+            character.isascii() or character in plain or characters.has_typst_name(character)
+        ):
+            weights.append(NAMED)
+        common[character] = max([COMMON.get(group, 0), *weights])
+    return common
 
 
 @cache
@@ -163,10 +185,10 @@ def _names() -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def _check(top: int, within: str | Sequence[str] | None) -> list[str]:
-    """Check arguments, and return the groups."""
+def _check(top: int, within: str | Sequence[str] | None) -> Mapping[str, None]:
+    """Check arguments, and return the characters to search, in order; none for all."""
     if not 1 <= top <= MAX_TOP:
         raise ConfigError(f"top must be 1 to {MAX_TOP}, got {top}.")
     names = within.split(",") if isinstance(within, str) else within or []
-    groups = {name: name for name in charsets.groups()}
-    return [choose(groups, name.strip().lower(), "within") for name in names]
+    chosen = [choose(charsets.sets(), name.strip().lower(), "within") for name in names]
+    return dict.fromkeys(character for members in chosen for character in members)

@@ -35,6 +35,14 @@ def test_a_drawing_is_among_the_first_three(character: str) -> None:
     assert any(character in characters_of(match) for match in matches[:3])
 
 
+def test_common_characters_come_first_unless_a_group_is_searched() -> None:
+    ring = [[(50 + 40 * np.cos(a), 50 + 45 * np.sin(a)) for a in np.linspace(0, 6.3, 40)]]
+    everywhere = characters_of(siglum.find(ring, top=1)[0])
+
+    assert {"O", "0"} & {*everywhere}
+    assert "Օ" in characters_of(siglum.find(ring, top=1, within="armenian")[0])
+
+
 def test_groups_limit_the_search() -> None:
     matches = siglum.find(DRAWINGS["→"], top=5, within="greek,arrows")
 
