@@ -1,51 +1,79 @@
-"""How often `siglum find` lists the character that a person drew, and how long it takes.
+"""How often `siglum find` lists the character that a person drew, beside other recognisers.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.find
+    python -m benchmarks.find --strokes free-fonts/stroke
+    python -m benchmarks.find --strokes free-fonts/stroke --choose
+    npm pack detypify-service && tar xzf detypify-service-*.tgz
+    pip download --no-deps handtex && unzip -d handtex handtex-*.whl
+    python -m benchmarks.find --detypify package --handtex handtex
 
-Greek letters and digits are photos and drawings of `handdrawn` under SIGLUM_DATA; all characters of
-the backbone compete. PRIOR and RECENT of `siglum.recogniser.find` were chosen on writers with odd
-numbers, so even writers are the fair test. Rare characters are drawn by code, each by ten hands. A
-row of an answer counts if it holds the character or, for Greek, its other shape. Intervals are 95 %
-over writers. `used before` passes the letters or digits as `recent`. An answer starts from strokes.
+Images of people lie under SIGLUM_DATA. Simulated hands draw the strokes of packages, read in the
+folder that `python -m tools.backbone install` fills. PRIOR of `siglum.recogniser.find` is chosen,
+with the second command, on writers with odd numbers of Greek and digits, the tuning half of other
+sets, and half of the characters drawn by hands; the other halves are reported. A row counts if it
+holds the character or, for Greek, its other shape. Intervals are 95 % over writers, or characters.
+
+The last command asks for the characters that both know, without a prior. Detypify (MIT) and HandTex
+(GPL 3) read strokes, so they get the skeleton of the ink as they draw strokes: lines of 8 px, 204
+of 224 px long; and of 1 px, 58 of 64 px long.
 """
 
+import argparse
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from benchmarks.fewshot import VARIANT_SHAPES, images, interval, show
+from benchmarks.fewshot import SOURCES, VARIANT_SHAPES, Images, images, interval, show
+from siglum.config import Preprocess
+from siglum.files import read_json
+from siglum.images import characters, charsets
+from siglum.images.sources import load
 from siglum.recogniser import find
-from siglum.recogniser.predict import default_backbone, preprocess_images
+from siglum.recogniser.predict import default_backbone, preprocess_images, stack
+from siglum.recogniser.prototype_head import Floats
+from tools.backbone.hand import rasterise_by_hand
+from tools.backbone.sources import read_package
 
-HANDS = 10
-RARE = {  # points (x, y) of strokes, in percent of a square
-    "木": "10,35 90,35; 50,5 50,95; 50,35 35,60 10,80; 50,35 65,60 90,80",
-    "日": "25,10 25,90; 25,10 75,10 75,90; 25,50 75,50; 25,90 75,90",
-    "人": "50,10 45,45 30,70 10,90; 47,40 60,65 90,90",
-    "あ": "20,25 80,22; 45,5 43,40 48,85; 68,38 60,60 42,82 22,85 15,70 30,50 55,42 80,50 88,68 "
-    "78,85 60,92",
-    "א": "20,10 80,90; 80,10 75,35 55,48; 40,36 25,55 25,90",
-    "ש": "10,10 18,60 25,90 75,88 88,50 90,10; 50,10 48,40 20,62",
-    "✓": "10,55 35,90 90,10",
+MAX = 400  # images of each half
+SETS = {"Greek": "greek", "digits": "digits", "Latin": "Chars74K", "MNIST": "mnist samples"}
+STROKES = {  # groups that hands draw, and the package whose strokes they draw
+    **dict.fromkeys(("mathematics", "arrows", "cyrillic", "phonetic", "apl"), "gerbonara"),
+    **dict.fromkeys(("kana", "kanji"), "kanjivg"),
 }
+PEN = (0.035, 0.13)  # widths, in longer sides of the character
+STRENGTHS = (0.0, 0.01, 0.015, 0.02, 0.025, 0.03)
 
 
-def drawings() -> Iterator[tuple[str, list[list[list[float]]]]]:
-    """Yield rare characters and their strokes as each hand draws them."""
-    random = np.random.default_rng(5)
-    for character, text in RARE.items():
-        for _ in range(HANDS):
-            turn, wide, slant, high = random.normal(0, (0.06, 0.05, 0.08, 0.05))
-            hand = np.array([[1 + wide, slant], [np.sin(turn), 1 + high]])
-            strokes = []
-            for line in text.split("; "):
-                points = np.array([point.split(",") for point in line.split()], float) / 100
-                points += random.normal(0, 0.012, points.shape)
-                strokes.append((300 * points @ hand.T).tolist())
-            yield character, strokes
+@cache
+def drawn_by_hands(group: str, folder: Path) -> Images:
+    """Draw each character of a group once; every other one is of the tuning half."""
+    backbone = default_backbone()
+    wanted = {*charsets.groups()[group]} & {*backbone.classes}
+    signs = {sign.label: sign for sign in read_package(folder / STROKES[group], wanted)}
+    names = np.random.RandomState(0).permutation(sorted(signs))[: 2 * MAX]
+    hands = [np.random.RandomState([1, number]) for number in range(len(names))]
+    drawings = [rasterise_by_hand(signs[n], r, PEN) for n, r in zip(names, hands, strict=True)]
+    planes, positions = stack(preprocess_images(drawings, backbone.preprocess))
+    numbers, features = np.arange(len(names)), backbone.features(planes[:, 0])
+    columns = (planes[:, 0], positions, features, names, names, numbers % 2 == 0)
+    return Images(tuple(names.tolist()), numbers, *columns)
+
+
+def half(name: str, folder: Path, tune: bool) -> Images:
+    """Return the half of a block on which PRIOR is chosen, or the other one."""
+    source = SETS.get(name)
+    data = images(default_backbone(), source) if source else drawn_by_hands(name, folder)
+    was_swapped = source in ("greek", "digits")  # there, PRIOR was chosen on the report half
+    rows = np.flatnonzero(data.tune == (tune != was_swapped))
+    return data.at(np.random.RandomState(0).permutation(rows)[:MAX])
 
 
 def place(character: str, matches: list[find.Match]) -> int:
@@ -57,37 +85,157 @@ def place(character: str, matches: list[find.Match]) -> int:
     return 99
 
 
-def row(name: str, places: NDArray[np.int64], writers: NDArray[Any]) -> dict[str, object]:
-    """Return how often the character is among the first one, five and ten rows."""
+def places(data: Images, **options: Any) -> NDArray[np.int64]:
+    """Return the place of each image's character among the answers of `find.rank`."""
+    answers = [find.rank(features, **options) for features in data.features]
+    return np.array([place(data.classes[c], a) for c, a in zip(data.labels, answers, strict=True)])
+
+
+def row(
+    name: str, places: NDArray[np.int64], writers: NDArray[Any], tops: Sequence[int] = (1, 5, 10)
+) -> dict[str, object]:
+    """Return how often the character is among the first rows."""
     result: dict[str, object] = {"characters": name, "images": len(places)}
     groups = np.unique(writers, return_inverse=True)[1]
-    for top in (1, 5, 10):
+    for top in tops:
         hits = (places < top).astype(np.float64)
         low, high = interval(hits, groups, len(hits))
         result[f"top {top}, %"] = f"{100 * hits.mean():.1f} ({100 * low:.0f} to {100 * high:.0f})"
     return result
 
 
-def main() -> None:
-    backbone, rows = default_backbone(), []
-    for name in ("greek", "digits"):
-        data = images(backbone, name)
-        for way, recent in (("writers", ()), ("writers, used before", data.classes)):
-            answers = (find.rank(one, recent=recent) for one in data.features)
-            names = [data.classes[label] for label in data.labels]
-            places = np.array(list(map(place, names, answers)))
-            for some, chosen in (("all", data.tune | True), ("even", data.tune)):
-                rows.append(row(f"{name}, {some} {way}", places[chosen], data.writers[chosen]))
-    rare, times = [], []
-    for character, strokes in drawings():
-        start = time.perf_counter()
-        (ink,) = preprocess_images([strokes], backbone.preprocess)
-        matches = find.rank(backbone.features(ink.planes)[0])
-        times.append(1000 * (time.perf_counter() - start))
-        rare.append(place(character, matches))
-    rows.append(row("rare characters", np.array(rare), np.arange(len(rare))))
+def report(folder: Path, blocks: Sequence[str]) -> None:
+    """Print how often answers are right, and how long they take."""
+    rows, latex = [], []
+    for name in blocks:
+        data = half(name, folder, tune=False)
+        rows.append(row(f"{name}, no prior", places(data, prior=0.0), data.writers))
+        rows.append(row(name, places(data), data.writers))
+        if name in SETS:
+            hits = places(data, recent=data.classes)
+            rows.append(row(f"{name}, used before", hits, data.writers))
+        if name in ("Greek", "mathematics", "arrows"):
+            data = data.at(np.isin(data.classes, charsets.sets()["latex"])[data.labels])
+            hits = places(data, within="latex")
+            latex.append(row(f"{name}, --within latex", hits, data.writers, (1, 3, 5)))
+    whole = images(default_backbone(), "greek")
+    rows.append(row("Greek, all writers", places(whole), whole.writers))
     show(rows)
-    print("An answer: median {:.1f}, p95 {:.1f} ms".format(*np.percentile(times[1:], (50, 95))))
+    show(latex)
+    spiral = [[(50 + a * np.cos(a), 50 + a * np.sin(a)) for a in np.linspace(0, 20, 80).tolist()]]
+    times = []
+    for _ in range(100):
+        find.find(spiral)
+        times.append(time.perf_counter())
+    steps = 1000 * np.diff(times)
+    print("An answer: median {:.1f}, p95 {:.1f} ms".format(*np.percentile(steps, (50, 95))))
+
+
+def choose(folder: Path, blocks: Sequence[str]) -> None:
+    """Print what each strength of the prior does to the half on which it is chosen.
+
+    Choose the largest that does not lower the mean of top 1 below that without a prior.
+    """
+    data = {name: half(name, folder, tune=True) for name in blocks}
+    rows = []
+    for prior in STRENGTHS:
+        hits = {name: places(one, prior=prior) for name, one in data.items()}
+        first = {name: float((one < 1).mean()) for name, one in hits.items()}
+        means = {
+            f"mean of top {t}": np.mean([(h < t).mean() for h in hits.values()]).item()
+            for t in (1, 5, 10)
+        }
+        rows.append({"prior": str(prior), **first, **means})
+    show(rows)
+
+
+def fit(points: NDArray[np.int64], side: int, longer: float) -> NDArray[np.int64]:
+    """Return points (P, 2) in the middle of a square whose longer side of ink is `longer` px."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaled = (points - (low + high) / 2) * longer / max(float((high - low).max()), 1.0)
+    return np.asarray(np.rint(scaled + side / 2), np.int64)
+
+
+def detypify(folder: Path, skeletons: Sequence[NDArray[np.int64]]) -> tuple[list[str], Floats]:
+    """Return the characters (K,) that Detypify knows and its scores (N, K)."""
+    session = onnxruntime.InferenceSession(folder / "train" / "model.onnx")
+    (name,), scores = [one.name for one in session.get_inputs()], []
+    for points in skeletons:
+        canvas = Image.new("L", (4 * 224, 4 * 224))  # drawn larger, then averaged
+        for x, y in (4 * fit(points, 224, 204)).tolist():
+            ImageDraw.Draw(canvas).ellipse((x - 16, y - 16, x + 16, y + 16), 255)
+        pixels = np.asarray(canvas.reduce(4)) / np.float32(255)
+        scores.append(session.run(None, {name: pixels[None, None]})[0][0])
+    return [one["char"] for one in read_json(folder / "train" / "infer.json")], np.array(scores)
+
+
+def handtex(folder: Path, skeletons: Sequence[NDArray[np.int64]]) -> tuple[list[str], Floats]:
+    """Return the characters (K,) that HandTex knows and its scores (N, K)."""
+    sys.path.append(str(folder))
+    torch, inference = import_module("torch"), import_module("handtex.detector.inference")
+    thin: Any = import_module("skimage.morphology").skeletonize
+    files = folder / "handtex" / "data" / "model"
+    model, symbols = inference.load_model_and_decoder(
+        files / "handtex.safetensors", files / "encodings.txt"
+    )
+    images = np.ones((len(skeletons), 1, 64, 64), np.float32)
+    for image, points in zip(images, skeletons, strict=True):
+        mask = np.zeros((64, 64), bool)
+        mask[tuple(fit(points, 64, 57.6).T[::-1])] = True
+        image[0, thin(mask)] = -1
+    commands = {characters.latex(c): c for c in characters.with_names()}
+    commands |= {f"\\{name}": c for name, c in charsets.DATA["tex"].items()}
+    keys = [key.partition("-")[2].replace("_", "\\", 1) for key in symbols.values()]
+    names = np.array([commands.get(key, key) for key in keys])
+    known = np.unique(names)
+    with torch.no_grad():
+        scores = model(torch.from_numpy(images)).numpy()
+    return known.tolist(), np.stack([scores[:, names == c].max(axis=1) for c in known], axis=1)
+
+
+def compare(detypify_folder: Path | None, handtex_folder: Path | None) -> None:
+    """Print how often others and Siglum are right on hand-drawn Greek."""
+    thin: Any = import_module("skimage.morphology").skeletonize
+    backbone, rows = default_backbone(), []
+    data = images(backbone, "greek")
+    inks = load(SOURCES["greek"].specs[0], "test", Preprocess(size=128, resize="glyph")).images
+    skeletons = [np.argwhere(thin(ink > 127))[:, ::-1] for ink in inks[:, 0]]
+    truth = np.array(data.classes)[data.labels]
+    rivals = {"detypify": (detypify, detypify_folder), "handtex": (handtex, handtex_folder)}
+    for rival, (read, folder) in rivals.items():
+        if folder is None:
+            print(f"{rival} is left out. Name the folder of its package with --{rival}.")
+            continue
+        known, scores = read(folder, skeletons)
+        both = [c for c in known if c in backbone.classes]
+        prototypes = backbone.head.unit_vectors[[backbone.classes.index(c) for c in both]]
+        theirs = scores[:, [known.index(c) for c in both]]
+        for name, values in ((rival, theirs), ("siglum", data.features @ prototypes.T)):
+            order = [
+                [find.Match(both[i], (), 0.0) for i in one] for one in np.argsort(-values)[:, :9]
+            ]
+            hits = np.array(list(map(place, truth.tolist(), order)))
+            for writers, some in (("all", data.tune | True), ("even", data.tune)):
+                some = some & np.isin(truth, both)
+                label = f"{name}, {len(both)} characters, {writers} writers"
+                rows.append(row(label, hits[some], data.writers[some], (1, 3, 5)))
+    show(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("detypify", "handtex"):
+        parser.add_argument(f"--{name}", type=Path, help="folder of its package")
+    parser.add_argument("--strokes", type=Path, help="folder of packages of strokes")
+    parser.add_argument("--choose", action="store_true", help="compare strengths of the prior")
+    options = parser.parse_args()
+    blocks = [*SETS, *(STROKES if options.strokes else ())]
+    if options.strokes is None:
+        print(f"Left out without --strokes: {', '.join(STROKES)}.\n")
+    if options.detypify or options.handtex:
+        compare(options.detypify, options.handtex)
+    else:
+        (choose if options.choose else report)(options.strokes or Path(), blocks)
 
 
 if __name__ == "__main__":
