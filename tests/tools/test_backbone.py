@@ -195,6 +195,12 @@ def test_drawings_of_people_are_turned_or_join_their_character(
     np.testing.assert_array_equal(np.rot90(upright), turned)
     assert join(sets).labels.tolist() == list(range(16))
 
+    with zipfile.ZipFile(tmp_path / "omniglot" / "strokes_background_small1.zip", "w") as archive:
+        pen = "START\n1,-1,0\n1,-9,1\nBREAK\n1,-9,2\n5,-9,3\nBREAK\n"
+        archive.writestr("x/Greek/character01/0001_01.txt", pen)
+    strokes = load_strokes(Recipe(size=24, omniglot=("Greek",)), "omniglot", 2)
+    assert strokes.classes == (sets[0].classes[0],)
+
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_an_epoch_draws_each_class_as_often_as_expected(balance: float) -> None:

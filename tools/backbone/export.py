@@ -5,6 +5,7 @@ Shapes: N images, K characters, D features, S the side of the square.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -51,19 +53,6 @@ CALIBRATION = Calibration(
 )
 
 
-class Backbone(nn.Module):
-    """A network without its head."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 1, S, S) to features (B, D)."""
-        features: Tensor = self.model.forward_features(images)  # type: ignore[operator]
-        return features
-
-
 def export(
     run: Run, path: Path, device: Device, licence: str = "", progress: Progress = no_progress
 ) -> Bundle:
@@ -78,7 +67,11 @@ def export(
     fonts = load_fonts(recipe, progress)
     train, val = split_faces(fonts, recipe)
     model = device.to(run.model()).eval()
-    backbone = Backbone(model)
+    weight: Tensor = model.get_submodule("head").get_parameter("weight")
+    number = {name: label for label, name in enumerate(run.classes)}
+    own = [number[run.config.rename.get(name, name)] for name in train.classes]
+    directions = unit(weight.detach().float().cpu().numpy())[own]
+    model.head = nn.Identity()  # so that the network returns features
 
     @torch.inference_mode()
     def compute(images: ImageSet) -> Iterator[tuple[slice, Floats]]:
@@ -86,18 +79,14 @@ def export(
             rows = slice(start, start + BATCH)
             batch = device.to_batch(normalise_batch(to_unit(images.take(rows)), preprocess))
             with device.autocast():
-                outputs = backbone(batch)
+                outputs = model(batch)
             yield rows, outputs.float().cpu().numpy()
 
-    number = {name: label for label, name in enumerate(run.classes)}
-    own = [number[run.config.rename.get(name, name)] for name in train.classes]
-    weight: Tensor = model.get_submodule("head").get_parameter("weight")
-    directions = unit(weight.detach().float().cpu().numpy())[own]
     rows, head = _build_head(fonts, train, val, recipe, directions, compute)
-    raw = halve(to_onnx(backbone.cpu(), preprocess, NETWORK.stem, "features"))
+    raw = halve(to_onnx(model.cpu(), preprocess, NETWORK.stem, "features"))
     network = Network(raw, preprocess)
     references = val.take(np.linspace(0, len(val) - 1, sum(BATCHES)).astype(int))
-    _, error = compare_onnx(backbone, raw, preprocess, references)
+    _, error = compare_onnx(model, raw, preprocess, references)
     if not error <= TOLERANCE:
         raise RunError(
             f"Cannot export: onnxruntime's features differ from torch's by {error:.2g}, more than "
@@ -120,8 +109,7 @@ def export(
                 "siglum", "python -m tools.backbone", 1
             ),
             network=NETWORK.stem,
-            parameters=models.count_parameters(model)
-            - models.count_parameters(model.get_submodule("head")),
+            parameters=models.count_parameters(model),
             data=_describe(train, val, fonts, recipe),
             settings={
                 **recipe.model_dump(),
@@ -218,16 +206,20 @@ def _measure(
     names = np.array([merged.get(name, name) for name in val.classes])
     faces = np.array(val.writers)
     kinds = np.array([fonts.origins[face].kind for face in faces])
-    alike, everything = names[predicted] == names[val.labels], np.ones(len(val), dtype=bool)
-    parts = {HELD_OUT: (predicted == val.labels, everything)}
-    parts["confusables as one"] = alike, everything
-    parts |= {f"{kind}, confusables as one": (alike, kinds == kind) for kind in sorted({*kinds})}
-    measured = {}
-    for name, (hits, part) in parts.items():
-        measured[name] = rate = wilson(int(hits[part].sum()), int(part.sum()))
-        if len({*faces[part]}) > 1:
-            low, high = writer_interval(hits[part], faces[part])
-            measured[name] = Rate(rate.hits, rate.total, low, high)
+    alike = names[predicted] == names[val.labels]
+
+    def rate(hits: NDArray[np.bool_], faces: NDArray[np.str_]) -> Rate:
+        simple = wilson(int(hits.sum()), len(hits))
+        if len({*faces}) < 2:
+            return simple
+        low, high = writer_interval(hits, faces)
+        return replace(simple, low=low, high=high)
+
+    measured = {HELD_OUT: rate(predicted == val.labels, faces)}
+    measured["confusables as one"] = rate(alike, faces)
+    for kind in sorted({*kinds}):
+        part = kinds == kind
+        measured[f"{kind}, confusables as one"] = rate(alike[part], faces[part])
     return measured
 
 

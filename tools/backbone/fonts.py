@@ -20,8 +20,6 @@ from siglum.images.cache import Progress, no_progress
 
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2")
 EM = 128  # px that a face is drawn at
-MAX_BYTES = 128 * 2**20  # of one file, and of what it unpacks to
-MAX_FACES = 64  # of one collection
 BOLD = 700  # the second weight drawn from a variable font
 
 logging.getLogger("fontTools").addHandler(logging.NullHandler())  # it reports oddities
@@ -70,6 +68,7 @@ def read_faces(
         progress("reading fonts", done, len(paths))
         try:
             for name, part in _parts(path, wanted):
+                open_font(part)  # so that it will open later, too
                 before = {char for other in parts[name] for char in other.characters}
                 if new := "".join(sorted({*part.characters} - before)):
                     parts[name].append(replace(part, characters=new))
@@ -105,13 +104,8 @@ def _parts(path: Path, wanted: set[str]) -> Iterator[tuple[str, Part]]:
     open_font(Part(str(path)), em=16)
     try:
         with path.open("rb") as file:
-            head = file.read(20)
-            unpacked = int.from_bytes(head[16:20], "big") if head[:4] in (b"wOFF", b"wOF2") else 0
-            faces = int.from_bytes(head[8:12], "big") if head[:4] == b"ttcf" else 1
-            if max(unpacked, path.stat().st_size) > MAX_BYTES or faces > MAX_FACES:
-                raise DataError(f"has more than {MAX_BYTES} bytes or {MAX_FACES} faces")
+            collection = file.read(4) == b"ttcf"
             file.seek(0)
-            collection = head[:4] == b"ttcf"
             fonts = TTCollection(file, lazy=True) if collection else [TTFont(file, lazy=True)]
             for index, font in enumerate(fonts):
                 yield from _styles(font, path, index, wanted)

@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from siglum.errors import DataError
 from siglum.images.cache import Progress, no_progress
 from siglum.images.components import find_components, stroke_width, union
 from siglum.images.ink import FILL, frame
@@ -77,16 +76,11 @@ def frame_glyph(ink: Ink, size: int, fill: float = FILL) -> Ink:
 def draw_face(face: Face, size: int, fill: float = FILL) -> Iterator[Ink]:
     """Yield each character of a face as canonical ink (S, S); zeros where it cannot be drawn."""
     for part in face.parts:
-        try:
-            font = open_font(part)
-        except DataError:
-            font = None
+        font = open_font(part)
         for character in part.characters:
-            drawing = None if font is None else draw(font, character)
-            if drawing is None:
-                yield np.zeros((size, size), np.uint8)
-            else:
-                yield frame_glyph(drawing.ink, size, fill)
+            drawing = draw(font, character)
+            blank = np.zeros((size, size), np.uint8)
+            yield frame_glyph(drawing.ink, size, fill) if drawing else blank
 
 
 def trustworthy(faces: Sequence[Face], progress: Progress = no_progress) -> list[Face]:
@@ -143,10 +137,7 @@ def _inspect(face: Face) -> tuple[set[str], list[list[str]]]:
     """Return a face's characters that are drawn at all, and groups of those drawn alike."""
     drawings: dict[str, Drawing] = {}
     for part in face.parts:
-        try:
-            font = open_font(part, SCAN_EM)
-        except DataError:
-            continue
+        font = open_font(part, SCAN_EM)
         box = draw(font, MISSING)
         for character in part.characters:
             drawing = draw(font, character)

@@ -16,7 +16,6 @@ from scipy.sparse.csgraph import depth_first_order
 from scipy.spatial.distance import cdist
 from skimage.morphology import skeletonize
 
-from siglum.errors import DataError
 from tools.backbone.fonts import Face, open_font
 from tools.backbone.glyphs import draw
 from tools.backbone.signs import Floats, Sign, build_sign
@@ -35,10 +34,7 @@ def trace(faces: Sequence[Face]) -> Iterator[Sign]:
     """Yield signs of at most `FACES` faces for each character, the first ones first."""
     counts: Counter[str] = Counter()
     for part in (part for face in faces for part in face.parts):
-        try:
-            font = open_font(part)
-        except DataError:
-            continue
+        font = open_font(part)
         for character in part.characters:
             drawing = draw(font, character) if counts[character] < FACES else None
             if drawing and (sign := build_sign(character, skeleton_strokes(drawing.ink))):
