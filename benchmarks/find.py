@@ -134,7 +134,7 @@ def report(folder: Path, blocks: Sequence[str]) -> None:
 def choose(folder: Path, blocks: Sequence[str]) -> None:
     """Print what each strength of the prior does to the half on which it is chosen.
 
-    Choose the largest that does not lower the mean of top 1 below that without a prior.
+    Choose the largest within half a point of the best mean of top 1.
     """
     data = {name: half(name, folder, tune=True) for name in blocks}
     rows = []
