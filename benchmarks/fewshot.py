@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from siglum import stats
 from siglum.cli.terminal import print_table, read_renames
@@ -50,6 +51,7 @@ CHARACTERS = (  # of the folders of all sets
     | {f"lower_{sign}": sign for sign in string.ascii_lowercase}
 )
 VARIANT_SHAPES = {"ς": "σ", "ϑ": "θ", "ϕ": "φ", "ϵ": "ε"}  # people write either
+UNLIKE_DIGITS = "ACEFHJKMNPQRTUVWXYabcdefhikmnprtuvwxyj"
 NO_FONT = "not in fonts "  # prefix of class names that have no font prototype
 
 
@@ -407,7 +409,7 @@ class Outcome:
     """Predictions of a taught recogniser for the queries of a task."""
 
     task: Task
-    logits: NDArray[np.float32]  # (Q, K + M)
+    logits: NDArray[np.float32]  # (Q, K + M + E)
     result: calibration.Predictions
     calibration: calibration.Calibration
 
@@ -506,36 +508,49 @@ def certainty(setting: Setting, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def encounters(get: Callable[[str], Images]) -> Iterator[tuple[str, list[tuple[Task, Images]]]]:
     """Yield tasks together with images of signs that nobody taught."""
-    letters, pairs = get("greek"), []
-    for seed in range(STRANGERS):
-        order = np.random.RandomState(seed).permutation(letters.classes).tolist()
-        pairs.append((zero_shot(letters.among(order[:10])), letters.among(order[10:])))
-    yield "10 Greek letters from fonts; the other 7", pairs
-
-    def few(data: Images) -> Images:
-        return data.at(np.linspace(0, len(data) - 1, min(500, len(data))).astype(int))
-
-    digits, kana = few(get("mnist")), few(get("kmnist"))
+    letters, seeds = get("greek"), range(STRANGERS)
+    orders = [np.random.RandomState(seed).permutation(letters.classes).tolist() for seed in seeds]
+    halves = [(letters.among(order[:10]), letters.among(order[10:])) for order in orders]
+    fonts = [(zero_shot(ours), others) for ours, others in halves]
+    yield "10 Greek letters from fonts; the other 7", fonts
+    pairs = [(drawn_tasks(ours, 5, by_writer=True, draws=1)[0], others) for ours, others in halves]
+    yield "10 Greek letters, 5 samples and fonts; the other 7", pairs
+    digits, kana = (
+        data.at(np.linspace(0, len(data) - 1, min(500, len(data))).astype(int))
+        for data in (get("mnist"), get("kmnist"))
+    )
     yield "MNIST from fonts; KMNIST", [(zero_shot(digits), kana)]
+    pool = get("mnist samples")
+    tasks = [Task(digits.classes, pool.at(draw(pool, 10, seed)[0]), digits) for seed in seeds]
+    yield "MNIST, 10 samples and fonts; KMNIST", [(task, kana) for task in tasks]
     tasks = drawn_tasks(kana, 10, draws=STRANGERS)
     yield "KMNIST, 10 samples; MNIST", [(task, digits) for task in tasks]
+    signs = get("Chars74K")
+    ours, others = signs.among(DIGITS), signs.among([*UNLIKE_DIGITS])
+    yield "Chars74K digits from fonts; letters unlike them", [(zero_shot(ours), others)]
+    tasks = drawn_tasks(ours, 10, by_writer=True, draws=STRANGERS)
+    yield "Chars74K digits, 10 samples and fonts; letters unlike them", _unseen(tasks, others)
     signs = get("omniglot")
     names = np.array([alphabet(name) for name in signs.classes])
     for shots in (1, 5):
         pairs = []
         for index, name in enumerate(sorted(set(names[np.unique(signs.labels)]))):
-            for number in range(STRANGERS):
+            for number in seeds:
                 random = np.random.RandomState(1000 * index + number)
-                order = random.permutation(np.flatnonzero(names == name)).tolist()
+                order = random.permutation(np.flatnonzero(names == name))
                 classes = [signs.classes[sign] for sign in order]
                 ours = signs.among(classes[: len(order) // 2])
-                others = signs.among(classes[len(order) // 2 :])
                 people = random.permutation(np.unique(ours.writers))[:shots]
-                drawn_by = np.isin(ours.writers, people)
-                task = Task(ours.classes, ours.at(drawn_by), ours.at(~drawn_by), number)
-                pairs.append((task, others.at(~np.isin(others.writers, people))))
+                own = np.isin(ours.writers, people)
+                task = Task(ours.classes, ours.at(own), ours.at(~own), number)
+                pairs += _unseen([task], signs.among(classes[len(order) // 2 :]))
         if pairs:
             yield f"half an Omniglot alphabet, {shots} samples; its other half", pairs
+
+
+def _unseen(tasks: Sequence[Task], others: Images) -> list[tuple[Task, Images]]:
+    """Pair tasks with images by writers of whom they have no samples."""
+    return [(one, others.at(~np.isin(others.writers, one.samples.writers))) for one in tasks]
 
 
 def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]]) -> dict[str, Any]:
@@ -543,14 +558,13 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     rows = []
     for task, strangers in pairs:
         both = outcome(backbone, task), outcome(backbone, task, strangers)
+        limit = both[0].calibration.rejection
+        assert limit is not None
         true, other = (
-            calibration.ood_score(one.logits / one.calibration.temperature, len(task.classes))
-            for one in both
+            calibration.ood_score(one.logits, len(task.classes), limit.num_drawings) for one in both
         )
-        ordered = np.sort(true)
-        below = np.searchsorted(ordered, other, side="left")
-        ties = np.searchsorted(ordered, other, side="right") - below
-        area = (below + ties / 2).mean() / len(true)
+        stranger = np.repeat([0, 1], [len(true), len(other)])
+        area = roc_auc_score(stranger, np.concatenate([true, other]))
         accepted_at_2 = (other <= np.quantile(true, 0.98)).mean()
         rejected = [one.result.rejected.mean() for one in both]
         rows.append((area, accepted_at_2, rejected[0], 1 - rejected[1]))

@@ -190,11 +190,13 @@ def decode(raw: bytes, name: str) -> Bundle:
     if "samples" in groups:
         samples = Samples(**groups["samples"])
     thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
+    num_vectors = len(classes) if head is None else len(head.vectors)
+    needed = len(classes) + (calibration.rejection.num_drawings if calibration.rejection else 0)
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
         "outputs": {*outputs} <= {*classes},
-        "fewer vectors than classes": head is None or len(head.vectors) >= len(classes),
+        "fewer vectors than classes and drawings": num_vectors >= needed,
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
         "positions": prior is None or bool((prior.std > 0).all() and 0 <= prior.gain <= 1),

@@ -2,11 +2,11 @@
 
 It holds for images drawn like the samples (same writers, same pens); with too few samples,
 defaults apply, marked by `num_samples` 0.
-Shapes: N images, K classes, M background classes.
+Shapes: N images, K classes, M background classes, E drawings.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from siglum.recogniser.prototype_head import Labels, Logits
 
 COVERAGE = 0.95  # share of prediction sets that shall contain the true class
 FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
-BACKGROUND_WEIGHT = 0.25  # of the background logit in the out-of-distribution score
 
 
 class Threshold(Settings):
@@ -30,13 +29,24 @@ class Threshold(Settings):
     num_samples: int = Field(0, ge=0)  # measured on; 0: a default
 
 
+class Rejection(Threshold):
+    """Upper limit of an out-of-distribution score; `similarity` is that of older bundles."""
+
+    score: Literal["similarity", "energy"] = "similarity"
+    num_drawings: int = Field(0, ge=0)  # E: the last logits compare with drawings of the classes
+
+
+# Until samples are measured; 2 % of true signs on average over the sets of the tuning half.
+DEFAULT_REJECTION = Rejection(coverage=1 - FALSE_REJECTION_RATE, values=(3.0,), score="energy")
+
+
 class Calibration(Settings):
     """Temperature of the probabilities, and thresholds for prediction sets and rejection."""
 
     temperature: float = Field(1.0, gt=0)
     num_samples: int = Field(0, ge=0)  # measured on; 0: a default
     sets: Threshold | None = None
-    rejection: Threshold | None = None
+    rejection: Rejection | None = None
 
 
 class Predictions(NamedTuple):
@@ -48,7 +58,7 @@ class Predictions(NamedTuple):
 
 
 def apply_calibration(logits: Logits, calibration: Calibration, num_classes: int) -> Predictions:
-    """Turn logits (N, K + M) into probabilities, prediction sets and rejections."""
+    """Turn logits (N, K + M + E) into probabilities, prediction sets and rejections."""
     scaled = logits.astype(np.float64) / calibration.temperature
     probs = softmax(scaled[:, :num_classes])
     sets = probs >= probs.max(axis=1, keepdims=True)
@@ -61,8 +71,12 @@ def apply_calibration(logits: Logits, calibration: Calibration, num_classes: int
         before = np.cumsum(ranked, axis=1) - ranked
         np.put_along_axis(sets, order, before < threshold.coverage, axis=1)
     rejected = np.zeros(len(probs), dtype=bool)
-    if calibration.rejection is not None:
-        rejected = ood_score(scaled, num_classes) > calibration.rejection.values[0]
+    if (rejection := calibration.rejection) is not None:
+        if rejection.score == "energy":
+            scores = ood_score(logits, num_classes, rejection.num_drawings)
+        else:
+            scores = similarity_score(scaled, num_classes)
+        rejected = scores > rejection.values[0]
     return Predictions(probs, sets, rejected)
 
 
@@ -73,11 +87,30 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
     return probs
 
 
-def ood_score(scaled: Logits, num_classes: int) -> NDArray[np.float64]:
-    """Score how unlike the classes images are (N,): far from each, and near the background."""
+def ood_score(logits: Logits, num_classes: int, num_drawings: int) -> NDArray[np.float64]:
+    """Score how unlike the classes images are (N,), from logits (N, K + M + E).
+
+    It is the energy of the classes less that of the background, so a log-likelihood ratio, less
+    the similarity to the nearest prototype or drawing. There is no weight to choose.
+
+    Source: Liu, Wang, Owens, Li 2020, "Energy-based out-of-distribution detection", NeurIPS 33;
+    Sun, Ming, Zhu, Li 2022, "Out-of-distribution detection with deep nearest neighbors", ICML.
+    """
+    classes, background, drawings = np.split(
+        logits.astype(np.float64), [num_classes, logits.shape[1] - num_drawings], axis=1
+    )
+    nearest = np.concatenate([classes, drawings], axis=1).max(axis=1)
+    # The initial 0 is a background class that is orthogonal to every image.
+    other = np.logaddexp.reduce(background, axis=1, initial=0)
+    score: NDArray[np.float64] = other - np.logaddexp.reduce(classes, axis=1) - nearest
+    return score
+
+
+def similarity_score(scaled: Logits, num_classes: int) -> NDArray[np.float64]:
+    """Score as older versions did (N,): far from each class, and near the background."""
     score: NDArray[np.float64] = -scaled[:, :num_classes].max(axis=1)
     if scaled.shape[1] > num_classes:
-        score = score + BACKGROUND_WEIGHT * scaled[:, num_classes:].max(axis=1)
+        score = score + 0.25 * scaled[:, num_classes:].max(axis=1)
     return score
 
 
@@ -97,29 +130,35 @@ def describe(calibration: Calibration) -> list[str]:
 
 
 def calibrate(
-    loo_logits: Logits, labels: Labels, num_classes: int, default: Calibration
+    loo_logits: Logits,
+    labels: Labels,
+    ood_scores: NDArray[np.float64],
+    num_drawings: int,
+    default: Calibration,
 ) -> Calibration:
-    """Measure temperature and thresholds on leave-one-out logits (N, K + M).
+    """Measure temperature and thresholds on leave-one-out logits (N, K) and scores (N,).
 
     Prediction sets get a threshold per class if every class has enough samples, else one for all.
     With too few samples, or with a class that has none, the default holds.
     """
+    if default.rejection is not None:
+        own = default.rejection if default.rejection.score == "energy" else DEFAULT_REJECTION
+        own = own.model_copy(update={"num_drawings": num_drawings})
+        default = default.model_copy(update={"rejection": own})
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
-    loo_logits, labels = loo_logits[counted], labels[counted]
+    loo_logits, labels, ood_scores = loo_logits[counted], labels[counted], ood_scores[counted]
     if not len(labels):
         return default
-    temperature = stats.fit_temperature(loo_logits[:, :num_classes], labels, default.temperature)
-    scaled = loo_logits / temperature
-    scores = 1 - softmax(scaled[:, :num_classes])[np.arange(len(labels)), labels]
-    sets = None
+    temperature = stats.fit_temperature(loo_logits, labels, default.temperature)
+    scores = 1 - softmax(loo_logits / temperature)[np.arange(len(labels)), labels]
+    sets, num_classes = None, loo_logits.shape[1]
     if len(np.unique(labels)) == num_classes:
         by_class = [scores[labels == k] for k in range(num_classes)]
         sets = conformal_quantile(by_class, COVERAGE) or conformal_quantile([scores], COVERAGE)
-    rejection = conformal_quantile([ood_score(scaled, num_classes)], 1 - FALSE_REJECTION_RATE)
-    if rejection is None and default.rejection is not None:
-        factor = default.temperature / temperature
-        values = tuple(factor * value for value in default.rejection.values)
-        rejection = default.rejection.model_copy(update={"values": values})
+    rejection = default.rejection
+    if limit := conformal_quantile([ood_scores], 1 - FALSE_REJECTION_RATE):
+        used = {"score": "energy", "num_drawings": num_drawings}
+        rejection = Rejection.model_validate(limit.model_dump() | used)
     measured = {"temperature": temperature, "num_samples": len(labels)}
     return Calibration(**measured, sets=sets or default.sets, rejection=rejection)
 

@@ -2,7 +2,7 @@
 
 All fits have closed forms on features, so adding a drawing takes milliseconds. The constants were
 chosen on one half of the writers and alphabets of the development sets (benchmarks/fewshot.py).
-Shapes: N samples, K classes, M background classes, S the side of the frame, D features.
+Shapes: N samples, K classes, S the side of the frame, D features.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from siglum import stats
 from siglum.errors import ConfigError, DataError
 from siglum.formatting import count
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
-from siglum.recogniser.calibration import calibrate
+from siglum.recogniser.calibration import calibrate, ood_score
 from siglum.recogniser.predict import Input, Recogniser, default_backbone, stack
 from siglum.recogniser.prototype_head import (
     Floats,
@@ -33,6 +33,8 @@ SCALE = 20.0  # of cosines, as in the backbone's training
 PENALTY = 1.0  # samples
 NUM_REFERENCE = 4
 MAX_CLASSES = 12_000
+MAX_DRAWINGS = 5_000  # that images are compared with for rejection
+BATCH = 1_000  # samples compared at once
 MAX_NAMES = 20  # in a title
 
 CURVE_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
@@ -83,24 +85,31 @@ def fit(
     background = background_classes(backbone, vectors)
     prior, added = fit_position_prior(samples.positions, samples.labels, loo_logits)
     loo_logits = loo_logits + added
-    rows = len(classes) + len(background)
+    by_class = np.argsort(samples.labels, kind="stable")
+    number = min(len(features), MAX_DRAWINGS)
+    compared = by_class[np.linspace(0, len(features) - 1, number).astype(int)]
+    others = np.concatenate([background, features[compared]])
+    rows = len(classes) + len(others)
     head = Head(
-        vectors=np.concatenate([vectors, background]).astype(np.float16),
+        vectors=np.concatenate([vectors, others]).astype(np.float16),
         scale=np.full(rows, SCALE, np.float32),
         bias=np.zeros(rows, np.float32),
         centre=backbone.head.centre,
         position=prior,
     )
-    outside = SCALE * (features @ background.T)
-    if len(background):
-        outside = outside.max(axis=1, keepdims=True)
-    with_outside = np.concatenate([loo_logits, outside], axis=1)
+    scores = np.empty(len(features))
+    for start in range(0, len(features), BATCH):
+        part = np.arange(len(features))[start : start + BATCH]
+        similarity = SCALE * (features[part] @ others.T)
+        similarity[:, len(background) :][part[:, None] == compared] = -np.inf
+        logits = np.concatenate([loo_logits[part], similarity], axis=1)
+        scores[part] = ood_score(logits, len(classes), number)
     default = backbone.bundle.calibration
     texts = {name: (outputs or {}).get(name, "") for name in classes}
     bundle = replace(
         backbone.bundle,
         classes=tuple(classes),
-        calibration=calibrate(with_outside, samples.labels, len(classes), default),
+        calibration=calibrate(loo_logits, samples.labels, scores, number, default),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
         samples=samples if len(samples.labels) else None,

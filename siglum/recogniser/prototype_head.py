@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from siglum.images import charsets
+
 if TYPE_CHECKING:
     from siglum.recogniser.predict import Recogniser
 
@@ -22,7 +24,8 @@ Labels = NDArray[np.int64]
 Positions = NDArray[np.float32]  # (N, 3)
 Logits = NDArray[np.floating]
 
-NUM_BACKGROUND = 1000  # characters most similar to the classes, used for rejection
+NUM_BACKGROUND = 500  # characters most similar to the classes, used for rejection
+COMMON = ("digits", "latin", "greek", "cyrillic", "kana")  # groups used for rejection, too
 SAME = 0.9  # cosine from which a character counts as one of the classes, not as background
 MIN_STD = 0.02  # of positions, image heights: nobody writes more steadily
 SHRINKAGE = 2.0  # weight of the overall mean in each class's mean position, in samples
@@ -53,17 +56,20 @@ def student_t(distance: Logits) -> Logits:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`, background classes last."""
+    """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    vectors: NDArray[Any]  # float32, float16 or int8 (K + M, D)
-    scale: Floats  # (K + M,)
-    bias: Floats  # (K + M,)
+    Rows are K classes, M background classes and E features of drawings, together V.
+    """
+
+    vectors: NDArray[Any]  # float32, float16 or int8 (V, D)
+    scale: Floats  # (V,)
+    bias: Floats  # (V,)
     centre: Floats  # (D,)
     position: PositionPrior | None = None  # of the K classes
 
     @cached_property
     def unit_vectors(self) -> Floats:
-        """The vectors, scaled to length 1: float32 (K + M, D)."""
+        """The vectors, scaled to length 1: float32 (V, D)."""
         return unit(self.vectors.astype(np.float32))
 
     @cached_property
@@ -75,7 +81,7 @@ class Head:
         return unit(outputs - self.centre)
 
     def logits(self, features: Floats, positions: Positions | None = None) -> Floats:
-        """Return float32 (N, K + M) for features (N, D) and the ink's positions (N, 3)."""
+        """Return float32 (N, V) for features (N, D) and the ink's positions (N, 3)."""
         logits = features @ self._columns * self.scale + self.bias
         if self.position is not None and positions is not None:
             logits[:, : len(self.position.mean)] += self.position.logits(positions)
@@ -97,12 +103,18 @@ def font_prototypes(backbone: "Recogniser", classes: Sequence[str]) -> Floats:
 
 
 def background_classes(backbone: "Recogniser", vectors: Floats) -> Floats:
-    """Return the characters (M, D) most similar to the classes' `vectors`, but not the same."""
-    characters = backbone.head.unit_vectors
+    """Return common characters, and those most similar to the classes' `vectors`: (M, D).
+
+    Characters that are the same as a class are left out.
+    """
+    characters, groups = backbone.head.unit_vectors, charsets.groups()
     similarity = (characters @ vectors.T).max(axis=1)
     similarity[similarity >= SAME] = -np.inf
-    limit = min(NUM_BACKGROUND, int(np.isfinite(similarity).sum()))
-    return characters[np.sort(np.argsort(-similarity, kind="stable")[:limit])]
+    common = {character for name in COMMON for character in groups[name]}
+    chosen = np.array([name in common for name in backbone.classes])
+    chosen[np.argsort(-similarity, kind="stable")[:NUM_BACKGROUND]] = True
+    background: Floats = characters[chosen & np.isfinite(similarity)]
+    return background
 
 
 def fit_prototypes(

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
-from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.calibration import Calibration, Rejection, Threshold
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import Recogniser, open_bundle
 from siglum.recogniser.prototype_head import Head, unit
@@ -110,7 +110,7 @@ GLYPH = Preprocess(size=SIZE, resize="glyph")
 DEFAULT = Calibration(
     temperature=1.5,
     sets=Threshold(coverage=0.95, values=(0.9,)),
-    rejection=Threshold(coverage=0.98, values=(3.0,)),
+    rejection=Rejection(coverage=0.98, values=(3.0,), score="energy"),
 )
 
 

@@ -7,16 +7,18 @@ from numpy.typing import NDArray
 
 from siglum.recogniser.calibration import (
     Calibration,
+    Rejection,
     Threshold,
     apply_calibration,
     calibrate,
+    ood_score,
     softmax,
 )
 
 DEFAULT = Calibration(
     temperature=2.0,
     sets=Threshold(coverage=0.95, values=(0.5,)),
-    rejection=Threshold(coverage=0.98, values=(3.0,)),
+    rejection=Rejection(coverage=0.98, values=(3.5,), score="energy"),
 )
 
 
@@ -31,10 +33,15 @@ def sample(
     return logits.astype(np.float32), labels.astype(np.int64)
 
 
+def measure(loo_logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
+    """Calibrate four classes on logits with those of background classes after them."""
+    return calibrate(loo_logits[:, :4], labels, ood_score(loo_logits, 4, 0), 0, DEFAULT)
+
+
 def test_95_percent_of_sets_contain_the_class_and_2_percent_of_signs_are_rejected() -> None:
     hits, rejected = [], []
     for seed in range(200):
-        calibration = calibrate(*sample(99, seed=seed), 4, DEFAULT)
+        calibration = measure(*sample(99, seed=seed))
         assert calibration.rejection is not None and calibration.rejection.num_samples == 99
         logits, labels = sample(200, seed=1000 + seed)
         predictions = apply_calibration(logits, calibration, 4)
@@ -49,7 +56,7 @@ def test_95_percent_of_sets_contain_the_class_and_2_percent_of_signs_are_rejecte
 def test_prediction_sets_equal_those_of_crepes(count: int) -> None:
     """One threshold for all with 60 samples, one per class with 1,000."""
     loo_logits, labels = sample(count)
-    calibration = calibrate(loo_logits, labels, 4, DEFAULT)
+    calibration = measure(loo_logits, labels)
     predictions = apply_calibration(sample(300, seed=1)[0], calibration, 4)
     scaled = loo_logits[:, :4].astype(np.float64) / calibration.temperature
     scores = 1 - softmax(scaled)[np.arange(count), labels]
@@ -73,7 +80,7 @@ def test_the_temperature_undoes_overconfidence() -> None:
     logits = random.normal(size=(4000, 5)) * 2
     labels = (random.rand(4000, 1) > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(0, 4)
 
-    found = calibrate((3 * logits).astype("f4"), labels, 5, DEFAULT)
+    found = calibrate((3 * logits).astype("f4"), labels, logits[:, 0], 0, DEFAULT)
 
     assert found.temperature == pytest.approx(3.0, rel=0.1)
     assert found.num_samples == 4000
@@ -81,17 +88,15 @@ def test_the_temperature_undoes_overconfidence() -> None:
 
 def test_few_samples_keep_the_default_thresholds() -> None:
     loo_logits, labels = sample(5)
-    found = calibrate(loo_logits, labels, 4, DEFAULT)
+    found = measure(loo_logits, labels)
 
     assert 1.0 < found.temperature < 3.0
     assert found.sets is not None and found.sets.num_samples == 0
-    assert found.rejection is not None and found.rejection.num_samples == 0
-    # The default holds for logits before the temperature, which is another one now.
-    assert found.rejection.values[0] * found.temperature == pytest.approx(3.0 * 2.0)
-    assert calibrate(loo_logits[:0], labels[:0], 4, DEFAULT) == DEFAULT
+    assert found.rejection == DEFAULT.rejection
+    assert measure(loo_logits[:0], labels[:0]) == DEFAULT
     loo_logits, labels = sample(400)
     others = labels != 2  # a class without samples
-    assert calibrate(loo_logits[others], labels[others], 4, DEFAULT).sets == DEFAULT.sets
+    assert measure(loo_logits[others], labels[others]).sets == DEFAULT.sets
 
 
 def test_default_sets_are_the_fewest_classes_that_reach_the_coverage() -> None:
@@ -101,3 +106,26 @@ def test_default_sets_are_the_fewest_classes_that_reach_the_coverage() -> None:
     sets = apply_calibration(logits, default, 4).sets
 
     assert sets.tolist() == [[True, True, False, False], [True, False, False, False]]
+
+
+def test_the_score_of_a_sign_falls_with_classes_and_drawings_and_rises_with_background() -> None:
+    logits = np.array([[6.0, 2.0, 5.0, 4.0]])  # two classes, one background class, one drawing
+    score = ood_score(logits, 2, 1)
+
+    expected = np.log(1 + np.exp(5.0)) - np.log(np.exp(6.0) + np.exp(2.0)) - 6.0
+    np.testing.assert_allclose(score, expected)
+    changed = ood_score(logits + np.array([[0, 0, 0, 3.0], [0, 0, 1.0, 0], [1.0, 0, 0, 0]]), 2, 1)
+    assert changed[0] == pytest.approx(score - 1.0)  # the drawing is the nearest now
+    assert changed[2] < score - 1.0 and changed[1] > score
+
+
+def test_thresholds_of_older_bundles_keep_their_score() -> None:
+    """They hold for the best class, less a quarter of the nearest background class."""
+    older = {"coverage": 0.98, "values": (-2.0,), "num_samples": 60}
+    calibration = Calibration.model_validate({"temperature": 2.0, "rejection": older})
+    logits = np.array([[6.0, 0.0, 4.0], [6.0, 0.0, 9.0], [4.0, 0.0, 1.0]])
+
+    assert apply_calibration(logits, calibration, 2).rejected.tolist() == [False, True, True]
+    fitted = calibrate(logits[:, :2], np.zeros(3, np.int64), np.zeros(3), 3, calibration)
+    assert fitted.rejection is not None and fitted.rejection.num_samples == 0
+    assert (fitted.rejection.score, fitted.rejection.num_drawings) == ("energy", 3)

@@ -85,6 +85,17 @@ def test_a_taught_bundle_survives_saving(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.bundle.samples.ink, fitted.samples.ink)
 
 
+def test_a_drawing_is_accepted_by_its_likeness_to_one_other_drawing() -> None:
+    """A class has two shapes, and the mean of both looks like neither."""
+    two = np.concatenate([draw(0, 30), draw(1, 30)])
+    fitted = taught(("x", "y"), two, draw(2, 30))
+    strangers = np.concatenate([draw(label, 20, seed=1) for label in (8, 9)])[:, None]
+    own = np.concatenate([draw(label, 20, seed=1) for label in (0, 1)])[:, None]
+
+    assert fitted.recogniser.predict_arrays(own).rejected.mean() < 0.1
+    assert fitted.recogniser.predict_arrays(strangers).rejected.mean() > 0.9
+
+
 def test_classes_must_not_be_too_many() -> None:
     with pytest.raises(ConfigError, match="classes must be 2 to 12,000, got 12,001"):
         fit(BACKBONE, [str(n) for n in range(12_001)])

@@ -30,7 +30,7 @@ from siglum.lab.run_folder import Run
 from siglum.lab.training_loop import normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
-from siglum.recogniser.calibration import COVERAGE, FALSE_REJECTION_RATE, Calibration, Threshold
+from siglum.recogniser.calibration import COVERAGE, DEFAULT_REJECTION, Calibration, Threshold
 from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle
@@ -49,7 +49,7 @@ TOLERANCE = 0.01  # of the largest feature, by which 16-bit weights may change f
 CALIBRATION = Calibration(
     temperature=1.1,
     sets=Threshold(coverage=COVERAGE, values=(COVERAGE,)),
-    rejection=Threshold(coverage=1 - FALSE_REJECTION_RATE, values=(SCALE * -0.06 / 1.1,)),
+    rejection=DEFAULT_REJECTION,
 )
 
 
