@@ -5,6 +5,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def teach(
     r"""Teach a recogniser from names of characters, from drawings, or from both.
 
     Args:
-        chars: characters, Unicode names or groups, separated by commas; known from fonts. The
-            outputs of the characters of `latex` are their commands.
+        chars: characters, Unicode names or groups, separated by commas; known from fonts. "σ|ς" is
+            one class, called σ, with two shapes; it is so among labels of samples, too. The outputs
+            of the characters of `latex` are their commands.
         samples: a folder with one folder per class, a zip of it, a Studio set or another source of
             images; or images by label: `{"α": [image, ...]}`.
         rename: new names of classes in the samples; two with one name are merged.
@@ -66,9 +68,9 @@ def teach(
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
-    drawings, texts = None, {}
+    images, drawings, texts = None, None, {}
     if chars is not None and "latex" in map(str.lower, charsets.items(chars)):
-        texts = charsets.latex_outputs(names)
+        texts = charsets.latex_outputs({charsets.shapes(name)[0] for name in names})
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
         rename = rename or {}
@@ -81,18 +83,26 @@ def teach(
             if kind == "studio":
                 with closing(studio_set.connect(folder)) as database:
                     stored = studio_set.read_state(database).outputs
-                texts |= {rename.get(name, name): text for name, text in stored.items()}
+                texts |= {charsets.shapes(rename.get(n, n))[0]: text for n, text in stored.items()}
         images = images.rename(rename)
         # macOS stores é as two code points in names of files; NFC makes it one class.
         images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
-        names = tuple(dict.fromkeys([*names, *images.classes]))
-        drawings = _distinct(images, names)
+        known = {charsets.shapes(name)[0] for name in names}
+        names = (*names, *(one for one in images.classes if charsets.shapes(one)[0] not in known))
+        images = images.rename({one: charsets.shapes(one)[0] for one in images.classes})
+    charsets.check_shapes(names)
+    shapes = {charsets.shapes(name)[0]: charsets.shapes(name) for name in names}
+    if images is not None:
+        drawings = _distinct(images, tuple(shapes))
     for label, text in (outputs or {}).items():
-        if (name := unicodedata.normalize("NFC", str(label))) not in names:
-            hint = closest_match(name, names)
+        name = charsets.shapes(unicodedata.normalize("NFC", str(label)))[0]
+        if name not in shapes:
+            hint = closest_match(name, shapes)
             raise ConfigError(f"outputs must be of classes of the recogniser, got {name!r}.{hint}")
         texts[name] = class_outputs.check(text)
     fitted = fit(network, names, drawings, outputs=texts)
+    for character in {*chain.from_iterable(shapes.values())}.difference(network.classes, shapes):
+        raise ConfigError(f"No font has {charsets.describe(character)}. Leave out this shape.")
     for name in fitted.unknown_classes[:1]:
         described = charsets.describe(name) if len(name) == 1 else repr(name)
         raise ConfigError(f"No font has {described}, and it has no samples. Give samples of it.")

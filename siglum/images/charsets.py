@@ -9,8 +9,10 @@ import re
 import sys
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from siglum.errors import ConfigError, closest_match
@@ -18,9 +20,11 @@ from siglum.files import read_json
 from siglum.images.characters import latex
 
 DATA = read_json(Path(__file__).with_name("charsets.json"))
+SHAPES_RULE = r"shapes must be different characters, such as 'σ|ς', got {!r}. A bar itself is \|."
 SIMILAR = 0.7  # of difflib's ratio: greak is close to greek, and abc is not to arabic
 SEPARATOR = re.compile(r"(?<!\\)[,;]")
 MATHEMATICS = ("greek", "letterlike", "arrows", "mathematics")  # groups
+BAR = re.compile(r"(?<!\\)\|")
 TOKEN = re.compile(
     r"\\(?P<tex>math(?:bb|cal|frak)\{\w\}|[A-Za-z]+|\W)"
     r"|U\+(?P<code>[0-9A-Fa-f]{4,6})|(?P<char>\S)[\ufe0e\ufe0f]?"
@@ -65,6 +69,7 @@ def items(text: str) -> list[str]:
 def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, ...]:
     r"""Return the characters that a text such as "greek,0-9,\alpha,U+2200" names, in its order.
 
+    An item such as "σ|ς" is one name of a class with several `shapes`, which groups then leave out.
     Groups and ranges leave out what is not `supported`, with a warning. Raises ConfigError.
     """
     if not text.strip():
@@ -75,12 +80,22 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
             remedy = "The comma itself is \\, and the semicolon \\;."
             raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
         group = sets().get(item.lower())
+        if item.strip("|") and len(parts := BAR.split(item)) > 1:
+            one_each = [[*chain.from_iterable(_parse(part.strip()))] for part in parts]
+            name = "|".join(map("".join, one_each))
+            if len(shapes(name)) < len(parts):
+                raise ConfigError(SHAPES_RULE.format(item))
+            named[name] = False
+            continue
         for characters in _parse(item) if group is None else [group]:
             is_member = len(characters) > 1
             for character in characters:
                 if not (is_member or named.get(character, True)):
                     raise ConfigError(f"{describe(character)} is named twice. Name it once.")
                 named[character] = is_member and named.get(character, True)
+    check_shapes(name for name, is_member in named.items() if not is_member)
+    listed = {character for name in named if len(name) > 1 for character in shapes(name)}
+    named = {name: is_member for name, is_member in named.items() if name not in listed}
     supported = named if supported is None else supported
     if missing := [c for c, is_member in named.items() if is_member and c not in supported]:
         warnings.warn(
@@ -89,6 +104,23 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
             stacklevel=2,
         )
     return tuple(c for c in named if c not in missing)
+
+
+def shapes(name: str) -> tuple[str, ...]:
+    """Return the characters that a name such as "σ|ς" lists; of any other name, the name alone.
+
+    The first is what the class is called.
+    """
+    parts = tuple(part.strip() for part in BAR.split(name))
+    is_list = max(map(len, parts)) == min(map(len, parts)) == 1 and len({*parts}) == len(parts)
+    return parts if is_list else (name,)
+
+
+def check_shapes(names: Iterable[str]) -> None:
+    """Raise ConfigError if a character is a shape of two classes."""
+    for character, times in Counter(chain.from_iterable(map(shapes, names))).items():
+        if times > 1:
+            raise ConfigError(f"{character!r} must be a shape of one class, got {times}.")
 
 
 def describe(character: str) -> str:

@@ -26,10 +26,17 @@ from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
 from siglum.images import outputs as class_outputs
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototype_head import Floats, Head, Labels, PositionPrior, Positions
+from siglum.recogniser.prototype_head import (
+    Floats,
+    Head,
+    Labels,
+    Mixture,
+    PositionPrior,
+    Positions,
+)
 from siglum.stats import Rate
 
-FORMAT = 2
+FORMAT, OLD_FORMAT = 3, 2  # the old one has one vector and one shape per class
 SUFFIX = ".siglum"
 MEMBERS = CARD, MODEL, WEIGHTS = "bundle.json", "model.onnx", "weights.safetensors"
 MAX_CARD, MAX_BYTES = 8 * 2**20, 640 * 2**20  # bytes of bundle.json, and of the whole file
@@ -38,7 +45,7 @@ MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 LOCAL, CENTRAL, END = 30, 46, 22  # bytes of a zip's headers, without names
 AGAIN = "Copy it again, or make it again."
 # The arrays of weights.safetensors: allowed types, and the size of each axis by the letters above,
-# V the rows of the head.
+# V the rows of the head: vectors of classes, then background classes.
 ARRAYS = read_json(Path(__file__).with_name("arrays.json"))
 
 
@@ -79,9 +86,10 @@ class Card(Settings):
 class _Document(Settings):
     """The contents of bundle.json."""
 
-    format: Literal[2] = 2
+    format: Literal[2, 3]
     classes: tuple[ClassName, ...] = Field(min_length=1, max_length=100_000)
     outputs: dict[ClassName, Output] = Field({})
+    shapes: dict[ClassName, tuple[ClassName, ...]] = Field({})
     preprocess: Preprocess
     calibration: Calibration
     cosine: Literal[True] | None = None  # None without a head
@@ -117,6 +125,18 @@ class Bundle:
     head: Head | None = None
     samples: Samples | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)  # by class, where not its name
+    shapes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by class, if several
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, each with its shapes, such as "σ|ς"."""
+        return ["|".join(self.shapes.get(name, (name,))) for name in self.classes]
+
+    @property
+    def format(self) -> int:
+        """The oldest format that has all of its parts."""
+        several = self.shapes or (self.head is not None and self.head.mixture is not None)
+        return FORMAT if several else OLD_FORMAT
 
 
 def check_new(path: Path) -> None:
@@ -139,20 +159,21 @@ def encode(bundle: Bundle) -> bytes:
     from safetensors.numpy import save as save_arrays
 
     head, samples = bundle.head, bundle.samples
-    prior = None if head is None else head.position
-    parts = {"reference": bundle.reference, "head": head, "position": prior, "samples": samples}
+    parts = {"reference": bundle.reference, "head": head, "samples": samples}
+    parts |= {name: getattr(head, name, None) for name in ("position", "mixture")}
     arrays = {}
     for key in ARRAYS:
         group, _, name = key.partition(".")
         if parts[group] is not None:
             arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
     members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
-    names = ("classes", "outputs", "preprocess", "calibration")
+    names = ("format", "classes", "outputs", "shapes", "preprocess", "calibration")
     settings = {name: getattr(bundle, name) for name in names}
     settings |= {"cosine": None if head is None else True, "card": bundle.card}
     settings["sha256"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     document = build(_Document, settings)
-    contents = document.model_dump(mode="json", exclude=None if bundle.outputs else {"outputs"})
+    empty = {name for name in ("outputs", "shapes") if not getattr(bundle, name)}
+    contents = document.model_dump(mode="json", exclude=empty)
     text = json.dumps(contents, indent=1, ensure_ascii=False).encode()
     if len(text) > MAX_CARD:
         raise DataError(f"{CARD} would be larger than {MAX_CARD >> 20} MiB. Shorten the outputs.")
@@ -168,9 +189,12 @@ def decode(raw: bytes, name: str) -> Bundle:
     members = _unzip(raw, name)
     table = parse_json(members[CARD], f"{CARD} in {name}")
     version = table.get("format") if isinstance(table, dict) else None
-    if version != FORMAT:
+    if version not in (OLD_FORMAT, FORMAT):
         remedy = "Upgrade Siglum." if isinstance(version, int) and version > FORMAT else AGAIN
-        raise DataError(f"{name} has format {version!r:.40}, this Siglum reads {FORMAT}. {remedy}")
+        readable = f"{OLD_FORMAT} and {FORMAT}"
+        raise DataError(
+            f"{name} has format {version!r:.40}, this Siglum reads {readable}. {remedy}"
+        )
     try:
         document = _Document.model_validate(table)
     except ValidationError as error:
@@ -179,24 +203,32 @@ def decode(raw: bytes, name: str) -> Bundle:
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
     classes, preprocess, calibration = document.classes, document.preprocess, document.calibration
-    card, outputs = document.card, document.outputs
+    card, outputs, shapes = document.card, document.outputs, document.shapes
     sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
-    head = samples = prior = None
+    head = samples = prior = mixture = None
     if position := groups.get("position"):
         prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
+    counts = np.ones(len(classes), np.int64)  # of the vectors of each class
+    if several := groups.get("mixture"):
+        counts = several["counts"]
+        mixture = Mixture(counts, float(several["softness"][0]))
     if "head" in groups:
-        head = Head(**groups["head"], position=prior)
+        head = Head(**groups["head"], position=prior, mixture=mixture)
     if "samples" in groups:
         samples = Samples(**groups["samples"])
     thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
     num_vectors = len(classes) if head is None else len(head.vectors)
-    needed = len(classes) + (calibration.rejection.num_drawings if calibration.rejection else 0)
+    num_drawings = calibration.rejection.num_drawings if calibration.rejection else 0
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
         "outputs": {*outputs} <= {*classes},
-        "fewer vectors than classes and drawings": num_vectors >= needed,
+        "fewer vectors than classes and drawings": counts.min() > 0
+        and counts.max() <= num_vectors  # else the sum may overflow
+        and counts.sum() + num_drawings <= num_vectors,
+        "softness": mixture is None or mixture.softness > 0,
+        "shapes": {*shapes} <= {*classes},
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
         "positions": prior is None or bool((prior.std > 0).all() and 0 <= prior.gain <= 1),
@@ -205,9 +237,8 @@ def decode(raw: bytes, name: str) -> Bundle:
         if not fit:
             raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {part}.")
     reference = ReferenceOutputs(**groups["reference"])
-    return Bundle(
-        members[MODEL], preprocess, classes, calibration, card, reference, head, samples, outputs
-    )
+    parts = members[MODEL], preprocess, classes, calibration, card, reference, head, samples
+    return Bundle(*parts, outputs, shapes)
 
 
 def _unzip(raw: bytes, name: str) -> dict[str, bytes]:

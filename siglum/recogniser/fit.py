@@ -2,7 +2,7 @@
 
 All fits have closed forms on features, so adding a drawing takes milliseconds. The constants were
 chosen on one half of the writers and alphabets of the development sets (benchmarks/fewshot.py).
-Shapes: N samples, K classes, S the side of the frame, D features.
+Shapes: N samples, K classes, S shapes in fonts, D features.
 """
 
 from collections import Counter, defaultdict
@@ -17,24 +17,33 @@ from numpy.typing import NDArray
 from siglum import stats
 from siglum.errors import ConfigError, DataError
 from siglum.formatting import count
+from siglum.images import charsets
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
 from siglum.recogniser.calibration import calibrate, ood_score
 from siglum.recogniser.predict import Input, Recogniser, default_backbone, stack
 from siglum.recogniser.prototype_head import (
     Floats,
+    Fonts,
     Head,
+    Labels,
+    Mixture,
+    Positions,
     background_classes,
     fit_position_prior,
     fit_prototypes,
     font_prototypes,
+    unit,
 )
 
 SCALE = 20.0  # of cosines, as in the backbone's training
 PENALTY = 1.0  # samples
+SOFTNESS = 1.5  # logits; of the maximum over the vectors of a class
+FONT_WEIGHT = 3.0  # drawings; of a font or a prototype, among the vectors of a class
+MAX_EXAMPLES = 100  # drawings of a class that are vectors
 NUM_REFERENCE = 4
 MAX_CLASSES = 12_000
 MAX_DRAWINGS = 5_000  # that images are compared with for rejection
-BATCH = 1_000  # samples compared at once
+BATCH = 100  # samples at once, so that their logits stay in the processor's cache
 MAX_NAMES = 20  # in a title
 
 CURVE_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
@@ -68,34 +77,34 @@ class Fitted:
 
 def fit(
     backbone: Recogniser,
-    classes: Sequence[str],
+    names: Sequence[str],
     samples: Samples | None = None,
     features: Floats | None = None,
     outputs: Mapping[str, str] | None = None,
 ) -> Fitted:
-    """Fit a recogniser to font prototypes and samples; their features save time."""
-    if not 2 <= len(classes) <= MAX_CLASSES:
-        raise ConfigError(f"classes must be 2 to {MAX_CLASSES:,}, got {len(classes):,}.")
+    """Fit a recogniser to font prototypes and samples; their features save time.
+
+    The name "σ|ς" is a class σ with two shapes. Outputs are by class.
+    """
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise ConfigError(f"classes must be 2 to {MAX_CLASSES:,}, got {len(names):,}.")
     if samples is None:
         ink = np.empty((0, *[backbone.preprocess.size] * 2), np.uint8)
         samples = Samples(ink, np.empty(0, np.int64), np.empty((0, 3), np.float32))
     features = backbone.features(samples.ink) if features is None else features
-    fonts = font_prototypes(backbone, classes)
-    vectors, loo_logits = fit_prototypes(features, samples.labels, fonts, PENALTY, SCALE)
-    background = background_classes(backbone, vectors)
-    prior, added = fit_position_prior(samples.positions, samples.labels, loo_logits)
-    loo_logits = loo_logits + added
+    shapes = [charsets.shapes(name) for name in names]
+    classes, fonts = tuple(first for first, *_ in shapes), font_prototypes(backbone, shapes)
+    head, prototypes, loo_logits = _fit_head(backbone, fonts, features, *samples[1:])
+    background = background_classes(backbone, prototypes)
     by_class = np.argsort(samples.labels, kind="stable")
     number = min(len(features), MAX_DRAWINGS)
     compared = by_class[np.linspace(0, len(features) - 1, number).astype(int)]
     others = np.concatenate([background, features[compared]])
-    rows = len(classes) + len(others)
-    head = Head(
-        vectors=np.concatenate([vectors, others]).astype(np.float16),
-        scale=np.full(rows, SCALE, np.float32),
-        bias=np.zeros(rows, np.float32),
-        centre=backbone.head.centre,
-        position=prior,
+    head = replace(
+        head,
+        vectors=np.concatenate([head.vectors, others]).astype(np.float16),
+        scale=np.append(head.scale, np.full(len(others), SCALE, np.float32)),
+        bias=np.append(head.bias, np.zeros(len(others), np.float32)),
     )
     scores = np.empty(len(features))
     for start in range(0, len(features), BATCH):
@@ -108,18 +117,80 @@ def fit(
     texts = {name: (outputs or {}).get(name, "") for name in classes}
     bundle = replace(
         backbone.bundle,
-        classes=tuple(classes),
+        classes=classes,
         calibration=calibrate(loo_logits, samples.labels, scores, number, default),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
         samples=samples if len(samples.labels) else None,
         outputs={name: text for name, text in texts.items() if text not in ("", name)},
+        shapes={listed[0]: listed for listed in shapes if len(listed) > 1},
     )
     recogniser = Recogniser(bundle, backbone.network)
-    exists = fonts.any(axis=1) | np.isin(range(len(classes)), samples.labels)
+    exists = fonts.known | np.isin(range(len(classes)), samples.labels)
     unknown = tuple(name for name, one in zip(classes, exists, strict=True) if not one)
     recogniser.fitted = Fitted(recogniser, backbone, samples, features, loo_logits, unknown)
     return recogniser.fitted
+
+
+def _fit_head(
+    backbone: Recogniser, fonts: Fonts, features: Floats, labels: Labels, positions: Positions
+) -> tuple[Head, Floats, Floats]:
+    """Fit a head without background classes.
+
+    The vectors of a class are its prototypes, one per shape and fitted to the drawings nearest to
+    it, and its fonts and drawings themselves, so that one far from the mean is recognised again.
+    Returns the head, the prototypes (S, D), and the leave-one-out logits (N, K).
+    """
+    similarity = np.where(fonts.labels == labels[:, None], features @ fonts.vectors.T, -np.inf)
+    nearest = similarity.argmax(axis=1)
+    prototypes, loo = fit_prototypes(features, nearest, fonts.vectors, PENALTY, SCALE)
+    num_classes, num_shapes = len(fonts.known), len(prototypes)
+    counts = np.bincount(labels, minlength=num_classes)
+    grouped = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    even = [np.linspace(0, n - 1, min(n, MAX_EXAMPLES)).astype(int) for n in counts.tolist()]
+    rows = np.concatenate([own[some] for own, some in zip(grouped, even, strict=True)])
+    sums = np.zeros((num_classes, features.shape[1]), np.float32)
+    np.add.at(sums, labels, features)
+    means = unit(sums)
+    copied = np.flatnonzero(counts[fonts.labels] > 0)
+    copied = copied[fonts.vectors[copied].any(axis=1)]
+    likeness = (fonts.vectors[copied] @ means[counts > 0].T).max(axis=1, initial=0)
+    own_likeness = (fonts.vectors[copied] * means[fonts.labels[copied]]).sum(axis=1)
+    # A font that looks much more like the drawings of another class stays out.
+    copied = copied[own_likeness > likeness / 2]
+    owners = np.concatenate([fonts.labels, fonts.labels[copied], labels[rows]])
+    weights = np.ones(len(owners))
+    weights[:num_shapes] = FONT_WEIGHT / np.bincount(fonts.labels)[fonts.labels]
+    weights[num_shapes:][: len(copied)] = FONT_WEIGHT
+    totals = np.bincount(owners, weights)
+    order = np.argsort(owners, kind="stable")
+    vectors = np.concatenate([prototypes, fonts.vectors[copied], features[rows]])[order]
+    bias = (SOFTNESS * np.log(weights / totals[owners])).astype(np.float32)[order]
+    mixture = Mixture(np.bincount(owners), SOFTNESS)
+    place = np.argsort(order)  # of each vector
+    own = np.full(len(labels), -1)
+    own[rows] = place[len(owners) - len(rows) :]
+    loo_logits = np.empty((len(labels), num_classes), np.float32)
+    for start in range(0, len(labels), BATCH):
+        part = slice(start, start + BATCH)
+        logits = SCALE * (features[part] @ vectors.T)
+        logits[:, place[:num_shapes]] = loo[part]
+        logits[np.flatnonzero(own[part] >= 0), own[part][own[part] >= 0]] = -np.inf
+        logits += bias
+        loo_logits[part] = mixture.pool(logits)
+    # Without the sample, the others of its class weigh more.
+    rest = totals[labels] - (own >= 0)
+    loo_logits[np.arange(len(labels)), labels] += SOFTNESS * np.log(totals[labels] / rest)
+    prior, added = fit_position_prior(positions, labels, loo_logits)
+    head = Head(
+        vectors=vectors,
+        scale=np.full(len(vectors), SCALE, np.float32),
+        bias=bias,
+        centre=backbone.head.centre,
+        position=prior,
+        mixture=mixture if len(vectors) > num_classes else None,
+    )
+    return head, prototypes, loo_logits + added
 
 
 def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
@@ -130,17 +201,21 @@ def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
         if bundle.card.kind != "taught" or bundle.model != backbone.bundle.model:
             reason = "It was not taught on Siglum's own backbone. Teach a new one with siglum.teach"
             raise DataError(f"Cannot add drawings to this recogniser. {reason}.")
-        fitted = fit(backbone, bundle.classes, bundle.samples, outputs=bundle.outputs)
+        fitted = fit(backbone, bundle.names, bundle.samples, outputs=bundle.outputs)
     if not inputs or not all(one.planes.any() for one in inputs):
         problem = "No ink found in the drawings of" if inputs else "No drawings given for"
         raise DataError(f"{problem} {label!r}.")
     planes, positions = stack(inputs)
-    classes = bundle.classes if label in bundle.classes else (*bundle.classes, label)
-    new = Samples(planes[:, 0], np.full(len(inputs), classes.index(label)), positions)
+    names, name = bundle.names, charsets.shapes(label)[0]
+    if name not in bundle.classes:
+        names.append(label)
+        charsets.check_shapes(names)
+    index = [*bundle.classes, name].index(name)
+    new = Samples(planes[:, 0], np.full(len(inputs), index), positions)
     pairs: Any = zip(fitted.samples, new, strict=True)
     features = np.concatenate([fitted.features, fitted.backbone.features(new.ink)])
     samples = Samples(*map(np.concatenate, pairs))
-    recogniser.fitted = fit(fitted.backbone, classes, samples, features, bundle.outputs)
+    recogniser.fitted = fit(fitted.backbone, names, samples, features, bundle.outputs)
     recogniser.bundle = recogniser.fitted.recogniser.bundle
 
 
@@ -201,12 +276,13 @@ def diagnose(fitted: Fitted) -> dict[str, Any]:
 def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     """Learn from some random samples of each class and predict the rest, `CURVE_DRAWS` times."""
     (_, labels, positions), features = fitted.samples, fitted.features
-    fonts = font_prototypes(fitted.backbone, fitted.recogniser.classes)
-    members = [np.flatnonzero(labels == label) for label in range(len(fonts))]
+    bundle = fitted.recogniser.bundle
+    fonts = font_prototypes(fitted.backbone, [charsets.shapes(name) for name in bundle.names])
+    members = [np.flatnonzero(labels == label) for label in range(len(bundle.classes))]
     random = np.random.RandomState(0)
     points = []
     for size in CURVE_SIZES:
-        allowed = range(len(fonts)) if size else np.flatnonzero(fonts.any(axis=1))
+        allowed = range(len(members)) if size else np.flatnonzero(fonts.known)
         tested = [members[label] for label in allowed if len(members[label]) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue  # fewer than half of the classes allow this size
@@ -214,12 +290,9 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
         for _ in range(CURVE_DRAWS if size else 1):
             chosen = np.concatenate([random.permutation(rows)[:size] for rows in members])
             rest = np.setdiff1d(np.concatenate(tested), chosen)
-            own = labels[chosen]
-            vectors, loo = fit_prototypes(features[chosen], own, fonts, PENALTY, SCALE)
-            logits = SCALE * (features[rest] @ vectors.T)
-            prior, _ = fit_position_prior(positions[chosen], own, loo)
-            if prior is not None:
-                logits += prior.logits(positions[rest])
+            some = features[chosen], labels[chosen], positions[chosen]
+            head, *_ = _fit_head(fitted.backbone, fonts, *some)
+            logits = head.logits(features[rest], positions[rest])
             accuracies.append(float((logits.argmax(axis=1) == labels[rest]).mean()))
         mean = float(np.mean(accuracies))
         points.append(CurvePoint(size, mean, min(accuracies), max(accuracies)))

@@ -1,15 +1,18 @@
 """The few-shot head: prototypes of classes, fitted to fonts and a few drawings.
 
+A class may have several shapes, such as σ and ς: each has a prototype. The fonts and the drawings
+of a class are vectors of it, too, so that a drawing far from the mean is recognised again.
 A prior of size and position separates `o` from `O` where samples come from one kind of paper; it
 never rejects an image. A position is (height, width, centre) of the ink in image heights, as in
 `InkReport`; values above 1 count as 1; NaN where unknown.
-Shapes: N samples, K classes, M background classes, D features, each of length 1.
+Shapes: N samples, K classes, R vectors of them, S shapes in fonts, M background classes, D
+features, each of length 1.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +58,28 @@ def student_t(distance: Logits) -> Logits:
 
 
 @dataclass(frozen=True, eq=False)
+class Mixture:
+    """Several vectors per class: its logit is a soft maximum of theirs."""
+
+    counts: Labels  # (K,): the vectors of each class, in label order
+    softness: float  # above 0
+
+    def pool(self, logits: Logits) -> Logits:
+        """Return the logits (N, K) of classes for those of their vectors (N, R)."""
+        highest = logits.max(axis=1, keepdims=True)
+        powers = logits - highest
+        powers /= self.softness
+        np.exp(powers, out=powers)
+        sums = np.add.reduceat(powers, np.cumsum(self.counts) - self.counts, axis=1)
+        with np.errstate(divide="ignore"):  # far below the highest it is -inf
+            return np.asarray(highest + self.softness * np.log(sums))
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    Rows are K classes, M background classes and E features of drawings, together V.
+    Rows are the R vectors of K classes, M background classes and E features of drawings, together V.
     """
 
     vectors: NDArray[Any]  # float32, float16 or int8 (V, D)
@@ -66,6 +87,7 @@ class Head:
     bias: Floats  # (V,)
     centre: Floats  # (D,)
     position: PositionPrior | None = None  # of the K classes
+    mixture: Mixture | None = None  # None: one vector per class
 
     @cached_property
     def unit_vectors(self) -> Floats:
@@ -83,6 +105,9 @@ class Head:
     def logits(self, features: Floats, positions: Positions | None = None) -> Floats:
         """Return float32 (N, V) for features (N, D) and the ink's positions (N, 3)."""
         logits = features @ self._columns * self.scale + self.bias
+        if self.mixture is not None:
+            rows = int(self.mixture.counts.sum())
+            logits = np.hstack([self.mixture.pool(logits[:, :rows]), logits[:, rows:]])
         if self.position is not None and positions is not None:
             logits[:, : len(self.position.mean)] += self.position.logits(positions)
         return logits.astype(np.float32)
@@ -95,11 +120,26 @@ def unit(rows: Logits) -> Floats:
     return scaled
 
 
-def font_prototypes(backbone: "Recogniser", classes: Sequence[str]) -> Floats:
-    """Return the font prototype of each class: (K, D), each of length 1, or 0 if no font has it."""
+class Fonts(NamedTuple):
+    """The font prototypes of classes."""
+
+    vectors: Floats  # (S, D), each of length 1; 0 for a class that no font has
+    labels: Labels  # (S,), in label order
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether a font has the class: (K,)."""
+        return np.bincount(self.labels, self.vectors.any(axis=1)) > 0
+
+
+def font_prototypes(backbone: "Recogniser", shapes: Sequence[Sequence[str]]) -> Fonts:
+    """Return the font prototypes of classes, of each of the characters that show one."""
     index = {name: label for label, name in enumerate(backbone.classes)}
-    rows = np.array([index.get(name, -1) for name in classes], np.int64)
-    return np.where(rows[:, None] < 0, np.float32(0), backbone.head.unit_vectors[rows])
+    listed = [[index[c] for c in characters if c in index] for characters in shapes]
+    rows = np.array([row for known in listed for row in known or [-1]], np.int64)
+    labels = np.repeat(range(len(shapes)), [max(len(known), 1) for known in listed])
+    vectors = np.where(rows[:, None] < 0, np.float32(0), backbone.head.unit_vectors[rows])
+    return Fonts(vectors, labels)
 
 
 def background_classes(backbone: "Recogniser", vectors: Floats) -> Floats:

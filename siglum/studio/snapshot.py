@@ -138,8 +138,8 @@ class Snapshot:
             {
                 "id": id,
                 "name": name,
-                "output": self.state.outputs.get(name, name),
-                "in_fonts": name in fonts,
+                "output": self.state.outputs.get(name, charsets.shapes(name)[0]),
+                "in_fonts": not fonts.isdisjoint(charsets.shapes(name)),
                 "train": len(groups["train", id]),
                 "test": len(groups["test", id]),
                 "accuracy": recognition_rate(groups["train", id]),
@@ -211,7 +211,9 @@ class Snapshot:
             value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
             value["rejected"] = bool(rejected)
             name = value["candidates"][0]["name"]
-            value["output"] = "" if rejected else self.state.outputs.get(name, name)
+            value["output"] = (
+                "" if rejected else self.state.outputs.get(name, charsets.shapes(name)[0])
+            )
             if heat:
                 image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}
@@ -355,7 +357,8 @@ def build(before: Snapshot, state: State) -> Snapshot:
     backbone, inks, fonts = before.backbone, before.inks, frozenset(before.backbone.classes)
     rows = tuple(id for id in state.select(split="train") if inks[id].ink.any())
     known = {state.drawings[id].label for id in rows}
-    known |= {id for id, name in state.classes.items() if name in fonts}
+    classes = state.classes.items()
+    known |= {id for id, name in classes if not fonts.isdisjoint(charsets.shapes(name))}
     class_ids = tuple(id for id in state.classes if id in known)
     names = [state.classes[id] for id in class_ids]
     examples = class_ids, names, rows, [state.drawings[id].label for id in rows], state.outputs
@@ -372,19 +375,21 @@ def build(before: Snapshot, state: State) -> Snapshot:
                 np.array([inks[id].position for id in rows]),
             )
             features = np.array([inks[id].features for id in rows])
-        fitted = fit(backbone, names, samples, features, state.outputs)
+        outputs = {charsets.shapes(name)[0]: text for name, text in state.outputs.items()}
+        fitted = fit(backbone, names, samples, features, outputs)
     return replace(now, fitted=fitted)
 
 
 def by_author(fitted: Fitted, authors: NDArray[np.str_]) -> dict[str, stats.Rate]:
     """Return how many of each author's drawings are recognised from those of other named ones."""
     samples, classes, rates = fitted.samples, fitted.recogniser.classes, {}
+    signs = fitted.recogniser.bundle.names
     names = [name for name in dict.fromkeys(authors.tolist()) if name]
     for name in names if len(names) > 1 else []:
         own = authors == name
         others = ~own & (authors != "")  # anonymous drawings may be anybody's
         arrays: Any = (array[others] for array in samples)
-        without = fit(fitted.backbone, classes, Samples(*arrays), fitted.features[others])
+        without = fit(fitted.backbone, signs, Samples(*arrays), fitted.features[others])
         possible = ~np.isin(classes, without.unknown_classes)
         own &= possible[samples.labels]
         if own.any():

@@ -5,11 +5,12 @@ class without a name and a drawing without a class are deleted ones.
 """
 
 import json
+import re
 import secrets
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
@@ -86,6 +87,9 @@ def class_name(value: str) -> str:
     if " " in name and name.isascii() and "," not in name:
         with suppress(ConfigError, ValueError):
             (name,) = charsets.resolve(name)
+    is_list = name.strip("|") and re.fullmatch(r"([^|\\]?\|)+[^|\\]?", name)
+    if is_list and len(charsets.shapes(name)) == 1:
+        raise ValueError(charsets.SHAPES_RULE.format(name))
     return name
 
 
@@ -135,6 +139,7 @@ class Store:
         """Add the classes that do not exist yet, as one event; return the ids of all."""
         with self._lock:
             ids, new = self._new_classes(names)
+            self._check_shapes(ids)
             texts: list[Change] = [
                 (OUTPUT + ids[name], "", text)
                 for name, text in (outputs or {}).items()
@@ -151,6 +156,7 @@ class Store:
             old = self._class_name(id)
             if name in self.state.classes.values() and name != old:
                 raise StudioError(409, f"You already have {name!r}. Merge the two?")
+            self._check_shapes({**self.state.classes, id: name}.values())
             self._record(session, f"renamed {_isolate(old)} to {_isolate(name)}", [(id, old, name)])
 
     def set_output(self, id: str, output: str, session: str | None = None) -> None:
@@ -263,6 +269,12 @@ class Store:
         if id not in self.state.classes:
             raise StudioError(404, "That class no longer exists. Load the page again.")
         return self.state.classes[id]
+
+    def _check_shapes(self, names: Iterable[str]) -> None:
+        try:
+            charsets.check_shapes(names)
+        except ConfigError as error:
+            raise StudioError(409, str(error)) from None
 
     def _new_classes(self, names: Sequence[str]) -> tuple[dict[str, str], list[Change]]:
         """Return ids by name, and the changes that create those that do not exist."""

@@ -96,6 +96,38 @@ def test_a_drawing_is_accepted_by_its_likeness_to_one_other_drawing() -> None:
     assert fitted.recogniser.predict_arrays(strangers).rejected.mean() > 0.9
 
 
+def test_a_drawing_far_from_the_others_of_its_class_is_recognised_again() -> None:
+    """Five drawings of one shape and one of another."""
+    fitted = taught(("x1", "x2"), np.concatenate([draw(1, 5), draw(0, 1)]), draw(3, 6))
+
+    assert (predict(fitted.recogniser, draw(0, 20, 0.1, seed=1)) == 0).all()
+
+
+def test_leave_one_out_equals_fitting_without_the_drawing() -> None:
+    """Of classes with and without fonts, one with two shapes."""
+    names, ink = ("a|b", "γ", "new"), np.concatenate([draw(n, 3) for n in (0, 1, 2, 8)])
+    labels, positions = np.repeat([0, 1, 2], [6, 3, 3]), np.full((12, 3), 0.5, np.float32)
+    fitted = fit(BACKBONE, names, Samples(ink, labels, positions))
+
+    for row in range(12):
+        rest = np.arange(12) != row
+        some = Samples(ink[rest], labels[rest], positions[rest])
+        expected = fit(BACKBONE, names, some).recogniser.logits(ink[row : row + 1, None])[0, :3]
+        np.testing.assert_allclose(fitted.loo_logits[row], expected, atol=0.02)
+
+
+def test_a_class_has_the_shapes_that_its_name_lists(tmp_path: Path) -> None:
+    recogniser = fit(BACKBONE, ("a|α", "b")).recogniser
+    new = np.concatenate([draw(CHARACTERS.index(name), 20) for name in "aαb"])
+    bundles.save(to_bundle(recogniser.fitted), tmp_path / "x.siglum")
+    opened = load(tmp_path / "x.siglum")
+
+    assert opened.classes == ("a", "b") and opened.bundle.shapes == {"a": ("a", "α")}
+    assert (predict(opened, new) == np.repeat([0, 0, 1], 20)).mean() > 0.9
+    with pytest.raises(ConfigError, match="'α' must be a shape of one class, got 2"):
+        add(recogniser, "α", [Input(new[:1], False, None, None)])
+
+
 def test_classes_must_not_be_too_many() -> None:
     with pytest.raises(ConfigError, match="classes must be 2 to 12,000, got 12,001"):
         fit(BACKBONE, [str(n) for n in range(12_001)])
@@ -146,7 +178,7 @@ def test_signs_that_differ_in_size_alone_are_separated_and_never_rejected_for_it
     assert (predictions.probs.argmax(axis=1) == np.repeat([0, 1], 30)).mean() > 0.9
     assert predictions.rejected.mean() <= 0.1
     for other in (cropped, None):
-        assert (recogniser.predict_arrays(new, other).rejected == predictions.rejected).all()
+        assert recogniser.predict_arrays(new, other).rejected.mean() <= 0.1
 
 
 def test_a_backbone_is_opened_and_other_bundles_are_refused(tmp_path: Path) -> None:

@@ -121,6 +121,16 @@ def test_rename_merge_delete_undo_and_redo(client: Client) -> None:
     assert state["classes"][0]["name"] == HOSTILE
 
 
+def test_a_name_may_list_the_shapes_of_a_sign(client: Client) -> None:
+    client.add("σ|ς", "θ")
+    sign, _ = client.get("/api/state")["classes"]
+
+    assert (sign["name"], sign["output"], sign["in_fonts"]) == ("σ|ς", "σ", True)
+    assert client.refused("/api/classes", {"names": ["ς"]}) == 409
+    assert client.refused("/api/classes", {"names": ["a||b"]}) == 422
+    assert client.refused(f"/api/classes/{sign['id']}/rename", {"name": "σ|θ"}) == 409
+
+
 def test_a_class_has_an_output(client: Client) -> None:
     ids = client.teach(3)
     path, text = f"/api/classes/{ids['ring']}/output", "\\ring\n\t{}\N{ZERO WIDTH JOINER}"

@@ -100,9 +100,9 @@ async function merge() {
   if (into) await change("merge", { into }, `Merged into ${classById(into).name}.`);
 }
 
-/** Split what was typed into names: at commas, else at spaces and between characters that are no letters of a word. */
+/** Split what was typed into names: at commas, else at spaces and between characters of no word and no list such as σ|ς. */
 function splitNames(text) {
-  const parts = /[,;]/.test(text) ? text.split(/[,;]/) : text.split(/\s+/).flatMap((word) => (/[A-Za-z]/.test(word) ? [word] : [...word]));
+  const parts = /[,;]/.test(text) ? text.split(/[,;]/) : text.split(/\s+/).flatMap((word) => (/[A-Za-z]|.\|./.test(word) ? [word] : [...word]));
   return [...new Set(parts.map((name) => name.trim()).filter(Boolean))];
 }
 
