@@ -79,7 +79,7 @@ class Mixture:
 class Head:
     """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    Rows are the R vectors of K classes, M background classes and E features of drawings, together V.
+    Its V rows are R vectors of K classes, M background classes and E features of drawings.
     """
 
     vectors: NDArray[Any]  # float32, float16 or int8 (V, D)
