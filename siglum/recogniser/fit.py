@@ -126,7 +126,7 @@ def fit(
         shapes={listed[0]: listed for listed in shapes if len(listed) > 1},
     )
     recogniser = Recogniser(bundle, backbone.network)
-    exists = fonts.known | np.isin(range(len(classes)), samples.labels)
+    exists = fonts.has_font | np.isin(range(len(classes)), samples.labels)
     unknown = tuple(name for name, one in zip(classes, exists, strict=True) if not one)
     recogniser.fitted = Fitted(recogniser, backbone, samples, features, loo_logits, unknown)
     return recogniser.fitted
@@ -144,7 +144,7 @@ def _fit_head(
     similarity = np.where(fonts.labels == labels[:, None], features @ fonts.vectors.T, -np.inf)
     nearest = similarity.argmax(axis=1)
     prototypes, loo = fit_prototypes(features, nearest, fonts.vectors, PENALTY, SCALE)
-    num_classes, num_shapes = len(fonts.known), len(prototypes)
+    num_classes, num_shapes = len(fonts.has_font), len(prototypes)
     counts = np.bincount(labels, minlength=num_classes)
     grouped = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     even = [np.linspace(0, n - 1, min(n, MAX_EXAMPLES)).astype(int) for n in counts.tolist()]
@@ -282,7 +282,7 @@ def learning_curve(fitted: Fitted) -> tuple[CurvePoint, ...]:
     random = np.random.RandomState(0)
     points = []
     for size in CURVE_SIZES:
-        allowed = range(len(members)) if size else np.flatnonzero(fonts.known)
+        allowed = range(len(members)) if size else np.flatnonzero(fonts.has_font)
         tested = [members[label] for label in allowed if len(members[label]) > size]
         if len(tested) < max(2, sum(len(rows) > 0 for rows in members) / 2):
             continue  # fewer than half of the classes allow this size

@@ -127,7 +127,7 @@ class Fonts(NamedTuple):
     labels: Labels  # (S,), in label order
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def has_font(self) -> NDArray[np.bool_]:
         """Whether a font has the class: (K,)."""
         return np.bincount(self.labels, self.vectors.any(axis=1)) > 0
 
