@@ -96,14 +96,18 @@ def ood_score(logits: Logits, num_classes: int, num_drawings: int) -> NDArray[np
     Source: Liu, Wang, Owens, Li 2020, "Energy-based out-of-distribution detection", NeurIPS 33;
     Sun, Ming, Zhu, Li 2022, "Out-of-distribution detection with deep nearest neighbors", ICML.
     """
-    classes, background, drawings = np.split(
-        logits.astype(np.float64), [num_classes, logits.shape[1] - num_drawings], axis=1
-    )
+    ends = num_classes, logits.shape[1] - num_drawings
+    classes, background, drawings = np.split(logits, ends, axis=1)
     nearest = np.concatenate([classes, drawings], axis=1).max(axis=1)
-    # The initial 0 is a background class that is orthogonal to every image.
-    other = np.logaddexp.reduce(background, axis=1, initial=0)
-    score: NDArray[np.float64] = other - np.logaddexp.reduce(classes, axis=1) - nearest
-    return score
+    # A background class that is orthogonal to every image: 0.
+    background = np.pad(background, ((0, 0), (1, 0)))
+    return np.asarray(log_sum_exp(background) - log_sum_exp(classes) - nearest, np.float64)
+
+
+def log_sum_exp(logits: Logits) -> Logits:
+    """Return the logarithm of the summed exponentials (N,) of logits (N, K)."""
+    highest = logits.max(axis=1)
+    return np.asarray(highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1)))
 
 
 def similarity_score(scaled: Logits, num_classes: int) -> NDArray[np.float64]:
