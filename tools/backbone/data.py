@@ -75,6 +75,7 @@ class Recipe(Settings):
     lr: float = Field(0.2, gt=0, description="Learning rate, at its maximum.")
     margin: float = Field(0.0, ge=0, le=1, description="Added to the cosine that is required.")
     plain: float = Field(0.0, ge=0, le=1, description="Share of images without handwriting steps.")
+    init: str = Field("scratch", description="Or a run, or file:WEIGHTS, to begin with.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     model_options: dict[str, int] = Field({}, description="Options of sign_net.")
 

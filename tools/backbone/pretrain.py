@@ -38,6 +38,7 @@ def pretrain(recipe: Recipe, path: Path, device: Device, progress: Progress = no
         weight_decay=1e-4,
         augment=(),
         seed=recipe.seed,
+        init=recipe.init,
     )
 
     def watch(record: object) -> None:

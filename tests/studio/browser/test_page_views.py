@@ -24,7 +24,7 @@ def test_a_test_has_an_end_and_counts_apart_from_the_examples(teacher: User, sav
         other = {"zig": "ladder", "ladder": "zig"}[target]
         turn = len(asked)
         asked.append(target)
-        name, seed = {2: (other, 7), 3: (other, 8), 4: ("wheel", 1)}.get(turn, (target, 5 + turn))
+        name, seed = {2: (other, 7), 3: (other, 8), 4: ("∮", 1)}.get(turn, (target, 5 + turn))
         teacher.draw(draw(name, seed))
         page.press("#pad", "Enter")
         if name != target:
