@@ -1,4 +1,4 @@
-"""How often `siglum find` lists the character that a person drew, beside other recognisers.
+"""Measure how often `siglum find` lists the right character, and compare other recognisers.
 
     python -m benchmarks.find --strokes free-fonts/stroke
     python -m benchmarks.find --strokes free-fonts/stroke --choose

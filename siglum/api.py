@@ -5,7 +5,6 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,8 @@ def teach(
             raise ConfigError(f"outputs must be of classes of the recogniser, got {name!r}.{hint}")
         texts[name] = class_outputs.check(text)
     fitted = fit(network, names, drawings, outputs=texts)
-    for character in {*chain.from_iterable(shapes.values())}.difference(network.classes, shapes):
+    missing = [c for _, *others in shapes.values() for c in others if c not in network.classes]
+    for character in missing[:1]:
         raise ConfigError(f"No font has {charsets.describe(character)}. Leave out this shape.")
     for name in fitted.unknown_classes[:1]:
         described = charsets.describe(name) if len(name) == 1 else repr(name)

@@ -81,7 +81,7 @@ class Recipe(Settings):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How a person's drawing becomes canonical ink."""
+        """Return the settings that turn a person's drawing into canonical ink."""
         margins = None if self.fill == ink.FILL else self.fill
         return Preprocess(size=self.size, resize="glyph", margins=margins)
 

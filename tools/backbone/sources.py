@@ -1,4 +1,4 @@
-"""Where strokes come from: readers of files that hold them, each of which yields signs."""
+"""Read strokes from the files of fonts and data sets, as signs."""
 
 import html
 import math
