@@ -409,21 +409,19 @@ class Outcome:
     """Predictions of a taught recogniser for the queries of a task."""
 
     task: Task
-    logits: NDArray[np.float32]  # (Q, K + M + E)
+    ood_scores: NDArray[np.float64]  # (Q,)
     result: calibration.Predictions
-    calibration: calibration.Calibration
 
 
 def outcome(backbone: Recogniser, task: Task, strangers: Images | None = None) -> Outcome:
     """Teach a task and read its queries, or images of other signs, from their features."""
     samples = Samples(task.samples.ink, task.samples.labels, task.samples.positions)
     fitted = fit.fit(backbone, task.classes, samples, task.samples.features)
-    bundle = fitted.recogniser.bundle
-    assert bundle.head is not None
     queries = task.queries if strangers is None else strangers
-    logits = bundle.head.logits(queries.features, queries.positions)
-    result = calibration.apply_calibration(logits, bundle.calibration, len(task.classes))
-    return Outcome(task, logits, result, bundle.calibration)
+    inputs, num_classes = (queries.features, queries.positions), len(task.classes)
+    logits, nearest = fitted.recogniser.head.logits_and_nearest(*inputs)
+    scores = calibration.ood_score(logits, num_classes, nearest)
+    return Outcome(task, scores, fitted.recogniser.predict_features(*inputs))
 
 
 def correct(measure: Measure, one: Outcome) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -558,11 +556,7 @@ def rejection(backbone: Recogniser, name: str, pairs: list[tuple[Task, Images]])
     rows = []
     for task, strangers in pairs:
         both = outcome(backbone, task), outcome(backbone, task, strangers)
-        limit = both[0].calibration.rejection
-        assert limit is not None
-        true, other = (
-            calibration.ood_score(one.logits, len(task.classes), limit.num_drawings) for one in both
-        )
+        true, other = (one.ood_scores for one in both)
         stranger = np.repeat([0, 1], [len(true), len(other)])
         area = roc_auc_score(stranger, np.concatenate([true, other]))
         accepted_at_2 = (other <= np.quantile(true, 0.98)).mean()

@@ -219,14 +219,13 @@ def decode(raw: bytes, name: str) -> Bundle:
         samples = Samples(**groups["samples"])
     thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
     num_vectors = len(classes) if head is None else len(head.vectors)
-    num_drawings = calibration.rejection.num_drawings if calibration.rejection else 0
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
         "outputs": {*outputs} <= {*classes},
-        "fewer vectors than classes and drawings": counts.min() > 0
+        "fewer vectors than classes": counts.min() > 0
         and counts.max() <= num_vectors  # else the sum may overflow
-        and counts.sum() + num_drawings <= num_vectors,
+        and counts.sum() <= num_vectors,
         "softness": mixture is None or mixture.softness > 0,
         "shapes": {*shapes} <= {*classes},
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),

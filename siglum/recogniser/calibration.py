@@ -2,7 +2,7 @@
 
 It holds for images drawn like the samples (same writers, same pens); with too few samples,
 defaults apply, marked by `num_samples` 0.
-Shapes: N images, K classes, M background classes, E drawings.
+Shapes: N images, K classes, M background classes.
 """
 
 import math
@@ -33,7 +33,6 @@ class Rejection(Threshold):
     """Upper limit of an out-of-distribution score; `similarity` is that of older bundles."""
 
     score: Literal["similarity", "energy"] = "similarity"
-    num_drawings: int = Field(0, ge=0)  # E: the last logits compare with drawings of the classes
 
 
 # Until samples are measured; 2 % of true signs on average over the sets of the tuning half.
@@ -57,8 +56,14 @@ class Predictions(NamedTuple):
     rejected: NDArray[np.bool_]  # (N,): looks like none of the classes
 
 
-def apply_calibration(logits: Logits, calibration: Calibration, num_classes: int) -> Predictions:
-    """Turn logits (N, K + M + E) into probabilities, prediction sets and rejections."""
+def apply_calibration(
+    logits: Logits, calibration: Calibration, num_classes: int, nearest: Logits | None = None
+) -> Predictions:
+    """Turn logits (N, K + M) into probabilities, prediction sets and rejections.
+
+    Args:
+        nearest: similarity (N,) to the nearest vector of a class; None: the largest logit.
+    """
     scaled = logits.astype(np.float64) / calibration.temperature
     probs = softmax(scaled[:, :num_classes])
     sets = probs >= probs.max(axis=1, keepdims=True)
@@ -73,7 +78,7 @@ def apply_calibration(logits: Logits, calibration: Calibration, num_classes: int
     rejected = np.zeros(len(probs), dtype=bool)
     if (rejection := calibration.rejection) is not None:
         if rejection.score == "energy":
-            scores = ood_score(logits, num_classes, rejection.num_drawings)
+            scores = ood_score(logits, num_classes, nearest)
         else:
             scores = similarity_score(scaled, num_classes)
         rejected = scores > rejection.values[0]
@@ -87,18 +92,20 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
     return probs
 
 
-def ood_score(logits: Logits, num_classes: int, num_drawings: int) -> NDArray[np.float64]:
-    """Score how unlike the classes images are (N,), from logits (N, K + M + E).
+def ood_score(
+    logits: Logits, num_classes: int, nearest: Logits | None = None
+) -> NDArray[np.float64]:
+    """Score how unlike the classes images are (N,), from logits (N, K + M).
 
     It is the energy of the classes less that of the background, so a log-likelihood ratio, less
-    the similarity to the nearest prototype or drawing. There is no weight to choose.
+    the similarity to the nearest prototype or drawing (N,). There is no weight to choose.
 
     Source: Liu, Wang, Owens, Li 2020, "Energy-based out-of-distribution detection", NeurIPS 33;
     Sun, Ming, Zhu, Li 2022, "Out-of-distribution detection with deep nearest neighbors", ICML.
     """
-    ends = num_classes, logits.shape[1] - num_drawings
-    classes, background, drawings = np.split(logits, ends, axis=1)
-    nearest = np.concatenate([classes, drawings], axis=1).max(axis=1)
+    classes, background = logits[:, :num_classes], logits[:, num_classes:]
+    if nearest is None:
+        nearest = classes.max(axis=1)
     # A background class that is orthogonal to every image: 0.
     background = np.pad(background, ((0, 0), (1, 0)))
     return np.asarray(log_sum_exp(background) - log_sum_exp(classes) - nearest, np.float64)
@@ -137,7 +144,6 @@ def calibrate(
     loo_logits: Logits,
     labels: Labels,
     ood_scores: NDArray[np.float64],
-    num_drawings: int,
     default: Calibration,
 ) -> Calibration:
     """Measure temperature and thresholds on leave-one-out logits (N, K) and scores (N,).
@@ -145,10 +151,8 @@ def calibrate(
     Prediction sets get a threshold per class if every class has enough samples, else one for all.
     With too few samples, or with a class that has none, the default holds.
     """
-    if default.rejection is not None:
-        own = default.rejection if default.rejection.score == "energy" else DEFAULT_REJECTION
-        own = own.model_copy(update={"num_drawings": num_drawings})
-        default = default.model_copy(update={"rejection": own})
+    if default.rejection is not None and default.rejection.score != "energy":
+        default = default.model_copy(update={"rejection": DEFAULT_REJECTION})
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
     loo_logits, labels, ood_scores = loo_logits[counted], labels[counted], ood_scores[counted]
     if not len(labels):
@@ -161,8 +165,7 @@ def calibrate(
         sets = conformal_quantile(by_class, COVERAGE) or conformal_quantile([scores], COVERAGE)
     rejection = default.rejection
     if limit := conformal_quantile([ood_scores], 1 - FALSE_REJECTION_RATE):
-        used = {"score": "energy", "num_drawings": num_drawings}
-        rejection = Rejection.model_validate(limit.model_dump() | used)
+        rejection = Rejection(**limit.model_dump(), score="energy")
     measured = {"temperature": temperature, "num_samples": len(labels)}
     return Calibration(**measured, sets=sets or default.sets, rejection=rejection)
 

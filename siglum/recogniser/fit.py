@@ -42,7 +42,6 @@ FONT_WEIGHT = 3.0  # drawings; of a font or a prototype, among the vectors of a 
 MAX_EXAMPLES = 100  # drawings of a class that are vectors
 NUM_REFERENCE = 4
 MAX_CLASSES = 12_000
-MAX_DRAWINGS = 5_000  # that images are compared with for rejection
 BATCH = 100  # samples at once, so that their logits stay in the processor's cache
 MAX_NAMES = 20  # in a title
 
@@ -94,31 +93,22 @@ def fit(
     features = backbone.features(samples.ink) if features is None else features
     shapes = [charsets.shapes(name) for name in names]
     classes, fonts = tuple(first for first, *_ in shapes), font_prototypes(backbone, shapes)
-    head, prototypes, loo_logits = _fit_head(backbone, fonts, features, *samples[1:])
+    head, prototypes, loo_logits, nearest = _fit_head(backbone, fonts, features, *samples[1:])
     background = background_classes(backbone, prototypes)
-    by_class = np.argsort(samples.labels, kind="stable")
-    number = min(len(features), MAX_DRAWINGS)
-    compared = by_class[np.linspace(0, len(features) - 1, number).astype(int)]
-    others = np.concatenate([background, features[compared]])
     head = replace(
         head,
-        vectors=np.concatenate([head.vectors, others]).astype(np.float16),
-        scale=np.append(head.scale, np.full(len(others), SCALE, np.float32)),
-        bias=np.append(head.bias, np.zeros(len(others), np.float32)),
+        vectors=np.concatenate([head.vectors, background]).astype(np.float16),
+        scale=np.append(head.scale, np.full(len(background), SCALE, np.float32)),
+        bias=np.append(head.bias, np.zeros(len(background), np.float32)),
     )
-    scores = np.empty(len(features))
-    for start in range(0, len(features), BATCH):
-        part = np.arange(len(features))[start : start + BATCH]
-        similarity = SCALE * (features[part] @ others.T)
-        similarity[:, len(background) :][part[:, None] == compared] = -np.inf
-        logits = np.concatenate([loo_logits[part], similarity], axis=1)
-        scores[part] = ood_score(logits, len(classes), number)
+    logits = np.concatenate([loo_logits, SCALE * (features @ background.T)], axis=1)
+    scores = ood_score(logits, len(classes), nearest)
     default = backbone.bundle.calibration
     texts = {name: (outputs or {}).get(name, "") for name in classes}
     bundle = replace(
         backbone.bundle,
         classes=classes,
-        calibration=calibrate(loo_logits, samples.labels, scores, number, default),
+        calibration=calibrate(loo_logits, samples.labels, scores, default),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
         samples=samples if len(samples.labels) else None,
@@ -134,12 +124,13 @@ def fit(
 
 def _fit_head(
     backbone: Recogniser, fonts: Fonts, features: Floats, labels: Labels, positions: Positions
-) -> tuple[Head, Floats, Floats]:
+) -> tuple[Head, Floats, Floats, Floats]:
     """Fit a head without background classes.
 
     The vectors of a class are its prototypes, one per shape and fitted to the drawings nearest to
     it, and its fonts and drawings themselves, so that one far from the mean is recognised again.
-    Returns the head, the prototypes (S, D), and the leave-one-out logits (N, K).
+    Returns the head, the prototypes (S, D), the leave-one-out logits (N, K), and the similarity of
+    each drawing to the nearest vector when it is left out (N,).
     """
     similarity = np.where(fonts.labels == labels[:, None], features @ fonts.vectors.T, -np.inf)
     nearest = similarity.argmax(axis=1)
@@ -171,11 +162,13 @@ def _fit_head(
     own = np.full(len(labels), -1)
     own[rows] = place[len(owners) - len(rows) :]
     loo_logits = np.empty((len(labels), num_classes), np.float32)
+    similarity_of_nearest = np.empty(len(labels), np.float32)
     for start in range(0, len(labels), BATCH):
         part = slice(start, start + BATCH)
         logits = SCALE * (features[part] @ vectors.T)
         logits[:, place[:num_shapes]] = loo[part]
         logits[np.flatnonzero(own[part] >= 0), own[part][own[part] >= 0]] = -np.inf
+        similarity_of_nearest[part] = logits.max(axis=1)
         logits += bias
         loo_logits[part] = mixture.pool(logits)
     # Without the sample, the others of its class weigh more.
@@ -190,7 +183,7 @@ def _fit_head(
         position=prior,
         mixture=mixture if len(vectors) > num_classes else None,
     )
-    return head, prototypes, loo_logits + added
+    return head, prototypes, loo_logits + added, similarity_of_nearest
 
 
 def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:

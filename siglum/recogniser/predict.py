@@ -219,12 +219,20 @@ class Recogniser:
         self, images: NDArray[np.uint8], positions: Positions | None = None
     ) -> Predictions:
         """Predict preprocessed images (N, P, S, S); images without ink are rejected."""
-        logits = self.logits(images, positions)
-        predictions = apply_calibration(logits, self.bundle.calibration, len(self.classes))
+        outputs = self.network(images)
+        if self.bundle.head is not None:
+            predictions = self.predict_features(self.head.features(outputs), positions)
+        else:
+            predictions = apply_calibration(outputs, self.bundle.calibration, len(self.classes))
         if self.preprocess.cuts_out:
             blank = ~images[:, 0].any(axis=(1, 2))
             predictions = predictions._replace(rejected=predictions.rejected | blank)
         return predictions
+
+    def predict_features(self, features: Floats, positions: Positions | None = None) -> Predictions:
+        """Predict from features (N, D), each of length 1."""
+        logits, nearest = self.head.logits_and_nearest(features, positions)
+        return apply_calibration(logits, self.bundle.calibration, len(self.classes), nearest)
 
     def logits(self, images: NDArray[np.uint8], positions: Positions | None = None) -> Floats:
         """Return uncalibrated logits (N, K + M) of preprocessed images (N, P, S, S)."""

@@ -65,21 +65,23 @@ class Mixture:
     softness: float  # above 0
 
     def pool(self, logits: Logits) -> Logits:
-        """Return the logits (N, K) of classes for those of their vectors (N, R)."""
+        """Return logits (N, K + M) for those of the classes' vectors and of others (N, R + M)."""
+        rows = self.counts.sum()
+        logits, others = logits[:, :rows], logits[:, rows:]
         highest = logits.max(axis=1, keepdims=True)
         powers = logits - highest
         powers /= self.softness
         np.exp(powers, out=powers)
         sums = np.add.reduceat(powers, np.cumsum(self.counts) - self.counts, axis=1)
         with np.errstate(divide="ignore"):  # far below the highest it is -inf
-            return np.asarray(highest + self.softness * np.log(sums))
+            return np.hstack([highest + self.softness * np.log(sums), others])
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
     """Computes `scale * (unit(outputs - centre) @ vectors.T) + bias`.
 
-    Its V rows are R vectors of K classes, M background classes and E features of drawings.
+    Its V rows are R vectors of K classes, and M background classes.
     """
 
     vectors: NDArray[Any]  # float32, float16 or int8 (V, D)
@@ -103,14 +105,25 @@ class Head:
         return unit(outputs - self.centre)
 
     def logits(self, features: Floats, positions: Positions | None = None) -> Floats:
-        """Return float32 (N, V) for features (N, D) and the ink's positions (N, 3)."""
-        logits = features @ self._columns * self.scale + self.bias
+        """Return float32 (N, K + M) for features (N, D) and the ink's positions (N, 3)."""
+        return self.logits_and_nearest(features, positions)[0]
+
+    def logits_and_nearest(
+        self, features: Floats, positions: Positions | None = None
+    ) -> tuple[Floats, Floats | None]:
+        """Return the logits, and the similarity (N,) to the nearest vector of a class.
+
+        With one vector per class it is None; the largest logit says the same.
+        """
+        logits, nearest = features @ self._columns * self.scale, None
         if self.mixture is not None:
-            rows = int(self.mixture.counts.sum())
-            logits = np.hstack([self.mixture.pool(logits[:, :rows]), logits[:, rows:]])
+            nearest = logits[:, : self.mixture.counts.sum()].max(axis=1)
+        logits += self.bias
+        if self.mixture is not None:
+            logits = self.mixture.pool(logits)
         if self.position is not None and positions is not None:
             logits[:, : len(self.position.mean)] += self.position.logits(positions)
-        return logits.astype(np.float32)
+        return logits.astype(np.float32), nearest
 
 
 def unit(rows: Logits) -> Floats:

@@ -28,7 +28,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
-from siglum.recogniser.calibration import Predictions, apply_calibration, softmax
+from siglum.recogniser.calibration import Predictions, softmax
 from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
 from siglum.recogniser.predict import Recogniser
 from siglum.studio.store import Store, StudioError
@@ -94,8 +94,7 @@ class Snapshot:
         """Return calibrated predictions; the network is not run again."""
         features = np.array([one.features for one in inks])
         positions = np.array([one.position for one in inks])
-        logits = fitted.recogniser.head.logits(features, positions)
-        return apply_calibration(logits, fitted.recogniser.bundle.calibration, len(self.class_ids))
+        return fitted.recogniser.predict_features(features, positions)
 
     @cached_property
     def drawings(self) -> dict[str, Json]:

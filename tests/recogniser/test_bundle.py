@@ -21,7 +21,7 @@ from small_bundles import a_bundle, a_head, a_taught_bundle, by_hand, linear, pi
 from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs
-from siglum.recogniser.calibration import Calibration, Rejection, Threshold
+from siglum.recogniser.calibration import Calibration, Threshold
 from siglum.recogniser.predict import load, open_bundle
 from siglum.recogniser.prototype_head import PositionPrior
 
@@ -186,14 +186,6 @@ def test_thresholds_must_be_one_or_one_per_class() -> None:
     threshold = Threshold(coverage=0.95, values=(0.1, 0.2))
     with pytest.raises(DataError, match="thresholds"):
         bundles.decode(bundles.encode(a_bundle(calibration=Calibration(sets=threshold))), "x")
-
-
-def test_a_head_must_have_the_drawings_that_its_threshold_counts() -> None:
-    rejection = Rejection(coverage=0.98, values=(1.0,), score="energy", num_drawings=1)
-    calibration = Calibration(rejection=rejection)
-    for bundle in (a_bundle(), a_taught_bundle()):
-        raw = bundles.encode(replace(bundle, calibration=calibration))
-        assert "fewer vectors than classes and drawings" in refusal(raw)
 
 
 def test_a_bundle_that_computes_something_else_is_refused() -> None:

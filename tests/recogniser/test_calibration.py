@@ -35,7 +35,7 @@ def sample(
 
 def measure(loo_logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
     """Calibrate four classes on logits with those of background classes after them."""
-    return calibrate(loo_logits[:, :4], labels, ood_score(loo_logits, 4, 0), 0, DEFAULT)
+    return calibrate(loo_logits[:, :4], labels, ood_score(loo_logits, 4), DEFAULT)
 
 
 def test_95_percent_of_sets_contain_the_class_and_2_percent_of_signs_are_rejected() -> None:
@@ -80,7 +80,7 @@ def test_the_temperature_undoes_overconfidence() -> None:
     logits = random.normal(size=(4000, 5)) * 2
     labels = (random.rand(4000, 1) > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(0, 4)
 
-    found = calibrate((3 * logits).astype("f4"), labels, logits[:, 0], 0, DEFAULT)
+    found = calibrate((3 * logits).astype("f4"), labels, logits[:, 0], DEFAULT)
 
     assert found.temperature == pytest.approx(3.0, rel=0.1)
     assert found.num_samples == 4000
@@ -109,14 +109,14 @@ def test_default_sets_are_the_fewest_classes_that_reach_the_coverage() -> None:
 
 
 def test_the_score_of_a_sign_falls_with_classes_and_drawings_and_rises_with_background() -> None:
-    logits = np.array([[6.0, 2.0, 5.0, 4.0]])  # two classes, one background class, one drawing
-    score = ood_score(logits, 2, 1)
+    logits = np.array([[6.0, 2.0, 5.0]])  # two classes, one background class
+    score = ood_score(logits, 2)
 
     expected = np.log(1 + np.exp(5.0)) - np.log(np.exp(6.0) + np.exp(2.0)) - 6.0
     np.testing.assert_allclose(score, expected)
-    changed = ood_score(logits + np.array([[0, 0, 0, 3.0], [0, 0, 1.0, 0], [1.0, 0, 0, 0]]), 2, 1)
-    assert changed[0] == pytest.approx(score - 1.0)  # the drawing is the nearest now
-    assert changed[2] < score - 1.0 and changed[1] > score
+    assert ood_score(logits, 2, np.array([7.0])) == pytest.approx(score - 1.0)
+    changed = ood_score(logits + np.array([[0, 0, 1.0], [1.0, 0, 0]]), 2)
+    assert changed[1] < score - 1.0 and changed[0] > score
 
 
 def test_thresholds_of_older_bundles_keep_their_score() -> None:
@@ -126,6 +126,6 @@ def test_thresholds_of_older_bundles_keep_their_score() -> None:
     logits = np.array([[6.0, 0.0, 4.0], [6.0, 0.0, 9.0], [4.0, 0.0, 1.0]])
 
     assert apply_calibration(logits, calibration, 2).rejected.tolist() == [False, True, True]
-    fitted = calibrate(logits[:, :2], np.zeros(3, np.int64), np.zeros(3), 3, calibration)
+    fitted = calibrate(logits[:, :2], np.zeros(3, np.int64), np.zeros(3), calibration)
     assert fitted.rejection is not None and fitted.rejection.num_samples == 0
-    assert (fitted.rejection.score, fitted.rejection.num_drawings) == ("energy", 3)
+    assert fitted.rejection.score == "energy"

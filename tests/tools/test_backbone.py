@@ -257,9 +257,12 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     killed.kill()
     killed.communicate()
     run(*train, cache=tmp_path)  # continues
+    begun = ("--init", tmp_path / "run", "--lr", 0.05)
+    run(*train[:4], tmp_path / "other", *train[5:], *begun, cache=tmp_path)
     out = tmp_path / "backbone.siglum"
     flags = ("-o", out, "--licence", "MIT", "--threads", 1)
-    run("tools.backbone", "export", tmp_path / "run", *flags, cache=tmp_path)
+    both = tmp_path / "run", tmp_path / "other"
+    run("tools.backbone", "export", *both, *flags, cache=tmp_path)
 
     backbone = open_backbone(out)
     card, rejection = backbone.bundle.card, backbone.bundle.calibration.rejection
@@ -267,6 +270,9 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     assert card.licence == "MIT" and card.data["counts"] == {"train": 36, "val": 12}
     assert card.measured["held-out faces"].total == 12
     assert rejection is not None and rejection.coverage == 0.98
+    assert backbone.head.vectors.shape == (12, 32)  # the features of both networks
+    assert len(card.command.splitlines()) == 2
+    assert str(tmp_path) not in card.model_dump_json()
 
     taught = tmp_path / "taught.siglum"
     flags = ("--chars", "aBeF", "--backbone", out, "-o", taught)

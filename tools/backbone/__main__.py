@@ -45,11 +45,11 @@ def train(
 
 @app.command
 def export(
-    run: Path, /, *, out: NewPath, licence: str = "", device: str = "auto", threads: int = 0
+    *runs: Path, out: NewPath, licence: str = "", device: str = "auto", threads: int = 0
 ) -> None:
-    """Write a run as a backbone: a new .siglum file."""
+    """Write one or more runs, side by side, as a backbone: a new .siglum file."""
     target = choose_device(device, "auto", threads)
-    bundle = exporting.export(Run(run), out, target, licence, _progress)
+    bundle = exporting.export([Run(run) for run in runs], out, target, licence, _progress)
     for name, rate in bundle.card.measured.items():
         print(f"{name}: {rate.hits:,} of {rate.total:,}")
 

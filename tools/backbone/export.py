@@ -1,10 +1,10 @@
-"""Export a pretraining as a backbone: the network, and a prototype of every character.
+"""Export pretrainings as a backbone: their networks, and a prototype of every character.
 
 Shapes: N images, K characters, D features, S the side of the square.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ from tools.backbone.provenance import read_packages
 BATCH = 512  # images
 CENTRE_FACES = 4  # of each character, for the mean of the features
 REFERENCES = 2  # images in the bundle
+# Runs side by side must agree on the frame, the held-out faces and people's drawings.
+SHARED = ("fonts", "characters", "size", "fill", "val", "seed", "omniglot", "mnist")
 TOLERANCE = 0.01  # of the largest feature, by which 16-bit weights may change features
 # Fonts say nothing about handwriting, so these defaults were chosen on drawings of other people.
 CALIBRATION = Calibration(
@@ -53,25 +56,46 @@ CALIBRATION = Calibration(
 )
 
 
+class SideBySide(nn.Module):
+    """The features of several networks, each scaled to length 1, one after another."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to features (B, D)."""
+        return torch.cat([F.normalize(one(images), dim=1) for one in self.networks], dim=1)
+
+
 def export(
-    run: Run, path: Path, device: Device, licence: str = "", progress: Progress = no_progress
+    runs: Sequence[Run],
+    path: Path,
+    device: Device,
+    licence: str = "",
+    progress: Progress = no_progress,
 ) -> Bundle:
-    """Write a pretraining as a backbone.
+    """Write pretrainings as a backbone; the features of several stand side by side.
 
     Raises:
-        RunError: if `path` exists, or onnxruntime's features differ from torch's.
+        RunError: if `path` exists, the runs have other fonts, held-out faces or frames, or
+            onnxruntime's features differ from torch's.
     """
     bundles.check_new(path)
-    recipe = build(Recipe, read_json(run.path / RECIPE))
+    recipes = [build(Recipe, read_json(run.path / RECIPE)) for run in runs]
+    run, recipe = runs[-1], recipes[-1]
+    if any(getattr(one, name) != getattr(recipe, name) for one in recipes for name in SHARED):
+        raise RunError(f"Cannot export {run.path} with other runs: {', '.join(SHARED)} differ.")
     preprocess = run.preprocess.model_copy(update={"margins": recipe.preprocess.margins})
     fonts = load_fonts(recipe, progress)
     train, val = split_faces(fonts, recipe)
-    model = device.to(run.model()).eval()
-    weight: Tensor = model.get_submodule("head").get_parameter("weight")
-    number = {name: label for label, name in enumerate(run.classes)}
-    own = [number[run.config.rename.get(name, name)] for name in train.classes]
-    directions = unit(weight.detach().float().cpu().numpy())[own]
-    model.head = nn.Identity()  # so that the network returns features
+    networks = [one.model().eval() for one in runs]
+    directions = unit(
+        np.hstack([_directions(*pair, train) for pair in zip(runs, networks, strict=True)])
+    )
+    for network in networks:
+        network.head = nn.Identity()  # so that it returns features
+    model = device.to(SideBySide(networks) if len(runs) > 1 else networks[0])
 
     @torch.inference_mode()
     def compute(images: ImageSet) -> Iterator[tuple[slice, Floats]]:
@@ -84,7 +108,7 @@ def export(
 
     rows, head = _build_head(fonts, train, val, recipe, directions, compute)
     raw = halve(to_onnx(model.cpu(), preprocess, NETWORK.stem, "features"))
-    network = Network(raw, preprocess)
+    onnx_network = Network(raw, preprocess)
     references = val.take(np.linspace(0, len(val) - 1, sum(BATCHES)).astype(int))
     _, error = compare_onnx(model, raw, preprocess, references)
     if not error <= TOLERANCE:
@@ -94,7 +118,7 @@ def export(
         )
 
     def logits(images: Glyphs) -> Floats:
-        return head.logits(head.features(network(images)))
+        return head.logits(head.features(onnx_network(images)))
 
     tested = val.subset(np.flatnonzero(train.counts[val.labels] > 0))
     bundle = Bundle(
@@ -105,14 +129,14 @@ def export(
         card=Card(
             kind="backbone",
             title=f"features of {NETWORK.stem}, and {len(rows):,} characters",
-            command=str(run.env.get("command", "")).replace(
-                "siglum", "python -m tools.backbone", 1
-            ),
+            command="\n".join(dict.fromkeys(line for one in runs for line in _commands(one))),
             network=NETWORK.stem,
             parameters=models.count_parameters(model),
             data=_describe(train, val, fonts, recipe),
             settings={
                 **recipe.model_dump(),
+                "fonts": Path(recipe.fonts).name,
+                "init": Path(recipe.init).name,
                 "alike": " ".join(sorted(set(run.config.rename.values()))),
             },
             measured=_measure(logits, rows, tested, fonts, run.config.rename),
@@ -127,6 +151,22 @@ def export(
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return bundle
+
+
+def _commands(run: Run) -> list[str]:
+    """Return the commands that trained a run and the runs it began with, without folders."""
+    init = Path(run.config.init)
+    before = _commands(Run(init)) if (init / RECIPE).exists() else []
+    words = str(run.env.get("command", "")).split()
+    return [*before, " ".join(Path(word).name if "/" in word else word for word in words)]
+
+
+def _directions(run: Run, network: nn.Module, images: ImageSet) -> Floats:
+    """Return the direction that a training's head has for the class of each character (K, D)."""
+    weight: Tensor = network.get_submodule("head").get_parameter("weight")
+    number = {name: label for label, name in enumerate(run.classes)}
+    own = [number[run.config.rename.get(name, name)] for name in images.classes]
+    return unit(weight.detach().float().numpy())[own]
 
 
 def _build_head(
@@ -234,7 +274,7 @@ def _describe(train: ImageSet, val: ImageSet, fonts: Fonts, recipe: Recipe) -> d
         if one.kind == "stroke" and one.package in recipe.strokes:
             packages[one.licence].add(f"{one.package} {one.version}")
     return {
-        "source": train.source,
+        "source": train.source.replace(recipe.fonts, Path(recipe.fonts).name),
         "characters": len(train.classes),
         "counts": {"train": len(train), "val": len(val)},
         "faces": {
