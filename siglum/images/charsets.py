@@ -1,7 +1,7 @@
 r"""Sets of characters, and the ways in which people name characters.
 
-charsets.json holds the code points of each group, TeX's names, and characters that look alike in
-most fonts (measured on the fonts in tools/backbone/packages.csv).
+charsets.json holds the code points of each group, how common characters are, TeX's names, and
+characters that look alike in most fonts (measured on the fonts in tools/backbone/packages.csv).
 Kanji are the 2,965 of JIS X 0208 level 1 and Hangul the 2,350 syllables of KS X 1001.
 """
 
@@ -17,12 +17,13 @@ from pathlib import Path
 
 from siglum.errors import ConfigError, closest_match
 from siglum.files import read_json
-from siglum.images.characters import latex
+from siglum.images.characters import has_typst_name, latex
 
 DATA = read_json(Path(__file__).with_name("charsets.json"))
 SHAPES_RULE = r"shapes must be different characters, such as 'σ|ς', got {!r}. A bar itself is \|."
 SIMILAR = 0.7  # of difflib's ratio: greak is close to greek, and abc is not to arabic
 SEPARATOR = re.compile(r"(?<!\\)[,;]")
+NAMED, SIGN = 6, 3  # how common signs with and without a name are
 MATHEMATICS = ("greek", "letterlike", "arrows", "mathematics")  # groups
 BAR = re.compile(r"(?<!\\)\|")
 TOKEN = re.compile(
@@ -34,11 +35,30 @@ TOKEN = re.compile(
 @cache
 def groups() -> Mapping[str, tuple[str, ...]]:
     """Return the characters of every group, by code point; no character is in two groups."""
-    result = {}
-    for name, text in DATA["groups"].items():
-        spans = [[int(code, 16) for code in span.split("-")] for span in text.split()]
-        result[name] = tuple(chr(code) for span in spans for code in range(span[0], span[-1] + 1))
-    return result
+    return {name: tuple(_in_spans(text)) for name, text in DATA["groups"].items()}
+
+
+def _in_spans(text: str) -> Iterator[str]:
+    """Yield the characters of code points and spans such as "41-5A 61"."""
+    for span in text.split():
+        first, *last = (int(code, 16) for code in span.split("-"))
+        yield from map(chr, range(first, (last or [first])[0] + 1))
+
+
+@cache
+def commonness() -> Mapping[str, int]:
+    """Return how common characters are, from 1 to 10; others count 0.
+
+    Signs that are ASCII, or that plain TeX or Typst has a name for, count more than other signs.
+    """
+    plain = {*DATA["tex"].values()}
+    signs = {c for name in DATA["signs"].split() for c in groups()[name]}
+    named = {c for c in signs if c.isascii() or c in plain or has_typst_name(c)}
+    weights = {c: NAMED if c in named else SIGN for c in signs}
+    for weight, text in DATA["common"].items():
+        for word in text.split():
+            weights |= dict.fromkeys(groups().get(word) or _in_spans(word), int(weight))
+    return weights
 
 
 @cache

@@ -3,11 +3,11 @@
 Shapes: K characters, D features.
 """
 
-import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 import numpy as np
 
@@ -16,24 +16,6 @@ from siglum.images import characters, charsets
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
 from siglum.recogniser.prototype_head import SAME, Floats
 
-SIGNS = (
-    *("punctuation", "currency", "numbers", "letterlike", "arrows", "mathematics", "technical"),
-    *("shapes", "boxes", "cards", "chess", "music", "signs"),
-)
-ALPHABETS = (
-    *("hangul", "bopomofo", "arabic", "hebrew", "armenian", "georgian", "ethiopic", "thai", "lao"),
-    *("devanagari", "bengali", "gurmukhi", "gujarati", "tamil", "telugu", "kannada", "malayalam"),
-    *("sinhala", "tibetan", "myanmar", "khmer"),
-)
-COMMON = {  # how common the characters of groups are; those of other groups count 0
-    **dict.fromkeys(("digits", "latin"), 10),
-    **dict.fromkeys(("kana", "kanji"), 4),
-    **dict.fromkeys(SIGNS, 3),
-    **dict.fromkeys(ALPHABETS, 2),
-    **dict.fromkeys(("greek", "latin-accents", "cyrillic"), 1),
-}
-MODERN = {10: re.compile("[Α-Ωα-ωϑϕϵ]"), 3: re.compile("[À-ſЁА-яё]")}  # letters in use today
-NAMED = 6  # signs that are ASCII, or that plain TeX or Typst has a name for
 PRIOR = 0.02  # cosine; times how common a character is
 RECENT = 0.08  # cosine; for characters used before
 CANDIDATES = 300  # characters considered for rows
@@ -135,7 +117,7 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
             order = (
                 text not in names,
                 not all(f" {word}" in f" {names[1]}" for word in words),
-                -_common().get(character, 0),
+                -charsets.commonness().get(character, 0),
                 not characters.has_typst_name(character),
                 len(names[1].split()),
             )
@@ -151,37 +133,19 @@ def _index() -> Mapping[str, int]:
 @cache
 def _weights() -> Floats:
     """Return how common each character of the backbone is (K,)."""
-    return np.array([_common().get(character, 0) for character in _index()], np.float32)
-
-
-@cache
-def _common() -> Mapping[str, int]:
-    """Return how common each character of a group is, from 0 to 10."""
-    plain, common = {*charsets.DATA["tex"].values()}, {}
-    for character, group in _groups().items():
-        weights = [weight for weight, letters in MODERN.items() if letters.match(character)]
-        if group in SIGNS and (
-            character.isascii() or character in plain or characters.has_typst_name(character)
-        ):
-            weights.append(NAMED)
-        common[character] = max([COMMON.get(group, 0), *weights])
-    return common
-
-
-@cache
-def _groups() -> Mapping[str, str]:
-    return {c: group for group, members in charsets.groups().items() for c in members}
+    return np.array([charsets.commonness().get(character, 0) for character in _index()], np.float32)
 
 
 @cache
 def _names() -> Mapping[str, tuple[str, ...]]:
     """Return the names of each character: itself, Unicode, LaTeX, Typst and code point."""
+    grouped = chain.from_iterable(charsets.groups().values())
     return {
         c: (
             *(c, characters.name(c), characters.latex(c).replace("\\", "")),
             *(characters.typst(c), characters.code_point(c)),
         )
-        for c in dict.fromkeys([*_groups(), *characters.with_names()])
+        for c in dict.fromkeys([*grouped, *characters.with_names()])
     }
 
 

@@ -35,7 +35,7 @@ TRUSTED = "074d01e0e7ecd09bcdd77048d4406d6eafbeacadf97b9fb24155be7c8ae989c0"
 MAX_FIELDS = 200_000  # a network of 170 layers has about 5,000
 MAX_OPERATIONS = 20e9  # multiply-adds per image: about a second of one core
 MAX_SECONDS = 10.0  # for the first image, where not all shapes can be inferred
-BATCH_VALUES = 250_000  # of the images in a batch: the widest layers have about 30 times as many
+BATCH_VALUES = 100_000  # of the images in a batch, so that its maps stay in the cache
 MAX_THREADS = min(4, os.cpu_count() or 1)  # each takes the memory of a batch
 VARINT, BYTES, FLOAT = 0, 2, 5  # wire types
 
