@@ -12,6 +12,7 @@ from siglum.images import splits
 from siglum.images.cache import rebuild
 from siglum.images.imageset import ImageSet
 from siglum.images.sources import load
+from tools.backbone.sources import letter_name
 
 OMNIGLOT = tuple(f"archive:omniglot/images_background_small{number}.zip" for number in (1, 2))
 WRITER = r"_(\d+)\.png$"  # number of the drawer in a file's name
@@ -23,18 +24,23 @@ def load_drawings(
 ) -> list[ImageSet]:
     """Load letters of Omniglot, and so many drawings of each digit of MNIST's training part.
 
-    Letters are upright, and in three quarter turns as other classes.
+    Letters that are characters of ours join their classes. Others are upright, and in three quarter
+    turns as other classes.
     """
     sets: list[ImageSet] = []
+    before: set[str] = set()
     for source in OMNIGLOT if alphabets else ():
-        before = {name for letters in sets for name in letters.classes}
         images = load(source, preprocess=preprocess, writers=WRITER)
         names = {name for name in images.classes if name.partition("/")[0] in alphabets}
         images = images.select_classes(sorted(names - before))  # both have two of the alphabets
-        for turns in range(4):
-            suffix = f" turned {90 * turns} degrees" if turns else ""
+        before |= names
+        letters = {name: letter_name(*name.split("/")) for name in images.classes}
+        images = images.rename(letters)
+        sets.append(images)
+        images = images.select_classes([name for name in images.classes if "/" in name])
+        for turns in range(1, 4) if len(images) else ():
             turned = np.rot90(images.images, turns, axes=(2, 3))
-            classes = [name + suffix for name in images.classes]
+            classes = [f"{name} turned {90 * turns} degrees" for name in images.classes]
             sets.append(ImageSet.from_arrays(turned, images.labels, classes, source))
     if digits:
         whole = load(MNIST)

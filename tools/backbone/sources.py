@@ -23,6 +23,8 @@ OMNIGLOT = "omniglot/strokes_background_small1.zip"
 SUFFIXES = (".svg", ".lff", ".cpp")
 GREEK = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWX", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", strict=True))
 GREEK |= {latin.lower(): greek.lower() for latin, greek in GREEK.items()}
+# Alphabets of Omniglot whose letters are characters of ours, in their order.
+LETTERS = {"Greek": "αβγδεζηθικλμνξοπρστυφχψω", "Latin": "abcdefghijklmnopqrstuvwxyz"}
 RENAMED = {"greeks": GREEK}  # fonts that have other characters in the place of Latin letters
 Glyph = tuple[str, list[Any]]  # character, strokes (P, 2)
 
@@ -128,5 +130,11 @@ def read_omniglot(alphabets: Container[str]) -> Iterator[Sign]:
                 ways = archive.read(name).decode().partition("START")[2].split("BREAK")
                 points = [re.findall(r"^([-\d.]+),([-\d.]+),", way, re.MULTILINE) for way in ways]
                 strokes = [np.multiply(np.array(way, float), (1, -1)) for way in points if way]
-                if sign := build_sign(f"{alphabet}/{letter}", strokes):
+                if sign := build_sign(letter_name(alphabet, letter), strokes):
                     yield sign
+
+
+def letter_name(alphabet: str, letter: str) -> str:
+    """Return the class of a letter of Omniglot, such as "character03": a character, or its path."""
+    number = int(letter.removeprefix("character"))
+    return LETTERS[alphabet][number - 1] if alphabet in LETTERS else f"{alphabet}/{letter}"
