@@ -37,6 +37,11 @@ from tools.backbone.sign_net import margin_loss
 from tools.backbone.signs import Sign
 
 VERSION = 4  # of everything that decides which glyphs are drawn, and how
+GROUPS = {  # how often their classes come; 1 for others
+    **{"digits": 4.0, "latin": 2.0, "greek": 2.0, "mathematics": 1.5, "omniglot": 8.0},
+    **{"latin-accents": 0.5, "ethiopic": 0.5, "polytonic": 0.4, "aboriginal": 0.3},
+    **{"kanji": 0.25, "braille": 0.2, "hangul": 0.12},
+}
 JUDGES = ("digits", "latin", "greek", "cyrillic", "punctuation")  # always compared with
 
 Floats = NDArray[np.float32]
@@ -45,35 +50,40 @@ Glyphs = NDArray[np.uint8]  # (N, 1, S, S)
 
 
 class Recipe(Settings):
-    """Everything that decides the outcome; the defaults made the shipped backbone."""
+    """Everything that decides the outcome.
+
+    The defaults are those of the included backbone, but for sources of strokes and of drawings.
+    """
 
     fonts: Annotated[str, Parameter(parse=False)] = ""  # folder, with a folder for each kind
     characters: str = Field("", description="Such as greek,0-9; all groups by default.")
-    size: int = Field(40, ge=16, description="Side of the frame, px.")
+    size: int = Field(56, ge=16, description="Side of the frame, px.")
     fill: float = Field(ink.FILL, gt=0, le=1, description="Share of the side that ink fills.")
     pen: tuple[float, float] = Field(
         (0.035, 0.13), description="Thinnest and broadest pen of hands, in sides of the sign."
     )
-    signs: int = Field(4000, ge=0, description="Synthetic signs.")
-    hands: int = Field(30, ge=1, description="Simulated hands that draw each.")
+    signs: int = Field(6000, ge=0, description="Synthetic signs.")
+    hands: int = Field(20, ge=1, description="Simulated hands that draw each.")
     strokes: dict[str, int] = Field({}, description="Hands for each other source of strokes.")
     omniglot: tuple[str, ...] = Field((), description="Alphabets of drawings to train on, too.")
     mnist: int = Field(0, ge=0, description="Drawings of each digit to train on, too.")
     drawing_weight: float = Field(3.0, gt=0, description="How often a person's drawing counts.")
-    kind_weights: dict[str, float] = Field({"hand": 3.0}, description="How often a kind counts.")
+    kind_weights: dict[str, float] = Field(
+        {"hand": 3.0, "stroke": 3.0}, description="How often a kind counts."
+    )
     group_weights: dict[str, float] = Field(
-        {}, description="How often classes of a group come; people's drawings: omniglot."
+        GROUPS, description="How often classes of a group come; people's drawings: omniglot."
     )
     balance: float = Field(
         0.5, ge=0, le=1, description="0: classes come as often as they are; 1: all equally often."
     )
     val: float = Field(0.03, ge=0, lt=1, description="Share held out, by whole faces.")
     val_max: int = Field(2000, description="Held-out images that each epoch is validated on.")
-    epochs: int = Field(72, ge=1, description="Epochs.")
+    epochs: int = Field(36, ge=1, description="Epochs.")
     epoch_size: int = Field(100_000, ge=1, description="Images drawn per epoch.")
     batch_size: int = Field(256, ge=1, description="Images per step.")
     lr: float = Field(0.2, gt=0, description="Learning rate, at its maximum.")
-    margin: float = Field(0.0, ge=0, le=1, description="Added to the cosine that is required.")
+    margin: float = Field(0.15, ge=0, le=1, description="Added to the cosine that is required.")
     plain: float = Field(0.0, ge=0, le=1, description="Share of images without handwriting steps.")
     init: str = Field("scratch", description="Or a run, or file:WEIGHTS, to begin with.")
     seed: int = Field(0, ge=0, description="Seed of everything random.")
