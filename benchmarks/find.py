@@ -1,14 +1,16 @@
 """Measure how often `siglum find` lists the right character, and compare other recognisers.
 
-    python -m benchmarks.find --strokes free-fonts/stroke
-    python -m benchmarks.find --strokes free-fonts/stroke --choose
+    npm pack hanzi-writer-data && tar xzf hanzi-writer-data-*.tgz --one-top-level=hanzi
+    python -m benchmarks.find --fonts free-fonts --kanji hanzi/package
+    python -m benchmarks.find --fonts free-fonts --kanji hanzi/package --choose
     npm pack detypify-service && tar xzf detypify-service-*.tgz
     pip download --no-deps handtex && unzip -d handtex handtex-*.whl
     python -m benchmarks.find --detypify package --handtex handtex
 
-Images of people lie under SIGLUM_DATA. Simulated hands draw the strokes of packages, read in the
-folder that `python -m tools.backbone install` fills. PRIOR of `siglum.recogniser.find` is chosen,
-with the second command, on writers with odd numbers of Greek and digits, the tuning half of other
+Images of people lie under SIGLUM_DATA. Of other characters, simulated hands draw the skeletons of
+faces that the backbone was not trained on, in the folder that `python -m tools.backbone install`
+fills, and the strokes of hanzi-writer-data. PRIOR of `siglum.recogniser.find` is chosen, with the
+command that has --choose, on writers with odd numbers of Greek and digits, the tuning half of other
 sets, and half of the characters drawn by hands; the other halves are reported. A row counts if it
 holds the character or, for Greek, its other shape. Intervals are 95 % over writers, or characters.
 
@@ -20,7 +22,7 @@ of 224 px long; and of 1 px, 58 of 64 px long.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -39,15 +41,18 @@ from siglum.images.sources import load
 from siglum.recogniser import find
 from siglum.recogniser.predict import default_backbone, preprocess_images, stack
 from siglum.recogniser.prototype_head import Floats
+from tools.backbone.fonts import read_faces
+from tools.backbone.glyphs import only
 from tools.backbone.hand import rasterise_by_hand
-from tools.backbone.sources import read_package
+from tools.backbone.signs import Sign, build_sign
+from tools.backbone.skeletons import trace
 
 MAX = 400  # images of each half
 SETS = {"Greek": "greek", "digits": "digits", "Latin": "Chars74K", "MNIST": "mnist samples"}
-STROKES = {  # groups that hands draw, and the package whose strokes they draw
-    **dict.fromkeys(("mathematics", "arrows", "cyrillic", "phonetic", "apl"), "gerbonara"),
-    **dict.fromkeys(("kana", "kanji"), "kanjivg"),
-}
+HANDS = (  # groups that hands draw from the skeletons of faces
+    *("mathematics", "arrows", "cyrillic", "phonetic"),
+    *("georgian", "armenian", "ethiopic", "runes"),
+)
 PEN = (0.035, 0.13)  # widths, in longer sides of the character
 STRENGTHS = (0.0, 0.01, 0.015, 0.02, 0.025, 0.03)
 
@@ -57,7 +62,12 @@ def drawn_by_hands(group: str, folder: Path) -> Images:
     """Draw each character of a group once; every other one is of the tuning half."""
     backbone = default_backbone()
     wanted = {*charsets.groups()[group]} & {*backbone.classes}
-    signs = {sign.label: sign for sign in read_package(folder / STROKES[group], wanted)}
+    if group == "kanji":
+        signs = {sign.label: sign for sign in read_kanji(folder, wanted)}
+    else:
+        files = [folder / name for name in backbone.bundle.card.data["held out"]]
+        faces = [only(face, wanted) for face in read_faces(files, wanted)[0]]
+        signs = {sign.label: sign for sign in trace(faces)}
     names = np.random.RandomState(0).permutation(sorted(signs))[: 2 * MAX]
     hands = [np.random.RandomState([1, number]) for number in range(len(names))]
     drawings = [rasterise_by_hand(signs[n], r, PEN) for n, r in zip(names, hands, strict=True)]
@@ -67,8 +77,20 @@ def drawn_by_hands(group: str, folder: Path) -> Images:
     return Images(tuple(names.tolist()), numbers, *columns)
 
 
+def read_kanji(folder: Path, wanted: Collection[str]) -> Iterator[Sign]:
+    """Yield characters of the package hanzi-writer-data, where y points up."""
+    for path in sorted(folder.glob("?.json")):
+        strokes = [np.multiply(one, (1.0, -1.0)) for one in read_json(path)["medians"]]
+        if path.stem in wanted and (sign := build_sign(path.stem, strokes)):
+            yield sign
+
+
 def half(name: str, folder: Path, tune: bool) -> Images:
-    """Return the half of a block on which PRIOR is chosen, or the other one."""
+    """Return the half of a block on which PRIOR is chosen, or the other one.
+
+    Args:
+        folder: of the fonts, or of the strokes of kanji.
+    """
     source = SETS.get(name)
     data = images(default_backbone(), source) if source else drawn_by_hands(name, folder)
     was_swapped = source in ("greek", "digits")  # there, PRIOR was chosen on the report half
@@ -104,10 +126,10 @@ def row(
     return result
 
 
-def report(folder: Path, blocks: Sequence[str]) -> None:
+def report(blocks: Mapping[str, Path]) -> None:
     """Print how often answers are right, and how long they take."""
     rows, latex = [], []
-    for name in blocks:
+    for name, folder in blocks.items():
         data = half(name, folder, tune=False)
         rows.append(row(f"{name}, no prior", places(data, prior=0.0), data.writers))
         rows.append(row(name, places(data), data.writers))
@@ -131,12 +153,12 @@ def report(folder: Path, blocks: Sequence[str]) -> None:
     print("An answer: median {:.1f}, p95 {:.1f} ms".format(*np.percentile(steps, (50, 95))))
 
 
-def choose(folder: Path, blocks: Sequence[str]) -> None:
+def choose(blocks: Mapping[str, Path]) -> None:
     """Print what each strength of the prior does to the half on which it is chosen.
 
     Choose the largest within half a point of the best mean of top 1.
     """
-    data = {name: half(name, folder, tune=True) for name in blocks}
+    data = {name: half(name, folder, tune=True) for name, folder in blocks.items()}
     rows = []
     for prior in STRENGTHS:
         hits = {name: places(one, prior=prior) for name, one in data.items()}
@@ -226,16 +248,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("detypify", "handtex"):
         parser.add_argument(f"--{name}", type=Path, help="folder of its package")
-    parser.add_argument("--strokes", type=Path, help="folder of packages of strokes")
+    parser.add_argument("--fonts", type=Path, help="folder that tools.backbone fills")
+    parser.add_argument("--kanji", type=Path, help="folder of the package hanzi-writer-data")
     parser.add_argument("--choose", action="store_true", help="compare strengths of the prior")
     options = parser.parse_args()
-    blocks = [*SETS, *(STROKES if options.strokes else ())]
-    if options.strokes is None:
-        print(f"Left out without --strokes: {', '.join(STROKES)}.\n")
+    blocks = dict.fromkeys(SETS, Path())
+    for groups, name in ((HANDS, "fonts"), (("kanji",), "kanji")):
+        if folder := getattr(options, name):
+            blocks |= dict.fromkeys(groups, folder)
+        else:
+            print(f"Left out without --{name}: {', '.join(groups)}.")
     if options.detypify or options.handtex:
         compare(options.detypify, options.handtex)
     else:
-        (choose if options.choose else report)(options.strokes or Path(), blocks)
+        (choose if options.choose else report)(blocks)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,16 @@ from tools.backbone.signs import Sign
 
 VERSION = 4  # of everything that decides which glyphs are drawn, and how
 GROUPS = {  # how often their classes come; 1 for others
-    **{"digits": 4.0, "latin": 2.0, "greek": 2.0, "mathematics": 1.5, "omniglot": 8.0},
-    **{"latin-accents": 0.5, "ethiopic": 0.5, "polytonic": 0.4, "aboriginal": 0.3},
-    **{"kanji": 0.25, "braille": 0.2, "hangul": 0.12},
+    "omniglot": 8.0,
+    "digits": 4.0,
+    **dict.fromkeys(("latin", "greek"), 2.0),
+    "mathematics": 1.5,
+    **dict.fromkeys(("latin-accents", "ethiopic"), 0.5),
+    "polytonic": 0.4,
+    "aboriginal": 0.3,
+    "kanji": 0.25,
+    "braille": 0.2,
+    "hangul": 0.12,
 }
 JUDGES = ("digits", "latin", "greek", "cyrillic", "punctuation")  # always compared with
 

@@ -280,8 +280,10 @@ def _measure(
 
 
 def _describe(train: ImageSet, val: ImageSet, fonts: Fonts, recipe: Recipe) -> dict[str, Any]:
-    """Return the images, the faces of each kind, fonts and strokes by licence, and drawings."""
+    """Return the images, faces, fonts and strokes by licence, and drawings that it learned from."""
     faces = {"train": {*(train.writers or ())}, "val": {*(val.writers or ())}}
+    files = {face.name: Path(face.parts[0].path).relative_to(recipe.fonts) for face in fonts.faces}
+    trained = {files[name].parts[:3] for name in faces["train"]}  # kind, package, family or file
     packages: defaultdict[str, set[str]] = defaultdict(set)
     for face in faces["train"]:
         one = fonts.origins[face]
@@ -297,5 +299,8 @@ def _describe(train: ImageSet, val: ImageSet, fonts: Fonts, recipe: Recipe) -> d
             part: Counter(fonts.origins[f].kind for f in names) for part, names in faces.items()
         },
         "fonts": {name: ", ".join(sorted(packages[name])) for name in sorted(packages)},
+        "held out": sorted(
+            str(files[name]) for name in faces["val"] if files[name].parts[:3] not in trained
+        ),
         "drawings": drawings.describe(recipe.omniglot, recipe.mnist),
     }
