@@ -51,7 +51,7 @@ MAX = 400  # images of each half
 SETS = {"Greek": "greek", "digits": "digits", "Latin": "Chars74K", "MNIST": "mnist samples"}
 HANDS = (  # groups that hands draw from the skeletons of faces
     *("mathematics", "arrows", "cyrillic", "phonetic"),
-    *("georgian", "armenian", "ethiopic", "runes"),
+    *("georgian", "armenian", "runes"),
 )
 PEN = (0.035, 0.13)  # widths, in longer sides of the character
 STRENGTHS = (0.0, 0.01, 0.015, 0.02, 0.025, 0.03)
