@@ -229,7 +229,7 @@ def quantise(raw: bytes) -> bytes:
         scale = scale.reshape(-1, *[1] * (weights.ndim - 1))
         before.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=1))
         before.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
-        parts = {"int8": numbers.reshape(weights.shape), "scale": scale}
+        parts: dict[str, NDArray[Any]] = {"int8": numbers.reshape(weights.shape), "scale": scale}
         proto.graph.initializer.remove(tensor)
         proto.graph.initializer.extend(
             numpy_helper.from_array(array, f"{name}.{part}") for part, array in parts.items()
