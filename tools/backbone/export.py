@@ -42,12 +42,12 @@ from tools.backbone.data import Floats, Fonts, Glyphs, Ints, Recipe, load_fonts,
 from tools.backbone.pretrain import HELD_OUT, NETWORK, RECIPE
 from tools.backbone.provenance import read_packages
 
-BATCH = 512  # images
+BATCH = 64  # images, so that their maps stay in the cache
 CENTRE_FACES = 4  # of each character, for the mean of the features
 REFERENCES = 2  # images in the bundle
 # Runs side by side must agree on the frame, the held-out faces and people's drawings.
 SHARED = ("fonts", "characters", "size", "fill", "val", "seed", "omniglot", "mnist")
-TOLERANCE = 0.01  # of the largest feature, by which 8-bit weights may change features
+TOLERANCE = 0.03  # of the largest feature, by which 8-bit weights may change features
 # Fonts say nothing about handwriting, so these defaults were chosen on drawings of other people.
 CALIBRATION = Calibration(
     temperature=1.1,
@@ -95,7 +95,17 @@ def export(
     )
     for network in networks:
         network.head = nn.Identity()  # so that it returns features
-    model = device.to(SideBySide(networks) if len(runs) > 1 else networks[0])
+    model = SideBySide(networks) if len(runs) > 1 else networks[0]
+    raw = quantise(to_onnx(model, preprocess, NETWORK.stem, "features"))
+    onnx_network = Network(raw, preprocess)
+    references = val.take(np.linspace(0, len(val) - 1, sum(BATCHES)).astype(int))
+    _, error = compare_onnx(model, raw, preprocess, references)
+    if not error <= TOLERANCE:
+        raise RunError(
+            f"Cannot export: onnxruntime's features differ from torch's by {error:.2g}, more than "
+            f"{TOLERANCE} of the largest."
+        )
+    model = device.to(model)
 
     @torch.inference_mode()
     def compute(images: ImageSet) -> Iterator[tuple[slice, Floats]]:
@@ -107,15 +117,6 @@ def export(
             yield rows, outputs.float().cpu().numpy()
 
     rows, head = _build_head(fonts, train, val, recipe, directions, compute)
-    raw = quantise(to_onnx(model.cpu(), preprocess, NETWORK.stem, "features"))
-    onnx_network = Network(raw, preprocess)
-    references = val.take(np.linspace(0, len(val) - 1, sum(BATCHES)).astype(int))
-    _, error = compare_onnx(model, raw, preprocess, references)
-    if not error <= TOLERANCE:
-        raise RunError(
-            f"Cannot export: onnxruntime's features differ from torch's by {error:.2g}, more than "
-            f"{TOLERANCE} of the largest."
-        )
 
     def logits(images: Glyphs) -> Floats:
         return head.logits(head.features(onnx_network(images)))
