@@ -74,7 +74,7 @@ def test_a_prediction_has_everything_that_is_known(greek: siglum.Recogniser) -> 
     assert not prediction.rejected
     assert prediction.ranking[0][0] == "β"
     assert sum(probability for _, probability in prediction.ranking) == pytest.approx(1)
-    assert prediction.ink.dtype == np.uint8 and prediction.ink.shape == (40, 40)
+    assert prediction.ink.dtype == np.uint8 and prediction.ink.shape == (56, 56)
     assert prediction.report is not None and prediction.report.inverted
     assert prediction.warnings == ()
     assert list(prediction.to_dict()) == [

@@ -36,7 +36,7 @@ class Rejection(Threshold):
 
 
 # Until samples are measured; 2 % of true signs on average over the sets of the tuning half.
-DEFAULT_REJECTION = Rejection(coverage=1 - FALSE_REJECTION_RATE, values=(3.0,), score="energy")
+DEFAULT_REJECTION = Rejection(coverage=1 - FALSE_REJECTION_RATE, values=(2.0,), score="energy")
 
 
 class Calibration(Settings):

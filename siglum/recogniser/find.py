@@ -16,7 +16,7 @@ from siglum.images import characters, charsets
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
 from siglum.recogniser.prototype_head import SAME, Floats
 
-PRIOR = 0.02  # cosine; times how common a character is
+PRIOR = 0.01  # cosine; times how common a character is
 RECENT = 0.08  # cosine; for characters used before
 CANDIDATES = 300  # characters considered for rows
 MAX_TOP = 100

@@ -23,14 +23,14 @@ def test_three_letters_from_fonts_are_recognised_as_before(siglum, greek: Path) 
 
     assert [p["label"] for p in predictions] == ["α", "β", "γ"]
     assert [p["probability"] for p in predictions] == pytest.approx(
-        [0.999986369, 0.999999775, 0.999958119], abs=2e-6
+        [0.999988674, 0.999999877, 0.999995075], abs=2e-6
     )
     assert [p["prediction_set"] for p in predictions] == [["α"], ["β"], ["γ"]]
     assert not any(p["rejected"] for p in predictions)
 
 
 def test_teaching_digits_from_fonts_reads_the_bundled_digits_as_before(siglum, tmp_path) -> None:
-    """939 of 1,000 were read correctly, and 17 rejected, by names alone."""
+    """198 of 200 were read correctly, by names alone."""
     import numpy as np
     from PIL import Image
 
@@ -47,7 +47,7 @@ def test_teaching_digits_from_fonts_reads_the_bundled_digits_as_before(siglum, t
     labels = [str(label) for label in test.labels[::5]]
     correct = sum(p["label"] == label for p, label in zip(predictions, labels, strict=True))
 
-    assert correct == 188
+    assert correct == 198
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,8 @@ def _commands(run: Run) -> list[str]:
     """Return the commands that trained a run and the runs it began with, without folders."""
     init = Path(run.config.init)
     before = _commands(Run(init)) if (init / RECIPE).exists() else []
-    words = str(run.env.get("command", "")).split()
+    command = str(run.env["command"])
+    words = command.replace("siglum", "python -m tools.backbone", 1).split()
     return [*before, " ".join(Path(word).name if "/" in word else word for word in words)]
 
 
