@@ -36,7 +36,7 @@ def test_a_drawing_is_among_the_first_three(character: str) -> None:
 
 
 def test_common_characters_come_first_unless_a_group_is_searched() -> None:
-    ring = [[(50 + 40 * np.cos(a), 50 + 45 * np.sin(a)) for a in np.linspace(0, 6.3, 40)]]
+    ring = [[(50 + 35 * np.cos(a), 50 + 45 * np.sin(a)) for a in np.linspace(0, 6.3, 40)]]
     everywhere = characters_of(siglum.find(ring, top=1)[0])
 
     assert {"O", "0"} & {*everywhere}
