@@ -12,7 +12,7 @@ LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or t
     "page script": ("siglum/studio/page/*.js", 2_400),
     "tests": ("tests/**/*.py", 12_690),
     "benchmarks": ("benchmarks/*.py", 1_400),
-    "backbone tools": ("tools/backbone/*.py", 2_235),
+    "backbone tools": ("tools/backbone/*.py", 2_277),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }

@@ -260,7 +260,7 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     begun = ("--init", tmp_path / "run", "--lr", 0.05)
     run(*train[:4], tmp_path / "other", *train[5:], *begun, cache=tmp_path)
     out = tmp_path / "backbone.siglum"
-    flags = ("-o", out, "--licence", "MIT", "--threads", 1)
+    flags = ("-o", out, "--licence", "MIT", "--threads", 1, "--length", 10)
     both = tmp_path / "run", tmp_path / "other"
     run("tools.backbone", "export", *both, *flags, cache=tmp_path)
 
@@ -270,7 +270,7 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     assert card.licence == "MIT" and card.data["counts"] == {"train": 36, "val": 12}
     assert card.measured["held-out faces"].total == 12
     assert rejection is not None and rejection.coverage == 0.98
-    assert backbone.head.vectors.shape == (12, 32)  # the features of both networks
+    assert backbone.head.vectors.shape == (12, 10)  # of the 32 features of both networks
     assert len(card.command.splitlines()) == 2
     assert str(tmp_path) not in card.model_dump_json()
 

@@ -45,11 +45,20 @@ def train(
 
 @app.command
 def export(
-    *runs: Path, out: NewPath, licence: str = "", device: str = "auto", threads: int = 0
+    *runs: Path,
+    out: NewPath,
+    licence: str = "",
+    length: int = 0,
+    device: str = "auto",
+    threads: int = 0,
 ) -> None:
-    """Write one or more runs, side by side, as a backbone: a new .siglum file."""
+    """Write one or more runs, side by side, as a backbone: a new .siglum file.
+
+    Args:
+        length: Length of the features, by a projection; by default those of all runs.
+    """
     target = choose_device(device, "auto", threads)
-    bundle = exporting.export([Run(run) for run in runs], out, target, licence, _progress)
+    bundle = exporting.export([Run(run) for run in runs], out, target, licence, length, _progress)
     for name, rate in bundle.card.measured.items():
         print(f"{name}: {rate.hits:,} of {rate.total:,}")
 

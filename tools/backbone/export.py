@@ -73,9 +73,13 @@ def export(
     path: Path,
     device: Device,
     licence: str = "",
+    length: int = 0,
     progress: Progress = no_progress,
 ) -> Bundle:
     """Write pretrainings as a backbone; the features of several stand side by side.
+
+    Args:
+        length: of the features; 0 for those of the networks, without a projection.
 
     Raises:
         RunError: if `path` exists, the runs have other fonts, held-out faces or frames, or
@@ -117,6 +121,9 @@ def export(
             yield rows, outputs.float().cpu().numpy()
 
     rows, head = _build_head(fonts, train, val, recipe, directions, compute)
+    if length:
+        raw, head = project(raw, head, length)
+        onnx_network = Network(raw, preprocess)
 
     def logits(images: Glyphs) -> Floats:
         return head.logits(head.features(onnx_network(images)))
@@ -240,6 +247,32 @@ def quantise(raw: bytes) -> bytes:
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def project(raw: bytes, head: Head, length: int) -> tuple[bytes, Head]:
+    """Project the features on the directions in which the prototypes differ most.
+
+    Source: Jolliffe 2002, "Principal component analysis", second edition, chapter 2; here without
+    subtracting the mean, since the head compares directions.
+    """
+    vectors = head.unit_vectors
+    directions = np.linalg.svd(vectors, full_matrices=False)[2][:length].T  # (D, length)
+    proto = onnx.load_from_string(raw)
+    (output,) = proto.graph.output
+    for node in proto.graph.node:
+        names = ["unprojected" if name == output.name else name for name in node.output]
+        del node.output[:]
+        node.output.extend(names)
+    parts = {"directions": directions, "centre": -(head.centre @ directions)}
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(array.astype(np.float32), name) for name, array in parts.items()
+    )
+    proto.graph.node.append(helper.make_node("Gemm", ["unprojected", *parts], [output.name]))
+    output.type.tensor_type.shape.dim[1].dim_value = length
+    rows, scale = to_int8(unit(vectors @ directions))
+    centre = np.zeros(length, np.float32)
+    projected = Head(rows, SCALE * scale, head.bias, centre)
+    return bytes(proto.SerializeToString(deterministic=True)), projected
 
 
 def to_int8(rows: Floats) -> tuple[NDArray[np.int8], Floats]:

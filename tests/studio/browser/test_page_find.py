@@ -117,7 +117,7 @@ def test_a_photo_is_found_and_one_without_ink_explained(finder: User) -> None:
 def test_a_sign_that_is_not_there_is_taught(finder: User, saved: Saved) -> None:
     """The drawing goes along."""
     page = finder.page
-    find(finder, [*draw("zig"), *draw("ladder")])
+    find(finder, [*draw("β"), *draw("γ"), *draw("ladder")])
     page.click("#find-teach-first")
     finder.save("house")
     assert saved() == ["house"]
