@@ -45,7 +45,9 @@ def train(
 
 @app.command
 def export(
-    *runs: Path,
+    run: Path,
+    /,
+    *others: Path,
     out: NewPath,
     licence: str = "",
     length: int = 0,
@@ -58,7 +60,9 @@ def export(
         length: Length of the features, by a projection; by default those of all runs.
     """
     target = choose_device(device, "auto", threads)
-    bundle = exporting.export([Run(run) for run in runs], out, target, licence, length, _progress)
+    bundle = exporting.export(
+        [Run(path) for path in (run, *others)], out, target, licence, length, _progress
+    )
     for name, rate in bundle.card.measured.items():
         print(f"{name}: {rate.hits:,} of {rate.total:,}")
 

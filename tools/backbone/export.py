@@ -236,16 +236,16 @@ def quantise(raw: bytes) -> bytes:
             continue
         numbers, scale = to_int8(weights.reshape(len(weights), -1))
         scale = scale.reshape(-1, *[1] * (weights.ndim - 1))
-        before.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=1))
-        before.append(helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
+        make, kind = helper.make_node, TensorProto.FLOAT
+        before.append(make("Cast", [f"{name}.int8"], [f"{name}.float"], to=kind))
+        before.append(make("Mul", [f"{name}.float", f"{name}.scale"], [name]))
         parts: dict[str, NDArray[Any]] = {"int8": numbers.reshape(weights.shape), "scale": scale}
         proto.graph.initializer.remove(tensor)
         proto.graph.initializer.extend(
             numpy_helper.from_array(array, f"{name}.{part}") for part, array in parts.items()
         )
-    nodes = [*before, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
+    for place, node in enumerate(before):
+        proto.graph.node.insert(place, node)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -259,19 +259,15 @@ def project(raw: bytes, head: Head, length: int) -> tuple[bytes, Head]:
     directions = np.linalg.svd(vectors, full_matrices=False)[2][:length].T  # (D, length)
     proto = onnx.load_from_string(raw)
     (output,) = proto.graph.output
-    for node in proto.graph.node:
-        names = ["unprojected" if name == output.name else name for name in node.output]
-        del node.output[:]
-        node.output.extend(names)
+    (last,) = (node for node in proto.graph.node if output.name in node.output)
+    last.output[0] = "unprojected"
     parts = {"directions": directions, "centre": -(head.centre @ directions)}
-    proto.graph.initializer.extend(
-        numpy_helper.from_array(array.astype(np.float32), name) for name, array in parts.items()
-    )
+    for name, array in parts.items():
+        proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
     proto.graph.node.append(helper.make_node("Gemm", ["unprojected", *parts], [output.name]))
     output.type.tensor_type.shape.dim[1].dim_value = length
     rows, scale = to_int8(unit(vectors @ directions))
-    centre = np.zeros(length, np.float32)
-    projected = Head(rows, SCALE * scale, head.bias, centre)
+    projected = Head(rows, SCALE * scale, head.bias, np.zeros(length, np.float32))
     return bytes(proto.SerializeToString(deterministic=True)), projected
 
 
