@@ -7,3 +7,4 @@ onSubmit("join", "join-error", async () => {
   await post("/api/classroom/join", { name: byId("join-name").value });
   location.reload();
 });
+Object.assign(byId("join-name"), { disabled: false }).focus(); // sent before this script ran, a form goes nowhere
