@@ -39,9 +39,7 @@ class Device:
         """Move a batch to the device."""
         # Not `contiguous`: with one channel both formats are the same memory and torch keeps the
         # strides it finds, after which the first convolution returns slow channels-first maps.
-        batch = torch.empty(
-            images.shape, dtype=images.dtype, device=self.device, memory_format=self.memory_format
-        )
+        batch = torch.empty_like(images, device=self.device, memory_format=self.memory_format)
         return batch.copy_(images)
 
     def seed(self, seed: int) -> None:
@@ -55,9 +53,7 @@ class Device:
 
     def autocast(self) -> torch.autocast:
         """Return a context in which the network computes in the chosen precision."""
-        return torch.autocast(
-            self.device, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
-        )
+        return torch.autocast(self.device, torch.bfloat16, self.precision == "bfloat16")
 
 
 def choose_device(device: str = "auto", precision: str = "auto", threads: int = 0) -> Device:

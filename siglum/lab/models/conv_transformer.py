@@ -5,7 +5,7 @@ arXiv:1706.03762, section 3.1, with the normalisation after each sum.
 Shapes: B images, C channels, S the image side, T tokens (S / 32 squared), K classes.
 """
 
-import itertools
+from itertools import pairwise, starmap
 
 import torch
 import torch.nn.functional as F
@@ -60,28 +60,22 @@ class ConvTransformer(Network):
     ) -> None:
         super().__init__()
         widths = (in_channels, 32, 64, 128, 256, WIDTH)
-        self.blocks = nn.Sequential(
-            *(ConvBlock(narrow, wide) for narrow, wide in itertools.pairwise(widths))
-        )
+        self.blocks = nn.Sequential(*starmap(ConvBlock, pairwise(widths)))
         self.columns = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
         self.rows = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
         self.encoder = nn.Sequential(*(encoder_layer() for _ in range(layers)))
         self.head = nn.Linear(WIDTH * (image_size >> HALVINGS) ** 2, num_classes)
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to the encoder's input (B, T, 512), row by row."""
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, C, S, S) to features (B, 512 T), of tokens (B, T, 512) row by row."""
         cells = self.blocks(images)
         height, width = cells.shape[2:]
-        tokens: Tensor = cells.flatten(2).transpose(1, 2)
-        if self.columns is None or self.rows is None:
-            return tokens
-        across = self.columns[:width].expand(height, -1, -1)
-        down = self.rows[:height, None].expand(-1, width, -1)
-        return tokens + torch.cat([across, down], dim=2).flatten(0, 1)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to features (B, 512 T)."""
-        return self.encoder(self.tokens(images)).flatten(1)  # type: ignore[no-any-return]
+        tokens = cells.flatten(2).transpose(1, 2)
+        if self.columns is not None and self.rows is not None:
+            across = self.columns[:width].expand(height, -1, -1)
+            down = self.rows[:height, None].expand(-1, width, -1)
+            tokens = tokens + torch.cat([across, down], dim=2).flatten(0, 1)
+        return self.encoder(tokens).flatten(1)  # type: ignore[no-any-return]
 
 
 class ConvPool(Network):
@@ -89,9 +83,7 @@ class ConvPool(Network):
 
     def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 200) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(
-            ConvBlock(in_channels, 32), ConvBlock(32, 64), ConvBlock(64, 128)
-        )
+        self.blocks = nn.Sequential(*starmap(ConvBlock, pairwise((in_channels, 32, 64, 128))))
         self.head = nn.Linear(128, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ The first convolution halves the image, and the others are pooled before batch n
 ReLU, which then process a quarter of the values.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
 from siglum.lab.models.layers import Dropout, Network
 
@@ -42,8 +42,3 @@ class GlyphNet(Network):
         )
         side = (image_size + 1) // 2 // 2 // 2
         self.head = nn.Linear(third * side * side, num_classes)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to features (B, D)."""
-        features: Tensor = self.features(images)
-        return features

@@ -11,8 +11,11 @@ class Network(nn.Module):
     head: nn.Module
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to features (B, D)."""
-        raise NotImplementedError
+        """Map images (B, C, S, S) to features (B, D); by default through all parts but the head."""
+        for name, part in self.named_children():
+            if name != "head":
+                images = part(images)
+        return images
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to logits (B, K)."""

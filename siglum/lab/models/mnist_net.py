@@ -7,7 +7,7 @@ evaluation; `dropout_at_test` does that.
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from siglum.lab.models.layers import Dropout, Network
 
@@ -45,13 +45,6 @@ class MnistNet(Network):
         self.hidden = nn.Linear(channels * side * side, 50)
         self.relu = nn.ReLU()
         self.head = nn.Linear(50, num_classes)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, C, S, S) to features (B, 50)."""
-        for name, layer in self.named_children():
-            if name != "head":
-                images = layer(images)
-        return images
 
 
 class MnistNet2(MnistNet):
