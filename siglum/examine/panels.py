@@ -31,8 +31,6 @@ from siglum.examine.layers import Layer, observe
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
 from siglum.report import page, plots
-from siglum.report.page import Table
-from siglum.report.plots import Plot
 
 MAX_MAPS, MAX_VALUES = 17, 256  # drawn of one layer
 STEPS = 64  # of the path from blank paper to the image
@@ -60,13 +58,13 @@ class Result:
     finding: str
     arrays: Arrays = field(default_factory=dict)
     figure: Figure | None = None
-    table: Table | None = None
+    table: page.Table | None = None
     text: str = ""
     missing: bool = False  # the finding says why the panel does not apply
 
-    def plot(self, name: str = "") -> Plot | None:
+    def plot(self, name: str = "") -> plots.Plot | None:
         """Return the figure with its title; `name` is unique on its page."""
-        return Plot(name, self.finding, self.figure) if self.figure else None
+        return plots.Plot(name, self.finding, self.figure) if self.figure else None
 
     def files(self) -> dict[str, bytes | str]:
         """Return the contents of the files that the panel can be saved as, by suffix."""
@@ -120,7 +118,7 @@ def layer_table(examination: Examination) -> Result:
     finding = f"{len(steps) - 1} steps, {parameters:,} parameters, {products:,} multiply-adds"
     names = ("name", "kind", "parameters", "multiply_adds")
     arrays = {name: np.array([getattr(layer, name) for layer in steps]) for name in names}
-    return Result(f"{finding} per image", arrays, table=Table(columns, rows, 4))
+    return Result(f"{finding} per image", arrays, table=page.Table(columns, rows, 4))
 
 
 def printout(examination: Examination) -> Result:
@@ -258,9 +256,7 @@ def to_maps(value: Tensor) -> NDArray[np.float32]:
     """Return one image's output as maps (M, h, w): tokens as a square, vectors as a strip."""
     if value.ndim == 2 and (side := math.isqrt(len(value))) ** 2 == len(value):
         value = value.T.reshape(-1, side, side)
-    while value.ndim < 3:
-        value = value[None]
-    return value.float().cpu().numpy()
+    return np.array(value.float().cpu().numpy(), ndmin=3)
 
 
 def attribution(examination: Examination, method: str) -> Result:
@@ -353,8 +349,7 @@ def log_probabilities(examination: Examination) -> Result:
     finding, arrays = _predict(examination, 10)
     classes, rows = np.array(examination.classes), []
     ranked = len(classes) > MAX_CLASSES
-    columns = (arrays[name] for name in ("names", "log_probs", "labels"))
-    for name, row, label in zip(*columns, strict=True):
+    for name, _, row, _, label in zip(*arrays.values(), strict=True):
         # Two decimals, never "-0.00".
         cells = [f"{v:.2f}".replace("-", "−") if v <= -0.005 else "0.00" for v in row]
         order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
@@ -364,7 +359,7 @@ def log_probabilities(examination: Examination) -> Result:
         rows.append((name, *cells, classes[order[0]], truth, "wrong" if wrong else ""))
     ranks = [f"{rank + 1}." for rank in range(MAX_CLASSES)]
     header = ["image", *(ranks if ranked else classes), "prediction", "true class", ""]
-    return Result(finding, arrays, table=Table(header, rows))
+    return Result(finding, arrays, table=page.Table(header, rows))
 
 
 def predictions(examination: Examination) -> Result:

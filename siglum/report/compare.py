@@ -180,9 +180,8 @@ def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> 
     medians = groups.y.median()  # the first epochs of a bad start would flatten all others
     if is_share:
         low = max(medians.min() - 0.02 if is_curve else lines.low.min(), 0.0)
-        axes.set_ylim(low, 1.0)
+        axes.set(ylim=(low, 1.0), ylabel=f"axis starts at {percent(low)}" if low else "")
         plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else None)
-        axes.set_ylabel(f"axis starts at {percent(low)}" if low else "")
     else:
         axes.set_ylim(0, 2.5 * medians.max() or None)
     plots.add_legend(axes)

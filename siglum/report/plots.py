@@ -68,10 +68,10 @@ class Plot:
         width, height = figure.get_size_inches() * 72
         texts = []
         for text, size, y, align, colour in (
-            (self.title.replace(" %", "\xa0%"), 17, 1 + 12 / height, "bottom", INK),
-            (self.caption.replace(" %", "\xa0%"), 12, -8 / height, "top", QUIET),
+            (self.title, 17, 1 + 12 / height, "bottom", INK),
+            (self.caption, 12, -8 / height, "top", QUIET),
         ):
-            wrapped = "\n".join(textwrap.wrap(text, max(24, int(width / size * 1.8))))
+            wrapped = textwrap.fill(text.replace(" %", "\xa0%"), max(24, int(width / size * 1.8)))
             texts.append(figure.text(8 / width, y, wrapped, fontsize=size, va=align, color=colour))
         image = _render(figure, suffix, bbox_inches="tight", pad_inches=0.25)
         for added in texts:

@@ -94,8 +94,7 @@ class Facts:
         self.log_probs, self.labels = log_probs, labels  # (N, K), (N,)
         self.kind = "test image" if self.part == "test" else "validation image"
         self.num_images = count(len(labels), self.kind)
-        own = self.part == "test" and self.config.test
-        self.source = self.config.test if own else self.config.data
+        self.source = (self.part == "test" and self.config.test) or self.config.data
         self.images: ImageSet | None = getattr(self.data, self.part, None)
         self.measures = stats.measure(log_probs, labels, len(self.classes))
         self.predicted = log_probs.argmax(axis=1)
@@ -124,10 +123,9 @@ class Facts:
     def _load_same_data(self) -> Data:
         config, fingerprints = self.config, self.env.get("data", {})
         data = load_data(config, self.classes)
-        for part in ("train", "val", "test"):
-            images = getattr(data, part)
+        for part, images in data.parts.items():
             if (images.fingerprint if images else None) != fingerprints.get(part):
-                source = config.test if part == "test" and config.test else config.data
+                source = (part == "test" and config.test) or config.data
                 reason = f"the {part} part of {source} changed after the training"
                 raise DataError(f"No images: {reason}.")
         return data
@@ -256,8 +254,7 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
     caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
-    axes.set_xlim(0, xs[-1])
-    axes.set_ylim(0, None)
+    axes.set(xlim=(0, xs[-1]), ylim=(0, None), xlabel=x)
     text = f"{number(value)} nats per image"
     if measure == "accuracy":
         every = [e.train_accuracy for e in epochs] + [e.val_accuracy or 1.0 for e in epochs]
@@ -269,7 +266,6 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.set_xlabel(x)
     plots.add_legend(axes)
     names = [field.name for field in fields(Epoch) if field.name != "curve"]
     columns = {name: [getattr(epoch, name) for epoch in epochs] for name in names}
@@ -288,8 +284,8 @@ def _images_per_class(facts: Facts, data: Data) -> Plot:
     _label_classes(axes.xaxis, labels, 90 if turned else 0)
 
     columns: dict[str, Sequence[object]] = {"class": facts.classes}
-    for part in ("train", "val", "test"):
-        if (images := getattr(data, part)) is not None:
+    for part, images in data.parts.items():
+        if images is not None:
             columns[f"{part} images"] = images.counts.tolist()
     ends = [f"{total:,}" for total in sorted({int(counts.min()), int(counts.max())})]
     title = f"Training images per class: {' to '.join(ends)}"
@@ -306,8 +302,7 @@ def _confusion(facts: Facts) -> Plot:
     axes.grid(False)
     _label_classes(axes.xaxis, labels, 90 if max(map(len, labels)) > 2 else 0)
     _label_classes(axes.yaxis, labels)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
 
     columns: dict[str, Sequence[object]] = {"true class": facts.classes}
     columns |= {f"predicted {n}": counts[:, k].tolist() for k, n in enumerate(facts.classes)}
@@ -328,14 +323,13 @@ def _calibration(facts: Facts) -> Plot:
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400)
     axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls=plots.DASHED, label="calibrated")
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="probability of the prediction")
     _, x, y, low, high = np.array(rows).T
     errors, colour = (y - low, high - y), plots.SERIES[0]
     axes.errorbar(x, y, errors, fmt="o", color=colour, elinewidth=1.25, clip_on=False)
     plots.add_legend(axes)
     plots.percent_axis(axes.xaxis)
     plots.percent_axis(axes.yaxis)
-    axes.set_xlabel("probability of the prediction")
     axes.set_title("accuracy", loc="left", fontsize=13, color=plots.QUIET)
 
     mean, accuracy = float(facts.confidence.mean()), measures.accuracy
