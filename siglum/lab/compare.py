@@ -317,7 +317,7 @@ def difference_interval(
 
 def _main_effects(grid: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
     """Return the mean accuracy at each value of a setting of a complete grid, over all others."""
-    effects: list[dict[str, Any]] = []
+    effects = []
     levels = grid.map(format_setting)
     levels = levels.loc[:, levels.nunique() > 1]
     seeds = seeds.groupby("seed").filter(lambda rows: len(rows) == len(grid))
@@ -326,7 +326,6 @@ def _main_effects(grid: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
             values = levels[setting].rename("value")
             accuracies = seeds.join(values, on="variant").groupby(["value", "seed"], sort=False)
             for value, means in accuracies.accuracy.mean().groupby("value", sort=False):
-                low, high = t_interval(means) if len(means) > 1 else (math.nan, math.nan)
-                row = {"setting": setting, "value": value, "mean": means.mean()}
-                effects.append({**row, "low": low, "high": high})
-    return pd.DataFrame(effects)
+                interval = t_interval(means) if len(means) > 1 else (math.nan, math.nan)
+                effects.append((setting, value, means.mean(), *interval))
+    return pd.DataFrame(effects, columns=["setting", "value", "mean", "low", "high"])

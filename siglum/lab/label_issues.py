@@ -126,10 +126,8 @@ def find_copies(
     `threshold`: the root mean square distance of pixels, in grey levels, up to which it is a copy.
     """
     small = Preprocess(size=COMPARED_SIZE)  # enlarging hides what saving as JPEG changed
-    wanted, pixels = (
-        sources.load(spec, name, small, progress=progress).take(slice(None))
-        for spec, name in ((source, part), (other, other_part))
-    )
+    wanted = sources.load(source, part, small, progress=progress).images
+    pixels = sources.load(other, other_part, small, progress=progress).images
     limit = 0.0
     for image in pixels:
         file = io.BytesIO()

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -33,9 +33,7 @@ from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.training_loop import Counters, Epoch, TrainState
-
-if TYPE_CHECKING:
-    from siglum.recogniser.predict import ImageLike, Prediction
+from siglum.recogniser.predict import ImageLike, Prediction
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
@@ -186,7 +184,7 @@ class Run:
         _, log_probs, labels = predict_part(self, part)
         return stats.measure(log_probs, labels, len(self.classes))
 
-    def predict(self, image: "ImageLike") -> "Prediction":
+    def predict(self, image: ImageLike) -> Prediction:
         """Predict one image, as a recogniser does."""
         from siglum.lab.export import open_run
 

@@ -33,7 +33,6 @@ from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
 LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
-DONE = ("finished", "failed")
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
@@ -110,12 +109,8 @@ class Study:
             choose(self.levels, name, "variant")
         for seed in seeds:
             choose(dict.fromkeys(map(str, self.file.seeds)), str(seed), "seed")
-        chosen = [
-            cell
-            for cell in self.cells
-            if cell.variant in (variants or self.levels)
-            and cell.config.seed in (seeds or self.file.seeds)
-        ]
+        names, numbers = variants or self.levels, seeds or self.file.seeds
+        chosen = [c for c in self.cells if c.variant in names and c.config.seed in numbers]
         parents = [cell.parent for cell in chosen if cell.parent is not None]
         return list({cell.path: cell for cell in (*parents, *chosen)}.values())
 
@@ -205,7 +200,7 @@ def run_cells(
 
 def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: Progress) -> bool:
     """Train a run to its end; return False while another process trains it or its parent."""
-    if cell.state in DONE:
+    if cell.state in ("finished", "failed"):
         return True
     parent = "finished" if cell.parent is None else cell.parent.state
     if parent == "failed":
@@ -277,11 +272,8 @@ def cross_validate(
     for run in variant.runs:
         predictions, repeat = run.predictions(), run.config.seed - config.seed
         log_probs[repeat, predictions["test_rows"]] = predictions["test_log_probs"]
-    arrays = {"log_probs": log_probs, "labels": whole.labels}
-    arrays |= {"classes": np.array(classes), "source": np.array(config.data)}
-    for name, values in (("files", whole.files), ("writers", whole.writers)):
-        if values is not None:
-            arrays[name] = np.array(values)
+    arrays: dict[str, Any] = {"log_probs": log_probs, "labels": whole.labels, "classes": classes}
+    arrays |= {"source": config.data, "files": whole.files, "writers": whole.writers}
     with atomic_path(folder / OUT_OF_FOLD) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
     return comparison

@@ -21,11 +21,9 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
-from siglum.images.cache import Progress as LoadProgress
-from siglum.images.cache import no_progress
+from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
-from siglum.images.splits import Indices
 from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
@@ -45,7 +43,7 @@ class Stopped(Exception):
 def load_data(
     config: TrainConfig,
     classes: tuple[str, ...] | None = None,
-    progress: LoadProgress = no_progress,
+    progress: Progress = no_progress,
 ) -> Data:
     """Load and split the images that `config` names; `classes` are those of an existing run."""
     load = partial(
@@ -92,18 +90,14 @@ def load_data(
     if config.samples_per_class is not None:
         count = config.samples_per_class
         train = train.subset(splits.per_class(train.labels, count, config.seed, train.classes))
-    return Data(
-        train=train,
-        val=val,
-        test=None if test is None else test.with_classes(whole.classes),
-        whole=None if fold is None else whole,
-        fold=fold,
-    )
+    if test is not None:
+        test = test.with_classes(whole.classes)
+    return Data(train, val, test, None if fold is None else whole, fold)
 
 
 def folds(
     images: ImageSet, count: int, seed: int, by_writer: bool = False
-) -> list[tuple[Indices, Indices]]:
+) -> list[tuple[splits.Indices, splits.Indices]]:
     """Return the rows to train on and to test on of each fold: by class, or of whole writers."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -126,7 +120,7 @@ def predict_part(
     part: str | None = None,
     checkpoint: str | None = None,
     device: Device | None = None,
-    progress: LoadProgress = no_progress,
+    progress: Progress = no_progress,
 ) -> tuple[str, NDArray[np.floating], NDArray[np.integer]]:
     """Return a part of a run's own images, log-probabilities (N, K) and labels (N,).
 
@@ -160,7 +154,7 @@ def train(
     path: Path,
     device: Device,
     watch: Watch = lambda _: None,
-    progress: LoadProgress = no_progress,
+    progress: Progress = no_progress,
     data: Data | None = None,
 ) -> Run:
     """Train with `config` and write the run to `path`, a new folder.
@@ -181,8 +175,7 @@ def train(
         )
     for name in config.augment:
         choose(AUGMENTATIONS, name, "augment")
-    measured = None in (config.mean, config.std)
-    mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
+    mean, std = data.train.moments(config.channels)
     preprocess = config.preprocess(mean, std or 1.0)
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
@@ -203,7 +196,7 @@ def resume(
     run: Run,
     device: Device,
     watch: Watch = lambda _: None,
-    progress: LoadProgress = no_progress,
+    progress: Progress = no_progress,
     data: Data | None = None,
 ) -> Run:
     """Resume an unfinished run: bit-identical on the same machine, versions and threads."""

@@ -54,12 +54,8 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
     reset = head - same_head if same_classes else head
     tensors = {key: tensor for key, tensor in loaded.items() if key not in reset}
     random = {key: ours[key] for key in ours if key in reset}
-    load_weights(
-        model,
-        {**random, **tensors},
-        f"The weights of {name} do not fit",
-        "Use the model, size, channels and options that they belong to.",
-    )
+    remedy = "Use the model, size, channels and options that they belong to."
+    load_weights(model, {**random, **tensors}, f"The weights of {name} do not fit", remedy)
     return {
         "run": name,
         "sha256": hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
@@ -130,8 +126,7 @@ def read_weights(init: str) -> dict[str, Tensor]:
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about old formats
+        with warnings.catch_warnings(action="ignore"):  # torch warns about old formats
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
         tensors = dict(loaded)
         if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
