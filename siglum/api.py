@@ -67,7 +67,7 @@ def teach(
         raise ConfigError("rename needs samples, whose classes it renames.")
     network = predict.open_backbone(Path(backbone)) if backbone else predict.default_backbone()
     names = () if chars is None else charsets.resolve(chars, set(network.classes))
-    images, drawings, texts = None, None, {}
+    images, texts = None, {}
     if chars is not None and "latex" in map(str.lower, charsets.items(chars)):
         texts = charsets.latex_outputs({charsets.shapes(name)[0] for name in names})
     if samples is not None:
@@ -91,8 +91,7 @@ def teach(
         images = images.rename({one: charsets.shapes(one)[0] for one in images.classes})
     charsets.check_shapes(names)
     shapes = {charsets.shapes(name)[0]: charsets.shapes(name) for name in names}
-    if images is not None:
-        drawings = _distinct(images, tuple(shapes))
+    drawings = None if images is None else _distinct(images, tuple(shapes))
     for label, text in (outputs or {}).items():
         name = charsets.shapes(unicodedata.normalize("NFC", str(label)))[0]
         if name not in shapes:

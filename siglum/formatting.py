@@ -55,10 +55,10 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def number(value: float, digits: int = 3) -> str:
-    """Format a measured number with `digits` decimals, or more where it is smaller than those."""
-    if value == 0 or not math.isfinite(value) or abs(value) >= 10.0**-digits:
-        return f"{value:.{digits}f}"
+def number(value: float) -> str:
+    """Format a measured number with 3 decimals, or more where it is smaller than those."""
+    if value == 0 or not math.isfinite(value) or abs(value) >= 0.001:
+        return f"{value:.3f}"
     return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
 
 

@@ -11,6 +11,7 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -204,10 +205,8 @@ def _lookup(name: str) -> str | None:
     # A single short word may as well be letters: sun is s, u and n.
     spellings += [name.upper()] if " " in name or len(name) > 3 else []
     for spelling in spellings:
-        try:
+        with suppress(KeyError):
             return unicodedata.normalize("NFC", unicodedata.lookup(spelling))
-        except KeyError:
-            continue
     return None
 
 

@@ -17,23 +17,23 @@ from siglum.images.ink import InkReport
 CELL, GAP, MARGIN = 56, 4, 24  # px
 SIDE, TEXT = 160, 460  # px: an image of a comparison, and the text beside it
 PAPER, INK, QUIET, BOX = "#fbfaf7", "#1c1b19", "#6b675f", "#b3402a"
-NAME = 24  # letters of a class name
+NAME, COLUMNS, MAX_CLASSES = 24, 12, 62  # letters of a class name; images and rows of a sheet
 
 
-def contact_sheet(images: ImageSet, columns: int = 12, max_classes: int = 62) -> Image.Image:
+def contact_sheet(images: ImageSet) -> Image.Image:
     """Draw the first images of each class, one class per row, as ink on paper."""
-    names = images.classes[:max_classes]
+    names = images.classes[:MAX_CLASSES]
     labels = [formatting.shorten(formatting.printable(name), NAME) for name in names]
-    if len(images.classes) > max_classes:
-        labels.append(f"and {len(images.classes) - max_classes:,} more")
+    if len(images.classes) > MAX_CLASSES:
+        labels.append(f"and {len(images.classes) - MAX_CLASSES:,} more")
     font = _font(16)
     left = MARGIN + 12 + max(int(font.getlength(label)) for label in labels)
-    size = left + columns * (CELL + GAP) + MARGIN, 2 * MARGIN + len(labels) * (CELL + GAP)
+    size = left + COLUMNS * (CELL + GAP) + MARGIN, 2 * MARGIN + len(labels) * (CELL + GAP)
     sheet = Image.new("RGB", size, PAPER)
     for row, label in enumerate(labels):
         top = MARGIN + row * (CELL + GAP)
         ImageDraw.Draw(sheet).text((MARGIN, top + CELL / 2), label, INK, font, anchor="lm")
-        members = np.flatnonzero(images.labels == row)[: columns if row < max_classes else 0]
+        members = np.flatnonzero(images.labels == row)[: COLUMNS if row < MAX_CLASSES else 0]
         pixels = images.take(members)
         dark = ~decode.has_light_background(pixels) & (pixels.shape[1] == 1)
         for column, image in enumerate(np.where(dark[:, None, None, None], 255 - pixels, pixels)):
@@ -82,8 +82,7 @@ def boxed(image: NDArray[np.uint8], labels: Sequence[tuple[Sequence[int], str]])
 
 
 def _colour(image: NDArray[np.uint8]) -> Image.Image:
-    colours = image if len(image) == 3 else image.repeat(3, axis=0)
-    return Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
+    return Image.fromarray(np.ascontiguousarray(decode.to_channels(image, 3).transpose(1, 2, 0)))
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

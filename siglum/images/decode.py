@@ -180,8 +180,7 @@ def as_text(name: str) -> str:
 
 def has_light_background(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return whether most of each border is light, for images (N, C, H, W): bool (N,)."""
-    edges = _border(images)
-    grey = edges[:, 0] if edges.shape[1] == 1 else edges.mean(axis=1)
+    grey = _border(images).mean(axis=1)
     return np.asarray((grey > 127).mean(axis=1) > 0.5)
 
 

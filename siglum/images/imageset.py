@@ -16,7 +16,6 @@ from siglum.images.decode import Unreadable
 
 CHUNK = 4096  # images handled at once where a whole set is read
 
-
 ORIGINAL = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("light", np.bool_)])
 """An image before it was resized: height and width, a hash of its pixels, a light background."""
 

@@ -191,10 +191,8 @@ def decode(raw: bytes, name: str) -> Bundle:
     version = table.get("format") if isinstance(table, dict) else None
     if version not in (OLD_FORMAT, FORMAT):
         remedy = "Upgrade Siglum." if isinstance(version, int) and version > FORMAT else AGAIN
-        readable = f"{OLD_FORMAT} and {FORMAT}"
-        raise DataError(
-            f"{name} has format {version!r:.40}, this Siglum reads {readable}. {remedy}"
-        )
+        formats = f"{OLD_FORMAT} and {FORMAT}"
+        raise DataError(f"{name} has format {version!r:.40}, this Siglum reads {formats}. {remedy}")
     try:
         document = _Document.model_validate(table)
     except ValidationError as error:
@@ -206,17 +204,15 @@ def decode(raw: bytes, name: str) -> Bundle:
     card, outputs, shapes = document.card, document.outputs, document.shapes
     sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
-    head = samples = prior = mixture = None
+    prior = mixture = None
     if position := groups.get("position"):
         prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
     counts = np.ones(len(classes), np.int64)  # of the vectors of each class
     if several := groups.get("mixture"):
         counts = several["counts"]
         mixture = Mixture(counts, float(several["softness"][0]))
-    if "head" in groups:
-        head = Head(**groups["head"], position=prior, mixture=mixture)
-    if "samples" in groups:
-        samples = Samples(**groups["samples"])
+    head = Head(**groups["head"], position=prior, mixture=mixture) if "head" in groups else None
+    samples = Samples(**groups["samples"]) if "samples" in groups else None
     thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
     num_vectors = len(classes) if head is None else len(head.vectors)
     fits = {

@@ -143,16 +143,14 @@ def _fit_head(
     sums = np.zeros((num_classes, features.shape[1]), np.float32)
     np.add.at(sums, labels, features)
     means = unit(sums)
-    copied = np.flatnonzero(counts[fonts.labels] > 0)
-    copied = copied[fonts.vectors[copied].any(axis=1)]
+    copied = np.flatnonzero((counts[fonts.labels] > 0) & fonts.vectors.any(axis=1))
     likeness = (fonts.vectors[copied] @ means[counts > 0].T).max(axis=1, initial=0)
     own_likeness = (fonts.vectors[copied] * means[fonts.labels[copied]]).sum(axis=1)
     # A font that looks much more like the drawings of another class stays out.
     copied = copied[own_likeness > likeness / 2]
     owners = np.concatenate([fonts.labels, fonts.labels[copied], labels[rows]])
-    weights = np.ones(len(owners))
-    weights[:num_shapes] = FONT_WEIGHT / np.bincount(fonts.labels)[fonts.labels]
-    weights[num_shapes:][: len(copied)] = FONT_WEIGHT
+    shares = FONT_WEIGHT / np.bincount(fonts.labels)[fonts.labels]
+    weights = np.concatenate([shares, np.full(len(copied), FONT_WEIGHT), np.ones(len(rows))])
     totals = np.bincount(owners, weights)
     order = np.argsort(owners, kind="stable")
     vectors = np.concatenate([prototypes, fonts.vectors[copied], features[rows]])[order]
@@ -221,19 +219,16 @@ def to_bundle(fitted: Fitted, title: str = "", command: str = "") -> Bundle:
         rows = np.linspace(0, len(ink) - 1, min(NUM_REFERENCE, len(ink))).astype(int)
         images = ink[rows][:, None]
     more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
-    card = Card(
-        kind="taught",
-        title=title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
-        command=command,
-        network=bundle.card.network,
-        parameters=bundle.card.parameters,
-        data={"samples": len(ink)},
-        measured={} if accuracy is None else {"leave-one-out": accuracy},
-        reference="samples" if len(ink) else "font characters",
-        versions={name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
-    )
+    about = {
+        "title": title or f"{len(classes)} signs: {' '.join(classes[:MAX_NAMES])}{more}",
+        "command": command,
+        "data": {"samples": len(ink)},
+        "measured": {} if accuracy is None else {"leave-one-out": accuracy},
+        "reference": "samples" if len(ink) else "font characters",
+        "versions": {name: version(name) for name in ("siglum", "onnxruntime", "numpy")},
+    }
     reference = ReferenceOutputs(images, recogniser.logits(images)[:, : len(classes)])
-    return replace(bundle, card=card, reference=reference)
+    return replace(bundle, card=bundle.card.model_copy(update=about), reference=reference)
 
 
 class CurvePoint(NamedTuple):
@@ -322,6 +317,5 @@ def suggest(
         suggestions[label] = {"kind": kind, "message": message}
         # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
         gains[label] = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
-    return {
-        label: suggestions[label] for label in sorted(gains, key=gains.__getitem__, reverse=True)
-    }
+    urgent = sorted(gains, key=gains.__getitem__, reverse=True)
+    return {label: suggestions[label] for label in urgent}

@@ -46,8 +46,7 @@ class Network:
     """A checked ONNX network: bytes (N, P, S, S), as `preprocess` makes them, to float32 (N, D)."""
 
     def __init__(self, raw: bytes, preprocess: Preprocess) -> None:
-        self._arguments = raw, preprocess
-        self.preprocess = preprocess
+        self._raw, self.preprocess = raw, preprocess
         shape = (preprocess.planes, preprocess.size, preprocess.size)
         with _data_errors():
             from onnxruntime import RunOptions
@@ -76,7 +75,7 @@ class Network:
                 timer.cancel()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, self._arguments  # scikit-learn copies estimators to other processes
+        return Network, (self._raw, self.preprocess)  # scikit-learn copies it to other processes
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs (N, D) for images; works in batches, so that memory stays small."""
@@ -96,11 +95,7 @@ class Network:
 def standardise(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
     """Turn bytes (B, P, S, S) into the network's input: `(byte / 255 - mean) / std`."""
     mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in preprocess.scaling)
-    scaled = images.astype(np.float32)
-    scaled /= 255
-    scaled -= mean
-    scaled /= std
-    return scaled
+    return (images.astype(np.float32) / np.float32(255.0) - mean) / std
 
 
 @contextmanager

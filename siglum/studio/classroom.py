@@ -91,8 +91,7 @@ class Classroom:
     def check(self, visitor: Visitor, request: str) -> None:
         """Raise StudioError if a visitor may not send a request, such as "GET /", now."""
         self.note_presence(visitor)
-        rules = [rule for rule, pattern in PUPILS.items() if re.fullmatch(pattern, request)]
-        rule = rules[0] if rules else None
+        rule = next((r for r, pattern in PUPILS.items() if re.fullmatch(pattern, request)), None)
         if visitor.role == "teacher" or rule == "always":
             return
         if rule is None:
