@@ -81,27 +81,21 @@ def export(
             if part == "val":
                 temperature = stats.fit_temperature(log_probs, labels)
                 calibration = Calibration(temperature=temperature, num_samples=len(labels))
-    bundle = Bundle(
-        model=raw,
-        preprocess=preprocess,
-        classes=run.classes,
-        calibration=calibration,
-        card=Card(
-            title=f"{config.model} trained on {config.data}",
-            command=env["command"],
-            network=config.model,
-            parameters=count_parameters(model),
-            data={"source": config.data, "test": config.test, "counts": env["counts"]},
-            settings=config.model_dump(mode="json")
-            | {"checkpoint": checkpoint or config.checkpoint},
-            measured=measured,
-            reference="random noise",
-            difference=difference,
-            versions={**env["versions"], **{name: version(name) for name in EXPORTERS}},
-            licence=licence,
-        ),
-        reference=ReferenceOutputs(images[:NUM_REFERENCE], logits[:NUM_REFERENCE]),
+    card = Card(
+        title=f"{config.model} trained on {config.data}",
+        command=env["command"],
+        network=config.model,
+        parameters=count_parameters(model),
+        data={"source": config.data, "test": config.test, "counts": env["counts"]},
+        settings=config.model_dump(mode="json") | {"checkpoint": checkpoint or config.checkpoint},
+        measured=measured,
+        reference="random noise",
+        difference=difference,
+        versions={**env["versions"], **{name: version(name) for name in EXPORTERS}},
+        licence=licence,
     )
+    reference = ReferenceOutputs(images[:NUM_REFERENCE], logits[:NUM_REFERENCE])
+    bundle = Bundle(raw, preprocess, run.classes, calibration, card, reference)
     open_bundle(bundle, path.name)
     bundles.save(bundle, path)
     return bundle

@@ -207,10 +207,10 @@ def resume(
         )
     config, env = run.config, run.env
     data = data or load_data(config, run.classes, progress)
-    before, now = {**asdict(device), **env["device"]}, _environment(device, data)
-    if now["device"] != before or now["versions"] != env["versions"]:
+    now = _environment(device, data)
+    if now["device"] != env["device"] or now["versions"] != env["versions"]:
         warnings.warn(
-            f"{run.path} began on {before} with {env['versions']} and resumes on "
+            f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
             f"{now['device']}: results may differ in the last bits.",
             stacklevel=2,
         )

@@ -53,12 +53,9 @@ class PictureNet(Network):
         super().__init__()
         self.mirror = mirror
         self.stem = conv_norm(in_channels, width)
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(conv_norm(half, 2 * half, pool=True), Residual(2 * half))
-                for half in (width, 2 * width, 4 * width)
-            )
-        )
+        channels = (width, 2 * width, 4 * width)  # into each stage
+        stages = (nn.Sequential(conv_norm(c, 2 * c, pool=True), Residual(2 * c)) for c in channels)
+        self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(8 * width, num_classes)
 
