@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 13_710),
+    "package": ("siglum/**/*.py", 13_621),
     "page script": ("siglum/studio/page/*.js", 2_400),
-    "tests": ("tests/**/*.py", 12_690),
+    "tests": ("tests/**/*.py", 12_682),
     "benchmarks": ("benchmarks/*.py", 1_400),
     "backbone tools": ("tools/backbone/*.py", 2_277),
     "results of studies": ("studies/*.md", 400),
