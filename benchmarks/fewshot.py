@@ -34,6 +34,7 @@ from siglum.images.sources import load
 from siglum.recogniser import calibration, fit, predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.predict import Recogniser
+from tools import exit_on_error
 
 EPISODES, DRAWS, STRANGERS = 20, 10, 5
 RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
@@ -610,4 +611,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

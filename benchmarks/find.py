@@ -41,6 +41,7 @@ from siglum.images.sources import load
 from siglum.recogniser import find
 from siglum.recogniser.predict import default_backbone, preprocess_images, stack
 from siglum.recogniser.prototype_head import Floats
+from tools import exit_on_error
 from tools.backbone.fonts import read_faces
 from tools.backbone.glyphs import only
 from tools.backbone.hand import rasterise_by_hand
@@ -265,4 +266,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -11,8 +11,8 @@ LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or t
     "package": ("siglum/**/*.py", 13_621),
     "page script": ("siglum/studio/page/*.js", 2_400),
     "tests": ("tests/**/*.py", 12_682),
-    "benchmarks": ("benchmarks/*.py", 1_400),
-    "backbone tools": ("tools/backbone/*.py", 2_277),
+    "benchmarks": ("benchmarks/*.py", 1_404),
+    "backbone tools": ("tools/backbone/*.py", 2_278),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }

@@ -76,4 +76,5 @@ if __name__ == "__main__":
     try:
         app(result_action="return_value")
     except SiglumError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
