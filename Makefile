@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 LIGHT := runs/light
 
-.PHONY: demo test light check docs sizes clean
+.PHONY: demo test light package check docs sizes clean
 
 demo: $(VENV)/.lab
 	@rm -rf $(DEMO)
@@ -29,6 +29,13 @@ light: $(VENV)/.lab
 	$(LIGHT)/venv/bin/siglum teach --chars '0123456789' --out $(LIGHT)/fonts.siglum
 	$(LIGHT)/venv/bin/siglum predict $(LIGHT)/fonts.siglum $(LIGHT)/seven.png --json | grep '"label": "7"'
 	$(LIGHT)/venv/bin/python -c 'import importlib.util as u; assert u.find_spec("torch") is None'
+
+package: $(VENV)/.dev
+	@rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pyroma --min 10 dist/*.tar.gz
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -10,6 +10,10 @@ import sys
 import warnings
 from importlib import import_module
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cyclopts
 
 COMMANDS = {  # name: module and help
     "teach": ("light", "teach a recogniser from names of characters, from drawings, or both"),
@@ -27,6 +31,7 @@ COMMANDS = {  # name: module and help
     "label-issues": ("lab", "find labels that are probably wrong"),
     "data": ("light", "describe a data source"),
     "runs": ("lab", "list runs"),
+    "completion": ("light", "print a script that completes commands in bash, zsh or fish"),
 }
 
 HELP = """\
@@ -90,11 +95,30 @@ def _show(message: Exception | str, *_: object, **__: object) -> None:
 
 
 def _run_command(name: str, arguments: list[str]) -> None:
+    import cyclopts
+
+    from siglum.errors import ConfigError
+
+    app = command_app(name)
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        from pydantic import ValidationError
+
+        from siglum.config import TrainConfig, explain
+
+        if isinstance(error.__cause__, ValidationError):
+            raise ConfigError(explain(error.__cause__, TrainConfig)) from None
+        raise ConfigError(f"{error} See: siglum {name} --help") from None
+
+
+def command_app(name: str) -> "cyclopts.App":
+    """Return the parser of a command, which imports its module."""
     from inspect import cleandoc
 
     import cyclopts
 
-    from siglum.errors import ConfigError, choose
+    from siglum.errors import choose
 
     module, _ = choose(COMMANDS, name, "command")
     command = getattr(import_module(f"siglum.cli.{module}"), name.replace("-", "_"))
@@ -105,14 +129,5 @@ def _run_command(name: str, arguments: list[str]) -> None:
     app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext", help=text)
     app.default_parameter = cyclopts.Parameter(negative_bool=(), negative_iterable=())
     app["--help"].show = False  # the page is the answer to it
-    try:
-        app.default(command)
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except cyclopts.CycloptsError as error:
-        from pydantic import ValidationError
-
-        from siglum.config import TrainConfig, explain
-
-        if isinstance(error.__cause__, ValidationError):
-            raise ConfigError(explain(error.__cause__, TrainConfig)) from None
-        raise ConfigError(f"{error} See: siglum {name} --help") from None
+    app.default(command)
+    return app

@@ -8,13 +8,14 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from siglum.cli import terminal
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError
+from siglum.errors import ConfigError, DataError, MissingExtra
 from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import decode, ink
 from siglum.images import outputs as class_outputs
@@ -440,3 +441,28 @@ def _show_ink(files: list[Path], out: Path | None, json: bool) -> None:
             kind = "no ink" if report.empty else "dark ink" if report.inverted else "light ink"
             terminal.print_line(f"{name}: {'; '.join([kind, *report.warnings()])}")
     terminal.raise_for_unreadable(unreadable, len(files))
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands, options and file names in a shell.
+
+    Commands of the laboratory are part of it where the laboratory is installed.
+
+    Example: siglum completion bash > ~/.local/share/bash-completion/completions/siglum
+    Example: siglum completion zsh > "${fpath[1]}/_siglum"
+    Example: siglum completion fish > ~/.config/fish/completions/siglum.fish
+
+    Args:
+        shell: The shell that reads the script.
+    """
+    from cyclopts import App
+
+    from siglum import cli
+
+    app = App("siglum", version_flags=[])
+    for name in cli.COMMANDS:
+        with suppress(MissingExtra):
+            app.command(cli.command_app(name), name=name)
+    print(app.generate_completion(shell=shell))
+    if shell == "bash":  # file names where an argument has no type of its own
+        print("complete -o default -F _siglum siglum")

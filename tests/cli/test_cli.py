@@ -1,6 +1,7 @@
 """Promises of every command."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,30 @@ def test_control_characters_never_reach_the_terminal(siglum, tmp_path: Path) -> 
         done = siglum(*arguments)
         assert "\N{REPLACEMENT CHARACTER}" in done.stdout + done.stderr or "--json" in arguments
         assert not {"\x1b", "\x9b"} & {*done.stdout, *done.stderr}, arguments
+
+
+@pytest.mark.parametrize(
+    ("shell", "check"),
+    {
+        "bash": "source '{}'; COMP_WORDS=({}); COMP_CWORD={}; _siglum; echo ${{COMPREPLY[@]}}",
+        "fish": "source '{}'; complete --do-complete '{}' | string match --regex '^\\S+'",
+        "zsh": "zsh -n '{}'; echo train --resize pad stretch glyph",  # it completes in a terminal
+    }.items(),
+)
+def test_the_script_of_a_shell_completes_commands_options_and_values(
+    siglum, tmp_path: Path, shell: str, check: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = tmp_path / "siglum"
+    script.write_text(siglum("completion", shell).stdout)
+    for line, expected in {
+        "siglum tra": "train",
+        "siglum train --resi": "--resize",
+        "siglum train --resize ": "pad stretch glyph",
+    }.items():
+        words = line if shell == "fish" else line.replace("resize ", "resize ''")
+        code = check.format(script, words, len(line.split(" ")) - 1)
+        done = subprocess.run([shell, "-c", code], capture_output=True, text=True)
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert {*expected.split()} <= {*done.stdout.split()}
