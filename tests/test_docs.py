@@ -13,11 +13,21 @@ import pytest
 from siglum import cli
 from siglum.lab.study import read_study
 from tests.conftest import draw_sign, write_signs
+from tests.images.making import uji, write_format
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUNNABLE = ("README", "examine", "find", "label-issues", "sources", "teach", "transfer")
-NOT_HERE = ("siglum studio", "idx:", "mnistTask3", "doubtful", "manifest:", "--resume")
+RUNNABLE = ("README", "examine", "find", "formats", "label-issues", "sources", "teach", "transfer")
+NOT_HERE = (
+    "siglum studio",
+    "-o my-signs.ndjson",
+    "parquet",
+    "idx:",
+    "mnistTask3",
+    "doubtful",
+    "manifest:",
+    "--resume",
+)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -60,6 +70,19 @@ def test_every_study_can_be_read(tmp_path: Path) -> None:
         assert len(study.levels) >= 1 and study.file.question.endswith("?")
 
 
+def write_files_of_formats(folder: Path) -> None:
+    """Write a file or folder of each format, with the names in docs/formats.md."""
+    write_format("inkml", folder / "crohme")
+    write_format("quickdraw", folder).rename(folder / "drawings.ndjson")
+    write_format("pixels", folder / "digit-recognizer")
+    write_format("numpy", folder).rename(folder / "mnist.npz")
+    write_format("matlab", folder).rename(folder / "emnist-letters.mat")
+    (folder / "ujipenchars2.txt").write_text(uji(), "utf-8")
+    image = next((folder / "my-signs/ring").iterdir()).name
+    header, line = "path,symbol_id,latex,user_id", rf"my-signs/ring/{image},1000,\bigcirc,7"
+    (folder / "hasy-data-labels.csv").write_text(f"{header}\n{line}\n")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages expect to be there: images of three signs, photos, the docs."""
@@ -67,6 +90,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_signs(tmp_path / name)
     for name in ("photo.png", "alpha.png", "beta.jpg", "drawing.png"):
         draw_sign("ring", np.random.RandomState(5), 200).save(tmp_path / name)
+    write_files_of_formats(tmp_path)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")

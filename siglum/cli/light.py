@@ -290,18 +290,27 @@ def export(
     """Export a run as a bundle, which needs no PyTorch; or a set of signs as plain files.
 
     A run's bundle is compared with PyTorch on eight held-out images and calibrated on the
-    validation images. A set's drawings become PNG and JSON files, with labels.csv.
+    validation images. A set's drawings become PNG and JSON files, with labels.csv, or strokes in
+    QuickDraw's format. The images of any source become NumPy arrays.
 
     Example: siglum export runs/first -o digits.siglum
     Example: siglum export my-signs -o my-signs.zip
+    Example: siglum export my-signs -o my-signs.ndjson
+    Example: siglum export mnist5k -o digits.npz
 
     Args:
-        source: Folder of a run, or of a set of signs.
-        out: Bundle to write, NAME.siglum; for a set of signs a new folder, or NAME.zip.
+        source: Folder of a run, or of a set of signs; for arrays any source of images.
+        out: Bundle to write, NAME.siglum; for a set of signs a new folder, NAME.zip or
+            NAME.ndjson; NAME.npz for arrays.
         licence: Licence of the bundle, such as CC-BY-4.0.
     """
-    from siglum.images import studio_set
+    from siglum.images import sources, studio_set
 
+    if out.suffix == ".npz":
+        if out.exists():
+            raise DataError(f"{out} exists already. Choose another name.")
+        terminal.print_line(f"{out}: {count(sources.export(str(source), out), 'image')}")
+        return
     if studio_set.is_set(source):
         from siglum.studio.exchange import write_set
 

@@ -30,7 +30,8 @@ def studio(
 
     Args:
         source: Folder of a set of signs, created if missing; or a bundle, a zip or a folder with a
-            folder of images for each class, which become a new set beside it.
+            folder of images for each class, or strokes (.ndjson, .inkml, ...), which become a new
+            set beside it.
         host: Address to listen on; 0.0.0.0 for all network interfaces.
         port: Port to listen at; 0 for a free one. Default: 7445, or a free one if it is in use.
         backbone: Backbone of your own.

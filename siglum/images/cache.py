@@ -26,12 +26,14 @@ from siglum.formatting import printable
 from siglum.images import decode, ink
 from siglum.images.decode import Unreadable, as_text
 from siglum.images.imageset import ORIGINAL, ImageSet
+from siglum.images.strokes import Drawing, rasterise
 
 VERSION = 9  # of the format above and of everything that decides a packed byte
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total; 0 where it is unknown)
 Pixels = NDArray[np.uint8]
-Read = Callable[[int], bytes | Pixels]  # returns an image, or raises DataError
+Content = bytes | Drawing | Pixels  # an encoded image, strokes or (C, H, W)
+Read = Callable[[int], Content]  # returns an image, or raises DataError
 # Images (M, P, S, S), what they were, and why some of them are not read, or not all of them.
 Pack = tuple[Pixels, NDArray[np.void], dict[int, str]]
 
@@ -54,8 +56,8 @@ class Listing:
     """The labelled images of a source, before any is decoded."""
 
     rows: Sequence[Row]
-    read: Callable[[str], bytes]  # returns an image by its name, or raises DataError
-    version: Callable[[str], object] | None = None  # changes with an image; by default its bytes
+    read: Callable[[str], Content]  # returns an image by its name, or raises DataError
+    version: Callable[[str], object]  # changes with an image
     unreadable: Sequence[Unreadable] = ()  # other files, with the reasons
 
 
@@ -67,8 +69,7 @@ def load(
 ) -> ImageSet:
     """Load a part of a listing from its pack, which is written if need be."""
     rows = [row for row in listing.rows if row.part == part]
-    version = listing.version or (lambda name: blake2b(listing.read(name)).hexdigest())
-    contents = repr([(row.name, version(row.name)) for row in rows])
+    contents = repr([(row.name, listing.version(row.name)) for row in rows])
     store, originals, notes = _pack(
         contents, len(rows), lambda i: listing.read(rows[i].name), preprocess, source, progress
     )
@@ -163,6 +164,7 @@ def _write(
                 if note := decode.further_pages(raw):
                     notes[index] = note
             else:
+                raw = 255 - rasterise(raw)[None] if isinstance(raw, Drawing) else raw
                 image = decode.to_channels(raw, preprocess.channels)
             planes = ink.preprocess_image(image, preprocess)[0]
             pixels = repr(image.shape).encode() + image.tobytes()

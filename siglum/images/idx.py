@@ -1,7 +1,7 @@
 """`idx:DIR`, `mnist`, `emnist-letters`, ...: MNIST-style files such as `train-images-idx3-ubyte`.
 
-The test part has `t10k` for `train`; every file may be compressed with gzip. Known sets are read
-from SIGLUM_DATA, or downloaded by torchvision.
+The test part has `t10k` for `train`; every file may be compressed with gzip. EMNIST's files are
+known by their published names. Known sets are read from SIGLUM_DATA, or downloaded by torchvision.
 
 Format: big-endian; two zero bytes, the type 0x08, the number of axes, one int32 per axis, then the
 bytes. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
@@ -37,15 +37,27 @@ def parts(root: Path, prefix: str = "") -> tuple[str, ...]:
     return tuple(part for part in STEMS if _find(root, f"{prefix}{STEMS[part]}-images-idx3"))
 
 
+def emnist_sets(root: Path) -> list[str]:
+    """Return the EMNIST sets whose files are in a folder under their published names."""
+    splits = {name: split for name, (_, split, _) in KNOWN.items() if split}
+    return [name for name, split in splits.items() if parts(root, f"emnist-{split}-")]
+
+
 def read(root: Path, spec: str, progress: Progress) -> Arrays:
     """Return functions that load the parts of a folder; classes are named by their numbers."""
+    names = [] if parts(root) else emnist_sets(root)
+    if len(names) > 1:
+        problem = f"{spec} has several sets: {', '.join(names)}"
+        raise DataError(f"{problem}. Copy the files of one into a folder of their own.")
+    if names:
+        return read_known(root, names[0], progress)
 
     def load(part: str) -> ImageSet:
         images, labels = _load(root, STEMS[part])
         if _is_transposed(images, labels):
             warnings.warn(
-                f"The digits of {spec} look transposed, as EMNIST's files store them. The sources "
-                "emnist-digits, emnist-letters, ... turn them upright.",
+                f"The images of {spec} look transposed, as EMNIST's files store them. Under their "
+                "published names, emnist-...-images-idx3-ubyte.gz, they are turned upright.",
                 stacklevel=2,
             )
         values, numbers = np.unique(labels, return_inverse=True)
@@ -57,7 +69,9 @@ def read(root: Path, spec: str, progress: Progress) -> Arrays:
 def read_known(place: Path, name: str, progress: Progress) -> Arrays:
     """Return functions that load the parts of a known set; what is missing is downloaded first."""
     set_name, split, classes = KNOWN[name]
-    folder = (data_dir() or Path(platformdirs.user_data_dir("siglum"))) / set_name / "raw"
+    folder = place
+    if not place.is_dir():
+        folder = (data_dir() or Path(platformdirs.user_data_dir("siglum"))) / set_name / "raw"
     prefix = f"emnist-{split}-" if split else ""
     on_disk = parts(folder, prefix)
 
@@ -96,17 +110,21 @@ def _load(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _is_transposed(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> bool:
-    """Return whether the mean of each digit is wider than high, and above all that of the 1."""
+    """Return whether digits, or the letters A to Z that count from 1, lie on their side.
+
+    Then the mean of each digit is wider than high, and above all that of the 1; or of I, J and L.
+    """
+    is_letters = np.array_equal(np.unique(labels), range(1, 27))
     sizes = []
-    for digit in range(10):
-        if digit not in labels:
+    for value in (9, 10, 12) if is_letters else range(10):
+        if value not in labels:
             return False
-        mean = images[labels == digit][:500].mean(axis=0)
+        mean = images[labels == value][:500].mean(axis=0)
         ink = np.abs(mean - np.median(mean[[0, -1]])) + 1e-9
         profiles = ink.sum(axis=1), ink.sum(axis=0)
         sizes.append([np.cov(np.arange(len(p)), ddof=0, aweights=p) for p in profiles])
     height, width = np.array(sizes).T
-    return bool((width > height).all() and width[1] > 2 * height[1])
+    return bool((width > height).all() and (is_letters or width[1] > 2 * height[1]))
 
 
 def _find(root: Path, stem: str) -> Path | None:
@@ -122,10 +140,8 @@ def _find(root: Path, stem: str) -> Path | None:
 def _read(root: Path, stem: str) -> NDArray[np.uint8]:
     path, axes = _find(root, stem), int(stem[-1])
     if path is None:
-        remedy = "Copy the IDX files there."
-        if any(root.glob("emnist-*")):
-            remedy = "For EMNIST's files use emnist-digits, emnist-letters, ... as the source."
-        raise DataError(f"{root} has no file {stem}-ubyte or {stem}-ubyte.gz. {remedy}")
+        names = f"{stem}-ubyte or {stem}-ubyte.gz"
+        raise DataError(f"{root} has no file {names}. Copy the IDX files there.")
     try:
         with path.open("rb") as packed:
             compressed = packed.read(2) == b"\x1f\x8b"

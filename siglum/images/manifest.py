@@ -75,10 +75,7 @@ def _columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, int]:
     """Return the columns of files and of labels, and 1 where there is a header, else 0."""
     width = len(rows[0])
     if sum(cell.isdigit() for cell in rows[-1]) > max(40, width - 3):
-        raise DataError(
-            f"{spec} holds pixels, not names of image files, as Kaggle's digits do. Save each row "
-            "as an image in a folder of its class, or use mnist."
-        )
+        raise DataError(f"{spec} holds pixels, not names of image files. Read it as pixels:FILE.")
     suffixes = tuple(folder.NAMES["image_suffixes"])
     is_image = [[cell.lower().endswith(suffixes) for cell in row] for row in rows]
     header = ["".join(filter(str.isalnum, cell.casefold())) for cell in rows[0]]

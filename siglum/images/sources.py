@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import INSTALL_LAB, ConfigError, DataError, MissingExtra, choose, closest_match
-from siglum.files import cannot_read, data_dir
+from siglum.files import atomic_path, cannot_read, data_dir
 from siglum.formatting import printable
-from siglum.images import cache, folder, idx, ink, manifest, splits, studio_set
+from siglum.images import cache, folder, formats, idx, ink, manifest, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
 
@@ -24,7 +25,7 @@ from siglum.images.imageset import ImageSet
 class Source:
     """One kind of place where images are."""
 
-    place: str  # what follows the kind: ":DIR", ":FILE", or "" for a set without a place
+    place: str  # what follows the kind: ":DIR", ":FILE", ":PATH" for either, or "" for none
     # (place, spec, progress) -> images to decode, or a function that loads each part
     read: Callable[[Path, str, Progress], Listing | Arrays]
     accepts: Callable[[Path], bool] = lambda path: False  # whether a path alone is of this kind
@@ -58,20 +59,25 @@ def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
     return manifest.list_files(root, labels, spec, progress)
 
 
+def _read_archive(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
+    root = folder.unpack(place, spec, progress)
+    if kind := formats.kind_of(root):
+        return formats.read(kind, root, spec, progress)
+    return folder.read(root, spec, progress)
+
+
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
     "mnist5k": Source("", _read_mnist5k),
     "studio": Source(":DIR", studio_set.read, studio_set.is_set),
-    "idx": Source(":DIR", idx.read, lambda path: bool(idx.parts(path))),
+    "idx": Source(":DIR", idx.read, lambda path: bool(idx.parts(path) or idx.emnist_sets(path))),
     "folder": Source(":DIR", folder.read, Path.is_dir),
-    "archive": Source(
-        ":FILE",
-        lambda place, spec, see: folder.read(folder.unpack(place, spec, see), spec, see),
-        folder.is_archive,
-    ),
+    "archive": Source(":FILE", _read_archive, folder.is_archive),
     "manifest": Source(
         ":FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
     ),
-} | {name: Source("", idx.read_known) for name in idx.KNOWN}
+}
+SOURCES |= {name: Source(":PATH", partial(formats.read, name)) for name in formats.FORMATS}
+SOURCES |= {name: Source("", idx.read_known) for name in idx.KNOWN}
 
 
 def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
@@ -96,7 +102,8 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
             remedy = "A source is a folder of images with one folder per class, or a zip of it."
             raise DataError(f"Cannot read {path}: it holds {problem}. {remedy}")
     if not kind and path.exists():
-        kind = next((name for name in SOURCES if SOURCES[name].accepts(path)), "")
+        kind = formats.kind_of(path)
+        kind = kind or next((name for name in SOURCES if SOURCES[name].accepts(path)), "")
     elif not kind and text in SOURCES:
         kind, place = text, ""
     if not kind:
@@ -108,7 +115,8 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
         raise ConfigError(f"source must be {kind}{expected}, got {text!r}.")
-    if place and not (path.is_dir() if expected == ":DIR" else path.is_file()):
+    exists = {":DIR": path.is_dir, ":FILE": path.is_file, ":PATH": path.exists}
+    if place and not exists[expected]():
         kind = "folder" if expected == ":DIR" else "file"
         raise DataError(f"{spec} {f'is not a {kind}' if path.exists() else 'does not exist'}.")
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
@@ -126,6 +134,19 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
 
 def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preprocess) -> ImageSet:
     return cache.rebuild(load(), settings, progress)
+
+
+def export(spec: str, out: Path, progress: Progress = no_progress) -> int:
+    """Write the images and labels of a source to an .npz file; return how many there are."""
+    arrays: dict[str, Any] = {}
+    for part in parts(spec, progress):
+        images = load(spec, part, progress=progress)
+        start = "" if part == "all" else f"{part}_"
+        labels = np.array(images.classes)[images.labels]
+        arrays |= {f"{start}images": images.images[:, 0], f"{start}labels": labels}
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    return sum(map(len, arrays.values())) // 2
 
 
 def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:

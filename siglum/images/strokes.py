@@ -1,5 +1,6 @@
 """Pen strokes: their JSON form, and the only rasteriser."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -94,6 +95,20 @@ def parse(value: Any) -> Drawing:
             "the pad. Draw one character."
         )
     return drawing
+
+
+def fit_to_pad(strokes: Sequence[Stroke]) -> Drawing:
+    """Scale strokes to the middle of a pad; points are x and y in any unit, perhaps with ms."""
+    timed = [np.column_stack([one, np.zeros(len(one))])[:, :3] for one in strokes if len(one)]
+    if not timed:
+        raise DataError("a drawing must have points")
+    flat = np.concatenate(timed)
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    scale = 0.6 / max(float((high - low)[:2].max()), 1e-9)
+    origin = np.append((low + high)[:2] / 2, low[2])
+    scaled = [((scale, scale, 1) * (one - origin) + (0.5, 0.5, 0)).tolist() for one in timed]
+    lists = [[[*point, 0.5] for point in stroke] for stroke in scaled]
+    return parse({"version": VERSION, "aspect": 1.0, "strokes": lists})
 
 
 def to_json(drawing: Drawing) -> dict[str, Any]:

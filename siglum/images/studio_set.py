@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 from siglum.errors import DataError
@@ -145,4 +146,5 @@ def read(folder: Path, spec: str, progress: Progress) -> Listing:
     rows = [Row(*facts) for *facts, _ in drawings]
     if all(row.part == "train" for row in rows):
         rows = [row._replace(part="all") for row in rows]
-    return Listing(rows, {name: image for name, *_, image in drawings}.__getitem__)
+    images = {name: image for name, *_, image in drawings}
+    return Listing(rows, images.__getitem__, lambda name: blake2b(images[name]).hexdigest())

@@ -330,14 +330,9 @@ def _to_drawing(points: Strokes) -> strokes.Drawing:
         arrays = [np.asarray(stroke, np.float64) for stroke in points]
         if not all(stroke.shape[1] in POINT for stroke in arrays):
             raise ValueError
-        flat = np.concatenate([stroke[:, :2] for stroke in arrays])
     except (ValueError, IndexError, TypeError):
         raise DataError("strokes must be lists of points (x, y)") from None
-    middle = (flat.min(axis=0) + flat.max(axis=0)) / 2
-    scale = 0.6 / max(float(np.ptp(flat, axis=0).max()), 1e-9)
-    scaled = [(scale * (stroke[:, :2] - middle) + 0.5).tolist() for stroke in arrays]
-    lists = [[[x, y, 0.0, 0.5] for x, y in stroke] for stroke in scaled]
-    return strokes.parse({"version": strokes.VERSION, "aspect": 1.0, "strokes": lists})
+    return strokes.fit_to_pad([stroke[:, :2] for stroke in arrays])
 
 
 def load(path: Place) -> Recogniser:

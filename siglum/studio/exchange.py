@@ -32,9 +32,9 @@ from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
 from siglum.files import atomic_path, read_json, write_atomic
 from siglum.formatting import count
-from siglum.images import decode, outputs, strokes, studio_set
+from siglum.images import decode, formats, outputs, strokes, studio_set
 from siglum.images import folder as folders
-from siglum.images.cache import Progress, first_names, no_progress
+from siglum.images.cache import Content, Listing, Progress, Row, first_names, no_progress
 from siglum.images.studio_set import FILE, Entry, State
 from siglum.images.studio_set import OLD_FILE as LEDGER
 from siglum.recogniser import bundle as bundles
@@ -74,7 +74,7 @@ def open_source(
     folder, is_old = source, (source / LEDGER).is_file()
     if source.is_file():
         folder = source.with_suffix("")
-    elif source.suffix in (".siglum", ".zip") and not source.exists():
+    elif source.suffix in (".siglum", ".zip", ".ndjson", ".inkml") and not source.exists():
         raise DataError(f"No such file: {source}.")
     elif not is_old and not (source / FILE).exists() and any(source.glob("[!.]*")):
         folder = source.with_name(f"{source.resolve().name}-signs")
@@ -173,8 +173,9 @@ def _import(
 
 
 def _list(path: Path, name: str) -> Items:
-    """List what is in a bundle, a zip of images or a folder of images."""
-    if path.is_file():
+    """List what is in a bundle, a zip or folder of images, or a file or folder of strokes."""
+    kind = formats.kind_of(path)
+    if path.is_file() and not kind:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = {member.filename: member.file_size for member in archive.infolist()}
@@ -185,8 +186,13 @@ def _list(path: Path, name: str) -> Items:
         if sum(members.values()) > MAX_UNPACKED:
             raise StudioError(422, f"This zip unpacks to more than {MAX_UNPACKED >> 20} MB.")
         path = folders.unpack(path, name)
-    listing = folders.read(path, name)
+        kind = formats.kind_of(path)
     items: list[Item] = []
+    if kind:
+        listing = formats.read(kind, path, name, no_progress)
+        items += [(row.name, partial(_read_row, listing, row)) for row in listing.rows]
+        return {}, items, [*listing.unreadable]
+    listing = folders.read(path, name)
     for row in listing.rows:
         split = "test" if row.part == "test" else "train"
         items.append((row.name, partial(_read_image, path / row.name, row.label, split)))
@@ -203,20 +209,30 @@ def _list(path: Path, name: str) -> Items:
 def _read_image(path: Path, label: str, split: str) -> Source:
     """Read an image, or rather the strokes in the JSON file beside it (docs/samples-format.md)."""
     facts: dict[str, Any] = {"label": label, "split": split}
-    points = None
     with suppress(DataError, TypeError, ValueError):  # then the image counts
         facts |= read_json(path.with_suffix(".json"))
-        points = strokes.parse({key: facts.get(key) for key in ("version", "aspect", "strokes")})
-    if points is None:
-        image, text = snapshot.decode_image(decode.read_bytes(path)), None
-    else:
-        image, text = 255 - strokes.rasterise(points)[None], json.dumps(strokes.to_json(points))
+        keys = ("version", "aspect", "strokes")
+        return _to_source(facts, strokes.parse({key: facts.get(key) for key in keys}))
+    return _to_source(facts, decode.read_bytes(path))
+
+
+def _read_row(listing: Listing, row: Row) -> Source:
+    facts = {"label": row.label, "split": row.part, "author": row.writer}
+    return _to_source(facts, listing.read(row.name))
+
+
+def _to_source(facts: Json, content: Content) -> Source:
+    text = None
+    if isinstance(content, strokes.Drawing):
+        text = json.dumps(strokes.to_json(content))
+        content = 255 - strokes.rasterise(content)[None]
+    image = snapshot.decode_image(content) if isinstance(content, bytes) else content
     entry = Entry(
         store.class_name(str(facts["label"])),
         store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
         "test" if facts["split"] == "test" else "train",
         store.clean_name(str(facts.get("time", facts.get("when")) or store.timestamp()))[:40],
-        points is None,
+        text is None,
     )
     return NewDrawing(entry, text, decode.to_png(image)), image, None
 
@@ -319,14 +335,30 @@ def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[st
         yield outputs.FILE, table.getvalue().encode()
 
 
+def _quickdraw_lines(state: State, database: sqlite3.Connection) -> Iterator[str]:
+    """Yield QuickDraw's lines, with writer and split added; photos have no strokes."""
+    for id, entry in state.drawings.items():
+        if points := studio_set.read_content(database, id)[0]:
+            drawing = strokes.parse(json.loads(points))
+            scale = (*(256 * side for side in drawing.sides), 1)
+            lists = [(stroke[:, :3] * scale).round(2).T.tolist() for stroke in drawing.strokes]
+            facts = {"word": state.classes[entry.label], "writer": entry.author}
+            line = facts | {"split": entry.split, "drawing": lists}
+            yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
 def write_set(folder: Path, out: Path) -> int:
-    """Export a set, which a Studio may have open, to a new folder or zip; count its drawings."""
-    as_zip = out.suffix == ".zip"
+    """Export a set, which a Studio may have open, to a new folder or file; count its drawings."""
+    as_zip, as_lines = out.suffix == ".zip", out.suffix == ".ndjson"
     if out.exists() and (as_zip or not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already. Choose another name.")
     with closing(studio_set.connect(folder)) as database:
         state = studio_set.read_state(database)
         files = _list_files(state, database)
+        if as_lines:
+            lines = [*_quickdraw_lines(state, database)]
+            write_atomic(out, "".join(lines))
+            return len(lines)
         if as_zip:
             with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
                 for name, data in files:  # not compressed: PNGs are small already

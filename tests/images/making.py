@@ -1,6 +1,7 @@
-"""Small files for the tests of this folder: pictures, folders, archives and IDX files."""
+"""Small files for the tests of this folder: pictures, folders, archives and files of formats."""
 
 import io
+import json
 import struct
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -79,3 +81,94 @@ def write_idx_pair(
     write_idx(folder / f"{stem}-images-idx3-ubyte", images)
     write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
     return images, labels
+
+
+CROSS, DASH = [[(0, 0), (90, 100)], [(90, 0), (0, 100)]], [[(0, 40), (50, 42), (100, 40)]]
+DRAWINGS = [("x", CROSS), ("dash", DASH), ("x", CROSS[::-1]), ("dash", [DASH[0][::-1]])]
+
+
+def quickdraw(times: bool = True) -> str:
+    lines = []
+    for word, drawing in DRAWINGS:
+        lists = [[*map(list, zip(*stroke, strict=True))] for stroke in drawing]
+        lists = [[*xy, [*range(0, 8 * len(xy[0]), 8)]] if times else xy for xy in lists]
+        lines.append(json.dumps({"word": word, "recognized": True, "drawing": lists}))
+    return "\n".join(lines) + "\n"
+
+
+def inkml(head: str, drawing: Iterable[Iterable[tuple[int, int]]], tail: str = "") -> str:
+    traces = [", ".join(f"{x} {y} 9" for x, y in stroke) for stroke in drawing]
+    text = "".join(f'<trace id="{number}">{one}</trace>' for number, one in enumerate(traces))
+    channels = "".join(f'<channel name="{name}" type="decimal"/>' for name in "XYT")
+    head = f"<traceFormat>{channels}</traceFormat>{head}"
+    return f'<ink xmlns="http://www.w3.org/2003/InkML">{head}{text}{tail}</ink>'
+
+
+def annotation(kind: str, text: str) -> str:
+    return f'<annotation type="{kind}">{text}</annotation>'
+
+
+def expression() -> str:
+    """Return an expression of two symbols, as CROHME's: a cross of two traces, and a dash."""
+    groups = [("x", "01"), ("dash", "2")]
+    views = {name: [f'<traceView traceDataRef="{i}"/>' for i in ids] for name, ids in groups}
+    symbols = [
+        f"<traceGroup>{annotation('truth', name)}{''.join(refs)}</traceGroup>"
+        for name, refs in views.items()
+    ]
+    tail = f"<traceGroup>{annotation('truth', 'Segmentation')}{''.join(symbols)}</traceGroup>"
+    head = annotation("writer", "w1") + annotation("truth", "$x -$")
+    return inkml(head, [*CROSS, *DASH], tail)
+
+
+def unipen() -> str:
+    lines = [".VERSION 1.0", ".COMMENT 12 13", ".WRITER_ID me", ".COORD X Y T"]
+    for word, drawing in DRAWINGS:
+        lines.append(f'.SEGMENT CHARACTER 0 OK "{word}"')
+        for stroke in drawing:
+            lines += [".PEN_DOWN", *(f"{x} {-y} 8" for x, y in stroke), ".PEN_UP", "7 7 7"]
+    return "\n".join(lines)
+
+
+def uji() -> str:
+    lines = []
+    for number, (word, drawing) in enumerate(DRAWINGS):
+        session = ("trn_UJI_W01-01", "tst_UPV_W02-02")[number > 1]
+        points = [" ".join(f"{x} {y}" for x, y in stroke) for stroke in drawing]
+        lines += [f"WORD {word} {session}", f"  NUMSTROKES {len(points)}"]
+        lines += [f"  POINTS {len(one.split()) // 2} # {one}" for one in points]
+    return "// ASCII char: x\n" + "\n".join(lines)
+
+
+def write_format(kind: str, folder: Path) -> Path:
+    """Write a file with two samples of each of two classes, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = np.stack([sign(value) for value in VALUES]), ["a", "a", "b", "b"]
+    texts = {"quickdraw": ("d.ndjson", quickdraw()), "unipen": ("d.dat", unipen())}
+    if kind == "inkml":
+        (folder / "two.inkml").write_text(expression())
+        texts["inkml"] = ("one.inkml", expression())
+    if kind == "pixels":
+        header = ",".join(["label", *(f"pixel{number}" for number in range(784))])
+        rows = [",".join(map(str, [7 + i, *one.ravel()])) for i, one in enumerate(images)]
+        texts["pixels"] = ("train.csv", "\n".join([header, *rows]))
+    if kind in texts:
+        name, text = texts[kind]
+        (folder / name).write_text(text, "utf-8")
+        return folder / name
+    if kind == "numpy":
+        np.savez(folder / "signs.npz", images=images, labels=labels)
+        return folder / "signs.npz"
+    if kind == "matlab":
+        savemat = pytest.importorskip("scipy.io").savemat
+        part = {"images": images.transpose(0, 2, 1).reshape(4, 784), "labels": [[1], [1], [2], [2]]}
+        data = {"mapping": [[1, 65, 97], [2, 66, 98]], "train": part, "test": part}
+        savemat(folder / "emnist.mat", {"dataset": data})
+        return folder / "emnist.mat"
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    features = {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}
+    files = [{"bytes": png(value), "path": None} for value in VALUES]
+    table = arrow.table({"image": files, "label": [0, 0, 1, 1]})
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    parquet.write_table(table.replace_schema_metadata(about), folder / "train-00000.parquet")
+    return folder / "train-00000.parquet"

@@ -64,9 +64,7 @@ def test_missing_files_and_labels_are_named(tmp_path: Path) -> None:
     write_idx(tmp_path / LABELS, np.zeros(3))
     fails(tmp_path, f"{tmp_path} has 2 images of train, but 3 labels.")
     (tmp_path / IMAGES).rename(tmp_path / f"emnist-digits-{IMAGES}")
-    fails(
-        tmp_path, f"{tmp_path} has no file {IMAGES} or {IMAGES}.gz. For EMNIST's files use emnist"
-    )
+    fails(tmp_path, f"{tmp_path} has no file emnist-digits-{LABELS} or emnist-digits-{LABELS}.gz.")
 
 
 def test_a_bomb_is_read_only_as_far_as_its_header_says(tmp_path: Path) -> None:
@@ -112,7 +110,7 @@ def write_digits(folder: Path, transpose: bool, light: bool) -> str:
 def test_transposed_digits_are_warned_of(tmp_path: Path, light: bool) -> None:
     """EMNIST stores its images so, and is used under MNIST's file names."""
     sources.load(write_digits(tmp_path / "upright", False, light))
-    with pytest.warns(UserWarning, match=r"look transposed, as EMNIST's files.*emnist-digits"):
+    with pytest.warns(UserWarning, match=r"look transposed, as EMNIST's files.*published names"):
         sources.load(write_digits(tmp_path / "transposed", True, light))
 
 
@@ -153,6 +151,31 @@ def test_emnist_is_stood_upright_and_its_letters_count_from_one(root: Path) -> N
 
     np.testing.assert_array_equal(read.images[:, 0], written.transpose(0, 2, 1))
     assert "".join(read.classes[label] for label in read.labels) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def test_files_of_emnist_are_known_by_their_published_names(tmp_path: Path) -> None:
+    stem = "emnist-letters-t10k"
+    written, _ = write_idx_pair(tmp_path, stem, count=26, classes=26, first_label=1)
+
+    read = sources.load(str(tmp_path), "test")
+
+    np.testing.assert_array_equal(read.images[:, 0], written.transpose(0, 2, 1))
+    assert read.classes[0] == "A"
+    write_idx_pair(tmp_path, "emnist-digits-train")
+    fails(tmp_path, f"idx:{tmp_path} has several sets: emnist-letters, emnist-digits. Copy the")
+
+
+def test_transposed_letters_are_warned_of(tmp_path: Path) -> None:
+    """EMNIST's letters under MNIST's names: I, J and L lie on their side."""
+    images = np.zeros((26, 28, 28), np.uint8)
+    images[:, 13:15, 4:24] = 255
+    write_idx(tmp_path / LABELS, np.arange(1, 27))
+    write_idx(tmp_path / IMAGES, images.transpose(0, 2, 1))
+    sources.load(f"idx:{tmp_path}")
+    write_idx(tmp_path / IMAGES, images)
+
+    with pytest.warns(UserWarning, match="look transposed"):
+        sources.load(f"idx:{tmp_path}")
 
 
 def test_a_failed_download_names_the_files_and_their_folder(tmp_path: Path, monkeypatch) -> None:

@@ -158,7 +158,7 @@ LINE = (
         ),
         (
             "label," + ",".join(f"pixel{i}" for i in range(784)) + "\n" + "0," * 784 + "0\n",
-            "holds pixels, not names of image files, as Kaggle's digits do.",
+            "holds pixels, not names of image files. Read it as pixels:FILE.",
         ),
     ],
 )

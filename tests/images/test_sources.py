@@ -9,6 +9,7 @@ from making import (
     SIGNS,
     png,
     write_folder,
+    write_format,
     write_idx_pair,
     write_tar,
     write_zip,
@@ -17,6 +18,7 @@ from making import (
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.images import idx, sources
+from siglum.images.formats import FORMATS
 from siglum.images.sources import SOURCES
 
 
@@ -37,6 +39,8 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         lines = [f"{file},{label}" for file, label in zip(SIGNS, "zyzy", strict=True)]
         text = "\n".join(["# source: folder:signs", "file,new", *lines])
         (tmp_path / "place").write_text(text)
+    elif name in FORMATS:
+        return f"{name}:{write_format(name, tmp_path)}"
     elif name in idx.KNOWN:
         set_name, split, _ = idx.KNOWN[name]
         prefix = f"emnist-{split}-" if split else ""
@@ -123,9 +127,8 @@ def test_a_folder_comes_before_a_set_and_before_the_data_folder(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist.npz", "it holds arrays. Save them as images, or use mnist. A source is a folder"),
-        ("star.ndjson", "it holds strokes or annotations. Save each drawing as an image. A source"),
-        ("x.INKML", "it holds strokes or annotations."),
+        ("mnist.h5", "it holds arrays. Save them with numpy.savez(FILE, images=..., labels=...)."),
+        ("star.JSON", "it holds strokes or annotations. Save drawings as .ndjson or .inkml, or"),
         ("labels.xlsx", "it holds a spreadsheet. Save it as CSV."),
         ("signs.rar", "it holds an archive that Siglum cannot unpack. Unpack it, and name"),
         ("photo.jpg", "it holds one image. Name a folder of images."),

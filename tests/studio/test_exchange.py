@@ -107,6 +107,28 @@ def test_an_export_is_read_by_the_studio_and_every_command(
         exchange.write_set(studio.store.folder, tmp_path / "folder")
 
 
+def test_a_file_of_strokes_becomes_a_set_with_the_same_strokes(
+    studio: Studio, tmp_path: Path, backbone
+) -> None:
+    fill(studio, ("o", "x"))
+    assert exchange.write_set(studio.store.folder, tmp_path / "set.ndjson") == 6
+    opened, messages = open_source(tmp_path / "set.ndjson", backbone)
+
+    with closing(opened):
+        old, new = studio.update().state.drawings, opened.update().state.drawings
+        assert messages == ["Imported 6 drawings and 2 new signs."]
+        assert [(one.author, one.split, one.photo) for one in new.values()] == [
+            (one.author, one.split, False) for one in old.values()
+        ]
+        for before, after in zip(old, new, strict=True):
+            sets = (studio, before), (opened, after)
+            points = [json.loads(one.store.content(id)[0] or "") for one, id in sets]
+            counts = [[len(stroke) for stroke in one["strokes"]] for one in points]
+            assert counts[0] == counts[1]
+    with pytest.raises(DataError, match=r"^No such file: .*new\.ndjson\.$"):
+        open_source(tmp_path / "new.ndjson", backbone)
+
+
 def test_a_bundle_brings_its_drawings_once_and_is_one_step_of_undo(
     studio: Studio, other: Studio, tmp_path: Path
 ) -> None:
