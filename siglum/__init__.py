@@ -34,12 +34,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'siglum' has no attribute {name!r}")
     from importlib import import_module
 
-    from siglum.errors import INSTALL_LAB, MissingExtra
+    from siglum.errors import missing_extra
 
     try:
         return getattr(import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"{name} needs {error.name}. {INSTALL_LAB}") from error
+        extra = "notebook" if name == "Pad" else "lab"
+        raise missing_extra(name, error.name, extra) from error
 
 
 def __dir__() -> list[str]:

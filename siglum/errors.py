@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
-INSTALL_LAB = "Install Siglum with its extra 'lab': pip install '.[lab]' in Siglum's folder."
 
 
 class SiglumError(Exception):
@@ -29,6 +28,14 @@ class RunError(SiglumError):
 
 class MissingExtra(SiglumError, ImportError):
     """An optional package is absent."""
+
+
+def missing_extra(feature: str, package: str | None, extra: str = "lab") -> MissingExtra:
+    """Return the error for an absent package of one of Siglum's extras."""
+    return MissingExtra(
+        f"{feature} needs {package}. Install Siglum with its extra {extra!r}: "
+        f"pip install '.[{extra}]' in Siglum's folder."
+    )
 
 
 def closest_match(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

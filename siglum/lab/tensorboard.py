@@ -1,0 +1,38 @@
+"""Write the metrics of a training for TensorBoard."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from siglum.errors import missing_extra
+from siglum.lab.training_loop import Epoch, StepProgress
+
+
+def tensorboard_writer(folder: Path) -> Callable[[StepProgress | Epoch], None]:
+    """Return a function that writes each epoch to an event file in `folder`, as `watch` of `train`.
+
+    The step of a value is the number of images shown since the start.
+
+    Raises:
+        MissingExtra: if TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise missing_extra("Logging to TensorBoard", error.name, "tensorboard") from error
+
+    writer = None
+
+    def write(record: StepProgress | Epoch) -> None:
+        nonlocal writer
+        if not isinstance(record, Epoch):
+            return
+        writer = writer or SummaryWriter(folder)  # not earlier: a run's folder must be new
+        for point in record.curve:
+            writer.add_scalar("loss/train", point.loss, point.examples)
+            writer.add_scalar("accuracy/train", point.accuracy, point.examples)
+        if record.val_loss is not None:
+            writer.add_scalar("loss/val", record.val_loss, record.examples)
+            writer.add_scalar("accuracy/val", record.val_accuracy, record.examples)
+        writer.flush()
+
+    return write
