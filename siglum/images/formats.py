@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
 from itertools import islice
@@ -28,6 +28,7 @@ from siglum.images.strokes import Drawing
 
 NUM_INSPECTED = 1_000  # files of a folder, to find its format
 HEAD = 4_096  # bytes of a file, to find its format
+MAX_UNPACKED = 4 * 2**30  # bytes of the arrays of a file
 XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
 IMAGES = {"x", "image", "images", "imgs", "data"}  # words in the names of arrays
 LABELS = {"y", "label", "labels", "target", "targets"}
@@ -66,7 +67,9 @@ def _files(root: Path) -> Iterator[Path]:
 def _matches(path: Path, form: Format) -> bool:
     if path.suffix.lower() not in form.suffixes:
         return False
-    return not form.start or bool(re.search(form.start, decode.read_bytes(path, HEAD)))
+    with suppress(DataError):  # reading it will tell why
+        return not form.start or bool(re.search(form.start, decode.read_bytes(path, HEAD)))
+    return False
 
 
 def read(kind: str, place: Path, spec: str, progress: Progress) -> Listing:
@@ -139,9 +142,9 @@ def _quickdraw(path: Path) -> Iterator[Sample]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             record = parse_json(line, f"line {number}")
-            label, part = record["word"], str(record.get("split", ""))
+            writer, part = str(record.get("writer", "")), _part([str(record.get("split", ""))])
             # Parsed again when it is read: lists of numbers take six times the memory.
-            yield Sample(label, partial(_read_line, line), str(record.get("writer", "")), part)
+            yield Sample(record["word"], partial(_read_line, line), writer, part)
 
 
 def _read_line(line: bytes) -> Drawing:
@@ -250,6 +253,8 @@ def _numpy(path: Path) -> Iterator[Sample]:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):  # QuickDraw's bitmaps: a file for each class
             return _pair({"images": loaded, "labels": np.full(len(loaded), path.stem)})
+        if sum(one.file_size for one in loaded.zip.infolist()) > MAX_UNPACKED:
+            raise DataError(f"it unpacks to more than {MAX_UNPACKED >> 30} GB. Divide it")
         arrays = {**loaded}
     if arrays.keys() == {"arr_0", "arr_1"}:  # numpy.savez(path, images, labels)
         arrays = {"images": arrays["arr_0"], "labels": arrays["arr_1"]}
