@@ -3,7 +3,7 @@
 import { get, post, upload } from "./api.js";
 import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
 import { announceSteady, attempt, byId, h, onClick, onSubmit, renderList } from "./dom.js";
-import { copyText } from "./history.js";
+import { copyText } from "./message.js";
 import { cutOut, describePhoto, getSign, isPhotoOpen } from "./photo.js";
 import { mutate } from "./store.js";
 

@@ -15,6 +15,7 @@ import { openFiles, startShare } from "./share.js";
 import { startSigns } from "./signs.js";
 import { drawingCount, follow, needDrawings, refresh, subscribe } from "./store.js";
 import { startTeach } from "./teach.js";
+import { startTheme } from "./theme.js";
 
 let view = "find";
 
@@ -71,20 +72,6 @@ function acceptFiles() {
   });
 }
 
-function startTheme() {
-  const root = document.documentElement;
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const repaint = () => [repaintInk, pad.repaint].forEach((action) => action());
-  if (localStorage.getItem("siglum.theme")) root.dataset.theme = localStorage.getItem("siglum.theme");
-  system.addEventListener("change", repaint);
-  byId("theme").addEventListener("click", () => {
-    const current = root.dataset.theme ?? (system.matches ? "dark" : "light");
-    root.dataset.theme = current === "dark" ? "light" : "dark";
-    localStorage.setItem("siglum.theme", root.dataset.theme);
-    repaint();
-  });
-}
-
 function renderTitle({ title, classes }) {
   const [signs, drawings] = [count(classes.length, "sign"), count(drawingCount(), "drawing")];
   byId("title").textContent = `${isolate(title)} · ${signs} · ${drawings}`;
@@ -92,7 +79,8 @@ function renderTitle({ title, classes }) {
 }
 
 subscribe(renderTitle);
-for (const start of [startTheme, acceptFiles, startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench, startClass]) start();
+startTheme(() => [repaintInk, pad.repaint].forEach((action) => action()));
+for (const start of [acceptFiles, startFind, startSigns, startResults, startHistory, startQuiz, startReview, startShare, startTeach, startBench, startClass]) start();
 addEventListener("hashchange", route);
 addEventListener("keydown", handleKey);
 onClick({ skip: () => byId("main").focus() });

@@ -2,7 +2,8 @@
 
 import { upload } from "./api.js";
 import { announce, attempt, byId, count, h, isolate, onClick, renderList, showError, signName } from "./dom.js";
-import { copyText, toast } from "./history.js";
+import { toast } from "./history.js";
+import { copyText } from "./message.js";
 import { classById, getAuthor, mutate, needDrawings, onDrawings, setState, subscribe } from "./store.js";
 
 const MARGIN = 0.15; // around a sign that is cut out, in its longer sides

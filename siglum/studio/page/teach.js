@@ -5,7 +5,8 @@ import { addTab, isTabOpen, latest, pad, setTask } from "./bench.js";
 import {
   announceSteady, attempt, byId, count, h, isolate, onClick, onSubmit, renderList, serverText, setEnabled, signName,
 } from "./dom.js";
-import { copyText, toast } from "./history.js";
+import { toast } from "./history.js";
+import { copyText } from "./message.js";
 import { submit } from "./outbox.js";
 import * as photo from "./photo.js";
 import { renderInput, showAnswer } from "./prediction.js";
