@@ -287,25 +287,34 @@ def export(
     checkpoint: terminal.Checkpoint = None,
     licence: str = "",
 ) -> None:
-    """Export a run as a bundle, which needs no PyTorch; or a set of signs as plain files.
+    """Export a run as a bundle, a bundle as a page or ONNX, or a set of signs as plain files.
 
     A run's bundle is compared with PyTorch on eight held-out images and calibrated on the
-    validation images. A set's drawings become PNG and JSON files, with labels.csv, or strokes in
-    QuickDraw's format. The images of any source become NumPy arrays.
+    validation images. A bundle's page recognises drawings by itself, without a server or a network;
+    as a folder for a web host it can be installed. Its ONNX file computes calibrated probabilities
+    from bytes, with labels.json and examples in Python and JavaScript. A set's drawings become PNG
+    and JSON files, with labels.csv, or strokes in QuickDraw's format. The images of any source
+    become NumPy arrays.
 
     Example: siglum export runs/first -o digits.siglum
+    Example: siglum export greek.siglum -o greek.html
+    Example: siglum export greek.siglum -o greek.onnx
     Example: siglum export my-signs -o my-signs.zip
     Example: siglum export my-signs -o my-signs.ndjson
     Example: siglum export mnist5k -o digits.npz
 
     Args:
-        source: Folder of a run, or of a set of signs; for arrays any source of images.
-        out: Bundle to write, NAME.siglum; for a set of signs a new folder, NAME.zip or
-            NAME.ndjson; NAME.npz for arrays.
-        licence: Licence of the bundle, such as CC-BY-4.0.
+        source: A bundle, or the folder of a run or of a set of signs; for arrays any source.
+        out: From a bundle NAME.html, NAME.onnx or a new folder; from a run NAME.siglum; from a set
+            of signs a new folder, NAME.zip or NAME.ndjson; NAME.npz for arrays.
+        licence: Licence of a run's bundle, such as CC-BY-4.0.
     """
     from siglum.images import sources, studio_set
 
+    source, out = source.expanduser(), out.expanduser()
+    if source.suffix == bundles.SUFFIX or out.suffix in (".html", ".onnx"):
+        _export_bundle(source, out, checkpoint, licence)
+        return
     if out.suffix == ".npz":
         if out.exists():
             raise DataError(f"{out} exists already. Choose another name.")
@@ -323,6 +332,24 @@ def export(
 
     export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
     info(out)
+
+
+def _export_bundle(path: Path, out: Path, checkpoint: str | None, licence: str) -> None:
+    if path.is_dir():
+        raise ConfigError(
+            f"{out.suffix} needs a bundle. Save the recogniser first, as NAME.siglum."
+        )
+    if checkpoint is not None or licence:
+        raise ConfigError("checkpoint and licence are for runs. Leave them out with a bundle.")
+    if out.suffix == ".onnx":
+        from siglum.recogniser.onnx_export import write
+    elif out.suffix in (".html", ""):
+        from siglum.studio.offline_page import write
+    else:
+        raise ConfigError(f"out must end in .html or .onnx, or be a new folder, got {str(out)!r}.")
+    bundle = load(path).bundle
+    size = write(bundle, out) / 1e6
+    terminal.print_line(f"{out}: {count(len(bundle.classes), 'class', 'classes')}, {size:.1f} MB")
 
 
 def info(bundle: Path, /, *, json: terminal.Json = False) -> None:

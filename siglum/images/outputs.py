@@ -3,9 +3,10 @@
 import unicodedata
 from pathlib import Path
 
-from siglum.errors import ConfigError
+from siglum.errors import ConfigError, choose
 from siglum.files import read_csv
 from siglum.formatting import printable
+from siglum.images import characters
 
 FILE = "outputs.csv"  # in the export of a set
 COLUMNS = ["label", "output"]
@@ -18,6 +19,13 @@ def check(text: str) -> str:
         rule = f"be text of at most {MAX_LENGTH:,} characters, without control characters"
         raise ConfigError(f"an output must {rule}, got {text!a:.40}.")
     return text
+
+
+def write(label: str, output: str, kind: str) -> str:
+    r"""Return an output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
+    code = choose(characters.FORMATS, kind, "output")
+    is_plain = len(label) > 1 or (label.isascii() and label.isalnum())
+    return output if kind == "text" or is_plain else code(label) or output
 
 
 def read(path: Path) -> dict[str, str]:

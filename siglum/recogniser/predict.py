@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, choose
+from siglum.errors import ConfigError, DataError
 from siglum.formatting import probability
-from siglum.images import characters, decode, ink, strokes
+from siglum.images import decode, ink, strokes
+from siglum.images import outputs as class_outputs
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
@@ -59,10 +60,8 @@ class Prediction:
 
     def output_as(self, kind: str) -> str:
         r"""Return the output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
-        write = choose(characters.FORMATS, kind, "output")
-        is_plain = len(self.label) > 1 or (self.label.isascii() and self.label.isalnum())
-        is_text = kind == "text" or self.rejected or is_plain
-        return self.output if is_text else write(self.label) or self.output
+        text = class_outputs.write(self.label, self.output, kind)
+        return self.output if self.rejected else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `siglum predict --json` prints."""

@@ -133,6 +133,15 @@ def unit(rows: Logits) -> Floats:
     return scaled
 
 
+def to_int8(rows: NDArray[Any]) -> tuple[NDArray[np.int8], Floats]:
+    """Return rows (N, D) as int8, and what to multiply each by (N,).
+
+    The error is at most 1 / 254 of the largest number of a row.
+    """
+    scale = np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny) / 127
+    return np.rint(rows / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
 class Fonts(NamedTuple):
     """The font prototypes of classes."""
 

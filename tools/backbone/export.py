@@ -35,7 +35,7 @@ from siglum.recogniser.calibration import COVERAGE, DEFAULT_REJECTION, Calibrati
 from siglum.recogniser.fit import SCALE
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle
-from siglum.recogniser.prototype_head import Head, unit
+from siglum.recogniser.prototype_head import Head, to_int8, unit
 from siglum.stats import Rate, wilson
 from tools.backbone import drawings
 from tools.backbone.data import Floats, Fonts, Glyphs, Ints, Recipe, load_fonts, split_faces
@@ -269,15 +269,6 @@ def project(raw: bytes, head: Head, length: int) -> tuple[bytes, Head]:
     rows, scale = to_int8(unit(vectors @ directions))
     projected = Head(rows, SCALE * scale, head.bias, np.zeros(length, np.float32))
     return bytes(proto.SerializeToString(deterministic=True)), projected
-
-
-def to_int8(rows: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Return rows (N, D) as int8, and what to multiply each by (N,).
-
-    The error is at most 1 / 254 of the largest number of a row.
-    """
-    scale = np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny) / 127
-    return np.rint(rows / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
 def _measure(
