@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from siglum.recogniser.find import Match, find
     from siglum.recogniser.predict import Prediction, Recogniser, load
     from siglum.sklearn import SignClassifier
+    from siglum.studio.notebook import Pad
 
 __version__ = "0.1.0"
-__all__ = ["Match", "Prediction", "Recogniser", "SiglumError", "SignClassifier"]
+__all__ = ["Match", "Pad", "Prediction", "Recogniser", "SiglumError", "SignClassifier"]
 __all__ += ["__version__", "find", "load", "teach"]
 
 # onnxruntime reports usage to its maker unless this is set before anything imports it.
@@ -19,6 +20,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _MODULES = {
     "Match": "siglum.recogniser.find",
+    "Pad": "siglum.studio.notebook",
     "Prediction": "siglum.recogniser.predict",
     "Recogniser": "siglum.recogniser.predict",
     "SiglumError": "siglum.errors",

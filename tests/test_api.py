@@ -28,8 +28,8 @@ def greek() -> siglum.Recogniser:
 
 def test_the_public_names_are_pinned() -> None:
     assert siglum.__all__ == [
-        "Match", "Prediction", "Recogniser", "SiglumError", "SignClassifier", "__version__", "find",
-        "load", "teach",
+        "Match", "Pad", "Prediction", "Recogniser", "SiglumError", "SignClassifier", "__version__",
+        "find", "load", "teach",
     ]  # fmt: skip
     assert siglum.__all__ == sorted(siglum.__all__)
     for name in siglum.__all__:

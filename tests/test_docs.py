@@ -1,5 +1,6 @@
 """README and docs: every command, link and example in them works."""
 
+import os
 import re
 import shlex
 import shutil
@@ -148,3 +149,32 @@ def test_make_has_the_targets_of_the_readme() -> None:
     for target in ("demo", "test", "check"):
         done = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Jupyter's packages
+@pytest.mark.parametrize(
+    ("name", "expected", "kind"),
+    [
+        ("teach-three-signs", "α of ('α',)", "application/vnd.jupyter.widget-view+json"),
+        ("look-inside-a-network", "conv1", "image/png"),
+    ],
+)
+def test_a_notebook_runs(
+    name: str, expected: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is missing: pip install nbclient")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: pip install nbclient")
+    pytest.importorskip("anywidget", reason="anywidget is missing: pip install anywidget")
+    notebook = nbformat.read(ROOT / "docs" / "notebooks" / f"{name}.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs for cell in cells)
+    (tmp_path / "letters").symlink_to(ROOT / "docs" / "letters")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    place = {"metadata": {"path": str(tmp_path / "notebooks")}}
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
+
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert expected in "".join(output.get("text", "") for output in outputs)
+    assert any(kind in output.get("data", ()) for output in outputs)

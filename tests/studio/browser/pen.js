@@ -70,8 +70,8 @@ window.give = async (kind, files) => {
 };
 
 /** Whether there is ink at [x, y] of the pad, each in [0, 1]. */
-window.hasInk = ([x, y]) => new Promise((resolve) => requestAnimationFrame(() => {
-  const pad = document.querySelector("#pad");
+window.hasInk = ([x, y], selector = "#pad") => new Promise((resolve) => requestAnimationFrame(() => {
+  const pad = document.querySelector(selector);
   const position = [Math.round(x * pad.width), Math.round(y * pad.height)];
   resolve(pad.getContext("2d").getImageData(...position, 1, 1).data[3] === 255);
 }));

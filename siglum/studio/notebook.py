@@ -1,0 +1,94 @@
+"""A drawing pad for notebooks: JupyterLab, VS Code, Colab and marimo."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+import anywidget
+import traitlets
+
+from siglum.errors import ConfigError, SiglumError
+from siglum.formatting import probability
+from siglum.images import characters
+from siglum.recogniser.find import Match, find
+from siglum.recogniser.predict import Place, Prediction, load
+
+HERE = Path(__file__).parent
+SCRIPTS = ("page/dom.js", "page/pad.js", "notebook.js")
+TOP = 5  # answers in view
+EMPTY: dict[str, Any] = {"version": 1, "aspect": 1.0, "strokes": []}
+
+
+class Predictor(Protocol):
+    """A recogniser, or a run of the laboratory."""
+
+    def predict(self, image: Any) -> Any:
+        """Return the prediction for an image."""
+
+
+def _join_scripts() -> str:
+    """Return the scripts as one module: a notebook has no server to import others from."""
+    text = "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
+    return re.sub(r'^import .* from "\./.*";\n', "", text, flags=re.MULTILINE)
+
+
+class Pad(anywidget.AnyWidget):
+    """A drawing pad that shows the prediction while you draw.
+
+    Args:
+        recogniser: a recogniser, the path of a bundle, or a run; without one the pad names any
+            character, as `siglum.find` does.
+
+    Attributes:
+        drawing: the drawing as JSON, with strokes of points (x, y, milliseconds, pressure); an
+            image for `Recogniser.predict` and `Recogniser.add`. Setting it shows it.
+        prediction: the `Prediction` of the recogniser; None without ink or recogniser.
+        matches: without a recogniser, what `siglum.find` returns.
+    """
+
+    _esm = _join_scripts()
+    _css = HERE / "notebook.css"
+    drawing = traitlets.Dict(EMPTY).tag(sync=True)
+    answer = traitlets.Dict({"rows": [], "note": ""}).tag(sync=True)  # in view
+
+    def __init__(self, recogniser: Predictor | Place | None = None) -> None:
+        if isinstance(recogniser, str | os.PathLike):
+            recogniser = load(recogniser)
+        if recogniser is not None and not hasattr(recogniser, "predict"):
+            raise ConfigError(f"recogniser must be a recogniser or a path, got {recogniser!r:.60}.")
+        self.recogniser = recogniser
+        self.prediction: Prediction | None = None
+        self.matches: list[Match] = []
+        super().__init__()
+
+    @property
+    def strokes(self) -> list[list[list[float]]]:
+        """The strokes: lists of points (x, y, milliseconds, pressure), x and y across the pad."""
+        return list(self.drawing.get("strokes", []))
+
+    def clear(self) -> None:
+        """Remove the drawing."""
+        self.drawing = EMPTY
+
+    @traitlets.observe("drawing")
+    def _predict(self, _: object) -> None:
+        self.prediction, self.matches = None, []
+        rows: list[tuple[str, str]] = []
+        notes: list[str] = []
+        with warnings.catch_warnings(action="always", record=True) as caught:
+            try:
+                if self.strokes and self.recogniser is None:
+                    self.matches = find(self.drawing, TOP)
+                    rows = [(one.character, characters.name(one.character)) for one in self.matches]
+                elif self.strokes and self.recogniser is not None:
+                    prediction: Prediction = self.recogniser.predict(self.drawing)
+                    self.prediction = prediction
+                    rows = [(label, probability(p)) for label, p in prediction.ranking[:TOP]]
+                    notes = ["None of these."] * prediction.rejected + [*prediction.warnings]
+            except SiglumError as error:
+                notes = [str(error)]
+        notes += [str(one.message) for one in caught]
+        answer: dict[str, Any] = {"rows": rows, "note": " ".join(notes)}
+        self.answer = answer
