@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 LIGHT := runs/light
 
-.PHONY: demo test light package check docs sizes clean
+.PHONY: demo test light package check docs pictures sizes clean
 
 demo: $(VENV)/.lab
 	@rm -rf $(DEMO)
@@ -43,13 +43,17 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+pictures: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
 sizes:
 	@$(PYTHON) tests/test_style.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(LIGHT)
+	rm -rf $(VENV) $(DEMO) $(LIGHT) docs/_build
 
 $(VENV)/.lab: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[lab]'

@@ -1,10 +1,10 @@
-"""Make the generated parts of the docs: `python docs/generate.py`, or `make docs`.
+"""Make the generated parts of the docs: `python docs/generate.py`, or `make pictures`.
 
 `docs/cli.md` holds the help of every command; a test compares it with the code.
 `docs/letters/` holds the drawings that README's first example reads.
 `docs/seven.png` is drawn by tests/draw_seven.py.
 `docs/examine/` holds the figures of docs/examine.md, `docs/pictures.png` photos and their ink.
-`docs/report.png`, `docs/find.png` and `docs/studio.png` are photographs of pages in Chromium.
+`docs/report.png`, `docs/find.png` and `docs/studio*.png` are photographs of pages in Chromium.
 """
 
 import contextlib

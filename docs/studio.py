@@ -1,4 +1,4 @@
-"""Make docs/find.png, a character being found, and docs/studio.png, a drawing being recognised.
+"""Make docs/find.png, a character being found, and docs/studio*.png, a drawing being recognised.
 
 Run by hand: python docs/studio.py
 It needs playwright and Chromium.
@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests" / "studio"
 SIZE = {"width": 1280, "height": 900}
 FIND = {"width": 1280, "height": 680}
+TEACH = {"": {"width": 1280, "height": 780}, "-phone": {"width": 390, "height": 740}}
 SIGNS = ("α", "β", "ψ", "zig", "wheel")
 
 
@@ -62,8 +63,13 @@ def photograph(url: str, folder: Path) -> None:
         page.wait_for_selector("#toast", state="hidden")
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-        page.screenshot(path=folder / "studio.png")
-    for file in (folder / "find.png", folder / "studio.png"):
+        for device, size in TEACH.items():
+            for scheme, suffix in (("light", ""), ("dark", "-dark")):
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size(size)
+                page.wait_for_timeout(500)
+                page.screenshot(path=folder / f"studio{device}{suffix}.png")
+    for file in (folder / "find.png", *folder.glob("studio*.png")):
         Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
 
 

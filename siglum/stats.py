@@ -24,8 +24,8 @@ class Rate:
 
     hits: int
     total: int
-    low: float  # fraction in [0, 1]; 0 when total is 0
-    high: float  # fraction in [0, 1]; 1 when total is 0
+    low: float  #: fraction in [0, 1]; 0 when total is 0
+    high: float  #: fraction in [0, 1]; 1 when total is 0
 
     @property
     def value(self) -> float:
@@ -96,11 +96,11 @@ class Measures:
     """How well predicted probabilities fit the labels of one set."""
 
     accuracy: Rate
-    recall: tuple[Rate, ...]  # by class: share of its images that were predicted as it
-    precision: tuple[Rate, ...]  # by class: share of the images predicted as it that were it
-    confusion: NDArray[np.int64]  # (K, K), label by predicted class
-    loss: float  # negative log-likelihood, nats per image
-    ece: float  # expected calibration error, in [0, 1]
+    recall: tuple[Rate, ...]  #: share of the images of each class that were predicted as it
+    precision: tuple[Rate, ...]  #: share of the images predicted as each class that were it
+    confusion: NDArray[np.int64]  #: (K, K), label by predicted class
+    loss: float  #: negative log-likelihood, nats per image
+    ece: float  #: expected calibration error, in [0, 1]
     reliability: tuple[Bin, ...]
 
 

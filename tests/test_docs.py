@@ -18,7 +18,10 @@ from tests.images.making import uji, write_format
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUNNABLE = ("README", "examine", "find", "formats", "label-issues", "sources", "teach", "transfer")
+RUNNABLE = (
+    *("README", "examine", "find", "first-network", "first-signs", "formats", "label-issues"),
+    *("python", "sources", "teach", "transfer"),
+)
 NOT_HERE = (
     "siglum studio",
     "-o my-signs.ndjson",
@@ -42,7 +45,7 @@ def words(text: str) -> list[str]:
 
 
 def test_the_page_of_commands_is_generated() -> None:
-    """Made again with: make docs"""
+    """Made again with: make pictures"""
     code = "import sys; sys.path.insert(0, 'docs'); import generate; print(generate.cli_page())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
@@ -113,7 +116,7 @@ def in_a_moment(command: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipped")  # some signs of the small folder are equal
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_every_command_of_a_page_works_in_its_order(
+def test_every_command_and_python_of_a_page_works_in_its_order(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = ROOT / ("README.md" if name == "README" else f"docs/{name}.md")
@@ -124,21 +127,14 @@ def test_every_command_of_a_page_works_in_its_order(
         if language in ("", "sh") and line.startswith("siglum ")
     ]
     commands = [line for line in commands if not any(word in line for word in NOT_HERE)]
-    assert commands
     for command in commands:
         assert cli.run(in_a_moment(command)) == 0, f"{command}: {capsys.readouterr().err}"
     output = capsys.readouterr().out
     for start in ("file  ", "       "):
         assert all(text in output for _, text in blocks(page) if text.startswith(start))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["README", "python"])
-def test_the_python_of_a_page_works(name: str, folder: Path) -> None:
-    page = ROOT / ("README.md" if name == "README" else f"docs/{name}.md")
     code = "\n".join(text for language, text in blocks(page) if language == "python")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
-
+    assert commands or code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("α ") or name != "README"
 
@@ -146,9 +142,24 @@ def test_the_python_of_a_page_works(name: str, folder: Path) -> None:
 def test_make_has_the_targets_of_the_readme() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    for target in ("demo", "test", "check"):
+    for target in ("demo", "test", "check", "docs"):
         done = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_and_its_links_work(tmp_path: Path) -> None:
+    for package in ("furo", "myst_parser", "sphinx", "sphinx_copybutton", "sphinx_design"):
+        pytest.importorskip(package, reason=f"{package} is missing: pip install '.[docs]'")
+    command = ["sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.rglob("*.html"):
+        targets = re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf-8"))
+        local = {target for target in targets if not re.match(r"\w+:", target)}
+        assert all((page.parent / target).exists() for target in local), page
 
 
 @pytest.mark.slow

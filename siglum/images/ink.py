@@ -60,19 +60,19 @@ SIDEWAYS = 0.7  # of the characters: if so many are wider than high, the page ma
 class InkReport:
     """Where the ink of an image is, and what was done to it."""
 
-    inverted: bool = False  # dark ink on light paper was inverted
-    box: Box = (0, 0, 0, 0)  # top, left, bottom, right, the last two exclusive, px
-    height: float = 0.0  # of the box, in heights of the image
-    width: float = 0.0  # of the box, in heights of the image too: may be above 1
-    position: float = 0.5  # of the box's middle: 0 at the top of the image, 1 at its bottom
-    stroke: float = 0.0  # mean stroke width, px of the image
-    scale: float = 1.0  # px of the frame per px of the image
-    contrast: float = 0.0  # share of the paper's light that the ink takes, in [0, 1]
-    unevenness: float = 0.0  # share of the light missing where the paper is darkest, in [0, 1]
+    inverted: bool = False  #: dark ink on light paper was inverted
+    box: Box = (0, 0, 0, 0)  #: top, left, bottom, right, the last two exclusive, px
+    height: float = 0.0  #: of the box, in heights of the image
+    width: float = 0.0  #: of the box, in heights of the image too; may be above 1
+    position: float = 0.5  #: of the box's middle, from 0 at the top to 1 at the bottom
+    stroke: float = 0.0  #: mean stroke width, px of the image
+    scale: float = 1.0  #: px of the frame per px of the image
+    contrast: float = 0.0  #: share of the paper's light that the ink takes, in [0, 1]
+    unevenness: float = 0.0  #: share of the light missing where the paper is darkest, in [0, 1]
     touches_border: bool = False
-    ignored: int = 0  # pieces at the border that belong to something else
+    ignored: int = 0  #: pieces at the border that belong to something else
     characters: int = 0
-    lines: str = ""  # ruling: "removed", "in doubt", or "" for none
+    lines: str = ""  #: "removed", "in doubt", or "" for no ruling
 
     @property
     def empty(self) -> bool:

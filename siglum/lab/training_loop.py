@@ -75,13 +75,13 @@ class Point:
 class Epoch:
     """The metrics of one pass over the training images."""
 
-    index: int  # 1 for the first
-    examples: int  # images shown since the start
-    seconds: float  # of training since the start, without validation
-    train_loss: float  # mean over the epoch, as minimised, nats
-    train_accuracy: float  # mean over the epoch, on augmented images, in [0, 1]
-    val_loss: float | None  # nats, without smoothing; None without validation images
-    val_accuracy: float | None  # in [0, 1]
+    index: int  #: 1 for the first
+    examples: int  #: images shown since the start
+    seconds: float  #: of training since the start, without validation
+    train_loss: float  #: mean over the epoch, as minimised, nats
+    train_accuracy: float  #: mean over the epoch, on augmented images, in [0, 1]
+    val_loss: float | None  #: nats, without smoothing; None without validation images
+    val_accuracy: float | None  #: in [0, 1]
     curve: tuple[Point, ...]
 
 

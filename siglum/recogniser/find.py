@@ -27,8 +27,8 @@ class Match:
     """A character, and others of the same shape."""
 
     character: str
-    lookalikes: tuple[str, ...]  # the likeliest first
-    similarity: float  # cosine with the prototype, in [-1, 1]; not a probability
+    lookalikes: tuple[str, ...]  #: the likeliest first
+    similarity: float  #: cosine with the prototype, in [-1, 1]; not a probability
 
     def to_dict(self) -> dict[str, object]:
         """Return what `siglum find --json` prints."""

@@ -46,17 +46,17 @@ ImageLike = Place | bytes | NDArray[np.uint8] | Image.Image | Mapping[str, Any] 
 class Prediction:
     """The prediction for one image."""
 
-    label: str  # the most probable class, even if the image is rejected
-    probability: float  # in [0, 1]
-    prediction_set: tuple[str, ...]  # classes it may be, the most probable first
-    rejected: bool  # looks like none of the classes
-    warnings: tuple[str, ...]  # problems of the image, with the remedy
-    ink: NDArray[np.uint8] = field(repr=False)  # (S, S) or (C, S, S): what the network sees
-    report: InkReport | None = field(repr=False)  # None if the recogniser does not extract ink
-    inverted: bool  # dark ink on light paper was inverted
+    label: str  #: the most probable class, even if the image is rejected
+    probability: float  #: in [0, 1]
+    prediction_set: tuple[str, ...]  #: classes it may be, the most probable first
+    rejected: bool  #: looks like none of the classes
+    warnings: tuple[str, ...]  #: problems of the image, with the remedy
+    ink: NDArray[np.uint8] = field(repr=False)  #: what the network sees, (S, S) or (C, S, S)
+    report: InkReport | None = field(repr=False)  #: None if the recogniser does not extract ink
+    inverted: bool  #: dark ink on light paper was inverted
     file: str | None
-    ranking: tuple[tuple[str, float], ...] = field(repr=False)  # all classes, probable ones first
-    output: str  # text to use: the class's own, or its name; "" if rejected
+    ranking: tuple[tuple[str, float], ...] = field(repr=False)  #: all classes, probable ones first
+    output: str  #: text to use, the class's own or its name; "" if rejected
 
     def output_as(self, kind: str) -> str:
         r"""Return the output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
