@@ -1,5 +1,6 @@
 """README and docs: every command, link and example in them works."""
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import siglum
 from siglum import cli
 from siglum.lab.study import read_study
 from tests.conftest import draw_sign, write_signs
@@ -137,6 +139,30 @@ def test_every_command_and_python_of_a_page_works_in_its_order(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("α ") or name != "README"
+
+
+@pytest.mark.slow
+def test_the_requests_to_the_service_are_answered(folder: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    siglum.teach(chars="αβγ").save("greek.siglum")
+    command = [sys.executable, "-m", "siglum", "serve", "greek.siglum", "--port", "0"]
+    texts = [text for _, text in blocks(ROOT / "docs" / "service.md")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        host = next(filter(None, (re.search(r"[\d.]+:\d+", line) for line in service.stdout)))[0]
+        requests = [one for one in texts if one.startswith("curl http://localhost:8000")]
+        curl = [
+            one.replace("curl", "curl -sS", 1).replace("localhost:8000", host) for one in requests
+        ]
+        answers = [json.loads(subprocess.check_output(["bash", "-c", one])) for one in curl]
+        service.terminate()
+    (example,) = (json.loads(text) for text in texts if text.startswith("{"))
+
+    assert len(answers) == 4
+    assert "detail" not in str(answers)
+    assert [*answers[0]] == [*example] and answers[0]["label"] == example["label"]
+    assert [one["label"] for one in answers[2]] == ["α", "β"]
 
 
 def test_make_has_the_targets_of_the_readme() -> None:

@@ -20,6 +20,7 @@ COMMANDS = {  # name: module and help
     "predict": ("light", "recognise images with a bundle or a run"),
     "find": ("light", "find any character by its shape or its name, to copy it"),
     "studio": ("studio", "draw, teach, test and correct signs on a page in the browser"),
+    "serve": ("studio", "recognise images by a REST API, for other programs"),
     "export": ("light", "export a run as a bundle, a bundle as a page or ONNX, a set as files"),
     "info": ("light", "describe a bundle"),
     "train": ("lab", "train a network, or resume a run"),

@@ -248,13 +248,14 @@ def preprocess_images(
     preprocess: Preprocess,
     unreadable: list[tuple[str, str]] | None = None,
     first: int = 1,
+    max_pixels: int = decode.MAX_JPEG_PIXELS,
 ) -> list[Input]:
     """Preprocess images; those that cannot be read raise, or are added to `unreadable`."""
     inputs: list[Input] = []
     for number, image in enumerate(images, first):
         file = decode.as_text(str(image)) if isinstance(image, str | os.PathLike) else None
         try:
-            pixels = _pixels(image, preprocess)
+            pixels = _pixels(image, preprocess, max_pixels)
             planes, report = ink.preprocess_image(pixels, preprocess)
         except DataError as error:
             name = file or f"image {number}"
@@ -279,7 +280,7 @@ def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
     return np.stack([one.planes for one in inputs]), np.array(positions, np.float32)
 
 
-def _pixels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
+def _pixels(image: ImageLike, preprocess: Preprocess, max_pixels: int) -> NDArray[np.uint8]:
     # For extracted ink, twice the working size is enough.
     channels = None if preprocess.cuts_out else preprocess.channels
     enough = 2 * ink.WORKING if preprocess.cuts_out else decode.MAX_SIDE
@@ -301,7 +302,7 @@ def _pixels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
         ImageOps.exif_transpose(image).save(buffer, lossless)
         image = buffer.getvalue()
     if isinstance(image, bytes):
-        return decode.decode(image, channels, enough)
+        return decode.decode(image, channels, enough, max_pixels)
     if is_strokes(image):
         return strokes.rasterise(_to_drawing(image))[None]
     kinds = "a path, bytes, a uint8 array, a Pillow image or strokes"

@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from importlib import resources
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from siglum.studio import routes
 from siglum.studio.classroom import Classroom, Visitor
 from siglum.studio.snapshot import Studio
 from siglum.studio.store import StudioError
+from siglum.studio.workers import Workers, ping
 
 MAX_READS = 8  # at once; more would only slow each other down
 MAX_WRITES = 24  # at once; most of these wait, so that one fit serves them all
@@ -36,7 +37,9 @@ MAX_HEAD = 16 * 1024  # bytes of a request's head
 HEAD_SECONDS, BODY_SECONDS = 30, 120.0  # in which head and body must arrive
 STALL_SECONDS = 60  # after which a connection that takes nothing of its answer is closed
 DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
-JSON = (("application/json",), 2)  # types of a body, MiB
+Body = tuple[tuple[str, ...], int]  # types of a body, MiB
+JSON = (("application/json",), 2)
+FORM = "multipart/form-data"
 IMAGE = (("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"), 20)
 FILE = (("application/octet-stream", "application/zip"), 64)
 IMAGES = ("/api/predict/image", "/api/find/image", "/api/drawings/image")
@@ -73,8 +76,8 @@ def listen(host: str, port: int) -> Address:
     except (OSError, UnicodeError, OverflowError) as error:
         reason = str(getattr(error, "strerror", None) or error).partition(" (")[0].lower()
         raise ConfigError(
-            f"Cannot listen at {host!r}, port {port}: {reason}. Choose another --host, and leave "
-            "out --port for a free one."
+            f"Cannot listen at {host!r}, port {port}: {reason}. Choose another --host or --port; "
+            "--port 0 takes a free one."
         ) from None
     # Connections inherit it; otherwise the body of an answer waits 40 ms for its headers' receipt.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -95,12 +98,19 @@ def listen(host: str, port: int) -> Address:
     return Address(listener, frozenset(hosts), token, url)
 
 
-def create_server(studio: Studio, address: Address) -> uvicorn.Server:
-    """Return a server with the Studio's limits; run it with `sockets=[address.socket]`."""
+def create_server(studio: Studio, address: Address, workers: Workers) -> uvicorn.Server:
+    """Return the Studio's server; run it with `sockets=[address.socket]`."""
     app = build_app(studio)
+    app.state.workers = workers
     app.state.classroom = classroom = Classroom(studio, address.token, address.url)
+    app.state.server = server = build_server(StudioSecurity(app, address, classroom))
+    return server  # streams of events end with it
+
+
+def build_server(app: ASGIApp) -> uvicorn.Server:
+    """Return a server with limits on heads, times and connections."""
     config = uvicorn.Config(
-        Security(app, address, classroom),
+        app,
         http=TimedProtocol,
         ws="none",
         log_level="error",
@@ -113,8 +123,7 @@ def create_server(studio: Studio, address: Address) -> uvicorn.Server:
         timeout_keep_alive=HEAD_SECONDS,
         timeout_graceful_shutdown=3,
     )
-    app.state.server = server = uvicorn.Server(config)  # streams of events end with it
-    return server
+    return uvicorn.Server(config)
 
 
 class TimedProtocol(H11Protocol):
@@ -143,7 +152,9 @@ def build_app(studio: Studio) -> FastAPI:
         app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
         analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
         analyst.start()
+        warming = asyncio.create_task(app.state.workers.run(ping))  # for the first stroke
         yield
+        warming.cancel()
         closing.set()
         await asyncio.to_thread(analyst.join, 2.0)
 
@@ -156,29 +167,43 @@ def build_app(studio: Studio) -> FastAPI:
         content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
         content = Response(file.read_bytes(), 200, headers, content_type)
         app.router.routes.append(Route(path, content, methods=["GET"]))
-    for kind in (SiglumError, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _answer_error)
+    add_error_handlers(app)
     return app
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    status, message = 500, "Something went wrong; the Studio's terminal says why. Try again."
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error as JSON."""
+    for kind in (SiglumError, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer_error)
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Return the answer to an error: a sentence, as JSON."""
+    status, message = 500, "Something went wrong; the server's terminal says why. Try again."
     if isinstance(error, SiglumError):
         status, message = getattr(error, "status", 422), str(error)
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
+        field = ".".join(str(part) for part in first["loc"][1:]) or "The body"
         status, message = 422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}."
         if first["type"] == "value_error":  # of our own, for people
             message = f"{first['ctx']['error']}."
+            if field.partition(".")[0] == "files":  # of FastAPI
+                message = "Each of files must be a file, with a file name."
     return JSONResponse({"detail": message}, status)
 
 
 class Security:
-    """ASGI middleware: checks a request before anything else runs, and adds headers."""
+    """ASGI middleware: checks a request before anything else runs, and adds headers.
 
-    def __init__(self, app: ASGIApp, address: Address, classroom: Classroom) -> None:
-        self.app, self.hosts, self.classroom = app, address.hosts, classroom
+    Args:
+        app: the application that answers requests.
+        address: where it listens.
+        bodies: content types and MiB of a POST by path; of other paths `JSON`.
+    """
+
+    def __init__(self, app: ASGIApp, address: Address, bodies: Mapping[str, Body]) -> None:
+        self.app, self.address, self.bodies = app, address, bodies
         self.origins = {f"http://{host}" for host in address.hosts}
         self.uploads = asyncio.Semaphore(MAX_UPLOADS)
 
@@ -201,24 +226,34 @@ class Security:
                 async with asyncio.timeout(DRAIN_SECONDS):
                     while (await receive()).get("more_body", False):
                         pass
-            response = await _answer_error(Request(scope), error)
-            if error.status == 403 and not scope["path"].startswith("/api/"):
-                response = HTMLResponse(_page("forbidden"), 403)
+            response = await self._refuse(Request(scope), error)
             response.headers["connection"] = "close"  # the rest of the request is not read
+            if error.status == 401:
+                response.headers["www-authenticate"] = "Bearer"
             if error.status == 405:
                 response.headers["allow"] = "GET, POST"
             return await response(scope, receive, send_with_headers)
 
+    async def _refuse(self, request: Request, error: StudioError) -> Response:
+        return await answer_error(request, error)
+
+    def _admit(self, scope: Scope, headers: Headers) -> Response | None:
+        """Raise StudioError for a request that this client may not send, or answer it."""
+        raise NotImplementedError
+
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         self._check_head(scope, headers)
-        if (entered := self._check_visitor(scope)) is not None:
-            return await entered(scope, receive, send)
+        if (answer := self._admit(scope, headers)) is not None:
+            return await answer(scope, receive, send)
         if scope["method"] == "GET":
             return await self.app(scope, receive, send)
-        types, max_mib = BODIES.get(scope["path"], JSON)
+        types, max_mib = self.bodies.get(scope["path"], JSON)
         content_type, _, options = headers.get("content-type", "").lower().partition(";")
-        if content_type.strip() not in types or options.strip() not in ("", "charset=utf-8"):
+        is_form = content_type == FORM  # its options separate its parts
+        if content_type.strip() not in types or (
+            options.strip() not in ("", "charset=utf-8") and not is_form
+        ):
             raise StudioError(415, f"The body must be {' or '.join(types)}.")
         if "content-encoding" in headers:
             raise StudioError(415, "The body must not be compressed.")
@@ -229,7 +264,8 @@ class Security:
         async def replay() -> Message:
             return messages.pop() if messages else await receive()
 
-        async with self.uploads if scope["path"] in BODIES else contextlib.nullcontext():
+        is_large = int(headers.get("content-length", "0")) > JSON[1] * 2**20
+        async with self.uploads if is_large else contextlib.nullcontext():
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     content = await Request(scope, receive).body()
@@ -250,26 +286,43 @@ class Security:
             or (scope["method"] == "GET" and headers.get("content-length", "0") != "0")
             or not scope["path"].startswith("/")
         ):
-            raise StudioError(400, "The Studio's page sends no such request.")
+            raise StudioError(400, "Send a plain request, with the length of its body.")
         if scope["method"] not in ("GET", "POST"):
             raise StudioError(405, "Only GET and POST are possible.")
-        if headers.get("host") not in self.hosts:
-            raise StudioError(400, "This is not the address of this Studio.")
+
+    def _check_host(self, headers: Headers) -> None:
+        # Otherwise a page of another site could reach this one by a name of its own.
+        if headers.get("host") not in self.address.hosts:
+            raise StudioError(400, "This is not the address of this server.")
+
+
+class StudioSecurity(Security):
+    """Only the Studio's own page sends requests, and only for a visitor who may."""
+
+    def __init__(self, app: ASGIApp, address: Address, classroom: Classroom) -> None:
+        super().__init__(app, address, BODIES)
+        self.classroom = classroom
+
+    async def _refuse(self, request: Request, error: StudioError) -> Response:
+        if error.status == 403 and not request.scope["path"].startswith("/api/"):
+            return HTMLResponse(_page("forbidden"), 403)
+        return await super()._refuse(request, error)
+
+    def _admit(self, scope: Scope, headers: Headers) -> Response | None:
+        """Note the visitor and check their role; answer someone who enters by a link."""
+        self._check_host(headers)
         is_link = scope["method"] == "GET" and re.fullmatch("/(j/.*)?", scope["path"])
         own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
         own_page = scope["method"] == "GET" if origin is None else origin in self.origins
         if not own_page or not (own_site or is_link):
             raise StudioError(403, "This request came from another page.")
-
-    def _check_visitor(self, scope: Scope) -> Response | None:
-        """Note the visitor and check their role; answer someone who enters by a link."""
         scope["siglum_visitor"] = Visitor()
         if self.classroom.token is None:
             return None
         request, path = Request(scope), scope["path"]
         # Browsers keep cookies by host, whatever the port.
-        name = f"siglum-{min(self.hosts).rpartition(':')[2].strip(']')}"
+        name = f"siglum-{min(self.address.hosts).rpartition(':')[2].strip(']')}"
         secret, _, session = request.cookies.get(name, "").partition(".")
         session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
         current = self.classroom.identify(secret, session) if session else None

@@ -225,8 +225,7 @@ def _to_source(facts: Json, content: Content) -> Source:
     text = None
     if isinstance(content, strokes.Drawing):
         text = json.dumps(strokes.to_json(content))
-        content = 255 - strokes.rasterise(content)[None]
-    image = snapshot.decode_image(content) if isinstance(content, bytes) else content
+    image = snapshot.to_pixels(content)
     entry = Entry(
         store.class_name(str(facts["label"])),
         store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any, Literal
 
+import anyio.from_thread
 import anyio.to_thread
 import numpy as np
 import segno
@@ -22,20 +23,20 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import charsets, decode, outputs, strokes
-from siglum.images.ink import read_page
+from siglum.images import charsets, outputs, strokes
+from siglum.images.cache import Content
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
-from siglum.recogniser.predict import default_backbone
-from siglum.studio import classroom, exchange, snapshot, store
+from siglum.recogniser.predict import Recogniser
+from siglum.studio import classroom, exchange, store, workers
 from siglum.studio.classroom import Classroom, Rules, Visitor
-from siglum.studio.snapshot import Ink, Json, Pixels, Studio
+from siglum.studio.snapshot import Ink, Json, Studio
 from siglum.studio.store import NewDrawing, StudioError
+from siglum.studio.workers import T, Ts, Workers
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")  # of images
-MAX_SIGNS = 500  # on a page
 
 router = APIRouter()
 Id = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -55,6 +56,11 @@ class Call:
         self.classroom: Classroom = request.app.state.classroom
         self.visitor: Visitor = request.scope["siglum_visitor"]
         self.session = self.visitor.session
+
+    def read(self, function: Callable[[Recogniser, *Ts], T], *args: *Ts) -> T:
+        """Call a function of `workers` in one of its processes, and wait for it in this thread."""
+        pool: Workers = self.request.app.state.workers
+        return anyio.from_thread.run(pool.run, function, *args)
 
     def state(self) -> Json:
         """Return the current state; most of it is the same for everybody."""
@@ -89,17 +95,18 @@ class Call:
         return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
 
 
-Upload = Annotated[bytes, Body()]
+Upload = Annotated[bytes, Body(media_type="image/*")]
 
 
-def _image(content: Upload) -> Pixels:
+def check_image(content: Upload) -> bytes:
+    """Return the bytes of an image file; StudioError if they are of another format."""
     if not content.startswith(SIGNATURES):
         raise StudioError(422, "Cannot read this image. Use PNG, JPEG, WebP, GIF or BMP.")
-    return snapshot.decode_image(content)
+    return content
 
 
 This = Annotated[Call, Depends(Call)]
-Image = Annotated[Pixels, Depends(_image)]
+Image = Annotated[bytes, Depends(check_image)]
 ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
@@ -158,8 +165,7 @@ async def _stream_events(call: This) -> Response:
 def _predict(
     drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
 ) -> Response:
-    image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    ink, report = snapshot.extract(call.studio.backbone, image)
+    ink, report = call.read(workers.read_sign, strokes.parse(drawing))
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
     notes = ["Nothing is drawn yet."] if report.empty else [*report.warnings(), note]
@@ -168,41 +174,32 @@ def _predict(
 
 @router.post("/api/predict/image")
 def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
-    now, backbone = call.studio.current, call.studio.backbone
-    ink, report = snapshot.extract(backbone, image)
-    value: Json = {"height": image.shape[1], "width": image.shape[2], "sideways": False}
-    value["signs"] = signs = []
-    if report.characters > 1:  # a page
-        result = read_page(image, backbone.preprocess, MAX_SIGNS)
-        value["sideways"] = result.sideways
-        for number, row in enumerate(result.rows):
-            features = backbone.features(np.array([sign.ink for sign in row]))
-            for sign, one in zip(row, features, strict=True):
-                prediction = now.describe(Ink(sign.ink, np.full(3, np.nan, np.float32), one))
-                signs.append({"box": sign.box, "row": number, **prediction})
-    elif not report.empty:
-        prediction = now.describe(ink, report.warnings(), heatmap)
-        signs.append({"box": report.box, "row": 0, **prediction})
-    return JSONResponse(value)
+    photo, now = call.read(workers.read_photo, image), call.studio.current
+    heatmap = heatmap and len(photo.signs) == 1
+    signs = [
+        {"box": box, "row": row, **now.describe(ink, notes, heatmap)}
+        for box, row, ink, notes in photo.signs
+    ]
+    return JSONResponse({**photo._asdict(), "signs": signs})
 
 
 @router.post("/api/find")
 def _find(
     drawing: Drawing,
+    call: This,
     within: Annotated[str, Body(max_length=1000)] = "",
     recent: Recent = (),
 ) -> Response:
-    image = 255 - strokes.rasterise(strokes.parse(drawing))[None]
-    return _rank(image, within, recent)
+    return _rank(call, strokes.parse(drawing), within, recent)
 
 
 @router.post("/api/find/image")
-def _find_image(image: Image, within: str = "", recent: str = "") -> Response:
-    return _rank(image, within, recent)
+def _find_image(image: Image, call: This, within: str = "", recent: str = "") -> Response:
+    return _rank(call, image, within, recent)
 
 
-def _rank(image: Pixels, within: str, recent: Sequence[str]) -> Response:
-    ink, report = snapshot.extract(default_backbone(), image)  # `find` ranks its characters
+def _rank(call: Call, content: Content, within: str, recent: Sequence[str]) -> Response:
+    ink, report = call.read(workers.read_to_find, content)
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
     return _matches(find.rank(ink.features, within=within or None, recent=recent))
@@ -262,13 +259,12 @@ def _add_drawing(
     if set_id not in (None, call.store.set_id):
         raise StudioError(412, "This drawing was made for another set of signs.")
     points = strokes.parse(drawing)
-    image = 255 - strokes.rasterise(points)[None]
-    ink, report = snapshot.extract(call.studio.backbone, image)
+    ink, report, png = call.read(workers.read_to_save, points)
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
     text = json.dumps(strokes.to_json(points))
-    new = NewDrawing(facts, text, decode.to_png(image), id or secrets.token_hex(8))
+    new = NewDrawing(facts, text, png, id or secrets.token_hex(8))
     return call.save(ink, new)
 
 
@@ -280,7 +276,7 @@ def _add_image(
     split: Split = "train",
     author: Author = "",
 ) -> Json:
-    ink, report = snapshot.extract(call.studio.backbone, image)
+    ink, report, png = call.read(workers.read_to_save, image)
     if report.empty:
         raise StudioError(422, "There is no sign in this picture to save.")
     if report.characters > 1:
@@ -290,7 +286,7 @@ def _add_image(
     if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(class_)):
         raise StudioError(409, "You have saved this one already.")
     facts = Entry(class_, author, split, store.timestamp(), True)
-    return call.save(ink, NewDrawing(facts, None, decode.to_png(image)))
+    return call.save(ink, NewDrawing(facts, None, png))
 
 
 @change("/api/drawings/move")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.errors import DataError, SiglumError
-from siglum.images import charsets, decode
-from siglum.images.cache import Progress, no_progress
+from siglum.images import charsets, decode, strokes
+from siglum.images.cache import Content, Progress, no_progress
 from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
@@ -63,6 +63,13 @@ def decode_image(content: bytes) -> Pixels:
             return decode.decode(content, None, 2 * PAGE_WORKING, MAX_PIXELS)
     except DataError as error:
         raise StudioError(422, f"Cannot read this image: {error}.") from None
+
+
+def to_pixels(content: Content) -> Pixels:
+    """Return the image (C, H, W) of a file's bytes, of strokes, or as it is."""
+    if isinstance(content, strokes.Drawing):
+        return 255 - strokes.rasterise(content)[None]
+    return decode_image(content) if isinstance(content, bytes) else content
 
 
 def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:

@@ -46,6 +46,9 @@ class StudioError(SiglumError):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:  # from another process
+        return StudioError, (self.status, str(self))
+
 
 @dataclass(frozen=True)
 class NewDrawing:

@@ -1,4 +1,4 @@
-"""`siglum studio`, up to the point where it serves."""
+"""`siglum studio` and `siglum serve`, up to the point where they serve."""
 
 import re
 import shutil
@@ -93,3 +93,42 @@ def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout.strip() == "False []", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        (["none.siglum"], "Cannot read none.siglum: no such file."),
+        (["folder"], "Cannot read folder: not a file."),
+        (["text.siglum"], "text.siglum"),
+        (["small.siglum", "--port", "70000"], "port must be in [0, 65535], got 70000."),
+        (["small.siglum", "--workers", "0"], "workers must be in [1, 32], got 0."),
+        (["small.siglum", "--host", "203.0.113.7"], "Cannot listen at '203.0.113.7'"),
+        ([], "siglum serve --help"),
+    ],
+)
+def test_serve_explains_what_is_wrong(
+    siglum: Callable, file: Path, rest: list[str], message: str
+) -> None:
+    (file.parent / "folder").mkdir(exist_ok=True)
+    (file.parent / "text.siglum").write_text("hello")
+    done = siglum("serve", *rest, cwd=file.parent)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_serve_prints_its_token_or_takes_one(
+    studio: Callable, siglum: Callable, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(token: str | None) -> subprocess.CompletedProcess[str]:
+        if token is not None:
+            monkeypatch.setenv("SIGLUM_TOKEN", token)
+        host = ("--host", "0.0.0.0", "--port", 0, "--workers", 1)
+        return siglum("serve", file.name, *host, cwd=file.parent)
+
+    printed, chosen, short = serve(None), serve("correct-horse-battery"), serve("short")
+
+    assert re.search(r"\n.* Authorization: Bearer \S{32}\nhttp://\S+/docs ", printed.stdout)
+    assert chosen.stdout.startswith("small.siglum: 14 classes, 1 process\nhttp://")
+    assert short.returncode == 2 and "short" not in short.stderr.replace("SIGLUM_TOKEN", "")

@@ -7,20 +7,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import uvicorn
 
 from siglum.images import strokes
 from siglum.images.decode import to_png
 from siglum.images.studio_set import Entry
+from siglum.recogniser.predict import Recogniser
 from siglum.studio.app import Address, create_server, listen
 from siglum.studio.snapshot import Studio, extract
 from siglum.studio.store import NewDrawing, timestamp
+from siglum.studio.workers import Workers
 
 Json = dict[str, Any]
 KINDS = ("ring", "cross", "stroke")
@@ -110,10 +114,20 @@ class Client:
         return state
 
 
+@cache
+def workers_of(recogniser: Recogniser) -> Workers:
+    """Return a process that reads images for all tests, since starting one takes a while."""
+    return Workers(recogniser, 1)
+
+
+def serving(studio: Studio, address: Address) -> AbstractContextManager[int]:
+    """Run a Studio in another thread; yield its port."""
+    return running(create_server(studio, address, workers_of(studio.backbone)), address)
+
+
 @contextmanager
-def serving(studio: Studio, address: Address) -> Iterator[int]:
+def running(server: uvicorn.Server, address: Address) -> Iterator[int]:
     """Run a server in another thread; yield its port."""
-    server = create_server(studio, address)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [address.socket]})
     thread.start()
     try:

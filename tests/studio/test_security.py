@@ -312,7 +312,7 @@ def test_a_shared_address_has_a_new_token_each_time_and_loopback_none() -> None:
 
 
 def test_an_address_in_use_or_of_another_machine_is_refused() -> None:
-    remedy = "Choose another --host, and leave out --port for a free one."
+    remedy = "Choose another --host or --port; --port 0 takes a free one."
     with socket.create_server(("127.0.0.1", 0)) as used:
         number = used.getsockname()[1]
         with pytest.raises(ConfigError, match=f"address already in use. {remedy}"):
