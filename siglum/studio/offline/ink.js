@@ -2,7 +2,8 @@
 
 import { roundEven } from "./raster.js";
 
-const THIN = 1 / 10; // of the ink's longer side: thinner strokes are widened to that
+const THIN = 1 / 10; // of the ink's longer side: thinner strokes are widened to that, but
+const THIN_PX = 3.5; // px of the frame at most
 const WEAK = 0.5; // of the ink's threshold: paler pixels are ink where they touch certain ink
 const SPECK = 0.25; // of the stroke's width squared: a dot is about one, dust is less
 
@@ -102,7 +103,7 @@ function flatten({ width, pixels }, members, level, { top, left, bottom, right }
 function frame(ink, stroke, size, fill) {
   const longer = Math.max(ink.rows, ink.columns);
   const inner = size - 2 * Math.max(1, roundEven((size * (1 - fill)) / 2));
-  const lacking = Math.max(0, inner * THIN - Math.max(1, (stroke * inner) / longer));
+  const lacking = Math.max(0, Math.min(inner * THIN, THIN_PX) - Math.max(1, (stroke * inner) / longer));
   const scale = (inner - lacking) / longer;
   const [rows, columns] = [ink.rows, ink.columns].map((side) => Math.max(1, roundEven(side * scale)));
   let small = transpose(resizeRows(transpose(resizeRows(ink, rows)), columns));
