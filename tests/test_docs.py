@@ -157,12 +157,12 @@ def test_the_requests_to_the_service_are_answered(folder: Path) -> None:
         ]
         answers = [json.loads(subprocess.check_output(["bash", "-c", one])) for one in curl]
         service.terminate()
-    (example,) = (json.loads(text) for text in texts if text.startswith("{"))
+    (example,) = (json.loads(text) for text in texts if text.startswith("[{"))
 
-    assert len(answers) == 4
+    images, strokes = answers
     assert "detail" not in str(answers)
-    assert [*answers[0]] == [*example] and answers[0]["label"] == example["label"]
-    assert [one["label"] for one in answers[2]] == ["α", "β"]
+    assert [*images[0]] == [*example[0]] == [*strokes]
+    assert [one["label"] for one in images] == ["α", "β"]
 
 
 def test_make_has_the_targets_of_the_readme() -> None:

@@ -1,17 +1,19 @@
 """`siglum studio` and `siglum serve`."""
 
-import asyncio
-import contextlib
 import os
-import re
 import threading
 import webbrowser
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
 
 from siglum.errors import ConfigError
 
 PORT = 7445  # the default, so that an open page reaches the next Studio again
-MAX_WORKERS = 32  # each takes about 100 MB
+PORTS = Parameter(validator=validators.Number(gte=0, lte=65535))
+MIN_TOKEN = 16  # characters
 
 
 def studio(
@@ -19,7 +21,7 @@ def studio(
     /,
     *,
     host: str = "127.0.0.1",
-    port: int | None = None,
+    port: Annotated[int | None, PORTS] = None,
     backbone: Path | None = None,
     no_browser: bool = False,
 ) -> None:
@@ -48,13 +50,12 @@ def studio(
     from siglum.studio import app, exchange
     from siglum.studio.workers import Workers
 
-    _check_port(port)
     network = default_backbone() if backbone is None else open_backbone(backbone)
     with terminal.progress_line() as line:
         opened, messages = exchange.open_source(source, network, line.load)
     for message in messages:
         terminal.print_line(message)
-    with contextlib.closing(opened):
+    with closing(opened):
         try:
             address = app.listen(host, PORT if port is None else port)
         except ConfigError:
@@ -69,26 +70,16 @@ def studio(
             terminal.print_line("This address is the teacher's. Pupils are invited under Class.")
         if not no_browser:
             threading.Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()
-        with (
-            contextlib.closing(Workers(network)) as workers,
-            contextlib.suppress(KeyboardInterrupt),
-        ):
+        with closing(Workers(network)) as workers, suppress(KeyboardInterrupt):
             app.create_server(opened, address, workers).run(sockets=[address.socket])
     terminal.print_line(f"Everything is saved in {opened.store.folder}.")
 
 
-def serve(
-    bundle: Path,
-    /,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    workers: int | None = None,
-) -> None:
+def serve(bundle: Path, /, *, host: str = "127.0.0.1", port: Annotated[int, PORTS] = 8000) -> None:
     """Recognise images and strokes by a REST API, for other programs.
 
     The address /docs lists its requests. Only this machine can reach it, unless --host opens it:
-    then every request needs the token that is printed, or that of the variable SIGLUM_TOKEN.
+    then requests need the token that is printed, or that of the variable SIGLUM_TOKEN.
 
     Example: siglum serve greek.siglum
     Example: SIGLUM_TOKEN=... siglum serve greek.siglum --host 0.0.0.0
@@ -97,39 +88,22 @@ def serve(
         bundle: A file whose name ends in .siglum.
         host: Address to listen on; 0.0.0.0 for all network interfaces.
         port: Port to listen at; 0 for a free one.
-        workers: Processes that read images. Default: one for each processor, at most 32.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as above
     from siglum.cli import terminal
-    from siglum.formatting import count
     from siglum.recogniser.predict import load
     from siglum.studio import app, service
-    from siglum.studio.workers import Workers, ping
+    from siglum.studio.workers import Workers
 
-    _check_port(port)
-    processes = min(MAX_WORKERS, os.cpu_count() or 1) if workers is None else workers
-    if not 1 <= processes <= MAX_WORKERS:
-        raise ConfigError(f"workers must be in [1, {MAX_WORKERS}], got {workers}.")
-    token = os.environ.get("SIGLUM_TOKEN")
-    if token is not None and not re.fullmatch("[!-~]{16,}", token):
-        raise ConfigError("SIGLUM_TOKEN must be 16 or more ASCII characters, without blanks.")
+    token = os.environ.get("SIGLUM_TOKEN", "")
+    if token and (len(token) < MIN_TOKEN or not token.isascii()):
+        raise ConfigError(f"SIGLUM_TOKEN must be {MIN_TOKEN} or more ASCII characters.")
     recogniser = load(bundle)
     address = app.listen(host, port)
-    address = address._replace(token=token or address.token)
-    classes = count(len(recogniser.classes), "class", "classes")
-    running = count(processes, "process", "processes")
-    with (
-        contextlib.closing(Workers(recogniser, processes)) as pool,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        asyncio.run(pool.run(ping))  # an error ends the command here, not at the first request
-        terminal.print_line(f"{bundle}: {classes}, {running}")
-        if address.token and not token:
-            terminal.print_line(f"Send with each request: Authorization: Bearer {address.token}")
-        print(f"{address.url.partition('?')[0]}docs   Press Ctrl-C to stop.", flush=True)
-        service.create_service(address, pool).run(sockets=[address.socket])
-
-
-def _check_port(port: int | None) -> None:
-    if port is not None and not 0 <= port <= 65535:
-        raise ConfigError(f"port must be in [0, 65535], got {port}.")
+    if token:
+        address = address._replace(token=token)
+    elif address.token:
+        terminal.print_line(f"Send with each request: Authorization: Bearer {address.token}")
+    print(f"{address.url.partition('?')[0]}docs   Press Ctrl-C to stop.", flush=True)
+    with closing(Workers(recogniser)) as workers, suppress(KeyboardInterrupt):
+        service.create_service(address, workers).run(sockets=[address.socket])

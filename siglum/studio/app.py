@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from importlib import resources
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from siglum.errors import ConfigError, SiglumError
@@ -27,7 +27,7 @@ from siglum.studio import routes
 from siglum.studio.classroom import Classroom, Visitor
 from siglum.studio.snapshot import Studio
 from siglum.studio.store import StudioError
-from siglum.studio.workers import Workers, ping
+from siglum.studio.workers import Workers
 
 MAX_READS = 8  # at once; more would only slow each other down
 MAX_WRITES = 24  # at once; most of these wait, so that one fit serves them all
@@ -37,13 +37,12 @@ MAX_HEAD = 16 * 1024  # bytes of a request's head
 HEAD_SECONDS, BODY_SECONDS = 30, 120.0  # in which head and body must arrive
 STALL_SECONDS = 60  # after which a connection that takes nothing of its answer is closed
 DRAIN_SECONDS = 2.0  # for which the rest of a refused body is read, so that the answer is
-Body = tuple[tuple[str, ...], int]  # types of a body, MiB
-JSON = (("application/json",), 2)
-FORM = "multipart/form-data"
+JSON = (("application/json",), 2)  # types of a body, MiB
 IMAGE = (("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"), 20)
 FILE = (("application/octet-stream", "application/zip"), 64)
+FORM = (("multipart/form-data",), 64)
 IMAGES = ("/api/predict/image", "/api/find/image", "/api/drawings/image")
-BODIES = {**dict.fromkeys(IMAGES, IMAGE), "/api/import": FILE}
+BODIES = {**dict.fromkeys(IMAGES, IMAGE), "/api/import": FILE, "/recognise": FORM}
 COOKIE_SECONDS = 30 * 24 * 3600
 SINGLE = ("host", "origin", "content-type", "content-length", "sec-fetch-site")
 HEADERS = {
@@ -59,7 +58,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Address(NamedTuple):
-    """Where a Studio listens, and what opens it."""
+    """Where a server listens, and what opens it."""
 
     socket: socket.socket
     hosts: frozenset[str]  # as browsers write them, with the port
@@ -102,15 +101,17 @@ def create_server(studio: Studio, address: Address, workers: Workers) -> uvicorn
     """Return the Studio's server; run it with `sockets=[address.socket]`."""
     app = build_app(studio)
     app.state.workers = workers
-    app.state.classroom = classroom = Classroom(studio, address.token, address.url)
-    app.state.server = server = build_server(StudioSecurity(app, address, classroom))
+    app.state.classroom = Classroom(studio, address.token, address.url)
+    app.state.server = server = build_server(Security(app, address))
     return server  # streams of events end with it
 
 
-def build_server(app: ASGIApp) -> uvicorn.Server:
-    """Return a server with limits on heads, times and connections."""
+def build_server(security: "Security") -> uvicorn.Server:
+    """Return a server with limits on heads, times and connections, whose errors are JSON."""
+    for kind in (SiglumError, RequestValidationError, Exception):
+        security.app.add_exception_handler(kind, _answer_error)
     config = uvicorn.Config(
-        app,
+        security,
         http=TimedProtocol,
         ws="none",
         log_level="error",
@@ -152,9 +153,7 @@ def build_app(studio: Studio) -> FastAPI:
         app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
         analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
         analyst.start()
-        warming = asyncio.create_task(app.state.workers.run(ping))  # for the first stroke
         yield
-        warming.cancel()
         closing.set()
         await asyncio.to_thread(analyst.join, 2.0)
 
@@ -167,18 +166,10 @@ def build_app(studio: Studio) -> FastAPI:
         content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
         content = Response(file.read_bytes(), 200, headers, content_type)
         app.router.routes.append(Route(path, content, methods=["GET"]))
-    add_error_handlers(app)
     return app
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error as JSON."""
-    for kind in (SiglumError, RequestValidationError, Exception):
-        app.add_exception_handler(kind, answer_error)
-
-
-async def answer_error(request: Request, error: Exception) -> Response:
-    """Return the answer to an error: a sentence, as JSON."""
+async def _answer_error(request: Request, error: Exception) -> Response:
     status, message = 500, "Something went wrong; the server's terminal says why. Try again."
     if isinstance(error, SiglumError):
         status, message = getattr(error, "status", 422), str(error)
@@ -188,23 +179,16 @@ async def answer_error(request: Request, error: Exception) -> Response:
         status, message = 422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}."
         if first["type"] == "value_error":  # of our own, for people
             message = f"{first['ctx']['error']}."
-            if field.partition(".")[0] == "files":  # of FastAPI
-                message = "Each of files must be a file, with a file name."
+            if field.startswith("files."):  # of FastAPI
+                message = "Each of files must be a file: -F files=@NAME with curl."
     return JSONResponse({"detail": message}, status)
 
 
 class Security:
-    """ASGI middleware: checks a request before anything else runs, and adds headers.
+    """ASGI middleware: checks a request before anything else runs, and adds headers."""
 
-    Args:
-        app: the application that answers requests.
-        address: where it listens.
-        bodies: content types and MiB of a POST by path; of other paths `JSON`.
-    """
-
-    def __init__(self, app: ASGIApp, address: Address, bodies: Mapping[str, Body]) -> None:
-        self.app, self.address, self.bodies = app, address, bodies
-        self.origins = {f"http://{host}" for host in address.hosts}
+    def __init__(self, app: FastAPI, address: Address) -> None:
+        self.app, self.address = app, address
         self.uploads = asyncio.Semaphore(MAX_UPLOADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,20 +210,15 @@ class Security:
                 async with asyncio.timeout(DRAIN_SECONDS):
                     while (await receive()).get("more_body", False):
                         pass
-            response = await self._refuse(Request(scope), error)
+            response = await _answer_error(Request(scope), error)
+            if error.status == 403 and not scope["path"].startswith("/api/"):
+                response = page("forbidden", 403)
             response.headers["connection"] = "close"  # the rest of the request is not read
             if error.status == 401:
                 response.headers["www-authenticate"] = "Bearer"
             if error.status == 405:
                 response.headers["allow"] = "GET, POST"
             return await response(scope, receive, send_with_headers)
-
-    async def _refuse(self, request: Request, error: StudioError) -> Response:
-        return await answer_error(request, error)
-
-    def _admit(self, scope: Scope, headers: Headers) -> Response | None:
-        """Raise StudioError for a request that this client may not send, or answer it."""
-        raise NotImplementedError
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -248,12 +227,9 @@ class Security:
             return await answer(scope, receive, send)
         if scope["method"] == "GET":
             return await self.app(scope, receive, send)
-        types, max_mib = self.bodies.get(scope["path"], JSON)
+        types, max_mib = BODIES.get(scope["path"], JSON)
         content_type, _, options = headers.get("content-type", "").lower().partition(";")
-        is_form = content_type == FORM  # its options separate its parts
-        if content_type.strip() not in types or (
-            options.strip() not in ("", "charset=utf-8") and not is_form
-        ):
+        if content_type.strip() not in types or "charset" in options.replace("charset=utf-8", ""):
             raise StudioError(415, f"The body must be {' or '.join(types)}.")
         if "content-encoding" in headers:
             raise StudioError(415, "The body must not be compressed.")
@@ -295,52 +271,41 @@ class Security:
         if headers.get("host") not in self.address.hosts:
             raise StudioError(400, "This is not the address of this server.")
 
-
-class StudioSecurity(Security):
-    """Only the Studio's own page sends requests, and only for a visitor who may."""
-
-    def __init__(self, app: ASGIApp, address: Address, classroom: Classroom) -> None:
-        super().__init__(app, address, BODIES)
-        self.classroom = classroom
-
-    async def _refuse(self, request: Request, error: StudioError) -> Response:
-        if error.status == 403 and not request.scope["path"].startswith("/api/"):
-            return HTMLResponse(_page("forbidden"), 403)
-        return await super()._refuse(request, error)
-
     def _admit(self, scope: Scope, headers: Headers) -> Response | None:
         """Note the visitor and check their role; answer someone who enters by a link."""
         self._check_host(headers)
         is_link = scope["method"] == "GET" and re.fullmatch("/(j/.*)?", scope["path"])
         own_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         origin = headers.get("origin")
-        own_page = scope["method"] == "GET" if origin is None else origin in self.origins
+        origins = {f"http://{host}" for host in self.address.hosts}
+        own_page = scope["method"] == "GET" if origin is None else origin in origins
         if not own_page or not (own_site or is_link):
             raise StudioError(403, "This request came from another page.")
         scope["siglum_visitor"] = Visitor()
-        if self.classroom.token is None:
+        classroom: Classroom = self.app.state.classroom
+        if classroom.token is None:
             return None
         request, path = Request(scope), scope["path"]
         # Browsers keep cookies by host, whatever the port.
         name = f"siglum-{min(self.address.hosts).rpartition(':')[2].strip(']')}"
         secret, _, session = request.cookies.get(name, "").partition(".")
         session = session if re.fullmatch("[0-9a-f]{16}", session) else ""
-        current = self.classroom.identify(secret, session) if session else None
+        current = classroom.identify(secret, session) if session else None
         session = session or secrets.token_hex(8)
         sent = request.query_params.get("token") if path == "/" else None
         if path.startswith("/j/"):
             sent = re.sub("[^a-z0-9]", "", path[3:].lower())  # as people type a code
         is_link = sent is not None and scope["method"] == "GET"
-        visitor = self.classroom.identify(str(sent), session) if is_link else current
+        visitor = classroom.identify(str(sent), session) if is_link else current
         if visitor is None:
             raise StudioError(403, "This link no longer works. Ask for the new one.")
         if not is_link:
-            self.classroom.check(visitor, f"{scope['method']} {path}")
+            classroom.check(visitor, f"{scope['method']} {path}")
             scope["siglum_visitor"] = visitor
             if path == "/" and visitor.role == "pupil" and visitor.name is None:
                 scope["path"] = "/static/join.html"
             return None
-        enter = HTMLResponse(_page("enter"))
+        enter = page("enter")
         if current is None or (current.role, visitor.role) != ("teacher", "pupil"):
             # Not "strict": a link on another site would replace the cookie of a teacher or pupil.
             cookie = f"{sent}.{session}"
@@ -348,5 +313,7 @@ class StudioSecurity(Security):
         return enter
 
 
-def _page(name: str) -> str:
-    return resources.files("siglum.studio").joinpath(f"{name}.html").read_text("utf-8")
+def page(name: str, status: int = 200) -> HTMLResponse:
+    """Return a page that needs neither script nor style."""
+    file = resources.files("siglum.studio").joinpath(f"{name}.html")
+    return HTMLResponse(file.read_text("utf-8"), status)

@@ -378,7 +378,7 @@ def report_page(studio: Studio) -> str:
     template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
 
     def thumbnail(id: str) -> str:
-        image = decode.to_png(snapshot.decode_image(studio.store.content(id)[1]), THUMBNAIL)
+        image = decode.to_png(snapshot.to_pixels(studio.store.content(id)[1]), THUMBNAIL)
         return base64.b64encode(image).decode()
 
     return template.render(

@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any, Literal
 
-import anyio.from_thread
 import anyio.to_thread
 import numpy as np
 import segno
@@ -27,12 +26,11 @@ from siglum.images import charsets, outputs, strokes
 from siglum.images.cache import Content
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
-from siglum.recogniser.predict import Recogniser
 from siglum.studio import classroom, exchange, store, workers
 from siglum.studio.classroom import Classroom, Rules, Visitor
 from siglum.studio.snapshot import Ink, Json, Studio
 from siglum.studio.store import NewDrawing, StudioError
-from siglum.studio.workers import T, Ts, Workers
+from siglum.studio.workers import Workers
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
@@ -56,11 +54,7 @@ class Call:
         self.classroom: Classroom = request.app.state.classroom
         self.visitor: Visitor = request.scope["siglum_visitor"]
         self.session = self.visitor.session
-
-    def read(self, function: Callable[[Recogniser, *Ts], T], *args: *Ts) -> T:
-        """Call a function of `workers` in one of its processes, and wait for it in this thread."""
-        pool: Workers = self.request.app.state.workers
-        return anyio.from_thread.run(pool.run, function, *args)
+        self.workers: Workers = request.app.state.workers
 
     def state(self) -> Json:
         """Return the current state; most of it is the same for everybody."""
@@ -95,18 +89,17 @@ class Call:
         return {"Content-Disposition": f'attachment; filename="{name}{ending}"'}
 
 
-Upload = Annotated[bytes, Body(media_type="image/*")]
+Upload = Annotated[bytes, Body()]
 
 
-def check_image(content: Upload) -> bytes:
-    """Return the bytes of an image file; StudioError if they are of another format."""
+def _check_image(content: Upload) -> bytes:
     if not content.startswith(SIGNATURES):
         raise StudioError(422, "Cannot read this image. Use PNG, JPEG, WebP, GIF or BMP.")
     return content
 
 
 This = Annotated[Call, Depends(Call)]
-Image = Annotated[bytes, Depends(check_image)]
+Image = Annotated[bytes, Depends(_check_image)]
 ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
@@ -165,7 +158,7 @@ async def _stream_events(call: This) -> Response:
 def _predict(
     drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
 ) -> Response:
-    ink, report = call.read(workers.read_sign, strokes.parse(drawing))
+    ink, report = call.workers.run(workers.read_sign, strokes.parse(drawing))
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
     notes = ["Nothing is drawn yet."] if report.empty else [*report.warnings(), note]
@@ -174,13 +167,10 @@ def _predict(
 
 @router.post("/api/predict/image")
 def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
-    photo, now = call.read(workers.read_photo, image), call.studio.current
-    heatmap = heatmap and len(photo.signs) == 1
-    signs = [
-        {"box": box, "row": row, **now.describe(ink, notes, heatmap)}
-        for box, row, ink, notes in photo.signs
-    ]
-    return JSONResponse({**photo._asdict(), "signs": signs})
+    photo, signs = call.workers.run(workers.read_photo, image)
+    now, heatmap = call.studio.current, heatmap and len(signs) == 1
+    photo["signs"] = [facts | now.describe(ink, notes, heatmap) for facts, ink, notes in signs]
+    return JSONResponse(photo)
 
 
 @router.post("/api/find")
@@ -199,7 +189,7 @@ def _find_image(image: Image, call: This, within: str = "", recent: str = "") ->
 
 
 def _rank(call: Call, content: Content, within: str, recent: Sequence[str]) -> Response:
-    ink, report = call.read(workers.read_to_find, content)
+    ink, report = call.workers.run(workers.read_to_find, content)
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
     return _matches(find.rank(ink.features, within=within or None, recent=recent))
@@ -259,7 +249,7 @@ def _add_drawing(
     if set_id not in (None, call.store.set_id):
         raise StudioError(412, "This drawing was made for another set of signs.")
     points = strokes.parse(drawing)
-    ink, report, png = call.read(workers.read_to_save, points)
+    ink, report, png = call.workers.run(workers.read_to_save, points)
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
     facts = Entry(class_, author, split, store.timestamp(), False)
@@ -276,7 +266,7 @@ def _add_image(
     split: Split = "train",
     author: Author = "",
 ) -> Json:
-    ink, report, png = call.read(workers.read_to_save, image)
+    ink, report, png = call.workers.run(workers.read_to_save, image)
     if report.empty:
         raise StudioError(422, "There is no sign in this picture to save.")
     if report.characters > 1:

@@ -31,7 +31,7 @@ from siglum.recogniser.bundle import Samples
 from siglum.recogniser.calibration import Predictions, softmax
 from siglum.recogniser.fit import CurvePoint, Fitted, fit, learning_curve, suggest
 from siglum.recogniser.predict import Recogniser
-from siglum.studio.store import Store, StudioError
+from siglum.studio.store import Store
 
 NUM_CANDIDATES = 5  # and similar drawings
 NUM_NEWEST = 3  # train drawings of a class in the state
@@ -56,20 +56,17 @@ class Ink:
     features: NDArray[np.float32]  # (D,), of length 1
 
 
-def decode_image(content: bytes) -> Pixels:
-    """Decode an image from somebody else, (C, H, W); StudioError if it cannot be read."""
+def to_pixels(content: Content) -> Pixels:
+    """Return the image (C, H, W) of a file, strokes or itself; DataError if it cannot be read."""
+    if isinstance(content, strokes.Drawing):
+        return 255 - strokes.rasterise(content)[None]
+    if not isinstance(content, bytes):
+        return content
     try:
         with _decoding:
             return decode.decode(content, None, 2 * PAGE_WORKING, MAX_PIXELS)
     except DataError as error:
-        raise StudioError(422, f"Cannot read this image: {error}.") from None
-
-
-def to_pixels(content: Content) -> Pixels:
-    """Return the image (C, H, W) of a file's bytes, of strokes, or as it is."""
-    if isinstance(content, strokes.Drawing):
-        return 255 - strokes.rasterise(content)[None]
-    return decode_image(content) if isinstance(content, bytes) else content
+        raise DataError(f"Cannot read this image: {error}.") from None
 
 
 def extract(backbone: Recogniser, image: Pixels) -> tuple[Ink, InkReport]:
@@ -316,7 +313,7 @@ class Studio:
                 for done, id in enumerate(missing, 1):
                     see("drawings", done, len(missing))
                     try:
-                        image = decode_image(self.store.content(id)[1])
+                        image = to_pixels(self.store.content(id)[1])
                     except SiglumError as error:
                         message = f"Drawing {id} is damaged and counts as blank: {error}"
                         warnings.warn(message, stacklevel=2)

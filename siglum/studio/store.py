@@ -46,9 +46,6 @@ class StudioError(SiglumError):
         super().__init__(message)
         self.status = status
 
-    def __reduce__(self) -> tuple[type, tuple[int, str]]:  # from another process
-        return StudioError, (self.status, str(self))
-
 
 @dataclass(frozen=True)
 class NewDrawing:

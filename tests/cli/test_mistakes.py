@@ -88,7 +88,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("studio other.siglum", "other exists already. Rename it, or other.siglum."),
         ("studio none.siglum", "No such file: none.siglum."),
         ("studio old.siglum", "Choose a .siglum file or a .zip of images."),
-        ("studio --port 70000", "port must be in [0, 65535], got 70000."),
+        ("studio --port 70000", "Must be <= 65535."),
         ("teach -o a.siglum", "teach needs chars, samples or both, got neither."),
         ("teach -o a.siglum --chars ab,a", "a (U+0061 LATIN SMALL LETTER A) is named twice"),
         ("teach -o a.siglum --chars e\u0301,é", "LETTER E WITH ACUTE) is named twice"),

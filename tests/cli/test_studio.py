@@ -101,8 +101,7 @@ def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
         (["none.siglum"], "Cannot read none.siglum: no such file."),
         (["folder"], "Cannot read folder: not a file."),
         (["text.siglum"], "text.siglum"),
-        (["small.siglum", "--port", "70000"], "port must be in [0, 65535], got 70000."),
-        (["small.siglum", "--workers", "0"], "workers must be in [1, 32], got 0."),
+        (["small.siglum", "--port", "70000"], "Must be <= 65535."),
         (["small.siglum", "--host", "203.0.113.7"], "Cannot listen at '203.0.113.7'"),
         ([], "siglum serve --help"),
     ],
@@ -124,11 +123,10 @@ def test_serve_prints_its_token_or_takes_one(
     def serve(token: str | None) -> subprocess.CompletedProcess[str]:
         if token is not None:
             monkeypatch.setenv("SIGLUM_TOKEN", token)
-        host = ("--host", "0.0.0.0", "--port", 0, "--workers", 1)
-        return siglum("serve", file.name, *host, cwd=file.parent)
+        return siglum("serve", file.name, "--host", "0.0.0.0", "--port", 0, cwd=file.parent)
 
     printed, chosen, short = serve(None), serve("correct-horse-battery"), serve("short")
 
-    assert re.search(r"\n.* Authorization: Bearer \S{32}\nhttp://\S+/docs ", printed.stdout)
-    assert chosen.stdout.startswith("small.siglum: 14 classes, 1 process\nhttp://")
+    assert re.search(r"Authorization: Bearer \S{32}\nhttp://\S+/docs ", printed.stdout)
+    assert chosen.stdout.startswith("http://")
     assert short.returncode == 2 and "short" not in short.stderr.replace("SIGLUM_TOKEN", "")

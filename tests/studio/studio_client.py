@@ -116,8 +116,8 @@ class Client:
 
 @cache
 def workers_of(recogniser: Recogniser) -> Workers:
-    """Return a process that reads images for all tests, since starting one takes a while."""
-    return Workers(recogniser, 1)
+    """Return processes that read images for all tests, since starting them takes a while."""
+    return Workers(recogniser)
 
 
 def serving(studio: Studio, address: Address) -> AbstractContextManager[int]:
