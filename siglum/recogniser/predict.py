@@ -330,7 +330,7 @@ def _to_drawing(points: Strokes) -> strokes.Drawing:
         arrays = [np.asarray(stroke, np.float64) for stroke in points]
         if not all(stroke.shape[1] in POINT for stroke in arrays):
             raise ValueError
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, OverflowError):
         raise DataError("strokes must be lists of points (x, y)") from None
     return strokes.fit_to_pad([stroke[:, :2] for stroke in arrays])
 

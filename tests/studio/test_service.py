@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 from studio_client import Client, draw, running, workers_of
-from test_protocol import BAD_BODIES, BAD_IMAGES, declared, photo
+from test_protocol import BAD_BODIES, BAD_IMAGES, photo
 
 from siglum.studio.app import create_server, listen
 from siglum.studio.service import create_service
@@ -100,9 +100,9 @@ def test_health_and_docs_need_no_script_and_no_network(client: Client) -> None:
     assert len(api["paths"]) == 3
 
 
-@pytest.mark.parametrize("image", [*BAD_IMAGES.values(), declared(5_001)])
-def test_an_image_that_cannot_be_read_gets_the_reason(client: Client, image: bytes) -> None:
-    (answer,) = recognise(client, image)
+@pytest.mark.parametrize("name", [name for name in BAD_IMAGES if name != "TIFF"])
+def test_an_image_that_cannot_be_read_gets_the_reason(client: Client, name: str) -> None:
+    (answer,) = recognise(client, BAD_IMAGES[name])
 
     assert answer["detail"].startswith("Cannot read image 1: ") and answer["file"] == "0.png"
 
