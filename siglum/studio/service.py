@@ -1,11 +1,10 @@
 """A REST API for one recogniser, without the Studio's page and sets: docs/service.md."""
 
 import secrets
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, UploadFile
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
@@ -20,10 +19,10 @@ from siglum.studio.workers import Workers, ping, recognise
 OPEN = ("/health", "/docs", "/openapi.json")  # without a token
 
 
-class Strokes(BaseModel):
+class Strokes(BaseModel, strict=True):
     """Pen strokes: lists of points [x, y] in any unit; or, with `version`, a Studio's drawing."""
 
-    strokes: list[Any]
+    strokes: list[list[list[FiniteFloat]]]
     version: int | None = None
     aspect: float = 1.0
 
