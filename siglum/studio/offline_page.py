@@ -157,6 +157,9 @@ def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays, Arrays]:
             constants[output], scales[output] = (constants[name] for name in inputs)
             continue
         attributes = {one["name"][-1]: _read_attribute(one) for one in node["attribute"]}
+        if operator == "Gemm" and not attributes.get("transB") and operands[1] is not None:
+            inputs[1], attributes["transB"] = f"{inputs[1]}.transposed", 1
+            constants[inputs[1]] = operands[1].T
         _check_step(operator, attributes, operands)
         attributes = {name: attributes[name] for name in ATTRIBUTES if name in attributes}
         inputs = inputs[:1] if operator in ("ReduceL2", "Reshape") else inputs
