@@ -108,14 +108,8 @@ def train(
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
-    write = tensorboard_writer(path / "tensorboard") if log else None
     with terminal.progress_line(training=True) as line:
-
-        def watch(record: training_loop.StepProgress | training_loop.Epoch) -> bool:
-            if write is not None:
-                write(record)
-            return line.watch(record)
-
+        watch = tensorboard_writer(path / "tensorboard", line.watch) if log else line.watch
         try:
             run = start(watch, line.load)
         except train_run.Stopped:

@@ -1,19 +1,17 @@
 """Write the metrics of a training for TensorBoard."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from siglum.errors import missing_extra
+from siglum.lab.train_run import Watch
 from siglum.lab.training_loop import Epoch, StepProgress
 
 
-def tensorboard_writer(folder: Path) -> Callable[[StepProgress | Epoch], None]:
-    """Return a function that writes each epoch to an event file in `folder`, as `watch` of `train`.
+def tensorboard_writer(folder: Path, watch: Watch = lambda _: None) -> Watch:
+    """Return a `watch` of `train` that writes each epoch to an event file in `folder`.
 
-    The step of a value is the number of images shown since the start.
-
-    Raises:
-        MissingExtra: if TensorBoard is not installed.
+    The step of a value is the number of images shown since the start. Every record goes on to
+    `watch`. Raises MissingExtra if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -22,17 +20,17 @@ def tensorboard_writer(folder: Path) -> Callable[[StepProgress | Epoch], None]:
 
     writer = None
 
-    def write(record: StepProgress | Epoch) -> None:
+    def write(record: StepProgress | Epoch) -> bool | None:
         nonlocal writer
-        if not isinstance(record, Epoch):
-            return
-        writer = writer or SummaryWriter(folder)  # not earlier: a run's folder must be new
-        for point in record.curve:
-            writer.add_scalar("loss/train", point.loss, point.examples)
-            writer.add_scalar("accuracy/train", point.accuracy, point.examples)
-        if record.val_loss is not None:
-            writer.add_scalar("loss/val", record.val_loss, record.examples)
-            writer.add_scalar("accuracy/val", record.val_accuracy, record.examples)
-        writer.flush()
+        if isinstance(record, Epoch):
+            writer = writer or SummaryWriter(folder)  # not earlier: a run's folder must be new
+            for point in record.curve:
+                writer.add_scalar("loss/train", point.loss, point.examples)
+                writer.add_scalar("accuracy/train", point.accuracy, point.examples)
+            if record.val_loss is not None:
+                writer.add_scalar("loss/val", record.val_loss, record.examples)
+                writer.add_scalar("accuracy/val", record.val_accuracy, record.examples)
+            writer.flush()
+        return watch(record)
 
     return write
