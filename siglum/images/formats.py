@@ -7,8 +7,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -18,13 +18,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.errors import DataError, MissingExtra, SiglumError
+from siglum.errors import DataError, MissingExtra
 from siglum.files import parse_json
 from siglum.formatting import printable
 from siglum.images import decode, folder, strokes
-from siglum.images.cache import Content, Listing, Progress, Row
+from siglum.images.cache import Content, Listing, Pixels, Progress, Row
 from siglum.images.decode import Unreadable
-from siglum.images.strokes import Drawing
+from siglum.images.strokes import Stroke
 
 NUM_INSPECTED = 1_000  # files of a folder, to find its format
 HEAD = 4_096  # bytes of a file, to find its format
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     """A labelled drawing or image in a file."""
 
     label: str  # "" if the file has none
-    read: Callable[[], Content]
+    content: bytes | Pixels | list[Stroke]  # an image, or strokes of x, y and perhaps ms
     writer: str = ""
     part: str = ""  # "train", "val" or "test", where the file tells
 
@@ -79,23 +79,22 @@ def read(kind: str, place: Path, spec: str, progress: Progress) -> Listing:
     if not files:
         raise DataError(f"{spec} has no files of this format ({' '.join(form.suffixes).strip()}).")
     rows, unreadable = list[Row](), list[Unreadable]()
-    readers, versions = dict[str, Callable[[], Content]](), dict[str, object]()
+    samples = dict[str, tuple[Sample, object]]()  # with the versions of their files
     for done, file in enumerate(files):
         progress(f"reading {spec}", done, len(files))
         name = decode.as_text(file.name if is_file else file.relative_to(place).as_posix())
         part, before, problem = _part(re.split("[/._-]", name)), len(rows), ""
         try:
-            with _reading():
-                versions[name] = file.stat().st_size, file.stat().st_mtime_ns
-                for number, one in enumerate(form.read(file), start=1):
-                    if not one.label.strip():
-                        problem = f"number {number} has no label"
-                        continue
-                    label = folder.class_name(one.label.strip(), spec)
-                    rows.append(Row(f"{name}:{number}", label, one.part or part, one.writer))
-                    readers[rows[-1].name] = one.read
-        except DataError as error:
-            problem = str(error).rstrip(".")
+            facts = file.stat()
+            for number, one in enumerate(form.read(file), start=1):
+                if not one.label.strip():
+                    problem = f"number {number} has no label"
+                    continue
+                label = folder.class_name(one.label.strip(), spec)
+                rows.append(Row(f"{name}:{number}", label, one.part or part, one.writer))
+                samples[rows[-1].name] = one, (facts.st_size, facts.st_mtime_ns)
+        except Exception as error:  # the readers of hostile bytes raise nearly anything
+            problem = _explain(error)
         if problem or len(rows) == before:
             unreadable.append((name, problem or "it has no drawings or images"))
     if not rows:
@@ -107,26 +106,22 @@ def read(kind: str, place: Path, spec: str, progress: Progress) -> Listing:
     rows = [row._replace(part=(row.part or "train") if divided else "all") for row in rows]
 
     def read_one(name: str) -> Content:
-        with _reading():
-            return readers[name]()
+        content = samples[name][0].content
+        return strokes.fit_to_pad(content) if isinstance(content, list) else content
 
-    return Listing(rows, read_one, lambda name: versions[name.rpartition(":")[0]], unreadable)
+    return Listing(rows, read_one, lambda name: samples[name][1], unreadable)
 
 
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Turn what the readers of hostile bytes raise, which is nearly anything, into a DataError."""
-    try:
-        yield
-    except SiglumError:
-        raise
-    except ImportError as error:
+def _explain(error: Exception) -> str:
+    """Return why a file cannot be read; raise MissingExtra if a package is absent."""
+    if isinstance(error, ImportError):
         package = str(error.name).partition(".")[0]
         raise MissingExtra(f"This format needs {package}: pip install {package}") from None
-    except Exception as error:
-        text = " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
-        text = f"no {text}" if isinstance(error, KeyError) else text
-        raise DataError(f"it is damaged, or of another format ({text[:200]})") from None
+    if isinstance(error, DataError):
+        return str(error).rstrip(".")
+    text = " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
+    text = f"no {text}" if isinstance(error, KeyError) else text
+    return f"it is damaged, or of another format ({text[:200]})"
 
 
 def _part(words: Iterable[str]) -> str:
@@ -142,14 +137,9 @@ def _quickdraw(path: Path) -> Iterator[Sample]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             record = parse_json(line, f"line {number}")
+            drawing = [np.array(stroke, float).T for stroke in record["drawing"]]
             writer, part = str(record.get("writer", "")), _part([str(record.get("split", ""))])
-            # Parsed again when it is read: lists of numbers take six times the memory.
-            yield Sample(record["word"], partial(_read_line, line), writer, part)
-
-
-def _read_line(line: bytes) -> Drawing:
-    lists = parse_json(line, "drawing")["drawing"]  # of each stroke: x, y and perhaps times
-    return strokes.fit_to_pad([np.array(stroke, np.float64).T for stroke in lists])
+            yield Sample(record["word"], drawing, writer, part)
 
 
 class _Tree(ElementTree.TreeBuilder):
@@ -165,28 +155,23 @@ def _inkml(path: Path) -> Iterator[Sample]:
     columns = [channel.get("name") for channel in root.iter("channel")]
     width = 3 if columns[2:3] == ["T"] else 2
     traces = {
-        one.get("id") or one.get(XML_ID) or str(number): (one.text or "").strip(", \n")
+        one.get("id") or one.get(XML_ID) or str(number): (one.text or "").strip(", \n").split(",")
         for number, one in enumerate(root.iter("trace"))
     }
 
-    def draw(names: Iterable[str]) -> Drawing:
-        points = [[point.split()[:width] for point in traces[name].split(",")] for name in names]
-        return strokes.fit_to_pad([np.array(stroke, np.float64) for stroke in points])
-
-    def annotation(kind: str, element: ElementTree.Element = root) -> str:
-        text = element.findtext(f"annotation[@type='{kind}']", "").strip()
-        return re.sub(r"^\$(.+)\$$", r"\1", text)
+    def annotation(element: ElementTree.Element, *kinds: str) -> str:
+        texts = [element.findtext(f"annotation[@type='{kind}']", "").strip() for kind in kinds]
+        return re.sub(r"^\$(.+)\$$", r"\1", next(filter(None, texts), ""))
 
     groups = [one for one in root.iter("traceGroup") if one.find("traceView") is not None]
-    groups = [one for one in groups if annotation("truth", one)]  # the symbols of an expression
-    for one in groups:
+    symbols = [one for one in groups if annotation(one, "truth")]  # of an expression
+    for one in symbols or [root]:
+        label = annotation(one, "normalizedLabel", "label", "truth")
+        label = label or _ground_truth(path.parent).get(annotation(root, "UI"), "")
         names = [view.get("traceDataRef", "").lstrip("#") for view in one.iter("traceView")]
-        yield Sample(annotation("truth", one), partial(draw, names), annotation("writer"))
-    if not groups:
-        labels = [annotation(kind) for kind in ("normalizedLabel", "label", "truth")]
-        labels.append(_ground_truth(path.parent).get(annotation("UI"), ""))
-        label = next(filter(None, labels), "")
-        yield Sample(label, partial(draw, [*traces]), annotation("writer"))
+        lines = [traces[name] for name in (names if symbols else traces)]
+        drawing = [np.array([point.split()[:width] for point in each], float) for each in lines]
+        yield Sample(label, drawing, annotation(root, "writer"))
 
 
 @cache
@@ -205,11 +190,6 @@ def _unipen(path: Path) -> Iterator[Sample]:
     columns = facts.get("COORD", "X Y").split()
     width, writer = 3 if columns[2:3] == ["T"] else 2, facts.get("WRITER_ID", "").strip()
     upright = (1, 1 if "UJI" in text[:HEAD] else -1, 1)[:width]  # UNIPEN's y points up, UJI's down
-
-    def draw(texts: Iterable[str]) -> Drawing:
-        points = [np.array(one.split(), np.float64).reshape(-1, len(columns)) for one in texts]
-        return strokes.fit_to_pad([stroke[:, :width] * upright for stroke in points])
-
     for segment in segments:
         title, _, body = segment.partition("\n")
         if title.startswith("WORD"):  # WORD a trn_UJI_W01-01
@@ -221,7 +201,8 @@ def _unipen(path: Path) -> Iterator[Sample]:
             label, part = re.sub(r"\\(.)", r"\1", title.partition('"')[2].rpartition('"')[0]), ""
             texts = re.findall(r"(?ms)^\.PEN_DOWN(.*?)(?=^\.|\Z)", body)
         if texts:
-            yield Sample(label, partial(draw, texts), writer, part)
+            points = [np.array(one.split(), float).reshape(-1, len(columns)) for one in texts]
+            yield Sample(label, [one[:, :width] * upright for one in points], writer, part)
 
 
 # Images
@@ -238,14 +219,10 @@ def _parquet(path: Path) -> Iterator[Sample]:
     about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))
     feature = about.get("info", {}).get("features", {}).get(labels[0], {})
     names = dict(enumerate(feature.get("names", ())))
-    table = parquet.ParquetFile(path).read([images[0], labels[0]])
-
-    def read(row: int) -> bytes:
-        value = table[images[0]][row].as_py()
-        return bytes(value["bytes"] if isinstance(value, dict) else value)
-
-    for row, label in enumerate(table[labels[0]].to_pylist()):
-        yield Sample(str(names.get(label, "") if names else label), partial(read, row))
+    for batch in parquet.ParquetFile(path).iter_batches(columns=[images[0], labels[0]]):
+        for image, label in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            content = image["bytes"] if isinstance(image, dict) else image
+            yield Sample(str(names.get(label, "") if names else label), content or b"")
 
 
 def _numpy(path: Path) -> Iterator[Sample]:
@@ -256,8 +233,6 @@ def _numpy(path: Path) -> Iterator[Sample]:
         if sum(one.file_size for one in loaded.zip.infolist()) > MAX_UNPACKED:
             raise DataError(f"it unpacks to more than {MAX_UNPACKED >> 30} GB. Divide it")
         arrays = {**loaded}
-    if arrays.keys() == {"arr_0", "arr_1"}:  # numpy.savez(path, images, labels)
-        arrays = {"images": arrays["arr_0"], "labels": arrays["arr_1"]}
     return _pair(arrays)
 
 
@@ -283,9 +258,10 @@ def _pixels(path: Path) -> Iterator[Sample]:
         raise DataError("it has pixels, but no column label. Name the file that has labels")
     label = next((cells.index(one) for one in folder.NAMES["label_columns"] if one in cells), 0)
     columns = [column for column in range(len(cells)) if column != label]
-    load = partial(np.loadtxt, path, delimiter=",", skiprows=int(has_header), quotechar='"')
-    labels = load(dtype=str, usecols=label, ndmin=1)
-    return _pair({"labels": labels, "images": load(dtype=np.float32, usecols=columns, ndmin=2)})
+    options: Any = {"delimiter": ",", "skiprows": int(has_header), "quotechar": '"'}
+    labels = np.loadtxt(path, str, usecols=label, ndmin=1, **options)
+    images = np.loadtxt(path, np.float32, usecols=columns, ndmin=2, **options)
+    return _pair({"labels": labels, "images": images})
 
 
 def _pair(arrays: Mapping[str, Any]) -> Iterator[Sample]:
@@ -298,13 +274,11 @@ def _pair(arrays: Mapping[str, Any]) -> Iterator[Sample]:
         raise DataError(f"it has no arrays images and labels, or x and y, but {names!r}")
     for key in [key for key in images if key in labels]:
         pixels, values = _as_images(np.asarray(images[key])), np.asarray(labels[key])
-        if values.ndim == 2 and values.shape[1] > 1:  # one-hot
-            values = values.argmax(axis=1)
         if len(pixels) != values.size:
             raise DataError(f"it has {len(pixels):,} images, but {values.size:,} labels")
         values = values.astype(np.int64) if values.dtype.kind == "f" else values
         for label, image in zip(values.ravel().astype(str).tolist(), pixels, strict=True):
-            yield Sample(label, partial(np.asarray, image), "", _part(key))
+            yield Sample(label, image, part=_part(key))
 
 
 def _as_images(array: NDArray[Any]) -> NDArray[np.uint8]:

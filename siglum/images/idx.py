@@ -45,18 +45,17 @@ def emnist_sets(root: Path) -> list[str]:
 
 def read(root: Path, spec: str, progress: Progress) -> Arrays:
     """Return functions that load the parts of a folder; classes are named by their numbers."""
-    names = [] if parts(root) else emnist_sets(root)
-    if len(names) > 1:
-        problem = f"{spec} has several sets: {', '.join(names)}"
-        raise DataError(f"{problem}. Copy the files of one into a folder of their own.")
-    if names:
+    if names := emnist_sets(root):
+        if len(names) > 1:
+            remedy = "Copy the files of one into a folder of their own."
+            raise DataError(f"{spec} has several sets: {', '.join(names)}. {remedy}")
         return read_known(root, names[0], progress)
 
     def load(part: str) -> ImageSet:
         images, labels = _load(root, STEMS[part])
         if _is_transposed(images, labels):
             warnings.warn(
-                f"The images of {spec} look transposed, as EMNIST's files store them. Under their "
+                f"The digits of {spec} look transposed, as EMNIST's files store them. Under their "
                 "published names, emnist-...-images-idx3-ubyte.gz, they are turned upright.",
                 stacklevel=2,
             )
@@ -110,21 +109,17 @@ def _load(root: Path, stem: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _is_transposed(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> bool:
-    """Return whether digits, or the letters A to Z that count from 1, lie on their side.
-
-    Then the mean of each digit is wider than high, and above all that of the 1; or of I, J and L.
-    """
-    is_letters = np.array_equal(np.unique(labels), range(1, 27))
+    """Return whether the mean of each digit is wider than high, and above all that of the 1."""
     sizes = []
-    for value in (9, 10, 12) if is_letters else range(10):
-        if value not in labels:
+    for digit in range(10):
+        if digit not in labels:
             return False
-        mean = images[labels == value][:500].mean(axis=0)
+        mean = images[labels == digit][:500].mean(axis=0)
         ink = np.abs(mean - np.median(mean[[0, -1]])) + 1e-9
         profiles = ink.sum(axis=1), ink.sum(axis=0)
         sizes.append([np.cov(np.arange(len(p)), ddof=0, aweights=p) for p in profiles])
     height, width = np.array(sizes).T
-    return bool((width > height).all() and (is_letters or width[1] > 2 * height[1]))
+    return bool((width > height).all() and width[1] > 2 * height[1])
 
 
 def _find(root: Path, stem: str) -> Path | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -97,15 +97,17 @@ def parse(value: Any) -> Drawing:
     return drawing
 
 
-def fit_to_pad(strokes: Sequence[Stroke]) -> Drawing:
-    """Scale strokes to the middle of a pad; points are x and y in any unit, perhaps with ms."""
-    timed = [np.column_stack([one, np.zeros(len(one))])[:, :3] for one in strokes if len(one)]
-    if not timed:
-        raise DataError("a drawing must have points")
-    flat = np.concatenate(timed)
-    low, high = flat.min(axis=0), flat.max(axis=0)
+def fit_to_pad(strokes: Sequence[ArrayLike], columns: int = 3) -> Drawing:
+    """Scale strokes to the middle of a pad. Points are x, y in any unit, and ms in column 3."""
+    try:
+        arrays = [array for one in strokes if len(array := np.asarray(one, np.float64))]
+        timed = [np.column_stack([one[:, :columns], np.zeros(len(one))])[:, :3] for one in arrays]
+        flat = np.concatenate(timed)
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        origin = np.append((low + high)[:2] / 2, low[2])
+    except (ValueError, IndexError, TypeError, OverflowError):
+        raise DataError("strokes must be lists of points (x, y)") from None
     scale = 0.6 / max(float((high - low)[:2].max()), 1e-9)
-    origin = np.append((low + high)[:2] / 2, low[2])
     scaled = [((scale, scale, 1) * (one - origin) + (0.5, 0.5, 0)).tolist() for one in timed]
     lists = [[[*point, 0.5] for point in stroke] for stroke in scaled]
     return parse({"version": VERSION, "aspect": 1.0, "strokes": lists})

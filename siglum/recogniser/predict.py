@@ -304,7 +304,7 @@ def _pixels(image: ImageLike, preprocess: Preprocess, max_pixels: int) -> NDArra
     if isinstance(image, bytes):
         return decode.decode(image, channels, enough, max_pixels)
     if is_strokes(image):
-        return strokes.rasterise(_to_drawing(image))[None]
+        return strokes.rasterise(strokes.fit_to_pad(image, columns=2))[None]
     kinds = "a path, bytes, a uint8 array, a Pillow image or strokes"
     raise DataError(f"an image must be {kinds}, got {type(image).__name__}")
 
@@ -322,17 +322,6 @@ def is_strokes(value: object) -> bool:
         return len(point) in POINT and isinstance(point[0], int | float)
     except (TypeError, LookupError):
         return False
-
-
-def _to_drawing(points: Strokes) -> strokes.Drawing:
-    """Scale strokes in any unit to the middle of a pad."""
-    try:
-        arrays = [np.asarray(stroke, np.float64) for stroke in points]
-        if not all(stroke.shape[1] in POINT for stroke in arrays):
-            raise ValueError
-    except (ValueError, IndexError, TypeError, OverflowError):
-        raise DataError("strokes must be lists of points (x, y)") from None
-    return strokes.fit_to_pad([stroke[:, :2] for stroke in arrays])
 
 
 def load(path: Place) -> Recogniser:

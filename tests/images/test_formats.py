@@ -1,6 +1,5 @@
 """Each format is read from files made here; damaged and foreign files are one line."""
 
-import json
 import re
 from pathlib import Path
 
@@ -93,7 +92,6 @@ def test_isolated_symbols_of_crohme_are_labelled_by_the_file_next_to_them(tmp_pa
         (("x_train", "y_train", "x_test", "y_test"), "test"),
         (("train_images", "train_labels", "val_images", "val_labels"), "val"),
         (("data", "target"), "train"),
-        (("arr_0", "arr_1"), "train"),
     ],
 )
 @pytest.mark.parametrize("shape", [(28, 28), (784,), (28, 28, 1)])
@@ -207,9 +205,8 @@ def test_columns_of_a_parquet_file_are_named(tmp_path: Path) -> None:
 
 
 def test_damaged_files_and_drawings_of_a_set_are_skipped_and_counted(tmp_path: Path) -> None:
-    lines = [json.dumps({"word": word, "drawing": [[[0, 9], [0]]]}) for word in "xy"]
-    (tmp_path / "a.ndjson").write_text(quickdraw() + lines[0] + "\n{")
-    (tmp_path / "b.ndjson").write_text("{")
+    (tmp_path / "a.ndjson").write_text(quickdraw() + '{"word": "x", "drawing": []}\n{')
+    (tmp_path / "b.ndjson").write_text('{"word": "x", "drawing": [[[0, 9], [0]]]}')
 
     with pytest.warns(UserWarning, match=r"3 files are not read, .* such as a\.ndjson: line 6 is"):
         images = load(tmp_path)

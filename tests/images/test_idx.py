@@ -165,19 +165,6 @@ def test_files_of_emnist_are_known_by_their_published_names(tmp_path: Path) -> N
     fails(tmp_path, f"idx:{tmp_path} has several sets: emnist-letters, emnist-digits. Copy the")
 
 
-def test_transposed_letters_are_warned_of(tmp_path: Path) -> None:
-    """EMNIST's letters under MNIST's names: I, J and L lie on their side."""
-    images = np.zeros((26, 28, 28), np.uint8)
-    images[:, 13:15, 4:24] = 255
-    write_idx(tmp_path / LABELS, np.arange(1, 27))
-    write_idx(tmp_path / IMAGES, images.transpose(0, 2, 1))
-    sources.load(f"idx:{tmp_path}")
-    write_idx(tmp_path / IMAGES, images)
-
-    with pytest.warns(UserWarning, match="look transposed"):
-        sources.load(f"idx:{tmp_path}")
-
-
 def test_a_failed_download_names_the_files_and_their_folder(tmp_path: Path, monkeypatch) -> None:
     """A file in the way of the folder: torchvision fails before it looks for the network."""
     pytest.importorskip("torchvision.datasets")
