@@ -314,31 +314,24 @@ def export(
     source, out = source.expanduser(), out.expanduser()
     if source.suffix == bundles.SUFFIX or out.suffix in (".html", ".onnx"):
         _export_bundle(source, out, checkpoint, licence)
-        return
-    if out.suffix == ".npz":
-        if out.exists():
-            raise DataError(f"{out} exists already. Choose another name.")
+    elif out.suffix == ".npz":
         terminal.print_line(f"{out}: {count(sources.export(str(source), out), 'image')}")
-        return
-    if studio_set.is_set(source):
+    elif studio_set.is_set(source):
         from siglum.studio.exchange import write_set
 
-        drawings = write_set(source, out)
-        terminal.print_line(f"{out}: {count(drawings, 'drawing')}")
-        return
-    from siglum.lab.device import choose_device
-    from siglum.lab.export import export as export_run
-    from siglum.lab.run_folder import Run
+        terminal.print_line(f"{out}: {count(write_set(source, out), 'drawing')}")
+    else:
+        from siglum.lab.device import choose_device
+        from siglum.lab.export import export as export_run
+        from siglum.lab.run_folder import Run
 
-    export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
-    info(out)
+        export_run(Run(source), out, choose_device("cpu", "float32"), checkpoint, licence)
+        info(out)
 
 
 def _export_bundle(path: Path, out: Path, checkpoint: str | None, licence: str) -> None:
     if path.is_dir():
-        raise ConfigError(
-            f"{out.suffix} needs a bundle. Save the recogniser first, as NAME.siglum."
-        )
+        raise ConfigError(f"{out.suffix} needs a bundle. Save one first, as NAME.siglum.")
     if checkpoint is not None or licence:
         raise ConfigError("checkpoint and licence are for runs. Leave them out with a bundle.")
     if out.suffix == ".onnx":
@@ -348,6 +341,9 @@ def _export_bundle(path: Path, out: Path, checkpoint: str | None, licence: str) 
     else:
         raise ConfigError(f"out must end in .html or .onnx, or be a new folder, got {str(out)!r}.")
     bundle = load(path).bundle
+    rejection = bundle.calibration.rejection
+    if rejection is not None and rejection.score != "energy":
+        raise ConfigError(f"{path} is of an older version of Siglum. Teach it again to export it.")
     size = write(bundle, out) / 1e6
     terminal.print_line(f"{out}: {count(len(bundle.classes), 'class', 'classes')}, {size:.1f} MB")
 

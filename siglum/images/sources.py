@@ -138,6 +138,8 @@ def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preproc
 
 def export(spec: str, out: Path, progress: Progress = no_progress) -> int:
     """Write the images and labels of a source to an .npz file; return how many there are."""
+    if out.exists():
+        raise DataError(f"{out} exists already. Choose another name.")
     arrays: dict[str, Any] = {}
     for part in parts(spec, progress):
         images = load(spec, part, progress=progress)

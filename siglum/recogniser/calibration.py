@@ -19,7 +19,6 @@ from siglum.recogniser.prototype_head import Labels, Logits
 
 COVERAGE = 0.95  # share of prediction sets that shall contain the true class
 FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
-OLD_BACKGROUND_WEIGHT = 0.25  # of the background in the similarity score
 
 
 class Threshold(Settings):
@@ -122,7 +121,7 @@ def similarity_score(scaled: Logits, num_classes: int) -> NDArray[np.float64]:
     """Score as older versions did (N,): far from each class, and near the background."""
     score: NDArray[np.float64] = -scaled[:, :num_classes].max(axis=1)
     if scaled.shape[1] > num_classes:
-        score = score + OLD_BACKGROUND_WEIGHT * scaled[:, num_classes:].max(axis=1)
+        score = score + 0.25 * scaled[:, num_classes:].max(axis=1)
     return score
 
 

@@ -1,7 +1,6 @@
 """Export a bundle as one ONNX file from bytes to calibrated probabilities, with examples.
 
-Shapes: N images, P planes, S the side of the square, K classes, R vectors of them, M background
-classes, C vectors of the class that has the most.
+Shapes: N images, P planes, S the side of the square, K classes.
 """
 
 import json
@@ -14,7 +13,6 @@ from siglum.errors import ConfigError, missing_extra
 from siglum.files import write_atomic
 from siglum.images.ink import FILL
 from siglum.recogniser.bundle import Bundle
-from siglum.recogniser.calibration import OLD_BACKGROUND_WEIGHT
 
 
 def write(bundle: Bundle, out: Path) -> int:
@@ -27,16 +25,17 @@ def write(bundle: Bundle, out: Path) -> int:
         "planes": preprocess.planes,
         "fill": (preprocess.margins or FILL) if preprocess.cuts_out else None,
     }
-    files = {"labels.json": json.dumps(about, ensure_ascii=False, indent=1) + "\n"}
+    model = to_model(bundle)
+    labels = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
+    files: dict[Path, bytes | str] = {out: model, out.with_name("labels.json"): labels}
     for path in Path(__file__).with_name("examples").glob("example.*"):
-        files[path.name] = path.read_text("utf-8").replace("recogniser.onnx", out.name)
-    for path in (out, *map(out.with_name, files)):
+        text = path.read_text("utf-8").replace("recogniser.onnx", out.name)
+        files[out.with_name(path.name)] = text
+    for path in files:
         if path.exists():
             raise ConfigError(f"{path} already exists. Export into a new folder.")
-    model = to_model(bundle)
-    for name, text in files.items():
-        write_atomic(out.with_name(name), text)
-    write_atomic(out, model)
+    for path, content in files.items():
+        write_atomic(path, content)
     return len(model)
 
 
@@ -79,51 +78,38 @@ def to_model(bundle: Bundle) -> bytes:
     def columns(name: str, *ends: int) -> str:
         return add("Slice", name, *(constant([one], np.int64) for one in (*ends, 1)))
 
-    def reduce(operator: str, name: str, *axes: int) -> str:
-        return add(f"Reduce{operator}", name, constant(axes or [1], np.int64), keepdims=0)
+    def reduce(operator: str, name: str, *axes: int, keepdims: int = 0) -> str:
+        return add(f"Reduce{operator}", name, constant(axes or [1], np.int64), keepdims=keepdims)
 
     if head is not None:
-        counts = np.ones(num_classes, np.int64) if head.mixture is None else head.mixture.counts
-        num_rows, num_vectors = int(counts.sum()), len(head.vectors)  # R, R + M
+        num_rows = num_classes if head.mixture is None else int(head.mixture.counts.sum())
         features = add("LpNormalization", add("Sub", result, constant(head.centre)), axis=1)
-        raw = constant(head.vectors.T, head.vectors.dtype)
-        vectors = add("Cast", raw, to=TensorProto.FLOAT)
-        similarity = add("Mul", add("MatMul", features, vectors), constant(head.scale))
-        logits = add("Add", similarity, constant(head.bias))
+        # The last vector is a background class that is orthogonal to every image.
+        rows = constant(np.pad(head.vectors, ((0, 1), (0, 0))).T, head.vectors.dtype)
+        vectors = add("Cast", rows, to=TensorProto.FLOAT)
+        scale, bias = (constant(np.append(one, 0)) for one in (head.scale, head.bias))
+        similarity = add("Mul", add("MatMul", features, vectors), scale)
+        logits = add("Add", similarity, bias)
         result = columns(logits, 0, num_rows)
-        if num_vectors > num_rows:
-            background = columns(logits, num_rows, num_vectors)
+        background = reduce("LogSumExp", columns(logits, num_rows, len(head.vectors) + 1))
         if head.mixture is not None:
             nearest = reduce("Max", columns(similarity, 0, num_rows))
-            # Gather gives (N, K, C); a class with fewer than C vectors repeats others, masked.
-            offsets = np.arange(counts.max())
-            rows = np.minimum((np.cumsum(counts) - counts)[:, None] + offsets, num_rows - 1)
-            mask = constant(np.where(offsets < counts[:, None], 0, -np.inf))
-            softness = constant(head.mixture.softness)
-            each = add("Gather", result, constant(rows, np.int64), axis=1)
-            powers = add("Add", add("Div", each, softness), mask)
-            result = add("Mul", reduce("LogSumExp", powers, 2), softness)
+            softness, highest = constant(head.mixture.softness), reduce("Max", result, keepdims=1)
+            powers = add("Exp", add("Div", add("Sub", result, highest), softness))
+            members = constant(np.repeat(np.eye(num_classes), head.mixture.counts, axis=0), bool)
+            sums = add("MatMul", powers, add("Cast", members, to=TensorProto.FLOAT))  # (N, K)
+            result = add("Add", add("Mul", add("Log", sums), softness), highest)
     temperature = constant(bundle.calibration.temperature)
     add("Softmax", add("Div", result, temperature), axis=1, output="probabilities")
-    rejection, highest = bundle.calibration.rejection, reduce("Max", result)
-    if rejection is None or rejection.score == "energy":
-        score = add("Neg", add("Add", reduce("LogSumExp", result), nearest or highest))
-        if background:  # and one that is orthogonal to every image: 0
-            background = add("Pad", background, constant([0, 0, 0, 1], np.int64))
-            score = add("Add", score, reduce("LogSumExp", background))
-    else:
-        score = add("Neg", highest)
-        if background:
-            weight = constant(OLD_BACKGROUND_WEIGHT)
-            score = add("Add", score, add("Mul", reduce("Max", background), weight))
-        score = add("Div", score, temperature)
+    likelihood = add("Add", reduce("LogSumExp", result), nearest or reduce("Max", result))
+    score = add("Sub", background or constant(0), likelihood)
+    rejection = bundle.calibration.rejection
     limit = constant(rejection.values[0] if rejection else np.inf)
     ink = reduce("Max", columns(unit, 0, 1), 1, 2, 3)
     paper = constant(0 if preprocess.cuts_out else -1)  # an image without ink is rejected
     add("Or", add("Greater", score, limit), add("LessOrEqual", ink, paper), output="rejected")
     value = helper.make_tensor_value_info
-    shape: list[str | int] = ["N", preprocess.planes, side, side]
-    graph.input.append(value("images", TensorProto.UINT8, shape))
+    graph.input.append(value("images", TensorProto.UINT8, ["N", preprocess.planes, side, side]))
     graph.output.append(value("probabilities", TensorProto.FLOAT, ["N", num_classes]))
     graph.output.append(value("rejected", TensorProto.BOOL, ["N"]))
     try:

@@ -1,10 +1,9 @@
 """A drawing pad for notebooks: JupyterLab, VS Code, Colab and marimo."""
 
 import os
-import re
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -13,25 +12,13 @@ from siglum.errors import ConfigError, SiglumError
 from siglum.formatting import probability
 from siglum.images import characters
 from siglum.recogniser.find import Match, find
-from siglum.recogniser.predict import Place, Prediction, load
+from siglum.recogniser.predict import Place, Prediction, Recogniser, load
+from siglum.studio.offline_page import join_scripts
 
-HERE = Path(__file__).parent
-SCRIPTS = ("page/dom.js", "page/pad.js", "notebook.js")
+if TYPE_CHECKING:
+    from siglum.lab.run_folder import Run
+
 TOP = 5  # answers in view
-EMPTY: dict[str, Any] = {"version": 1, "aspect": 1.0, "strokes": []}
-
-
-class Predictor(Protocol):
-    """A recogniser, or a run of the laboratory."""
-
-    def predict(self, image: Any) -> Any:
-        """Return the prediction for an image."""
-
-
-def _join_scripts() -> str:
-    """Return the scripts as one module: a notebook has no server to import others from."""
-    text = "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
-    return re.sub(r'^import .* from "\./.*";\n', "", text, flags=re.MULTILINE)
 
 
 class Pad(anywidget.AnyWidget):
@@ -48,12 +35,13 @@ class Pad(anywidget.AnyWidget):
         matches: without a recogniser, what `siglum.find` returns.
     """
 
-    _esm = _join_scripts()
-    _css = HERE / "notebook.css"
-    drawing = traitlets.Dict(EMPTY).tag(sync=True)
+    # One module, since a notebook has no server to import others from.
+    _esm = join_scripts(("../page/dom.js", "../page/pad.js", "../notebook.js"))
+    _css = Path(__file__).with_name("notebook.css")
+    drawing = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict({"rows": [], "note": ""}).tag(sync=True)  # in view
 
-    def __init__(self, recogniser: Predictor | Place | None = None) -> None:
+    def __init__(self, recogniser: "Recogniser | Run | Place | None" = None) -> None:
         if isinstance(recogniser, str | os.PathLike):
             recogniser = load(recogniser)
         if recogniser is not None and not hasattr(recogniser, "predict"):
@@ -70,21 +58,19 @@ class Pad(anywidget.AnyWidget):
 
     def clear(self) -> None:
         """Remove the drawing."""
-        self.drawing = EMPTY
+        self.drawing = {}
 
     @traitlets.observe("drawing")
     def _predict(self, _: object) -> None:
         self.prediction, self.matches = None, []
-        rows: list[tuple[str, str]] = []
-        notes: list[str] = []
+        rows, notes = list[tuple[str, str]](), list[str]()
         with warnings.catch_warnings(action="always", record=True) as caught:
             try:
                 if self.strokes and self.recogniser is None:
                     self.matches = find(self.drawing, TOP)
                     rows = [(one.character, characters.name(one.character)) for one in self.matches]
                 elif self.strokes and self.recogniser is not None:
-                    prediction: Prediction = self.recogniser.predict(self.drawing)
-                    self.prediction = prediction
+                    self.prediction = prediction = self.recogniser.predict(self.drawing)
                     rows = [(label, probability(p)) for label, p in prediction.ranking[:TOP]]
                     notes = ["None of these."] * prediction.rejected + [*prediction.warnings]
             except SiglumError as error:

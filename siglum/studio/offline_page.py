@@ -1,8 +1,7 @@
 """Export a bundle as one HTML page that recognises drawings by itself, without a server.
 
-The page holds the network as steps of a few ONNX operators. Its weights stay 8-bit integers with a
-scale per row where they are; others are stored in half precision. The vectors of the head become
-8-bit integers.
+The page holds the network as steps of a few ONNX operators. Matrices are stored as 8-bit integers
+where the bundle has those, else in half precision; the vectors of the head become 8-bit integers.
 """
 
 import base64
@@ -26,35 +25,21 @@ from siglum.images import outputs as class_outputs
 from siglum.images.ink import FILL
 from siglum.recogniser import onnx
 from siglum.recogniser.bundle import Bundle
-from siglum.recogniser.calibration import OLD_BACKGROUND_WEIGHT, describe
+from siglum.recogniser.calibration import describe
 from siglum.recogniser.prototype_head import to_int8
 
 FOLDER = Path(__file__).with_name("offline")
-SITE = ("../page/icon.svg", "icon.png", "manifest.webmanifest", "sw.js")  # beside index.html
 WORKER = ("raster.js", "ink.js", "network.js", "recognise.js", "worker.js")
 PAGE = ("../page/dom.js", "../page/message.js", "../page/pad.js", "../page/theme.js", "main.js")
 
 TYPES = {1: "<f4", 3: "<i1", 7: "<i8", 10: "<f2"}  # of ONNX's constants
-# With the attributes that the page does not know, and their only allowed values.
-OPERATORS: dict[str, dict[str, Any]] = {
-    "Add": {},
-    "BatchNormalization": {"training_mode": 0},
-    "Clip": {},
-    "Concat": {},
-    "Conv": {"auto_pad": "NOTSET", "dilations": [1, 1], "group": 1},
-    "Div": {},
-    "Expand": {},
-    "Flatten": {"axis": 1},
-    "Gemm": {"transA": 0, "transB": 1, "alpha": 1.0, "beta": 1.0},
-    "Max": {},
-    "MaxPool": {"auto_pad": "NOTSET", "ceil_mode": 0, "dilations": [1, 1], "storage_order": 0},
-    "ReduceL2": {"keepdims": 1, "noop_with_empty_axes": 0},
-    "Relu": {},
-    "Reshape": {},
-    "Shape": {},
-    "Sub": {},
+OPERATORS = {
+    *("Add", "BatchNormalization", "Clip", "Concat", "Conv", "Div", "Expand", "Flatten", "Gemm"),
+    *("Max", "MaxPool", "Mul", "ReduceL2", "Relu", "Reshape", "Shape", "Sub"),
 }
-ATTRIBUTES = ("end", "epsilon", "kernel_shape", "pads", "start", "strides")  # that the page knows
+# Attributes of which the page computes one value only.
+ATTRIBUTES: dict[str, Any] = {"alpha": 1.0, "beta": 1.0, "keepdims": 1, "transA": 0}
+ATTRIBUTES |= {"auto_pad": "NOTSET", "ceil_mode": 0, "dilations": [1, 1], "group": 1}
 ALIASES = ("Cast", "Dropout", "Identity")  # change nothing but the type
 
 Arrays = dict[str, NDArray[Any]]
@@ -68,45 +53,40 @@ def write(bundle: Bundle, out: Path) -> int:
     if out.suffix:
         write_atomic(out, page)
         return len(page)
-    version = hashlib.sha256(page).hexdigest()[:16]
-    for name in SITE:
-        data = (FOLDER / name).read_bytes()
-        if name in ("manifest.webmanifest", "sw.js"):
-            template = jinja2.Template(data.decode())
-            data = template.render(title=bundle.card.title or "Signs", version=version).encode()
-        write_atomic(out / Path(name).name, data)
+    title, version = bundle.card.title or "Signs", hashlib.sha256(page).hexdigest()[:16]
+    for name in ("manifest.webmanifest", "sw.js"):
+        write_atomic(out / name, jinja2.Template(_read(name)).render(title=title, version=version))
+    for name in ("../page/icon.svg", "icon.png"):
+        write_atomic(out / Path(name).name, (FOLDER / name).read_bytes())
     write_atomic(out / "index.html", page)
     return len(page)
 
 
 def render(bundle: Bundle, installable: bool = False) -> bytes:
     """Return the page; raise ConfigError if it cannot compute the bundle's network."""
-    preprocess, head, calibration = bundle.preprocess, bundle.head, bundle.calibration
+    preprocess, head = bundle.preprocess, bundle.head
     if preprocess.channels != 1 or not preprocess.cuts_out:
         remedy = "Teach one, or train with --resize glyph"
         raise ConfigError(f"A page needs a recogniser that extracts ink. {remedy}.")
-    steps, arrays, scales = read_network(bundle.model)
+    steps, arrays = read_network(bundle.model)
     model: dict[str, Any] = {
-        "classes": [_describe_class(name, bundle) for name in bundle.classes],
-        "network": {"input": steps[0]["inputs"][0], "steps": steps},
+        "classes": [{"name": name, "texts": _texts(name, bundle)} for name in bundle.classes],
+        "steps": steps,
         "size": preprocess.size,
         "fill": preprocess.margins or FILL,
         "scaling": [*zip(*preprocess.scaling, strict=True)],
-        "calibration": calibration.model_dump() | {"old_background_weight": OLD_BACKGROUND_WEIGHT},
+        "calibration": bundle.calibration.model_dump(),
     }
     if head is not None:
-        model["head"] = {}
-        names = ("vectors", "scale", "bias", "centre")
-        arrays |= {f"head.{name}": getattr(head, name) for name in names}
-        if head.vectors.dtype != np.int8:
-            arrays["head.vectors"], scales["head.vectors"] = to_int8(head.vectors)
+        vectors, factors = to_int8(head.vectors)
+        arrays |= {"head.vectors": vectors, "head.scale": head.scale * factors}
+        arrays |= {"head.bias": head.bias, "head.centre": head.centre}
         if (mixture := head.mixture) is not None:
-            counts = mixture.counts.tolist()
-            model["head"]["mixture"] = {"counts": counts, "softness": mixture.softness}
+            model["mixture"] = {"counts": mixture.counts.tolist(), "softness": mixture.softness}
         if (prior := head.position) is not None:
-            model["head"]["gain"] = prior.gain
+            model["gain"] = prior.gain
             arrays |= {"position.mean": prior.mean, "position.std": prior.std}
-    model["arrays"], weights = pack(arrays, scales)
+    model["arrays"], weights = pack(arrays)
     script = join_scripts(PAGE)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_read("index.html"))
@@ -125,11 +105,9 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
     ).encode()
 
 
-def _describe_class(name: str, bundle: Bundle) -> dict[str, Any]:
+def _texts(name: str, bundle: Bundle) -> dict[str, str]:
     output = bundle.outputs.get(name, name)
-    texts = {kind: class_outputs.write(name, output, kind) for kind in characters.FORMATS}
-    codes = {kind: text for kind, text in texts.items() if text != output}
-    return {"name": name, "output": output, **({"codes": codes} if codes else {})}
+    return {kind: class_outputs.write(name, output, kind) for kind in characters.FORMATS}
 
 
 def _facts(bundle: Bundle) -> list[str]:
@@ -139,11 +117,10 @@ def _facts(bundle: Bundle) -> list[str]:
     return [*(accuracies or [unknown]), *describe(bundle.calibration)]
 
 
-def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays, Arrays]:
-    """Return the steps of an ONNX network for the page, its constants, and the scales of some."""
+def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays]:
+    """Return the steps of an ONNX network for the page, and its constants."""
     graph = onnx.check(raw)
     constants = {tensor["name"][-1]: _read_tensor(tensor) for tensor in graph["tensor"]}
-    scales: Arrays = {}
     aliases: dict[str, str] = {}
     steps = []
     for node in graph["node"]:
@@ -152,51 +129,37 @@ def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays, Arrays]:
         if operator in ALIASES:
             aliases[output] = inputs[0]
             continue
-        operands = [constants.get(name) for name in inputs]
-        if operator == "Mul" and _are_scaled(*operands):
-            constants[output], scales[output] = (constants[name] for name in inputs)
-            continue
         attributes = {one["name"][-1]: _read_attribute(one) for one in node["attribute"]}
-        if operator == "Gemm" and not attributes.get("transB") and operands[1] is not None:
-            inputs[1], attributes["transB"] = f"{inputs[1]}.transposed", 1
-            constants[inputs[1]] = operands[1].T
-        _check_step(operator, attributes, operands)
-        attributes = {name: attributes[name] for name in ATTRIBUTES if name in attributes}
-        inputs = inputs[:1] if operator in ("ReduceL2", "Reshape") else inputs
+        if not _can_compute(operator, attributes, [constants.get(name) for name in inputs]):
+            settings = ", ".join(f"{name} {value}" for name, value in attributes.items())
+            raise ConfigError(
+                f"A page cannot compute the operator {operator} ({settings}) of this network. "
+                "Export it as ONNX: -o NAME.onnx"
+            )
         step = {"operator": operator, "inputs": inputs, "output": output, "attributes": attributes}
         steps.append(step)
     used = {name for step in steps for name in step["inputs"]}
-    return steps, {name: array for name, array in constants.items() if name in used}, scales
+    return steps, {name: array for name, array in constants.items() if name in used}
 
 
-def _are_scaled(weights: NDArray[Any] | None, scale: NDArray[Any] | None) -> bool:
-    """Return whether the operands of a product are 8-bit weights and a scale per row."""
-    if weights is None or scale is None:
-        return False
-    return weights.dtype == np.int8 and scale.shape == weights.shape[:1] + (1,) * (weights.ndim - 1)
-
-
-def _check_step(operator: str, attributes: dict[str, Any], operands: list[Any]) -> None:
-    allowed = OPERATORS.get(operator)
-    fits = allowed is not None and all(
-        attributes.get(name, allowed[name]) == allowed[name] for name in allowed
-    )
+def _can_compute(operator: str, attributes: dict[str, Any], operands: list[Any]) -> bool:
+    """Return whether the page can; `operands` has None for inputs that are no constants."""
     constants = [operand for operand in operands if operand is not None]
-    fits &= operator != "Gemm" or "transB" in attributes
-    fits &= operator != "Reshape" or [array.shape for array in constants] == [(2,)]  # flattens
-    fits &= operator != "ReduceL2" or [array.tolist() for array in constants] == [[1]]
-    if operator in ("Add", "Concat", "Div", "Max", "Sub"):
-        fits &= all(array.ndim < 2 for array in constants)
-    if operator == "Concat":  # along axis 0 only shapes are joined, with a constant
-        fits &= attributes["axis"] == (0 if constants else 1)
-    else:
-        fits &= operands[0] is None
-    if not fits:
-        settings = ", ".join(f"{name} {value}" for name, value in attributes.items())
-        raise ConfigError(
-            f"A page cannot compute the operator {operator} ({settings}) of this network. "
-            "Export it as ONNX: -o NAME.onnx"
-        )
+    if any(attributes[name] != ATTRIBUTES[name] for name in ATTRIBUTES.keys() & attributes):
+        return False
+    match operator:
+        case "Add" | "Div" | "Max" | "Sub":
+            return operands[0] is None and all(array.ndim < 2 for array in constants)
+        case "Concat":  # of maps along their channels, or of a shape
+            return bool(attributes["axis"] == (0 if constants else 1))
+        case "Mul":  # of 8-bit weights and a scale per row
+            shapes = [array.shape for array in constants]
+            return len(shapes) == 2 and shapes[1] == shapes[0][:1] + (1,) * (len(shapes[0]) - 1)
+        case "ReduceL2":
+            return [array.tolist() for array in constants] == [[1]]
+        case "Reshape":  # flattens
+            return [array.shape for array in constants] == [(2,)]
+    return operator in OPERATORS
 
 
 def _read_tensor(tensor: Any) -> NDArray[Any]:
@@ -213,20 +176,14 @@ def _read_attribute(attribute: Any) -> Any:
     return attribute["ints"] or (*attribute["i"], *text, None)[0]
 
 
-def pack(arrays: Arrays, scales: Arrays) -> tuple[dict[str, dict[str, Any]], bytes]:
-    """Return a table of arrays, and their bytes: matrices of 16 bits, or of 8 with scales."""
+def pack(arrays: Arrays) -> tuple[dict[str, dict[str, Any]], bytes]:
+    """Return a table of arrays, and their bytes: matrices of 8 or 16 bits, vectors of 32."""
     table, data = {}, bytearray()
-
-    def add(array: NDArray[Any], kind: str) -> int:
-        data.extend(array.astype(np.dtype(kind).newbyteorder("<")).tobytes())
-        return len(data) - array.size * np.dtype(kind).itemsize
-
     for name, array in arrays.items():
-        is_vector = array.ndim < 2 or np.abs(array).max() > np.finfo(np.float16).max
+        is_vector = array.size == max(array.shape, default=1)
         kind = "int8" if array.dtype == np.int8 else "float32" if is_vector else "float16"
-        table[name] = {"shape": array.shape, "type": kind, "start": add(array, kind)}
-        if name in scales:
-            table[name]["scales"] = add(scales[name], "float32")
+        table[name] = {"shape": array.shape, "type": kind, "start": len(data)}
+        data += array.astype(np.dtype(kind).newbyteorder("<")).tobytes()
     return table, bytes(data)
 
 

@@ -40,7 +40,7 @@ def test_a_bundle_becomes_a_page_a_folder_and_onnx(
         ("greek.siglum", "x.html", ("--licence", "MIT"), "checkpoint and licence are for runs."),
         ("broken.siglum", "x.html", (), "broken.siglum is not a bundle, but another file."),
         ("none.siglum", "x.html", (), "Cannot read none.siglum: no such file."),
-        ("folder", "x.html", (), ".html needs a bundle. Save the recogniser first"),
+        ("folder", "x.html", (), ".html needs a bundle. Save one first"),
         ("digits.siglum", "x.html", (), "A page needs a recogniser that extracts ink."),
     ],
 )

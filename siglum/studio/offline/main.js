@@ -91,8 +91,7 @@ function renderAnswer({ id, index, probability, isRejected }) {
 
 /** The text to copy for a class, in the format that was chosen. */
 function textOf(label) {
-  const { output, codes = {} } = classes[label];
-  return codes[byId("format").value] ?? output;
+  return classes[label].texts[byId("format").value];
 }
 
 function copyAnswer(index) {
@@ -113,7 +112,7 @@ function handleKey(event) {
 const names = classes.slice(0, MAX_SAMPLES).flatMap(({ name }) => [signName(name), " "]);
 byId("samples").replaceChildren(...names, classes.length > MAX_SAMPLES ? "…" : "");
 byId("sign-count").textContent = count(classes.length, "sign");
-byId("format").parentElement.hidden = !classes.some(({ codes }) => codes);
+byId("format").parentElement.hidden = classes.every(({ texts }) => new Set(Object.values(texts)).size === 1);
 byId("format").addEventListener("change", () => show(answer));
 byId("pad").addEventListener("keydown", ({ key }) => key === "Enter" && copyAnswer(0));
 addEventListener("keydown", handleKey);

@@ -109,6 +109,17 @@ function applyWeights({ data }, { shape: [rows], multiply }, bias) {
 const combine = (operation) => (inputs) => inputs.reduce(({ shape, data }, other) =>
   ({ shape, data: data.map((value, index) => operation(value, other.data[index % other.data.length])) }));
 
+/** Multiply each row by a number of its own. */
+function scaleRows({ shape, data }, { data: scale }) {
+  const size = data.length / scale.length;
+  return { shape, data: data.map((value, index) => value * scale[Math.floor(index / size)]) };
+}
+
+function swapAxes({ shape: [rows, columns], data }) {
+  const swapped = data.map((_, index) => data[(index % rows) * columns + Math.floor(index / rows)]);
+  return { shape: [columns, rows], data: swapped };
+}
+
 const flattenAll = ([{ data }]) => ({ shape: [data.length], data });
 
 /** Join along the first axis. */
@@ -146,7 +157,7 @@ function readShape([{ shape }], { start = 0, end }) {
   return { shape: [sides.length], data: Float32Array.from(sides) };
 }
 
-const OPERATORS = { // functions of inputs and attributes
+const OPERATORS = { // functions of inputs and attributes; Mul is computed once
   Add: combine((value, other) => value + other),
   BatchNormalization: ([input, ...parameters], attributes) => normaliseBatch(input, parameters, attributes),
   Clip: clip,
@@ -166,17 +177,21 @@ const OPERATORS = { // functions of inputs and attributes
 };
 
 /** Return a function of an image, a tensor, that computes `steps` with `constants`, tensors by name. */
-export async function openNetwork({ input, steps, constants }, kernel) {
+export async function openNetwork(steps, constants, kernel) {
   const store = await createMultiplier(kernel);
   const tensors = { ...constants };
-  for (const { operator, inputs: [, name] } of steps) {
+  for (const { operator, inputs: [first, second], output, attributes } of steps) {
+    if (operator === "Mul") tensors[output] = scaleRows(tensors[first], tensors[second]);
     if (!["Conv", "Gemm"].includes(operator)) continue;
-    const { shape, data } = constants[name];
-    tensors[name] = { shape, multiply: store(data, shape[0], data.length / shape[0]) };
+    const isTransposed = operator === "Conv" || attributes.transB;
+    const { shape, data } = isTransposed ? tensors[second] : swapAxes(tensors[second]);
+    tensors[second] = { shape, data, multiply: store(data, shape[0], data.length / shape[0]) };
   }
+  const remaining = steps.filter(({ operator }) => operator !== "Mul");
+  const [input] = remaining[0].inputs;
   return (image) => {
     let result = (tensors[input] = image);
-    for (const { operator, inputs, output, attributes } of steps) {
+    for (const { operator, inputs, output, attributes } of remaining) {
       result = tensors[output] = OPERATORS[operator](inputs.map((name) => tensors[name]), attributes);
     }
     return result.data;

@@ -17,17 +17,12 @@ const READERS = {
   int8: (buffer, start, length) => Float32Array.from(new Int8Array(buffer, start, length)),
 };
 
-/** Return the tensors of a table of arrays in a buffer; rows of integers have a scale each. */
+/** Return the tensors of a table of arrays in a buffer. */
 function readTensors(table, buffer) {
   const tensors = {};
-  for (const [name, { type, shape, start, scales }] of Object.entries(table)) {
+  for (const [name, { type, shape, start }] of Object.entries(table)) {
     const length = shape.reduce((product, side) => product * side, 1);
-    const data = READERS[type](buffer, start, length);
-    if (scales !== undefined) {
-      const scale = READERS.float32(buffer, scales, shape[0]);
-      data.forEach((value, index) => (data[index] = value * scale[Math.floor((index * shape[0]) / length)]));
-    }
-    tensors[name] = { shape, data };
+    tensors[name] = { shape, data: READERS[type](buffer, start, length) };
   }
   return tensors;
 }
@@ -75,11 +70,9 @@ function positionLogits({ "position.mean": mean, "position.std": std }, gain, po
   return densities.map((density) => gain * (density - largest(densities)));
 }
 
-/** Score how unlike the classes a drawing is; bundles of older versions have another score. */
-function scoreOutside({ classes, background, nearest = largest(classes) }, calibration) {
-  if (calibration.rejection.score === "energy") return logSumExp([0, ...background]) - logSumExp(classes) - nearest;
-  const other = background.length ? calibration.old_background_weight * largest(background) : 0;
-  return (other - largest(classes)) / calibration.temperature;
+/** Score how unlike the classes a drawing is. */
+function scoreOutside({ classes, background, nearest = largest(classes) }) {
+  return logSumExp([0, ...background]) - logSumExp(classes) - nearest;
 }
 
 /** Return the classes of the prediction set, given all of them with the most probable first. */
@@ -101,14 +94,14 @@ function calibrate(logits, calibration) {
   const total = powers.reduce((sum, power) => sum + power);
   const ranking = [...powers.entries()].map(([label, power]) => [label, power / total]).sort(([, one], [, other]) => other - one);
   const { rejection } = calibration;
-  const isRejected = Boolean(rejection) && scoreOutside(logits, calibration) > rejection.values[0];
+  const isRejected = Boolean(rejection) && scoreOutside(logits) > rejection.values[0];
   return { ranking, set: predictionSet(ranking, calibration), isRejected };
 }
 
 /** Return a function that recognises drawings; `model` comes from siglum/studio/offline_page.py. */
-export async function openRecogniser({ arrays, calibration, count, fill, head, network, scaling, size }, buffer, kernel) {
+export async function openRecogniser({ arrays, calibration, count, fill, gain, mixture, scaling, size, steps }, buffer, kernel) {
   const tensors = readTensors(arrays, buffer);
-  const compute = await openNetwork({ ...network, constants: tensors }, kernel);
+  const compute = await openNetwork(steps, tensors, kernel);
 
   function standardise(ink, position) {
     const area = size * size;
@@ -124,10 +117,10 @@ export async function openRecogniser({ arrays, calibration, count, fill, head, n
     const framed = normalise(rasterise(drawing), size, fill);
     if (!framed) return null;
     const output = compute(standardise(framed.pixels, framed.position));
-    if (!head) return calibrate({ classes: [...output], background: [] }, calibration);
-    const logits = computeHead(tensors, head.mixture, count, output);
+    if (!tensors["head.vectors"]) return calibrate({ classes: [...output], background: [] }, calibration);
+    const logits = computeHead(tensors, mixture, count, output);
     if (tensors["position.mean"]) {
-      const added = positionLogits(tensors, head.gain, framed.position, count);
+      const added = positionLogits(tensors, gain, framed.position, count);
       logits.classes = logits.classes.map((logit, label) => logit + added[label]);
     }
     return calibrate(logits, calibration);
