@@ -23,6 +23,8 @@ COMMANDS = {  # name: module and help
     "serve": ("studio", "recognise images by a REST API, for other programs"),
     "export": ("light", "export a run as a bundle, a bundle as a page or ONNX, a set as files"),
     "info": ("light", "describe a bundle"),
+    "push": ("light", "upload a bundle to the Hugging Face Hub"),
+    "pull": ("light", "download a bundle from the Hugging Face Hub"),
     "train": ("lab", "train a network, or resume a run"),
     "evaluate": ("lab", "measure a run on a data source"),
     "report": ("lab", "write a report about a run"),
