@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 13_621),
-    "page script": ("siglum/studio/page/*.js", 2_400),
-    "tests": ("tests/**/*.py", 12_682),
-    "benchmarks": ("benchmarks/*.py", 1_404),
-    "backbone tools": ("tools/backbone/*.py", 2_278),
+    "package": ("siglum/**/*.py", 14_912),
+    "page script": ("siglum/studio/page/*.js", 2_417),
+    "tests": ("tests/**/*.py", 14_235),
+    "benchmarks": ("benchmarks/*.py", 1_427),
+    "backbone tools": ("tools/backbone/*.py", 2_269),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }
