@@ -97,8 +97,8 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
         icon=_base64((FOLDER / "../page/icon.svg").read_bytes()),
         style=Markup(_read("../page/style.css") + _read("page.css")),
         model=Markup(json.dumps(model, ensure_ascii=False).replace("<", "\\u003c")),
-        kernel=_base64((FOLDER / "kernel.wasm").read_bytes()),
-        weights=_base64(gzip.compress(weights, mtime=0)),
+        kernel=_base85((FOLDER / "kernel.wasm").read_bytes()),
+        weights=_base85(gzip.compress(weights, mtime=0)),
         worker=Markup(join_scripts(WORKER)),
         script=Markup(script),
         hash=f"sha256-{_base64(hashlib.sha256(script.encode()).digest())}",
@@ -200,3 +200,8 @@ def _read(name: str) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _base85(data: bytes) -> Markup:
+    """Return text that is 6 % shorter than base 64; a comma replaces "<", which may begin a tag."""
+    return Markup(base64.b85encode(data).decode().replace("<", ","))

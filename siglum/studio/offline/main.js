@@ -7,7 +7,7 @@ import { startTheme } from "./theme.js";
 
 const SHOWN = 5; // answers
 const MAX_NAMES = 3; // signs that a doubtful drawing may be
-const MAX_SAMPLES = 60; // signs that the empty page names
+const MAX_SAMPLES = 300; // signs that the empty page names
 
 const read = (id) => byId(id).textContent;
 const { classes, ...model } = JSON.parse(read("model"));
@@ -74,19 +74,18 @@ function show(next) {
   byId("headline").replaceChildren(...(answer ? describe(answer) : []));
   const rows = answer ? answer.ranking.slice(0, SHOWN) : [];
   renderList(byId("answers"), rows.map(([label, probability], index) => ({
-    id: label, index, probability: Math.ceil(10_000 * probability) / 10_000, isRejected: answer.isRejected,
+    id: label, index, probability: probability.toFixed(4), share: answer.isRejected ? "" : percent(probability),
   })), renderAnswer);
   setEnabled(byId("copy"), Boolean(answer) && !answer.isRejected);
   announceSteady(byId("headline").innerText);
 }
 
-function renderAnswer({ id, index, probability, isRejected }) {
+function renderAnswer({ id, index, probability, share }) {
   const { name } = classes[id];
   const text = textOf(id);
   return h("li", {}, h("button", { type: "button", title: `Copy ${text} (${index + 1})`, onclick: () => copyText(text) },
     signName(name), h("code", {}, text === name ? "" : text),
-    !isRejected && h("span", { class: "bar", style: `--share: ${probability}` }),
-    h("span", { class: "share" }, isRejected ? "" : percent(probability))));
+    share && h("span", { class: "bar", style: `--share: ${probability}` }), h("span", { class: "share" }, share)));
 }
 
 /** The text to copy for a class, in the format that was chosen. */
