@@ -320,6 +320,8 @@ def export(
         from siglum.studio.exchange import write_set
 
         terminal.print_line(f"{out}: {count(write_set(source, out), 'drawing')}")
+    elif source.is_file():
+        raise ConfigError(f"{source} is no bundle. Its images become arrays with -o NAME.npz")
     else:
         from siglum.lab.device import choose_device
         from siglum.lab.export import export as export_run

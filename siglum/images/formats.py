@@ -119,7 +119,9 @@ def _explain(error: Exception) -> str:
         raise MissingExtra(f"This format needs {package}: pip install {package}") from None
     if isinstance(error, DataError):
         return str(error).rstrip(".")
-    text = " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
+    text = " ".join(re.split(r"\. |, e\.g", str(error))[0].split()) or type(error).__name__
+    if isinstance(error, AttributeError | TypeError):
+        text = "a value of another type"
     text = f"no {text}" if isinstance(error, KeyError) else text
     return f"it is damaged, or of another format ({text[:200]})"
 
@@ -289,7 +291,7 @@ def _as_images(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.ndim != 4 or array.shape[3] not in (1, 3) or array.dtype.kind not in "biuf":
         rule = "images must be numbers of shape (N, H, W), (N, H, W, 3) or (N, H * H)"
         raise DataError(f"{rule}, got {array.dtype} {array.shape}")
-    low, high = float(array.min()), float(array.max())
+    low, high = float(array.min(initial=0)), float(array.max(initial=0))
     if not 0 <= low <= high <= 255:  # or not a number
         raise DataError(f"pixels must be 0 to 1 or 0 to 255, got {low:.4g} to {high:.4g}")
     pixels = np.round(array * 255.0 if high <= 1 else array).astype(np.uint8)

@@ -15,7 +15,7 @@ import numpy as np
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose, closest_match, missing_extra
 from siglum.files import atomic_path, cannot_read, data_dir
-from siglum.formatting import printable
+from siglum.formatting import count, printable
 from siglum.images import cache, folder, formats, idx, ink, manifest, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
@@ -187,7 +187,7 @@ def load(
     if images.unreadable:
         name, reason = images.unreadable[0]
         warnings.warn(
-            f"{images.source}: {len(images.unreadable):,} files are not read, or not all of them, "
+            f"{images.source}: {count(len(images.unreadable), 'file')} cannot be read completely, "
             f"such as {printable(name)}: {reason}. All of them: siglum data {images.source}",
             stacklevel=2,
         )

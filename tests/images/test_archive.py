@@ -78,7 +78,7 @@ def test_loose_images_in_a_zip_are_named_with_the_remedy(tmp_path: Path) -> None
         DataError, match=r"has no images in class folders \(0\.png: .*Put the images of"
     ):
         load(write_zip(tmp_path / "s.zip", loose))
-    with pytest.warns(UserWarning, match=r"2 files are not read.* 0\.png: not in a class folder"):
+    with pytest.warns(UserWarning, match=r"2 files cannot be read.* 0\.png: not in a class folder"):
         assert load(write_zip(tmp_path / "both.zip", SIGNS | loose)).classes == ("a", "b")
 
 

@@ -118,7 +118,7 @@ def test_every_image_that_is_not_read_is_named_with_its_remedy(tmp_path: Path) -
         images = load(root)
 
     assert [str(warning.message) for warning in caught] == [
-        f"folder:{root}: 14 files are not read, or not all of them, such as a/2.png: not an image "
+        f"folder:{root}: 14 files cannot be read completely, such as a/2.png: not an image "
         f"(PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM). All of them: siglum data folder:{root}"
     ]
     assert values(images) == [*VALUES, 0]

@@ -208,7 +208,7 @@ def test_damaged_files_and_drawings_of_a_set_are_skipped_and_counted(tmp_path: P
     (tmp_path / "a.ndjson").write_text(quickdraw() + '{"word": "x", "drawing": []}\n{')
     (tmp_path / "b.ndjson").write_text('{"word": "x", "drawing": [[[0, 9], [0]]]}')
 
-    with pytest.warns(UserWarning, match=r"3 files are not read, .* such as a\.ndjson: line 6 is"):
+    with pytest.warns(UserWarning, match=r"3 files cannot be read .* such as a\.ndjson: line 6 is"):
         images = load(tmp_path)
     assert len(images) == 4 and [name for name, _ in images.unreadable] == [
         "a.ndjson",
