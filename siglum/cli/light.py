@@ -497,6 +497,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     for name in cli.COMMANDS:
         with suppress(MissingExtra):
             app.command(cli.command_app(name), name=name)
-    print(app.generate_completion(shell=shell))
+    # zsh runs the function that has the name of its file, which is _siglum by the examples
+    print(app.generate_completion(shell=shell).replace("_cyclopts_siglum", "_siglum"))
     if shell == "bash":  # file names where an argument has no type of its own
         print("complete -o default -F _siglum siglum")

@@ -91,7 +91,9 @@ def test_control_characters_never_reach_the_terminal(siglum, tmp_path: Path) -> 
     {
         "bash": "source '{}'; COMP_WORDS=({}); COMP_CWORD={}; _siglum; echo ${{COMPREPLY[@]}}",
         "fish": "source '{}'; complete --do-complete '{}' | string match --regex '^\\S+'",
-        "zsh": "zsh -n '{}'; echo train --resize pad stretch glyph",  # it completes in a terminal
+        "zsh": "fpath=('{}'(:h) $fpath); export FPATH; zmodload zsh/zpty; zpty shell zsh -f;"
+        "zpty -w shell 'autoload -Uz compinit; compinit -u -D'; zpty -wn shell '{}'$'\\t';"
+        ': {}; for word in {}; do zpty -r shell line "*$word*" && print -- $word; done',
     }.items(),
 )
 def test_the_script_of_a_shell_completes_commands_options_and_values(
@@ -99,15 +101,15 @@ def test_the_script_of_a_shell_completes_commands_options_and_values(
 ) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    script = tmp_path / "siglum"
+    script = tmp_path / "_siglum"  # the name that zsh needs
     script.write_text(siglum("completion", shell).stdout)
     for line, expected in {
         "siglum tra": "train",
         "siglum train --resi": "--resize",
-        "siglum train --resize ": "pad stretch glyph",
+        "siglum train --resize ": "glyph pad stretch",
     }.items():
-        words = line if shell == "fish" else line.replace("resize ", "resize ''")
-        code = check.format(script, words, len(line.split(" ")) - 1)
-        done = subprocess.run([shell, "-c", code], capture_output=True, text=True)
+        words = line.replace("resize ", "resize ''") if shell == "bash" else line
+        code = check.format(script, words, len(line.split(" ")) - 1, expected)
+        done = subprocess.run([shell, "-c", code], capture_output=True, text=True, timeout=60)
         assert (done.stderr, done.returncode) == ("", 0)
         assert {*expected.split()} <= {*done.stdout.split()}
