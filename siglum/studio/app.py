@@ -177,7 +177,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "The body"
         status, message = 422, f"{field}: {first['msg']}, got {first.get('input')!a:.60}."
-        if first["type"] == "value_error":  # of our own, for people
+        if first["type"] == "json_invalid":
+            message = "The body must be JSON."
+        elif first["type"] == "value_error":  # of our own, for people
             message = f"{first['ctx']['error']}."
             if field.startswith("files."):  # of FastAPI
                 message = "Each of files must be a file: -F files=@NAME with curl."

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from siglum import __version__
-from siglum.errors import SiglumError
+from siglum.errors import DataError, SiglumError
+from siglum.recogniser.predict import is_strokes
 from siglum.studio import app as studio
 from siglum.studio.snapshot import Json
 from siglum.studio.store import StudioError
@@ -51,6 +52,8 @@ def create_service(address: studio.Address, workers: Workers) -> uvicorn.Server:
     def recognise_strokes(drawing: Strokes) -> Json:
         """Recognise pen strokes of one sign; return the fields of `siglum predict --json`."""
         image = drawing.strokes if drawing.version is None else drawing.model_dump()
+        if drawing.version is None and not is_strokes(image):
+            raise DataError("strokes must be lists of points [x, y].")
         return workers.run(recognise, image)
 
     @app.get("/health")
