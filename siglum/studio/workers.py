@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from queue import LifoQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,29 +32,32 @@ class Workers:
     """Processes that each hold a recogniser. They start when needed, and dead ones are replaced."""
 
     def __init__(self, recogniser: Recogniser) -> None:
-        self.recogniser, self._lock = recogniser, threading.Lock()
-        self._start()
+        self.recogniser = recogniser
+        self._free = LifoQueue[ProcessPoolExecutor]()  # of one process each: deaths stay apart
+        for _ in range(NUM_WORKERS):
+            self._free.put(pool := self._start())
+        pool.submit(_call, ping)  # starts the process of the first request
 
-    def _start(self) -> None:
+    def _start(self) -> ProcessPoolExecutor:
         # Forking a process that has threads can block the child for ever.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(NUM_WORKERS, context, _initialise, (self.recogniser,))
-        self._pool.submit(_call, ping)  # starts a process for the first request
+        return ProcessPoolExecutor(1, context, _initialise, (self.recogniser,))
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.shutdown(cancel_futures=True)
+        for _ in range(NUM_WORKERS):
+            self._free.get().shutdown()
 
     def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function of a module in a process, with the recogniser first, and wait for it."""
         for _ in range(ATTEMPTS):
-            pool = self._pool
+            pool = self._free.get()
             try:
                 return pool.submit(_call, function, *args).result()
-            except BrokenProcessPool:  # all that it was reading is lost
-                with self._lock:
-                    if self._pool is pool:
-                        self._start()
+            except BrokenProcessPool:
+                pool = self._start()
+            finally:
+                self._free.put(pool)
         raise StudioError(503, "The process reading images ended. Try again, or a smaller image.")
 
 
