@@ -1,6 +1,7 @@
 """`siglum studio` and `siglum serve`."""
 
 import os
+import signal
 import threading
 import webbrowser
 from contextlib import closing, suppress
@@ -50,6 +51,7 @@ def studio(
     from siglum.studio import app, exchange
     from siglum.studio.workers import Workers
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     network = default_backbone() if backbone is None else open_backbone(backbone)
     with terminal.progress_line() as line:
         opened, messages = exchange.open_source(source, network, line.load)
@@ -98,6 +100,7 @@ def serve(bundle: Path, /, *, host: str = "127.0.0.1", port: Annotated[int, PORT
     token = os.environ.get("SIGLUM_TOKEN", "")
     if token and (len(token) < MIN_TOKEN or not token.isascii()):
         raise ConfigError(f"SIGLUM_TOKEN must be {MIN_TOKEN} or more ASCII characters.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     recogniser = load(bundle)
     address = app.listen(host, port)
     if token:

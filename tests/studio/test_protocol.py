@@ -377,13 +377,14 @@ def test_a_killed_studio_has_every_drawing_that_it_acknowledged(process: Process
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_it_while_a_page_listens(process: Process) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])  # Ctrl-C; a container that stops
+def test_a_signal_stops_it_while_a_page_listens(process: Process, name: str) -> None:
     port = process.start().port
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
         connection.request("GET", "/api/events")
         with connection.getresponse() as stream:
             assert stream.readline().startswith(b"data: ")
-            process.popen.send_signal(signal.SIGINT)
+            process.popen.send_signal(signal.Signals[name])
             output = process.popen.communicate(timeout=20)[0]
 
     assert process.popen.returncode == 0
