@@ -54,14 +54,16 @@ def test_the_pad_answers_in_jupyterlab_and_its_strokes_are_in_the_kernel(
     browser: Any, lab: str
 ) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(WAIT)
+    context.set_default_timeout(4 * WAIT)  # JupyterLab starts a kernel
     context.add_init_script(HELPERS)
     page = context.new_page()
     page.goto(lab)
     page.locator(".jp-Cell-inputArea").nth(3).wait_for()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
 
     def run(cell: int) -> Any:
         page.locator(".jp-Cell .cm-content").nth(cell).click()
+        page.locator(".jp-Notebook.jp-mod-editMode").wait_for()
         page.keyboard.press("Shift+Enter")
         return page.locator(".jp-Cell").nth(cell)
 
