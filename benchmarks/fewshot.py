@@ -221,7 +221,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Measure:
-    """What counts as correct, on which images."""
+    """Which answers are correct, and which images are measured."""
 
     name: str = ""
     merge: Mapping[str, str] = field(default_factory=dict)  # class -> group

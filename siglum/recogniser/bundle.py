@@ -67,7 +67,7 @@ CheckedRate = Annotated[Rate, AfterValidator(_check_rate)]
 
 
 class Card(Settings):
-    """What a recogniser is, how and from what it was made, and how accurate it is."""
+    """A description of a recogniser: its data, the command that made it, and its accuracy."""
 
     kind: Literal["run", "taught", "backbone"] = "run"
     title: str = ""

@@ -1,4 +1,4 @@
-"""What several networks share."""
+"""Layers that several networks share."""
 
 import torch
 import torch.nn.functional as F
