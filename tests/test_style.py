@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
     "package": ("siglum/**/*.py", 14_934),
     "page script": ("siglum/studio/page/*.js", 2_417),
-    "tests": ("tests/**/*.py", 14_241),
+    "tests": ("tests/**/*.py", 14_244),
     "benchmarks": ("benchmarks/*.py", 1_427),
     "backbone tools": ("tools/backbone/*.py", 2_269),
     "results of studies": ("studies/*.md", 400),

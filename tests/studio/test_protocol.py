@@ -369,7 +369,10 @@ def test_a_killed_studio_has_every_drawing_that_it_acknowledged(process: Process
             save(number)
         with ThreadPoolExecutor(3) as pool:
             clients = [pool.submit(save_until_killed, 10_000 * kills + n) for n in (0, 2000, 4000)]
-            time.sleep(0.1 + 0.08 * kills)
+            enough = len(acknowledged) + 5
+            while len(acknowledged) < enough and not all(one.done() for one in clients):
+                time.sleep(0.01)
+            time.sleep(0.03 * kills)
             process.close()
         for one in clients:
             one.result()
