@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 14_934),
+    "package": ("siglum/**/*.py", 14_932),
     "page script": ("siglum/studio/page/*.js", 2_417),
     "tests": ("tests/**/*.py", 14_244),
     "benchmarks": ("benchmarks/*.py", 1_427),

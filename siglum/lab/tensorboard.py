@@ -10,8 +10,8 @@ from siglum.lab.training_loop import Epoch, StepProgress
 def tensorboard_writer(folder: Path, watch: Watch = lambda _: None) -> Watch:
     """Return a `watch` of `train` that writes each epoch to an event file in `folder`.
 
-    The step of a value is the number of images shown since the start. Every record goes on to
-    `watch`. Raises MissingExtra if TensorBoard is not installed.
+    Values are plotted over the number of images shown since the start. `watch` is called with
+    every record, too. Raises MissingExtra if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -175,7 +175,8 @@ def train(
         )
     for name in config.augment:
         choose(AUGMENTATIONS, name, "augment")
-    mean, std = data.train.moments(config.channels)
+    measured = None in (config.mean, config.std)
+    mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
     preprocess = config.preprocess(mean, std or 1.0)
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})

@@ -3,7 +3,7 @@
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import traitlets
@@ -12,11 +12,8 @@ from siglum.errors import ConfigError, SiglumError
 from siglum.formatting import probability
 from siglum.images import characters
 from siglum.recogniser.find import Match, find
-from siglum.recogniser.predict import Place, Prediction, Recogniser, load
+from siglum.recogniser.predict import Prediction, load
 from siglum.studio.offline_page import join_scripts
-
-if TYPE_CHECKING:
-    from siglum.lab.run_folder import Run
 
 TOP = 5  # answers in view
 
@@ -41,7 +38,7 @@ class Pad(anywidget.AnyWidget):
     drawing = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict({"rows": [], "note": ""}).tag(sync=True)  # in view
 
-    def __init__(self, recogniser: "Recogniser | Run | Place | None" = None) -> None:
+    def __init__(self, recogniser: Any = None) -> None:
         if isinstance(recogniser, str | os.PathLike):
             recogniser = load(recogniser)
         if recogniser is not None and not hasattr(recogniser, "predict"):

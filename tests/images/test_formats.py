@@ -131,7 +131,7 @@ def test_the_images_of_a_source_become_arrays(tmp_path: Path) -> None:
     assert read.fingerprint == load(tmp_path / "drawings").fingerprint
 
 
-# What is wrong is one line
+# Errors and warnings
 
 
 def fails(path: Path, message: str) -> None:
