@@ -1,7 +1,8 @@
 """The panels: what an examination shows of a network, each as a function; a page, and files.
 
 Shapes: N images, P planes, C channels, S side, K classes, F filters, M maps; of attention
-L layers, A heads, T tokens, one per cell, row by row; h x w a kernel or a map.
+L layers, A heads, T tokens: cells row by row, after a class token if the network has one; h x w a
+kernel, a map or the cells.
 """
 
 import io
@@ -219,9 +220,7 @@ def responses(examination: Examination) -> Result:
 
 def _filters(examination: Examination) -> tuple[str, NDArray[np.float32], str]:
     """Return the layer to show, its weights, and the convolution that is called first."""
-    modules = dict(examination.model.named_modules())
-    called = {layer.name: modules.get(layer.name) for layer in examination.layers}
-    convolutions = {n: module for n, module in called.items() if isinstance(module, nn.Conv2d)}
+    convolutions = _convolutions(examination)
     if not convolutions:
         raise NotApplicableError("The network has no convolution, so it has no filters.")
     first = next(iter(convolutions))
@@ -230,6 +229,12 @@ def _filters(examination: Examination) -> tuple[str, NDArray[np.float32], str]:
         rule = f"layer must be a convolution ({', '.join(convolutions)})"
         raise NotApplicableError(f"{rule}, got {layer!r}.")
     return layer, convolutions[layer].weight.detach().cpu().numpy(), first
+
+
+def _convolutions(examination: Examination) -> dict[str, nn.Conv2d]:
+    modules = dict(examination.model.named_modules())
+    called = {layer.name: modules.get(layer.name) for layer in examination.layers}
+    return {name: module for name, module in called.items() if isinstance(module, nn.Conv2d)}
 
 
 def maps(examination: Examination) -> Result:
@@ -254,8 +259,9 @@ def maps(examination: Examination) -> Result:
 
 def to_maps(value: Tensor) -> NDArray[np.float32]:
     """Return one image's output as maps (M, h, w): tokens as a square, vectors as a strip."""
-    if value.ndim == 2 and (side := math.isqrt(len(value))) ** 2 == len(value):
-        value = value.T.reshape(-1, side, side)
+    if value.ndim == 2 and (square := token_square(len(value))):
+        side, extra = square
+        value = value[extra:].T.reshape(-1, side, side)
     return np.array(value.float().cpu().numpy(), ndmin=3)
 
 
@@ -299,29 +305,54 @@ def attention_panel(examination: Examination) -> Result:
     if not any(layer.kind == "attention" for layer in examination.layers):
         name = type(examination.model).__name__
         raise NotApplicableError(
-            f"{name} has no attention. conv_transformer is a network that has it."
+            f"{name} has no attention. patch_transformer is a network that has it."
         )
     sample = examination.sample(1)
     image = examination.pixels(sample.images)[0]
     weights = attention(examination.model, examination.to_input(sample.images)[:1])[:, 0].cpu()
     tokens = weights.shape[-1]
-    side = math.isqrt(tokens)
-    if side * side != tokens:
+    if (square := token_square(tokens)) is None:
         raise NotApplicableError(f"Attention is drawn over squares of cells, got {tokens} tokens.")
-    # The mean attention to each cell, in units of even attention.
-    shares = tokens * weights.mean(dim=-2).reshape(*weights.shape[:2], side, side).numpy()
-    rows = [
-        [Tile(image, share / EVEN_LIMIT, f"head {head}") for head, share in enumerate(heads, 1)]
-        + [Tile(image, heads.mean(axis=0) / EVEN_LIMIT, "mean")]
-        for heads in shares
-    ]
+    side, extra = square
+    # The attention to each cell, in units of even attention: of the class token, or the mean.
+    to_cells = weights[..., 0, extra:] if extra else weights.mean(dim=-2)
+    shares = tokens * to_cells.reshape(*to_cells.shape[:2], side, side).numpy()
+    cells = _cells_of_pixels(examination, side)
+    rows = []
+    for heads in shares:
+        titles = [*(f"head {head}" for head in range(1, len(heads) + 1)), "mean"]
+        heats = np.stack([*heads, heads.mean(axis=0)])[:, cells[:, None], cells] / EVEN_LIMIT
+        rows.append([Tile(image, heat, title) for heat, title in zip(heats, titles, strict=True)])
     labels = [f"layer {number}" for number in range(1, len(rows) + 1)]
     figure = draw_tiles(rows, 84, labels=labels, scale=f"{EVEN_LIMIT:.0f} times even attention")
 
     layer, head, *_ = (i + 1 for i in np.unravel_index(shares.argmax(), shares.shape))
-    finding = f"{sample.names[0]}: highest attention to a cell {shares.max():.1f} times even"
-    finding += f" attention, in layer {layer}, head {head}"
+    finding = (
+        f"{sample.names[0]}: highest attention {'of the class token ' if extra else ''}to a cell"
+    )
+    finding += f" {shares.max():.1f} times even attention, in layer {layer}, head {head}"
     return Result(finding, {"image": image, "weights": weights.numpy(), "shares": shares}, figure)
+
+
+def token_square(tokens: int) -> tuple[int, int] | None:
+    """Return the side of the square of cells that tokens are, and the number of class tokens."""
+    for extra in (0, 1):
+        if (side := math.isqrt(tokens - extra)) ** 2 == tokens - extra:
+            return side, extra
+    return None
+
+
+def _cells_of_pixels(examination: Examination, side: int) -> NDArray[np.int64]:
+    """Return the row (or column) of cells with the nearest centre, for each pixel of a side."""
+    size = examination.preprocess.size
+    kernel, stride, padding = size / side, size / side, 0.0
+    patches = next(iter(_convolutions(examination).values()), None)
+    if patches is not None and isinstance(patches.padding, tuple):  # which may overlap
+        k, step, pad = patches.kernel_size[0], patches.stride[0], patches.padding[0]
+        if (size + 2 * pad - k) // step + 1 == side:
+            kernel, stride, padding = k, step, float(pad)
+    centres = (np.arange(size) + 0.5 + padding - kernel / 2) / stride
+    return np.clip(np.round(centres).astype(np.int64), 0, side - 1)
 
 
 @torch.no_grad()

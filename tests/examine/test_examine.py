@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from siglum.config import TrainConfig
-from siglum.examine import Examination, NotApplicableError
+from siglum.examine import Examination, NotApplicableError, panels
 from siglum.examine.layers import layers, observe
 from siglum.examine.panels import PANELS, Result, attention, run_panel, write_page
 from siglum.lab import models
@@ -119,6 +119,7 @@ def linear(tmp_path: Path, signs: Path, own: str) -> Examination:
         pytest.param("mnist_net3", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("picture_net", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("conv_transformer", 32, {}, set(), marks=pytest.mark.slow),
+        ("patch_transformer", 16, {"model_options": {"pool": "class"}}, set()),
         ("glyph_net", 28, {"resize": "glyph", "position_channels": True}, {"attention"}),
         (":Own", 33, {"channels": 3}, {"attention"}),
         (":Student", 28, {}, {"attention"}),
@@ -332,3 +333,26 @@ def test_attention_is_that_of_pytorchs_own_encoder() -> None:
 
     assert weights.shape == (3, 2, 2, 9, 9)
     torch.testing.assert_close(weights[0], expected)
+
+
+@pytest.mark.parametrize(("pool", "patch"), [("mean", 4), ("class", 6)])
+def test_attention_is_drawn_at_the_centres_of_overlapping_patches(
+    pool: str, patch: int, tmp_path: Path, signs: Path
+) -> None:
+    options = {"pool": pool, "patch": patch, "depth": 1, "heads": 2}
+    result = panel(
+        examine(make_run(tmp_path, signs, "patch_transformer", model_options=options)), "attention"
+    )
+    weights, shares = result.arrays["weights"], result.arrays["shares"]
+    side, tokens = (28 - patch) // 2 + 1, weights.shape[-1]
+    of_cells = weights[0, :, 0, 1:] if pool == "class" else weights[0].mean(axis=1)
+
+    assert tokens == side**2 + (pool == "class")
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(shares[0], tokens * of_cells.reshape(2, side, side), rtol=1e-5)
+    assert result.figure
+    heat = result.figure.axes[0].images[1].get_array()  # over the image of the first head
+    centres = 2 * np.arange(side) + patch // 2
+    expected = panels.HEAT((shares[0, 0] / panels.EVEN_LIMIT + 1) / 2)
+    for pixel in (centres - 1, centres):
+        np.testing.assert_allclose(heat[pixel[:, None], pixel], expected)

@@ -20,6 +20,7 @@ from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.layers import Network
 from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
+from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -31,6 +32,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "mnist_net3": MnistNet3,
     "mobilenet_v3_large": MobileNetV3Large,
     "mobilenet_v3_small": MobileNetV3Small,
+    "patch_transformer": PatchTransformer,
     "picture_net": PictureNet,
 }
 
@@ -65,6 +67,8 @@ def build(
             if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
+    except ConfigError:  # of an option
+        raise
     except Exception as error:  # the code may be the user's own
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
@@ -102,7 +106,8 @@ def _check_options(
                 f"{closest_match(option, by_name)}"
             )
         kind = by_name[option].annotation
-        if isinstance(kind, type) and not isinstance(value, kind):
+        accepted = (int, float) if kind is float else kind
+        if isinstance(kind, type) and not isinstance(value, accepted):
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siglum.lab.models.layers import Dropout, Network
+from siglum.lab.models.layers import Dropout, Network, encoder_layer
 
 CHUNK_BYTES = 20_000_000  # of a convolution's output
 WIDTH = 512  # of a token
@@ -41,14 +41,6 @@ class ConvBlock(nn.Module):
         return F.relu(F.max_pool2d(self.dropout(self.conv(images)), 2))
 
 
-def encoder_layer() -> nn.TransformerEncoderLayer:
-    """Return torch's layer with the faster dropout."""
-    layer = nn.TransformerEncoderLayer(WIDTH, 8, 2048, dropout=0.1, batch_first=True)
-    for name in ("dropout", "dropout1", "dropout2"):
-        setattr(layer, name, Dropout(0.1))
-    return layer
-
-
 class ConvTransformer(Network):
     """Network A: 12,200,766 parameters at 1x200x200 and 62 classes.
 
@@ -63,7 +55,7 @@ class ConvTransformer(Network):
         self.blocks = nn.Sequential(*starmap(ConvBlock, pairwise(widths)))
         self.columns = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
         self.rows = nn.Parameter(torch.rand(64, WIDTH // 2)) if layers else None
-        self.encoder = nn.Sequential(*(encoder_layer() for _ in range(layers)))
+        self.encoder = nn.Sequential(*(encoder_layer(WIDTH, 8, 2048, 0.1) for _ in range(layers)))
         self.head = nn.Linear(WIDTH * (image_size >> HALVINGS) ** 2, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:

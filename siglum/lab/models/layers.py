@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siglum.errors import ConfigError
+
 
 class Network(nn.Module):
     """A network whose logits are `head(forward_features(images))`: the head can be exchanged."""
@@ -36,7 +38,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float = 0.5, at_test: bool = False) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {p}")
+            raise ConfigError(f"dropout must be in [0, 1), got {p}.")
         self.p, self.at_test = p, at_test
 
     def forward(self, values: Tensor) -> Tensor:
@@ -52,3 +54,28 @@ class Dropout(nn.Module):
         flat = mask if values.is_contiguous() or values.ndim != 4 else mask.permute(0, 2, 3, 1)
         torch.ge(draws.view(flat.shape), dropped - 32768, out=flat)
         return values * mask.mul_(65536 / (65536 - dropped))
+
+
+def encoder_layer(
+    dim: int,
+    heads: int,
+    hidden: int,
+    dropout: float,
+    activation: str = "relu",
+    norm_first: bool = False,
+) -> nn.TransformerEncoderLayer:
+    """Return torch's layer with the faster dropout."""
+    dropouts = {name: Dropout(dropout) for name in ("dropout", "dropout1", "dropout2")}
+    layer = nn.TransformerEncoderLayer(
+        dim, heads, hidden, dropout, activation, batch_first=True, norm_first=norm_first
+    )
+    for name, module in dropouts.items():
+        setattr(layer, name, module)
+    return layer
+
+
+def check_minimum(minimum: int, **options: int) -> None:
+    """Raise ConfigError for the first option that is below the minimum."""
+    for name, value in options.items():
+        if value < minimum:
+            raise ConfigError(f"{name} must be at least {minimum}, got {value}.")

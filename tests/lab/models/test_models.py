@@ -23,6 +23,7 @@ PARAMETERS = {  # of 1 channel: size, classes, count
     "mnist_net3": (28, 10, 21_840),
     "mobilenet_v3_large": (64, 10, 2_983_482),
     "mobilenet_v3_small": (64, 10, 933_930),
+    "patch_transformer": (28, 10, 104_842),
     "picture_net": (28, 10, 1_940_970),
 }
 
@@ -128,7 +129,11 @@ def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> Non
         ("mnist_net2", 5, {}, "mnist_net2 failed on 2 images of 1 x 5 x 5: .* too small. Check"),
         ("conv_transformer", 31, {}, "conv_transformer failed on 2 images of .* too small"),
         ("glyph_net", 28, {"width": -2}, "glyph_net failed on 2 images"),
-        ("glyph_net", 28, {"dropout": 1.0}, r".*dropout must be in \[0, 1\), got 1.0. Check"),
+        ("glyph_net", 28, {"dropout": 1}, r"dropout must be in \[0, 1\), got 1.$"),
+        ("patch_transformer", 28, {"heads": 7}, "heads must divide dim 48, got 7.$"),
+        ("patch_transformer", 8, {"patch": 9}, "patch must be at most the image side 8, got 9.$"),
+        ("patch_transformer", 28, {"stride": 0}, "stride must be at least 1, got 0.$"),
+        ("patch_transformer", 28, {"pool": "max"}, "pool must be one of class, mean, got 'max'.$"),
     ],
 )
 def test_names_options_and_sizes_that_do_not_fit_are_refused(
