@@ -7,7 +7,8 @@ logits (B, K); no softmax, device or dtype inside. Ours are a `layers.Network`, 
 import importlib.util
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,21 +16,22 @@ from torch import Tensor, nn
 
 from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match
+from siglum.lab.models.cnn import CNN
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.layers import Network
-from siglum.lab.models.mnist_net import MnistNet, MnistNet2, MnistNet3
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
 
-MODELS: dict[str, type[nn.Module]] = {
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "cnn": CNN,
     "conv_pool": ConvPool,
     "conv_transformer": ConvTransformer,
     "glyph_net": GlyphNet,
-    "mnist_net": MnistNet,
-    "mnist_net2": MnistNet2,
-    "mnist_net3": MnistNet3,
+    "mnist_net": CNN,
+    "mnist_net2": partial(CNN, layers=3),
+    "mnist_net3": partial(CNN, first_pool="average", first_pool_size=3),
     "mobilenet_v3_large": MobileNetV3Large,
     "mobilenet_v3_small": MobileNetV3Small,
     "patch_transformer": PatchTransformer,
