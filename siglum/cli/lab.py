@@ -28,7 +28,7 @@ from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 from siglum.lab.tensorboard import tensorboard_writer
 
 if TYPE_CHECKING:
-    from siglum.lab.study import Cell
+    from siglum.lab.study import Cell, Study
 
 MAX_MATRIX = 16  # classes of a matrix that is printed
 MAX_ISSUES = 20  # label issues that are printed; --json has all
@@ -486,7 +486,7 @@ def study(
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         jobs = min(jobs, len(cells))
-        work = (cells, device, precision, threads or max(1, CORES // jobs))
+        work = (wanted, variant, seed, device, precision, threads or max(1, CORES // jobs))
         if jobs == 1:
             finished = _train(*work)
         else:  # every worker walks through all runs; their locks share them out
@@ -496,29 +496,47 @@ def study(
         if not finished:
             print(f"Stopped. Resume with the same command; the runs are in {folder}.")
             raise KeyboardInterrupt
-    records = []
+        wanted = read_study(file, folder)
+        cells = wanted.select(variant, seed)
+    records, failures = [], {cell.name: cell.failure for cell in cells if cell.failure}
     for cell in cells:
-        run, record = cell.run, {"variant": cell.name, "run": str(cell.path), "state": cell.state}
-        epochs = (run.failure or f"{len(run.history)} of {run.config.epochs}") if run else ""
-        records.append({**record, "epochs": epochs})
+        run = cell.run
+        record: dict[str, Any] = {"variant": cell.name, "run": str(cell.path), "state": cell.state}
+        record["epochs"] = f"{len(run.history)} of {run.config.epochs}" if run else ""
+        if wanted.file.search:
+            record["validation"] = wanted.scores.get(cell.variant)
+        records.append(record)
+    about = {"best": wanted.best, "next": wanted.unfinished} if wanted.file.search else {}
     if json:
-        terminal.print_json({"study": wanted.name, "runs": records})
+        terminal.print_json({"study": wanted.name, **about, "failures": failures, "runs": records})
         return
-    terminal.print_table(records[0], (record.values() for record in records))
+    rows = [[terminal.format_value(value) for value in record.values()] for record in records]
+    terminal.print_table(records[0], rows)
+    for name, reason in failures.items():
+        terminal.print_line(f"{name} failed: {reason}")
     states = Counter(record["state"] for record in records)
     print(f"{states['finished']} finished, {states['failed']} failed, of {len(records)}")
+    if about:
+        upcoming = "; ".join(wanted.unfinished) or "nothing: the search is finished"
+        terminal.print_facts({"best by validation": wanted.best, "next": upcoming})
 
 
 def _train(
-    cells: "Sequence[Cell]", device: str, precision: str, threads: int, parent: int | None = None
+    study: "Study",
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    device: str,
+    precision: str,
+    threads: int,
+    parent: int | None = None,
 ) -> bool:
     """Train the runs in this process; return False if stopped."""
-    from siglum.lab.study import run_cells
+    from siglum.lab.study import run_study
 
     with terminal.progress_line(training=True) as line:
         try:
-            start = partial(_start, line, parent)
-            run_cells(cells, choose_device(device, precision, threads), start, line.load)
+            start, target = partial(_start, line, parent), choose_device(device, precision, threads)
+            run_study(study, variants, seeds, target, start, line.load)
         except train_run.Stopped:
             return False
     return True

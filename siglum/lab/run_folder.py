@@ -159,11 +159,6 @@ class Run:
         return self._read(RESULT, _Result).model_dump(exclude_unset=True)
 
     @property
-    def failure(self) -> str | None:
-        """Why the training diverged, or None."""
-        return str(read_json(self.path / FAILURE)) if (self.path / FAILURE).exists() else None
-
-    @property
     def history(self) -> list[Epoch]:
         """Losses and accuracies, epoch by epoch."""
         path = self.path / LOG
@@ -275,10 +270,6 @@ class Run:
         self._write_json(RESULT, result)
         shutil.rmtree((self.path / STATE).parent, ignore_errors=True)
 
-    def fail(self, reason: str) -> None:
-        """Record why the training cannot continue."""
-        self._write_json(FAILURE, reason)
-
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
@@ -313,6 +304,16 @@ class Run:
                 f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
                 "another folder with -o."
             ) from error
+
+
+def record_failure(path: Path, reason: str) -> None:
+    """Record in a run's folder, which need not exist, why it cannot be trained."""
+    write_atomic(path / FAILURE, json.dumps(reason) + "\n")
+
+
+def read_failure(path: Path) -> str | None:
+    """Return why the run in a folder could not be trained, or None."""
+    return str(read_json(path / FAILURE)) if (path / FAILURE).exists() else None
 
 
 def check_free(path: Path) -> None:

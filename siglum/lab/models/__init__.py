@@ -24,6 +24,11 @@ from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
 
+
+class NetworkError(ConfigError):
+    """A network cannot be built with these options, or fails on its images."""
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
     "conv_pool": ConvPool,
@@ -88,10 +93,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def failed(name: str, action: str, error: BaseException) -> ConfigError:
+def failed(name: str, action: str, error: BaseException) -> NetworkError:
     """Return the one-line error for a network that raised `error`."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return ConfigError(
+    return NetworkError(
         f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
         "Check its options, or its layers, against --size and --channels."
     )
