@@ -51,6 +51,7 @@ class _Record(BaseModel):
 class _Init(_Record):
     seconds: float | None
     examples: int | None
+    trained: dict[str, int] = {}  # by part: its images that the initial weights were trained on
 
 
 class _Env(_Record):
