@@ -74,8 +74,8 @@ def build(
             if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
-    except ConfigError:  # of an option
-        raise
+    except ConfigError as error:  # of an option
+        raise NetworkError(str(error)) from None
     except Exception as error:  # the code may be the user's own
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
