@@ -144,7 +144,7 @@ class TrainSettings(InputSettings):
     model_options: dict[str, Option] = {}
     """Options of the network, such as its width."""
     init: str = "scratch"
-    """Initial weights: scratch, a run's folder, or file:FILE."""
+    """Initial weights: scratch, a run's folder, file:FILE, or backbone, the included one."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: backbone, or names of modules."""
     mean: float | None = None
@@ -168,6 +168,8 @@ class TrainSettings(InputSettings):
     """Learning rate: linear warm-up and cosine decay, or constant."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Probability spread from the label over all classes."""
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay of the moving average of the weights that is validated and saved; 0 is none."""
     augment: tuple[str, ...] = ("affine",)
     """Augmentations, in order."""
     checkpoint: Literal["last", "best", "lowest_loss"] = "last"

@@ -51,7 +51,6 @@ class _Record(BaseModel):
 class _Init(_Record):
     seconds: float | None
     examples: int | None
-    trained: dict[str, int] = {}  # by part: its images that the initial weights were trained on
 
 
 class _Env(_Record):
@@ -160,6 +159,11 @@ class Run:
         return self._read(RESULT, _Result).model_dump(exclude_unset=True)
 
     @property
+    def failure(self) -> str | None:
+        """Why the training diverged, or None."""
+        return str(read_json(self.path / FAILURE)) if (self.path / FAILURE).exists() else None
+
+    @property
     def history(self) -> list[Epoch]:
         """Losses and accuracies, epoch by epoch."""
         path = self.path / LOG
@@ -229,6 +233,9 @@ class Run:
     def save_state(self, state: TrainState) -> None:
         """Save everything that is needed to resume, in one file."""
         tensors = {f"model.{key}": value for key, value in state.model.state_dict().items()}
+        if state.average is not None:
+            average = state.average.state_dict()
+            tensors |= {f"average.{key}": value for key, value in average.items()}
         for index, values in state.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items() if v is not None}
         metadata = {"counters": json.dumps(asdict(state.counters))}
@@ -241,8 +248,11 @@ class Run:
         if not (self.path / STATE).exists():
             return
         tensors, metadata = self._read_tensors(STATE)
-        weights = {k.removeprefix("model."): v for k, v in tensors.items() if k[0] == "m"}
-        load_weights(state.model, weights, f"{self.path / STATE} does not fit", DAMAGED)
+        for prefix, module in (("model.", state.model), ("average.", state.average)):
+            if module is not None:
+                start = len(prefix)
+                weights = {k[start:]: v for k, v in tensors.items() if k.startswith(prefix)}
+                load_weights(module, weights, f"{self.path / STATE} does not fit", DAMAGED)
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         try:
             for name, tensor in tensors.items():
@@ -270,6 +280,10 @@ class Run:
         self._write(PREDICTIONS, buffer.getvalue())
         self._write_json(RESULT, result)
         shutil.rmtree((self.path / STATE).parent, ignore_errors=True)
+
+    def fail(self, reason: str) -> None:
+        """Record why the training cannot continue."""
+        self._write_json(FAILURE, reason)
 
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
@@ -305,16 +319,6 @@ class Run:
                 f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
                 "another folder with -o."
             ) from error
-
-
-def record_failure(path: Path, reason: str) -> None:
-    """Record in a run's folder, which need not exist, why it cannot be trained."""
-    write_atomic(path / FAILURE, json.dumps(reason) + "\n")
-
-
-def read_failure(path: Path) -> str | None:
-    """Return why the run in a folder could not be trained, or None."""
-    return str(read_json(path / FAILURE)) if (path / FAILURE).exists() else None
 
 
 def check_free(path: Path) -> None:

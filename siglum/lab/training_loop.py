@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
@@ -123,7 +124,13 @@ class TrainState:
 
     model: nn.Module
     optimizer: Optimizer
+    average: AveragedModel | None = None
     counters: Counters = field(default_factory=Counters)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to validate and save: the average, or the model itself."""
+        return self.model if self.average is None else self.average.module
 
 
 class DivergedError(SiglumError):
@@ -149,6 +156,18 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
+    """Return the moving average of the weights and the batch statistics, if `config` has one.
+
+    Source: Polyak, Juditsky 1992, "Acceleration of stochastic approximation by averaging", SIAM
+    Journal on Control and Optimization 30(4); here exponential.
+    """
+    if config.average == 0:
+        return None
+    update = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def one_cycle(done: float) -> float:
@@ -244,6 +263,8 @@ def fit(
             raise DivergedError(
                 f"The loss became {loss} in step {counters.step}. Try a lower lr than {config.lr}."
             )
+        if state.average is not None:
+            state.average.update_parameters(state.model)
         counters.step += 1
         now = time.perf_counter()
         counters.seconds, mark = counters.seconds + now - mark, now
@@ -273,7 +294,7 @@ def _end_epoch(
     """Validate and record the epoch."""
     counters, val_loss, val_accuracy = state.counters, None, None
     if val is not None:
-        log_probs = evaluate(state.model, val, preprocess, device)
+        log_probs = evaluate(state.result, val, preprocess, device)
         val_loss = stats.negative_log_likelihood(log_probs, val.labels)
         val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
     batches, curve = counters.batches, []

@@ -19,6 +19,7 @@ from siglum.lab.training_loop import (
     Epoch,
     StepProgress,
     TrainState,
+    build_average,
     build_optimizer,
     evaluate,
     fit,
@@ -43,7 +44,7 @@ DATA = Data(toy_set(), toy_set())
 def start(config: TrainConfig, machine: Device) -> TrainState:
     torch.manual_seed(config.seed)
     model = machine.to(models.build(config.model, 3))
-    return TrainState(model, build_optimizer(model, config))
+    return TrainState(model, build_optimizer(model, config), build_average(model, config))
 
 
 def steps(
@@ -130,15 +131,20 @@ def test_an_infinite_loss_stops_the_training(machine: Device) -> None:
 
 
 @pytest.mark.parametrize("model", ["glyph_net", "mnist_net"])
-@pytest.mark.parametrize("optimizer", ["nesterov", "sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "average"), [("nesterov", 0.9), ("sgd", 0.0), ("adam", 0.0), ("adamw", 0.0)]
+)
 def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
     model: str,
     optimizer: str,
+    average: float,
     machine: Device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = TrainConfig(model=model, optimizer=optimizer, epochs=3, batch_size=16, lr=0.01)
+    config = TrainConfig(
+        model=model, optimizer=optimizer, average=average, epochs=3, batch_size=16, lr=0.01
+    )
     whole, epochs = run_through(config, machine)
 
     state = start(config, machine)
@@ -156,3 +162,16 @@ def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
 
     assert [e.train_loss for e in again.counters.epochs] == [e.train_loss for e in epochs]
     assert_same_weights(whole.model, again.model)
+    assert_same_weights(whole.result, again.result)
+
+
+def test_the_average_follows_the_weights_by_its_decay(machine: Device) -> None:
+    config = TrainConfig(model="mnist_net", epochs=1, batch_size=20, average=0.75)
+    state, expected = start(config, machine), None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_loop, "PROGRESS_SECONDS", 0.0)
+        for _ in steps(state, config, machine):
+            weight = state.model.state_dict()["head.weight"].clone()
+            expected = weight if expected is None else 0.75 * expected + 0.25 * weight
+
+    assert torch.allclose(state.result.state_dict()["head.weight"], expected, atol=1e-6)
