@@ -8,6 +8,7 @@ stage, and average instead of max pooling at the end.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siglum.lab.models.layers import Network
@@ -40,6 +41,7 @@ class PictureNet(Network):
 
     The stem has `width` filters, and every stage doubles them. With `mirror`, evaluation averages
     the features of an image and its mirror image: for photographs of objects, not for characters.
+    With `shifts`, it also averages those of the image shifted by a pixel, up left and down right.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class PictureNet(Network):
         image_size: int = 28,
         width: int = 32,
         mirror: bool = False,
+        shifts: bool = False,
     ) -> None:
         super().__init__()
-        self.mirror = mirror
+        self.mirror, self.shifts = mirror, shifts
         self.stem = conv_norm(in_channels, width)
         channels = (width, 2 * width, 4 * width)  # into each stage
         stages = (nn.Sequential(conv_norm(c, 2 * c, pool=True), Residual(2 * c)) for c in channels)
@@ -61,6 +64,11 @@ class PictureNet(Network):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""
-        both = (images, images.flip(-1)) if self.mirror and not self.training else (images,)
-        features = [self.pool(self.stages(self.stem(view))).flatten(1) for view in both]
+        views = [images]
+        if self.shifts and not self.training:
+            padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+            views += [padded[:, :, :-2, :-2], padded[:, :, 2:, 2:]]
+        if self.mirror and not self.training:
+            views += [view.flip(-1) for view in views]
+        features = [self.pool(self.stages(self.stem(view))).flatten(1) for view in views]
         return torch.stack(features).mean(dim=0)
