@@ -220,11 +220,12 @@ def torchvision_mnist(folder: str, datasets: Any, transforms: Any, train: bool =
 
 
 def conv_transformer(rounds: int) -> None:
-    """Train network A of report 1 at 200 x 200 in batches of 64: images per second."""
+    """Train network A of report 1 at 200 x 200 in batches of 64, and the processor's use."""
     import torch
     from torch import Tensor, nn
 
     from siglum.config import TrainConfig
+    from siglum.examine.layers import layers
     from siglum.lab import models
     from siglum.lab.augment import AUGMENTATIONS
     from siglum.lab.device import choose_device
@@ -256,7 +257,10 @@ def conv_transformer(rounds: int) -> None:
     plain = Plain()
     adam = torch.optim.Adam(plain.parameters(), lr=1e-4, weight_decay=1e-4)
     device, config = choose_device(), TrainConfig(model="conv_transformer", size=size)
-    model = device.to(models.build(config.model, classes, 1, size)).train()
+    model = device.to(models.build(config.model, classes, 1, size))
+    multiply_adds = sum(layer.multiply_adds for layer in layers(model, (1, size, size)))
+    square = torch.rand(2048, 2048, dtype=getattr(torch, device.precision))
+    model.train()
     optimizer, preprocess = build_optimizer(model, config), config.preprocess()
 
     def plain_step() -> None:
@@ -278,12 +282,20 @@ def conv_transformer(rounds: int) -> None:
     plain_step()
     our_steps()
     values = in_turn(
-        rounds, plain=lambda: batch / timed(plain_step), ours=lambda: 3 * batch / timed(our_steps)
+        rounds,
+        plain=lambda: batch / timed(plain_step),
+        ours=lambda: 3 * batch / timed(our_steps),
+        matrix=lambda: 2 * 2048**3 / median(lambda: square @ square, 9),
     )
     ratios = [a / b for a, b in zip(values["ours"], values["plain"], strict=True)]
-    for name, rates in values.items():
-        print(f"{name:<8} {spread(rates, 1)} images per second")
+    # Two operations per multiply-add, and the backward pass computes twice as much as the forward.
+    rates = [6 * multiply_adds * images_per_second for images_per_second in values["ours"]]
+    shares = [100 * a / b for a, b in zip(rates, values["matrix"], strict=True)]
+    for name in ("plain", "ours"):
+        print(f"{name:<8} {spread(values[name], 1)} images per second")
     print(f"ratio    {spread(ratios)}")
+    print(f"ours     {spread([rate / 1e9 for rate in rates], 0)} GFLOPS in {device.precision}")
+    print(f"share of a matrix product's rate: {spread(shares, 0)} %")
 
 
 def mnist_to_99(rounds: int) -> None:
