@@ -1,6 +1,7 @@
 """Initial weights from a run or a file; a new head; frozen parts.
 
     runs/first                                      a finished run
+    backbone                                        the included one, for `sign_net`
     file:mobilenet_v3_small-047dcff4.pth            tensors only: code in a .pth is never run
     file:weights.safetensors#sha256=811b842335...   this content and no other
 
@@ -22,10 +23,11 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
 from siglum.lab.models import count_parameters
+from siglum.lab.models.sign_net import included_weights
 from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
 
 SCRATCH = "scratch"
-BACKBONE = "backbone"  # in `freeze`: everything but the head
+BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head
 FILE, PIN = "file:", "#sha256="
 SUFFIXES = (".safetensors", ".pth", ".pt")
 HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
@@ -37,7 +39,9 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
     The head of a run is loaded only if it has the same `classes`.
     """
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
-    if init.startswith(FILE):
+    if init == BACKBONE:
+        loaded = included_weights()
+    elif init.startswith(FILE):
         loaded = read_weights(init)
     else:
         run = Run(init)

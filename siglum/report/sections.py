@@ -186,7 +186,7 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
         renames = f"{path.name}-classes.csv"
         command = train_command(config, renames, out)
         steps.insert(0, (command, renames, plots.to_csv(config.rename.items())))
-        if config.init == "scratch" or config.init.startswith("file:"):
+        if config.init in ("scratch", "backbone") or config.init.startswith("file:"):
             break
         path, out = Path(config.init), config.init
     return steps, ""

@@ -23,11 +23,7 @@ from siglum.lab.models.layers import Network
 from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
-
-
-class NetworkError(ConfigError):
-    """A network cannot be built with these options, or fails on its images."""
-
+from siglum.lab.models.sign_net import SignNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
@@ -41,6 +37,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v3_small": MobileNetV3Small,
     "patch_transformer": PatchTransformer,
     "picture_net": PictureNet,
+    "sign_net": SignNet,
 }
 
 
@@ -74,8 +71,8 @@ def build(
             if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
-    except ConfigError as error:  # of an option
-        raise NetworkError(str(error)) from None
+    except ConfigError:  # of an option
+        raise
     except Exception as error:  # the code may be the user's own
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
@@ -93,10 +90,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def failed(name: str, action: str, error: BaseException) -> NetworkError:
+def failed(name: str, action: str, error: BaseException) -> ConfigError:
     """Return the one-line error for a network that raised `error`."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return NetworkError(
+    return ConfigError(
         f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
         "Check its options, or its layers, against --size and --channels."
     )
