@@ -95,7 +95,7 @@ class _Observer(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
+        name = getattr(func, "__name__", "").replace("__iadd__", "add")  # `x += y`
         if (
             name in FUNCTIONS
             and not any(map(_is_layer, self.path))

@@ -182,16 +182,18 @@ def first_images(examination: Examination) -> Result:
 
 def filters(examination: Examination) -> Result:
     """Return the filters of a layer, by default of the first convolution: weights (F, C, h, w)."""
-    layer, weights, _ = _filters(examination)
+    layer, weights, first = _filters(examination)
     num_filters, channels, height, width = weights.shape
     (heat, limit), labels, side = _scale(weights), [], 88
-    if channels == 1:
-        tiles = [Tile(heat=kernel, title=f"{n}") for n, kernel in enumerate(heat[:64, 0], 1)]
+    colour = channels == 3 and layer == first  # 0 is grey
+    if channels == 1 or colour:
+        pictures = [(0.5 + k / 2, None) if colour else (None, k[0]) for k in heat[:64]]
+        tiles = [Tile(ink, values, f"{n}") for n, (ink, values) in enumerate(pictures, 1)]
         rows = wrap(tiles, 10)
     else:
         rows = [[Tile(heat=kernel) for kernel in row] for row in heat[:16, :16]]
         labels, side = [f"filter {n}" for n in range(1, len(rows) + 1)], 48
-    figure = draw_tiles(rows, side, labels=labels, scale=_short(limit))
+    figure = draw_tiles(rows, side, labels=labels, scale="" if colour else _short(limit))
     finding = f"{layer} has {num_filters} filters of {height} × {width}, each over "
     return Result(finding + count(channels, "channel"), {"weights": weights}, figure)
 
@@ -203,7 +205,10 @@ def responses(examination: Examination) -> Result:
         reason = f"Only {first} sees the image itself, got {layer!r}."
         raise NotApplicableError(f"{reason} The panel 'maps' shows the outputs of the others.")
     sample = examination.sample(1)
-    image, weights = examination.pixels(sample.images)[0], weights[:, :channels]
+    image = examination.pixels(sample.images)[0]
+    if weights.shape[1] > examination.preprocess.planes:  # a grey image fills all channels
+        weights = weights.sum(axis=1, keepdims=True)
+    weights = weights[:, :channels]
     ink, kernels = torch.from_numpy(image)[None], torch.from_numpy(weights)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # on even sides
         response = F.conv2d(ink, kernels, padding="same")[0].numpy()

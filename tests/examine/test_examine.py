@@ -119,6 +119,8 @@ def linear(tmp_path: Path, signs: Path, own: str) -> Examination:
         pytest.param("mnist_net3", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("picture_net", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("conv_transformer", 32, {}, set(), marks=pytest.mark.slow),
+        ("resnet18", 32, {}, {"attention"}),
+        pytest.param("vgg11", 32, {"channels": 3}, {"attention"}, marks=pytest.mark.slow),
         ("patch_transformer", 16, {"model_options": {"pool": "class"}}, set()),
         ("glyph_net", 28, {"resize": "glyph", "position_channels": True}, {"attention"}),
         (":Own", 33, {"channels": 3}, {"attention"}),
@@ -240,6 +242,18 @@ def test_responses_are_the_convolution_without_bias(small: Examination) -> None:
     np.testing.assert_allclose(arrays["responses"], output.detach().numpy(), atol=1e-5)
     weights = panel(small, "filters").arrays["weights"]
     np.testing.assert_array_equal(weights, conv.weight.detach().numpy())
+
+
+def test_responses_of_a_grey_image_add_up_over_the_three_channels_that_it_fills(
+    tmp_path: Path, signs: Path
+) -> None:
+    examination = examine(make_run(tmp_path, signs, "resnet18", 32))
+    arrays, conv = panel(examination, "responses").arrays, examination.model.conv1
+    output = conv(torch.from_numpy(arrays["image"]).expand(1, 3, 32, 32))[0]
+
+    every_second = arrays["responses"][:, ::2, ::2]  # its stride is 2
+    np.testing.assert_allclose(every_second, output.detach().numpy(), atol=1e-5)
+    assert panel(examination, "filters").arrays["weights"].shape == (64, 3, 7, 7)
 
 
 def test_a_layer_that_a_panel_cannot_show_is_refused(run: Run) -> None:

@@ -204,14 +204,16 @@ def test_files_are_looked_up_in_the_data_folder(
     assert transfer.read_weights("file:weights.safetensors")
 
 
-def test_a_file_of_torchvision_fits_its_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v3_small", "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
+def test_a_file_of_torchvision_fits_its_network(name: str, tmp_path: Path) -> None:
     from torchvision.models import get_model
 
     torch.manual_seed(4)
-    theirs = get_model("mobilenet_v3_small", weights=None).state_dict()
-    theirs["features.0.1.running_mean"] += 1
+    theirs = get_model(name, weights=None).state_dict()
     torch.save(theirs, tmp_path / "weights.pth")
-    model = models.build("mobilenet_v3_small", 3, 1, 64)
+    model = models.build(name, 3, 1, 64)
     init = transfer.load_pretrained(model, ("a", "b", "c"), f"file:{tmp_path / 'weights.pth'}")
 
     assert all(name.startswith("head.") for name in init["reset"])

@@ -20,10 +20,10 @@ from siglum.lab.models.cnn import CNN
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
 from siglum.lab.models.layers import Network
-from siglum.lab.models.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
 from siglum.lab.models.sign_net import SignNet
+from siglum.lab.models.torchvision_networks import MobileNetV3, TorchvisionNetwork
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
@@ -33,11 +33,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mnist_net": CNN,
     "mnist_net2": partial(CNN, layers=3),
     "mnist_net3": partial(CNN, first_pool="average", first_pool_size=3),
-    "mobilenet_v3_large": MobileNetV3Large,
-    "mobilenet_v3_small": MobileNetV3Small,
+    "mobilenet_v3_large": partial(MobileNetV3, "mobilenet_v3_large"),
+    "mobilenet_v3_small": partial(MobileNetV3, "mobilenet_v3_small"),
     "patch_transformer": PatchTransformer,
     "picture_net": PictureNet,
+    "resnet18": partial(TorchvisionNetwork, "resnet18"),
     "sign_net": SignNet,
+    "vgg11": partial(TorchvisionNetwork, "vgg11"),
 }
 
 

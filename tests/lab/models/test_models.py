@@ -31,7 +31,9 @@ PARAMETERS = {  # of 1 channel: size, classes, count
     "mobilenet_v3_small": (64, 10, 933_930),
     "patch_transformer": (28, 10, 104_842),
     "picture_net": (28, 10, 1_940_970),
+    "resnet18": (64, 10, 11_182_666),
     "sign_net": (56, 62, 2_177_214),
+    "vgg11": (64, 10, 9_226_634),
 }
 
 

@@ -1,4 +1,4 @@
-"""MobileNetV3: torchvision's features, and our head and padding."""
+"""Torchvision's features, and our head and padding."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from siglum.lab import models
-from siglum.lab.models.mobilenet_v3 import shift_padding
+from siglum.lab.models.torchvision_networks import shift_padding
 
-NAMES = ("mobilenet_v3_large", "mobilenet_v3_small")
+NAMES = ("mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "vgg11")
 
 
 @pytest.fixture
@@ -24,12 +24,14 @@ def test_features_are_those_of_torchvision(name: str, images: Tensor) -> None:
     for module in theirs.modules():  # their statistics: or else next to nothing comes through
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    theirs.features(images)
-    theirs.eval()
+    theirs.avgpool = nn.AdaptiveAvgPool2d(1)  # vgg11's leaves 7 x 7
+    setattr(theirs, "fc" if hasattr(theirs, "fc") else "classifier", nn.Identity())
+    theirs(images)
     model = models.build(name, 10, 3, 64).eval()
-    model.features.load_state_dict(theirs.features.state_dict())
+    missing, unexpected = model.load_state_dict(theirs.state_dict(), strict=False)
+    assert not unexpected and all(key.startswith("head.") for key in missing)
 
-    expected = theirs.avgpool(theirs.features(images)).flatten(1)
+    expected = theirs.eval()(images)
     assert expected.std() > 1e-3
     torch.testing.assert_close(model.forward_features(images), expected)
 
