@@ -22,7 +22,7 @@ from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.imageset import CHUNK, ImageSet
-from siglum.lab import train_run, training_loop, transfer
+from siglum.lab import models, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 from siglum.lab.tensorboard import tensorboard_writer
@@ -122,6 +122,8 @@ def train(
     counts, trained, parameters = run.env["counts"], record["trained"], record["parameters"]
     images = formatting.count(counts["train"], "training image")
     start_text = transfer.describe(run.env["init"], run.config.freeze, trained, parameters)
+    if run.config.model in models.FITTED:
+        start_text = "none: fitted in one call"
     facts = {"data": f"{run.config.data}: {images}", "model": run.config.model, "start": start_text}
     terminal.print_facts(facts | record)
 

@@ -275,6 +275,9 @@ def attribution(examination: Examination, method: str) -> Result:
     sample, preprocess = examination.sample(4), examination.preprocess
     labels, model = examination.predict(sample.images).argmax(axis=1), examination.model
     images = examination.to_input(sample.images)
+    if method != "Occlusion" and not model(images[:1].clone().requires_grad_()).requires_grad:
+        name = type(model).__name__
+        raise NotApplicableError(f"{name} has no gradient. The panel 'occlusion' needs none.")
     target = torch.from_numpy(labels).to(images.device)
     paper, channels = images.clone(), preprocess.channels  # planes of the position stay
     paper[:, :channels] = -preprocess.mean / preprocess.std

@@ -27,10 +27,14 @@ from siglum.images.imageset import ImageSet
 from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
-from siglum.lab.run_folder import Run, check_free
+from siglum.lab.run_folder import CHECKPOINTS, Run, check_free
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
+STEP_SETTINGS = (  # which a network that is fitted at once ignores
+    *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
+    *("label_smoothing", "augment", "checkpoint", "init", "freeze", "average"),
+)
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
@@ -163,6 +167,8 @@ def train(
     raised. `data` replaces the images that `config` names.
     """
     check_free(path)
+    if config.model in models.FITTED:
+        config = _without_steps(config)
     data = data or load_data(config, progress=progress)
     size = len(data.rows(config.seed, 0))
     changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
@@ -191,6 +197,17 @@ def train(
             if ".py:" in config.model and not isinstance(error, SiglumError):
                 raise models.failed(config.model, "training it", error) from error
         raise
+
+
+def _without_steps(config: TrainConfig) -> TrainConfig:
+    """Return the settings of a network that is fitted at once; warn of those that it ignores."""
+    usual = TrainConfig(model=config.model)
+    steps = {name: getattr(usual, name) for name in STEP_SETTINGS}
+    if ignored := [name for name, value in steps.items() if getattr(config, name) != value]:
+        warnings.warn(
+            f"{config.model} is fitted at once: it ignores {', '.join(ignored)}.", stacklevel=3
+        )
+    return TrainConfig(**config.model_dump(include=config.model_fields_set - {*steps}))
 
 
 def resume(
@@ -244,10 +261,11 @@ def _fresh_state(
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     """Train a run from where `state` is to the end."""
     counters, saved = state.counters, state.counters.seconds
+    names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
     for record in training_loop.fit(state, data, run.config, run.preprocess, device):
         if isinstance(record, Epoch):
             for name, index in _checkpoint_epochs(counters.epochs).items():
-                if index == record.index:
+                if index == record.index and name in names:
                     run.save_checkpoint(name, state.result)
             run.save_state(state)
             run.write_history(counters.epochs)

@@ -28,10 +28,12 @@ from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
 from siglum.lab.device import Device
+from siglum.lab.models.layers import Fitted
 
 EVALUATE_VALUES = 1_000_000  # input values per batch in evaluation
 POINTS = 20  # of the training curve per epoch
 WARMUP = 0.25  # share of a one-cycle schedule
+FITTED_IMAGES = 5_000  # training images on which a fitted network is measured
 PROGRESS_SECONDS = 0.25  # between two StepProgress records
 
 
@@ -219,8 +221,13 @@ def fit(
     """Train `state.model` in place, to the end, from the step at which `state` is.
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
-    between two steps: the caller may save `state` then, or stop iterating.
+    between two steps: the caller may save `state` then, or stop iterating. A `Fitted` network is
+    fitted in one call, which counts as one epoch.
     """
+    if isinstance(state.model, Fitted):
+        if not state.counters.epochs:
+            yield _fit_at_once(state, state.model, data, config, preprocess, device)
+        return
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)
@@ -279,6 +286,30 @@ def fit(
         else:
             continue
         mark = reported = time.perf_counter()
+
+
+def _fit_at_once(
+    state: TrainState,
+    model: Fitted,
+    data: Data,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    device: Device,
+) -> Epoch:
+    from threadpoolctl import threadpool_limits  # of scikit-learn, which other networks do not need
+
+    counters, train, start = state.counters, data.train, time.perf_counter()
+    with threadpool_limits(device.threads):
+        images = normalise_batch(to_unit(train.images), preprocess)
+        model.fit(images, torch.from_numpy(train.labels))
+    counters.step, counters.seconds = 1, time.perf_counter() - start
+    sample = train.subset(data.rows(config.seed, 0)[:FITTED_IMAGES])
+    log_probs = evaluate(model, sample, preprocess, device)
+    accuracy = float((log_probs.argmax(axis=1) == sample.labels).mean())
+    loss = stats.negative_log_likelihood(log_probs, sample.labels)
+    batch = Batch(len(train), loss, round(accuracy * len(train)), counters.seconds)
+    counters.batches.append(batch)
+    return _end_epoch(state, data.val, preprocess, device)
 
 
 def _means(batches: list[Batch]) -> tuple[float, float]:

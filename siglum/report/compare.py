@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy.stats import t as student_t
 
 from siglum.errors import ConfigError
@@ -26,6 +26,9 @@ CURVES = {  # name of a plot: x and y, columns of the epochs
     for measure in ("accuracy", "loss")
     for x, split in (("index", "train"), ("index", "val"), ("seconds", "val"))
 }
+COSTS = {"parameters": "parameters", "seconds": "seconds of training"}  # of the variants
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
+MAX_LABELS = 12  # points named in a plot; of more, those that no cheaper variant reaches
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
 MAX_LINES = len(plots.SERIES)
 LABEL = 24  # characters
@@ -128,7 +131,7 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
 
 
 def draw(comparison: Comparison) -> list[Plot]:
-    """Draw accuracy by a numeric setting, and learning curves of the best variants."""
+    """Draw accuracy by a numeric setting and by costs, and curves of the best variants."""
     accuracy, result = f"{PARTS[comparison.part]} accuracy".capitalize(), []
     points = comparison.finished.set_index("variant").rename(columns={"accuracy": "y"})
     data = []  # name, title, label of x, and lines
@@ -162,7 +165,42 @@ def draw(comparison: Comparison) -> list[Plot]:
         title += " at the end" if name in CURVES else ""
         figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
         result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
+    for column, label in COSTS.items():
+        costs = points[[column, "y", "low", "high"]].rename(columns={column: "x"})
+        if costs.x.max() > 2 * costs.x.min() > 0:
+            costs = costs.sort_values(["x", "y"], ascending=[True, False])
+            title = f"{accuracy} by {label}: {100 * costs.y.min():.1f} to {percent(costs.y.max())}"
+            columns = costs.rename(columns={"x": column, "y": "accuracy"}).reset_index()
+            caption = "Bars: 95 % intervals. Both axes are logarithmic, upwards in the errors."
+            figure = _draw_costs(costs, label)
+            name = f"accuracy-by-{column}"
+            result.append(Plot(name, title, figure, columns.to_dict("list"), caption))
     return result
+
+
+@plots.styled
+def _draw_costs(costs: pd.DataFrame, label: str) -> Figure:
+    figure, axes = plots.new_axes(460, 300)
+    low, high = (costs[name].clip(0.0005, 0.9999) for name in ("low", "high"))
+    y = costs.y.clip(0.0005, 0.9999)
+    axes.errorbar(costs.x, y, [y - low, high - y], fmt="o", ms=5, lw=1.2, color=plots.SERIES[0])
+    axes.set(xscale="log", yscale="logit", xlabel=label)
+    axes.margins(0.06)
+    bottom, top = axes.get_ylim()
+    levels = [level for level in LEVELS if bottom < level < top]
+    if len(levels) < 3:
+        levels = [v for v in MaxNLocator(4).tick_values(bottom, top) if bottom < v < top]
+    axes.set_yticks(levels, [f"{100 * level:.4g} %" for level in levels])
+    is_wide = costs.x.max() > 50 * costs.x.min()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter() if label == "parameters" else "{x:,g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+    if len(costs) > MAX_LABELS:
+        costs = costs[costs.y > costs.y.cummax().shift(fill_value=0)].tail(MAX_LABELS)
+    names = short_labels(list(costs.index), LABEL)
+    plots.add_labels(axes, list(zip(costs.x, costs.y.clip(0.0005, 0.9999), names, strict=True)))
+    return figure
 
 
 @plots.styled

@@ -30,6 +30,7 @@ DASHED = (0, (4, 4))  # a published figure or a reference
 INK, QUIET, LINE, PAPER, ACCENT = "#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a"
 # Okabe and Ito's colours.
 SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c1b19", "#8c7f00"]
+LABEL_STEP = 0.078  # between two labels of points, in heights of the axes: 12 lines fit
 VARIABLES = {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
 VARIABLES |= {INK: "ink", QUIET: "quiet", LINE: "line", PAPER: "paper", ACCENT: "accent"}
 
@@ -96,6 +97,25 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
 def percent_axis(axis: Axis, digits: int | None = 0) -> None:
     """Label an axis of shares in per cent; without `digits`, as its range needs."""
     axis.set_major_formatter(PercentFormatter(1, digits, " %"))
+
+
+def add_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Name points (x, y, name), at most 12, in the margin on the right, one below the other."""
+    points = sorted(points, key=lambda point: point[1])
+    to_axes, last = axes.transData + axes.transAxes.inverted(), -LABEL_STEP
+    for number, (x, y, name) in enumerate(points):
+        highest = 1 - LABEL_STEP * (len(points) - 1 - number)
+        last = min(max(float(to_axes.transform((x, y))[1]), last + LABEL_STEP), highest)
+        line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.6, "relpos": (0, 0.5)}
+        axes.annotate(
+            name,
+            (x, y),
+            (1.06, last),
+            textcoords="axes fraction",
+            va="center",
+            arrowprops=line,
+            annotation_clip=False,
+        )
 
 
 def add_legend(axes: Axes) -> None:

@@ -189,6 +189,14 @@ def test_layers_have_the_published_sizes_of_mnist_net() -> None:
     assert (steps[0].output, steps[-1].output) == ((2, 1, 28, 28), (2, 10))
 
 
+def test_panels_that_need_a_gradient_say_where_there_is_none(run: Run, tmp_path: Path) -> None:
+    examination = examine(run)
+    examination.model = models.build("knn", len(run.classes)).eval()
+    with pytest.raises(NotApplicableError, match="NearestNeighbours has no gradient. The panel"):
+        panel(examination, "saliency")
+    assert panel(examination, "occlusion").figure
+
+
 @pytest.mark.parametrize("name", models.MODELS)
 def test_every_parameter_is_in_one_layer(name: str) -> None:
     model = models.build(name, 3, 1, 64)

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,29 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, make_run: MakeRun, tmp_
     assert "2 runs not finished" in page and "– to –" not in page
     with pytest.raises(ConfigError, match="--out must end in .html, .json, .csv, got 'x.md'"):
         write_comparison(grid, Path("x.md"), "t")
+
+
+def test_accuracy_is_drawn_against_parameters_and_seconds(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """Of 12 variants all are named; of more, those that no smaller one reaches."""
+    for count, named in ((12, 12), (14, 11)):
+        variants = [
+            Variant(f"v{n}", (make_run(f"{count}-{n}", correct(abs(10 - n)), way=(0.5,) * (n + 1),
+                                       parameters=10 * 2**n),))
+            for n in range(count)
+        ]  # fmt: skip
+        comparison = compare_runs(variants)
+        every = {plot.name: plot for plot in draw(comparison)}
+        plot = every["accuracy-by-parameters"]
+        assert plot.title.startswith("Test accuracy by parameters: 99.0 to 100.0 %")
+        assert plot.columns["parameters"] == [10 * 2**n for n in range(count)]
+        assert len(plot.figure.axes[0].texts) == named
+        write_comparison(comparison, tmp_path / "page.html", "t")
+        for name in ("parameters", "seconds"):
+            assert f'id="accuracy-by-{name}' in (tmp_path / "page.html").read_text()
+        heights = sorted(text.xyann[1] for text in plot.figure.axes[0].texts)
+        assert all(b - a > 0.077 for a, b in pairwise(heights)) and heights[0] >= 0
 
 
 def test_labels_of_an_axis_are_where_they_say(grid: Comparison) -> None:

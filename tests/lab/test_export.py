@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError, DataError, RunError
 from siglum.images import sources
 from siglum.lab import models
 from siglum.lab.export import export, open_run, to_onnx
@@ -26,6 +26,7 @@ from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import load
 
 SIZES = {"conv_transformer": 64}  # two cells a side: rows and columns differ
+REFUSED = {"hog_svm": "ArgMax", "knn": "TopK"}
 SLOW = ("conv_transformer", "mobilenet_v3_large", "mobilenet_v3_small")
 
 
@@ -43,7 +44,12 @@ def bundle(path: Path) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in models.MODELS]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW))
+        for n in models.MODELS
+        if n not in REFUSED
+    ],
 )
 def test_every_network_is_exported(name: str) -> None:
     """In colour or with position channels, and with batch statistics."""
@@ -67,6 +73,13 @@ def test_every_network_is_exported(name: str) -> None:
         assert error <= 1e-5, (name, count, error)
     parameters = sum(p.numel() for p in model.parameters())
     assert len(raw) <= 4 * (1.02 * parameters + 25_000)  # with statistics, constants and names
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_networks_of_operators_that_a_bundle_does_not_allow_are_refused(name: str) -> None:
+    raw = to_onnx(models.build(name, 5).eval(), Preprocess(), name)
+    with pytest.raises(DataError, match=f"uses the operator '{REFUSED[name]}': not allowed"):
+        Network(raw, Preprocess())
 
 
 def test_numpy_and_torch_standardise_bit_identically() -> None:

@@ -47,6 +47,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         before: dict[str, Any] | None = None,
         fingerprint: str = "the test set",
         labels: NDArray[np.integer] | None = None,
+        parameters: int = 10,
         **settings: Any,
     ) -> Run:
         labels = LABELS[: len(right)] if labels is None else labels
@@ -72,7 +73,11 @@ def make_run(tmp_path: Path) -> MakeRun:
         )
         rate = asdict(stats.wilson(int(right.sum()), len(right)))
         loss = stats.negative_log_likelihood(log_probs, labels)
-        result: dict[str, Any] = {"parameters": 10, "epochs": len(way), "best_epoch": len(way)}
+        result: dict[str, Any] = {
+            "parameters": parameters,
+            "epochs": len(way),
+            "best_epoch": len(way),
+        }
         result |= {"seconds": 2.0 * len(way), "finished": "", part: {**rate, "loss": loss}}
         run.finish(result, {f"{part}_log_probs": log_probs, f"{part}_labels": labels})
         return run

@@ -16,15 +16,22 @@ from torch import Tensor, nn
 
 from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match
+from siglum.lab.models import baselines
 from siglum.lab.models.cnn import CNN
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
-from siglum.lab.models.layers import Network
+from siglum.lab.models.layers import Fitted, Network
 from siglum.lab.models.patch_transformer import PatchTransformer
 from siglum.lab.models.picture_net import PictureNet
 from siglum.lab.models.sign_net import SignNet
 from siglum.lab.models.torchvision_networks import MobileNetV3, TorchvisionNetwork
 
+FITTED: dict[str, type[Fitted]] = {  # in one call, instead of by steps
+    "hog_svm": baselines.HogSvm,
+    "knn": baselines.NearestNeighbours,
+    "logistic_regression": baselines.LogisticRegression,
+    "nearest_mean": baselines.NearestMean,
+}
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
     "conv_pool": ConvPool,
@@ -40,6 +47,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(TorchvisionNetwork, "resnet18"),
     "sign_net": SignNet,
     "vgg11": partial(TorchvisionNetwork, "vgg11"),
+    **FITTED,
 }
 
 

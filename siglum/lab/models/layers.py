@@ -25,6 +25,14 @@ class Network(nn.Module):
         return logits
 
 
+class Fitted(Network):
+    """A network that is fitted to all training images in one call, instead of by steps."""
+
+    def fit(self, images: Tensor, labels: Tensor) -> None:
+        """Fit to standardised images (N, C, S, S), on the CPU, with labels (N,)."""
+        raise NotImplementedError
+
+
 class Dropout(nn.Module):
     """`torch.nn.Dropout` with random bits that take a tenth of the time on a CPU.
 
