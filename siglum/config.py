@@ -144,7 +144,7 @@ class TrainSettings(InputSettings):
     model_options: dict[str, Option] = {}
     """Options of the network, such as its width."""
     init: str = "scratch"
-    """Initial weights: scratch, a run's folder, file:FILE, or backbone, the included one."""
+    """Initial weights: scratch, a run's folder, file:FILE, backbone, gabor, sobel or laws."""
     freeze: tuple[str, ...] = ()
     """Parts that are not trained: backbone, or names of modules."""
     mean: float | None = None

@@ -2,6 +2,7 @@
 
     runs/first                                      a finished run
     backbone                                        the included one, for `sign_net`
+    gabor, laws, sobel                              the first filters; the rest random
     file:mobilenet_v3_small-047dcff4.pth            tensors only: code in a .pth is never run
     file:weights.safetensors#sha256=811b842335...   this content and no other
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from siglum.errors import ConfigError, DataError, RunError, closest_match
 from siglum.files import data_dir
+from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import count_parameters
 from siglum.lab.models.sign_net import included_weights
 from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
@@ -41,6 +43,8 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
     name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
     if init == BACKBONE:
         loaded = included_weights()
+    elif init in FILTER_BANKS:
+        loaded, seconds, examples = filter_bank(model, init), 0.0, 0
     elif init.startswith(FILE):
         loaded = read_weights(init)
     else:
@@ -56,6 +60,8 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
     head = {key for key in {*ours, *loaded} if key.startswith("head.")}
     same_head = {k for k in head if k in ours and k in loaded and ours[k].shape == loaded[k].shape}
     reset = head - same_head if same_classes else head
+    if init in FILTER_BANKS:
+        reset = ours.keys() - loaded.keys()
     tensors = {key: tensor for key, tensor in loaded.items() if key not in reset}
     random = {key: ours[key] for key in ours if key in reset}
     remedy = "Use the model, size, channels and options that they belong to."
@@ -66,10 +72,16 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
         "seconds": seconds,  # of training before, with the parent's own parents; None if unknown
         "examples": examples,  # images shown before, likewise
         "adopted": list(tensors),
-        "reset": list(random),  # tensors that remain random: the new head
+        "reset": list(random),  # tensors that remain random, such as a new head
         "adopted_numbers": sum(tensor.numel() for tensor in tensors.values()),
         "reset_numbers": sum(tensor.numel() for tensor in random.values()),
     }
+
+
+def parent(init: str) -> Path | None:
+    """Return the run that `init` names."""
+    others = (SCRATCH, BACKBONE, *FILTER_BANKS)
+    return None if init in others or init.startswith(FILE) else Path(init)
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
@@ -98,7 +110,9 @@ def describe(
 ) -> str:
     """Describe initial weights, the head, frozen parts and how many parameters are trained."""
     words = ["random weights"]
-    if init is not None:
+    if init is not None and init["run"] in FILTER_BANKS:
+        words = [f"filters of {init['run']}: {init['adopted_numbers']:,} numbers; the rest random"]
+    elif init is not None:
         words = [f"{init['adopted_numbers']:,} numbers of {init['run']}"]
         new = init["reset_numbers"]
         words.append(f"a new head of {new:,}" if new else "with its head")

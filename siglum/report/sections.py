@@ -25,6 +25,7 @@ from siglum.files import write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images import decode
 from siglum.images.imageset import ImageSet
+from siglum.lab import transfer
 from siglum.lab.run_folder import Run
 from siglum.lab.train_run import load_data
 from siglum.lab.training_loop import Data, Epoch
@@ -186,9 +187,9 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
         renames = f"{path.name}-classes.csv"
         command = train_command(config, renames, out)
         steps.insert(0, (command, renames, plots.to_csv(config.rename.items())))
-        if config.init in ("scratch", "backbone") or config.init.startswith("file:"):
+        if (parent := transfer.parent(config.init)) is None:
             break
-        path, out = Path(config.init), config.init
+        path, out = parent, config.init
     return steps, ""
 
 
