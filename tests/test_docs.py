@@ -58,9 +58,13 @@ def test_the_page_of_commands_is_generated() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_within_the_repository_works(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            headings = re.findall("^#+ (.*)", file.read_text(), re.MULTILINE) if anchor else []
+            slugs = [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings]
+            assert not anchor or anchor in slugs, f"{target}#{anchor}"
 
 
 def test_every_study_can_be_read(tmp_path: Path) -> None:

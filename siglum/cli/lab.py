@@ -21,14 +21,13 @@ from siglum.config import TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
-from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import models, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 from siglum.lab.tensorboard import tensorboard_writer
 
 if TYPE_CHECKING:
-    from siglum.lab.study import Cell
+    from siglum.lab.study import Cell, Study
 
 MAX_MATRIX = 16  # classes of a matrix that is printed
 MAX_ISSUES = 20  # label issues that are printed; --json has all
@@ -116,6 +115,9 @@ def train(
             print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None
     record = {"run": str(run.path), **(run.result or {})}
+    predictions = run.predictions()
+    measured = [predictions[k] for k in ("test_log_probs", "val_log_probs") if k in predictions]
+    record["warning"] = _warning(measured[0], run.classes) if measured else None
     if json:
         terminal.print_json(record)
         return
@@ -178,8 +180,10 @@ def evaluate(
         part: Measure on this part of the run's own images instead.
         merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
             and any of them is correct for any other. A class without a line is its own group.
+            Classes may also have the names from before the run's --rename.
     """
     opened, groups = Run(run), terminal.read_renames(merge, "merge")
+    groups = {opened.config.rename.get(name, name): group for name, group in groups.items()}
     if source and rename is None and _resolve(source) == _resolve(opened.config.data):
         source = None  # its training images are in it
     if source is None and rename is not None:
@@ -192,7 +196,8 @@ def evaluate(
             name, log_probs, labels = train_run.predict_part(
                 opened, part, checkpoint, target, line.load
             )
-            trained = len(labels) if name == "train" else 0
+            init = opened.env["init"] or {"trained": {}}
+            trained = len(labels) if name == "train" else init["trained"].get(name, 0)
             headline = f"{train_run.PARTS[name]} images"
             source = (opened.config.test if name == "test" else None) or opened.config.data
         else:
@@ -204,22 +209,15 @@ def evaluate(
             model = target.to(opened.model(checkpoint))
             log_probs = training_loop.evaluate(model, images, preprocess, target)
             labels = images.labels
-            try:
-                data = train_run.load_data(opened.config, opened.classes, line.load)
-                hashes = {*_hashes(data.train)}
-                trained = sum(value in hashes for value in _hashes(images))
-            except SiglumError:  # the training images are gone
-                pass
+            trained = train_run.count_trained(opened, images, opened.config, line.load)
     if trained:
         total = len(labels)
         headline += f"; the run was trained on {trained:,} of these {total:,} images"
     classes = opened.classes
     if groups:
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
-    record: dict[str, Any] = {"run": str(run), "source": source, "part": name, "warning": None}
-    predicted = np.unique(log_probs.argmax(axis=1))
-    if len(predicted) == 1 < len(labels):
-        record["warning"] = f"predicts class {classes[int(predicted[0])]} for every image"
+    record: dict[str, Any] = {"run": str(run), "source": source, "part": name}
+    record["warning"] = _warning(log_probs, classes)
     if json:
         record["trained_on"] = trained
     else:
@@ -260,14 +258,16 @@ def print_measures(
         )
 
 
+def _warning(log_probs: stats.FloatArray, classes: tuple[str, ...]) -> str | None:
+    predicted = np.unique(log_probs.argmax(axis=1))
+    if len(predicted) > 1 or len(log_probs) < 2:
+        return None
+    return f"predicts class {classes[int(predicted[0])]} for every image"
+
+
 def _resolve(source: str) -> tuple[str, Path | None]:
     kind, _, place = source.partition(":")
     return kind, Path(place).expanduser().resolve() if place else None
-
-
-def _hashes(images: ImageSet) -> list[int]:
-    starts = range(0, len(images), CHUNK)
-    return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
 
 
 def merge_classes(
@@ -488,7 +488,7 @@ def study(
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         jobs = min(jobs, len(cells))
-        work = (cells, device, precision, threads or max(1, CORES // jobs))
+        work = (wanted, variant, seed, device, precision, threads or max(1, CORES // jobs))
         if jobs == 1:
             finished = _train(*work)
         else:  # every worker walks through all runs; their locks share them out
@@ -498,29 +498,47 @@ def study(
         if not finished:
             print(f"Stopped. Resume with the same command; the runs are in {folder}.")
             raise KeyboardInterrupt
-    records = []
+        wanted = read_study(file, folder)
+        cells = wanted.select(variant, seed)
+    records, failures = [], {cell.name: cell.failure for cell in cells if cell.failure}
     for cell in cells:
-        run, record = cell.run, {"variant": cell.name, "run": str(cell.path), "state": cell.state}
-        epochs = (run.failure or f"{len(run.history)} of {run.config.epochs}") if run else ""
-        records.append({**record, "epochs": epochs})
+        run = cell.run
+        record: dict[str, Any] = {"variant": cell.name, "run": str(cell.path), "state": cell.state}
+        record["epochs"] = f"{len(run.history)} of {run.config.epochs}" if run else ""
+        if wanted.file.search:
+            record["validation"] = wanted.scores.get(cell.variant)
+        records.append(record)
+    about = {"best": wanted.best, "next": wanted.unfinished} if wanted.file.search else {}
     if json:
-        terminal.print_json({"study": wanted.name, "runs": records})
+        terminal.print_json({"study": wanted.name, **about, "failures": failures, "runs": records})
         return
-    terminal.print_table(records[0], (record.values() for record in records))
+    rows = [[terminal.format_value(value) for value in record.values()] for record in records]
+    terminal.print_table(records[0], rows)
+    for name, reason in failures.items():
+        terminal.print_line(f"{name} failed: {reason}")
     states = Counter(record["state"] for record in records)
     print(f"{states['finished']} finished, {states['failed']} failed, of {len(records)}")
+    if about:
+        upcoming = "; ".join(wanted.unfinished) or "nothing: the search is finished"
+        terminal.print_facts({"best by validation": wanted.best, "next": upcoming})
 
 
 def _train(
-    cells: "Sequence[Cell]", device: str, precision: str, threads: int, parent: int | None = None
+    study: "Study",
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    device: str,
+    precision: str,
+    threads: int,
+    parent: int | None = None,
 ) -> bool:
     """Train the runs in this process; return False if stopped."""
-    from siglum.lab.study import run_cells
+    from siglum.lab.study import run_study
 
     with terminal.progress_line(training=True) as line:
         try:
-            start = partial(_start, line, parent)
-            run_cells(cells, choose_device(device, precision, threads), start, line.load)
+            start, target = partial(_start, line, parent), choose_device(device, precision, threads)
+            run_study(study, variants, seeds, target, start, line.load)
         except train_run.Stopped:
             return False
     return True
@@ -576,9 +594,11 @@ def label_issues(
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
             images = sources.load(source, part, network.preprocess, progress=line.load)
             table = lab.predict_run(network, images, choose_device(device, "float32"))
-            if network.config.data == source:
+            if trained := train_run.count_trained(network, images, network.config, line.load):
                 warnings.warn(
-                    f"{run} has learned the labels of {source}. Use --folds.", stacklevel=2
+                    f"{run} was trained on {trained:,} of these {len(images):,} images, and has "
+                    f"learned their labels. Use the folder of: siglum train {source} --folds 5",
+                    stacklevel=2,
                 )
         else:
             source, table = lab.read_out_of_fold(run)

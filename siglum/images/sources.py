@@ -110,7 +110,7 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         hint = closest_match(text.partition(":")[0], SOURCES)
         problem = "is not a source" if path.exists() else "does not exist"
         remedy = "Name a folder with one folder per class, a zip, tar or CSV file, or mnist5k."
-        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}")
+        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}{_searched(path)}")
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
@@ -118,8 +118,17 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     exists = {":DIR": path.is_dir, ":FILE": path.is_file, ":PATH": path.exists}
     if place and not exists[expected]():
         kind = "folder" if expected == ":DIR" else "file"
-        raise DataError(f"{spec} {f'is not a {kind}' if path.exists() else 'does not exist'}.")
+        problem = f"is not a {kind}" if path.exists() else "does not exist"
+        raise DataError(f"{spec} {problem}.{_searched(path)}")
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
+
+
+def _searched(path: Path) -> str:
+    """Return where a relative path was searched for, if it does not exist."""
+    if path.is_absolute() or path.exists():
+        return ""
+    folder = data_dir()
+    return f" Searched here and in SIGLUM_DATA ({folder or 'not set'})."
 
 
 def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], ImageSet]]:

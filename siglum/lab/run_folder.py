@@ -51,6 +51,7 @@ class _Record(BaseModel):
 class _Init(_Record):
     seconds: float | None
     examples: int | None
+    trained: dict[str, int] = {}  # by part: its images that the initial weights were trained on
 
 
 class _Env(_Record):
@@ -157,11 +158,6 @@ class Run:
         if not (self.path / RESULT).exists():
             return None
         return self._read(RESULT, _Result).model_dump(exclude_unset=True)
-
-    @property
-    def failure(self) -> str | None:
-        """Why the training diverged, or None."""
-        return str(read_json(self.path / FAILURE)) if (self.path / FAILURE).exists() else None
 
     @property
     def history(self) -> list[Epoch]:
@@ -281,10 +277,6 @@ class Run:
         self._write_json(RESULT, result)
         shutil.rmtree((self.path / STATE).parent, ignore_errors=True)
 
-    def fail(self, reason: str) -> None:
-        """Record why the training cannot continue."""
-        self._write_json(FAILURE, reason)
-
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
@@ -319,6 +311,16 @@ class Run:
                 f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
                 "another folder with -o."
             ) from error
+
+
+def record_failure(path: Path, reason: str) -> None:
+    """Record in a run's folder, which need not exist, why it cannot be trained."""
+    write_atomic(path / FAILURE, json.dumps(reason) + "\n")
+
+
+def read_failure(path: Path) -> str | None:
+    """Return why the run in a folder could not be trained, or None."""
+    return str(read_json(path / FAILURE)) if (path / FAILURE).exists() else None
 
 
 def check_free(path: Path) -> None:

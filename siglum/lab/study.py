@@ -9,6 +9,7 @@ docs/studies.md explains the file.
 import hashlib
 import itertools
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +20,17 @@ from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, choose
 from siglum.files import atomic_path, read_toml
 from siglum.images.cache import Progress, no_progress
-from siglum.lab import transfer
-from siglum.lab.compare import Comparison, Variant, compare_runs
+from siglum.lab import search, transfer
+from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
-from siglum.lab.run_folder import CONFIG, Run
+from siglum.lab.models import NetworkError
+from siglum.lab.run_folder import CONFIG, Run, read_failure, record_failure
 from siglum.lab.train_run import Watch, load_data, resume, train
 from siglum.lab.training_loop import DivergedError
 
@@ -36,6 +39,19 @@ LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
+
+
+# Settings that choose the validation images, on which all trials of a search must agree.
+VALIDATION = {"data", "rename", "classes", "writers", "split", "val", "folds", "fold"}
+
+
+class Search(Settings):
+    """The table [search] of a study file: trials, of which validation accuracy chooses the best."""
+
+    strategy: str
+    trials: int | None = Field(None, ge=1)  # at most; by default as many as the strategy needs
+    seed: int = Field(0, ge=0, lt=2**31)  # of the strategy random
+    dimensions: dict[str, Any] = Field(min_length=1)  # lists of values
 
 
 class StudyFile(Settings):
@@ -48,6 +64,7 @@ class StudyFile(Settings):
     seeds: tuple[int, ...] = (0,)
     base: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies
     grid: dict[str, Any] = {}  # noqa: RUF012 - lists of values; every combination is a variant
+    search: Search | None = None  # instead of a grid and variants
     variants: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - in each combination of the grid
     parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - for init = "parents.NAME"
     published: dict[str, dict[Literal["train", "val", "test"], float]] = {}  # noqa: RUF012
@@ -81,11 +98,18 @@ class Cell:
         return FileLock(self.path.parent / LOCKS / f"{self.path.name}.lock")
 
     @property
+    def failure(self) -> str | None:
+        """Why the run could not be trained, or None."""
+        return read_failure(self.path)
+
+    @property
     def state(self) -> str:
         """How far the run is: waiting, training, stopped, finished or failed."""
         run, lock = self.run, self.lock
-        if run is not None and (run.result is not None or run.failure is not None):
-            return "finished" if run.failure is None else "failed"
+        if self.failure is not None:
+            return "failed"
+        if run is not None and run.result is not None:
+            return "finished"
         try:
             if Path(lock.lock_file).exists():
                 lock.acquire(timeout=0).lock.release()
@@ -100,8 +124,21 @@ class Study:
 
     name: str
     file: StudyFile
-    cells: tuple[Cell, ...]  # by variant, by seed, by fold
-    levels: Mapping[str, Mapping[str, Any]]  # by variant: its values in the grid
+    folder: Path
+    cells: tuple[Cell, ...]  # by variant, by seed, by fold; of a search, those decided by now
+    levels: Mapping[str, Mapping[str, Any]]  # by variant: its values in the grid or the search
+    scores: Mapping[str, float]  # by finished trial of a search: its validation accuracy
+
+    @property
+    def best(self) -> str | None:
+        """The trial of a search with the highest validation accuracy; of equal ones, the first."""
+        return max(self.scores, key=self.scores.__getitem__, default=None)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The variants that are not finished; of a search, the trials that come next."""
+        cells = (cell for cell in self.cells if cell.state not in ("finished", "failed"))
+        return list(dict.fromkeys(cell.variant for cell in cells))
 
     def select(self, variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
         """Return the cells of some variants and seeds (all, if none is named), parents first."""
@@ -122,29 +159,88 @@ def read_study(path: Path, folder: Path) -> Study:
 
 def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     """Return the study that a file's contents describe; see `read_study`."""
-    grid = _flatten(file.grid)
-    lists = {"seeds": list(file.seeds)} | {f"grid.{name}": v for name, v in grid.items()}
+    table = "grid" if file.search is None else "search.dimensions"
+    axes = _flatten(file.grid if file.search is None else file.search.dimensions)
+    lists = {"seeds": list(file.seeds)} | {f"{table}.{name}": v for name, v in axes.items()}
     for setting, values in lists.items():
         if not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 1):
             raise ConfigError(f"{setting} must be a list of different values, got {values!r}.")
+    endings = Counter(setting.rpartition(".")[2] for setting in axes)
+    short = {s: end if endings[end := s.rpartition(".")[2]] == 1 else s for s in axes}
     cells: list[Cell] = []
     levels: dict[str, dict[str, Any]] = {}
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    for (own, settings), point in itertools.product((file.variants or {"": {}}).items(), points):
-        flat = _flatten(file.base) | _flatten(settings) | point
-        level = {setting.rpartition(".")[2]: value for setting, value in point.items()}
-        words = [own] * bool(own) + [f"{setting}={value}" for setting, value in level.items()]
+    scores: dict[str, float] = {}
+
+    def add(words: list[str], own: str, settings: Mapping[str, Any]) -> str:
+        """Add a variant that is named by some `words` about its settings."""
         variant = ", ".join(words) or "base"
-        levels[variant] = {"variant": own, **level} if len(file.variants) > 1 else level
-        if "seed" in flat:
-            raise ConfigError("seed must be in the list 'seeds', not in the settings.")
-        options = {k.partition(".")[2]: v for k, v in flat.items() if k.startswith(OPTIONS)}
-        nested = {k: v for k, v in flat.items() if not k.startswith(OPTIONS)} | {OPTIONS: options}
+        levels[variant] = {"variant": own} if len(file.variants) > 1 else {}
+        levels[variant] |= {short[setting]: settings[setting] for setting in axes}
         for seed in file.seeds:
-            cells += _cells(variant, {**nested, "seed": seed}, file, folder)
+            cells.extend(_cells(variant, {**_flatten(file.base), **settings}, seed, file, folder))
+        return variant
+
+    def describe(point: Mapping[str, Any]) -> list[str]:
+        return [f"{short[setting]}={format_setting(value)}" for setting, value in point.items()]
+
+    if file.search is None:
+        named = (file.variants or {"": {}}).items()
+        for (own, settings), values in itertools.product(named, itertools.product(*axes.values())):
+            point = dict(zip(axes, values, strict=True))
+            add([own] * bool(own) + describe(point), own, {**_flatten(settings), **point})
+    else:
+
+        def score(point: search.Point) -> float | None:
+            settings = dict(zip(axes, point, strict=True))
+            changes = {name: v for name, v in settings.items() if v != axes[name][0]}
+            number = f"{len(levels) + 1}: "
+            variant = add([number + ", ".join(describe(changes) or ["start"])], "", settings)
+            result = _validation_accuracy([c for c in cells if c.variant == variant])
+            if result is not None and result >= 0:
+                scores[variant] = result
+            return result
+
+        search.run_trials(file.search.strategy, _space(file, file.search, axes), score)
     for variant in (*file.published, *itertools.chain(*file.pairs)):
         choose(levels, variant, "variant")
-    return Study(name, file, tuple(cells), levels)
+    return Study(name, file, folder, tuple(cells), levels, scores)
+
+
+def _space(file: StudyFile, wanted: Search, axes: Mapping[str, list[Any]]) -> search.Space:
+    """Check the table [search] and return what its strategy may try."""
+    choose(search.STRATEGIES, wanted.strategy, "search.strategy")
+    if other := next((name for name in ("grid", "variants") if getattr(file, name)), None):
+        raise ConfigError(f"Cannot combine [search] with {other}. Leave one of them out.")
+    if wrong := VALIDATION & {*axes}:
+        raise ConfigError(
+            f"search.dimensions must not hold {min(wrong)!r}, which changes the validation images."
+        )
+    start = _flatten(file.base) | {setting: values[0] for setting, values in axes.items()}
+    for setting, line in axes.items():  # a search that has begun must not end at a wrong value
+        for value in line:
+            _cells("", {**start, setting: value}, file.seeds[0], file, Path())
+    values = tuple(
+        tuple(tuple(value) if isinstance(value, list) else value for value in line)
+        for line in axes.values()
+    )
+    trials = math.prod(map(len, values))
+    return search.Space(values, min(wanted.trials or trials, trials), wanted.seed)
+
+
+def _validation_accuracy(cells: Sequence[Cell]) -> float | None:
+    """Return the mean over the runs of a trial, -1 if one failed, None if one is not finished."""
+    if any(cell.failure for cell in cells):
+        return -1.0
+    results = [result for cell in cells if cell.run and (result := cell.run.result)]
+    if not all("val" in result for result in results):
+        raise ConfigError(
+            f"val must hold out images, by which a search chooses, got {cells[0].config.val}."
+        )
+    if len(results) < len(cells):
+        return None
+    # Validation parts are equally large, and sums of counts are exact: equal means stay equal.
+    hits, total = (sum(result["val"][key] for result in results) for key in ("hits", "total"))
+    return float(hits / total)
 
 
 def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,19 +248,27 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
     options = settings.get(OPTIONS, {})
     if not isinstance(options, dict):
         raise ConfigError(f"{OPTIONS} must be a table, got {options!r}.")
-    flat = {name: value for name, value in settings.items() if name != OPTIONS}
-    return flat | {f"{OPTIONS}.{name}": value for name, value in options.items()}
+    tables = {name: {name: value} for name, value in settings.items()}
+    tables[OPTIONS] = {f"{OPTIONS}.{name}": value for name, value in options.items()}
+    return {name: value for table in tables.values() for name, value in table.items()}
 
 
-def _cells(name: str, settings: Mapping[str, Any], file: StudyFile, folder: Path) -> list[Cell]:
+def _cells(
+    name: str, flat: Mapping[str, Any], seed: int, file: StudyFile, folder: Path
+) -> list[Cell]:
     """Return the cell of a variant and a seed, or those of all its folds."""
+    if "seed" in flat:
+        raise ConfigError("seed must be in the list 'seeds', not in the settings.")
+    options = {k.partition(".")[2]: v for k, v in flat.items() if k.startswith(OPTIONS)}
+    settings = {k: v for k, v in flat.items() if not k.startswith(OPTIONS)}
+    settings |= {OPTIONS: options, "seed": seed}
     init, parent = str(settings.get("init", "")), None
     if init.startswith(PARENT):
         own = choose(file.parents, init.removeprefix(PARENT), "init's parent")
         if str(own.get("init", "")).startswith(PARENT):
             raise ConfigError(f"{init} must start from scratch or from a run, got {own['init']!r}.")
-        (parent,) = _cells(init, {**own, "seed": settings["seed"]}, file, folder)
-        settings = {**settings, "init": str(parent.path)}
+        (parent,) = _cells(init, _flatten(own), seed, file, folder)
+        settings["init"] = str(parent.path)
     first = build(TrainConfig, settings)
     folds = range(first.folds) if first.folds and "fold" not in settings else [first.fold]
     cells = []
@@ -198,6 +302,24 @@ def run_cells(
             time.sleep(POLL_SECONDS)
 
 
+def run_study(
+    study: Study,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    device: Device,
+    start: Start = lambda cell, remaining: lambda record: None,
+    progress: Progress = no_progress,
+) -> None:
+    """Train every run of a study that is not finished; of a search, trial after trial to its end.
+
+    Several processes may do so at once: each decides the next trials from the same runs.
+    """
+    before = -1
+    while len(study.cells) > before:
+        run_cells(study.select(variants, seeds), device, start, progress)
+        before, study = len(study.cells), make_study(study.name, study.file, study.folder)
+
+
 def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: Progress) -> bool:
     """Train a run to its end; return False while another process trains it or its parent."""
     if cell.state in ("finished", "failed"):
@@ -218,22 +340,27 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         try:
             if run is None:
                 train(cell.config, cell.path, device, start(), progress)
-            elif run.result is None and run.failure is None:
+            elif run.result is None and cell.failure is None:
                 resume(run, device, start(), progress)
-        except DivergedError as error:
-            Run(cell.path).fail(str(error))
+        except (DivergedError, NetworkError) as error:
+            record_failure(cell.path, str(error))
     return True
 
 
 def collect(study: Study) -> list[Variant]:
-    """Return the variants of a study; a seed counts once all of its folds are finished."""
+    """Return the variants of a study; a seed counts once all of its folds are finished.
+
+    A trial of a search counts once all of its runs are.
+    """
     variants = []
     for name, levels in study.levels.items():
-        cells = [(c.config.seed, c.run) for c in study.cells if c.variant == name]
-        done = [(seed, run) for seed, run in cells if run and run.result is not None]
-        failed = tuple((seed, run.failure) for seed, run in cells if run and run.failure)
+        cells = [cell for cell in study.cells if cell.variant == name]
+        failed = tuple((c.config.seed, str(c.failure)) for c in cells if c.state == "failed")
+        done = [(c.config.seed, c.run) for c in cells if c.state == "finished" and c.run]
         missing = len(cells) - len(done) - len(failed)
         seeds, size = Counter(seed for seed, _ in done), len(cells) // len(study.file.seeds)
+        if study.file.search and len(done) < len(cells):
+            done = []
         runs = tuple(run for seed, run in done if seeds[seed] == size)  # with all folds
         published = study.file.published.get(name, {})
         variants.append(Variant(name, runs, failed, missing, published, levels))

@@ -6,6 +6,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -18,16 +19,16 @@ import torch
 from numpy.typing import NDArray
 
 from siglum import stats
-from siglum.config import Preprocess, TrainConfig
+from siglum.config import InputSettings, Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
-from siglum.images.imageset import ImageSet
+from siglum.images.imageset import CHUNK, ImageSet
 from siglum.lab import models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
-from siglum.lab.run_folder import CHECKPOINTS, Run, check_free
+from siglum.lab.run_folder import CHECKPOINTS, CONFIG, STATE, Run, check_free
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -153,6 +154,52 @@ def predict_part(
     )
 
 
+def count_trained(
+    run: Run,
+    images: ImageSet,
+    config: TrainConfig,
+    progress: Progress = no_progress,
+    but: ImageSet | None = None,
+) -> int:
+    """Count the images that a run, or a run that it started from, was trained on.
+
+    `config` says how `images` were preprocessed. Not counted are images that are gone, and copies
+    of those in `but`.
+    """
+    inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
+    hashes: set[int] = set()
+    while True:
+        with suppress(SiglumError):
+            same = run.config.model_copy(update=inputs)
+            hashes |= {*_hashes(load_data(same, run.classes, progress).train)}
+        if not (Path(run.config.init) / CONFIG).is_file():
+            break
+        run = Run(run.config.init)
+    hashes -= {*_hashes(but)} if but else set()
+    return sum(value in hashes for value in _hashes(images))
+
+
+def _hashes(images: ImageSet) -> list[int]:
+    starts = range(0, len(images), CHUNK)
+    return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
+
+
+def _count_known(config: TrainConfig, data: Data, progress: Progress) -> dict[str, int]:
+    """Count the images that measure this run, and that the run it starts from was trained on."""
+    parent, counts = Run(config.init), {}
+    for part in ("val", "test"):
+        if (images := data.parts[part]) is not None:
+            counts[part] = count_trained(parent, images, config, progress, data.train)
+            if counts[part]:
+                warnings.warn(
+                    f"{config.init} was trained on {counts[part]:,} of these {len(images):,} "
+                    f"{PARTS[part]} images, so their accuracy will be too high. Train with its "
+                    "--seed and --val, which hold out the same images.",
+                    stacklevel=3,
+                )
+    return counts
+
+
 def train(
     config: TrainConfig,
     path: Path,
@@ -187,16 +234,11 @@ def train(
     if preprocess.resize != "glyph" and preprocess.polarity == "light":
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
     state, init = _fresh_state(config, preprocess, data, device)
+    if init is not None and (Path(init["run"]) / CONFIG).is_file():
+        init["trained"] = _count_known(config, data, progress)
     env = {**_environment(device, data), "init": init}
     run = Run.create(path, config, preprocess, data.train.classes, env)
-    try:
-        return _continue(run, state, data, device, watch)
-    except Exception as error:
-        if state.counters.step == 0:  # nothing to resume, and the name stays free
-            shutil.rmtree(path, ignore_errors=True)
-            if ".py:" in config.model and not isinstance(error, SiglumError):
-                raise models.failed(config.model, "training it", error) from error
-        raise
+    return _continue(run, state, data, device, watch)
 
 
 def _without_steps(config: TrainConfig) -> TrainConfig:
@@ -259,7 +301,20 @@ def _fresh_state(
 
 
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
-    """Train a run from where `state` is to the end."""
+    """Train a run from where `state` is to the end; remove it if there is nothing to resume."""
+    try:
+        return _fit(run, state, data, device, watch)
+    except Exception as error:
+        model = run.config.model
+        is_foreign = ".py:" in model and not isinstance(error, SiglumError)
+        if (state.counters.step == 0 or is_foreign) and not (run.path / STATE).exists():
+            shutil.rmtree(run.path, ignore_errors=True)  # the name stays free
+        if is_foreign:
+            raise models.failed(model, "training it", error) from error
+        raise
+
+
+def _fit(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
     for record in training_loop.fit(state, data, run.config, run.preprocess, device):

@@ -52,6 +52,23 @@ def test_training_images_in_another_source_are_counted(
     assert "the run was trained on 58 of these 87 images" in text.stdout
 
 
+def test_images_of_the_run_that_it_started_from_count_as_trained_on(
+    siglum, run: Path, signs: Path, tmp_path: Path
+) -> None:
+    """Another seed holds out other images; --merge accepts the names from before --rename."""
+    (tmp_path / "names.csv").write_text("cross,x\n")
+    (tmp_path / "groups.csv").write_text("cross,lines\nstroke,lines\n")
+    flags = ("--init", run, "--seed", 1, "--val", 0.2, "--epochs", 1, "--rename", "names.csv")
+    done = siglum("train", f"folder:{signs}", "-o", "child", *flags, cwd=tmp_path)
+    text = siglum("evaluate", "child", "--merge", "groups.csv", cwd=tmp_path)
+    record = json.loads(siglum("evaluate", "child", "--json", cwd=tmp_path).stdout)
+
+    assert done.returncode == 0 and "validation images, so their accuracy" in done.stderr
+    assert f"was trained on {record['trained_on']} of these 15 " in done.stderr
+    assert f"was trained on {record['trained_on']} of these 15 images" in text.stdout
+    assert record["classes"] == ["ring", "stroke", "x"] and "lines" in text.stdout
+
+
 def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_path: Path) -> None:
     flags = ("--folds", 3, "--fold", 1, "--epochs", 1, "--batch-size", 16, "--threads", 1)
     done = siglum("train", f"folder:{signs}", "-o", tmp_path / "fold", *flags)

@@ -34,7 +34,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("train signs --epoch 3", "Did you mean --epochs? See: siglum train --help"),
         ("train mnist5", "Did you mean 'mnist5k'?"),
         ("train folder:", "source must be folder:DIR, got 'folder:'."),
-        ("train folder:nowhere", "folder:nowhere does not exist."),
+        ("train folder:nowhere", "nowhere does not exist. Searched here and in SIGLUM_DATA ("),
         ("train signs --lr 0", "lr must be greater than 0, got '0'."),
         ("train signs --batch-size 1000", "must be at most the 66 training images, got 1000."),
         ("train signs --model glyphnet", "got 'glyphnet'. Did you mean 'glyph_net'?"),

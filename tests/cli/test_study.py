@@ -93,6 +93,35 @@ def test_report_goes_into_the_runs_folder_and_tells_what_is_missing(
     assert "--out must end in .html, .json, .csv, got 'page.md'." in refused.stderr
 
 
+def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_path: Path) -> None:
+    file, folders = tmp_path / "search.toml", (tmp_path / "killed", tmp_path / "whole")
+    file.write_text(
+        f'[base]\ndata = "folder:{signs}"\nmodel = "mnist_net"\nbatch_size = 8\nval = 0.3\n'
+        '[search]\nstrategy = "round-robin"\ntrials = 6\n[search.dimensions]\n'
+        "epochs = [1, 2]\nlr = [0.01, 0.1]\nmodel_options.filters = [2, 5]"
+    )
+    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
+    with subprocess.Popen(
+        [*command, "--folder", str(folders[0])], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "  3: " in line)
+        process.kill()
+    listed = siglum("study", "list", file, "--folder", folders[0])
+    assert "best by validation" in listed.stdout and "3: " in listed.stdout.split("next")[1]
+    tables = []
+    for folder, jobs in zip(folders, (2, 1), strict=True):
+        ran = siglum("study", "run", file, "--folder", folder, "--jobs", jobs, *FLAGS)
+        assert ran.returncode == 0, ran.stderr
+        done = siglum("study", "list", file, "--folder", folder, "--json")
+        tables.append(json.loads(done.stdout.replace(str(folder), "")))
+
+    assert tables[0] == tables[1] and tables[0]["next"] == []
+    accuracies = {row["variant"]: row["validation"] for row in tables[0]["runs"]}
+    assert len(accuracies) == 5  # the second pass improves nothing
+    assert f"{tables[0]['best']}, seed 0" == max(accuracies, key=accuracies.__getitem__)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_it_comes_to_the_same_table(
     siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path

@@ -40,7 +40,7 @@ def test_a_run_reads_back_as_written(run: Run) -> None:
 
     assert run.config == TrainConfig() and run.classes == ("a", "b")
     assert run.preprocess == TrainConfig().preprocess()
-    assert run.history == [] and run.result is None and run.failure is None
+    assert run.history == [] and run.result is None
     for name, tensor in run.model().state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
 

@@ -36,6 +36,9 @@ def test_named_variants_are_combined_with_every_point_of_the_grid(tmp_path: Path
     assert study.levels["b, lr=0.2, filters=5"] == {"variant": "b", "lr": 0.2, "filters": 5}
     assert study.cells[-1].config.model_options == {"kernel_size": 3, "filters": 10}
     assert list(read(tmp_path, "seeds = [3]").levels) == ["base"]
+    same = "[grid]\nsize = [28]\nmodel_options.size = [1, 2]\naugment = [[]]"
+    names = [f"size=28, model_options.size={size}, augment=none" for size in (1, 2)]
+    assert list(read(tmp_path, same).levels) == names
 
 
 def test_parents_come_first_for_each_seed(tmp_path: Path) -> None:

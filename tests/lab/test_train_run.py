@@ -96,6 +96,20 @@ def test_without_validation_the_last_weights_are_the_best(
         run.evaluate()
 
 
+def test_a_network_that_fails_leaves_its_name_free(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
+) -> None:
+    """As networks for one batch size do, at the last batch."""
+    code = "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self, *_):\n"
+    code += "        super().__init__(784, 3)\n    def forward(self, x):\n        assert len(x) in "
+    (tmp_path / "net.py").write_text(f"{code}(2, 16)\n        return super().forward(x.flatten(1))")
+    config = changed(tiny_config, model=f"{tmp_path}/net.py:Net", size=28, batch_size=16)
+
+    with pytest.raises(ConfigError, match="Net failed training it: AssertionError"):
+        train(config, tmp_path / "run", machine)
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_a_batch_size_of_the_user_is_refused(
     tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:

@@ -26,6 +26,11 @@ from siglum.lab.models.picture_net import PictureNet
 from siglum.lab.models.sign_net import SignNet
 from siglum.lab.models.torchvision_networks import MobileNetV3, TorchvisionNetwork
 
+
+class NetworkError(ConfigError):
+    """A network cannot be built with these options, or fails on its images."""
+
+
 FITTED: dict[str, type[Fitted]] = {  # in one call, instead of by steps
     "hog_svm": baselines.HogSvm,
     "knn": baselines.NearestNeighbours,
@@ -81,8 +86,8 @@ def build(
             if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
-    except ConfigError:  # of an option
-        raise
+    except ConfigError as error:  # of an option
+        raise NetworkError(str(error)) from None
     except Exception as error:  # the code may be the user's own
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
@@ -100,10 +105,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def failed(name: str, action: str, error: BaseException) -> ConfigError:
+def failed(name: str, action: str, error: BaseException) -> NetworkError:
     """Return the one-line error for a network that raised `error`."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return ConfigError(
+    return NetworkError(
         f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
         "Check its options, or its layers, against --size and --channels."
     )
