@@ -355,10 +355,14 @@ def _measure(
     model, epochs = device.to(run.model()), state.counters.epochs
     measured: dict[str, Any] = {}
     predictions: dict[str, NDArray[Any]] = {}
+    chosen = _checkpoint_epochs(epochs)
+    is_last = chosen[run.config.checkpoint] == len(epochs)  # whose validation is at hand
     for part, images in (("val", data.val), ("test", data.test)):
         if images is None:
             continue
-        log_probs = training_loop.evaluate(model, images, run.preprocess, device)
+        log_probs = state.val_log_probs if part == "val" and is_last else None
+        if log_probs is None:
+            log_probs = training_loop.evaluate(model, images, run.preprocess, device)
         correct = int((log_probs.argmax(axis=1) == images.labels).sum())
         loss = stats.negative_log_likelihood(log_probs, images.labels)
         measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}
@@ -367,7 +371,6 @@ def _measure(
             predictions[f"{part}_writers"] = np.array(images.writers)
     if data.fold is not None:
         predictions["test_rows"] = data.fold
-    chosen = _checkpoint_epochs(epochs)
     result = {
         "parameters": models.count_parameters(model),
         "trained": models.count_parameters(state.model),

@@ -128,6 +128,7 @@ class TrainState:
     optimizer: Optimizer
     average: AveragedModel | None = None
     counters: Counters = field(default_factory=Counters)
+    val_log_probs: NDArray[np.float32] | None = None  # (N, K), of the last epoch
 
     @property
     def result(self) -> nn.Module:
@@ -325,7 +326,7 @@ def _end_epoch(
     """Validate and record the epoch."""
     counters, val_loss, val_accuracy = state.counters, None, None
     if val is not None:
-        log_probs = evaluate(state.result, val, preprocess, device)
+        log_probs = state.val_log_probs = evaluate(state.result, val, preprocess, device)
         val_loss = stats.negative_log_likelihood(log_probs, val.labels)
         val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
     batches, curve = counters.batches, []
