@@ -15,6 +15,7 @@ from siglum.lab.models.layers import Dropout, Network
 
 SCALE = 10.0  # of features of length 1, so that each of the 128 numbers is about 1
 FEATURES = 128  # of each network
+POSITION = 4.0  # weight of the further channels: more numbers say what the ink looks like
 
 
 class Branch(nn.Module):
@@ -56,7 +57,7 @@ class SignNet(Network):
         """Map images (B, C, S, S) to features (B, D)."""
         ink, position = images[:, :1], images[:, 1:].mean(dim=(2, 3))
         features = torch.cat([network(ink) for network in self.networks], dim=1)
-        return torch.cat([self.dropout(SCALE * features), position], dim=1)
+        return torch.cat([self.dropout(SCALE * features), POSITION * position], dim=1)
 
 
 def included_weights() -> dict[str, Tensor]:
