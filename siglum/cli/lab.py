@@ -559,6 +559,7 @@ def label_issues(
     *,
     part: str | None = None,
     against: str | None = None,
+    out: terminal.Out = None,
     relabel_to: Path | None = None,
     min_probability: float = 0.0,
     device: terminal.Device = "auto",
@@ -569,7 +570,7 @@ def label_issues(
     The network must not have learned from these images. Name a run of other data and the source,
     or the folder of a cross-validation (siglum train SOURCE --folds 5), which knows its source.
 
-    Example: siglum label-issues runs/cv
+    Example: siglum label-issues runs/cv -o issues.csv
     Example: siglum label-issues runs/mnist archive:doubtful.zip --relabel-to labels.csv
 
     Args:
@@ -577,6 +578,7 @@ def label_issues(
         source: Where the images come from; its classes may differ from the run's.
         part: train or test, where the source has both; train by default.
         against: Another source; search for near copies of its images.
+        out: Write all labels, suspects first, as a new CSV file to review: siglum studio FILE
         relabel_to: Write the predictions as a new CSV file: siglum train manifest:FILE
         min_probability: Write only predictions with at least this probability.
     """
@@ -584,8 +586,9 @@ def label_issues(
 
     if not 0 <= min_probability <= 1:
         raise ConfigError(f"min_probability must be in [0, 1], got {min_probability}.")
-    if relabel_to is not None and (relabel_to.exists() or not relabel_to.parent.is_dir()):
-        raise DataError(f"{relabel_to} must be a new file in a folder that exists.")
+    for path in (out, relabel_to):
+        if path is not None and (path.exists() or not path.parent.is_dir()):
+            raise DataError(f"{path} must be a new file in a folder that exists.")
     with terminal.progress_line() as line:
         if (run / CONFIG).is_file():
             if source is None:
@@ -602,8 +605,11 @@ def label_issues(
                 )
         else:
             source, table = lab.read_out_of_fold(run)
-        if relabel_to is not None and sources.locate(str(source))[0] not in ("folder", "archive"):
+        kind = sources.locate(str(source))[0]
+        if relabel_to is not None and kind not in ("folder", "archive"):
             raise ConfigError(f"relabel_to needs a folder or an archive of images, got {source}.")
+        if out is not None and kind not in ("folder", "archive", "studio"):
+            raise ConfigError(f"out needs a folder, an archive or a set of signs, got {source}.")
         copies = {
             f"{against} ({name})": lab.find_copies(
                 str(source), part or "train", str(against), name, line.load
@@ -613,6 +619,12 @@ def label_issues(
     related = lab.contingency(table)
     issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
     probable = table[table.probability >= min_probability]
+    if out is not None:
+        columns = {"old": table.label, "new": table.label}
+        columns |= {"suggestion": table.prediction.where(table.issue.notna())}
+        lines = table.assign(**columns).sort_values("issue", kind="stable")
+        text = lines[["file", *columns, "probability"]].to_csv(index=False, float_format="%.6f")
+        write_atomic(out, f"# source: {source}\n# {NOTE}\n{text}")
     if relabel_to is not None:
         lines = probable.drop(columns="issue").rename(columns={"label": "old", "prediction": "new"})
         text = lines.to_csv(index=False, float_format="%.6f")
@@ -632,6 +644,8 @@ def label_issues(
     listed = issues[:MAX_ISSUES].assign(probability=issues.probability.map(formatting.probability))
     terminal.print_table(("image", *listed.columns[1:]), listed.itertuples(index=False))
     terminal.print_facts({f"near copies of {name}": near for name, near in copies.items()})
+    if out is not None:
+        terminal.print_line(f"Written to {out}. Review them with: siglum studio {out}")
     if relabel_to is not None:
         terminal.print_line(
             f"{formatting.count(len(probable), 'prediction')} written to {relabel_to}"

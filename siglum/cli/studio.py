@@ -37,7 +37,7 @@ def studio(
     Args:
         source: Folder of a set of signs, created if missing; or a bundle, a zip or a folder with a
             folder of images for each class, or strokes (.ndjson, .inkml, ...), which become a new
-            set beside it.
+            set beside it; or a file of 'siglum label-issues -o', to review the suspects.
         host: Address to listen on; 0.0.0.0 for all network interfaces.
         port: Port to listen at; 0 for a free one. Default: 7445, or a free one if it is in use.
         backbone: Backbone of your own.
@@ -47,14 +47,17 @@ def studio(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from siglum.cli import terminal
     from siglum.formatting import count
+    from siglum.images import formats
     from siglum.recogniser.predict import default_backbone, open_backbone
-    from siglum.studio import app, exchange
+    from siglum.studio import app, exchange, label_review
     from siglum.studio.workers import Workers
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     network = default_backbone() if backbone is None else open_backbone(backbone)
+    is_review = source.suffix == ".csv" and source.is_file() and not formats.kind_of(source)
+    open_ = label_review.open_review if is_review else exchange.open_source
     with terminal.progress_line() as line:
-        opened, messages = exchange.open_source(source, network, line.load)
+        opened, messages = open_(source, network, line.load)
     for message in messages:
         terminal.print_line(message)
     with closing(opened):
@@ -67,14 +70,17 @@ def studio(
         state = opened.current.state
         signs, drawings = count(len(state.classes), "sign"), count(len(state.drawings), "drawing")
         terminal.print_line(f"{opened.store.folder}: {signs}, {drawings}")
-        print(f"{address.url}   Press Ctrl-C to stop.", flush=True)
+        url = f"{address.url}#review" if is_review else address.url
+        print(f"{url}   Press Ctrl-C to stop.", flush=True)
         if address.token:
             terminal.print_line("This address is the teacher's. Pupils are invited under Class.")
         if not no_browser:
-            threading.Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         with closing(Workers(network)) as workers, suppress(KeyboardInterrupt):
             app.create_server(opened, address, workers).run(sockets=[address.socket])
     terminal.print_line(f"Everything is saved in {opened.store.folder}.")
+    if is_review:
+        terminal.print_line(label_review.write_corrected(source, opened.store.state))
 
 
 def serve(bundle: Path, /, *, host: str = "127.0.0.1", port: Annotated[int, PORTS] = 8000) -> None:

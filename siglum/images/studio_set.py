@@ -13,6 +13,7 @@ from siglum.images.cache import Listing, Progress, Row
 
 FILE = "signs.db"
 OUTPUT = "output/"  # begins the name of a setting, followed by the id of a class
+CONFIRMED = "confirmed/"  # likewise, followed by the id of a drawing
 OLD_FILE = "ledger.jsonl"  # of the format before SQLite; the Studio converts it
 SCHEMA = """
 PRAGMA synchronous = FULL;
@@ -53,6 +54,7 @@ class State:
     classes: Mapping[str, str] = field(default_factory=dict)  # name by id, in order of creation
     drawings: Mapping[str, Entry] = field(default_factory=dict)  # by id, in order of creation
     outputs: Mapping[str, str] = field(default_factory=dict)  # by name of a class, if not that name
+    confirmed: Mapping[str, str] = field(default_factory=dict)  # the class, by drawing
 
     def select(self, label: str | None = None, split: str | None = None) -> list[str]:
         """Return the ids of the drawings of a class, of a split, or of both."""
@@ -71,10 +73,13 @@ def read_state(database: sqlite3.Connection) -> State:
         "SELECT class.name, value FROM class JOIN setting ON setting.name = :prefix || class.id "
         "WHERE class.name IS NOT NULL AND value != '' ORDER BY number"
     )
+    confirmed = "SELECT substr(name, :start), value FROM setting WHERE name GLOB :names"
+    keys = {"start": len(CONFIRMED) + 1, "names": f"{CONFIRMED}*"}
     return State(
         dict(database.execute(classes).fetchall()),
         {id: Entry(*facts) for id, *facts in database.execute(drawings).fetchall()},
         dict(database.execute(outputs, {"prefix": OUTPUT}).fetchall()),
+        dict(database.execute(confirmed, keys).fetchall()),
     )
 
 

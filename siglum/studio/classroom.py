@@ -163,7 +163,7 @@ class Classroom:
                 "present": name in names and self._times.get(name, start) > start,
                 "drawings": len(drawings[name]),
                 "classes": Counter(one["class"] for one in drawings[name]),
-                "suspicious": [one["id"] for one in drawings[name] if one["correct"] is False],
+                "suspicious": [one["id"] for one in drawings[name] if one["suspect"]],
                 "accuracy": recognition_rate(drawings[name]),
             }
             for name in dict.fromkeys([*names, *filter(None, drawings)])

@@ -44,6 +44,7 @@ EMPTY = State()
 _decoding = threading.Lock()  # one image at a time, for the memory
 
 Json = dict[str, Any]
+Issue = tuple[str | None, str | None, float]  # ids of label and prediction, and its probability
 Pixels = NDArray[np.uint8]
 
 
@@ -83,6 +84,7 @@ class Snapshot:
 
     backbone: Recogniser
     inks: Mapping[str, Ink]  # by drawing
+    issues: Mapping[str, Issue] | None = None  # by drawing; None: those of leaving one out
     state: State = EMPTY
     class_ids: tuple[str, ...] = ()  # K, in label order
     rows: tuple[str, ...] = ()  # N drawings, in the order of the training set
@@ -102,8 +104,19 @@ class Snapshot:
 
     @cached_property
     def drawings(self) -> dict[str, Json]:
-        """The facts about each drawing, and the prediction for it, made without it; by id."""
-        unjudged = {"prediction": None, "rejected": False, "probability": 0.0, "correct": None}
+        """The facts about each drawing, the prediction made without it, and the doubt; by id."""
+        drawings = self._predict_drawings()
+        for id, one in drawings.items():
+            issue = (one["class"], one["prediction"], one["probability"])
+            if self.issues is not None or one["correct"] is not False:
+                issue = (self.issues or {}).get(id, (None, None, 0.0))
+            if issue[0] == one["class"] != self.state.confirmed.get(id):
+                one["suspect"] = {"prediction": issue[1], "probability": issue[2]}
+        return drawings
+
+    def _predict_drawings(self) -> dict[str, Json]:
+        unjudged: Json = {"prediction": None, "rejected": False, "probability": 0.0}
+        unjudged |= {"correct": None, "suspect": None}
         drawings: dict[str, Json] = {
             id: {"id": id, "class": one.label, "author": one.author, "split": one.split}
             | {"time": one.time, "photo": bool(one.photo)}
@@ -343,6 +356,11 @@ class Studio:
             if now.analysed is not now.state:
                 self.analyse(now)
             rest = min(max(IDLE, REST * (time.monotonic() - start)), MAX_REST)
+
+    def mark(self, issues: Mapping[str, Issue]) -> None:
+        """Mark these drawings as suspicious, until their labels are changed or confirmed."""
+        with self._changing:
+            self._publish(replace(self.current, issues=issues))
 
     def announce(self) -> None:
         """Give the state a new version, after something else than the set has changed."""

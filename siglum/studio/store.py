@@ -23,14 +23,14 @@ from siglum.errors import ConfigError, DataError, SiglumError
 from siglum.files import atomic_path
 from siglum.formatting import count
 from siglum.images import charsets, studio_set
-from siglum.images.studio_set import FILE, OUTPUT, Entry
+from siglum.images.studio_set import CONFIRMED, FILE, OUTPUT, Entry
 
 MAX_CLASSES, MAX_DRAWINGS, MAX_NAME = 1_000, 20_000, 100
 Change = tuple[str, str | None, str | None]  # an id, the value before, the value after
 SET_ID = "INSERT INTO setting VALUES ('set_id', lower(hex(randomblob(8))));"
 SET_NAME = "UPDATE class SET name = ? WHERE id = ? AND name IS ?"
 SET_CLASS = "UPDATE drawing SET class = ? WHERE id = ? AND class IS ?"
-SET_OUTPUT = (
+SET_SETTING = (
     "INSERT INTO setting (value, name) VALUES (?1, ?2) "
     "ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value IS ?3"
 )
@@ -183,16 +183,26 @@ class Store:
     def move_drawings(
         self, ids: Sequence[str], label: str | None, session: str | None = None
     ) -> None:
-        """Move drawings to another class, or delete them (None); all or none."""
+        """Move drawings to another class, or delete them (None); all or none.
+
+        Moving a drawing to the class that it has confirms its label.
+        """
         with self._lock:
             if not self.state.drawings.keys() >= set(ids):
                 raise StudioError(404, "That drawing no longer exists. Load the page again.")
             changes: list[Change] = [(id, self.state.drawings[id].label, label) for id in ids]
+            confirmed = self.state.confirmed
+            confirmations: list[Change] = [
+                (CONFIRMED + id, confirmed.get(id, ""), after)
+                for id, before, after in changes
+                if before == after
+            ]
             many = "a drawing" if len(ids) == 1 else f"{len(ids):,} drawings"
             description = f"deleted {many}"
             if label is not None:
-                description = f"moved {many} to {_isolate(self._class_name(label))}"
-            self._record(session, description, drawings=changes)
+                verb = ("kept {} in", "moved {} to")[len(confirmations) < len(ids)].format(many)
+                description = f"{verb} {_isolate(self._class_name(label))}"
+            self._record(session, description, confirmations, changes)
 
     def add_drawing(self, new: NewDrawing, session: str | None = None) -> None:
         """Save a drawing, once for each id."""
@@ -320,7 +330,7 @@ class Store:
         for update, changes in ((SET_NAME, classes), (SET_CLASS, drawings)):
             try:
                 for id, before, after in changes:
-                    query = SET_OUTPUT if id.startswith(OUTPUT) else update
+                    query = SET_SETTING if id.startswith((OUTPUT, CONFIRMED)) else update
                     if self._database.execute(query, (after, id, before)).rowcount != 1:
                         raise conflict
             except sqlite3.IntegrityError:  # another class has the name

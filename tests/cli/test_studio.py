@@ -75,6 +75,31 @@ def test_a_bundle_or_a_folder_of_images_becomes_a_set_beside_it_once(
     assert sorted(tmp_path.rglob("photos/**/*")) == before
 
 
+def test_suspects_are_reviewed_and_the_decisions_trained_on(
+    studio: Callable, siglum: Callable, run: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    """One of three planted labels is corrected, one image deleted, one label kept."""
+    shutil.copytree(later_signs, tmp_path / "planted")
+    for image in sorted((tmp_path / "planted" / "ring").iterdir())[:3]:
+        shutil.move(image, tmp_path / "planted" / "cross" / f"ring-{image.name}")
+    flags = ("folder:planted", "-o", "issues.csv")
+    assert siglum("label-issues", run, *flags, cwd=tmp_path).returncode == 0
+    assert studio("issues.csv").stdout.startswith("3 suspects: see Review.\nissues: 3 signs, 3 ")
+    with closing(Store(tmp_path / "issues")) as store:
+        ids, ring = (
+            [*store.state.drawings],
+            {n: id for id, n in store.state.classes.items()}["ring"],
+        )
+        for id, label in zip(ids, (ring, None, store.state.drawings[ids[2]].label), strict=True):
+            store.move_drawings([id], label)
+
+    done = studio("issues.csv")
+    counted = siglum("data", "issues-corrected.csv", cwd=tmp_path).stdout.split()
+
+    assert "issues-corrected.csv: 1 label corrected, 1 left out. Train with: siglum" in done.stdout
+    assert counted[-6:] == ["cross", "11", "ring", "8", "stroke", "10"]
+
+
 def test_a_set_is_open_once(studio: Callable, tmp_path: Path) -> None:
     with closing(Store(tmp_path / "my-signs")):
         done = studio("my-signs")

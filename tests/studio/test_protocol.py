@@ -152,7 +152,9 @@ def test_a_class_has_an_output(client: Client) -> None:
     assert client.post("/api/redo", {"event": state["redo"]["event"]})["state"]["undo"]
 
 
-def test_a_mistake_is_named_at_once_and_the_analysis_follows(client: Client) -> None:
+def test_a_mistake_is_named_at_once_and_the_analysis_follows(
+    client: Client, studio: Studio
+) -> None:
     """Confusions and suggestions come with the change, the rest within seconds."""
     ids = client.teach(4)
     odd = client.draw(ids["cross"], draw("ring", 50))
@@ -165,6 +167,18 @@ def test_a_mistake_is_named_at_once_and_the_analysis_follows(client: Client) -> 
     assert (confusion["count"], confusion["total"], confusion["drawings"]) == (1, 5, [odd["id"]])
     assert (state["accuracy"]["hits"], state["accuracy"]["total"]) == (12, 13)
     assert state["suggestions"][0]["message"] == "1 of 5 mistaken for 'ring'"
+    assert wrong["suspect"]["prediction"] == ids["ring"]
+    client.post("/api/drawings/move", {"drawings": [odd["id"]], "class": ids["cross"]})
+    assert not any(one["suspect"] for one in client.get("/api/drawings"))  # confirmed
+    studio.mark(
+        {
+            odd["id"]: (ids["cross"], None, 0.8),
+            (id := studio.current.rows[0]): (ids["ring"], ids["cross"], 0.9),
+        }
+    )
+    assert {one["id"]: one["suspect"] for one in client.get("/api/drawings") if one["suspect"]} == {
+        id: {"prediction": ids["cross"], "probability": 0.9}
+    }
     for number, author in enumerate(("Ann", "Bob")):
         for kind, id in ids.items():
             for seed in range(2):

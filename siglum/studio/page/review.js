@@ -5,6 +5,8 @@ import { toast, travel } from "./history.js";
 import { classById, classByName, getDrawings, getState, mutate, onDrawings, subscribe } from "./store.js";
 
 const selection = new Set(); // ids of drawings
+const skipped = new Map(); // when the user was last not sure of a suspicious drawing, by id
+let isDeciding = false;
 let dragged = []; // ids of the drawings that are being dragged
 
 const ownDrawings = () => getDrawings().filter(({ own }) => own !== false); // a pupil changes only their own
@@ -12,7 +14,7 @@ const ownDrawings = () => getDrawings().filter(({ own }) => own !== false); // a
 function visibleDrawings() {
   const { sign, split, suspicious } = Object.fromEntries(new FormData(byId("filters")));
   const passes = (one) =>
-    (!sign || one.class === sign) && (!split || one.split === split) && (!suspicious || one.correct === false);
+    (!sign || one.class === sign) && (!split || one.split === split) && (!suspicious || one.suspect);
   const byClass = Map.groupBy(ownDrawings().filter(passes), (one) => one.class);
   return { byClass, isFiltered: Boolean(sign || split || suspicious) };
 }
@@ -23,14 +25,17 @@ function renderRow({ id, name }) {
     h("div", { class: "row", role: "group", "aria-label": `Drawings of ${isolate(name)}` }));
 }
 
-function renderDrawing({ id, author, correct, isSelected, name, other, photo, prediction, probability, split }) {
-  const isSuspicious = correct === false;
-  const looksLike = other ? `looks like ${isolate(other)}, ${percent(probability)}` : "looks like none of your signs";
+const describe = (other, { probability }) =>
+  other ? `looks like ${isolate(other)}, ${percent(probability)}` : "looks like none of your signs";
+
+function renderDrawing({ id, author, isSelected, name, other, photo, split, suspect }) {
+  const isSuspicious = Boolean(suspect);
+  const looksLike = isSuspicious && describe(other, suspect);
   const origin = [split === "test" && "test", author && `by ${isolate(author)}`];
   const parts = [isolate(name), isSuspicious && looksLike, ...origin];
   const description = parts.filter(Boolean).join(", ");
   const accept = h("button", { type: "button", class: "mark-text", title: `Move it to ${other}`,
-    onclick: () => attempt("review-error", () => move([id], prediction)) }, "→ ", signName(other ?? ""));
+    onclick: () => attempt("review-error", () => move([id], suspect.prediction)) }, "→ ", signName(other ?? ""));
   return h("div", { class: isSuspicious ? "item suspicious" : "item" },
     h("div", {
       "data-drawing": id, role: "checkbox", tabindex: 0, draggable: "true",
@@ -39,11 +44,59 @@ function renderDrawing({ id, author, correct, isSelected, name, other, photo, pr
     isSuspicious && other ? accept : h("span", { class: "mark-text" }, isSuspicious ? "→ ?" : split === "test" && "test"));
 }
 
+/** The suspicious drawings, the surest first; those that were skipped come last. */
+const suspects = () => ownDrawings().filter(({ suspect }) => suspect).sort((one, other) =>
+  (skipped.get(one.id) ?? 0) - (skipped.get(other.id) ?? 0) || other.suspect.probability - one.suspect.probability);
+
+/** Ask about the first of them. */
+function renderSuspect([one]) {
+  byId("suspect").hidden = !one;
+  if (!one) return;
+  const [own, other] = [one.class, one.suspect.prediction].map((id) => classById(id)?.name);
+  renderList(byId("suspect-image"), [one], (drawing) => thumbnail(drawing));
+  byId("suspect-title").replaceChildren("Is this ", signName(own ?? ""), "?");
+  byId("suspect-guess").textContent = `It ${describe(other, one.suspect)}.`;
+  byId("suspect-accept").hidden = !other;
+  byId("suspect-accept").replaceChildren("No, move to ", signName(other ?? ""));
+}
+
+/** Act on the drawing that the card shows. */
+async function decide(action) {
+  const [one] = suspects();
+  if (isDeciding || !one || (action === "accept" && !classById(one.suspect.prediction))) return;
+  if (action === "skip") skipped.set(one.id, performance.now());
+  if (action === "other") {
+    select([one.id]);
+    byId("move-into").focus();
+  }
+  if (["skip", "other"].includes(action)) return renderReview();
+  isDeciding = true;
+  try {
+    const classId = { accept: one.suspect.prediction, keep: one.class, delete: null }[action];
+    await mutate("/api/drawings/move", { drawings: [one.id], class: classId });
+    one.suspect = null; // until the list is fetched again
+    const name = classById(classId)?.name;
+    toast({ accept: `Moved to ${name}.`, keep: `Kept in ${name}.`, delete: "Deleted." }[action], { undo: true });
+  } finally {
+    isDeciding = false;
+    renderReview();
+  }
+}
+
+function decideByKey(event) {
+  const action = { a: "accept", k: "keep", o: "other", d: "delete", s: "skip" }[event.key];
+  const isElsewhere = byId("view-review").hidden || event.target.closest("#sheet, select, input:not([type=checkbox])");
+  if (!action || isElsewhere || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  event.preventDefault();
+  attempt("review-error", () => decide(action));
+}
+
 /** Show the drawings; called when the view opens, too. */
 export function renderReview() {
   const state = getState();
   if (!state || byId("view-review").hidden) return;
-  const suspicious = ownDrawings().filter(({ correct }) => correct === false);
+  const suspicious = suspects();
+  renderSuspect(suspicious);
   byId("suspicious").hidden = !suspicious.length;
   byId("suspicious-count").textContent = `${count(suspicious.length, "drawing")} may be in the wrong place.`;
   if (!suspicious.length) byId("filter-suspicious").checked = false;
@@ -57,11 +110,11 @@ export function renderReview() {
   for (const row of byId("sheet").children) {
     const drawings = byClass.get(row.dataset.class) ?? [];
     row.querySelector(".quiet").textContent = drawings.length;
-    drawings.sort((one, other) => (other.correct === false) - (one.correct === false)); // suspicious ones first
+    drawings.sort((one, other) => Boolean(other.suspect) - Boolean(one.suspect)); // suspicious ones first
     renderList(row.lastElementChild, drawings.map((one) => ({
       ...one,
       name: classById(one.class)?.name ?? "",
-      other: classById(one.prediction)?.name,
+      other: classById(one.suspect?.prediction)?.name,
       isSelected: selection.has(one.id),
     })), renderDrawing);
   }
@@ -70,12 +123,12 @@ export function renderReview() {
 }
 
 /** Drawings that look like another sign. */
-const suggestedMoves = () => ownDrawings().filter((one) => one.correct === false && classById(one.prediction));
+const suggestedMoves = () => suspects().filter(({ suspect }) => classById(suspect.prediction));
 
 /** Move all of them, in one change for each sign. */
 async function acceptAll() {
   const moves = suggestedMoves();
-  const byTarget = Map.groupBy(moves, ({ prediction }) => prediction);
+  const byTarget = Map.groupBy(moves, ({ suspect }) => suspect.prediction);
   for (const [target, some] of byTarget) await mutate("/api/drawings/move", { drawings: some.map(({ id }) => id), class: target });
   const undo = async () => {
     for (let times = byTarget.size; times > 0; times -= 1) await travel("undo");
@@ -172,6 +225,10 @@ function startDragging(sheet) {
 export function startReview() {
   byId("filters").addEventListener("change", renderReview);
   onSubmit("move-form", "review-error", submitMove);
+  addEventListener("keydown", decideByKey);
+  for (const action of ["accept", "keep", "other", "delete", "skip"]) {
+    onClick({ [`suspect-${action}`]: () => attempt("review-error", () => decide(action)) });
+  }
   onClick({
     remove: () => attempt("review-error", remove), deselect: () => select([...selection], false),
     "accept-all": () => attempt("review-error", acceptAll),

@@ -73,6 +73,39 @@ def test_a_suspicious_drawing_is_accepted_or_dragged(teacher: User) -> None:
     teacher.wait_for_rows("4,3")
 
 
+def test_suspicious_drawings_are_decided_one_after_another(teacher: User, saved: Saved) -> None:
+    """By clicks and by keys; every decision can be undone, and keeping stays decided."""
+    page = teacher.page
+    teacher.teach("zig", draw("ladder", 4), draw("ladder", 5))  # which is wrong
+    teacher.view("review")
+    page.locator("#suspect-title", has_text="Is this zig?").wait_for()
+    image = page.locator("#suspect-image img")
+    first = image.get_attribute("src")
+    page.click("#suspect-skip")
+    page.wait_for_function(
+        "(src) => !document.querySelector(`#suspect-image [src='${src}']`)", arg=first
+    )
+    page.keyboard.press("s")  # round to the first
+    page.wait_for_selector(f"#suspect-image img[src='{first}']")
+    page.click("#suspect-keep")
+    page.locator("#toast", has_text="Kept in zig.").wait_for()
+    teacher.wait_for_rows("5,3")
+    assert page.locator(".suspicious").count() == 1
+    page.click("#suspect-other")
+    page.fill("#move-into", "ladder")
+    page.press("#move-into", "Enter")
+    page.wait_for_selector("#suspect", state="hidden")
+    teacher.wait_for_rows("4,4")
+    for _ in range(2):
+        page.click("#undo")
+    page.locator(".suspicious").nth(1).wait_for()
+    page.keyboard.press("a")
+    teacher.wait_for_rows("4,4")
+    page.keyboard.press("d")
+    teacher.wait_for_rows("3,4")
+    assert len(saved()) == 7
+
+
 def test_a_photographed_page_follows_corrections(teacher: User) -> None:
     """Tags and text show what the user said, until that is undone."""
     page = teacher.page

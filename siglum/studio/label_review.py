@@ -1,0 +1,100 @@
+"""Review of label issues: the suspects in a file of `siglum label-issues -o`, and the decisions.
+
+The suspects of a set of signs are reviewed in that set. Those of a folder or an archive become a
+set of their own, whose decisions are written to a second file, to train from.
+"""
+
+import csv
+import io
+from hashlib import blake2b
+from pathlib import Path
+
+from siglum.errors import DataError
+from siglum.files import read_csv, write_atomic
+from siglum.formatting import count
+from siglum.images import decode, sources, studio_set
+from siglum.images.cache import Listing, Progress, no_progress
+from siglum.images.studio_set import Entry, State
+from siglum.recogniser.predict import Recogniser
+from siglum.studio import snapshot, store
+from siglum.studio.snapshot import Studio
+from siglum.studio.store import NewDrawing
+
+COLUMNS = ["file", "old", "new", "suggestion", "probability"]
+
+
+def open_review(
+    path: Path, backbone: Recogniser, see: Progress = no_progress
+) -> tuple[Studio, list[str]]:
+    """Open the set of the suspects, and mark them; return messages, too."""
+    source, rows = _read(path)
+    suspects = [row for row in rows if row["suggestion"]]
+    kind, _, folder = sources.locate(source, path.parent)
+    if kind == "studio":
+        ids = [Path(row["file"]).stem for row in suspects]
+        studio = Studio(folder, backbone, see)
+    else:
+        ids, folder = [*map(_id, suspects)], path.with_suffix("")
+        if folder.exists() and not studio_set.is_set(folder):
+            raise DataError(f"{folder} exists already. Rename it, or {path}.")
+        listing = sources.SOURCES["manifest"].read(path, str(path), see)
+        assert isinstance(listing, Listing)
+        studio = Studio(folder, backbone, see)
+        saved, new = studio.store.drawings_of(None), []
+        for id, row in zip(ids, suspects, strict=True):
+            if id not in saved:
+                image = decode.to_png(snapshot.to_pixels(listing.read(row["file"])))
+                entry = Entry(row["new"], "", "train", store.timestamp(), True)
+                new.append(NewDrawing(entry, None, image, id))
+        names = [row[column] for column in ("new", "suggestion") for row in rows if row[column]]
+        studio.store.add_import(dict.fromkeys(names, ""), new)
+        studio.update(see)
+    classes = {name: id for id, name in studio.store.state.classes.items()}
+    issues = {
+        id: (classes.get(row["new"]), classes.get(row["suggestion"]), float(row["probability"]))
+        for id, row in zip(ids, suspects, strict=True)
+    }
+    studio.mark(issues)
+    return studio, [f"{count(len(issues), 'suspect')}: see Review."]
+
+
+def write_corrected(path: Path, state: State) -> str:
+    """Write the labels of `path` as they are after the review; return how to train with them."""
+    source, rows = _read(path)
+    if sources.locate(source, path.parent)[0] == "studio":
+        return f"Train with the corrected labels: siglum train {source}"
+    labels = {id: state.classes[entry.label] for id, entry in state.drawings.items()}
+    corrected = [row | {"new": labels.get(_id(row), row["new"])} for row in rows]
+    changed = sum(one["new"] != row["new"] for one, row in zip(corrected, rows, strict=True))
+    remaining = [row for row in corrected if not row["suggestion"] or _id(row) in labels]
+    out, table = path.with_name(f"{path.stem}-corrected.csv"), io.StringIO(newline="")
+    table.write(f"# source: {source}\n")
+    csv.writer(table).writerows([COLUMNS, *(row.values() for row in remaining)])
+    write_atomic(out, table.getvalue())
+    changes = f"{count(changed, 'label')} corrected, {len(rows) - len(remaining):,} left out"
+    return f"{out}: {changes}. Train with: siglum train {out}"
+
+
+def _id(row: dict[str, str]) -> str:
+    """Return the id of the drawing of an image, which is the same whenever it is imported."""
+    return blake2b(row["file"].encode(), digest_size=8).hexdigest()
+
+
+def _read(path: Path) -> tuple[str, list[dict[str, str]]]:
+    """Return the source of the images and a row for each, with class names as the Studio's."""
+    lines, source = read_csv(path, "source"), ""
+    while lines and lines[0][0].startswith("#"):
+        key, _, value = ",".join(lines.pop(0)).partition(":")
+        source = value.strip() if key == "# source" else source
+    try:
+        rows = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+        if not rows or [*rows.pop(0).values()] != COLUMNS:
+            raise ValueError(f"its columns must be {','.join(COLUMNS)}")
+        for row in rows:
+            row |= {
+                "new": store.class_name(row["new"]),
+                "probability": str(float(row["probability"])),
+            }
+    except ValueError as error:
+        raise DataError(f"{path} is no file of 'siglum label-issues -o': {error}.") from None
+    return source, rows
