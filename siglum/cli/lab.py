@@ -58,6 +58,7 @@ def train(
     precision: terminal.Precision = "auto",
     threads: terminal.Threads = 0,
     log: Literal["tensorboard"] | None = None,
+    curve: train_run.Curve = None,
     json: terminal.Json = False,
 ) -> None:
     """Train a network and save it as a run: a folder with its weights, settings and metrics.
@@ -77,12 +78,16 @@ def train(
         resume: Resume this unfinished run. To train a finished one for more epochs, use --init.
         repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
         log: Also write the metrics of each epoch for TensorBoard, to RUN/tensorboard.
+        curve: Also measure this part after each epoch, which takes time; the weights and the
+            chosen epoch stay the same. A run that resumes measures as it began.
     """
     wanted: dict[str, Any] = {} if config is None else read_toml(config, "config")
     wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
+        if curve:
+            wanted["curve"] = curve
         if wanted:
             raise ConfigError(
                 f"A run resumes with its own settings: leave out {', '.join(wanted)}. For more "
@@ -100,11 +105,12 @@ def train(
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
-            if log is not None:
-                raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
+            if log or curve:
+                name = "log" if log else "curve"
+                raise ConfigError(f"{name} is for one training. Leave it out, or choose a --fold.")
             _cross_validate(chosen, path, target, repeats or 1, json)
             return
-        start = partial(train_run.train, chosen, path, target)
+        start = partial(train_run.train, chosen, path, target, curve=curve)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
     with terminal.progress_line(training=True) as line:

@@ -171,7 +171,8 @@ def compare_runs(
         for (name, run), seed in zip(every, runs.seed, strict=True)
         for epoch in run.history
     )
-    epochs = epochs.drop(columns="curve").astype({"val_loss": float, "val_accuracy": float})
+    measured = [f"{split}_{measure}" for split in PARTS for measure in ("loss", "accuracy")]
+    epochs = epochs.drop(columns="curve").astype(dict.fromkeys(measured, float))
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
     names, best = seeds.variant.unique(), str(table.variant[table[selection].idxmax()])

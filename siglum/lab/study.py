@@ -31,7 +31,7 @@ from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
 from siglum.lab.models import NetworkError
 from siglum.lab.run_folder import CONFIG, Run, read_failure, record_failure
-from siglum.lab.train_run import Watch, load_data, resume, train
+from siglum.lab.train_run import Curve, Watch, load_data, resume, train
 from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
@@ -69,6 +69,7 @@ class StudyFile(Settings):
     parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - for init = "parents.NAME"
     published: dict[str, dict[Literal["train", "val", "test"], float]] = {}  # noqa: RUF012
     pairs: tuple[tuple[str, str], ...] = ()  # to test; all, if there are none
+    curve: Curve = None  # the part that is measured after each epoch, besides validation
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Cell:
     config: TrainConfig  # `init` names the parent's folder
     path: Path  # of the run; its name is the hash of what decides the outcome
     parent: "Cell | None"
+    curve: Curve = None
 
     @property
     def name(self) -> str:
@@ -281,7 +283,8 @@ def _cells(
             decisive["init"] = config.init.partition(transfer.PIN)[2]
         text = json.dumps(decisive, sort_keys=True)
         key = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-        cells.append(Cell(name, config, folder / key, parent))
+        curve = None if name.startswith(PARENT) else file.curve
+        cells.append(Cell(name, config, folder / key, parent, curve))
     return cells
 
 
@@ -339,7 +342,7 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         run = cell.run
         try:
             if run is None:
-                train(cell.config, cell.path, device, start(), progress)
+                train(cell.config, cell.path, device, start(), progress, curve=cell.curve)
             elif run.result is None and cell.failure is None:
                 resume(run, device, start(), progress)
         except (DivergedError, NetworkError) as error:

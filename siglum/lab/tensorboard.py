@@ -27,9 +27,10 @@ def tensorboard_writer(folder: Path, watch: Watch = lambda _: None) -> Watch:
             for point in record.curve:
                 writer.add_scalar("loss/train", point.loss, point.examples)
                 writer.add_scalar("accuracy/train", point.accuracy, point.examples)
-            if record.val_loss is not None:
-                writer.add_scalar("loss/val", record.val_loss, record.examples)
-                writer.add_scalar("accuracy/val", record.val_accuracy, record.examples)
+            for part in ("val", "test"):
+                for measure in ("loss", "accuracy"):
+                    if (value := getattr(record, f"{part}_{measure}")) is not None:
+                        writer.add_scalar(f"{measure}/{part}", value, record.examples)
             writer.flush()
         return watch(record)
 

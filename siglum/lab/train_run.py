@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ STEP_SETTINGS = (  # which a network that is fitted at once ignores
 )
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
+Curve = Literal["test"] | None  # the part that is measured after each epoch, besides validation
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
 
 
@@ -207,16 +208,21 @@ def train(
     watch: Watch = lambda _: None,
     progress: Progress = no_progress,
     data: Data | None = None,
+    curve: Curve = None,
 ) -> Run:
     """Train with `config` and write the run to `path`, a new folder.
 
     `watch` is called with each record of `fit`, after it is on disk; if it returns True, Stopped is
-    raised. `data` replaces the images that `config` names.
+    raised. `data` replaces the images that `config` names. With `curve` "test", every epoch is
+    measured on the test images. It is no setting of `config`, which holds what decides the
+    weights: they are bit-identical without it, and a study shares the run.
     """
     check_free(path)
     if config.model in models.FITTED:
         config = _without_steps(config)
     data = data or load_data(config, progress=progress)
+    if curve and data.test is None:
+        raise ConfigError("curve test needs test images. Name a source of them with --test.")
     size = len(data.rows(config.seed, 0))
     changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
     if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
@@ -236,7 +242,7 @@ def train(
     state, init = _fresh_state(config, preprocess, data, device)
     if init is not None and (Path(init["run"]) / CONFIG).is_file():
         init["trained"] = _count_known(config, data, progress)
-    env = {**_environment(device, data), "init": init}
+    env = {**_environment(device, data), "init": init, "curve": curve}
     run = Run.create(path, config, preprocess, data.train.classes, env)
     return _continue(run, state, data, device, watch)
 
@@ -317,7 +323,8 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
 def _fit(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
-    for record in training_loop.fit(state, data, run.config, run.preprocess, device):
+    curve = run.env.get("curve") == "test"
+    for record in training_loop.fit(state, data, run.config, run.preprocess, device, curve):
         if isinstance(record, Epoch):
             for name, index in _checkpoint_epochs(counters.epochs).items():
                 if index == record.index and name in names:

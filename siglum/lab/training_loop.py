@@ -86,6 +86,8 @@ class Epoch:
     val_loss: float | None  #: nats, without smoothing; None without validation images
     val_accuracy: float | None  #: in [0, 1]
     curve: tuple[Point, ...]
+    test_loss: float | None = None  #: with `--curve test`, as `val_loss`; never used to choose
+    test_accuracy: float | None = None  #: in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -217,9 +219,16 @@ def train_step(
 
 
 def fit(
-    state: TrainState, data: Data, config: TrainConfig, preprocess: Preprocess, device: Device
+    state: TrainState,
+    data: Data,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    device: Device,
+    curve: bool = False,
 ) -> Iterator[StepProgress | Epoch]:
     """Train `state.model` in place, to the end, from the step at which `state` is.
+
+    With `curve`, each epoch is measured on the test images, too, which changes no weights.
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
     between two steps: the caller may save `state` then, or stop iterating. A `Fitted` network is
@@ -229,6 +238,7 @@ def fit(
         if not state.counters.epochs:
             yield _fit_at_once(state, state.model, data, config, preprocess, device)
         return
+    test = data.test if curve else None
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)
@@ -278,7 +288,7 @@ def fit(
         counters.seconds, mark = counters.seconds + now - mark, now
         counters.batches.append(Batch(len(rows), loss, correct, counters.seconds))
         if batch + 1 == steps:
-            yield _end_epoch(state, data.val, preprocess, device)
+            yield _end_epoch(state, data.val, preprocess, device, test)
         elif now - reported >= PROGRESS_SECONDS:
             rate = (counters.step - first_step) / (counters.seconds - first_second)  # steps
             remaining = (epochs * steps - counters.step) / rate  # seconds
@@ -321,14 +331,23 @@ def _means(batches: list[Batch]) -> tuple[float, float]:
 
 
 def _end_epoch(
-    state: TrainState, val: ImageSet | None, preprocess: Preprocess, device: Device
+    state: TrainState,
+    val: ImageSet | None,
+    preprocess: Preprocess,
+    device: Device,
+    test: ImageSet | None = None,
 ) -> Epoch:
-    """Validate and record the epoch."""
+    """Validate and record the epoch; measure it on `test`, too, if it has a test curve."""
     counters, val_loss, val_accuracy = state.counters, None, None
     if val is not None:
         log_probs = state.val_log_probs = evaluate(state.result, val, preprocess, device)
         val_loss = stats.negative_log_likelihood(log_probs, val.labels)
         val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
+    test_loss = test_accuracy = None
+    if test is not None:
+        log_probs = evaluate(state.result, test, preprocess, device)
+        test_loss = stats.negative_log_likelihood(log_probs, test.labels)
+        test_accuracy = float((log_probs.argmax(axis=1) == test.labels).mean())
     batches, curve = counters.batches, []
     shown = counters.epochs[-1].examples if counters.epochs else 0
     ends = [math.ceil(len(batches) * point / POINTS) for point in range(1, POINTS + 1)]
@@ -336,7 +355,8 @@ def _end_epoch(
         shown += sum(batch.images for batch in batches[start:end])
         curve.append(Point(shown, batches[end - 1].seconds, *_means(batches[start:end])))
     index, means = len(counters.epochs) + 1, _means(batches)
-    epoch = Epoch(index, shown, counters.seconds, *means, val_loss, val_accuracy, tuple(curve))
+    validated, tested = (val_loss, val_accuracy), (test_loss, test_accuracy)
+    epoch = Epoch(index, shown, counters.seconds, *means, *validated, tuple(curve), *tested)
     counters.epochs.append(epoch)
     counters.batches = []
     return epoch

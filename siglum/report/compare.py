@@ -24,7 +24,7 @@ X_LABELS = {"index": "epochs", "seconds": "seconds of training"}
 CURVES = {  # name of a plot: x and y, columns of the epochs
     f"{split}_{measure}-by-{x}": (x, f"{split}_{measure}")
     for measure in ("accuracy", "loss")
-    for x, split in (("index", "train"), ("index", "val"), ("seconds", "val"))
+    for x, split in (("index", "train"), ("index", "val"), ("seconds", "val"), ("index", "test"))
 }
 COSTS = {"parameters": "parameters", "seconds": "seconds of training"}  # of the variants
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
@@ -156,6 +156,7 @@ def draw(comparison: Comparison) -> list[Plot]:
         if len(lines):
             split, measure = y.replace("val", "validation").replace("train", "training").split("_")
             title = f"{split} {measure} by {X_LABELS[x].split()[0]}".capitalize()
+            title += " (not for choosing)" if split == "test" else ""
             data.append((name, title, X_LABELS[x], lines.rename(columns={"variant": "line"})))
     for name, title, label, lines in data:
         lines = lines[["line", "x", "y", "low", "high"]]

@@ -241,6 +241,13 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     xs = [getattr(group[-1], X_AXES[x]) / unit for group in groups]
     ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
     axes.plot(xs, ys, color=plots.SERIES[1], linewidth=1.25, label="training")
+    test = [epoch for epoch in epochs if getattr(epoch, f"test_{measure}") is not None]
+    if test:
+        x_test = [getattr(epoch, X_AXES[x]) / unit for epoch in test]
+        y_test = [getattr(epoch, f"test_{measure}") for epoch in test]
+        axes.plot(
+            x_test, y_test, color=plots.QUIET, ls=plots.DASHED, label="test, not for choosing"
+        )
     split, value = "Training", getattr(epochs[-1], f"train_{measure}")
     if val:
         colour, marker = plots.SERIES[0], "o" if len(val) <= 30 else ""
@@ -255,10 +262,12 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
     caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
+    caption += " Test: after every epoch; not used to choose." if test else ""
     axes.set(xlim=(0, xs[-1]), ylim=(0, None), xlabel=x)
     text = f"{number(value)} nats per image"
     if measure == "accuracy":
         every = [e.train_accuracy for e in epochs] + [e.val_accuracy or 1.0 for e in epochs]
+        every += [e.test_accuracy or 1.0 for e in test]
         floor = min(math.floor(10 * min(every)) / 10, 0.9)
         axes.set_ylim(floor, 1)
         plots.percent_axis(axes.yaxis)
