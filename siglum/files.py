@@ -2,6 +2,7 @@
 
 import atexit
 import csv
+import hashlib
 import io
 import json
 import os
@@ -49,6 +50,12 @@ def _writable(folder: Path) -> Path:
             stacklevel=3,
         )
         return Path(temporary)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's contents as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cannot_read(name: object, error: Exception) -> DataError:

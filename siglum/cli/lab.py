@@ -5,24 +5,29 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
+from pydantic import Field
 
 from siglum import formatting, stats
 from siglum.cli import terminal
-from siglum.config import TrainConfig, TrainSettings, build
+from siglum.config import InputSettings, Option, TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
+from siglum.images.cache import Progress
 from siglum.lab import models, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
+from siglum.lab.import_network import configure, import_network, load_test
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 from siglum.lab.tensorboard import tensorboard_writer
 
@@ -41,6 +46,22 @@ class Flags(TrainSettings):
     rename: Annotated[dict[str, str], Parameter(parse=False)] = {}  # noqa: RUF012 - pydantic copies
 
 
+class InputFlags(InputSettings):
+    """The input of a network that is not a run; of torchvision's networks it is ImageNet's."""
+
+    mean: float = 0.1307
+    """Mean of bytes / 255 that a network with --weights expects; as PyTorch's MNIST example."""
+    std: float = Field(0.3081, gt=0)
+    """Standard deviation of bytes / 255 that it expects."""
+    model_options: dict[str, Option] = {}  # noqa: RUF012 - pydantic copies
+    """Arguments of its constructor."""
+
+
+Input = Annotated[InputFlags | None, Parameter(name="*")]
+Weights = Annotated[
+    Path | None,
+    Parameter(help="Weights of a network that is not a run: .pth, .pt or .safetensors."),
+]
 NEGATABLE = Parameter(name="*", negative_bool="no-", negative_iterable="empty-")
 
 
@@ -160,11 +181,41 @@ def _cross_validate(
     print_measures(about, measures, classes, json)
 
 
+@contextmanager
+def _open(
+    network: Path,
+    weights: Path | None,
+    settings: dict[str, Any],
+    source: str | None,
+    out: Path | None,
+    device: Device,
+    progress: Progress,
+) -> Iterator[Run]:
+    """Open a run; or import a network as one, by default in a temporary folder."""
+    if weights is None:
+        if unused := [*settings, *(["out"] if out else [])]:
+            raise ConfigError(f"{unused[0]} is for a network, together with --weights.")
+        yield Run(network)
+        return
+    if (network / CONFIG).is_file():
+        raise ConfigError(f"{network} is a run, with weights of its own. Leave out --weights.")
+    with TemporaryDirectory(prefix="siglum-") as folder:
+        path = out or Path(folder) / network.name.rpartition(":")[2]
+        yield import_network(str(network), weights, path, device, source, settings, progress)
+
+
+def _settings(flags: InputFlags | None) -> dict[str, Any]:
+    return flags.model_dump(include=flags.model_fields_set) if flags else {}
+
+
 def evaluate(
     run: Path,
     source: str | None = None,
     /,
     *,
+    weights: Weights = None,
+    settings: Input = None,
+    out: terminal.Out = None,
     part: Literal["train", "val", "test"] | None = None,
     rename: terminal.Renames = None,
     merge: Path | None = None,
@@ -178,26 +229,39 @@ def evaluate(
     Prints accuracy with its 95 % interval (Wilson), precision and recall of each class, the
     confusion matrix, the negative log-likelihood and the expected calibration error.
 
+    A network that is not a run is measured with --weights. Its file.py runs with your rights.
+
     Example: siglum evaluate runs/first
     Example: siglum evaluate runs/first --part val --merge confusables.csv
+    Example: siglum evaluate my_net.py:MyNetwork --weights model.pth idx:MNIST/raw -o runs/mine
 
     Args:
+        run: A run's folder; or file.py:Class, or a network of torchvision, with --weights.
         source: Other images to measure on: the test part of a source, or all of it.
+        out: Keep the network with --weights as a run, for examine, compare and report.
         part: Measure on this part of the run's own images instead.
         merge: A CSV file of lines class,group: the probabilities of a group's classes are added,
             and any of them is correct for any other. A class without a line is its own group.
             Classes may also have the names from before the run's --rename.
     """
-    opened, groups = Run(run), terminal.read_renames(merge, "merge")
-    groups = {opened.config.rename.get(name, name): group for name, group in groups.items()}
-    if source and rename is None and _resolve(source) == _resolve(opened.config.data):
-        source = None  # its training images are in it
+    groups, renames = terminal.read_renames(merge, "merge"), terminal.read_renames(rename)
+    if source is None and weights is not None:
+        raise ConfigError(f"Give a SOURCE to measure {run} on.")
     if source is None and rename is not None:
         raise ConfigError("rename renames the classes of SOURCE. Give a SOURCE, or leave it out.")
     if source is not None and part is not None:
         raise ConfigError(f"part {part!r} is a part of the run's own images. Leave out {source}.")
     target, trained = choose_device(device, "float32"), 0
-    with terminal.progress_line() as line:
+    described = _settings(settings) | ({"rename": renames} if weights else {})
+    with (
+        terminal.progress_line() as line,
+        _open(run, weights, described, source, out, target, line.load) as opened,
+    ):
+        classes, config = opened.classes, opened.config
+        parameters = (opened.result or {}).get("parameters")
+        groups = {config.rename.get(name, name): group for name, group in groups.items()}
+        if source and (weights or rename is None) and _resolve(source) == _resolve(config.data):
+            source = None  # its training images are in it
         if source is None:
             name, log_probs, labels = train_run.predict_part(
                 opened, part, checkpoint, target, line.load
@@ -205,30 +269,77 @@ def evaluate(
             init = opened.env["init"] or {"trained": {}}
             trained = len(labels) if name == "train" else init["trained"].get(name, 0)
             headline = f"{train_run.PARTS[name]} images"
-            source = (opened.config.test if name == "test" else None) or opened.config.data
+            source = (config.test if name == "test" else None) or config.data
         else:
-            parts, renames = sources.parts(source), terminal.read_renames(rename)
+            parts = sources.parts(source)
             name = headline = "test" if "test" in parts else parts[0]
             preprocess = opened.preprocess
             images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
-            images = images.with_classes(opened.classes)
+            images = images.with_classes(classes)
             model = target.to(opened.model(checkpoint))
             log_probs = training_loop.evaluate(model, images, preprocess, target)
             labels = images.labels
-            trained = train_run.count_trained(opened, images, opened.config, line.load)
+            trained = train_run.count_trained(opened, images, config, line.load)
     if trained:
         total = len(labels)
         headline += f"; the run was trained on {trained:,} of these {total:,} images"
-    classes = opened.classes
     if groups:
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
-    record: dict[str, Any] = {"run": str(run), "source": source, "part": name}
+    record: dict[str, Any] = {"run": str(out or run), "source": source, "part": name}
     record["warning"] = _warning(log_probs, classes)
     if json:
-        record["trained_on"] = trained
+        record |= {"trained_on": trained, "parameters": parameters}
     else:
         record |= {"part": None, "source": f"{source} ({headline})"}
     print_measures(record, stats.measure(log_probs, labels, len(classes)), classes, json)
+
+
+def grade(
+    folder: Path,
+    /,
+    *,
+    test: str,
+    out: terminal.NewFile,
+    settings: Input = None,
+    class_name: Annotated[str | None, Parameter(name="--class")] = None,
+    timeout: float = 60.0,
+    memory: float = 4.0,
+) -> None:
+    """Measure every hand-in of a folder, and write a table of marks.
+
+    A hand-in is a folder NAME with a .py file and weights, the files NAME.py and NAME.pth, or a
+    run NAME. Their code runs with your rights, in processes with limits of time and memory:
+    docs/grading.md says what these protect against.
+
+    Example: siglum grade hand-ins --test archive:hidden.zip -o marks.csv
+
+    Args:
+        folder: The folder of hand-ins.
+        test: The images to measure on: the test part of a source, or all of it.
+        out: The table, a .csv file, written anew after every hand-in.
+        class_name: Class of the network; by default the only one that no other class uses.
+        timeout: Seconds that the process of a hand-in may take.
+        memory: GiB that it may allocate, or write to a file; on Linux only.
+    """
+    from siglum.lab import grade as lab
+
+    if out.suffix != ".csv":
+        raise ConfigError(f"out must end in .csv, got {out}.")
+    if not (timeout > 0 and memory > 0):
+        raise ConfigError(f"timeout and memory must be above 0, got {timeout} and {memory}.")
+    described = _settings(settings)
+    kind, spec, place = sources.locate(test)
+    source = f"{kind}:{place.resolve()}" if ":" in spec else spec
+    options = [f"--{n.replace('_', '-')}={v}" for n, v in described.items() if n != "model_options"]
+    options += [f"--model-options.{n}={v}" for n, v in described.get("model_options", {}).items()]
+    records: list[dict[str, Any]] = []
+    with terminal.progress_line() as line:
+        load_test(source, configure("any.py:Any", source, described).preprocess(), line.load)
+        for row in lab.grade(folder, source, class_name, options, timeout, memory, line.load):
+            records.append(row)
+            write_atomic(out, terminal.to_csv(records))
+    rows = [[terminal.format_value(value) for value in row.values()] for row in records]
+    terminal.print_table(records[0], rows)
 
 
 def print_measures(
@@ -322,6 +433,9 @@ def examine(
     run: Path,
     /,
     *files: Path,
+    weights: Weights = None,
+    settings: Input = None,
+    data: str | None = None,
     out: terminal.Out = None,
     save: Path | None = None,
     only: tuple[str, ...] = (),
@@ -340,9 +454,15 @@ def examine(
     first, filters, responses, maps, saliency, integrated_gradients, occlusion, attention, answers,
     predictions, nearest or embedding.
 
+    A network that is not a run is examined with --weights. Its file.py runs with your rights.
+
     Example: siglum examine runs/first three.png --only saliency -o three.png
+    Example: siglum examine my_net.py:MyNetwork --weights model.pth --data idx:MNIST/raw
+    Example: siglum examine resnet18 --weights resnet18-f37072fd.pth photo.jpg
 
     Args:
+        run: A run's folder; or file.py:Class, or a network of torchvision, with --weights.
+        data: Images for a network with --weights.
         files: Image files; by default the run's test images, or its validation images.
         out: An .html page, or one panel as .png, .svg, .npz (arrays), .csv or .txt.
         save: Write every panel to this folder, as PNG and SVG, CSV and NPZ.
@@ -366,25 +486,30 @@ def examine(
             f"out must end in .html for {len(names)} panels, got {out}. Name one "
             "with --only, or write all to a folder with --save DIR."
         )
-    examination = Examination(
-        *(Run(run), choose_device(device, "float32"), files, part, layer, count),
-        *(checkpoint, image, wrong),
-    )
-    results = {}
-    with terminal.progress_line() as line:
-        for number, name in enumerate(names, 1):
-            line.load(f"panel {name}", number, len(names))
-            results[name] = run_panel(examination, name)
-    if as_page:
-        path = out or run / "examine.html"
-        write_page(examination, results, path)
-        terminal.print_line(f"Page: {path}")
-        return
+    if data is not None and weights is None:
+        raise ConfigError("A run has images of its own. Leave out --data, or name image files.")
+    target, results = choose_device(device, "float32"), {}
+    with (
+        terminal.progress_line() as line,
+        _open(run, weights, _settings(settings), data, None, target, line.load) as opened,
+    ):
+        with redirect_stdout(sys.stderr):  # the network may print
+            examination = Examination(
+                *(opened, target, files, part, layer, count), *(checkpoint, image, wrong)
+            )
+            for number, name in enumerate(names, 1):
+                line.load(f"panel {name}", number, len(names))
+                results[name] = run_panel(examination, name)
+        if as_page:
+            path = out or (Path() if weights else run) / "examine.html"
+            write_page(examination, results, path)
+            terminal.print_line(f"Page: {path}")
+            return
     arrays = {}
     for name, result in results.items():
         if save is not None:
-            for suffix, data in result.files().items():
-                write_atomic(save / f"{name}{suffix}", data)
+            for suffix, content in result.files().items():
+                write_atomic(save / f"{name}{suffix}", content)
             terminal.print_line(f"{name}: {result.finding}")
             continue
         if result.missing and only:

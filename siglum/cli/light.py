@@ -162,7 +162,7 @@ def predict(
     if json:
         terminal.print_json(records)
     elif csv:
-        terminal.print_csv(records)
+        print(terminal.to_csv(records), end="")
     elif predictions:
         rows = []
         for one in predictions:

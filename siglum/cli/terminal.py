@@ -1,6 +1,7 @@
 """Shared by the commands: options, the files that they name, output, and progress."""
 
 import csv
+import io
 import json
 import shutil
 import signal
@@ -66,13 +67,15 @@ def print_json(value: Any) -> None:
     print(CONTROL.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
-def print_csv(records: Sequence[Mapping[str, Any]]) -> None:
-    """Print records as CSV; the items of a list are joined with spaces in one cell."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as CSV; the items of a list are joined with spaces in one cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(records[0] if records else ())
     for record in records:
         cells = [" ".join(v) if isinstance(v, list) else v for v in record.values()]
         writer.writerow([printable(v, lines=True) if isinstance(v, str) else v for v in cells])
+    return text.getvalue()
 
 
 def print_line(text: str, lines: bool = False) -> None:

@@ -20,6 +20,7 @@ from siglum.formatting import count as count_of
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
+from siglum.lab.import_network import NO_DATA
 from siglum.lab.run_folder import Run
 from siglum.lab.train_run import PARTS, load_data
 from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
@@ -73,6 +74,8 @@ class Examination:
     @cached_property
     def data(self) -> Data:
         """The run's own images; raises NotApplicableError if they cannot be loaded again."""
+        if self.run.config.data == NO_DATA:
+            raise NotApplicableError("This needs images. Name image files, or --data SOURCE.")
         try:
             return load_data(self.run.config, self.classes)
         except SiglumError as error:

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,19 +69,26 @@ class Comparison:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Variant]:
-    """Group runs that differ in the seed alone into variants, named by their other differences."""
+    """Group runs that differ in the seed alone into variants, named by their other differences.
+
+    A network that was trained elsewhere is named by its class and its folder.
+    """
     runs = sorted(runs, key=lambda run: run.config.seed)
     if not runs:
         return []
     texts = pd.DataFrame(_format_settings(run.config) for run in runs)
     recipes = pd.DataFrame(_format_settings(TrainConfig(model=model)) for model in texts.model)
+    imported = np.array([run.imported for run in runs])
+    ours = texts[~imported]
     # Settings that come with the model are left out of the names.
-    names = [name for name in texts if name != "model" and (texts[name] != recipes[name]).any()]
-    names = [name for name in ("model", *names) if texts[name].nunique() > 1]
+    names = [name for name in ours if name != "model" and (ours != recipes[~imported])[name].any()]
+    names = [name for name in ("model", *names) if ours[name].nunique() > 1]
     variants = []
     for _, group in texts.groupby(list(texts), sort=False):
         first = group.iloc[0]
         name = " ".join(f"{name}={first[name]}" for name in names) or first.model
+        if imported[group.index[0]]:
+            name = f"{Path(first.model).name} ({runs[group.index[0]].path})"
         variants.append(Variant(name, tuple(runs[row] for row in group.index)))
     return variants
 
@@ -110,7 +118,7 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
         "label": labels,
         "correct": (log_probs.argmax(axis=1) == labels).astype(float),
     }
-    measured = stats.measure(log_probs, labels, len(run.classes))
+    measured, epochs = stats.measure(log_probs, labels, len(run.classes)), run.history
     sizes, device = env["counts"], env["device"]
     machine = f"{env['processor']}, {device['device']}, {device['precision']}"
     return {
@@ -118,11 +126,11 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
         "run": str(run.path),
         "machine": f"{machine}, {count(device['threads'], 'thread')}",
         "parameters": result["parameters"],
-        "train": run.history[-1].train_accuracy,
+        "train": epochs[-1].train_accuracy if epochs else math.nan,
         **{p: result[p]["hits"] / result[p]["total"] if p in result else math.nan for p in PARTS},
         "loss": measured.loss,
         "ece": math.nan if config.folds else measured.ece,  # biased upwards in small sets
-        "seconds": result["seconds"],
+        "seconds": result["seconds"] if epochs else math.nan,
         # Weights from a file do not say how long their training took.
         "parent_seconds": (env.get("init") or {"seconds": 0.0})["seconds"],
         # All folds together test on the whole set. Fingerprints are of preprocessed images.
@@ -155,7 +163,8 @@ def compare_runs(
         raise ConfigError(f"{name} has two runs of one seed. Leave one of them out.")
     _check_images(runs, images, part)
     means = ["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"]
-    how = {"run": list, "machine": "first", "seconds": "sum"} | dict.fromkeys(means, "mean")
+    how = {"run": list, "machine": "first", "seconds": lambda s: s.sum(skipna=False)}
+    how |= dict.fromkeys(means, "mean")
     seeds = runs.groupby(["variant", "seed"], sort=False).agg(how)
     seeds[part] = images.groupby(["variant", "seed"]).correct.mean()
     seeds["total_seconds"] = seeds.seconds + seeds.pop("parent_seconds")

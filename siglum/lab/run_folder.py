@@ -30,6 +30,7 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig, explain
 from siglum.errors import DataError, RunError, choose
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
+from siglum.formatting import shorten
 from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.training_loop import Counters, Epoch, TrainState
@@ -101,6 +102,8 @@ class Run:
                     f"{path} is a file of weights, not a run. Train with it: siglum train SOURCE "
                     f"--init file:{path}"
                 )
+            if ".py" in self.path.name:
+                raise RunError(f"{path} is a network, not a run. Give its weights: --weights FILE")
             reason = "is not a run: it has no config.json" if self.path.exists() else "not found"
             raise RunError(f"{path} {reason}. 'siglum runs' lists runs; 'siglum train' makes one.")
 
@@ -158,6 +161,11 @@ class Run:
         if not (self.path / RESULT).exists():
             return None
         return self._read(RESULT, _Result).model_dump(exclude_unset=True)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the network was trained elsewhere."""
+        return bool((self.result or {}).get("imported"))
 
     @property
     def history(self) -> list[Epoch]:
@@ -218,6 +226,12 @@ class Run:
         config = self.config
         file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
         tensors, _ = self._read_tensors(file)
+        digest = models.file_digest(config.model)
+        if digest and read_json(self.path / ENV).get("network_sha256", digest) != digest:
+            warnings.warn(
+                f"The file of {config.model} has changed: {self.path} has results of the old one.",
+                stacklevel=2,
+            )
         model = models.build_for(config, self.preprocess, len(self.classes))
         load_weights(model, tensors, f"{self.path / file} does not fit {config.model}", DAMAGED)
         return model.eval()
@@ -356,17 +370,17 @@ def next_path(folder: Path, config: TrainConfig) -> Path:
 
 
 def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy to contiguous CPU tensors, the only ones that safetensors accepts."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Copy to contiguous CPU tensors of their own, the only ones that safetensors accepts."""
+    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], reason: str, remedy: str) -> None:
-    """Load all weights of a network; raises RunError that names the first that does not fit."""
+    """Load all weights of a network; raises RunError that names those that do not fit."""
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        difference = str(error).splitlines()[1].strip()[:200].rstrip(".")
-        raise RunError(f"{reason}: {difference}. {remedy}") from None
+        lines = [line.strip().rstrip(". ") for line in str(error).splitlines()[1:]]
+        raise RunError(f"{reason}: {shorten('; '.join(lines), 600)}. {remedy}") from None
 
 
 def first_line(error: BaseException) -> str:

@@ -169,7 +169,7 @@ def count_trained(
     """
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
     hashes: set[int] = set()
-    while True:
+    while not run.imported:
         with suppress(SiglumError):
             same = run.config.model_copy(update=inputs)
             hashes |= {*_hashes(load_data(same, run.classes, progress).train)}
@@ -242,7 +242,8 @@ def train(
     state, init = _fresh_state(config, preprocess, data, device)
     if init is not None and (Path(init["run"]) / CONFIG).is_file():
         init["trained"] = _count_known(config, data, progress)
-    env = {**_environment(device, data), "init": init, "curve": curve}
+    env = environment(device, data.parts, data.whole) | {"init": init, "curve": curve}
+    env["network_sha256"] = models.file_digest(config.model)
     run = Run.create(path, config, preprocess, data.train.classes, env)
     return _continue(run, state, data, device, watch)
 
@@ -273,7 +274,7 @@ def resume(
         )
     config, env = run.config, run.env
     data = data or load_data(config, run.classes, progress)
-    now = _environment(device, data)
+    now = environment(device, data.parts, data.whole)
     if now["device"] != env["device"] or now["versions"] != env["versions"]:
         warnings.warn(
             f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
@@ -385,28 +386,31 @@ def _measure(
         "best_epoch": chosen["best"],
         "lowest_loss_epoch": chosen["lowest_loss"],
         "seconds": state.counters.seconds,
-        "finished": _now(),
+        "finished": timestamp(),
         **measured,
     }
     return result, predictions
 
 
-def _environment(device: Device, data: Data) -> dict[str, Any]:
-    parts = data.parts
-    if data.whole is not None:  # its fingerprint is equal for the runs of all folds
-        parts["whole"] = data.whole
+def environment(
+    device: Device, parts: dict[str, ImageSet | None], whole: ImageSet | None = None
+) -> dict[str, Any]:
+    """Return when, how, where and with which images a run is written."""
+    # The fingerprint of the whole is equal for the runs of all folds.
+    named = parts if whole is None else parts | {"whole": whole}
     versions = {name: version(name) for name in ("siglum", "torch", "numpy", "pillow")}
     return {
-        "started": _now(),
+        "started": timestamp(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "versions": {"python": platform.python_version(), **versions},
         "device": asdict(device),
         "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),
-        "data": {name: part.fingerprint if part else None for name, part in parts.items()},
-        "counts": {name: len(part) if part else 0 for name, part in data.parts.items()},
+        "data": {name: part.fingerprint if part else None for name, part in named.items()},
+        "counts": {name: len(part) if part else 0 for name, part in parts.items()},
     }
 
 
-def _now() -> str:
+def timestamp() -> str:
+    """Return the time of day in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, DataError, RunError, closest_match
-from siglum.files import data_dir
+from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import count_parameters
 from siglum.lab.models.sign_net import included_weights
@@ -32,6 +32,8 @@ SCRATCH = "scratch"
 BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head
 FILE, PIN = "file:", "#sha256="
 SUFFIXES = (".safetensors", ".pth", ".pt")
+PARALLEL = "module."  # before the names of nn.DataParallel's tensors
+STATES = ("state_dict", "model_state_dict", "model")  # where checkpoints have their state_dict
 HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
 
 
@@ -52,8 +54,9 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
         if run.result is None:
             raise RunError(f"{init} is not finished. Resume it with: siglum train --resume {init}")
         loaded, same_classes = run.model().state_dict(), run.classes == classes
-        before, last = run.env.get("init") or {"seconds": 0.0, "examples": 0}, run.history[-1]
+        before = run.env.get("init") or {"seconds": 0.0, "examples": 0}
         if before["seconds"] is not None:
+            last = run.history[-1]
             seconds = last.seconds + before["seconds"]
             examples = last.examples + before["examples"]
     ours = model.state_dict()
@@ -129,24 +132,35 @@ def read_weights(init: str) -> dict[str, Tensor]:
         raise ConfigError(
             f"No such file: {name}, neither here nor under SIGLUM_DATA. For a run, leave out {FILE}"
         )
+    if digest and (actual := sha256(path)) != digest:
+        raise DataError(f"{path} has the SHA-256 {actual}, not {digest}. Use the right file.")
+    tensors = read_tensors(path, "init")
+    return {name: t for name, t in tensors.items() if name.partition(".")[0] not in HEADS}
+
+
+def read_tensors(path: Path, setting: str = "weights") -> dict[str, Tensor]:
+    """Return the tensors of a file, or of the state_dict in a checkpoint, on the CPU."""
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"init must name a file with suffix {', '.join(SUFFIXES)}, got {name}.")
+        raise ConfigError(
+            f"{setting} must name a file with suffix {', '.join(SUFFIXES)}, got {path}."
+        )
     try:
-        if digest and (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
-            raise DataError(f"{path} has the SHA-256 {actual}, not {digest}. Use the right file.")
         tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"{path} is damaged: {first_line(error)}. Copy or download it again."
         ) from None
-    return {name: t for name, t in tensors.items() if name.partition(".")[0] not in HEADS}
+    if all(name.startswith(PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings(action="ignore"):  # torch warns about old formats
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = dict(loaded)
+        inner = [loaded[key] for key in STATES if isinstance(loaded.get(key), Mapping)]
+        tensors = dict(inner[0] if inner else loaded)
         if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
             raise ValueError("it holds other values")
         return tensors

@@ -82,6 +82,7 @@ class Facts:
                 f"{run.path} is not finished. Finish it with: siglum train --resume {run.path}"
             )
         self.result: dict[str, Any] = result
+        self.imported = bool(result.get("imported"))  # trained elsewhere
         self.env: dict[str, Any] = self._read(lambda: run.env, {})
         self.epochs: list[Epoch] = self._read(lambda: run.history, [])
         self.data: Data | None = self._read(self._load_same_data, None)
@@ -125,7 +126,10 @@ class Facts:
         config, fingerprints = self.config, self.env.get("data", {})
         data = load_data(config, self.classes)
         for part, images in data.parts.items():
-            if (images.fingerprint if images else None) != fingerprints.get(part):
+            recorded = fingerprints.get(part)
+            if (images.fingerprint if images else None) != recorded and (
+                recorded or not self.imported
+            ):
                 source = (part == "test" and config.test) or config.data
                 reason = f"the {part} part of {source} changed after the training"
                 raise DataError(f"No images: {reason}.")
@@ -140,7 +144,7 @@ class Facts:
 
     def sheet(self) -> list[tuple[str, int, list[str]]]:
         """Return each class, its number of training images, and some of these."""
-        train = self.data.train if self.data else None
+        train = self.data.train if self.data and not self.imported else None
         if train is None:
             return []
         sheet, each = [], min(max(SHEET_IMAGES // len(train.classes), 1), CLASS_IMAGES)
@@ -181,7 +185,10 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
     out = ""
     while len(steps) < 20:
         try:
-            config = Run(path).config
+            run = Run(path)
+            config = run.config
+            if run.imported:
+                return [(run.env["command"], "", ""), *steps], ""
         except SiglumError as error:
             return steps, str(error)
         renames = f"{path.name}-classes.csv"
@@ -222,7 +229,7 @@ def draw_plots(facts: Facts) -> dict[str, Plot]:
     if facts.epochs:
         measures = ("accuracy", "loss")
         drawings += [_learning(facts, measure, x) for measure in measures for x in X_AXES]
-    if facts.data:
+    if facts.data and not facts.imported:
         drawings.append(_images_per_class(facts, facts.data))
     if facts.part:
         drawings += [_confusion(facts), _calibration(facts)]

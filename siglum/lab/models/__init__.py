@@ -1,13 +1,17 @@
 """The networks by name.
 
-A network is `Net(num_classes, in_channels=1, image_size=...)` that maps images (B, C, S, S) to
-logits (B, K); no softmax, device or dtype inside. Ours are a `layers.Network`, too.
+A network maps images (B, C, S, S) to logits (B, K). Ours are `Net(num_classes, in_channels=1,
+image_size=...)` and a `layers.Network`; one from a file may also return log-probabilities, and its
+constructor gets only the arguments that it has.
 """
 
+import ast
 import importlib.util
 import inspect
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from torch import Tensor, nn
 
 from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match
+from siglum.files import sha256
 from siglum.lab.models import baselines
 from siglum.lab.models.cnn import CNN
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
@@ -54,47 +59,64 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg11": partial(TorchvisionNetwork, "vgg11"),
     **FITTED,
 }
+TORCHVISION = "torchvision:"  # before the name of one of its networks
+ARGUMENTS = (  # names of a constructor's parameters: classes, channels, side of the image
+    ("num_classes", "n_classes", "classes", "num_labels", "num_outputs", "output_size"),
+    ("in_channels", "in_chans", "input_channels"),
+    ("image_size", "img_size"),
+)
 
 
 def build(
     name: str,
-    num_classes: int,
+    num_classes: int | None,
     in_channels: int = 1,
     image_size: int = 28,
     options: Mapping[str, Option] | None = None,
 ) -> nn.Module:
     """Return a new network with random weights, tried on two blank images.
 
-    `name` is a key of `MODELS`, or "file.py:Class" for one of your own, whose code runs. `options`
-    are the network's further arguments.
+    `name` is a key of `MODELS`, "torchvision:NAME", or "file.py:Class" for one of your own, whose
+    code runs. `options` are the network's further arguments. Without `num_classes`, it has its own.
     """
-    options = options or {}
-    cls = _import(name) if ".py:" in name else choose(MODELS, name, "model")
-    parameters = list(inspect.signature(cls).parameters.values())
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    arguments = (num_classes, in_channels, image_size)[: len(positional)]
-    _check_options(name, parameters[len(arguments) :], options)
+    options, values = options or {}, (num_classes, in_channels, image_size)
+    create: Callable[..., nn.Module]
+    if name.startswith(TORCHVISION):
+        from torchvision.models import get_model  # takes a second to import
+
+        create = partial(get_model, name.removeprefix(TORCHVISION), weights=None)
+        arguments = {} if num_classes is None else {"num_classes": num_classes}
+    else:
+        create = _import(name) if ".py:" in name else choose(MODELS, name, "model")
+        parameters = inspect.signature(create).parameters
+        arguments = _arguments(parameters.values(), values, options)
+        _check_options(name, [p for p in parameters.values() if p.name not in arguments], options)
     images = torch.zeros(2, in_channels, image_size, image_size)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of layers without outputs, which fail next
-            model = cls(*arguments, **options)
+            model = create(**arguments, **options)
             if not isinstance(model, Network):  # `view` needs contiguous tensors
-                model.contiguous_only = True  # type: ignore[assignment]
+                model.contiguous_only = True
                 model.register_forward_pre_hook(_make_contiguous)
             logits = model.eval()(images)
-            if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ValueError(f"it must return logits {(2, num_classes)}, got {got}")
     except ConfigError as error:  # of an option
         raise NetworkError(str(error)) from None
-    except Exception as error:  # the code may be the user's own
+    except (Exception, SystemExit) as error:  # the code may be the user's own
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
+    if num_classes not in (None, logits.shape[1]):
+        raise ConfigError(
+            f"{name} must have an output for each of the {num_classes} classes, got "
+            f"{logits.shape[1]} outputs. Use the images that it was made for."
+        )
     return model.train()
 
 
-def build_for(config: TrainConfig, preprocess: Preprocess, num_classes: int) -> nn.Module:
+def build_for(config: TrainConfig, preprocess: Preprocess, num_classes: int | None) -> nn.Module:
     """Return the network that `config` names, for images of this kind."""
     size = preprocess.size
     return build(config.model, num_classes, preprocess.planes, size, config.model_options)
@@ -126,7 +148,7 @@ def _check_options(
             )
         kind = by_name[option].annotation
         accepted = (int, float) if kind is float else kind
-        if isinstance(kind, type) and not isinstance(value, accepted):
+        if kind in (bool, int, float, str) and not isinstance(value, accepted):
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
 
 
@@ -135,18 +157,69 @@ def _make_contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
     return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
 
 
+def find_class(file: Path, class_name: str | None = None) -> str:
+    """Return "file.py:Class" for the network in a file, whose code is read and not run.
+
+    Without `class_name`, it is the only `nn.Module` that no other class of the file uses.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigError(f"Cannot read {file}: {error}.") from None
+    networks: dict[str, set[str]] = {}  # class: the names that it uses
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+            if any(b in networks or b in vars(nn) or b.endswith("Module") for b in bases):
+                networks[node.name] = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    parts = {name for user, names in networks.items() for name in names - {user}}
+    names = [n for n in networks if n == class_name or (class_name is None and n not in parts)]
+    if len(names) != 1:
+        problem = f"several networks: {', '.join(names)}" if names else "no such network"
+        raise ConfigError(f"{file} has {problem}. Name a class of it that is an nn.Module.")
+    return f"{file}:{names[0]}"
+
+
+def file_digest(name: str) -> str | None:
+    """Return the SHA-256 of the file of "file.py:Class", or None for another network."""
+    file, colon, _ = name.rpartition(".py:")
+    return sha256(path) if colon and (path := Path(f"{file}.py")).is_file() else None
+
+
+def _arguments(
+    parameters: Iterable[inspect.Parameter],
+    values: tuple[int | None, ...],
+    options: Mapping[str, Option],
+) -> dict[str, int]:
+    """Return the values for the parameters with known names; else for the first required ones."""
+    free = [p for p in parameters if p.name not in options and p.kind is not p.VAR_KEYWORD]
+    named = {
+        parameter.name: value
+        for parameter in free
+        for names, value in zip(ARGUMENTS, values, strict=True)
+        if parameter.name in names and value is not None
+    }
+    required = [p.name for p in free if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+    return named or dict(zip(required, filter(None, values), strict=False))
+
+
 def _import(name: str) -> type[nn.Module]:
-    """Return the class of "file.py:Class"; the file's code runs."""
+    """Return the class of "file.py:Class"; the file's code runs and may import its neighbours."""
     file, _, class_name = name.rpartition(":")
     if not Path(file).is_file():
-        raise ConfigError(f"model must be file.py:Class with a file that exists, got {name!r}.")
+        raise ConfigError(f"No such file: {file}. The class {class_name} must be in it.")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     assert spec is not None and spec.loader is not None, file
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, folder := str(Path(file).resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"Cannot import {file}: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ConfigError(f"Cannot import {file}: {type(error).__name__}: {reason}.") from error
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(folder)
     model = getattr(module, class_name, None)
     if not (isinstance(model, type) and issubclass(model, nn.Module)):
         raise ConfigError(f"model must name a torch module in {file}, got {class_name!r}.")
