@@ -31,6 +31,7 @@ from siglum.examine import Examination, NotApplicableError, spread
 from siglum.examine.layers import Layer, observe
 from siglum.files import write_atomic
 from siglum.formatting import count, shorten
+from siglum.lab.models.layers import request_weights
 from siglum.report import page, plots
 
 MAX_MAPS, MAX_VALUES = 17, 256  # drawn of one layer
@@ -264,8 +265,8 @@ def maps(examination: Examination) -> Result:
 
 def to_maps(value: Tensor) -> NDArray[np.float32]:
     """Return one image's output as maps (M, h, w): tokens as a square, vectors as a strip."""
-    if value.ndim == 2 and (square := token_square(len(value))):
-        side, extra = square
+    side = math.isqrt(len(value))
+    if value.ndim == 2 and (extra := len(value) - side**2) <= 1:  # a class token
         value = value[extra:].T.reshape(-1, side, side)
     return np.array(value.float().cpu().numpy(), ndmin=3)
 
@@ -319,9 +320,9 @@ def attention_panel(examination: Examination) -> Result:
     image = examination.pixels(sample.images)[0]
     weights = attention(examination.model, examination.to_input(sample.images)[:1])[:, 0].cpu()
     tokens = weights.shape[-1]
-    if (square := token_square(tokens)) is None:
+    side = math.isqrt(tokens)
+    if (extra := tokens - side**2) > 1:  # 1 is a class token
         raise NotApplicableError(f"Attention is drawn over squares of cells, got {tokens} tokens.")
-    side, extra = square
     # The attention to each cell, in units of even attention: of the class token, or the mean.
     to_cells = weights[..., 0, extra:] if extra else weights.mean(dim=-2)
     shares = tokens * to_cells.reshape(*to_cells.shape[:2], side, side).numpy()
@@ -335,19 +336,10 @@ def attention_panel(examination: Examination) -> Result:
     figure = draw_tiles(rows, 84, labels=labels, scale=f"{EVEN_LIMIT:.0f} times even attention")
 
     layer, head, *_ = (i + 1 for i in np.unravel_index(shares.argmax(), shares.shape))
-    finding = (
-        f"{sample.names[0]}: highest attention {'of the class token ' if extra else ''}to a cell"
-    )
-    finding += f" {shares.max():.1f} times even attention, in layer {layer}, head {head}"
+    origin = "of the class token " if extra else ""
+    finding = f"{sample.names[0]}: highest attention {origin}to a cell {shares.max():.1f} times"
+    finding += f" even attention, in layer {layer}, head {head}"
     return Result(finding, {"image": image, "weights": weights.numpy(), "shares": shares}, figure)
-
-
-def token_square(tokens: int) -> tuple[int, int] | None:
-    """Return the side of the square of cells that tokens are, and the number of class tokens."""
-    for extra in (0, 1):
-        if (side := math.isqrt(tokens - extra)) ** 2 == tokens - extra:
-            return side, extra
-    return None
 
 
 def _cells_of_pixels(examination: Examination, side: int) -> NDArray[np.int64]:
@@ -367,13 +359,10 @@ def _cells_of_pixels(examination: Examination, side: int) -> NDArray[np.int64]:
 def attention(model: nn.Module, images: Tensor) -> Tensor:
     """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1."""
     weights: list[Tensor] = []
-    request = {"need_weights": True, "average_attn_weights": False}
     with ExitStack() as handles:
         for layer in model.eval().modules():
             if isinstance(layer, nn.MultiheadAttention):
-                before = layer.register_forward_pre_hook(
-                    lambda _, args, kwargs: (args, kwargs | request), with_kwargs=True
-                )
+                before = request_weights(layer)
                 after = layer.register_forward_hook(lambda *call: weights.append(call[2][1]))
                 handles.enter_context(before)
                 handles.enter_context(after)

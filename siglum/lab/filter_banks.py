@@ -1,7 +1,6 @@
 """Filter banks as the filters of a network's first convolution: F filters of k x k, k >= 3."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ def gabor(number: int, size: int) -> Filters:
     two-dimensional visual cortical filters", Journal of the Optical Society of America A 2.
     """
     num_lengths = max(1, round(math.sqrt(number / 4)))
-    turn, octave = np.divmod(np.arange(number)[:, None, None], num_lengths)
-    angles = np.pi * turn / math.ceil(number / num_lengths)
-    lengths = np.geomspace(3, size, num_lengths)[octave]
+    turns, index = np.divmod(np.arange(number)[:, None, None], num_lengths)
+    angles = np.pi * turns / math.ceil(number / num_lengths)
+    lengths = np.geomspace(3, size, num_lengths)[index]
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     waves = np.cos(2 * np.pi * (x * np.cos(angles) + y * np.sin(angles)) / lengths)
     return np.asarray(waves * np.exp(-2 * (x**2 + y**2) / lengths**2))  # sigma: half a wavelength
@@ -59,11 +58,7 @@ def _masks(size: int) -> list[NDArray[np.float64]]:
     return [np.asarray(np.poly(root)[::-1], np.float64) for root in roots]
 
 
-FILTER_BANKS: dict[str, Callable[[int, int], Filters]] = {
-    "gabor": gabor,
-    "laws": laws,
-    "sobel": sobel,
-}
+FILTER_BANKS = {"gabor": gabor, "laws": laws, "sobel": sobel}
 
 
 def filter_bank(model: nn.Module, name: str) -> dict[str, Tensor]:
@@ -73,14 +68,9 @@ def filter_bank(model: nn.Module, name: str) -> dict[str, Tensor]:
     """
     convolutions = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     path, conv = next(convolutions, ("", None))
-    if conv is None:
-        raise ConfigError(f"init {name!r} needs a convolution; the network has none.")
-    number, channels, height, width = conv.weight.shape
-    if height != width or width < 3:
-        raise ConfigError(
-            f"init {name!r} needs square filters of 3 px or more in {path}, got {height} x {width}."
-        )
-    filters = torch.from_numpy(FILTER_BANKS[name](number, width)).float()
+    if conv is None or conv.kernel_size[0] != conv.kernel_size[1] or conv.kernel_size[0] < 3:
+        raise ConfigError(f"init {name!r} needs a convolution with square filters of 3 px or more.")
+    filters = torch.from_numpy(FILTER_BANKS[name](conv.out_channels, conv.kernel_size[0])).float()
     filters -= filters.mean(dim=(1, 2), keepdim=True)
     filters *= conv.weight.detach().std() / filters.std(dim=(1, 2), keepdim=True)
-    return {f"{path}.weight": filters[:, None].repeat(1, channels, 1, 1)}
+    return {f"{path}.weight": filters[:, None].repeat(1, conv.weight.shape[1], 1, 1)}

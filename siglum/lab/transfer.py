@@ -31,6 +31,7 @@ from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head
 FILE, PIN = "file:", "#sha256="
+NO_RUNS = (SCRATCH, BACKBONE, *FILTER_BANKS)  # names in `init`; others are runs or files
 SUFFIXES = (".safetensors", ".pth", ".pt")
 PARALLEL = "module."  # before the names of nn.DataParallel's tensors
 STATES = ("state_dict", "model_state_dict", "model")  # where checkpoints have their state_dict
@@ -79,12 +80,6 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
         "adopted_numbers": sum(tensor.numel() for tensor in tensors.values()),
         "reset_numbers": sum(tensor.numel() for tensor in random.values()),
     }
-
-
-def parent(init: str) -> Path | None:
-    """Return the run that `init` names."""
-    others = (SCRATCH, BACKBONE, *FILTER_BANKS)
-    return None if init in others or init.startswith(FILE) else Path(init)
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:

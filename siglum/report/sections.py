@@ -194,9 +194,9 @@ def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
         renames = f"{path.name}-classes.csv"
         command = train_command(config, renames, out)
         steps.insert(0, (command, renames, plots.to_csv(config.rename.items())))
-        if (parent := transfer.parent(config.init)) is None:
+        if config.init in transfer.NO_RUNS or config.init.startswith(transfer.FILE):
             break
-        path, out = parent, config.init
+        path, out = Path(config.init), config.init
     return steps, ""
 
 

@@ -1,7 +1,6 @@
 """Filter banks respond to what they are named for, and take the place of the first filters."""
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +92,9 @@ def test_frozen_filters_do_not_change_and_the_run_names_them(
 
 
 @pytest.mark.parametrize(
-    ("network", "message"),
-    [
-        (nn.Linear(2, 2), "init 'laws' needs a convolution; the network has none."),
-        (nn.Conv2d(1, 2, (3, 5)), "init 'laws' needs square filters of 3 px or more in .*3 x 5."),
-        (nn.Conv2d(1, 2, 2), "init 'laws' needs square filters of 3 px or more in .*2 x 2."),
-    ],
+    "network", [nn.Linear(2, 2), nn.Conv2d(1, 2, (3, 5)), nn.Conv2d(1, 2, 2)], ids=repr
 )
-def test_networks_without_such_filters_are_refused(network: nn.Module, message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{re.escape(message).replace(re.escape('.*'), '.*')}"):
+def test_networks_without_such_filters_are_refused(network: nn.Module) -> None:
+    message = "^init 'laws' needs a convolution with square filters of 3 px or more.$"
+    with pytest.raises(ConfigError, match=message):
         transfer.load_pretrained(nn.Sequential(network), (), "laws")

@@ -10,12 +10,8 @@ from torch import nn
 from siglum.errors import ConfigError, choose
 from siglum.lab.models.layers import Dropout, Network, check_minimum
 
-POOLS: dict[str, type[nn.Module]] = {
-    "max": nn.MaxPool2d,
-    "average": nn.AvgPool2d,
-    "none": nn.Identity,
-}
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d, "none": nn.Identity}
+ACTIVATIONS = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "leaky_relu": nn.LeakyReLU,

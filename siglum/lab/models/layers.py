@@ -1,8 +1,11 @@
 """Layers that several networks share."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from siglum.errors import ConfigError
 
@@ -65,21 +68,22 @@ class Dropout(nn.Module):
 
 
 def encoder_layer(
-    dim: int,
-    heads: int,
-    hidden: int,
-    dropout: float,
-    activation: str = "relu",
-    norm_first: bool = False,
+    dim: int, heads: int, hidden: int, dropout: float, **options: Any
 ) -> nn.TransformerEncoderLayer:
     """Return torch's layer with the faster dropout."""
     dropouts = {name: Dropout(dropout) for name in ("dropout", "dropout1", "dropout2")}
-    layer = nn.TransformerEncoderLayer(
-        dim, heads, hidden, dropout, activation, batch_first=True, norm_first=norm_first
-    )
+    layer = nn.TransformerEncoderLayer(dim, heads, hidden, dropout, batch_first=True, **options)
     for name, module in dropouts.items():
         setattr(layer, name, module)
     return layer
+
+
+def request_weights(attention: nn.MultiheadAttention) -> RemovableHandle:
+    """Let torch's attention return its weights, too, and compute by plain matrix products."""
+    request = {"need_weights": True, "average_attn_weights": False}
+    return attention.register_forward_pre_hook(
+        lambda _, args, kwargs: (args, kwargs | request), with_kwargs=True
+    )
 
 
 def check_minimum(minimum: int, **options: int) -> None:

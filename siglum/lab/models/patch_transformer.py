@@ -5,13 +5,11 @@ Xiong and others 2020, "On layer normalization in the transformer architecture",
 Shapes: B images, C channels, S the image side, T tokens, D their width, K classes.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
-from siglum.lab.models.layers import Dropout, Network, check_minimum, encoder_layer
+from siglum.lab.models.layers import Dropout, Network, check_minimum, encoder_layer, request_weights
 
 POOLS = {"mean": "the mean over the patches", "class": "a class token"}
 CHUNK = 8  # images through the encoder at a time: their attention remains in the cache
@@ -50,10 +48,12 @@ class PatchTransformer(Network):
         self.embed = nn.Conv2d(in_channels, dim, patch, stride)
         self.positions = nn.Parameter(0.02 * torch.randn(side * side, dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim)) if pool == "class" else None
-        layers = [encoder_layer(dim, heads, mlp, dropout, "gelu", True) for _ in range(depth)]
+        options = {"activation": "gelu", "norm_first": True}
+        layers = [encoder_layer(dim, heads, mlp, dropout, **options) for _ in range(depth)]
         for layer in layers:
             layer.self_attn.dropout = 0.0
-            layer.self_attn.register_forward_pre_hook(_request_weights, with_kwargs=True)
+            # On a CPU, torch's fused attention takes three times as long for heads this small.
+            request_weights(layer.self_attn)
         self.encoder = nn.Sequential(*layers, nn.LayerNorm(dim))
         self.head = nn.Sequential(
             nn.Linear(dim, mlp), nn.GELU(), Dropout(dropout), nn.Linear(mlp, num_classes)
@@ -70,11 +70,3 @@ class PatchTransformer(Network):
             tokens = torch.cat([self.encoder(chunk) for chunk in torch.split(tokens, CHUNK)])
         features: Tensor = tokens.mean(dim=1) if self.class_token is None else tokens[:, 0]
         return features
-
-
-def _request_weights(
-    _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    # Plain matrix products: torch's fused attention takes three times as long on a CPU, where its
-    # backward pass is slow for heads of a few numbers.
-    return args, kwargs | {"need_weights": True, "average_attn_weights": False}
