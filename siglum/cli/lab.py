@@ -58,10 +58,7 @@ class InputFlags(InputSettings):
 
 
 Input = Annotated[InputFlags | None, Parameter(name="*")]
-Weights = Annotated[
-    Path | None,
-    Parameter(help="Weights of a network that is not a run: .pth, .pt or .safetensors."),
-]
+Weights = Annotated[Path | None, Parameter(help="Weights of a network, .pth or .safetensors.")]
 NEGATABLE = Parameter(name="*", negative_bool="no-", negative_iterable="empty-")
 
 
@@ -257,8 +254,7 @@ def evaluate(
         terminal.progress_line() as line,
         _open(run, weights, described, source, out, target, line.load) as opened,
     ):
-        classes, config = opened.classes, opened.config
-        parameters = (opened.result or {}).get("parameters")
+        classes, config, result = opened.classes, opened.config, opened.result or {}
         groups = {config.rename.get(name, name): group for name, group in groups.items()}
         if source and (weights or rename is None) and _resolve(source) == _resolve(config.data):
             source = None  # its training images are in it
@@ -267,7 +263,8 @@ def evaluate(
                 opened, part, checkpoint, target, line.load
             )
             init = opened.env["init"] or {"trained": {}}
-            trained = len(labels) if name == "train" else init["trained"].get(name, 0)
+            is_known = name == "train" and not opened.imported
+            trained = len(labels) if is_known else init["trained"].get(name, 0)
             headline = f"{train_run.PARTS[name]} images"
             source = (config.test if name == "test" else None) or config.data
         else:
@@ -288,7 +285,7 @@ def evaluate(
     record: dict[str, Any] = {"run": str(out or run), "source": source, "part": name}
     record["warning"] = _warning(log_probs, classes)
     if json:
-        record |= {"trained_on": trained, "parameters": parameters}
+        record |= {"trained_on": trained, "parameters": result.get("parameters")}
     else:
         record |= {"part": None, "source": f"{source} ({headline})"}
     print_measures(record, stats.measure(log_probs, labels, len(classes)), classes, json)

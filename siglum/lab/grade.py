@@ -42,12 +42,12 @@ def grade(
     killed with its children after `timeout` seconds. On Linux, it may allocate `memory` GiB and
     write files of that size.
     """
-    paths = sorted(folder.resolve().iterdir()) if folder.is_dir() else []
-    paths = [path for path in paths if path.name[0] not in "._"]
+    paths = [*folder.resolve().iterdir()] if folder.is_dir() else []
+    paths = sorted((p for p in paths if p.name[0] not in "._"), key=Path.is_dir)  # these prevail
     hand_ins = {path.name if path.is_dir() else path.stem: path for path in paths}
     if not hand_ins:
         raise ConfigError(f"{folder} must be a folder with a hand-in for each student.")
-    for number, (student, path) in enumerate(hand_ins.items(), 1):
+    for number, (student, path) in enumerate(sorted(hand_ins.items()), 1):
         progress(f"hand-in {student}", number, len(hand_ins))
         row: dict[str, Any] = {"student": student} | dict.fromkeys(COLUMNS, "")
         started = time.monotonic()

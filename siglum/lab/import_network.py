@@ -7,7 +7,6 @@ Shapes: N images, K classes.
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from siglum import stats
 from siglum.config import Preprocess, TrainConfig, build
 from siglum.errors import ConfigError, closest_match
 from siglum.files import sha256
@@ -27,7 +25,7 @@ from siglum.lab import models, training_loop, transfer
 from siglum.lab.device import Device
 from siglum.lab.models import TORCHVISION
 from siglum.lab.run_folder import Run, check_free, load_weights
-from siglum.lab.train_run import environment, timestamp
+from siglum.lab.train_run import environment, measure, timestamp
 
 NO_DATA = "none"  # the source of a run without images
 INPUT: dict[str, Any] = {"mean": 0.1307, "std": 0.3081}  # of PyTorch's MNIST example
@@ -71,9 +69,7 @@ def import_network(
                     raise ValueError("it must return a row for every image, without NaN")
             except (Exception, SystemExit) as error:  # the code may be the user's own
                 raise models.failed(config.model, f"on {len(test):,} images", error) from error
-            measures = stats.measure(log_probs, test.labels, len(classes))
-            result["test"] = {**asdict(measures.accuracy), "loss": measures.loss}
-            predictions = {"test_log_probs": log_probs, "test_labels": test.labels}
+            result["test"], predictions = measure("test", test, log_probs)
     result |= {"parameters": sum(p.numel() for p in model.parameters()), "seconds": 0.0}
     numbers = sum(tensor.numel() for tensor in tensors.values())
     weights_record = {"run": str(weights), "sha256": digest, "seconds": None, "examples": None}

@@ -103,7 +103,8 @@ class Run:
                     f"--init file:{path}"
                 )
             if ".py" in self.path.name:
-                raise RunError(f"{path} is a network, not a run. Give its weights: --weights FILE")
+                remedy = f"siglum evaluate {path} --weights FILE SOURCE -o RUN"
+                raise RunError(f"{path} is a network, not a run. Make a run of it: {remedy}")
             reason = "is not a run: it has no config.json" if self.path.exists() else "not found"
             raise RunError(f"{path} {reason}. 'siglum runs' lists runs; 'siglum train' makes one.")
 

@@ -371,12 +371,8 @@ def _measure(
         log_probs = state.val_log_probs if part == "val" and is_last else None
         if log_probs is None:
             log_probs = training_loop.evaluate(model, images, run.preprocess, device)
-        correct = int((log_probs.argmax(axis=1) == images.labels).sum())
-        loss = stats.negative_log_likelihood(log_probs, images.labels)
-        measured[part] = {**asdict(stats.wilson(correct, len(images))), "loss": loss}
-        predictions |= {f"{part}_log_probs": log_probs, f"{part}_labels": images.labels}
-        if images.writers is not None:
-            predictions[f"{part}_writers"] = np.array(images.writers)
+        measured[part], arrays = measure(part, images, log_probs)
+        predictions |= arrays
     if data.fold is not None:
         predictions["test_rows"] = data.fold
     result = {
@@ -390,6 +386,18 @@ def _measure(
         **measured,
     }
     return result, predictions
+
+
+def measure(
+    part: str, images: ImageSet, log_probs: NDArray[np.floating]
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what a run's result and its predictions hold of a part."""
+    correct = int((log_probs.argmax(axis=1) == images.labels).sum())
+    loss = stats.negative_log_likelihood(log_probs, images.labels)
+    arrays = {f"{part}_log_probs": log_probs, f"{part}_labels": images.labels}
+    if images.writers is not None:
+        arrays[f"{part}_writers"] = np.array(images.writers)
+    return {**asdict(stats.wilson(correct, len(images))), "loss": loss}, arrays
 
 
 def environment(

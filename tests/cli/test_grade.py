@@ -80,7 +80,8 @@ def test_every_hand_in_has_a_row(
     shutil.copytree(run, folder / "run")
     shutil.copy(folder / "alice" / "net.py", folder / "bob.py")
     torch.save(weights, folder / "bob.pt")
-    (folder / "carol.zip").touch()
+    for name in ("alice", "carol"):
+        (folder / f"{name}.zip").touch()
     (folder / "dan").mkdir()
     flags = ("--timeout", 10, "--memory", 3)
     done = siglum("grade", folder, "--test", later_signs, "-o", tmp_path / "marks.csv", *flags)

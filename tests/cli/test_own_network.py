@@ -118,14 +118,15 @@ def test_the_run_is_evaluated_again_reported_examined_and_compared(
     siglum, place: Path, imported: Path, run: Path, tmp_path: Path
 ) -> None:
     again = siglum("evaluate", imported, "signs", cwd=place)
+    train = siglum("evaluate", imported, "--part", "train", cwd=place)
     report = siglum("report", imported)
     page = siglum("examine", imported)
     trained = siglum("train", "signs", "--test", "signs", "--epochs", 1, "-o", tmp_path, cwd=place)
     compared = siglum("compare", imported, tmp_path, "-o", tmp_path / "page.html")
 
-    for done in (again, report, page, trained, compared):
+    for done in (again, train, report, page, trained, compared):
         assert done.returncode == 0, done.stderr
-    assert "(test images)" in again.stdout and "was trained on" not in again.stdout
+    assert "(test images)" in again.stdout and "was trained on" not in again.stdout + train.stdout
     text = (imported / "report.html").read_text()
     assert "trained elsewhere, so there is no learning curve" in text
     assert "1 command measures it again." in text
@@ -215,7 +216,7 @@ def test_a_network_of_torchvision_has_the_classes_of_imagenet(siglum, tmp_path: 
             "my_net.py:MyNetwork --weights model.pth",
             "Give a SOURCE to measure my_net.py:MyNetwork on.",
         ),
-        ("my_net.py:MyNetwork signs", "is a network, not a run. Give its weights: --weights FILE"),
+        ("my_net.py:MyNetwork signs", "--weights FILE SOURCE -o RUN"),
         ("my_net.py:MyNetwork signs --mean 0.5", "mean is for a network, together with --weights"),
         ("run --weights model.pth signs", "run is a run, with weights of its own."),
         ("run -o new", "out is for a network, together with --weights."),
