@@ -18,6 +18,7 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
 from siglum.lab import models, transfer
 from siglum.lab.device import Device
+from siglum.lab.models.sign_net import included_weights
 from siglum.lab.run_folder import Run
 from siglum.lab.train_run import resume, train
 
@@ -287,3 +288,22 @@ def test_the_cost_of_parents_adds_up_and_resuming_needs_the_same_parent(
     parent.save_checkpoint("last", weights)
     with pytest.raises(RunError, match="Cannot resume .* the initial weights, .* changed"):
         resume(run, machine)
+
+
+def test_sign_net_trains_a_head_on_the_included_backbone(
+    tmp_path: Path, signs: Path, machine: Device
+) -> None:
+    config = TrainConfig(data=f"folder:{signs}", model="sign_net", epochs=1)
+    run = train(config, tmp_path / "run", machine)
+
+    init, backbone = run.env["init"], included_weights()
+    assert init["run"] == "backbone" and init["reset"] == NEW_HEAD
+    assert run.result is not None and run.result["trained"] == 3 * (2 * 128 + 3 + 1)
+    trained = run.model().state_dict()
+    assert all(torch.equal(trained[name], weight) for name, weight in backbone.items())
+
+
+def test_the_backbone_fits_no_other_size(tmp_path: Path, signs: Path, machine: Device) -> None:
+    config = TrainConfig(data=f"folder:{signs}", model="sign_net", size=28)
+    with pytest.raises(RunError, match="The weights of backbone do not fit: size mismatch"):
+        train(config, tmp_path / "run", machine)

@@ -1,8 +1,6 @@
-"""The network of the included backbone in PyTorch, to train it further on characters of one's own.
+"""The network of the included backbone in PyTorch, with a head for characters of one's own.
 
-    siglum train SOURCE --model sign_net           starts from the backbone (its recipe)
-
-Its batch normalisations are folded into the convolutions.
+Its batch normalisations are folded into the convolutions. The recipe trains the head alone.
 """
 
 import re
@@ -15,7 +13,7 @@ from siglum.lab.models.layers import Dropout, Network
 
 SCALE = 10.0  # of features of length 1, so that each of the 128 numbers is about 1
 FEATURES = 128  # of each network
-POSITION = 4.0  # weight of the further channels: more numbers say what the ink looks like
+POSITION = 8.0  # weight of the further channels: more numbers say what the ink looks like
 
 
 class Branch(nn.Module):
