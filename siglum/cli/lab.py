@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -400,15 +401,52 @@ def merge_classes(
     return names, np.log(np.maximum(probs, np.finfo(np.float64).tiny)), index[labels]
 
 
-def report(run: Path, /, *, out: terminal.Out = None, plots: Path | None = None) -> None:
+def report(
+    run: Path,
+    /,
+    *others: Path,
+    out: terminal.Out = None,
+    plots: Path | None = None,
+    hand_in: bool = False,
+    title: str = "",
+    author: str = "",
+    text: Path | None = None,
+    paper: Literal["A4", "letter"] = "A4",
+) -> None:
     """Write the report of a run: one HTML page that opens anywhere, without a network.
 
+    With --hand-in, write one or several runs as a document to hand in: numbered figures, tables,
+    the commands that repeat it, sources, and your words. Chromium, Chrome or Edge makes the PDF;
+    without one the document is an HTML page to print. SIGLUM_CHROMIUM can name the browser.
+
     Example: siglum report runs/first --plots figures
+    Example: siglum report runs/a runs/b --hand-in --text words.md --author "Ada Lovelace"
 
     Args:
-        out: The page, a .html file; report.html in the run's folder by default.
+        others: Further runs, with --hand-in.
+        out: The page, a .html file; report.html in the run's folder by default. With --hand-in a
+            .pdf or .html file; hand-in.pdf by default.
         plots: Write every plot to this folder instead, as PNG, SVG and CSV.
+        hand_in: Write a document to hand in.
+        title: Title of the document; without it there is room to write it, as for --author.
+        text: Your words, a Markdown file whose headings name their place: Introduction, a run,
+            "Figure 3", Conclusion. Without it there is room to write.
+        paper: Paper of the document.
     """
+    if hand_in:
+        from siglum.examine.hand_in import render_hand_in, write_hand_in
+
+        path = out or Path("hand-in.pdf")
+        if path.suffix.lower() not in (".pdf", ".html", ".htm"):
+            raise ConfigError(f"out must end in .pdf or .html, got {str(path)!r}.")
+        runs = [Run(folder) for folder in dict.fromkeys((run, *others))]
+        today = formatting.date(datetime.now().isoformat())
+        cover = {"author": author, "today": today, "paper": paper}
+        document = render_hand_in(runs, title, text, **cover)
+        terminal.print_line(write_hand_in(document, path), lines=True)
+        return
+    if others or title or author or text:
+        raise ConfigError("Several runs, --title, --author and --text need --hand-in.")
     from siglum.report.sections import Facts, draw_plots, write_report
 
     if plots is not None:

@@ -118,7 +118,8 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Non
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     if sys.stdout.isatty():
         room = shutil.get_terminal_size().columns - sum(widths[1:]) - 2 * (len(widths) - 1)
-        widths[0] = min(widths[0], max(room, 12))
+        if room >= 12:  # else the lines are too long anyway
+            widths[0] = min(widths[0], room)
     for row in cells:
         first = row[0]
         if cell_len(first) > widths[0]:

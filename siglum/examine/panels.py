@@ -142,8 +142,8 @@ def diagram(examination: Examination) -> Result:
             boxes[-1][1].append(step)
         elif layer.output:
             boxes.append((layer.output[1:], [step]))
-    columns = math.ceil(len(boxes) / math.ceil(len(boxes) / 10))
-    across, down = max(104, 1040 / columns), 150 + 15 * max(len({*steps}) for _, steps in boxes)
+    columns = math.ceil(len(boxes) / math.ceil(len(boxes) / 8))
+    across, down = 104, 150 + 15 * max(len({*steps}) for _, steps in boxes)
     largest = max((shape[-1] for shape, _ in boxes if len(shape) == 3), default=1)
 
     figure, axes = pixel_axes()

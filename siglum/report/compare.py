@@ -99,14 +99,17 @@ def tables(comparison: Comparison) -> dict[str, Table]:
     return result
 
 
-def _page(comparison: Comparison, title: str, study: StudyFile, command: str) -> bytes:
+def template_values(
+    comparison: Comparison, study: StudyFile = NO_STUDY, command: str = ""
+) -> dict[str, Any]:
+    """Return the variables of the templates of a comparison's sections."""
     settings = comparison.settings
     differing = settings.loc[:, settings.nunique() > 1]
     shared = settings.iloc[0].drop(differing.columns)
     columns = ["variant", *differing]
     paths = [Path(path) for paths in comparison.seeds.run for path in paths]
     commands = [command, *(step[0] for path in paths for step in training_chain(path)[0])]
-    values: dict[str, Any] = {
+    return {
         **tables(comparison),
         "differing": Table(columns, list(differing.itertuples(name=None)), len(columns)),
         "shared": Table(("setting of all", "value"), list(shared.items()), 2),
@@ -119,6 +122,10 @@ def _page(comparison: Comparison, title: str, study: StudyFile, command: str) ->
         "plots": draw(comparison),
         "curves": CURVES,
     }
+
+
+def _page(comparison: Comparison, title: str, study: StudyFile, command: str) -> bytes:
+    values = template_values(comparison, study, command)
     opening = load("comparison.html", anchor="opening", **values)
     return render_page(
         title,

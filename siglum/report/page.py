@@ -25,16 +25,19 @@ class Table:
     texts: int = 1  # leading columns of text; the others are numbers, aligned to the right
 
 
-def render_page(title: str, kind: str, sections: Mapping[str, Any], **values: Any) -> bytes:
+def render_page(
+    title: str, kind: str, sections: Mapping[str, Any], template: str = "page.html", **values: Any
+) -> bytes:
     """Return a self-contained page: no script but its own, no request, light, dark and print.
 
     Args:
         sections: by anchor, templates from `load` that set their title and finding.
+        template: page.html, or one that extends it.
         values: the headline, its `rate`, which is drawn as a bar, paragraphs of a `summary`, and
             `notices` of what is missing or damaged; all but the headline are optional.
     """
     script = (TEMPLATES / "page.js").read_text()
-    page = ENVIRONMENT.get_template("page.html").render(
+    page = ENVIRONMENT.get_template(template).render(
         title=title,
         kind=kind,
         sections=sections,

@@ -47,14 +47,7 @@ X_AXES = {"epochs": "examples", "images": "examples", "seconds of training": "se
 def write_report(run: Run, path: Path) -> None:
     """Write the report of a finished run as one HTML page, which names what is damaged."""
     facts = Facts(run)
-    values: dict[str, Any] = {
-        "facts": facts,
-        "plots": draw_plots(facts),
-        "labels": plots.short_labels(facts.classes, 10),
-        "chain": training_chain(run.path),
-        "defaults": TrainConfig(model=facts.config.model),
-        "image_uri": image_uri,
-    }
+    values = template_values(facts) | {"chain": training_chain(run.path)}
     opening = page.load("opening.html", **values)
     anchors = [anchor for anchor, fact in SECTIONS.items() if getattr(facts, fact)]
     sections = {anchor: page.load(f"{anchor}.html", **values) for anchor in anchors}
@@ -68,6 +61,17 @@ def write_report(run: Run, path: Path) -> None:
         notices=facts.notices,
     )
     write_atomic(path, html)
+
+
+def template_values(facts: "Facts") -> dict[str, Any]:
+    """Return the variables of the templates of a run's sections."""
+    return {
+        "facts": facts,
+        "plots": draw_plots(facts),
+        "labels": plots.short_labels(facts.classes, 10),
+        "defaults": TrainConfig(model=facts.config.model),
+        "image_uri": image_uri,
+    }
 
 
 class Facts:
@@ -175,14 +179,18 @@ def image_uri(images: ImageSet, index: int) -> str:
     """Return an image of a set as a data URI; of several planes the ink or the colours."""
     planes = images.take(np.array([index]))[0]
     pixels = planes if len(planes) == 3 else planes[:1]
-    image = decode.to_png(pixels, IMAGE_SIDE, optimize=True)
+    return png_uri(pixels, IMAGE_SIDE)
+
+
+def png_uri(pixels: NDArray[np.uint8], max_side: int) -> str:
+    """Return pixels (C, H, W) as the data URI of a PNG image."""
+    image = decode.to_png(pixels, max_side, optimize=True)
     return "data:image/png;base64," + base64.b64encode(image).decode()
 
 
-def training_chain(path: Path) -> tuple[list[tuple[str, str, str]], str]:
+def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]], str]:
     """Return the commands that train a run, its parents first, and why the chain is incomplete."""
     steps: list[tuple[str, str, str]] = []  # command, name and text of its CSV file of renames
-    out = ""
     while len(steps) < 20:
         try:
             run = Run(path)
