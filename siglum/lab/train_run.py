@@ -250,13 +250,12 @@ def train(
 
 def _without_steps(config: TrainConfig) -> TrainConfig:
     """Return the settings of a network that is fitted at once; warn of those that it ignores."""
-    usual = TrainConfig(model=config.model)
-    steps = {name: getattr(usual, name) for name in STEP_SETTINGS}
-    if ignored := [name for name, value in steps.items() if getattr(config, name) != value]:
-        warnings.warn(
-            f"{config.model} is fitted at once: it ignores {', '.join(ignored)}.", stacklevel=3
-        )
-    return TrainConfig(**config.model_dump(include=config.model_fields_set - {*steps}))
+    usual, names = TrainConfig(model=config.model), config.model_fields_set - {*STEP_SETTINGS}
+    ignored = [name for name in STEP_SETTINGS if getattr(config, name) != getattr(usual, name)]
+    if ignored:
+        text = f"{config.model} is fitted at once: it ignores {', '.join(ignored)}."
+        warnings.warn(text, stacklevel=3)
+    return TrainConfig(**config.model_dump(include=names))
 
 
 def resume(

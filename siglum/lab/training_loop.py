@@ -236,7 +236,7 @@ def fit(
     """
     if isinstance(state.model, Fitted):
         if not state.counters.epochs:
-            yield _fit_at_once(state, state.model, data, config, preprocess, device)
+            yield _fit_at_once(state, data, config, preprocess, device)
         return
     test = data.test if curve else None
     counters, sampler = state.counters, partial(data.rows, config.seed)
@@ -300,26 +300,21 @@ def fit(
 
 
 def _fit_at_once(
-    state: TrainState,
-    model: Fitted,
-    data: Data,
-    config: TrainConfig,
-    preprocess: Preprocess,
-    device: Device,
+    state: TrainState, data: Data, config: TrainConfig, preprocess: Preprocess, device: Device
 ) -> Epoch:
     from threadpoolctl import threadpool_limits  # of scikit-learn, which other networks do not need
 
+    assert isinstance(state.model, Fitted)
     counters, train, start = state.counters, data.train, time.perf_counter()
     with threadpool_limits(device.threads):
         images = normalise_batch(to_unit(train.images), preprocess)
-        model.fit(images, torch.from_numpy(train.labels))
+        state.model.fit(images, torch.from_numpy(train.labels))
     counters.step, counters.seconds = 1, time.perf_counter() - start
     sample = train.subset(data.rows(config.seed, 0)[:FITTED_IMAGES])
-    log_probs = evaluate(model, sample, preprocess, device)
-    accuracy = float((log_probs.argmax(axis=1) == sample.labels).mean())
+    log_probs = evaluate(state.model, sample, preprocess, device)
     loss = stats.negative_log_likelihood(log_probs, sample.labels)
-    batch = Batch(len(train), loss, round(accuracy * len(train)), counters.seconds)
-    counters.batches.append(batch)
+    correct = float((log_probs.argmax(axis=1) == sample.labels).mean()) * len(train)
+    counters.batches.append(Batch(len(train), loss, round(correct), counters.seconds))
     return _end_epoch(state, data.val, preprocess, device)
 
 

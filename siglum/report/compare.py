@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from scipy.stats import t as student_t
 
 from siglum.errors import ConfigError
@@ -174,40 +174,37 @@ def draw(comparison: Comparison) -> list[Plot]:
         figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
         result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
     for column, label in COSTS.items():
-        costs = points[[column, "y", "low", "high"]].rename(columns={column: "x"})
-        if costs.x.max() > 2 * costs.x.min() > 0:
-            costs = costs.sort_values(["x", "y"], ascending=[True, False])
+        costs = points.sort_values([column, "y"], ascending=[True, False])
+        if costs[column].max() > 2 * costs[column].min() > 0:
             title = f"{accuracy} by {label}: {100 * costs.y.min():.1f} to {percent(costs.y.max())}"
-            columns = costs.rename(columns={"x": column, "y": "accuracy"}).reset_index()
+            figure = _draw_costs(costs.assign(x=costs[column]), label)
+            table = costs.reset_index()[["variant", column, "y", "low", "high"]].to_dict("list")
             caption = "Bars: 95 % intervals. Both axes are logarithmic, upwards in the errors."
-            figure = _draw_costs(costs, label)
-            name = f"accuracy-by-{column}"
-            result.append(Plot(name, title, figure, columns.to_dict("list"), caption))
+            result.append(Plot(f"accuracy-by-{column}", title, figure, table, caption))
     return result
 
 
 @plots.styled
 def _draw_costs(costs: pd.DataFrame, label: str) -> Figure:
     figure, axes = plots.new_axes(460, 300)
-    low, high = (costs[name].clip(0.0005, 0.9999) for name in ("low", "high"))
-    y = costs.y.clip(0.0005, 0.9999)
-    axes.errorbar(costs.x, y, [y - low, high - y], fmt="o", ms=5, lw=1.2, color=plots.SERIES[0])
+    costs = costs.assign(**costs[["low", "y", "high"]].clip(0.0005, 0.9999))  # no infinite logits
+    bars = costs.y - costs.low, costs.high - costs.y
+    axes.errorbar(costs.x, costs.y, bars, fmt="o", ms=5, lw=1.2, color=plots.SERIES[0])
     axes.set(xscale="log", yscale="logit", xlabel=label)
     axes.margins(0.06)
     bottom, top = axes.get_ylim()
-    levels = [level for level in LEVELS if bottom < level < top]
-    if len(levels) < 3:
-        levels = [v for v in MaxNLocator(4).tick_values(bottom, top) if bottom < v < top]
-    axes.set_yticks(levels, [f"{100 * level:.4g} %" for level in levels])
-    is_wide = costs.x.max() > 50 * costs.x.min()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+    ticks = [level for level in LEVELS if bottom < level < top]
+    if len(ticks) < 3:
+        ticks = [v for v in MaxNLocator(4).tick_values(bottom, top) if bottom < v < top]
+    axes.set_yticks(ticks, [f"{100 * tick:.4g} %" for tick in ticks])
+    steps = (1,) if costs.x.max() > 50 * costs.x.min() else (1, 2, 5)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(EngFormatter() if label == "parameters" else "{x:,g}")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
+    axes.minorticks_off()
     if len(costs) > MAX_LABELS:
         costs = costs[costs.y > costs.y.cummax().shift(fill_value=0)].tail(MAX_LABELS)
     names = short_labels(list(costs.index), LABEL)
-    plots.add_labels(axes, list(zip(costs.x, costs.y.clip(0.0005, 0.9999), names, strict=True)))
+    plots.add_labels(axes, list(zip(costs.x, costs.y, names, strict=True)))
     return figure
 
 

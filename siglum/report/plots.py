@@ -101,21 +101,13 @@ def percent_axis(axis: Axis, digits: int | None = 0) -> None:
 
 def add_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     """Name points (x, y, name), at most 12, in the margin on the right, one below the other."""
-    points = sorted(points, key=lambda point: point[1])
-    to_axes, last = axes.transData + axes.transAxes.inverted(), -LABEL_STEP
-    for number, (x, y, name) in enumerate(points):
-        highest = 1 - LABEL_STEP * (len(points) - 1 - number)
-        last = min(max(float(to_axes.transform((x, y))[1]), last + LABEL_STEP), highest)
+    to_axes, height = axes.transData + axes.transAxes.inverted(), -LABEL_STEP
+    for number, (x, y, name) in enumerate(sorted(points, key=lambda point: point[1]), 1):
+        highest = 1 - LABEL_STEP * (len(points) - number)
+        height = min(max(float(to_axes.transform((x, y))[1]), height + LABEL_STEP), highest)
         line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.6, "relpos": (0, 0.5)}
-        axes.annotate(
-            name,
-            (x, y),
-            (1.06, last),
-            textcoords="axes fraction",
-            va="center",
-            arrowprops=line,
-            annotation_clip=False,
-        )
+        place: Any = {"textcoords": "axes fraction", "va": "center", "annotation_clip": False}
+        axes.annotate(name, (x, y), (1.06, height), arrowprops=line, **place)
 
 
 def add_legend(axes: Axes) -> None:

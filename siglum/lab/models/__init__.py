@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match
 from siglum.files import sha256
-from siglum.lab.models import baselines
+from siglum.lab.models.baselines import LINEAR, LinearBaseline, NearestNeighbours
 from siglum.lab.models.cnn import CNN
 from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
 from siglum.lab.models.glyph_net import GlyphNet
@@ -36,11 +36,9 @@ class NetworkError(ConfigError):
     """A network cannot be built with these options, or fails on its images."""
 
 
-FITTED: dict[str, type[Fitted]] = {  # in one call, instead of by steps
-    "hog_svm": baselines.HogSvm,
-    "knn": baselines.NearestNeighbours,
-    "logistic_regression": baselines.LogisticRegression,
-    "nearest_mean": baselines.NearestMean,
+FITTED: dict[str, Callable[..., Fitted]] = {  # in one call, instead of by steps
+    "knn": NearestNeighbours,
+    **{kind: partial(LinearBaseline, kind) for kind in LINEAR},
 }
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,

@@ -14,100 +14,63 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError
 from siglum.lab.models.layers import Fitted
 
+LINEAR = ("hog_svm", "logistic_regression", "nearest_mean")
 CHUNK = 256  # images at once: their distances to 54,000 others take 55 MB
+CELLS = 7  # of histograms, along each side
 ABSENT = -1e4  # logit of a class without training images; its probability remains finite
-MAX_STEPS = 200  # of L-BFGS
 
 
 class LinearBaseline(Fitted):
-    """Fixed features and a linear head, which `solve` computes from the features."""
+    """A linear head over fixed features.
+
+    "nearest_mean" predicts the class whose mean image is nearest; its probabilities are those of
+    normal classes with one variance. "logistic_regression" takes at most 200 steps of L-BFGS.
+    "hog_svm" is a support vector machine for each class over histograms of oriented gradients; its
+    margins are the logits, so probabilities are not calibrated.
+    """
 
     head: nn.Linear
 
-    def __init__(self, features: nn.Module, num_features: int, num_classes: int) -> None:
+    def __init__(
+        self, kind: str, num_classes: int, in_channels: int = 1, image_size: int = 28
+    ) -> None:
         super().__init__()
-        self.features = features
+        self.kind, cell = kind, max(image_size // CELLS, 1)
+        self.features = Hog(cell) if kind == "hog_svm" else nn.Flatten()
+        num_features = self.features(torch.zeros(1, in_channels, image_size, image_size)).numel()
         self.head = nn.Linear(num_features, num_classes)
-
-    def solve(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight (K, D) and bias (K,) for features (N, D) with all labels 0 to K - 1."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def fit(self, images: Tensor, labels: Tensor) -> None:
         """Fit the head to images (N, C, S, S) with labels (N,)."""
-        features = torch.cat([self.forward_features(chunk) for chunk in torch.split(images, CHUNK)])
-        present = torch.bincount(labels).nonzero()[:, 0]  # classes that have images
+        features = torch.cat([self.features(chunk) for chunk in torch.split(images, CHUNK)])
+        present = torch.bincount(labels).nonzero()[:, 0]
         if len(present) < 2:
             raise ConfigError("A baseline needs training images of at least 2 classes, got 1.")
-        weight, bias = self.solve(features, torch.searchsorted(present, labels))
+        if self.kind == "nearest_mean":
+            means = torch.stack([features[labels == k].mean(dim=0) for k in present])
+            of_labels = means[torch.searchsorted(present, labels)]
+            variance = (features - of_labels).square().mean().clamp(min=1e-12)
+            # -|x - mean|² / (2 variance) without |x|², which is equal for all classes
+            weight, bias = means / variance, -means.square().sum(dim=1) / (2 * variance)
+        else:
+            weight, bias = self._fit_classifier(features, labels)
         self.head.weight.zero_()[present] = weight.to(self.head.weight)
         self.head.bias.fill_(ABSENT)[present] = bias.to(self.head.bias)
 
-
-class NearestMean(LinearBaseline):
-    """Predicts the class whose mean image is nearest, which is exactly linear.
-
-    The probabilities are those of normal classes with one variance, of all pixels and classes.
-    """
-
-    def __init__(self, num_classes: int, in_channels: int = 1, image_size: int = 28) -> None:
-        super().__init__(nn.Flatten(), in_channels * image_size**2, num_classes)
-
-    def solve(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight and bias: -|x - mean|² / (2 variance) without its term |x|²."""
-        classes = range(int(labels.max()) + 1)
-        means = torch.stack([features[labels == k].mean(dim=0) for k in classes])
-        pairs = zip(torch.split(features, CHUNK), torch.split(labels, CHUNK), strict=True)
-        squares = sum(float((chunk - means[rows]).square().sum()) for chunk, rows in pairs)
-        variance = squares / features.numel() or 1.0
-        return means / variance, -means.square().sum(dim=1) / (2 * variance)
-
-
-class LogisticRegression(LinearBaseline):
-    """Multinomial logistic regression on pixels; `c` is the inverse of its L2 regularisation."""
-
-    def __init__(
-        self, num_classes: int, in_channels: int = 1, image_size: int = 28, c: float = 0.01
-    ) -> None:
-        super().__init__(nn.Flatten(), in_channels * image_size**2, num_classes)
-        self.c = _check_positive("c", c)
-
-    def solve(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight and bias by at most 200 steps of L-BFGS."""
-        from sklearn import linear_model
-
-        model = linear_model.LogisticRegression(C=self.c, max_iter=MAX_STEPS)
-        return _coefficients(model, features, labels)
-
-
-class HogSvm(LinearBaseline):
-    """A linear support vector machine for each class on histograms of oriented gradients.
-
-    Its margins are the logits, so probabilities are not calibrated. `cells` is their number along
-    each side of the image, `c` the inverse of the regularisation.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        in_channels: int = 1,
-        image_size: int = 28,
-        cells: int = 7,
-        c: float = 0.1,
-    ) -> None:
-        if not 2 <= cells <= image_size:
-            rule = f"cells must be at least 2 and at most the side {image_size}"
-            raise ConfigError(f"{rule}, got {cells}.")
-        cell = image_size // cells
-        super().__init__(Hog(cell), 36 * (image_size // cell - 1) ** 2, num_classes)
-        self.c = _check_positive("c", c)
-
-    def solve(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of LIBLINEAR, with the squared hinge loss."""
+    def _fit_classifier(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC
 
-        return _coefficients(LinearSVC(C=self.c, dual=False, random_state=0), features, labels)
+        model: Any = LogisticRegression(C=0.01, max_iter=200)
+        if self.kind == "hog_svm":
+            model = LinearSVC(C=0.1, dual=False, random_state=0)
+        with warnings.catch_warnings(action="ignore"):  # of steps that do not suffice to converge
+            model.fit(features.numpy(), labels.numpy())
+        weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+        if len(weight) == 1:  # for two classes
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        return weight, bias
 
 
 class Hog(nn.Module):
@@ -125,11 +88,10 @@ class Hog(nn.Module):
         down = F.pad(images[:, :, 2:] - images[:, :, :-2], (0, 0, 1, 1))
         right = F.pad(images[:, :, :, 2:] - images[:, :, :, :-2], (1, 1))
         squares, colour = (down.square() + right.square()).max(dim=1, keepdim=True)
-        down, right = down.gather(1, colour)[:, 0], right.gather(1, colour)[:, 0]
-        directions = (torch.atan2(down, right) / torch.pi % 1 * 9).long().clamp(max=8)
+        angles = torch.atan2(down.gather(1, colour), right.gather(1, colour))[:, 0]
+        directions = (angles / torch.pi % 1 * 9).long().clamp(max=8)
         lengths = squares.clamp(min=1e-24).sqrt()  # the gradient of the root of 0 is infinite
-        votes = F.one_hot(directions, 9).movedim(3, 1) * lengths
-        cells = F.avg_pool2d(votes, self.cell)
+        cells = F.avg_pool2d(F.one_hot(directions, 9).movedim(3, 1) * lengths, self.cell)
         blocks = F.unfold(cells, 2)  # (B, 36, M)
         for limit in (0.2, 1.0):
             scale = (blocks.square().sum(dim=1, keepdim=True) + 1e-10).sqrt()
@@ -146,10 +108,11 @@ class NearestNeighbours(Fitted):
         self, num_classes: int, in_channels: int = 1, image_size: int = 28, k: int = 5
     ) -> None:
         super().__init__()
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}.")
         self.flatten = nn.Flatten()
-        self.head = Neighbours(in_channels * image_size**2, num_classes, _check_positive("k", k))
+        self.head = Neighbours(in_channels * image_size**2, num_classes, k)
 
-    @torch.no_grad()
     def fit(self, images: Tensor, labels: Tensor) -> None:
         """Store images (N, C, S, S) with labels (N,)."""
         self.head.images = nn.Parameter(images.flatten(1).to(self.head.images))
@@ -173,38 +136,17 @@ class Neighbours(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, D) to log-probabilities (B, K)."""
-        if torch.compiler.is_compiling():
-            return self._log_shares(features)
-        return torch.cat([self._log_shares(chunk) for chunk in torch.split(features, CHUNK)])
-
-    def _log_shares(self, features: Tensor) -> Tensor:
-        distances = self.images.square().sum(dim=1) - 2 * features @ self.images.T  # without |x|²
-        k = min(self.k, len(self.images))
-        nearest = self.labels[distances.topk(k, largest=False).indices]
-        counts = F.one_hot(nearest, self.num_classes).sum(dim=1)
-        return ((counts + 1 / self.num_classes) / (k + 1)).log()
+        k, squares, shares = min(self.k, len(self.images)), self.images.square().sum(dim=1), []
+        for chunk in torch.split(features, CHUNK):
+            distances = squares - 2 * chunk @ self.images.T  # without |x|²
+            nearest = self.labels[distances.topk(k, largest=False).indices]
+            counts = F.one_hot(nearest, self.num_classes).sum(dim=1)
+            shares.append((counts + 1 / self.num_classes) / (k + 1))
+        return torch.cat(shares).log()
 
 
-def _resize(module: Neighbours, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Make room for the number of images that the stored state has."""
+def _resize(module: Neighbours, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Make room for as many images as the stored state has."""
     if (labels := state.get(f"{prefix}labels")) is not None:
         module.images = nn.Parameter(module.images.new_empty(len(labels), module.images.shape[1]))
         module.labels = module.labels.new_empty(len(labels))
-
-
-def _check_positive(name: str, value: Any) -> Any:
-    if value <= 0:
-        raise ConfigError(f"{name} must be above 0, got {value}.")
-    return value
-
-
-def _coefficients(model: Any, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit a linear classifier of scikit-learn; of two classes, it has coefficients for one."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        model.fit(features.numpy(), labels.numpy())
-    weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-    if len(weight) == 1:
-        return torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    return weight, bias

@@ -56,9 +56,9 @@ def test_nearest_mean_is_the_nearest_mean_with_the_probabilities_of_normal_class
 def test_logistic_regression_is_that_of_scikit_learn(num_classes: int, images: Tensor) -> None:
     """With two classes, too, where scikit-learn has one row of coefficients; others are absent."""
     flat, labels = images.flatten(1).numpy(), LABELS.numpy() % num_classes
-    theirs = LogisticRegression(C=0.1, max_iter=200).fit(flat[:40], labels[:40])
+    theirs = LogisticRegression(C=0.01, max_iter=200).fit(flat[:40], labels[:40])
 
-    logits = fitted_logits("logistic_regression", images, torch.from_numpy(labels), c=0.1)
+    logits = fitted_logits("logistic_regression", images, torch.from_numpy(labels))
     expected = theirs.predict_proba(flat[40:])
     np.testing.assert_allclose(logits.softmax(dim=1)[:, :num_classes], expected, atol=1e-5)
     assert num_classes == 3 or (logits[:, 2] == ABSENT).all()
@@ -88,9 +88,9 @@ def test_hog_is_that_of_scikit_image(channels: int, cell: int) -> None:
 
 def test_margins_of_hog_svm_are_those_of_scikit_learn(images: Tensor) -> None:
     features = Hog(2)(images).numpy()
-    theirs = LinearSVC(C=0.5, dual=False, random_state=0).fit(features[:40], LABELS[:40])
+    theirs = LinearSVC(C=0.1, dual=False, random_state=0).fit(features[:40], LABELS[:40])
 
-    logits = fitted_logits("hog_svm", images, cells=8, c=0.5)
+    logits = fitted_logits("hog_svm", images)
     np.testing.assert_allclose(logits, theirs.decision_function(features[40:]), atol=1e-4)
 
 
@@ -143,20 +143,8 @@ def test_a_stopped_fit_is_resumed(
         np.testing.assert_array_equal(arrays["test_log_probs"], expected["test_log_probs"])
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("knn", {"k": 0}, "k must be above 0, got 0"),
-        ("logistic_regression", {"c": -1.0}, "c must be above 0, got -1.0"),
-        ("hog_svm", {"cells": 1}, "cells must be at least 2 and at most the side 28, got 1"),
-        ("hog_svm", {"cells": 29}, "cells must be .* got 29"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(name: str, options: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        models.build(name, 10, 1, 28, options)
-
-
-def test_one_class_is_too_few() -> None:
+def test_one_class_is_too_few_and_no_neighbour_too() -> None:
     with pytest.raises(ConfigError, match="needs training images of at least 2 classes, got 1"):
         models.build("nearest_mean", 3, 1, 16).fit(torch.rand(4, 1, 16, 16), torch.ones(4).long())
+    with pytest.raises(ConfigError, match="k must be at least 1, got 0"):
+        models.build("knn", 3, 1, 16, {"k": 0})
