@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from siglum.config import Preprocess, Settings, TrainConfig, build, recipes
 from siglum.errors import ConfigError
+from siglum.files import read_toml
 
 ALL_SETTINGS = f"Settings: {', '.join(TrainConfig.model_fields)}."
 
@@ -23,6 +25,14 @@ def test_a_model_brings_its_recipe_below_the_users_own_values() -> None:
         assert {name: saved[name] for name in recipe if name != "epochs"} == {
             name: value for name, value in recipe.items() if name != "epochs"
         }
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "docs/recipes").glob("*.toml"))
+)
+def test_the_files_of_recipes_are_settings(path: Path) -> None:
+    settings = read_toml(path, "config")
+    assert build(TrainConfig, settings).model_fields_set == settings.keys()
 
 
 def test_options_of_a_recipe_are_replaced_one_by_one() -> None:
