@@ -179,7 +179,7 @@ def draw(comparison: Comparison) -> list[Plot]:
             title = f"{accuracy} by {label}: {100 * costs.y.min():.1f} to {percent(costs.y.max())}"
             figure = _draw_costs(costs.assign(x=costs[column]), label)
             table = costs.reset_index()[["variant", column, "y", "low", "high"]].to_dict("list")
-            caption = "Bars: 95 % intervals. Both axes are logarithmic, upwards in the errors."
+            caption = "Bars: 95 % intervals. Scales: logarithmic; of accuracy, logit."
             result.append(Plot(f"accuracy-by-{column}", title, figure, table, caption))
     return result
 
