@@ -55,20 +55,21 @@ def render_hand_in(
         values: author, today's date, and the paper as CSS names it.
     """
     words = read_words(text) if text else {}
-    names, places = [run.path.name for run in runs], ["Introduction", "Conclusion"]
+    names, places = [run.path.resolve().name for run in runs], ["Introduction", "Conclusion"]
     if len({*names}) < len(names):
         names = [str(run.path) for run in runs]
     groups, steps = dict[tuple[str, ...], dict[str, Run]](), dict[tuple[str, str, str], None]()
     records, notices, comparisons = [], list[str](), []
     for name, run in zip(names, runs, strict=True):
-        records.append(_describe(run, name))
+        records.append(_describe(run, name, f"run-{len(records)}-"))
         groups.setdefault(run.classes, {})[name] = run
         chain, missing = sections.training_chain(run.path, str(run.path))
         steps |= dict.fromkeys(chain)
         notices += [*records[-1]["facts"].notices, *filter(None, [missing])]
     for group in groups.values():
         try:
-            comparisons += [_compare(group)] if len(group) > 1 else []
+            prefix = f"compared-{len(comparisons)}-"
+            comparisons += [_compare(group, prefix)] if len(group) > 1 else []
         except SiglumError as error:
             notices.append(f"{', '.join(group)}: {error}")
     command = shlex.join(["siglum", "report", *(str(run.path) for run in runs), "--hand-in"])
@@ -86,9 +87,9 @@ def render_hand_in(
     return document
 
 
-def _describe(run: Run, name: str) -> dict[str, Any]:
-    """Return what the template shows of a run: facts, figures and tables, methods."""
-    facts, prefix = sections.Facts(run), f"{name}-"  # names of plots are unique on a page
+def _describe(run: Run, name: str, prefix: str) -> dict[str, Any]:
+    """Return what the template shows of a run; `prefix` makes plots' names unique on the page."""
+    facts = sections.Facts(run)
     config, values = facts.config, sections.template_values(facts)
     values |= {"hand_in": True, "prefix": prefix, "grey": facts.preprocess.channels == 1}
     values["plots"] = {k: replace(v, name=prefix + k) for k, v in values["plots"].items()}
@@ -109,7 +110,7 @@ def _describe(run: Run, name: str) -> dict[str, Any]:
     return record | {"opening": opening, "methods": " ".join(methods).lower()}
 
 
-def _compare(runs: dict[str, Run]) -> dict[str, Any]:
+def _compare(runs: dict[str, Run], prefix: str) -> dict[str, Any]:
     """Return what the template shows of a comparison of runs by name."""
     names = {run.path: name for name, run in runs.items()}
     variants = [
@@ -117,7 +118,7 @@ def _compare(runs: dict[str, Run]) -> dict[str, Any]:
         for v in group_runs(runs.values())
     ]
     comparison = compare_runs(variants)
-    values, prefix = compare.template_values(comparison), f"{next(iter(runs))}-"
+    values = compare.template_values(comparison)
     plots = {p.name: replace(p, name=prefix + p.name) for p in values["plots"]}
     values["plots"] = []  # of the template's own sections
     return {

@@ -1,5 +1,6 @@
 """A hand-in is one document: numbered figures, the student's words, commands, and a PDF of it."""
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -91,15 +92,16 @@ def test_words_stand_at_their_place_and_nothing_of_them_runs(document: str) -> N
 
 
 def test_several_runs_are_compared_and_have_room_for_words(tiny_run: Run, tmp_path: Path) -> None:
-    runs = [str(tiny_run.path), str(tmp_path / "other")]
+    runs = [str(tiny_run.path), str(tmp_path / HOSTILE)]
     shutil.copytree(*runs)
-    config = tmp_path / "other" / "config.json"
+    config = tmp_path / HOSTILE / "config.json"
     config.write_text(config.read_text().replace('"lr": 0.01', '"lr": 0.02'))
     assert cli.run(["report", *runs, "--hand-in", "-o", str(tmp_path / "both.html")]) == 0
     text = (tmp_path / "both.html").read_text().replace("\xa0", " ")
     identifiers = Page(text).values("id")
 
-    assert "Comparison of tiny, other" in text and "Table 3. Paired differences." in text
+    assert f"Comparison of tiny, {html.escape(HOSTILE)}" in text and HOSTILE not in text
+    assert "Table 3. Paired differences." in text
     assert "but one seed cannot tell variants from the luck of the start" in text
     assert "Holm 1979" in text and text.count('<p class="blank quiet">Your words</p>') == 5
     assert len(identifiers) == len({*identifiers})
