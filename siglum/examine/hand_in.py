@@ -59,7 +59,7 @@ def render_hand_in(
     if len({*names}) < len(names):
         names = [str(run.path) for run in runs]
     groups, steps = dict[tuple[str, ...], dict[str, Run]](), dict[tuple[str, str, str], None]()
-    records, notices, comparisons = [], list[str](), []
+    records, comparisons, notices = list[dict[str, Any]](), list[dict[str, Any]](), list[str]()
     for name, run in zip(names, runs, strict=True):
         records.append(_describe(run, name, f"run-{len(records)}-"))
         groups.setdefault(run.classes, {})[name] = run
