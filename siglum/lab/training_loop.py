@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,7 +172,12 @@ def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None
     """
     if config.average == 0:
         return None
-    update = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+
+    def update(averages: Any, weights: Any, count: Tensor | int) -> None:
+        # The first steps count less than the decay says, or random weights would remain.
+        decay = min(config.average, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(decay)(averages, weights, count)  # type: ignore[no-untyped-call]
+
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 

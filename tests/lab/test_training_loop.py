@@ -166,12 +166,13 @@ def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
 
 
 def test_the_average_follows_the_weights_by_its_decay(machine: Device) -> None:
-    config = TrainConfig(model="mnist_net", epochs=1, batch_size=20, average=0.75)
+    config = TrainConfig(model="mnist_net", epochs=1, batch_size=20, average=0.2)
     state, expected = start(config, machine), None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "PROGRESS_SECONDS", 0.0)
         for _ in steps(state, config, machine):
-            weight = state.model.state_dict()["head.weight"].clone()
-            expected = weight if expected is None else 0.75 * expected + 0.25 * weight
+            weight, count = state.model.state_dict()["head.weight"].clone(), state.counters.step - 1
+            decay = min(0.2, (1 + count) / (10 + count))
+            expected = weight if expected is None else decay * expected + (1 - decay) * weight
 
     assert torch.allclose(state.result.state_dict()["head.weight"], expected, atol=1e-6)
