@@ -28,6 +28,7 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError
 from siglum.formatting import count
 from siglum.lab.run_folder import Run
+from siglum.lab.training_loop import Epoch
 
 PARTS = {"test": "test", "val": "validation"}  # compared on the first that every run has
 MAX_ALL_PAIRS = 6  # variants; of more, each is compared with the best and with the first
@@ -175,13 +176,15 @@ def compare_runs(
     table = pd.DataFrame(_summarise(v, correct.get(v.name), ratios, writers) for v in variants)
     means = seeds.groupby("variant").mean(numeric_only=True).drop(columns="seed")
     table = table.join(means, on="variant")
-    epochs = pd.DataFrame(
+    rows = [
         {"variant": name, "seed": seed, **vars(epoch)}
         for (name, run), seed in zip(every, runs.seed, strict=True)
         for epoch in run.history
-    )
+    ]
+    columns = ["variant", "seed", *Epoch.__dataclass_fields__]  # a network may have no epochs
+    epochs = pd.DataFrame(rows, columns=columns).drop(columns="curve")
     measured = [f"{split}_{measure}" for split in PARTS for measure in ("loss", "accuracy")]
-    epochs = epochs.drop(columns="curve").astype(dict.fromkeys(measured, float))
+    epochs = epochs.astype(dict.fromkeys(measured, float))
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
     names, best = seeds.variant.unique(), str(table.variant[table[selection].idxmax()])

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from siglum import stats
 from siglum.errors import ConfigError, DataError, SiglumError
 from siglum.files import cache_dir, parse_json
 from siglum.formatting import printable
@@ -24,6 +26,7 @@ from siglum.lab.transfer import SUFFIXES
 
 # Variables that a hand-in gets; others may hold secrets.
 ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS", "SIGLUM_DATA")
+MAX_OUTPUT, TAIL = 2**24, 4096  # bytes of a result, and of the output that ends with an error
 COLUMNS = ("accuracy", "low", "high", "hits", "total", "parameters", "seconds", "failure")
 
 
@@ -57,11 +60,12 @@ def grade(
                 arguments = [*_find_files(path, class_name), *options]
             home = path if path.is_dir() else path.parent
             measured = _evaluate([*arguments, source], home, timeout, memory)
-            rate = measured["accuracy"]
-            row |= rate | {"accuracy": rate["hits"] / rate["total"]}
-            row["parameters"] = measured["parameters"]
+            rate = stats.Rate(**measured["accuracy"])
+            row |= asdict(rate) | {"accuracy": rate.value, "parameters": measured["parameters"]}
         except SiglumError as error:
             row["failure"] = printable(str(error))
+        except (KeyError, TypeError):
+            row["failure"] = "Its output is not that of siglum evaluate."
         yield row | {"seconds": round(time.monotonic() - started, 1)}
 
 
@@ -110,7 +114,8 @@ def _evaluate(
                 import resource
 
                 for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
-                    resource.prlimit(process.pid, limit, (int(memory * 2**30),) * 2)
+                    with suppress(OSError, ValueError):  # it has ended, or has a stricter limit
+                        resource.prlimit(process.pid, limit, (int(memory * 2**30),) * 2)
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise DataError(f"It took longer than {timeout:g} s.") from None
@@ -119,9 +124,11 @@ def _evaluate(
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
-        if code == 0 and output.stat().st_size:
+        if code == 0 and 0 < output.stat().st_size < MAX_OUTPUT:
             measured: dict[str, Any] = parse_json(output.read_bytes(), "Its output")
             return measured
-        lines = errors.read_text(errors="replace").strip().splitlines()
+        with errors.open("rb") as file:
+            file.seek(-min(errors.stat().st_size, TAIL), os.SEEK_END)
+            lines = file.read().decode(errors="replace").strip().splitlines()
         reason = lines[-1].removeprefix("siglum: ") if code > 0 and lines else ""
         raise DataError(reason or f"It ended without a result: exit code {code}.")

@@ -174,7 +174,8 @@ def draw(comparison: Comparison) -> list[Plot]:
         figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
         result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
     for column, label in COSTS.items():
-        costs = points.sort_values([column, "y"], ascending=[True, False])
+        costs = points.dropna(subset=column)
+        costs = costs.sort_values([column, "y"], ascending=[True, False])
         if costs[column].max() > 2 * costs[column].min() > 0:
             title = f"{accuracy} by {label}: {100 * costs.y.min():.1f} to {percent(costs.y.max())}"
             figure = _draw_costs(costs.assign(x=costs[column]), label)

@@ -230,8 +230,13 @@ def test_mistakes_are_one_line(siglum, place: Path, command: str, message: str) 
     assert len([line for line in done.stderr.splitlines() if line != "forward"]) == 1
 
 
-def test_options_and_names_of_arguments_reach_the_constructor(siglum, place: Path) -> None:
-    flags = ("--weights", "two.pth", "--model-options.hidden", 20)
+def test_options_reach_the_constructor_and_two_networks_are_compared(
+    siglum, place: Path, imported: Path
+) -> None:
+    flags = ("--weights", "two.pth", "--model-options.hidden", 20, "-o", "runs/two")
     done = siglum("evaluate", "my_net.py:Classes", "signs", *flags, cwd=place)
+    compared = siglum("compare", imported, "runs/two", "-o", "page.html", cwd=place)
 
     assert done.returncode == 0, done.stderr
+    assert compared.returncode == 0, compared.stderr
+    assert "my_net.py:Classes (runs/two)" in compared.stdout
