@@ -140,9 +140,6 @@ def train(
             print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None
     record = {"run": str(run.path), **(run.result or {})}
-    predictions = run.predictions()
-    measured = [predictions[k] for k in ("test_log_probs", "val_log_probs") if k in predictions]
-    record["warning"] = _warning(measured[0], run.classes) if measured else None
     if json:
         terminal.print_json(record)
         return
@@ -277,14 +274,16 @@ def evaluate(
             model = target.to(opened.model(checkpoint))
             log_probs = training_loop.evaluate(model, images, preprocess, target)
             labels = images.labels
-            trained = train_run.count_trained(opened, images, config, line.load)
+            trained = train_run.count_trained(opened, {name: images}, config, line.load)[name]
     if trained:
         total = len(labels)
         headline += f"; the run was trained on {trained:,} of these {total:,} images"
     if groups:
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
     record: dict[str, Any] = {"run": str(out or run), "source": source, "part": name}
-    record["warning"] = _warning(log_probs, classes)
+    predicted, record["warning"] = np.unique(log_probs.argmax(axis=1)), None
+    if len(predicted) == 1 < len(labels):
+        record["warning"] = f"predicts class {classes[int(predicted[0])]} for every image"
     if json:
         record |= {"trained_on": trained, "parameters": result.get("parameters")}
     else:
@@ -371,13 +370,6 @@ def print_measures(
         terminal.print_table(
             ("", *classes), [(name, *(n or "·" for n in row)) for name, row in matrix]
         )
-
-
-def _warning(log_probs: stats.FloatArray, classes: tuple[str, ...]) -> str | None:
-    predicted = np.unique(log_probs.argmax(axis=1))
-    if len(predicted) > 1 or len(log_probs) < 2:
-        return None
-    return f"predicts class {classes[int(predicted[0])]} for every image"
 
 
 def _resolve(source: str) -> tuple[str, Path | None]:
@@ -763,7 +755,8 @@ def label_issues(
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
             images = sources.load(source, part, network.preprocess, progress=line.load)
             table = lab.predict_run(network, images, choose_device(device, "float32"))
-            if trained := train_run.count_trained(network, images, network.config, line.load):
+            learned = train_run.count_trained(network, {part: images}, network.config, line.load)
+            if trained := learned[part]:
                 warnings.warn(
                     f"{run} was trained on {trained:,} of these {len(images):,} images, and has "
                     f"learned their labels. Use the folder of: siglum train {source} --folds 5",
@@ -771,11 +764,10 @@ def label_issues(
                 )
         else:
             source, table = lab.read_out_of_fold(run)
-        kind = sources.locate(str(source))[0]
-        if relabel_to is not None and kind not in ("folder", "archive"):
-            raise ConfigError(f"relabel_to needs a folder or an archive of images, got {source}.")
-        if out is not None and kind not in ("folder", "archive", "studio"):
-            raise ConfigError(f"out needs a folder, an archive or a set of signs, got {source}.")
+        kinds = {"folder", "archive"} | ({"studio"} if relabel_to is None else set())
+        if (out or relabel_to) and sources.locate(str(source))[0] not in kinds:
+            name = "relabel_to" if relabel_to else "out"
+            raise ConfigError(f"{name} needs a folder or an archive of images, got {source}.")
         copies = {
             f"{against} ({name})": lab.find_copies(
                 str(source), part or "train", str(against), name, line.load

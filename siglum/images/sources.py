@@ -97,6 +97,8 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         path = next((root / path for root in roots if (root / path).exists()), path)
     except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
         raise cannot_read(place, error) from None
+    searched = f" Searched here and in SIGLUM_DATA ({data_dir() or 'not set'})."
+    searched = "" if path.exists() or path.is_absolute() else searched
     for suffixes, problem in folder.NAMES["other_files"].items():
         if path.suffix[1:].lower() in suffixes.split() and path.is_file():
             remedy = "A source is a folder of images with one folder per class, or a zip of it."
@@ -110,7 +112,7 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         hint = closest_match(text.partition(":")[0], SOURCES)
         problem = "is not a source" if path.exists() else "does not exist"
         remedy = "Name a folder with one folder per class, a zip, tar or CSV file, or mnist5k."
-        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}{_searched(path)}")
+        raise ConfigError(f"{text!r} {problem}.{hint} {remedy}{searched}")
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
@@ -119,16 +121,8 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     if place and not exists[expected]():
         kind = "folder" if expected == ":DIR" else "file"
         problem = f"is not a {kind}" if path.exists() else "does not exist"
-        raise DataError(f"{spec} {problem}.{_searched(path)}")
+        raise DataError(f"{spec} {problem}.{searched}")
     return "studio" if kind == "folder" and studio_set.is_set(path) else kind, spec, path
-
-
-def _searched(path: Path) -> str:
-    """Return where a relative path was searched for, if it does not exist."""
-    if path.is_absolute() or path.exists():
-        return ""
-    folder = data_dir()
-    return f" Searched here and in SIGLUM_DATA ({folder or 'not set'})."
 
 
 def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], ImageSet]]:

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -156,16 +156,11 @@ def predict_part(
 
 
 def count_trained(
-    run: Run,
-    images: ImageSet,
-    config: TrainConfig,
-    progress: Progress = no_progress,
-    but: ImageSet | None = None,
-) -> int:
-    """Count the images that a run, or a run that it started from, was trained on.
+    run: Run, parts: Mapping[str, ImageSet | None], config: TrainConfig, progress: Progress
+) -> dict[str, int]:
+    """Count the images of parts that a run, or a run that it started from, was trained on.
 
-    `config` says how `images` were preprocessed. Not counted are images that are gone, and copies
-    of those in `but`.
+    `config` says how they were preprocessed. Images that are gone are not counted.
     """
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
     hashes: set[int] = set()
@@ -176,29 +171,14 @@ def count_trained(
         if not (Path(run.config.init) / CONFIG).is_file():
             break
         run = Run(run.config.init)
-    hashes -= {*_hashes(but)} if but else set()
-    return sum(value in hashes for value in _hashes(images))
+    return {
+        part: sum(h in hashes for h in _hashes(images)) for part, images in parts.items() if images
+    }
 
 
 def _hashes(images: ImageSet) -> list[int]:
     starts = range(0, len(images), CHUNK)
     return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
-
-
-def _count_known(config: TrainConfig, data: Data, progress: Progress) -> dict[str, int]:
-    """Count the images that measure this run, and that the run it starts from was trained on."""
-    parent, counts = Run(config.init), {}
-    for part in ("val", "test"):
-        if (images := data.parts[part]) is not None:
-            counts[part] = count_trained(parent, images, config, progress, data.train)
-            if counts[part]:
-                warnings.warn(
-                    f"{config.init} was trained on {counts[part]:,} of these {len(images):,} "
-                    f"{PARTS[part]} images, so their accuracy will be too high. Train with its "
-                    "--seed and --val, which hold out the same images.",
-                    stacklevel=3,
-                )
-    return counts
 
 
 def train(
@@ -241,11 +221,20 @@ def train(
         preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
     state, init = _fresh_state(config, preprocess, data, device)
     if init is not None and (Path(init["run"]) / CONFIG).is_file():
-        init["trained"] = _count_known(config, data, progress)
+        parts = {"val": data.val, "test": data.test}
+        init["trained"] = count_trained(Run(config.init), parts, config, progress)
     env = environment(device, data.parts, data.whole) | {"init": init, "curve": curve}
     env["network_sha256"] = models.file_digest(config.model)
     run = Run.create(path, config, preprocess, data.train.classes, env)
-    return _continue(run, state, data, device, watch)
+    try:
+        return _continue(run, state, data, device, watch)
+    except Exception as error:
+        is_foreign = ".py:" in config.model and not isinstance(error, SiglumError)
+        if (state.counters.step == 0 or is_foreign) and not (path / STATE).exists():
+            shutil.rmtree(path, ignore_errors=True)  # nothing to resume, and the name stays free
+        if is_foreign:
+            raise models.failed(config.model, "training it", error) from error
+        raise
 
 
 def _without_steps(config: TrainConfig) -> TrainConfig:
@@ -307,20 +296,7 @@ def _fresh_state(
 
 
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
-    """Train a run from where `state` is to the end; remove it if there is nothing to resume."""
-    try:
-        return _fit(run, state, data, device, watch)
-    except Exception as error:
-        model = run.config.model
-        is_foreign = ".py:" in model and not isinstance(error, SiglumError)
-        if (state.counters.step == 0 or is_foreign) and not (run.path / STATE).exists():
-            shutil.rmtree(run.path, ignore_errors=True)  # the name stays free
-        if is_foreign:
-            raise models.failed(model, "training it", error) from error
-        raise
-
-
-def _fit(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
+    """Train a run from where `state` is to the end."""
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
     curve = run.env.get("curve") == "test"

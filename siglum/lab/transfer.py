@@ -114,6 +114,8 @@ def describe(
         words = [f"{init['adopted_numbers']:,} numbers of {init['run']}"]
         new = init["reset_numbers"]
         words.append(f"a new head of {new:,}" if new else "with its head")
+        known = sum(init.get("trained", {}).values())
+        words += [f"trained on {known:,} of the images that measure this run"] if known else []
     words += [f"frozen: {', '.join(parts)}"] if parts else []
     return "; ".join([*words, f"{trained:,} of {parameters:,} parameters trained"])
 

@@ -6,11 +6,13 @@ set of their own, whose decisions are written to a second file, to train from.
 
 import csv
 import io
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from siglum.errors import DataError
-from siglum.files import read_csv, write_atomic
+from siglum.files import write_atomic
 from siglum.formatting import count
 from siglum.images import decode, sources, studio_set
 from siglum.images.cache import Listing, Progress, no_progress
@@ -20,7 +22,7 @@ from siglum.studio import snapshot, store
 from siglum.studio.snapshot import Studio
 from siglum.studio.store import NewDrawing
 
-COLUMNS = ["file", "old", "new", "suggestion", "probability"]
+COLUMNS = ("file", "old", "new", "suggestion", "probability")
 
 
 def open_review(
@@ -51,10 +53,10 @@ def open_review(
         studio.update(see)
     classes = {name: id for id, name in studio.store.state.classes.items()}
     issues = {
-        id: (classes.get(row["new"]), classes.get(row["suggestion"]), float(row["probability"]))
+        id: (classes.get(row["new"]), classes.get(row["suggestion"]), row["probability"])
         for id, row in zip(ids, suspects, strict=True)
     }
-    studio.mark(issues)
+    studio.announce(issues)
     return studio, [f"{count(len(issues), 'suspect')}: see Review."]
 
 
@@ -75,26 +77,20 @@ def write_corrected(path: Path, state: State) -> str:
     return f"{out}: {changes}. Train with: siglum train {out}"
 
 
-def _id(row: dict[str, str]) -> str:
+def _id(row: Mapping[str, str]) -> str:
     """Return the id of the drawing of an image, which is the same whenever it is imported."""
     return blake2b(row["file"].encode(), digest_size=8).hexdigest()
 
 
-def _read(path: Path) -> tuple[str, list[dict[str, str]]]:
+def _read(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """Return the source of the images and a row for each, with class names as the Studio's."""
-    lines, source = read_csv(path, "source"), ""
-    while lines and lines[0][0].startswith("#"):
-        key, _, value = ",".join(lines.pop(0)).partition(":")
-        source = value.strip() if key == "# source" else source
     try:
-        rows = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
-        if not rows or [*rows.pop(0).values()] != COLUMNS:
-            raise ValueError(f"its columns must be {','.join(COLUMNS)}")
+        lines = path.read_text("utf-8-sig").splitlines()
+        source = next(line[10:].strip() for line in lines if line.startswith("# source: "))
+        table = csv.DictReader(line for line in lines if not line.startswith("#"))
+        rows: list[dict[str, Any]] = [{name: row[name] for name in COLUMNS} for row in table]
         for row in rows:
-            row |= {
-                "new": store.class_name(row["new"]),
-                "probability": str(float(row["probability"])),
-            }
-    except ValueError as error:
-        raise DataError(f"{path} is no file of 'siglum label-issues -o': {error}.") from None
-    return source, rows
+            row["new"], row["probability"] = store.class_name(row["new"]), float(row["probability"])
+        return source, rows
+    except (OSError, ValueError, LookupError, TypeError, StopIteration, csv.Error) as error:
+        raise DataError(f"{path} is no file of 'siglum label-issues -o': {error!r}.") from None

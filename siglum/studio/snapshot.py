@@ -357,15 +357,10 @@ class Studio:
                 self.analyse(now)
             rest = min(max(IDLE, REST * (time.monotonic() - start)), MAX_REST)
 
-    def mark(self, issues: Mapping[str, Issue]) -> None:
-        """Mark these drawings as suspicious, until their labels are changed or confirmed."""
+    def announce(self, issues: Mapping[str, Issue] | None = None) -> None:
+        """Give the state a new version, after issues or something else than the set changed."""
         with self._changing:
-            self._publish(replace(self.current, issues=issues))
-
-    def announce(self) -> None:
-        """Give the state a new version, after something else than the set has changed."""
-        with self._changing:
-            self._publish(self.current)
+            self._publish(replace(self.current, issues=issues or self.current.issues))
 
     def _publish(self, snapshot: Snapshot) -> None:
         snapshot = replace(snapshot, version=self.current.version + 1)

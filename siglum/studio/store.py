@@ -183,26 +183,19 @@ class Store:
     def move_drawings(
         self, ids: Sequence[str], label: str | None, session: str | None = None
     ) -> None:
-        """Move drawings to another class, or delete them (None); all or none.
-
-        Moving a drawing to the class that it has confirms its label.
-        """
+        """Move drawings to a class, or delete them (None); to their own class: confirm it."""
         with self._lock:
             if not self.state.drawings.keys() >= set(ids):
                 raise StudioError(404, "That drawing no longer exists. Load the page again.")
             changes: list[Change] = [(id, self.state.drawings[id].label, label) for id in ids]
-            confirmed = self.state.confirmed
-            confirmations: list[Change] = [
-                (CONFIRMED + id, confirmed.get(id, ""), after)
-                for id, before, after in changes
-                if before == after
-            ]
+            same = [id for id, before, _ in changes if before == label]
+            confirmed = [(CONFIRMED + id, self.state.confirmed.get(id, ""), label) for id in same]
             many = "a drawing" if len(ids) == 1 else f"{len(ids):,} drawings"
             description = f"deleted {many}"
             if label is not None:
-                verb = ("kept {} in", "moved {} to")[len(confirmations) < len(ids)].format(many)
+                verb = ("kept {} in", "moved {} to")[len(same) < len(ids)].format(many)
                 description = f"{verb} {_isolate(self._class_name(label))}"
-            self._record(session, description, confirmations, changes)
+            self._record(session, description, confirmed, changes)
 
     def add_drawing(self, new: NewDrawing, session: str | None = None) -> None:
         """Save a drawing, once for each id."""

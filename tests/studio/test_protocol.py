@@ -170,7 +170,7 @@ def test_a_mistake_is_named_at_once_and_the_analysis_follows(
     assert wrong["suspect"]["prediction"] == ids["ring"]
     client.post("/api/drawings/move", {"drawings": [odd["id"]], "class": ids["cross"]})
     assert not any(one["suspect"] for one in client.get("/api/drawings"))  # confirmed
-    studio.mark(
+    studio.announce(
         {
             odd["id"]: (ids["cross"], None, 0.8),
             (id := studio.current.rows[0]): (ids["ring"], ids["cross"], 0.9),
