@@ -31,6 +31,7 @@ NOT_HERE = (
     "idx:",
     "mnistTask3",
     "doubtful",
+    "planted",
     "manifest:",
     "--resume",
 )

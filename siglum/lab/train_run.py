@@ -158,10 +158,7 @@ def predict_part(
 def count_trained(
     run: Run, parts: Mapping[str, ImageSet | None], config: TrainConfig, progress: Progress
 ) -> dict[str, int]:
-    """Count the images of parts that a run, or a run that it started from, was trained on.
-
-    `config` says how they were preprocessed. Images that are gone are not counted.
-    """
+    """Count the images, preprocessed as `config` says, that a run or its parents learned from."""
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
     hashes: set[int] = set()
     while not run.imported:

@@ -1,7 +1,5 @@
-"""Review of label issues: the suspects in a file of `siglum label-issues -o`, and the decisions.
-
-The suspects of a set of signs are reviewed in that set. Those of a folder or an archive become a
-set of their own, whose decisions are written to a second file, to train from.
+"""Review of a file of `siglum label-issues -o`: in the set of signs that it is about, or in a new
+set of the suspects, whose decisions are written to a second file.
 """
 
 import csv
