@@ -118,8 +118,10 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.share < 0.5:
         raise ConfigError(f"share must be between 0 and 0.5, got {options.share}.")
-    if options.images < 200 or options.seeds < 1 or options.seed < 0:
-        raise ConfigError("images must be at least 200, seeds at least 1, and seed at least 0.")
+    if not 200 <= options.images <= 54_000:  # the rarest digit has 5,421
+        raise ConfigError(f"images must be in [200, 54000], got {options.images}.")
+    if options.seeds < 1 or options.seed < 0:
+        raise ConfigError("seeds must be at least 1, and seed at least 0.")
     device = choose_device("cpu", threads=options.threads)
     kinds = list(dict.fromkeys(options.kind or KINDS))
     measure(kinds, options.images, options.share, options.seed, options.seeds, device)
