@@ -1,6 +1,7 @@
 """Settings: name, type, default, bounds and help text, each written once.
 
 A config holds everything that decides a result, so two runs with equal configs are the same run.
+`curve` decides nothing and is no part of a run's hash; it is a setting so that it resumes.
 Output paths, devices and thread counts are arguments of functions instead.
 Precedence: command line, file, the model's recipe (`recipes.toml`), the defaults here.
 """
@@ -174,6 +175,8 @@ class TrainSettings(InputSettings):
     """Augmentations, in order."""
     checkpoint: Literal["last", "best", "lowest_loss"] = "last"
     """Weights to report: of the last epoch, the best validation, or the lowest training loss."""
+    curve: Literal["test"] | None = None
+    """Also measure the test images after each epoch. Takes time; changes and chooses nothing."""
 
 
 class TrainConfig(TrainSettings):

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
@@ -77,7 +77,6 @@ def train(
     precision: terminal.Precision = "auto",
     threads: terminal.Threads = 0,
     log: Literal["tensorboard"] | None = None,
-    curve: train_run.Curve = None,
     json: terminal.Json = False,
 ) -> None:
     """Train a network and save it as a run: a folder with its weights, settings and metrics.
@@ -97,16 +96,12 @@ def train(
         resume: Resume this unfinished run. To train a finished one for more epochs, use --init.
         repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
         log: Also write the metrics of each epoch for TensorBoard, to RUN/tensorboard.
-        curve: Also measure this part after each epoch, which takes time; the weights and the
-            chosen epoch stay the same. A run that resumes measures as it began.
     """
     wanted: dict[str, Any] = {} if config is None else read_toml(config, "config")
     wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
-        if curve:
-            wanted["curve"] = curve
         if wanted:
             raise ConfigError(
                 f"A run resumes with its own settings: leave out {', '.join(wanted)}. For more "
@@ -124,12 +119,11 @@ def train(
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
-            if log or curve:
-                name = "log" if log else "curve"
-                raise ConfigError(f"{name} is for one training. Leave it out, or choose a --fold.")
+            if log is not None:
+                raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
             _cross_validate(chosen, path, target, repeats or 1, json)
             return
-        start = partial(train_run.train, chosen, path, target, curve=curve)
+        start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
     with terminal.progress_line(training=True) as line:
@@ -646,7 +640,8 @@ def study(
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         jobs = min(jobs, len(cells))
-        work = (wanted, variant, seed, device, precision, threads or max(1, CORES // jobs))
+        read, threads = partial(read_study, file, folder), threads or max(1, CORES // jobs)
+        work = (read, (variant, seed), device, precision, threads)
         if jobs == 1:
             finished = _train(*work)
         else:  # every worker walks through all runs; their locks share them out
@@ -656,47 +651,44 @@ def study(
         if not finished:
             print(f"Stopped. Resume with the same command; the runs are in {folder}.")
             raise KeyboardInterrupt
-        wanted = read_study(file, folder)
-        cells = wanted.select(variant, seed)
-    records, failures = [], {cell.name: cell.failure for cell in cells if cell.failure}
+        cells = (wanted := read()).select(variant, seed)
+    records: list[dict[str, Any]] = []
     for cell in cells:
-        run = cell.run
-        record: dict[str, Any] = {"variant": cell.name, "run": str(cell.path), "state": cell.state}
-        record["epochs"] = f"{len(run.history)} of {run.config.epochs}" if run else ""
+        run, record = cell.run, {"variant": cell.name, "run": str(cell.path), "state": cell.state}
+        epochs = f"{len(run.history)} of {run.config.epochs}" if run else ""
+        records.append({**record, "epochs": cell.failure or epochs})
         if wanted.file.search:
-            record["validation"] = wanted.scores.get(cell.variant)
-        records.append(record)
+            records[-1]["validation"] = wanted.scores.get(cell.variant)
     about = {"best": wanted.best, "next": wanted.unfinished} if wanted.file.search else {}
     if json:
-        terminal.print_json({"study": wanted.name, **about, "failures": failures, "runs": records})
+        terminal.print_json({"study": wanted.name, **about, "runs": records})
         return
-    rows = [[terminal.format_value(value) for value in record.values()] for record in records]
-    terminal.print_table(records[0], rows)
-    for name, reason in failures.items():
-        terminal.print_line(f"{name} failed: {reason}")
+    terminal.print_table(records[0], (map(terminal.format_value, r.values()) for r in records))
     states = Counter(record["state"] for record in records)
     print(f"{states['finished']} finished, {states['failed']} failed, of {len(records)}")
     if about:
-        upcoming = "; ".join(wanted.unfinished) or "nothing: the search is finished"
+        upcoming = "; ".join(wanted.unfinished)
         terminal.print_facts({"best by validation": wanted.best, "next": upcoming})
 
 
 def _train(
-    study: "Study",
-    variants: Sequence[str],
-    seeds: Sequence[int],
+    read: "Callable[[], Study]",
+    chosen: tuple[Sequence[str], Sequence[int]],
     device: str,
     precision: str,
     threads: int,
     parent: int | None = None,
 ) -> bool:
-    """Train the runs in this process; return False if stopped."""
-    from siglum.lab.study import run_study
+    """Train the runs in this process, of a search to its end; return False if stopped."""
+    from siglum.lab.study import run_cells
 
     with terminal.progress_line(training=True) as line:
         try:
             start, target = partial(_start, line, parent), choose_device(device, precision, threads)
-            run_study(study, variants, seeds, target, start, line.load)
+            count = 0
+            while len(cells := read().select(*chosen)) > count:  # a search goes on from its results
+                run_cells(cells, target, start, line.load)
+                count = len(cells)
         except train_run.Stopped:
             return False
     return True

@@ -12,7 +12,7 @@ try:
     from siglum.lab.device import choose_device
     from siglum.lab.run_folder import Run, next_path
     from siglum.lab.tensorboard import tensorboard_writer
-    from siglum.lab.train_run import Curve, Watch
+    from siglum.lab.train_run import Watch
     from siglum.lab.training_loop import Epoch, StepProgress
 except ModuleNotFoundError as error:
     raise missing_extra("The laboratory", error.name) from error
@@ -28,7 +28,6 @@ def train(
     precision: str = "auto",
     threads: int = 0,
     watch: Watch = lambda _: None,
-    curve: Curve = None,
     **settings: Any,
 ) -> Run:
     """Train a network and save it as a run, like `siglum train`.
@@ -41,7 +40,6 @@ def train(
         threads: CPU threads; 0 for one per core.
         watch: called with a `StepProgress` four times a second and with an `Epoch` after each,
             when it is on disk; True as its result stops the training.
-        curve: "test" to measure every epoch on the test images, too.
         settings: the settings of `siglum train --help`, as keywords: `epochs=2, lr=0.05`.
 
     Returns:
@@ -53,8 +51,7 @@ def train(
     """
     config = build(TrainConfig, {"data": source, **settings})
     target = Path(path) if path is not None else next_path(Path("runs"), config)
-    machine = choose_device(device, precision, threads)
     try:
-        return train_run.train(config, target, machine, watch, curve=curve)
+        return train_run.train(config, target, choose_device(device, precision, threads), watch)
     except train_run.Stopped:
         return Run(target)

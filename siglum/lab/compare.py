@@ -104,7 +104,7 @@ def format_setting(value: Any) -> str:
 
 
 def _format_settings(config: TrainConfig) -> dict[str, str]:
-    settings = config.model_dump(exclude={"seed", "fold"})
+    settings = config.model_dump(exclude={"seed", "fold", "curve"})
     return {name: format_setting(value) for name, value in settings.items()}
 
 

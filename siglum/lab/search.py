@@ -1,61 +1,67 @@
 """Search strategies: the next trials of a study, by the validation accuracy of those before.
 
-A strategy is a generator. It yields points that can be trained side by side, and is sent the
-scores of all points so far. It decides by these and its seed alone, so a search that was stopped
-resumes by calling it again with the same scores.
+A strategy is a generator. It yields points that can be trained side by side; when it goes on, their
+scores are in the list of trials. It decides by these and its seed alone, so a search that was
+stopped resumes by running it again with the same scores.
 """
 
 import itertools
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-Point = tuple[object, ...]  # a value for each dimension
-Scores = dict[Point, float]  # validation accuracy, in the order of the trials; -1 if it failed
-Trials = Generator[Iterable[Point], Scores, None]
+from siglum.config import Settings
 
-
-@dataclass(frozen=True)
-class Space:
-    """Everything that a strategy may try."""
-
-    values: tuple[tuple[object, ...], ...]  # of each dimension; the search starts at the first
-    trials: int  # at most
-    seed: int = 0
+Point = dict[str, Any]  # the value of each dimension
+Trial = tuple[Point, float]  # with its validation accuracy; -1 if it failed
+Strategy = Callable[["Search", list[Trial]], Iterator[Iterable[Point]]]
 
 
-def grid(space: Space) -> Trials:
+class Search(Settings):
+    """The table [search] of a study file: trials, of which validation accuracy chooses the best."""
+
+    strategy: str  # a key of STRATEGIES
+    trials: int = Field(100, ge=1)  # at most
+    seed: int = Field(0, ge=0, lt=2**31)  # of the strategy random
+    dimensions: dict[str, Any] = Field(min_length=1)  # lists of values; the first is the start
+
+
+def grid(search: Search, trials: list[Trial]) -> Iterator[Iterable[Point]]:
     """Try every combination, the last dimension changing fastest."""
-    yield itertools.islice(itertools.product(*space.values), space.trials)
+    values = itertools.product(*search.dimensions.values())
+    yield (dict(zip(search.dimensions, point, strict=True)) for point in values)
 
 
-def random(space: Space) -> Trials:
+def random(search: Search, trials: list[Trial]) -> Iterator[Iterable[Point]]:
     """Try random combinations, none twice. More trials begin with those of fewer."""
-    generator = np.random.RandomState(space.seed)  # its numbers are frozen
-    points: dict[Point, None] = {}
-    while len(points) < space.trials:
-        points[tuple(values[generator.randint(len(values))] for values in space.values)] = None
+    generator = np.random.RandomState(search.seed)  # its numbers are frozen
+    dimensions, points = search.dimensions.items(), list[Point]()
+    while len(points) < min(search.trials, math.prod(map(len, search.dimensions.values()))):
+        point = {name: values[generator.randint(len(values))] for name, values in dimensions}
+        points += [point] if point not in points else []
     yield points
 
 
-def linear(space: Space, repeat: bool = False) -> Trials:
+def linear(search: Search, trials: list[Trial], repeat: bool = False) -> Iterator[Iterable[Point]]:
     """Try all values of one dimension after another, and keep the best of each."""
-    before, best = None, tuple(values[0] for values in space.values)
+    before, best = None, {name: values[0] for name, values in search.dimensions.items()}
     while before is None or (repeat and best != before):
         before = best
-        for index, values in enumerate(space.values):
-            line = [(*best[:index], value, *best[index + 1 :]) for value in values]
-            scores = yield line
-            best = max((point for point in scores if point in line), key=scores.__getitem__)
+        for name, values in search.dimensions.items():
+            line = [{**best, name: value} for value in values]
+            yield line
+            best, _ = max((trial for trial in trials if trial[0] in line), key=lambda t: t[1])
 
 
-def round_robin(space: Space) -> Trials:
+def round_robin(search: Search, trials: list[Trial]) -> Iterator[Iterable[Point]]:
     """Repeat the linear search from its best point until a pass improves nothing."""
-    return linear(space, repeat=True)
+    return linear(search, trials, repeat=True)
 
 
-STRATEGIES: dict[str, Callable[[Space], Trials]] = {
+STRATEGIES: dict[str, Strategy] = {
     "grid": grid,
     "random": random,
     "linear": linear,
@@ -63,21 +69,15 @@ STRATEGIES: dict[str, Callable[[Space], Trials]] = {
 }
 
 
-def run_trials(strategy: str, space: Space, score: Callable[[Point], float | None]) -> None:
-    """Call `score` once for each trial, in order, until one is not finished: its score is None.
+def run_trials(search: Search, score: Callable[[Point], float]) -> None:
+    """Call `score` once for each trial, in order, until one is not finished and has NaN.
 
     It is called for all trials that can be trained side by side with that one, too.
     """
-    trials, scores = STRATEGIES[strategy](space), Scores()
-    batch = next(trials)
-    while len(scores) < space.trials:
-        points = [point for point in dict.fromkeys(batch) if point not in scores]
-        results = {point: score(point) for point in points[: space.trials - len(scores)]}
-        finished = {point: value for point, value in results.items() if value is not None}
-        if len(finished) < len(results):
-            return
-        scores |= finished
-        try:
-            batch = trials.send(scores)
-        except StopIteration:
+    trials: list[Trial] = []
+    for batch in STRATEGIES[search.strategy](search, trials):
+        tried = [point for point, _ in trials]
+        new = (point for point in batch if point not in tried)
+        trials += [(p, score(p)) for p in itertools.islice(new, search.trials - len(trials))]
+        if len(trials) == search.trials or any(math.isnan(value) for _, value in trials):
             return

@@ -20,18 +20,18 @@ from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import Field
 
 from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, choose
 from siglum.files import atomic_path, read_toml
 from siglum.images.cache import Progress, no_progress
-from siglum.lab import search, transfer
+from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
 from siglum.lab.models import NetworkError
 from siglum.lab.run_folder import CONFIG, Run, read_failure, record_failure
-from siglum.lab.train_run import Curve, Watch, load_data, resume, train
+from siglum.lab.search import STRATEGIES, Point, Search, run_trials
+from siglum.lab.train_run import Watch, load_data, resume, train
 from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
@@ -39,19 +39,6 @@ LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
-
-
-# Settings that choose the validation images, on which all trials of a search must agree.
-VALIDATION = {"data", "rename", "classes", "writers", "split", "val", "folds", "fold"}
-
-
-class Search(Settings):
-    """The table [search] of a study file: trials, of which validation accuracy chooses the best."""
-
-    strategy: str
-    trials: int | None = Field(None, ge=1)  # at most; by default as many as the strategy needs
-    seed: int = Field(0, ge=0, lt=2**31)  # of the strategy random
-    dimensions: dict[str, Any] = Field(min_length=1)  # lists of values
 
 
 class StudyFile(Settings):
@@ -69,7 +56,6 @@ class StudyFile(Settings):
     parents: dict[str, dict[str, Any]] = {}  # noqa: RUF012 - for init = "parents.NAME"
     published: dict[str, dict[Literal["train", "val", "test"], float]] = {}  # noqa: RUF012
     pairs: tuple[tuple[str, str], ...] = ()  # to test; all, if there are none
-    curve: Curve = None  # the part that is measured after each epoch, besides validation
 
 
 @dataclass(frozen=True)
@@ -80,7 +66,6 @@ class Cell:
     config: TrainConfig  # `init` names the parent's folder
     path: Path  # of the run; its name is the hash of what decides the outcome
     parent: "Cell | None"
-    curve: Curve = None
 
     @property
     def name(self) -> str:
@@ -126,7 +111,6 @@ class Study:
 
     name: str
     file: StudyFile
-    folder: Path
     cells: tuple[Cell, ...]  # by variant, by seed, by fold; of a search, those decided by now
     levels: Mapping[str, Mapping[str, Any]]  # by variant: its values in the grid or the search
     scores: Mapping[str, float]  # by finished trial of a search: its validation accuracy
@@ -174,7 +158,6 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     scores: dict[str, float] = {}
 
     def add(words: list[str], own: str, settings: Mapping[str, Any]) -> str:
-        """Add a variant that is named by some `words` about its settings."""
         variant = ", ".join(words) or "base"
         levels[variant] = {"variant": own} if len(file.variants) > 1 else {}
         levels[variant] |= {short[setting]: settings[setting] for setting in axes}
@@ -185,64 +168,50 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     def describe(point: Mapping[str, Any]) -> list[str]:
         return [f"{short[setting]}={format_setting(value)}" for setting, value in point.items()]
 
-    if file.search is None:
+    def score(point: Point) -> float:
+        changes = describe({name: v for name, v in point.items() if v != axes[name][0]})
+        variant = add([f"{len(levels) + 1}: {', '.join(changes) or 'start'}"], "", point)
+        accuracy = _validation_accuracy([cell for cell in cells if cell.variant == variant])
+        scores.update({variant: accuracy} if accuracy >= 0 else {})
+        return accuracy
+
+    if file.search is not None:
+        _check_search(file, file.search, axes)
+        run_trials(file.search.model_copy(update={"dimensions": axes}), score)
+    else:
         named = (file.variants or {"": {}}).items()
         for (own, settings), values in itertools.product(named, itertools.product(*axes.values())):
             point = dict(zip(axes, values, strict=True))
             add([own] * bool(own) + describe(point), own, {**_flatten(settings), **point})
-    else:
-
-        def score(point: search.Point) -> float | None:
-            settings = dict(zip(axes, point, strict=True))
-            changes = {name: v for name, v in settings.items() if v != axes[name][0]}
-            number = f"{len(levels) + 1}: "
-            variant = add([number + ", ".join(describe(changes) or ["start"])], "", settings)
-            result = _validation_accuracy([c for c in cells if c.variant == variant])
-            if result is not None and result >= 0:
-                scores[variant] = result
-            return result
-
-        search.run_trials(file.search.strategy, _space(file, file.search, axes), score)
     for variant in (*file.published, *itertools.chain(*file.pairs)):
         choose(levels, variant, "variant")
-    return Study(name, file, folder, tuple(cells), levels, scores)
+    return Study(name, file, tuple(cells), levels, scores)
 
 
-def _space(file: StudyFile, wanted: Search, axes: Mapping[str, list[Any]]) -> search.Space:
-    """Check the table [search] and return what its strategy may try."""
-    choose(search.STRATEGIES, wanted.strategy, "search.strategy")
-    if other := next((name for name in ("grid", "variants") if getattr(file, name)), None):
-        raise ConfigError(f"Cannot combine [search] with {other}. Leave one of them out.")
-    if wrong := VALIDATION & {*axes}:
-        raise ConfigError(
-            f"search.dimensions must not hold {min(wrong)!r}, which changes the validation images."
-        )
+def _check_search(file: StudyFile, wanted: Search, axes: Mapping[str, list[Any]]) -> None:
+    choose(STRATEGIES, wanted.strategy, "search.strategy")
+    if file.grid or file.variants:
+        raise ConfigError("Cannot combine [search] with grid or variants. Leave one of them out.")
+    if wrong := {"data", "classes", "split", "val", "folds"} & {*axes}:
+        raise ConfigError(f"{min(wrong)} would change the validation images: it is no dimension.")
     start = _flatten(file.base) | {setting: values[0] for setting, values in axes.items()}
-    for setting, line in axes.items():  # a search that has begun must not end at a wrong value
-        for value in line:
+    for setting, values in axes.items():  # a search that has begun must not end at a wrong value
+        for value in values:
             _cells("", {**start, setting: value}, file.seeds[0], file, Path())
-    values = tuple(
-        tuple(tuple(value) if isinstance(value, list) else value for value in line)
-        for line in axes.values()
-    )
-    trials = math.prod(map(len, values))
-    return search.Space(values, min(wanted.trials or trials, trials), wanted.seed)
 
 
-def _validation_accuracy(cells: Sequence[Cell]) -> float | None:
-    """Return the mean over the runs of a trial, -1 if one failed, None if one is not finished."""
+def _validation_accuracy(cells: Sequence[Cell]) -> float:
+    """Return the mean over the runs of a trial, -1 if one failed, NaN if one is not finished."""
     if any(cell.failure for cell in cells):
         return -1.0
-    results = [result for cell in cells if cell.run and (result := cell.run.result)]
-    if not all("val" in result for result in results):
-        raise ConfigError(
-            f"val must hold out images, by which a search chooses, got {cells[0].config.val}."
-        )
-    if len(results) < len(cells):
-        return None
+    results = [cell.run.result if cell.run else None for cell in cells]
+    parts = [result.get("val", {}) for result in results if result]
+    if not all(parts):
+        raise ConfigError("A search chooses by validation images. Hold out some: raise val.")
+    if len(parts) < len(cells):
+        return math.nan
     # Validation parts are equally large, and sums of counts are exact: equal means stay equal.
-    hits, total = (sum(result["val"][key] for result in results) for key in ("hits", "total"))
-    return float(hits / total)
+    return float(sum(part["hits"] for part in parts) / sum(part["total"] for part in parts))
 
 
 def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,15 +245,14 @@ def _cells(
     cells = []
     for fold in folds:
         config = first.model_copy(update={"fold": fold})
-        decisive = config.model_dump(exclude_defaults=True)
+        decisive = config.model_dump(exclude_defaults=True, exclude={"curve"})
         if parent is not None:
             decisive["init"] = parent.path.name
         elif transfer.PIN in config.init:  # the same content is the same start
             decisive["init"] = config.init.partition(transfer.PIN)[2]
         text = json.dumps(decisive, sort_keys=True)
         key = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-        curve = None if name.startswith(PARENT) else file.curve
-        cells.append(Cell(name, config, folder / key, parent, curve))
+        cells.append(Cell(name, config, folder / key, parent))
     return cells
 
 
@@ -303,24 +271,6 @@ def run_cells(
                 remaining.remove(cell)
         if len(remaining) == before:
             time.sleep(POLL_SECONDS)
-
-
-def run_study(
-    study: Study,
-    variants: Sequence[str],
-    seeds: Sequence[int],
-    device: Device,
-    start: Start = lambda cell, remaining: lambda record: None,
-    progress: Progress = no_progress,
-) -> None:
-    """Train every run of a study that is not finished; of a search, trial after trial to its end.
-
-    Several processes may do so at once: each decides the next trials from the same runs.
-    """
-    before = -1
-    while len(study.cells) > before:
-        run_cells(study.select(variants, seeds), device, start, progress)
-        before, study = len(study.cells), make_study(study.name, study.file, study.folder)
 
 
 def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: Progress) -> bool:
@@ -342,7 +292,7 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         run = cell.run
         try:
             if run is None:
-                train(cell.config, cell.path, device, start(), progress, curve=cell.curve)
+                train(cell.config, cell.path, device, start(), progress)
             elif run.result is None and cell.failure is None:
                 resume(run, device, start(), progress)
         except (DivergedError, NetworkError) as error:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ STEP_SETTINGS = (  # which a network that is fitted at once ignores
 )
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
-Curve = Literal["test"] | None  # the part that is measured after each epoch, besides validation
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
 
 
@@ -185,20 +184,17 @@ def train(
     watch: Watch = lambda _: None,
     progress: Progress = no_progress,
     data: Data | None = None,
-    curve: Curve = None,
 ) -> Run:
     """Train with `config` and write the run to `path`, a new folder.
 
     `watch` is called with each record of `fit`, after it is on disk; if it returns True, Stopped is
-    raised. `data` replaces the images that `config` names. With `curve` "test", every epoch is
-    measured on the test images. It is no setting of `config`, which holds what decides the
-    weights: they are bit-identical without it, and a study shares the run.
+    raised. `data` replaces the images that `config` names.
     """
     check_free(path)
     if config.model in models.FITTED:
         config = _without_steps(config)
     data = data or load_data(config, progress=progress)
-    if curve and data.test is None:
+    if config.curve and data.test is None:
         raise ConfigError("curve test needs test images. Name a source of them with --test.")
     size = len(data.rows(config.seed, 0))
     changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
@@ -220,7 +216,7 @@ def train(
     if init is not None and (Path(init["run"]) / CONFIG).is_file():
         parts = {"val": data.val, "test": data.test}
         init["trained"] = count_trained(Run(config.init), parts, config, progress)
-    env = environment(device, data.parts, data.whole) | {"init": init, "curve": curve}
+    env = environment(device, data.parts, data.whole) | {"init": init}
     env["network_sha256"] = models.file_digest(config.model)
     run = Run.create(path, config, preprocess, data.train.classes, env)
     try:
@@ -296,8 +292,7 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
     """Train a run from where `state` is to the end."""
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
-    curve = run.env.get("curve") == "test"
-    for record in training_loop.fit(state, data, run.config, run.preprocess, device, curve):
+    for record in training_loop.fit(state, data, run.config, run.preprocess, device):
         if isinstance(record, Epoch):
             for name, index in _checkpoint_epochs(counters.epochs).items():
                 if index == record.index and name in names:

@@ -225,16 +225,9 @@ def train_step(
 
 
 def fit(
-    state: TrainState,
-    data: Data,
-    config: TrainConfig,
-    preprocess: Preprocess,
-    device: Device,
-    curve: bool = False,
+    state: TrainState, data: Data, config: TrainConfig, preprocess: Preprocess, device: Device
 ) -> Iterator[StepProgress | Epoch]:
     """Train `state.model` in place, to the end, from the step at which `state` is.
-
-    With `curve`, each epoch is measured on the test images, too, which changes no weights.
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
     between two steps: the caller may save `state` then, or stop iterating. A `Fitted` network is
@@ -244,7 +237,7 @@ def fit(
         if not state.counters.epochs:
             yield _fit_at_once(state, data, config, preprocess, device)
         return
-    test = data.test if curve else None
+    test = data.test if config.curve else None
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)

@@ -1,86 +1,75 @@
 """Search strategies: their trials on a known objective, and as trainings of a study."""
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from siglum.errors import ConfigError
 from siglum.lab.device import Device
-from siglum.lab.search import STRATEGIES, Point, Space, run_trials
-from siglum.lab.study import Study, collect, read_study, run_study
+from siglum.lab.search import STRATEGIES, Point, Search, run_trials
+from siglum.lab.study import Study, collect, read_study, run_cells
 
-VALUES = ((1, 2, 3), ("a", "b"), (0.1, 0.2))
+DIMENSIONS = {"x": [1, 2, 3], "letter": ["a", "b"], "y": [1, 2]}
+GRID = list(itertools.product(*DIMENSIONS.values()))
 
 
 def search(
-    strategy: str, objective: Callable[..., float | None], trials: int = 12, seed: int = 0
-) -> list[Point]:
+    strategy: str, objective: Callable[..., float], **settings: int
+) -> list[tuple[Any, ...]]:
     """Return the trials of a search in order."""
-    points: list[Point] = []
+    points: list[tuple[Any, ...]] = []
 
-    def score(point: Point) -> float | None:
-        points.append(point)
-        return objective(*point)
+    def score(point: Point) -> float:
+        points.append(tuple(point.values()))
+        return objective(*points[-1])
 
-    run_trials(strategy, Space(VALUES, trials, seed), score)
+    run_trials(Search(strategy=strategy, dimensions=DIMENSIONS, **settings), score)
     return points
 
 
-def separable(x: int, letter: str, y: float) -> float:
-    """Highest at 2, b, 0.1."""
+def separable(x: int, letter: str, y: int) -> float:
+    """Highest at 2, b, 1."""
     return -abs(x - 2) + (letter == "b") - y
 
 
-def coupled(x: int, letter: str, y: float) -> float:
-    """Highest at 3, b, 0.2; 3 is better than 1 only with b, and 0.2 only with 3."""
-    return {"a": 3 - x, "b": x + 2}[letter] + 2 * (y if x == 3 else -y)
+def coupled(x: int, letter: str, y: int) -> float:
+    """Highest at 3, b, 2; 3 is better than 1 only with b, and y = 2 only with 3."""
+    return {"a": 3 - x, "b": x + 2}[letter] + 0.2 * (y if x == 3 else -y)
 
 
-def test_grid_tries_every_combination_in_order() -> None:
-    assert search("grid", separable) == list(itertools.product(*VALUES))
-    assert search("grid", separable, trials=3) == list(itertools.product(*VALUES))[:3]
-
-
-def test_random_tries_none_twice_and_more_trials_begin_with_the_same() -> None:
+def test_grid_and_random_try_each_combination_once() -> None:
     points = search("random", separable)
 
-    assert len(set(points)) == 12 and points != list(itertools.product(*VALUES))
+    assert search("grid", separable) == GRID and search("grid", separable, trials=3) == GRID[:3]
+    assert sorted(points) == GRID and points != GRID != search("random", separable, seed=1)
     assert search("random", separable, trials=5) == points[:5]
-    assert search("random", separable, seed=1) != points
 
 
-def test_linear_keeps_the_best_of_each_dimension_in_one_pass() -> None:
-    expected = [(1, "a", 0.1), (2, "a", 0.1), (3, "a", 0.1), (2, "b", 0.1), (2, "b", 0.2)]
-
-    assert search("linear", separable) == expected
-    # A second pass tries the first dimension again, from the best of the others.
-    assert search("round-robin", separable) == [*expected, (1, "b", 0.1), (3, "b", 0.1)]
-    assert search("linear", lambda *_: 0.5)[-1] == (1, "a", 0.2)  # ties go to the earlier
-
-
-def test_round_robin_passes_on_until_nothing_improves() -> None:
+def test_linear_keeps_the_best_of_each_dimension_and_round_robin_repeats_it() -> None:
+    expected = [(1, "a", 1), (2, "a", 1), (3, "a", 1), (2, "b", 1), (2, "b", 2)]
     linear, points = search("linear", coupled), search("round-robin", coupled)
 
-    assert linear[-1] == (1, "b", 0.2) and points[: len(linear)] == linear
-    assert max(points, key=lambda point: coupled(*point)) == (3, "b", 0.2)
+    assert search("linear", separable) == expected
+    # A second pass tries the first dimension again, with the best of the others.
+    assert search("round-robin", separable) == [*expected, (1, "b", 1), (3, "b", 1)]
+    assert search("linear", lambda *_: 0.5)[-1] == (1, "a", 2)  # ties go to the earlier
+    assert linear[-1] == (1, "b", 2) and points[: len(linear)] == linear
+    assert max(points, key=lambda point: coupled(*point)) == (3, "b", 2)
     assert len(points) == len(set(points)) < 12
     assert search("round-robin", coupled, trials=5) == points[:5]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_search_waits_for_unfinished_trials_and_takes_the_same_way(strategy: str) -> None:
-    whole, finished = search(strategy, coupled), 0
-    while finished < len(whole):
-        count = itertools.count()
-
-        def objective(*point: object) -> float | None:
-            return coupled(*point) if next(count) < finished else None  # noqa: B023
-
-        points = search(strategy, objective)
+def test_a_search_waits_for_unfinished_trials_and_goes_the_same_way(strategy: str) -> None:
+    whole = search(strategy, coupled)
+    for finished in range(len(whole)):
+        scores = iter([coupled(*point) for point in whole[:finished]])
+        points = search(strategy, lambda *_, scores=scores: next(scores, math.nan))
         assert points == whole[: len(points)] and len(points) > finished
-        finished += 1
 
 
 TEXT = """
@@ -106,19 +95,23 @@ def read(tmp_path: Path, text: str) -> Study:
 
 
 def test_failed_trials_are_listed_and_lose(tmp_path: Path, signs: Path, machine: Device) -> None:
-    study = read(tmp_path, TEXT.format(signs=signs))
-    assert list(study.levels) == study.unfinished == ["1: start", "2: kernel_size=0"]
-    run_study(study, (), (), machine)
-    study = read(tmp_path, TEXT.format(signs=signs))
+    text, names = TEXT.format(signs=signs), []
+    while upcoming := (study := read(tmp_path, text)).unfinished:
+        names += upcoming
+        run_cells(study.select(), machine)
     _, impossible, diverged = collect(study)
 
-    assert (study.best, study.unfinished) == ("1: start", [])
+    assert names == ["1: start", "2: kernel_size=0", "3: lr=1e+30"] and study.best == names[0]
     assert study.levels["3: lr=1e+30"] == {"kernel_size": 5, "lr": 1e30}
     assert "kernel_size must be at least 1" in impossible.failed[0][1]
     assert "loss became" in diverged.failed[1][1] and not diverged.runs
-    base, _, _ = TEXT.format(signs=signs).partition("[search]")
-    shared = read(tmp_path, f"{base}[grid]\nmodel_options.kernel_size = [5]")
-    assert [cell.state for cell in shared.cells] == ["finished", "finished"]
+    shared = f"{text.partition('[search]')[0]}[grid]\nmodel_options.kernel_size = [5]"
+    assert not read(tmp_path, shared).unfinished
+    (tmp_path / "runs").rename(tmp_path / "other")
+    without = read(tmp_path, text.replace("val = 0.2", "val = 0"))
+    run_cells(without.select(["1: start"]), machine)
+    with pytest.raises(ConfigError, match="A search chooses by validation images."):
+        read(tmp_path, text.replace("val = 0.2", "val = 0"))
 
 
 @pytest.mark.parametrize(
@@ -127,13 +120,11 @@ def test_failed_trials_are_listed_and_lose(tmp_path: Path, signs: Path, machine:
         ('"linear"', '"liner"', "search.strategy must be one of grid, linear, random"),
         ('"linear"', '"linear"\ntrials = 0', "search.trials must be greater than or equal to 1"),
         ("[5, 0]", "[]", "kernel_size must be a list of different values, got []."),
-        ("[5, 0]", "5", "kernel_size must be a list of different values, got 5."),
         ("lr =", "lrs =", "unknown setting 'lrs'. Did you mean 'lr'?"),
         ("1e30]", '"big"]', "lr must be a valid number, got 'big'."),
-        ("lr =", "val =", "search.dimensions must not hold 'val'"),
+        ("lr =", "val =", "val would change the validation images: it is no dimension."),
         ("lr =", "seed =", "seed must be in the list 'seeds', not in the settings."),
-        ("[search]", "[grid]\nlr = [0.1]\n[search]", "Cannot combine [search] with grid."),
-        ("[search]", "[variants.a]\n[search]", "Cannot combine [search] with variants."),
+        ("[search]", "[grid]\nlr = [0.1]\n[search]", "Cannot combine [search] with grid"),
     ],
 )
 def test_a_search_that_breaks_a_rule_is_refused(

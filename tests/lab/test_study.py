@@ -59,7 +59,8 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
         return read(tmp_path, text).cells[0].path.name
 
     child = '[base]\nepochs = 1\n[variants.a]\ninit = "parents.p"\n[parents.p]\nepochs = '
-    assert key("[base]\nepochs = 2") == key("[variants.x]\nepochs = 2\nlr = 0.1")
+    same = '[variants.x]\nepochs = 2\nlr = 0.1\ncurve = "test"'
+    assert key("[base]\nepochs = 2") == key(same)
     keys = {key("[base]\nepochs = 2"), key("[base]\nepochs = 3"), key("seeds = [1]")}
     assert len(keys | {key(f"{child}2"), key(f"{child}3")}) == 5
 

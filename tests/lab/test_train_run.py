@@ -101,15 +101,14 @@ def test_a_test_curve_changes_no_weights_and_resumes(
 ) -> None:
     config = changed(tiny_config, epochs=2)
     plain = train(config, tmp_path / "plain", machine)
-    whole = train(config, tmp_path / "whole", machine, curve="test")
-    with pytest.raises(Stopped):
-        train(config, tmp_path / "resumed", machine, stop_after(1), curve="test")
-    resumed = resume(Run(tmp_path / "resumed"), machine)
+    curve = changed(config, curve="test")
+    whole = train(curve, tmp_path / "whole", machine)
+    resumed = resume(stopped_run(curve, tmp_path / "resumed", machine, 1), machine)
 
     assert plain.history[1].test_accuracy is None and whole.result is not None
     test = whole.result["test"]
     for run in (whole, resumed):
-        for name in ("config.json", "best.safetensors", "last.safetensors", "predictions.npz"):
+        for name in ("best.safetensors", "last.safetensors", "predictions.npz"):
             assert (run.path / name).read_bytes() == (plain.path / name).read_bytes(), name
         assert run.history[1].test_accuracy == test["hits"] / test["total"]
         assert run.history[0].test_loss not in (None, run.history[1].test_loss)
@@ -117,7 +116,7 @@ def test_a_test_curve_changes_no_weights_and_resumes(
     log.write_text(log.read_text().replace(', "test_loss": null, "test_accuracy": null', ""))
     assert plain.history == history  # as of earlier versions
     with pytest.raises(ConfigError, match="curve test needs test images"):
-        train(changed(config, test=None), tmp_path / "none", machine, curve="test")
+        train(changed(curve, test=None), tmp_path / "none", machine)
 
 
 def test_a_network_that_fails_leaves_its_name_free(
