@@ -632,8 +632,12 @@ def study(
         from siglum.report.compare import write_comparison
 
         path = out or folder / f"{wanted.name}.html"
-        comparison = compare_runs(collect(wanted), wanted.file.pairs)
-        write_comparison(comparison, path, wanted.name, wanted.file, f"siglum study run {file}")
+        variants, chosen = collect(wanted), None
+        if wanted.file.search:  # its trials are compared by validation images alone
+            chosen = compare_runs([v for v in variants if v.name == wanted.best])
+        comparison = compare_runs(variants, wanted.file.pairs, "val" if chosen else None)
+        command = f"siglum study run {file}"
+        write_comparison(comparison, path, wanted.name, wanted.file, command, chosen)
         print(f"Report: {path}")
         return
     if action == "run":

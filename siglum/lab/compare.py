@@ -142,9 +142,9 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
 
 
 def compare_runs(
-    variants: Sequence[Variant], planned: Sequence[tuple[str, str]] = ()
+    variants: Sequence[Variant], planned: Sequence[tuple[str, str]] = (), part: str | None = None
 ) -> Comparison:
-    """Compare variants on the test images, or on the validation images if a run has no test.
+    """Compare variants on a part: by default test, or val if a run has no test images.
 
     Of the `planned` pairs, or of all, p is corrected for their number: the fewer tests, the more
     each can show. Raises ConfigError if nothing is finished or the images differ.
@@ -156,7 +156,7 @@ def compare_runs(
             "Nothing to compare: all runs must be finished, and all need test images, or all need "
             "validation images. Use siglum train --resume RUN, --val or --test."
         )
-    part, selection = parts[0], parts[-1]
+    part, selection = part or parts[0], parts[-1]
     records, tables = zip(*(_read(name, run, part) for name, run in every), strict=True)
     runs, images = pd.DataFrame(records).astype({"parent_seconds": float}), pd.concat(tables)
     if (again := runs.duplicated(["variant", "seed", "fold"])).any():
@@ -187,7 +187,7 @@ def compare_runs(
     epochs = epochs.astype(dict.fromkeys(measured, float))
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
-    names, best = seeds.variant.unique(), str(table.variant[table[selection].idxmax()])
+    names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
     pairs = [pair for pair in planned if set(pair) <= set(names)]
     if not planned:
         pairs = list(itertools.combinations(names, 2))

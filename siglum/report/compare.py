@@ -36,11 +36,19 @@ NO_STUDY = StudyFile()
 
 
 def write_comparison(
-    comparison: Comparison, path: Path, title: str, study: StudyFile = NO_STUDY, command: str = ""
+    comparison: Comparison,
+    path: Path,
+    title: str,
+    study: StudyFile = NO_STUDY,
+    command: str = "",
+    chosen: Comparison | None = None,
 ) -> None:
-    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`."""
+    """Write a comparison as HTML, JSON or CSV, by the suffix of `path`.
+
+    Of a search, `comparison` is that on the validation images; `chosen` is the best trial's test.
+    """
     if path.suffix == ".html":
-        write_atomic(path, _page(comparison, title, study, command))
+        write_atomic(path, _page(comparison, title, study, command, chosen))
     elif path.suffix == ".json":
         texts = study.model_dump(include={"question", "hypotheses", "answers", "note"})
         data = {"title": title, **texts, "command": command, **to_json(comparison)}
@@ -124,14 +132,22 @@ def template_values(
     }
 
 
-def _page(comparison: Comparison, title: str, study: StudyFile, command: str) -> bytes:
-    values = template_values(comparison, study, command)
+def _page(
+    comparison: Comparison, title: str, study: StudyFile, command: str, chosen: Comparison | None
+) -> bytes:
+    values, text = template_values(comparison, study, command), headline(comparison)
+    anchors = [*SECTIONS]
+    if chosen is not None:
+        best = comparison.finished.set_index("variant").accuracy[comparison.best]
+        text = f"Chosen by validation accuracy ({percent(best)}): {headline(chosen)}"
+        anchors.remove("pairs")  # these images chose the best
+        values["plots"] = draw_search(comparison) + values["plots"]
     opening = load("comparison.html", anchor="opening", **values)
     return render_page(
         title,
         "comparison",
-        {anchor: load("comparison.html", anchor=anchor, **values) for anchor in SECTIONS},
-        headline=headline(comparison),
+        {anchor: load("comparison.html", anchor=anchor, **values) for anchor in anchors},
+        headline=text,
         summary=filter(None, opening.summary.splitlines()),
         notices=filter(None, opening.notices.splitlines()),
     )
@@ -182,6 +198,42 @@ def draw(comparison: Comparison) -> list[Plot]:
             table = costs.reset_index()[["variant", column, "y", "low", "high"]].to_dict("list")
             caption = "Bars: 95 % intervals. Scales: logarithmic; of accuracy, logit."
             result.append(Plot(f"accuracy-by-{column}", title, figure, table, caption))
+    return result
+
+
+@plots.styled
+def draw_search(comparison: Comparison) -> list[Plot]:
+    """Draw the accuracy of each trial, and by each dimension with lines where all else is equal."""
+    grid, result = comparison.grid, []
+    y = comparison.variants.set_index("variant").accuracy.reindex(grid.index)
+    texts, low = grid.map(format_setting), max(float(y.min()), 4 * y.median() - 3 * y.max())
+    for name in ("trial", *texts):
+        figure, axes = plots.new_axes(460, 232)
+        axes.set(ylim=(max(low - 0.02, 0), min(y.max() + 0.02, 1)), xlabel=name)
+        plots.percent_axis(axes.yaxis, digits=None)
+        if name == "trial":
+            x = pd.Series(range(1, len(y) + 1), y.index)
+            axes.plot(x, y.cummax().ffill(), color=plots.SERIES[1], label="best so far")
+            axes.plot(x, y, "o", ms=4, color=plots.SERIES[0], label="trial")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            plots.add_legend(axes)
+            title = f"Best of {len(y)} trials: {percent(y.max())} in trial {x[y.idxmax()]}"
+        else:
+            ordered = grid[name] if grid[name].dtype == object else grid[name].sort_values()
+            values = list(texts[name][ordered.index].unique())
+            x = texts[name].map(values.index)
+            others = ["|".join(row) for row in texts.drop(columns=name).to_numpy()]
+            spread = 0.0
+            for _, line in y.groupby(others):
+                line = line.loc[x[line.index].sort_values().index]
+                spread = max(spread, float(line.max() - line.min()))
+                axes.plot(x[line.index], line, "o-", ms=4, lw=1, color=plots.SERIES[0], alpha=0.6)
+            axes.plot(x[comparison.best], y[comparison.best], "o", ms=9, color=plots.ACCENT)
+            axes.set_xticks(range(len(values)), plots.short_labels(values, 12))
+            title = f"{name}: up to {100 * spread:.1f} points apart, all else equal"
+        columns = {name: list(grid.get(name, x)), "accuracy": list(y)}
+        caption = "" if y.min() >= low else f"{(y < low).sum()} below the axis."
+        result.append(Plot(f"search-{name.replace('.', '-')}", title, figure, columns, caption))
     return result
 
 

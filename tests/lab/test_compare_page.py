@@ -12,6 +12,7 @@ from untrained import MakeRun, correct
 from siglum.errors import ConfigError
 from siglum.files import read_json
 from siglum.lab.compare import Comparison, Variant, compare_runs
+from siglum.lab.search import Search
 from siglum.lab.study import StudyFile
 from siglum.report.compare import draw, headline, write_comparison
 
@@ -100,6 +101,28 @@ def test_accuracy_is_drawn_against_parameters_and_seconds(
             assert f'id="accuracy-by-{name}' in (tmp_path / "page.html").read_text()
         heights = sorted(text.xyann[1] for text in plot.figure.axes[0].texts)
         assert all(b - a > 0.077 for a, b in pairwise(heights)) and heights[0] >= 0
+
+
+def test_the_page_of_a_search_shows_its_trials_by_validation_and_one_test(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    variants = [
+        Variant(f"{x}: x={x}", (make_run(f"{x}", correct(10 * x), part="val"),), levels={"x": x})
+        for x in (1, 2, 3)
+    ]
+    chosen = compare_runs([Variant("1: x=1", (make_run("test", correct(200)),))])
+    search = Search(strategy="linear", dimensions={"x": [1, 2, 3]})
+    study = StudyFile(hypotheses=("a", "b"), answers=("yes",), search=search)
+    comparison = compare_runs(variants, part="val")
+    write_comparison(comparison, tmp_path / "page.html", "t", study, chosen=chosen)
+    html = (tmp_path / "page.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+
+    texts = ["Chosen by validation accuracy (99.0 %): 1: x=1: test accuracy 80.0 % (95 % CI"]
+    texts += ["Best of 3 trials: 99.0 % in trial 1", "x: up to 2.0 points apart, all else equal"]
+    texts += ["Search strategy: linear", "1 hypothesis not answered yet", "Not answered yet."]
+    for text in texts:
+        assert text in html, text
+    assert "Paired differences" not in html
 
 
 def test_labels_of_an_axis_are_where_they_say(grid: Comparison) -> None:
