@@ -280,5 +280,6 @@ def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> 
         plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else None)
     else:
         axes.set_ylim(0, 2.5 * medians.max() or None)
-    plots.add_legend(axes)
+    if any(labels):  # a grid of one setting has one line without a name
+        plots.add_legend(axes)
     return figure
