@@ -4,7 +4,6 @@ The class of an image is the folder that it lies in, below what all folders have
 `a/x.png` in `folder:signs` and `signs/a/x.png` in `archive:signs.zip` are both of class `a`.
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from siglum.errors import DataError
-from siglum.files import cache_dir, read_json
+from siglum.files import cache_dir, read_json, sha256
 from siglum.formatting import printable
 from siglum.images import cache, decode
 from siglum.images.cache import Listing, Progress, Row, no_progress
@@ -160,8 +159,7 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
     is damaged or encrypted, or that unpacks to far more than images would, is refused.
     """
     try:
-        with path.open("rb") as file:
-            target = cache_dir() / "unpacked" / hashlib.file_digest(file, "sha256").hexdigest()
+        target = cache_dir() / "unpacked" / sha256(path)
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             cache.remove_unfinished(target.parent)

@@ -48,7 +48,6 @@ INK = 25  # of 255: brighter pixels of a canonical image are ink
 NEAR = 1.5 / 28  # of the side: tolerance of the ink's size and position in a frame
 AGREE = 0.95  # of the images must have the same margins
 
-
 PAGE_WORKING = 2048  # px, the longer side on which a page is searched
 MAX_PIECES = 4_000  # of ink on a page; memory and time grow with the square
 SIMILAR = 2  # times larger or smaller than others may be a character at the border
@@ -416,7 +415,6 @@ def _surface_terms(height: int, width: int) -> Floats:
 
 
 def _missing(grey: Grey, light: Any) -> Floats:
-    """Return the share of the light that is missing."""
     share: Floats = (light - grey.astype(np.float32)) / np.maximum(light, np.float32(1))
     return share
 

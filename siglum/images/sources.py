@@ -139,13 +139,13 @@ def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preproc
     return cache.rebuild(load(), settings, progress)
 
 
-def export(spec: str, out: Path, progress: Progress = no_progress) -> int:
+def export(spec: str, out: Path) -> int:
     """Write the images and labels of a source to an .npz file; return how many there are."""
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name.")
     arrays: dict[str, Any] = {}
-    for part in parts(spec, progress):
-        images = load(spec, part, progress=progress)
+    for part in parts(spec):
+        images = load(spec, part)
         start = "" if part == "all" else f"{part}_"
         labels = np.array(images.classes)[images.labels]
         arrays |= {f"{start}images": images.images[:, 0], f"{start}labels": labels}

@@ -26,14 +26,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
 from siglum.images import outputs as class_outputs
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototype_head import (
-    Floats,
-    Head,
-    Labels,
-    Mixture,
-    PositionPrior,
-    Positions,
-)
+from siglum.recogniser.prototype_head import Floats, Head, Labels, Mixture, PositionPrior, Positions
 from siglum.stats import Rate
 
 FORMAT, OLD_FORMAT = 3, 2  # the old one has one vector and one shape per class

@@ -79,8 +79,10 @@ def apply_calibration(
     if (rejection := calibration.rejection) is not None:
         if rejection.score == "energy":
             scores = ood_score(logits, num_classes, nearest)
-        else:
-            scores = similarity_score(scaled, num_classes)
+        else:  # of older versions: far from each class, and near the background
+            scores = -scaled[:, :num_classes].max(axis=1)
+            if scaled.shape[1] > num_classes:
+                scores += 0.25 * scaled[:, num_classes:].max(axis=1)
         rejected = scores > rejection.values[0]
     return Predictions(probs, sets, rejected)
 
@@ -117,14 +119,6 @@ def log_sum_exp(logits: Logits) -> Logits:
     return np.asarray(highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1)))
 
 
-def similarity_score(scaled: Logits, num_classes: int) -> NDArray[np.float64]:
-    """Score as older versions did (N,): far from each class, and near the background."""
-    score: NDArray[np.float64] = -scaled[:, :num_classes].max(axis=1)
-    if scaled.shape[1] > num_classes:
-        score = score + 0.25 * scaled[:, num_classes:].max(axis=1)
-    return score
-
-
 def describe(calibration: Calibration) -> list[str]:
     """Return sentences on what the prediction sets and the rejection guarantee."""
     sentences = []
@@ -141,10 +135,7 @@ def describe(calibration: Calibration) -> list[str]:
 
 
 def calibrate(
-    loo_logits: Logits,
-    labels: Labels,
-    ood_scores: NDArray[np.float64],
-    default: Calibration,
+    loo_logits: Logits, labels: Labels, ood_scores: NDArray[np.float64], default: Calibration
 ) -> Calibration:
     """Measure temperature and thresholds on leave-one-out logits (N, K) and scores (N,).
 

@@ -103,11 +103,7 @@ def rank(
 
 
 def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) -> list[Match]:
-    """Find characters by words of their Unicode, LaTeX or Typst names: "left arrow".
-
-    Raises:
-        ConfigError: if there is no such group.
-    """
+    """Find characters by words of their Unicode, LaTeX or Typst names: "left arrow"."""
     searched, text = _check(top, within), text.strip().removeprefix("\\") or text.strip()
     words, matches = text.lower().split(), []
     for character, names in _names().items():

@@ -99,8 +99,27 @@ def listen(host: str, port: int) -> Address:
 
 def create_server(studio: Studio, address: Address, workers: Workers) -> uvicorn.Server:
     """Return the Studio's server; run it with `sockets=[address.socket]`."""
-    app = build_app(studio)
-    app.state.workers = workers
+    closing = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_READS
+        app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
+        analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
+        analyst.start()
+        yield
+        closing.set()
+        await asyncio.to_thread(analyst.join, 2.0)
+
+    # FastAPI's own pages load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.include_router(routes.router)
+    for file in resources.files("siglum.studio").joinpath("page").iterdir():
+        path = "/" if file.name == "index.html" else f"/static/{file.name}"
+        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
+        content = Response(file.read_bytes(), 200, headers, content_type)
+        app.router.routes.append(Route(path, content, methods=["GET"]))
+    app.state.studio, app.state.workers = studio, workers
     app.state.classroom = Classroom(studio, address.token, address.url)
     app.state.server = server = build_server(Security(app, address))
     return server  # streams of events end with it
@@ -141,32 +160,6 @@ class TimedProtocol(H11Protocol):
         """Read on; uvicorn would stop the timer at the first byte."""
         self.conn.receive_data(data)
         self.handle_events()
-
-
-def build_app(studio: Studio) -> FastAPI:
-    """Return the application for an open set."""
-    closing = threading.Event()
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_READS
-        app.state.writes = anyio.CapacityLimiter(MAX_WRITES)
-        analyst = threading.Thread(target=studio.analyse_until, args=(closing,), daemon=True)
-        analyst.start()
-        yield
-        closing.set()
-        await asyncio.to_thread(analyst.join, 2.0)
-
-    # FastAPI's own pages load scripts from elsewhere.
-    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
-    app.state.studio = studio
-    app.include_router(routes.router)
-    for file in resources.files("siglum.studio").joinpath("page").iterdir():
-        path = "/" if file.name == "index.html" else f"/static/{file.name}"
-        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
-        content = Response(file.read_bytes(), 200, headers, content_type)
-        app.router.routes.append(Route(path, content, methods=["GET"]))
-    return app
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

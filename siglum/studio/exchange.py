@@ -194,8 +194,7 @@ def _list(path: Path, name: str) -> Items:
         return {}, items, [*listing.unreadable]
     listing = folders.read(path, name)
     for row in listing.rows:
-        split = "test" if row.part == "test" else "train"
-        items.append((row.name, partial(_read_image, path / row.name, row.label, split)))
+        items.append((row.name, partial(_read_image, path / row.name, row.label, row.part)))
     unreadable, texts = [*listing.unreadable], {}
     for file in [*path.glob(outputs.FILE), *path.glob(f"*/{outputs.FILE}")][:1]:
         try:
@@ -281,7 +280,6 @@ def _list_old_set(folder: Path) -> Items:
             label = (path.parent / "name.txt").read_text("utf-8")
         items.append((id, partial(_read_image, path, label, OLD_SPLITS[path.parts[-3]])))
     names: list[str] = []
-    undone: dict[int, bool] = {}
     try:
         lines = [json.loads(line) for line in (folder / LEDGER).read_bytes().split(b"\n")[:-1]]
         undone = {one["of"]: one["do"] == "undo" for one in lines if one["do"] in ("undo", "redo")}

@@ -179,38 +179,32 @@ def _find(
     call: This,
     within: Annotated[str, Body(max_length=1000)] = "",
     recent: Recent = (),
-) -> Response:
+) -> list[Json]:
     return _rank(call, strokes.parse(drawing), within, recent)
 
 
 @router.post("/api/find/image")
-def _find_image(image: Image, call: This, within: str = "", recent: str = "") -> Response:
+def _find_image(image: Image, call: This, within: str = "", recent: str = "") -> list[Json]:
     return _rank(call, image, within, recent)
 
 
-def _rank(call: Call, content: Content, within: str, recent: Sequence[str]) -> Response:
+def _rank(call: Call, content: Content, within: str, recent: Sequence[str]) -> list[Json]:
     ink, report = call.workers.run(workers.read_to_find, content)
     if report.empty:
         raise StudioError(422, "No sign found in this picture. Try more light or a thicker pen.")
-    return _matches(find.rank(ink.features, within=within or None, recent=recent))
+    matches = find.rank(ink.features, within=within or None, recent=recent)
+    return [match.to_dict() for match in matches]
 
 
 @router.get("/api/find/name")
-def _find_name(name: Annotated[str, Query(max_length=100)], within: str = "") -> Response:
-    return _matches(find.search(name, within=within or None))
+def _find_name(name: Annotated[str, Query(max_length=100)], within: str = "") -> list[Json]:
+    return [match.to_dict() for match in find.search(name, within=within or None)]
 
 
 @router.get("/api/find/groups")
-def _list_groups(call: This) -> Response:
-    known = frozenset(call.studio.backbone.classes)
-    groups = charsets.sets().items()
-    return JSONResponse(
-        {name: "".join(c for c in members if c in known) for name, members in groups}
-    )
-
-
-def _matches(matches: list[find.Match]) -> Response:
-    return JSONResponse([match.to_dict() for match in matches])
+def _list_groups(call: This) -> Json:
+    known, groups = frozenset(call.studio.backbone.classes), charsets.sets().items()
+    return {name: "".join(c for c in members if c in known) for name, members in groups}
 
 
 @change("/api/classes")

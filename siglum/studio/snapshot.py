@@ -40,7 +40,6 @@ MAX_PIXELS = 25_000_000  # of an uploaded image; decoding takes half a GiB for a
 IDLE = 0.2  # seconds between two looks for a change to analyse
 REST = 4.0  # the analysis rests so many times as long as it worked, so that drawing comes first
 MAX_REST = 10.0  # seconds
-EMPTY = State()
 _decoding = threading.Lock()  # one image at a time, for the memory
 
 Json = dict[str, Any]
@@ -85,7 +84,7 @@ class Snapshot:
     backbone: Recogniser
     inks: Mapping[str, Ink]  # by drawing
     issues: Mapping[str, Issue] | None = None  # by drawing; None: those of leaving one out
-    state: State = EMPTY
+    state: State = field(default_factory=State)
     class_ids: tuple[str, ...] = ()  # K, in label order
     rows: tuple[str, ...] = ()  # N drawings, in the order of the training set
     examples: tuple[Any, ...] = ()  # everything that the fit depends on
@@ -227,9 +226,8 @@ class Snapshot:
             value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
             value["rejected"] = bool(rejected)
             name = value["candidates"][0]["name"]
-            value["output"] = (
-                "" if rejected else self.state.outputs.get(name, charsets.shapes(name)[0])
-            )
+            output = self.state.outputs.get(name, charsets.shapes(name)[0])
+            value["output"] = "" if rejected else output
             if heat:
                 image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
                 value |= {"heatmap": _base64(image), "probability_covered": lowest}

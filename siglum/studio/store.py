@@ -335,24 +335,17 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield self._database.execute
-            self._database.execute("COMMIT")
-            state = studio_set.read_state(self._database)
-            self.state = (
-                self.state if state == self.state else state
-            )  # the same is not fitted again
-        except BaseException as error:
-            with suppress(sqlite3.Error):  # the first error is the one to report
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise StudioError(
-                    507,
-                    f"Cannot save to {self.path}: {error}. Nothing was changed. Make sure that "
-                    "the disk has free space and that you may write to the folder.",
-                ) from None
-            raise
+            with self._database as database:  # commits, or rolls back
+                database.execute("BEGIN IMMEDIATE")
+                yield database.execute
+            if (state := studio_set.read_state(database)) != self.state:
+                self.state = state  # an equal one would be fitted again
+        except sqlite3.Error as error:
+            raise StudioError(
+                507,
+                f"Cannot save to {self.path}: {error}. Nothing was changed. Make sure that "
+                "the disk has free space and that you may write to the folder.",
+            ) from None
 
 
 def _isolate(name: str | None) -> str:
