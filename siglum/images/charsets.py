@@ -150,14 +150,9 @@ def describe(character: str) -> str:
     return f"{character} (U+{ord(character):04X} {name})"
 
 
-@cache
-def confusables() -> Mapping[str, frozenset[str]]:
-    """Return the characters that look like each one in most fonts, itself included."""
-    result: dict[str, frozenset[str]] = {}
-    for alike in DATA["confusables"]:
-        for character in alike:
-            result[character] = result.get(character, frozenset()) | {*alike}
-    return result
+def confusables(character: str) -> set[str]:
+    """Return the characters that look like this one in most fonts, itself included."""
+    return {other for alike in DATA["confusables"] if character in alike for other in alike}
 
 
 def confusables_among(characters: Iterable[str]) -> list[tuple[str, ...]]:

@@ -68,9 +68,8 @@ def read(root: Path, spec: str, progress: Progress) -> Arrays:
 def read_known(place: Path, name: str, progress: Progress) -> Arrays:
     """Return functions that load the parts of a known set; what is missing is downloaded first."""
     set_name, split, classes = KNOWN[name]
-    folder = place
-    if not place.is_dir():
-        folder = (data_dir() or Path(platformdirs.user_data_dir("siglum"))) / set_name / "raw"
+    home = data_dir() or Path(platformdirs.user_data_dir("siglum"))
+    folder = place if place.is_dir() else home / set_name / "raw"
     prefix = f"emnist-{split}-" if split else ""
     on_disk = parts(folder, prefix)
 

@@ -194,7 +194,6 @@ def decode(raw: bytes, name: str) -> Bundle:
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
     classes, preprocess, calibration = document.classes, document.preprocess, document.calibration
-    card, outputs, shapes = document.card, document.outputs, document.shapes
     sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
     prior = mixture = None
@@ -211,12 +210,12 @@ def decode(raw: bytes, name: str) -> Bundle:
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
-        "outputs": {*outputs} <= {*classes},
+        "outputs": {*document.outputs} <= {*classes},
         "fewer vectors than classes": counts.min() > 0
         and counts.max() <= num_vectors  # else the sum may overflow
         and counts.sum() <= num_vectors,
         "softness": mixture is None or mixture.softness > 0,
-        "shapes": {*shapes} <= {*classes},
+        "shapes": {*document.shapes} <= {*classes},
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
         "labels": samples is None or set(samples.labels.tolist()) <= {*range(len(classes))},
         "positions": prior is None or bool((prior.std > 0).all() and 0 <= prior.gain <= 1),
@@ -225,8 +224,8 @@ def decode(raw: bytes, name: str) -> Bundle:
         if not fit:
             raise DataError(f"{name} has parts that do not fit {len(classes)} classes: {part}.")
     reference = ReferenceOutputs(**groups["reference"])
-    parts = members[MODEL], preprocess, classes, calibration, card, reference, head, samples
-    return Bundle(*parts, outputs, shapes)
+    parts = members[MODEL], preprocess, classes, calibration, document.card, reference
+    return Bundle(*parts, head, samples, document.outputs, document.shapes)
 
 
 def _unzip(raw: bytes, name: str) -> dict[str, bytes]:

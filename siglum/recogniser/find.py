@@ -90,7 +90,7 @@ def rank(
     for place, row in enumerate(order.tolist()):
         if not remaining[place]:
             continue
-        confusable = charsets.confusables().get(classes[row], ())
+        confusable = charsets.confusables(classes[row])
         same = candidates @ vectors[row] >= SAME
         same |= np.array([classes[other] in confusable for other in order])
         same &= remaining
