@@ -20,7 +20,6 @@ from siglum.images.imageset import ImageSet
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import fit
-from siglum.recogniser.predict import Recogniser
 
 
 def teach(
@@ -32,7 +31,7 @@ def teach(
     backbone: str | os.PathLike[str] | None = None,
     outputs: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
-) -> Recogniser:
+) -> predict.Recogniser:
     r"""Teach a recogniser from names of characters, from drawings, or from both.
 
     Args:

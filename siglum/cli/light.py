@@ -22,7 +22,6 @@ from siglum.images import outputs as class_outputs
 from siglum.images.cache import first_names
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
-from siglum.images.ink import PAGE_WORKING, read_page
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import Input, Recogniser, load
@@ -188,10 +187,10 @@ def _predict_page(
             "Teach one, or train with --resize glyph."
         )
     try:
-        image = decode.read(path, max_side=2 * PAGE_WORKING)
+        image = decode.read(path, max_side=2 * ink.PAGE_WORKING)
     except DataError as error:
         raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
-    page = read_page(image, preprocess)
+    page = ink.read_page(image, preprocess)
     if not page.rows:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")
     records, lines, boxes = [], [], []

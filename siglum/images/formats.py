@@ -23,8 +23,6 @@ from siglum.files import parse_json
 from siglum.formatting import printable
 from siglum.images import decode, folder, strokes
 from siglum.images.cache import Content, Listing, Pixels, Progress, Row
-from siglum.images.decode import Unreadable
-from siglum.images.strokes import Stroke
 
 NUM_INSPECTED = 1_000  # files of a folder, to find its format
 HEAD = 4_096  # bytes of a file, to find its format
@@ -38,7 +36,7 @@ class Sample(NamedTuple):
     """A labelled drawing or image in a file."""
 
     label: str  # "" if the file has none
-    content: bytes | Pixels | list[Stroke]  # an image, or strokes of x, y and perhaps ms
+    content: bytes | Pixels | list[strokes.Stroke]  # an image, or strokes of x, y and perhaps ms
     writer: str = ""
     part: str = ""  # "train", "val" or "test", where the file tells
 
@@ -78,7 +76,7 @@ def read(kind: str, place: Path, spec: str, progress: Progress) -> Listing:
     files = [place] if is_file else sorted(one for one in _files(place) if _matches(one, form))
     if not files:
         raise DataError(f"{spec} has no files of this format ({' '.join(form.suffixes).strip()}).")
-    rows, unreadable = list[Row](), list[Unreadable]()
+    rows, unreadable = list[Row](), list[decode.Unreadable]()
     samples = dict[str, tuple[Sample, object]]()  # with the versions of their files
     for done, file in enumerate(files):
         progress(f"reading {spec}", done, len(files))

@@ -35,8 +35,7 @@ from siglum.formatting import count
 from siglum.images import decode, formats, outputs, strokes, studio_set
 from siglum.images import folder as folders
 from siglum.images.cache import Content, Listing, Progress, Row, first_names, no_progress
-from siglum.images.studio_set import FILE, Entry, State
-from siglum.images.studio_set import OLD_FILE as LEDGER
+from siglum.images.studio_set import FILE, OLD_FILE, Entry, State
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import calibration
 from siglum.recogniser.fit import to_bundle
@@ -58,7 +57,7 @@ UNSAFE = re.compile(  # in names of folders, on some file system
 THUMBNAIL = 80  # px, in a report
 MAX_EACH, MAX_ALL = 12, 1_500  # thumbnails of a class or confusion; of all classes
 OLD_SPLITS = {"samples": "train", "quiz": "test"}  # by folder of the old format
-OLD_FILES = (*OLD_SPLITS, "removed", ".id", LEDGER)
+OLD_FILES = (*OLD_SPLITS, "removed", ".id", OLD_FILE)
 OLD_COPY = "old-format"  # where they are moved
 
 # A drawing to save, labelled with the name of its class; its image; its ink if that came instead.
@@ -71,7 +70,7 @@ def open_source(
     source: Path, backbone: Recogniser, see: Progress = no_progress
 ) -> tuple[Studio, list[str]]:
     """Open a set, convert one of the old format, or import images to a new one; return messages."""
-    folder, is_old = source, (source / LEDGER).is_file()
+    folder, is_old = source, (source / OLD_FILE).is_file()
     if source.is_file():
         folder = source.with_suffix("")
     elif source.suffix in (".siglum", ".zip", ".ndjson", ".inkml") and not source.exists():
@@ -281,7 +280,7 @@ def _list_old_set(folder: Path) -> Items:
         items.append((id, partial(_read_image, path, label, OLD_SPLITS[path.parts[-3]])))
     names: list[str] = []
     try:
-        lines = [json.loads(line) for line in (folder / LEDGER).read_bytes().split(b"\n")[:-1]]
+        lines = [json.loads(line) for line in (folder / OLD_FILE).read_bytes().split(b"\n")[:-1]]
         undone = {one["of"]: one["do"] == "undo" for one in lines if one["do"] in ("undo", "redo")}
         for line in (one for number, one in enumerate(lines, 1) if not undone.get(number)):
             match line["do"]:
@@ -292,7 +291,7 @@ def _list_old_set(folder: Path) -> Items:
                 case "merge class" | "delete class":
                     names.remove(line["name"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"{folder / LEDGER} is damaged ({error!r:.80}): empty signs are lost."
+        message = f"{folder / OLD_FILE} is damaged ({error!r:.80}): empty signs are lost."
         warnings.warn(message, stacklevel=2)
         names = []
     return dict.fromkeys(names, ""), items, []

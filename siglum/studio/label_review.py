@@ -18,7 +18,6 @@ from siglum.images.studio_set import Entry, State
 from siglum.recogniser.predict import Recogniser
 from siglum.studio import snapshot, store
 from siglum.studio.snapshot import Studio
-from siglum.studio.store import NewDrawing
 
 COLUMNS = ("file", "old", "new", "suggestion", "probability")
 
@@ -45,7 +44,7 @@ def open_review(
             if id not in saved:
                 image = decode.to_png(snapshot.to_pixels(listing.read(row["file"])))
                 entry = Entry(row["new"], "", "train", store.timestamp(), True)
-                new.append(NewDrawing(entry, None, image, id))
+                new.append(store.NewDrawing(entry, None, image, id))
         names = [row[column] for column in ("new", "suggestion") for row in rows if row[column]]
         studio.store.add_import(dict.fromkeys(names, ""), new)
         studio.update(see)

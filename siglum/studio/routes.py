@@ -27,10 +27,8 @@ from siglum.images.cache import Content
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
 from siglum.studio import classroom, exchange, store, workers
-from siglum.studio.classroom import Classroom, Rules, Visitor
 from siglum.studio.snapshot import Ink, Json, Studio
 from siglum.studio.store import NewDrawing, StudioError
-from siglum.studio.workers import Workers
 
 NEWS_SECONDS = 0.2  # between two looks for a new version
 ALIVE_SECONDS = 15.0  # after which a silent stream sends a comment
@@ -51,10 +49,10 @@ class Call:
         self.request = request
         self.studio: Studio = request.app.state.studio
         self.store = self.studio.store
-        self.classroom: Classroom = request.app.state.classroom
-        self.visitor: Visitor = request.scope["siglum_visitor"]
+        self.classroom: classroom.Classroom = request.app.state.classroom
+        self.visitor: classroom.Visitor = request.scope["siglum_visitor"]
         self.session = self.visitor.session
-        self.workers: Workers = request.app.state.workers
+        self.workers: workers.Workers = request.app.state.workers
 
     def state(self) -> Json:
         """Return the current state; most of it is the same for everybody."""
@@ -360,7 +358,7 @@ def _get_classroom(call: This) -> Json:
 
 
 @change("/api/classroom")
-def _set_rules(rules: Rules, call: This) -> None:
+def _set_rules(rules: classroom.Rules, call: This) -> None:
     call.classroom.set_rules(rules)
 
 
