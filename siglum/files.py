@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -135,3 +135,10 @@ def read_csv(path: Path, setting: str) -> list[list[str]]:
         raise cannot_read(path, error) from None
     except (ValueError, csv.Error) as error:
         raise ConfigError(f"{setting} must be a CSV file in UTF-8, got {path}: {error}.") from None
+
+
+def to_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

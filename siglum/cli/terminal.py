@@ -1,7 +1,5 @@
 """Shared by the commands: options, the files that they name, output, and progress."""
 
-import csv
-import io
 import json
 import shutil
 import signal
@@ -17,6 +15,7 @@ from cyclopts import Parameter, validators
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
+from siglum import files
 from siglum.errors import ConfigError, DataError
 from siglum.files import atomic_path, read_csv
 from siglum.formatting import CONTROL, count, percent, printable, rate_and_interval, shorten
@@ -69,13 +68,11 @@ def print_json(value: Any) -> None:
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records as CSV; the items of a list are joined with spaces in one cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(records[0] if records else ())
+    rows = [[*records[0]] if records else []]
     for record in records:
         cells = [" ".join(v) if isinstance(v, list) else v for v in record.values()]
-        writer.writerow([printable(v, lines=True) if isinstance(v, str) else v for v in cells])
-    return text.getvalue()
+        rows.append([printable(v, lines=True) if isinstance(v, str) else v for v in cells])
+    return files.to_csv(rows)
 
 
 def print_line(text: str, lines: bool = False) -> None:

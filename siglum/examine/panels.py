@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from siglum.examine import Examination, NotApplicableError, spread
 from siglum.examine.layers import Layer, observe
-from siglum.files import write_atomic
+from siglum.files import to_csv, write_atomic
 from siglum.formatting import count, shorten
 from siglum.lab.models.layers import request_weights
 from siglum.report import page, plots
@@ -74,7 +74,7 @@ class Result:
         if plot := self.plot():
             files |= {suffix: plot.image(suffix) for suffix in (".png", ".svg")}
         if self.table:
-            files[".csv"] = plots.to_csv([self.table.columns, *self.table.rows])
+            files[".csv"] = to_csv([self.table.columns, *self.table.rows])
         if self.text:
             files[".txt"] = self.text + "\n"
         if self.arrays:

@@ -4,12 +4,11 @@ So one drawing serves files and light, dark and printed pages. Functions that dr
 with `styled`. Lengths are px.
 """
 
-import csv
 import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -22,7 +21,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from siglum.files import write_atomic
+from siglum.files import to_csv, write_atomic
 from siglum.formatting import shorten
 
 STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
@@ -122,13 +121,6 @@ def short_labels(names: Sequence[str], width: int) -> list[str]:
         label if labels.count(label) == 1 else f"{number} {shorten(text, width - 3)}"
         for number, (label, text) in enumerate(zip(labels, names, strict=True), 1)
     ]
-
-
-def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as the text of a CSV file."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()
 
 
 @styled

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from siglum import stats
 from siglum.config import TrainConfig
 from siglum.errors import DataError, RunError, SiglumError
-from siglum.files import write_atomic
+from siglum.files import to_csv, write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images import decode
 from siglum.images.imageset import ImageSet
@@ -201,7 +201,7 @@ def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]
             return steps, str(error)
         renames = f"{path.name}-classes.csv"
         command = train_command(config, renames, out)
-        steps.insert(0, (command, renames, plots.to_csv(config.rename.items())))
+        steps.insert(0, (command, renames, to_csv(config.rename.items())))
         if config.init in transfer.NO_RUNS or config.init.startswith(transfer.FILE):
             break
         path, out = Path(config.init), config.init

@@ -4,8 +4,6 @@ There are roles only where other machines can reach the Studio. The teacher ente
 pupils by a short code; either becomes a cookie with a session, which owns changes and drawings.
 """
 
-import csv
-import io
 import re
 import secrets
 import threading
@@ -16,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError
 
+from siglum.files import to_csv
 from siglum.studio import store
 from siglum.studio.snapshot import Json, Studio, recognition_rate
 from siglum.studio.store import StudioError
@@ -172,15 +171,14 @@ class Classroom:
 
     def table(self) -> str:
         """Return the overview as CSV, with a column for each class."""
-        file, classes = io.StringIO(newline=""), self.studio.current.state.classes
+        classes = self.studio.current.state.classes
         columns = ("name", "drawings", "suspicious", "recognised", "of", "95 % from", "95 % to")
         rows = [[*columns, *classes.values()]]
         for one in self.overview()["pupils"]:
             rate = [round(value, 3) for value in (one["accuracy"] or {}).values()] or [""] * 4
             counts = [one["drawings"], len(one["suspicious"]), *rate]
             rows.append([one["name"], *counts, *(one["classes"][id] for id in classes)])
-        csv.writer(file).writerows([_escape(cell) for cell in row] for row in rows)
-        return file.getvalue()
+        return to_csv(map(_escape, row) for row in rows)
 
 
 def _escape(cell: str | float) -> str:

@@ -5,8 +5,6 @@ the cache, and time, pixels and memory are limited.
 """
 
 import base64
-import csv
-import io
 import json
 import re
 import shutil
@@ -30,7 +28,7 @@ from PIL import Image
 
 from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
-from siglum.files import atomic_path, read_json, write_atomic
+from siglum.files import atomic_path, read_json, to_csv, write_atomic
 from siglum.formatting import count
 from siglum.images import decode, formats, outputs, strokes, studio_set
 from siglum.images import folder as folders
@@ -312,9 +310,7 @@ def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[st
         safe = UNSAFE.sub(lambda match: f"%{ord(match[0]):02x}", name)[:60]
         used = {other.casefold() for other in names.values()}
         names[id] = f"{safe} ({id[:6]})" if safe.casefold() in used else safe
-    table = io.StringIO(newline="")
-    rows = csv.writer(table)
-    rows.writerow(["file", "label", "author", "split", "time"])
+    rows = [["file", "label", "author", "split", "time"]]
     for id, entry in state.drawings.items():
         points, image = studio_set.read_content(database, id)
         stem = f"{entry.split + '/' if has_test else ''}{names[entry.label]}/{id}"
@@ -323,12 +319,10 @@ def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[st
         drawing = json.loads(points) if points else {}
         yield f"{stem}.png", image
         yield f"{stem}.json", json.dumps(facts | drawing, ensure_ascii=False).encode()
-        rows.writerow([f"{stem}.png", *facts.values()])
-    yield "labels.csv", table.getvalue().encode()
+        rows.append([f"{stem}.png", *facts.values()])
+    yield "labels.csv", to_csv(rows).encode()
     if state.outputs:
-        table = io.StringIO(newline="")
-        csv.writer(table).writerows([outputs.COLUMNS, *state.outputs.items()])
-        yield outputs.FILE, table.getvalue().encode()
+        yield outputs.FILE, to_csv([outputs.COLUMNS, *state.outputs.items()]).encode()
 
 
 def _quickdraw_lines(state: State, database: sqlite3.Connection) -> Iterator[str]:
