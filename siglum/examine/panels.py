@@ -362,9 +362,8 @@ def attention(model: nn.Module, images: Tensor) -> Tensor:
     with ExitStack() as handles:
         for layer in model.eval().modules():
             if isinstance(layer, nn.MultiheadAttention):
-                before = request_weights(layer)
                 after = layer.register_forward_hook(lambda *call: weights.append(call[2][1]))
-                handles.enter_context(before)
+                handles.enter_context(request_weights(layer))
                 handles.enter_context(after)
         model(images)
     if len({weight.shape for weight in weights}) > 1:
@@ -378,8 +377,7 @@ def log_probabilities(examination: Examination) -> Result:
     classes, rows = np.array(examination.classes), []
     ranked = len(classes) > MAX_CLASSES
     for name, _, row, _, label in zip(*arrays.values(), strict=True):
-        # Two decimals, never "-0.00".
-        cells = [f"{v:.2f}".replace("-", "−") if v <= -0.005 else "0.00" for v in row]
+        cells = [f"{v:z.2f}".replace("-", "−") for v in row.tolist()]  # z: never "-0.00"
         order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
         if ranked:
             cells = [f"{classes[k]} {cells[k]}" for k in order]

@@ -83,10 +83,11 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def tables(comparison: Comparison) -> dict[str, Table]:
     """Return the tables of variants, paired differences and main effects."""
-    pairs = comparison.pairs.astype({"significant": object})
-    pairs["significant"] = pairs.significant.map({True: "yes", False: "no"})
-    pairs.loc[pairs.p.isna(), "significant"] = "one seed"
-    variants = comparison.variants
+    pairs, variants = comparison.pairs, comparison.variants
+    significant = pairs.significant.map({True: "yes", False: "no"}).where(
+        pairs.p.notna(), "one seed"
+    )
+    pairs = pairs.assign(significant=significant)
     if len(variants) > MAX_LINES:
         variants = variants.sort_values("accuracy", ascending=False)
     if comparison.seeds.seconds.equals(comparison.seeds.total_seconds):

@@ -8,11 +8,11 @@ import base64
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -245,31 +245,26 @@ def draw_plots(facts: Facts) -> dict[str, Plot]:
 
 
 def _learning(facts: Facts, measure: str, x: str) -> Plot:
-    epochs, unit = facts.epochs, facts.epochs[0].examples if x == "epochs" else 1
-    val = [epoch for epoch in epochs if getattr(epoch, f"val_{measure}") is not None]
-    rates = [held for epoch in val if (held := facts.val_rate(epoch))]
-    points = [point for epoch in epochs for point in epoch.curve]
-    size = math.ceil(len(points) / CURVE_POINTS)
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    epochs, column = pd.DataFrame(facts.epochs).drop(columns="curve"), X_AXES[x]
+    unit = epochs.examples[0] if x == "epochs" else 1
+    val, test = (epochs.dropna(subset=f"{part}_{measure}") for part in ("val", "test"))
+    rates = [held for epoch in facts.epochs if (held := facts.val_rate(epoch))]
+    points = pd.DataFrame(point for epoch in facts.epochs for point in epoch.curve)
+    points = points.groupby(points.index // math.ceil(len(points) / CURVE_POINTS))
+    train = points.agg({column: "last", measure: "mean"})
     figure, axes = plots.new_axes(344, 232)
 
-    xs = [getattr(group[-1], X_AXES[x]) / unit for group in groups]
-    ys = [float(np.mean([getattr(at, measure) for at in group])) for group in groups]
-    axes.plot(xs, ys, color=plots.SERIES[1], linewidth=1.25, label="training")
-    test = [epoch for epoch in epochs if getattr(epoch, f"test_{measure}") is not None]
-    if test:
-        x_test = [getattr(epoch, X_AXES[x]) / unit for epoch in test]
-        y_test = [getattr(epoch, f"test_{measure}") for epoch in test]
-        axes.plot(
-            x_test, y_test, color=plots.QUIET, ls=plots.DASHED, label="test, not for choosing"
-        )
-    split, value = "Training", getattr(epochs[-1], f"train_{measure}")
-    if val:
+    style: dict[str, Any] = {"color": plots.SERIES[1], "linewidth": 1.25, "label": "training"}
+    axes.plot(train[column] / unit, train[measure], **style)
+    if len(test):
+        style = {"color": plots.QUIET, "ls": plots.DASHED, "label": "test, not for choosing"}
+        axes.plot(test[column] / unit, test[f"test_{measure}"], **style)
+    split, value = "Training", epochs[f"train_{measure}"].iloc[-1]
+    if len(val):
         colour, marker = plots.SERIES[0], "o" if len(val) <= 30 else ""
-        xs = [getattr(epoch, X_AXES[x]) / unit for epoch in val]
-        ys = [getattr(epoch, f"val_{measure}") for epoch in val]
+        xs, ys = val[column] / unit, val[f"val_{measure}"]
         axes.plot(xs, ys, marker, ls="-", color=colour, ms=4, clip_on=False, label="validation")
-        split, value = "Validation", ys[-1]
+        split, value = "Validation", ys.iloc[-1]
         if rates and measure == "accuracy":
             low, high = [held.low for held in rates], [held.high for held in rates]
             axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -277,13 +272,12 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
     caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
-    caption += " Test: after every epoch; not used to choose." if test else ""
-    axes.set(xlim=(0, xs[-1]), ylim=(0, None), xlabel=x)
+    caption += " Test: after every epoch; not used to choose." if len(test) else ""
+    axes.set(xlim=(0, epochs[column].iloc[-1] / unit), ylim=(0, None), xlabel=x)
     text = f"{number(value)} nats per image"
     if measure == "accuracy":
-        every = [e.train_accuracy for e in epochs] + [e.val_accuracy or 1.0 for e in epochs]
-        every += [e.test_accuracy or 1.0 for e in test]
-        floor = min(math.floor(10 * min(every)) / 10, 0.9)
+        lowest = epochs.filter(like="accuracy").min().min()
+        floor = min(math.floor(10 * lowest) / 10, 0.9)
         axes.set_ylim(floor, 1)
         plots.percent_axis(axes.yaxis)
         caption += f" The axis starts at {percent(floor, 0)}." if floor else ""
@@ -292,10 +286,8 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     plots.add_legend(axes)
-    names = [field.name for field in fields(Epoch) if field.name != "curve"]
-    columns = {name: [getattr(epoch, name) for epoch in epochs] for name in names}
-    title = f"{split} {measure} {text}"
-    return Plot(f"{measure}-{x.split()[0]}", title, figure, columns, caption)
+    name, title = f"{measure}-{x.split()[0]}", f"{split} {measure} {text}"
+    return Plot(name, title, figure, epochs.to_dict("list"), caption)
 
 
 def _images_per_class(facts: Facts, data: Data) -> Plot:
