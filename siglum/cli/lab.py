@@ -536,8 +536,7 @@ def examine(
         if result.missing and only:
             raise ConfigError(result.finding)
         if json:
-            small = {key: value for key, value in result.arrays.items() if value.ndim <= 2}
-            arrays[name] = {key: value.tolist() for key, value in small.items()}
+            arrays[name] = {k: v.tolist() for k, v in result.arrays.items() if v.ndim <= 2}
             continue
         if out or result.figure:
             path = out or Path(f"{name}.png")

@@ -31,7 +31,6 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # o
 MAX_LABELS = 12  # points named in a plot; of more, those that no cheaper variant reaches
 MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
 MAX_LINES = len(plots.SERIES)
-LABEL = 24  # characters
 NO_STUDY = StudyFile()
 
 
@@ -84,10 +83,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 def tables(comparison: Comparison) -> dict[str, Table]:
     """Return the tables of variants, paired differences and main effects."""
     pairs, variants = comparison.pairs, comparison.variants
-    significant = pairs.significant.map({True: "yes", False: "no"}).where(
-        pairs.p.notna(), "one seed"
-    )
-    pairs = pairs.assign(significant=significant)
+    words = pairs.significant.map({True: "yes", False: "no"})
+    pairs = pairs.assign(significant=words.where(pairs.p.notna(), "one seed"))
     if len(variants) > MAX_LINES:
         variants = variants.sort_values("accuracy", ascending=False)
     if comparison.seeds.seconds.equals(comparison.seeds.total_seconds):
@@ -188,7 +185,10 @@ def draw(comparison: Comparison) -> list[Plot]:
         texts = [number(v) if "loss" in name else percent(v) for v in (ends.min(), ends.max())]
         title += f": {' to '.join(dict.fromkeys(texts))}".replace(" % to", " to")
         title += " at the end" if name in CURVES else ""
-        figure = _draw_lines(lines, label, name in CURVES, "loss" not in name)
+        medians = lines.groupby("line").y.median()  # a bad start would flatten all other lines
+        low = max(medians.min() - 0.02 if name in CURVES else lines.low.min(), 0.0)
+        limits = (0, 2.5 * medians.max() or None) if "loss" in name else (low, 1)
+        figure = plots.draw_lines(lines, label, limits, (460, 264))
         result.append(Plot(name, title, figure, lines.to_dict("list"), "Bands: 95 % intervals."))
     for column, label in COSTS.items():
         costs = points.dropna(subset=column)
@@ -257,30 +257,6 @@ def _draw_costs(costs: pd.DataFrame, label: str) -> Figure:
     axes.minorticks_off()
     if len(costs) > MAX_LABELS:
         costs = costs[costs.y > costs.y.cummax().shift(fill_value=0)].tail(MAX_LABELS)
-    names = short_labels(list(costs.index), LABEL)
+    names = short_labels(list(costs.index))
     plots.add_labels(axes, list(zip(costs.x, costs.y, names, strict=True)))
-    return figure
-
-
-@plots.styled
-def _draw_lines(lines: pd.DataFrame, x: str, is_curve: bool, is_share: bool) -> Figure:
-    groups = lines.groupby("line", sort=False)
-    labels = short_labels(list(lines.line.unique()), LABEL)
-    figure, axes = plots.new_axes(460, 264)
-    for (_, line), label, colour in zip(groups, labels, plots.SERIES, strict=False):
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, lw=0)
-        marker = "o" if len(line) <= 12 else ""
-        axes.plot(line.x, line.y, color=colour, marker=marker, label=label)
-    axes.set_xlabel(x)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=x == X_LABELS["index"]))
-    medians = groups.y.median()  # the first epochs of a bad start would flatten all others
-    if is_share:
-        low = max(medians.min() - 0.02 if is_curve else lines.low.min(), 0.0)
-        axes.set(ylim=(low, 1.0), ylabel=f"axis starts at {percent(low)}" if low else "")
-        plots.percent_axis(axes.yaxis, digits=0 if low < 0.9 else None)
-    else:
-        axes.set_ylim(0, 2.5 * medians.max() or None)
-    if any(labels):  # a grid of one setting has one line without a name
-        plots.add_legend(axes)
     return figure

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from siglum.files import to_csv, write_atomic
-from siglum.formatting import shorten
+from siglum.formatting import percent, shorten
 
 STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
 DASHED = (0, (4, 4))  # a published figure or a reference
@@ -93,9 +93,28 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def percent_axis(axis: Axis, digits: int | None = 0) -> None:
-    """Label an axis of shares in per cent; without `digits`, as its range needs."""
-    axis.set_major_formatter(PercentFormatter(1, digits, " %"))
+@styled
+def draw_lines(
+    lines: pd.DataFrame, x: str, limits: tuple[float, float | None], size: tuple[float, float]
+) -> Figure:
+    """Draw lines with bands: columns line, x, y, low, high; shares if the upper limit of y is 1."""
+    figure, axes = new_axes(*size)
+    groups, labels = lines.groupby("line", sort=False), short_labels(list(lines.line.unique()))
+    for (_, line), label, colour in zip(groups, labels, SERIES, strict=False):
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, lw=0)
+        marker = "o" if len(line) <= 12 else ""
+        axes.plot(line.x, line.y, color=colour, marker=marker, label=label)
+    axes.set(xlabel=x, ylim=limits)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
+    axes.xaxis.set_major_formatter("{x:,.10g}")
+    if limits[1] == 1:
+        axes.set_ylabel(f"axis starts at {percent(limits[0])}" if limits[0] else "")
+        digits = 0 if limits[0] < 0.9 else None
+        axes.yaxis.set_major_formatter(PercentFormatter(1, digits, " %"))
+    if any(labels):  # a grid of one setting has one line without a name
+        axes.legend(bbox_to_anchor=(1, 0.5))
+    return figure
 
 
 def add_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
@@ -109,12 +128,7 @@ def add_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
         axes.annotate(name, (x, y), (1.06, height), arrowprops=line, **place)
 
 
-def add_legend(axes: Axes) -> None:
-    """Name the lines in the margin on the right."""
-    axes.legend(bbox_to_anchor=(1, 0.5), borderaxespad=0.8)
-
-
-def short_labels(names: Sequence[str], width: int) -> list[str]:
+def short_labels(names: Sequence[str], width: int = 24) -> list[str]:
     """Shorten names for labels; those that become equal get their number in front."""
     labels = [shorten(text, width) for text in names]
     return [

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from siglum import stats
@@ -27,7 +27,7 @@ from siglum.images import decode
 from siglum.images.imageset import ImageSet
 from siglum.lab import transfer
 from siglum.lab.run_folder import Run
-from siglum.lab.train_run import load_data
+from siglum.lab.train_run import PARTS, load_data
 from siglum.lab.training_loop import Data, Epoch
 from siglum.report import page, plots
 from siglum.report.plots import Plot
@@ -246,47 +246,38 @@ def draw_plots(facts: Facts) -> dict[str, Plot]:
 
 def _learning(facts: Facts, measure: str, x: str) -> Plot:
     epochs, column = pd.DataFrame(facts.epochs).drop(columns="curve"), X_AXES[x]
-    unit = epochs.examples[0] if x == "epochs" else 1
-    val, test = (epochs.dropna(subset=f"{part}_{measure}") for part in ("val", "test"))
-    rates = [held for epoch in facts.epochs if (held := facts.val_rate(epoch))]
     points = pd.DataFrame(point for epoch in facts.epochs for point in epoch.curve)
     points = points.groupby(points.index // math.ceil(len(points) / CURVE_POINTS))
-    train = points.agg({column: "last", measure: "mean"})
-    figure, axes = plots.new_axes(344, 232)
-
-    style: dict[str, Any] = {"color": plots.SERIES[1], "linewidth": 1.25, "label": "training"}
-    axes.plot(train[column] / unit, train[measure], **style)
-    if len(test):
-        style = {"color": plots.QUIET, "ls": plots.DASHED, "label": "test, not for choosing"}
-        axes.plot(test[column] / unit, test[f"test_{measure}"], **style)
-    split, value = "Training", epochs[f"train_{measure}"].iloc[-1]
-    if len(val):
-        colour, marker = plots.SERIES[0], "o" if len(val) <= 30 else ""
-        xs, ys = val[column] / unit, val[f"val_{measure}"]
-        axes.plot(xs, ys, marker, ls="-", color=colour, ms=4, clip_on=False, label="validation")
-        split, value = "Validation", ys.iloc[-1]
-        if rates and measure == "accuracy":
-            low, high = [held.low for held in rates], [held.high for held in rates]
-            axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
-
+    means = points.agg({column: "last", measure: "mean"})
+    measured = epochs.set_index(column).astype(float)
+    lines = pd.concat(
+        {
+            "validation": measured[f"val_{measure}"],
+            "training": means.set_index(column)[measure],
+            "test, not for choosing": measured[f"test_{measure}"],
+        },
+        names=["line", "x"],
+    )
+    lines = lines.dropna().rename("y").reset_index().assign(low=np.nan, high=np.nan)
+    lines["x"] /= epochs.examples[0] if x == "epochs" else 1
+    rates = [held for epoch in facts.epochs if (held := facts.val_rate(epoch))]
     caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
     caption += "Training: means within an epoch"
     caption += ", on augmented images." if facts.config.augment else "."
-    caption += " Test: after every epoch; not used to choose." if len(test) else ""
-    axes.set(xlim=(0, epochs[column].iloc[-1] / unit), ylim=(0, None), xlabel=x)
+    caption += " Test: after every epoch; not used to choose." if epochs.test_loss.any() else ""
+    split = "train" if epochs.val_loss.isna().all() else "val"
+    value = epochs[f"{split}_{measure}"].iloc[-1]
+    limits: tuple[float, float | None] = (0, None)
     text = f"{number(value)} nats per image"
     if measure == "accuracy":
-        lowest = epochs.filter(like="accuracy").min().min()
-        floor = min(math.floor(10 * lowest) / 10, 0.9)
-        axes.set_ylim(floor, 1)
-        plots.percent_axis(axes.yaxis)
-        caption += f" The axis starts at {percent(floor, 0)}." if floor else ""
+        limits = (min(math.floor(10 * lines.y.min()) / 10, 0.9), 1)
         text = rate(rates[-1]) if rates else percent(value)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    plots.add_legend(axes)
-    name, title = f"{measure}-{x.split()[0]}", f"{split} {measure} {text}"
+        if rates:
+            bands = [(held.low, held.high) for held in rates]
+            lines.loc[lines.line == "validation", ["low", "high"]] = bands
+    figure = plots.draw_lines(lines, x, limits, (344, 232))
+    figure.axes[0].set_xlim(0, None)
+    name, title = f"{measure}-{x.split()[0]}", f"{PARTS[split].capitalize()} {measure} {text}"
     return Plot(name, title, figure, epochs.to_dict("list"), caption)
 
 
@@ -344,9 +335,9 @@ def _calibration(facts: Facts) -> Plot:
     _, x, y, low, high = np.array(rows).T
     errors, colour = (y - low, high - y), plots.SERIES[0]
     axes.errorbar(x, y, errors, fmt="o", color=colour, elinewidth=1.25, clip_on=False)
-    plots.add_legend(axes)
-    plots.percent_axis(axes.xaxis)
-    plots.percent_axis(axes.yaxis)
+    axes.legend(bbox_to_anchor=(1, 0.5))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, 0, " %"))
     axes.set_title("accuracy", loc="left", fontsize=13, color=plots.QUIET)
 
     mean, accuracy = float(facts.confidence.mean()), measures.accuracy
