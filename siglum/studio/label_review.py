@@ -3,14 +3,13 @@ set of the suspects, whose decisions are written to a second file.
 """
 
 import csv
-import io
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from siglum.errors import DataError
-from siglum.files import write_atomic
+from siglum.files import to_csv, write_atomic
 from siglum.formatting import count
 from siglum.images import decode, sources, studio_set
 from siglum.images.cache import Listing, Progress, no_progress
@@ -66,10 +65,9 @@ def write_corrected(path: Path, state: State) -> str:
     corrected = [row | {"new": labels.get(_id(row), row["new"])} for row in rows]
     changed = sum(one["new"] != row["new"] for one, row in zip(corrected, rows, strict=True))
     remaining = [row for row in corrected if not row["suggestion"] or _id(row) in labels]
-    out, table = path.with_name(f"{path.stem}-corrected.csv"), io.StringIO(newline="")
-    table.write(f"# source: {source}\n")
-    csv.writer(table).writerows([COLUMNS, *(row.values() for row in remaining)])
-    write_atomic(out, table.getvalue())
+    out = path.with_name(f"{path.stem}-corrected.csv")
+    table = to_csv([COLUMNS, *(row.values() for row in remaining)])
+    write_atomic(out, f"# source: {source}\n{table}")
     changes = f"{count(changed, 'label')} corrected, {len(rows) - len(remaining):,} left out"
     return f"{out}: {changes}. Train with: siglum train {out}"
 
