@@ -10,7 +10,6 @@ import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from siglum.files import to_csv, write_atomic
 from siglum.formatting import percent, shorten
 
 STYLE = matplotlib.rc_params_from_file(Path(__file__).parent / "plots.mplstyle", False, False)
-DASHED = (0, (4, 4))  # a published figure or a reference
 INK, QUIET, LINE, PAPER, ACCENT = "#1c1b19", "#6b675f", "#e4e0d8", "#fbfaf7", "#b3402a"
 # Okabe and Ito's colours.
 SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c1b19", "#8c7f00"]
@@ -82,7 +80,7 @@ class Plot:
         """Write NAME.png, NAME.svg and NAME.csv into a folder."""
         for suffix in (".png", ".svg"):
             write_atomic(folder / f"{self.name}{suffix}", self.image(suffix))
-        rows = zip_longest(*self.columns.values(), fillvalue="")
+        rows = zip(*self.columns.values(), strict=True)
         write_atomic(folder / f"{self.name}.csv", to_csv([[*self.columns], *rows]))
 
 

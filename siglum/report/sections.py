@@ -330,7 +330,7 @@ def _calibration(facts: Facts) -> Plot:
     names = ("images", "probability", "accuracy", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     figure, axes = plots.new_axes(480, 400)
-    axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls=plots.DASHED, label="calibrated")
+    axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls="--", label="calibrated")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="probability of the prediction")
     _, x, y, low, high = np.array(rows).T
     errors, colour = (y - low, high - y), plots.SERIES[0]
