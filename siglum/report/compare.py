@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter
 from scipy.stats import t as student_t
 
 from siglum.errors import ConfigError
@@ -211,13 +211,13 @@ def draw_search(comparison: Comparison) -> list[Plot]:
     for name in ("trial", *texts):
         figure, axes = plots.new_axes(460, 232)
         axes.set(ylim=(max(low - 0.02, 0), min(y.max() + 0.02, 1)), xlabel=name)
-        plots.percent_axis(axes.yaxis, digits=None)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, None, " %"))
         if name == "trial":
             x = pd.Series(range(1, len(y) + 1), y.index)
             axes.plot(x, y.cummax().ffill(), color=plots.SERIES[1], label="best so far")
             axes.plot(x, y, "o", ms=4, color=plots.SERIES[0], label="trial")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            plots.add_legend(axes)
+            axes.legend(bbox_to_anchor=(1, 0.5))
             title = f"Best of {len(y)} trials: {percent(y.max())} in trial {x[y.idxmax()]}"
         else:
             ordered = grid[name] if grid[name].dtype == object else grid[name].sort_values()
