@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
     "package": ("siglum/**/*.py", 16_674),
     "page script": ("siglum/studio/page/*.js", 2_474),
-    "tests": ("tests/**/*.py", 15_692),
+    "tests": ("tests/**/*.py", 15_701),
     "benchmarks": ("benchmarks/*.py", 1_571),
     "backbone tools": ("tools/backbone/*.py", 2_269),
     "results of studies": ("studies/*.md", 400),

@@ -98,6 +98,7 @@ def test_suspicious_drawings_are_decided_one_after_another(teacher: User, saved:
     teacher.wait_for_rows("4,4")
     for _ in range(2):
         page.click("#undo")
+        page.locator("#toast", has_text="Undone.").wait_for()
     page.locator(".suspicious").nth(1).wait_for()
     page.keyboard.press("a")
     teacher.wait_for_rows("4,4")
