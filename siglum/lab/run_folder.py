@@ -295,9 +295,10 @@ class Run:
     def _read_tensors(self, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / file
         if not path.exists():
-            raise RunError(
-                f"{self.path} has no {file}. Resume it with: siglum train --resume {self.path}"
-            )
+            remedy = f"Resume it with: siglum train --resume {self.path}"
+            if self.result is not None:
+                remedy = f"Use the checkpoint {self.config.checkpoint}."
+            raise RunError(f"{self.path} has no {file}. {remedy}")
         try:
             with safe_open(path, framework="pt") as head:
                 metadata = head.metadata() or {}

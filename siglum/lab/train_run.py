@@ -222,11 +222,9 @@ def train(
     try:
         return _continue(run, state, data, device, watch)
     except Exception as error:
-        is_foreign = ".py:" in config.model and not isinstance(error, SiglumError)
-        if (state.counters.step == 0 or is_foreign) and not (path / STATE).exists():
+        useless = state.counters.step == 0 or isinstance(error, models.NetworkError)
+        if useless and not (path / STATE).exists():
             shutil.rmtree(path, ignore_errors=True)  # nothing to resume, and the name stays free
-        if is_foreign:
-            raise models.failed(config.model, "training it", error) from error
         raise
 
 
@@ -290,6 +288,16 @@ def _fresh_state(
 
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     """Train a run from where `state` is to the end."""
+    try:
+        _fit_and_measure(run, state, data, device, watch)
+    except Exception as error:
+        if ".py:" in run.config.model and not isinstance(error, SiglumError | Stopped):
+            raise models.failed(run.config.model, "training it", error) from error
+        raise
+    return run
+
+
+def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> None:
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
     for record in training_loop.fit(state, data, run.config, run.preprocess, device):
@@ -307,7 +315,6 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
             run.save_state(state)
             raise Stopped
     run.finish(*_measure(run, state, data, device))
-    return run
 
 
 def _checkpoint_epochs(epochs: list[Epoch]) -> dict[str, int]:
