@@ -26,7 +26,7 @@ from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.cache import Progress
-from siglum.lab import models, train_run, training_loop, transfer
+from siglum.lab import distributed, models, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.import_network import configure, import_network, load_test
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
@@ -119,6 +119,10 @@ def train(
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
+            if distributed.num_processes() > 1:
+                raise ConfigError(
+                    "folds is for one process. Choose a --fold, or leave out torchrun."
+                )
             if log is not None:
                 raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
             _cross_validate(chosen, path, target, repeats or 1, json)
@@ -126,13 +130,17 @@ def train(
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
-    with terminal.progress_line(training=True) as line:
+    rank = distributed.rank()
+    with terminal.progress_line(training=True, quiet=rank > 0) as line:
         watch = tensorboard_writer(path / "tensorboard", line.watch) if log else line.watch
         try:
             run = start(watch, line.load)
         except train_run.Stopped:
-            print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
+            if rank == 0:
+                print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
             raise KeyboardInterrupt from None
+    if rank > 0:
+        return
     record = {"run": str(run.path), **(run.result or {})}
     if json:
         terminal.print_json(record)

@@ -141,11 +141,13 @@ def raise_for_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> N
 class ProgressLine:
     """A line of progress on standard error; outside a terminal, after 30 silent seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console  # late: `predict` shows no progress
 
         self.stop, self.last_line = False, time.monotonic()
-        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.console = Console(
+            stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True
+        )
         self.status = self.console.status("", spinner_style="red")
 
     def load(self, activity: str, done: int, total: int) -> None:
@@ -194,9 +196,9 @@ class ProgressLine:
 
 
 @contextmanager
-def progress_line(training: bool = False) -> Iterator[ProgressLine]:
+def progress_line(training: bool = False, quiet: bool = False) -> Iterator[ProgressLine]:
     """Yield a line of progress; the first Ctrl-C of a training requests a stop between steps."""
-    line, signals = ProgressLine(), (signal.SIGINT, signal.SIGTERM) if training else ()
+    line, signals = ProgressLine(quiet), (signal.SIGINT, signal.SIGTERM) if training else ()
     handlers = {number: signal.signal(number, line.request_stop) for number in signals}
     try:
         with line.status:

@@ -31,7 +31,7 @@ from siglum.config import Preprocess, TrainConfig, explain
 from siglum.errors import DataError, RunError, choose
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.formatting import shorten
-from siglum.lab import models
+from siglum.lab import distributed, models
 from siglum.lab.device import Device
 from siglum.lab.training_loop import Counters, Epoch, TrainState
 from siglum.recogniser.predict import ImageLike, Prediction
@@ -60,6 +60,7 @@ class _Env(_Record):
     command: str
     versions: dict[str, str]
     device: Device
+    processes: int = 1
     processor: str
     platform: str
     data: dict[str, str | None]
@@ -254,8 +255,10 @@ class Run:
 
     def load_state(self, state: TrainState) -> None:
         """Restore `state` from `save_state`, and make the log agree; remove temporary files."""
+        writes = distributed.rank() == 0
         for temporary in (*self.path.glob(".*.tmp"), *self.path.glob("resume/.*.tmp")):
-            temporary.unlink(missing_ok=True)
+            if writes:
+                temporary.unlink(missing_ok=True)
         if not (self.path / STATE).exists():
             return
         tensors, metadata = self._read_tensors(STATE)
@@ -277,8 +280,8 @@ class Run:
         except (KeyError, ValueError, IndexError) as error:
             raise RunError(f"{self.path / STATE} is damaged: {first_line(error)}.") from None
         state.counters = self._validate(STATE, Counters, counters)
-        # A kill between the two files leaves the log one epoch short.
-        self.write_history(state.counters.epochs)
+        if writes:  # a kill between the two files leaves the log one epoch short
+            self.write_history(state.counters.epochs)
 
     def write_history(self, epochs: Sequence[Epoch]) -> None:
         """Write the log."""

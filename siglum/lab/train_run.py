@@ -18,16 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from siglum import stats
+from siglum import formatting, stats
 from siglum.config import InputSettings, Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import CHUNK, ImageSet
-from siglum.lab import models, training_loop, transfer
+from siglum.lab import distributed, models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
+from siglum.lab.models.layers import synchronise
 from siglum.lab.run_folder import CHECKPOINTS, CONFIG, STATE, Run, check_free
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
@@ -188,44 +189,49 @@ def train(
     """Train with `config` and write the run to `path`, a new folder.
 
     `watch` is called with each record of `fit`, after it is on disk; if it returns True, Stopped is
-    raised. `data` replaces the images that `config` names.
+    raised. `data` replaces the images that `config` names. Of several processes, only process 0
+    writes and calls `watch`, and each must see `path`.
     """
     check_free(path)
     if config.model in models.FITTED:
         config = _without_steps(config)
-    data = data or load_data(config, progress=progress)
-    if config.curve and data.test is None:
-        raise ConfigError("curve test needs test images. Name a source of them with --test.")
-    size = len(data.rows(config.seed, 0))
-    changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
-    if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
-        changes["batch_size"] = min(config.batch_size, size)
-    config = config.model_copy(update=changes)
-    if config.batch_size > size:
-        raise ConfigError(
-            f"batch_size must be at most the {size} training images, got {config.batch_size}."
-        )
-    for name in config.augment:
-        choose(AUGMENTATIONS, name, "augment")
-    measured = None in (config.mean, config.std)
-    mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
-    preprocess = config.preprocess(mean, std or 1.0)
-    if preprocess.resize != "glyph" and preprocess.polarity == "light":
-        preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
-    state, init = _fresh_state(config, preprocess, data, device)
-    if init is not None and (Path(init["run"]) / CONFIG).is_file():
-        parts = {"val": data.val, "test": data.test}
-        init["trained"] = count_trained(Run(config.init), parts, config, progress)
-    env = environment(device, data.parts, data.whole) | {"init": init}
-    env["network_sha256"] = models.file_digest(config.model)
-    run = Run.create(path, config, preprocess, data.train.classes, env)
-    try:
-        return _continue(run, state, data, device, watch)
-    except Exception as error:
-        useless = state.counters.step == 0 or isinstance(error, models.NetworkError)
-        if useless and not (path / STATE).exists():
-            shutil.rmtree(path, ignore_errors=True)  # nothing to resume, and the name stays free
-        raise
+    with distributed.connect(device):
+        data = data or load_data(config, progress=progress)
+        if config.curve and data.test is None:
+            raise ConfigError("curve test needs test images. Name a source of them with --test.")
+        size = len(data.rows(config.seed, 0))
+        changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
+        if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
+            changes["batch_size"] = min(config.batch_size, size)
+        config = config.model_copy(update=changes)
+        if config.batch_size > size:
+            raise ConfigError(
+                f"batch_size must be at most the {size} training images, got {config.batch_size}."
+            )
+        for name in config.augment:
+            choose(AUGMENTATIONS, name, "augment")
+        measured = None in (config.mean, config.std)
+        mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
+        preprocess = config.preprocess(mean, std or 1.0)
+        if preprocess.resize != "glyph" and preprocess.polarity == "light":
+            preprocess = preprocess.model_copy(update={"margins": ink.margins(data.train)})
+        state, init = _fresh_state(config, preprocess, data, device)
+        if distributed.rank() == 0:
+            if init is not None and (Path(init["run"]) / CONFIG).is_file():
+                parts = {"val": data.val, "test": data.test}
+                init["trained"] = count_trained(Run(config.init), parts, config, progress)
+            env = environment(device, data.parts, data.whole) | {"init": init}
+            env["network_sha256"] = models.file_digest(config.model)
+            Run.create(path, config, preprocess, data.train.classes, env)
+        distributed.total([0], device)  # the other processes wait for the run
+        run = Run(path)
+        try:
+            return _continue(run, state, data, device, watch)
+        except Exception as error:
+            useless = state.counters.step == 0 or isinstance(error, models.NetworkError)
+            if useless and distributed.rank() == 0 and not (path / STATE).exists():
+                shutil.rmtree(path, ignore_errors=True)  # nothing to resume: the name stays free
+            raise
 
 
 def _without_steps(config: TrainConfig) -> TrainConfig:
@@ -252,24 +258,29 @@ def resume(
             f"siglum train SOURCE --init {run.path} -o NEW"
         )
     config, env = run.config, run.env
-    data = data or load_data(config, run.classes, progress)
-    now = environment(device, data.parts, data.whole)
-    if now["device"] != env["device"] or now["versions"] != env["versions"]:
-        warnings.warn(
-            f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
-            f"{now['device']}: results may differ in the last bits.",
-            stacklevel=2,
-        )
-    state, init = _fresh_state(config, run.preprocess, data, device)
-    changed = None
-    if now["data"] != env["data"]:
-        changed = f"the images of {config.data}"
-    elif init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
-        changed = f"the initial weights, {init['run']},"
-    if changed:
-        raise RunError(f"Cannot resume {run.path}: {changed} changed. Train a new run.")
-    run.load_state(state)
-    return _continue(run, state, data, device, watch)
+    with distributed.connect(device):
+        data = data or load_data(config, run.classes, progress)
+        now = environment(device, data.parts, data.whole)
+        if any(now[name] != env[name] for name in ("device", "processes", "versions")):
+            before, after = (
+                formatting.count(record["processes"], "process", "processes")
+                for record in (env, now)
+            )
+            warnings.warn(
+                f"{run.path} began on {env['device']} with {env['versions']} in {before} and "
+                f"resumes on {now['device']} in {after}: results may differ in the last bits.",
+                stacklevel=2,
+            )
+        state, init = _fresh_state(config, run.preprocess, data, device)
+        changed = None
+        if now["data"] != env["data"]:
+            changed = f"the images of {config.data}"
+        elif init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
+            changed = f"the initial weights, {init['run']},"
+        if changed:
+            raise RunError(f"Cannot resume {run.path}: {changed} changed. Train a new run.")
+        run.load_state(state)
+        return _continue(run, state, data, device, watch)
 
 
 def _fresh_state(
@@ -280,6 +291,8 @@ def _fresh_state(
     model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
         init = transfer.load_pretrained(model, classes, config.init)
+    if distributed.num_processes() > 1:
+        synchronise(model)
     transfer.freeze(model, config.freeze)
     model = device.to(model)
     optimizer = training_loop.build_optimizer(model, config)
@@ -291,7 +304,8 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
     try:
         _fit_and_measure(run, state, data, device, watch)
     except Exception as error:
-        if ".py:" in run.config.model and not isinstance(error, SiglumError | Stopped):
+        is_own = isinstance(error, SiglumError | Stopped) or distributed.is_disconnected(error)
+        if ".py:" in run.config.model and not is_own:
             raise models.failed(run.config.model, "training it", error) from error
         raise
     return run
@@ -300,7 +314,13 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
 def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> None:
     counters, saved = state.counters, state.counters.seconds
     names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
-    for record in training_loop.fit(state, data, run.config, run.preprocess, device):
+    records = training_loop.fit(state, data, run.config, run.preprocess, device)
+    if distributed.rank():
+        for _ in records:
+            if distributed.total([False], device)[0]:
+                raise Stopped
+        return
+    for record in records:
         if isinstance(record, Epoch):
             for name, index in _checkpoint_epochs(counters.epochs).items():
                 if index == record.index and name in names:
@@ -311,7 +331,7 @@ def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, wa
         elif counters.seconds - saved > SAVE_SECONDS:
             run.save_state(state)
             saved = counters.seconds
-        if watch(record):
+        if distributed.total([bool(watch(record))], device)[0]:  # tells the other processes
             run.save_state(state)
             raise Stopped
     run.finish(*_measure(run, state, data, device))
@@ -386,6 +406,7 @@ def environment(
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "versions": {"python": platform.python_version(), **versions},
         "device": asdict(device),
+        "processes": distributed.num_processes(),
         "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),
         "data": {name: part.fingerprint if part else None for name, part in named.items()},

@@ -19,14 +19,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import SiglumError
+from siglum.errors import ConfigError, SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.images.splits import Indices
+from siglum.lab import distributed
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
 from siglum.lab.device import Device
 from siglum.lab.models.layers import Fitted
@@ -210,16 +212,18 @@ def train_step(
     device: Device,
     label_smoothing: float = 0.0,
     loss_function: Callable[..., Tensor] = F.cross_entropy,
+    weight: float = 1.0,
 ) -> tuple[float, int]:
     """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
+    `weight` multiplies the gradient: processes with more images count more in their mean.
     Returns the mean loss before the step and the number of correct predictions.
     """
     with device.autocast():
         logits = model(images)
     loss = loss_function(logits.float(), labels, label_smoothing=label_smoothing)
     model.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (loss * weight).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.item(), int((logits.argmax(dim=1) == labels).sum())
 
@@ -231,13 +235,18 @@ def fit(
 
     Yields a `StepProgress` every quarter of a second and an `Epoch` after each pass, always
     between two steps: the caller may save `state` then, or stop iterating. A `Fitted` network is
-    fitted in one call, which counts as one epoch.
+    fitted in one call, which counts as one epoch. Of several processes, each trains on its part of
+    every batch and yields at the same steps; only process 0 validates.
     """
+    rank, world = distributed.rank(), distributed.num_processes()
     if isinstance(state.model, Fitted):
+        if world > 1:
+            raise ConfigError(f"{config.model} is fitted in one process. Leave out torchrun.")
         if not state.counters.epochs:
             yield _fit_at_once(state, data, config, preprocess, device)
         return
-    test = data.test if config.curve else None
+    val = None if rank else data.val
+    test = data.test if config.curve and not rank else None
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)
@@ -245,6 +254,13 @@ def fit(
     epochs = config.epochs or default_epochs(size)
     # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
     steps = math.ceil((size - 1) / config.batch_size)
+    smallest = min(config.batch_size, size - (steps - 1) * config.batch_size)
+    if smallest < world:
+        raise ConfigError(
+            f"batch_size must give each of {world} processes an image of every batch, got "
+            f"{config.batch_size}: a batch of {size} training images has {smallest}."
+        )
+    network = DistributedDataParallel(state.model) if world > 1 else state.model
     order: NDArray[np.int64] | None = None
     first_step, first_second = counters.step, counters.seconds
     mark = reported = time.perf_counter()
@@ -265,17 +281,25 @@ def fit(
                 group["lr"] = config.lr * one_cycle((counters.step + 0.5) / (epochs * steps))
         images = to_unit(data.train.take(rows))
         images = augment(images, augmentations, torch.default_generator, preprocess.channels)
-        images = device.to_batch(normalise_batch(images, preprocess))
-        target = labels[torch.from_numpy(rows)].to(device.device)
+        # Each process augments the whole batch, so that their number changes no image.
+        images = images.tensor_split(world)[rank]
+        target = labels[torch.from_numpy(rows)].tensor_split(world)[rank]
+        weight = len(target) * world / len(rows)
+        if rank:
+            device.seed(derive_seed(config.seed, f"step of process {rank}", counters.step))
         loss, correct = train_step(
-            state.model,
+            network,
             state.optimizer,
-            images,
-            target,
+            device.to_batch(normalise_batch(images, preprocess)),
+            target.to(device.device),
             device,
             config.label_smoothing,
             data.loss,
+            weight,
         )
+        is_due = time.perf_counter() - reported >= PROGRESS_SECONDS
+        sums = distributed.total((loss * weight / world, correct, is_due), device)
+        loss, correct, is_due = sums[0], int(sums[1]), sums[2] > 0
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The loss became {loss} in step {counters.step}. Try a lower lr than {config.lr}."
@@ -287,8 +311,8 @@ def fit(
         counters.seconds, mark = counters.seconds + now - mark, now
         counters.batches.append(Batch(len(rows), loss, correct, counters.seconds))
         if batch + 1 == steps:
-            yield _end_epoch(state, data.val, preprocess, device, test)
-        elif now - reported >= PROGRESS_SECONDS:
+            yield _end_epoch(state, val, preprocess, device, test)
+        elif is_due:
             rate = (counters.step - first_step) / (counters.seconds - first_second)  # steps
             remaining = (epochs * steps - counters.step) / rate  # seconds
             means = _means(counters.batches)

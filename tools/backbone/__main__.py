@@ -8,6 +8,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from siglum.errors import SiglumError
+from siglum.lab import distributed
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
 from tools.backbone import export as exporting
@@ -68,7 +69,7 @@ def export(
 
 
 def _progress(step: str, done: int, total: int) -> None:
-    if done == total or done % 4096 == 0:
+    if distributed.rank() == 0 and (done == total or done % 4096 == 0):
         print(f"{step} {done:,} of {total:,}" if total else step, file=sys.stderr, flush=True)
 
 

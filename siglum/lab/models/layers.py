@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -65,6 +66,64 @@ class Dropout(nn.Module):
         flat = mask if values.is_contiguous() or values.ndim != 4 else mask.permute(0, 2, 3, 1)
         torch.ge(draws.view(flat.shape), dropped - 32768, out=flat)
         return values * mask.mul_(65536 / (65536 - dropped))
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        sums = values.clone()
+        dist.all_reduce(sums)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return sum_processes(gradient)
+
+
+def sum_processes(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, differentiably."""
+    return _Sum.apply(values)  # type: ignore[no-any-return]
+
+
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over the images of all processes; torch's own refuses CPU tensors."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass  # any number of dimensions
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return values of the same shape (B, C, ...) and dtype."""
+        means, variances, batches = self.running_mean, self.running_var, self.num_batches_tracked
+        if not self.training or means is None or variances is None or batches is None:
+            return super().forward(input)
+        var, mean = torch.var_mean(input.float(), [0, *range(2, input.ndim)], correction=0)
+        var, mean = var.double(), mean.double()  # the variance of all is a difference of sums
+        count = torch.full_like(mean, input.numel() / len(mean))
+        sums = torch.stack([count, count * mean, count * (var + mean.square())])
+        count, mean, square = sum_processes(sums)
+        mean, square = mean / count, square / count
+        var = square - mean.square()
+        with torch.no_grad():
+            batches += 1
+            share = self.momentum or 1 / int(batches)
+            means.lerp_(mean.float(), share)
+            variances.lerp_((var * count / (count - 1)).float(), share)
+        scale = self.weight * (var + self.eps).rsqrt()
+        shape = (-1, *[1] * (input.ndim - 2))
+        shift = (self.bias - mean * scale).float().view(shape)
+        return torch.addcmul(shift, input.float(), scale.float().view(shape)).to(input.dtype)
+
+
+def synchronise(model: nn.Module) -> None:
+    """Let the batch normalisations of a network use the images of all processes."""
+    for name, module in [*model.named_modules()]:
+        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if is_norm and module.affine and module.track_running_stats:
+            norm = SyncBatchNorm(module.num_features, module.eps, module.momentum)
+            norm.load_state_dict(module.state_dict())
+            model.set_submodule(name, norm)
 
 
 def encoder_layer(
