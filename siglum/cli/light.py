@@ -4,12 +4,14 @@ What `predict` does not need is imported late, since it is often called for one 
 """
 
 import hashlib
+import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,40 +121,56 @@ def predict(
     /,
     *files: str,
     page: Path | None = None,
-    out: terminal.Png = None,
+    out: terminal.PngOrParquet = None,
     checkpoint: terminal.Checkpoint = None,
     device: terminal.Device = "auto",
     json: terminal.Json = False,
     csv: bool = False,
     output: Literal["text", "latex", "typst", "html", "python"] | None = None,
+    column: str | None = None,
+    jobs: int = 0,
 ) -> None:
     """Predict the class of images: label, probability, runner-up and problems.
 
-    An image shows one character; for a page of several use --page.
+    An image shows one character; for a page of several use --page. With -o NAME.parquet, millions
+    of images are predicted in constant memory, also those in a column of Parquet files; the same
+    command continues a job that was stopped.
 
     Example: siglum predict digits.siglum photo.png
     Example: siglum predict runs/first scans/
     Example: siglum predict greek.siglum --page page.jpg -o boxes.png
     Example: siglum predict greek.siglum --page page.jpg --output latex
+    Example: siglum predict greek.siglum 'shards/*.parquet' -o answers.parquet
 
     Args:
         recogniser: A bundle, which needs no PyTorch, or the folder of a run.
-        files: Image files, folders of them, or patterns such as 'scans/*.png'.
+        files: Image files, folders of them, or patterns such as 'scans/*.png'. For -o NAME.parquet
+            also Parquet files, and addresses such as 's3://bucket/*.parquet'.
         page: An image of a page with several characters, read row by row.
-        out: With --page: where to draw the boxes and labels, a PNG file.
+        out: With --page: where to draw the boxes and labels, a PNG file. NAME.parquet: a folder of
+            Parquet files to write the predictions to.
         csv: Print CSV.
         output: Print outputs instead of classes: their own texts, or the codes of characters.
             With --page nothing else is printed.
+        column: Column of the images in Parquet files; by default the first one of bytes.
+        jobs: With -o NAME.parquet: processes, of one thread each; 0 for one per core.
     """
+    if not files and page is None:
+        raise DataError("No image given. Name an image file, a folder of images, or use --page.")
+    if out is not None and out.suffix == ".parquet":
+        if page or checkpoint or json or csv or output or device != "auto":
+            raise ConfigError("-o NAME.parquet allows only --column and --jobs.")
+        _predict_in_bulk(recogniser, files, out, column, jobs)
+        return
+    if column or jobs:
+        raise ConfigError("column and jobs need -o NAME.parquet.")
     if page is not None:
         if files or csv:
             raise ConfigError("page must be used alone, without other files and without --csv.")
         _predict_page(_open(recogniser, checkpoint, device), page, out, json, output)
         return
     if out is not None:
-        raise ConfigError("out must be used with --page.")
-    if not files:
-        raise DataError("No image given. Name an image file, a folder of images, or use --page.")
+        raise ConfigError("out must end in .parquet, or be used with --page.")
     paths = expand_files(files)
     unreadable: list[tuple[str, str]] = []
     predictions = _open(recogniser, checkpoint, device).predict_images(paths, unreadable)
@@ -175,6 +193,24 @@ def predict(
             for warning in one.warnings:
                 terminal.print_line(f"{one.file}: {warning}")
     terminal.raise_for_unreadable(unreadable, len(paths))
+
+
+def _predict_in_bulk(
+    path: Path, files: Sequence[str], out: Path, column: str | None, jobs: int
+) -> None:
+    from siglum.recogniser import bulk
+
+    path, out = path.expanduser(), out.expanduser()
+    if path.is_dir():
+        raise ConfigError(f"-o NAME.parquet needs a bundle: siglum export {path} -o NAME.siglum")
+    if jobs < 0:
+        raise ConfigError(f"jobs must be at least 0, got {jobs}. 0 is one per core.")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes, which share the cores
+    run = partial(bulk.run_locally, jobs=jobs or os.cpu_count() or 1)
+    with terminal.progress_line() as line:
+        rows, unreadable = bulk.predict(path, files, out, column, run, line.load)
+    notes = f", {unreadable:,} of them not read: column error" if unreadable else ""
+    terminal.print_line(f"{out}: {count(rows, 'row')}{notes}")
 
 
 def _predict_page(

@@ -32,6 +32,9 @@ Json = Annotated[bool, Parameter(help="Print JSON.")]
 Out = Annotated[Path | None, Parameter(alias="-o")]
 NewFile = Annotated[Path, Parameter(alias="-o")]
 Png = Annotated[Path | None, Parameter(alias="-o", validator=validators.Path(ext=("png",)))]
+PngOrParquet = Annotated[
+    Path | None, Parameter(alias="-o", validator=validators.Path(ext=("png", "parquet")))
+]
 Renames = Annotated[Path | None, Parameter(help="CSV file of old,new: renames or merges classes.")]
 Checkpoint = Annotated[str | None, Parameter(help="best, last or lowest_loss; else the run's own.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]

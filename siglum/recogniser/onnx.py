@@ -45,8 +45,8 @@ Message = defaultdict[str, list[Any]]  # values by field: integers, text, bytes,
 class Network:
     """A checked ONNX network: bytes (N, P, S, S), as `preprocess` makes them, to float32 (N, D)."""
 
-    def __init__(self, raw: bytes, preprocess: Preprocess) -> None:
-        self._raw, self.preprocess = raw, preprocess
+    def __init__(self, raw: bytes, preprocess: Preprocess, threads: int = MAX_THREADS) -> None:
+        self._raw, self.preprocess, self._threads = raw, preprocess, threads
         shape = (preprocess.planes, preprocess.size, preprocess.size)
         with _data_errors():
             from onnxruntime import RunOptions
@@ -75,7 +75,11 @@ class Network:
                 timer.cancel()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self._raw, self.preprocess)  # scikit-learn copies it to other processes
+        return Network, (
+            self._raw,
+            self.preprocess,
+            self._threads,
+        )  # scikit-learn copies it to other processes
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs (N, D) for images; works in batches, so that memory stays small."""
@@ -87,8 +91,9 @@ class Network:
             return outputs[0]
 
         none, starts = np.empty((0, self.width), np.float32), range(0, len(images), size)
-        with _data_errors(), ThreadPoolExecutor(MAX_THREADS) as pool:
-            each = pool.map if len(starts) > 1 else map  # one image starts no thread
+        with _data_errors(), ThreadPoolExecutor(self._threads) as pool:
+            parallel = self._threads > 1 and len(starts) > 1  # one image starts no thread
+            each = pool.map if parallel else map
             return np.concatenate([none, *each(run, starts)])
 
 

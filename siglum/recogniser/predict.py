@@ -26,7 +26,7 @@ from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Predictions, apply_calibration
-from siglum.recogniser.onnx import Network
+from siglum.recogniser.onnx import MAX_THREADS, Network
 from siglum.recogniser.prototype_head import Floats, Head, Positions
 
 if TYPE_CHECKING:
@@ -334,11 +334,11 @@ def load(path: Place) -> Recogniser:
     return open_bundle(bundles.decode(raw, path.name), path.name)
 
 
-def open_bundle(bundle: Bundle, name: str) -> Recogniser:
+def open_bundle(bundle: Bundle, name: str, threads: int = MAX_THREADS) -> Recogniser:
     """Return the recogniser of a bundle after verifying its reference outputs; see `load`."""
     images, expected = bundle.reference
     try:
-        recogniser = Recogniser(bundle, Network(bundle.model, bundle.preprocess))
+        recogniser = Recogniser(bundle, Network(bundle.model, bundle.preprocess, threads))
         logits = recogniser.logits(images)[:, : len(bundle.classes)]
         difference = relative_error(logits, expected)
     except (DataError, ValueError) as error:  # shapes may not fit

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ import numpy as np
 from siglum.images import decode
 from siglum.images.cache import Content
 from siglum.images.ink import InkReport, read_page
+from siglum.recogniser.bulk import end_with_parent
 from siglum.recogniser.predict import ImageLike, Recogniser, default_backbone, preprocess_images
 from siglum.studio.snapshot import MAX_PIXELS, Ink, Json, extract, to_pixels
 from siglum.studio.store import StudioError
@@ -65,14 +65,7 @@ def _initialise(recogniser: Recogniser) -> None:
     global _recogniser
     _recogniser = recogniser
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # a parent that is killed cannot end it
+    end_with_parent()
 
 
 def _call(function: Callable[..., T], *args: Any) -> T:

@@ -1,0 +1,336 @@
+"""Predict millions of images in constant memory: Parquet or image files in, Parquet parts out.
+
+The input is divided into units of a few thousand rows. Other processes predict them, and this one
+writes a part for each, whole or not at all: a job that was killed continues where it was.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from functools import cached_property
+from glob import has_magic
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from siglum import __version__
+from siglum.errors import ConfigError, DataError, missing_extra
+from siglum.files import cannot_read, read_json, write_atomic
+from siglum.images import decode, folder
+from siglum.images.cache import Progress
+from siglum.recogniser import bundle as bundles
+from siglum.recogniser.predict import (
+    BATCH,
+    Input,
+    Recogniser,
+    load,
+    open_bundle,
+    preprocess_images,
+    stack,
+)
+
+SUFFIX = ".parquet"
+SUFFIXES = (SUFFIX, *folder.NAMES["image_suffixes"])
+JOB, LOCK = ".siglum.json", ".siglum.lock"  # hidden, so that readers of the table skip them
+ROWS = 4_096  # of a unit
+READ_ROWS, READ_BYTES = 64, 2**20  # of a Parquet file at once
+
+Version = tuple[int, int]  # size of a file, and time of its last change
+Record = dict[str, Any]  # a row of the predictions
+Unit = dict[str, Any]  # number, files and, of a Parquet file, start and stop of its rows
+Part = dict[str, Any]  # number of the unit, and data, a Parquet file, or error
+
+
+class Predictor:
+    """Predicts units. It travels to other processes and machines, and opens its bundle there."""
+
+    def __init__(self, raw: bytes, name: str, column: str | None, version: str) -> None:
+        self.raw, self.name, self.column, self.version = raw, name, column, version
+
+    @cached_property
+    def _recogniser(self) -> Recogniser:
+        if self.version != __version__:
+            rule = f"this machine has {self.version}. Install the same version on all"
+            raise DataError(f"A node has Siglum {__version__}, but {rule}.")
+        return open_bundle(bundles.decode(self.raw, self.name), self.name, threads=1)
+
+    def __call__(self, unit: Unit) -> Part:
+        """Predict a unit: columns file, row, label, probability, set, rejected and error."""
+        try:
+            return {"number": unit["number"], "data": self._predict(unit), "error": ""}
+        except DataError as error:  # as a value, since Ray wraps exceptions
+            return {"number": unit["number"], "data": b"", "error": str(error)}
+
+    def _predict(self, unit: Unit) -> bytes:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        types = {"file": pa.string(), "row": pa.int64(), "label": pa.string()}
+        types |= {"probability": pa.float64(), "set": pa.list_(pa.string())}
+        types |= {"rejected": pa.bool_(), "error": pa.string()}
+        rows, records = _read(unit, self.column), list[Record]()
+        while batch := list(islice(rows, BATCH)):
+            self._predict_batch(batch)
+            records += [record for record, _ in batch]
+        file = pa.BufferOutputStream()
+        parquet.write_table(pa.Table.from_pylist(records, pa.schema(types)), file)
+        return bytes(file.getvalue())
+
+    def _predict_batch(self, batch: Sequence[tuple[Record, bytes]]) -> None:
+        recogniser, inputs, readable = self._recogniser, list[Input](), list[Record]()
+        for record, image in batch:
+            problems = [("", record["error"])] if "error" in record else []
+            if not problems:
+                inputs += preprocess_images([image], recogniser.preprocess, problems)
+            if problems:
+                record["error"] = problems[0][1]
+            else:
+                readable.append(record)
+        arrays = recogniser.predict_arrays(*stack(inputs)) if inputs else ((), (), ())
+        for record, probs, in_set, rejected in zip(readable, *arrays, strict=True):
+            order = np.argsort(-probs, kind="stable")
+            names = [recogniser.classes[label] for label in order[in_set[order]]]
+            record |= {"label": names[0], "probability": float(probs.max()), "set": names}
+            record["rejected"] = bool(rejected)
+
+
+Run = Callable[[Predictor, Sequence[Unit]], Iterable[Part]]  # yields parts in any order
+
+
+def predict(
+    recogniser: Path,
+    places: Sequence[str],
+    out: Path,
+    column: str | None,
+    run: Run,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Predict all images of `places` with a bundle; continue where an earlier call ended.
+
+    Args:
+        places: Parquet files with a column of images, image files, folders of both, patterns, or
+            URIs of them that pyarrow opens.
+        out: The folder of the parts, which readers of Parquet open as one table: files by name,
+            rows in order.
+        column: of the images in Parquet files; by default the first column of bytes.
+        run: predicts units, here or elsewhere.
+
+    Returns:
+        The number of rows, and of those that could not be read.
+    """
+    try:
+        from pyarrow import dataset
+    except ImportError as error:
+        raise missing_extra("Prediction in bulk", error.name, "parquet") from None
+    load(recogniser)
+    raw, files = recogniser.read_bytes(), dict[str, Version]()
+    for place in places:
+        files |= _find_files(place, out)
+    units = _divide(sorted(files), column)
+    inputs = json.dumps([sorted(files.items()), column, ROWS])
+    with _open_folder(out, {"recogniser": raw, "input": inputs.encode()}):
+        parts = [out / f"part-{unit['number']:07}{SUFFIX}" for unit in units]
+        missing = [unit for unit in units if not parts[unit["number"]].exists()]
+        done = len(units) - len(missing)
+        for part in run(Predictor(raw, recogniser.name, column, __version__), missing):
+            if part["error"]:
+                raise DataError(part["error"])
+            write_atomic(parts[part["number"]], part["data"])
+            done += 1
+            progress(f"predicting {out.name}, parts", done, len(units))
+        table = dataset.dataset(list(map(str, parts)))
+        errors = table.count_rows(filter=dataset.field("error").is_valid())
+        return table.count_rows(), errors
+
+
+def _find_files(place: str, out: Path) -> dict[str, Version]:
+    """Return the Parquet and image files of a place, with their versions."""
+    from pyarrow import fs
+
+    place = place if "://" in place else str(Path(place).expanduser().absolute())
+    try:
+        system, path = fs.FileSystem.from_uri(place)
+        entries = [system.get_file_info(path)]
+        if not entries[0].is_file:
+            pattern = path if has_magic(path) else f"{path.rstrip('/')}/*"
+            home = re.split(r"[*?[]", pattern)[0].rpartition("/")[0]
+            deep = pattern != path or "/" in pattern[len(home) + 1 :]
+            selector = fs.FileSelector(home or "/", allow_not_found=True, recursive=deep)
+            entries = [
+                one
+                for one in system.get_file_info(selector)
+                if one.is_file
+                and fnmatchcase(one.path, pattern)
+                and one.path.lower().endswith(SUFFIXES)
+                and not folder.is_system(one.base_name)
+                and out.absolute() not in Path(one.path).parents
+            ]
+    except Exception as error:  # Arrow raises nearly anything
+        raise cannot_read(place, error) from None
+    if not entries:
+        raise DataError(f"No Parquet or image files in {place}.")
+    return {place.replace(path, one.path): (one.size, one.mtime_ns) for one in entries}
+
+
+def _divide(files: Sequence[str], column: str | None) -> list[Unit]:
+    ranges: list[tuple[list[str], int, int]] = []
+    for is_table, names in groupby(files, lambda name: name.endswith(SUFFIX)):
+        if not is_table:
+            images = list(names)
+            ranges += [(images[n : n + ROWS], 0, 0) for n in range(0, len(images), ROWS)]
+            continue
+        for name in names:
+            with _open_table(name, column) as (table, _):
+                rows = table.metadata.num_rows
+            ranges += [([name], n, min(n + ROWS, rows)) for n in range(0, rows, ROWS)]
+    if not ranges:
+        raise DataError("No images to predict: the Parquet files have no rows.")
+    fields = ("number", "files", "start", "stop")
+    return [dict(zip(fields, (n, *one), strict=True)) for n, one in enumerate(ranges)]
+
+
+@contextmanager
+def _open_table(name: str, column: str | None) -> Iterator[tuple[Any, str]]:
+    """Open a Parquet file, and choose the column of its images."""
+    from pyarrow import parquet
+
+    try:  # without a buffer it would read all of a row group at once
+        table = parquet.ParquetFile(name, buffer_size=READ_BYTES)
+    except Exception as error:  # Arrow raises nearly anything for hostile bytes
+        raise cannot_read(name, error) from None
+    with table:
+        fields = table.schema_arrow
+        images = [one.name for one in fields if "binary" in str(one.type)]  # or a struct with bytes
+        if column not in (None, *images) or not images:
+            wanted = "images, as bytes" if column is None else f"images called {column!r}"
+            listed = ", ".join(fields.names)[:200]
+            raise DataError(f"{name} has no column of {wanted}, but {listed!r}.")
+        yield table, column or images[0]
+
+
+def _read(unit: Unit, column: str | None) -> Iterator[tuple[Record, bytes]]:
+    """Yield a record of file, row and perhaps error for each image, and the image."""
+    if not unit["stop"]:
+        yield from map(_read_image, map(str, unit["files"]))
+        return
+    name, start, stop = str(unit["files"][0]), unit["start"], unit["stop"]
+    row, reason = start, ""
+    try:
+        with _open_table(name, column) as (table, chosen):
+            sizes = [table.metadata.row_group(n).num_rows for n in range(table.num_row_groups)]
+            ends = np.cumsum(sizes)
+            first, last = np.searchsorted(ends, (start, stop - 1), side="right").tolist()
+            position = int(ends[first]) - sizes[first]
+            groups = range(first, last + 1)
+            for batch in table.iter_batches(READ_ROWS, groups, [chosen], use_threads=False):
+                images = batch.column(0)[max(start - position, 0) : max(stop - position, 0)]
+                for image in images.to_pylist():
+                    image = image.get("bytes") if isinstance(image, dict) else image
+                    yield {"file": name, "row": row}, image or b""
+                    row += 1
+                position += len(batch)
+                if row == stop:
+                    return
+    except DataError:
+        raise
+    except Exception as error:
+        if "://" in name:  # maybe the network, which the next call may reach
+            raise cannot_read(name, error) from None
+        reason = f"the Parquet file is damaged: {error}"
+    for damaged in range(row, stop):
+        yield {"file": name, "row": damaged, "error": reason}, b""
+
+
+def _read_image(name: str) -> tuple[Record, bytes]:
+    from pyarrow import fs
+
+    record: Record = {"file": name, "row": 0}
+    try:
+        system, path = fs.FileSystem.from_uri(name)
+        with system.open_input_stream(path) as file:
+            return record, file.read(decode.MAX_BYTES + 1)
+    except OSError as error:
+        if "://" in name or isinstance(error, FileNotFoundError):  # which was there before
+            raise cannot_read(name, error) from None
+        return record | {"error": str(error)}, b""
+
+
+@contextmanager
+def _open_folder(out: Path, job: Mapping[str, bytes]) -> Iterator[None]:
+    """Lock the folder of the parts, and check that they are of this job."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in job.items()}
+    if not out.exists():
+        write_atomic(out / JOB, json.dumps(digests))
+    if not (out / JOB).is_file():
+        raise ConfigError(f"{out} exists already. Choose another name with -o.")
+    before = read_json(out / JOB)
+    for name, digest in digests.items():
+        if before.get(name) != digest:
+            rule = "Choose another name with -o"
+            raise ConfigError(f"{out} has the predictions of another {name}. {rule}.")
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            for rest in out.glob(".*.tmp"):  # of a process that was killed
+                rest.unlink()
+            yield
+    except Timeout:
+        raise ConfigError(f"Another process writes {out}. Wait until it ends.") from None
+
+
+_predictor: Predictor  # of a process of `run_locally`
+
+
+def run_locally(predictor: Predictor, units: Sequence[Unit], jobs: int) -> Iterator[Part]:
+    """Predict units in processes of one thread each."""
+    # Forking a process that has threads can block the child for ever.
+    context = multiprocessing.get_context("spawn")
+    waiting, running = iter(units), set[Future[Part]]()
+    with ProcessPoolExecutor(jobs, context, _initialise, (predictor,)) as pool:
+        try:
+            while True:
+                more = islice(waiting, 2 * jobs - len(running))  # not all: each holds its part
+                running |= {pool.submit(_predict, unit) for unit in more}
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (one.result() for one in done)
+        except BrokenProcessPool:
+            reason = "perhaps for lack of memory. Run the command again, with fewer --jobs"
+            raise DataError(f"A process that predicts has ended, {reason}.") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _initialise(predictor: Predictor) -> None:
+    global _predictor
+    _predictor = predictor
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
+    end_with_parent()
+
+
+def _predict(unit: Unit) -> Part:
+    return _predictor(unit)
+
+
+def end_with_parent() -> None:
+    """End this process when its parent ends, which may be killed."""
+
+    def wait_for_parent() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
