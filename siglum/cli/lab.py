@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from siglum.lab.study import Cell, Study
 
 MAX_MATRIX = 16  # classes of a matrix that is printed
+STRAGGLER = 2.0  # times the median seconds per epoch of a study
 MAX_ISSUES = 20  # label issues that are printed; --json has all
 NOTE = "Made by 'siglum label-issues'. Correct a label in the column new; or delete a line."
 
@@ -609,6 +611,7 @@ def study(
     folder: Path = Path("runs/studies"),
     out: terminal.Out = None,
     jobs: int = 1,
+    ray: str | None = None,
     device: terminal.Device = "auto",
     precision: terminal.Precision = "auto",
     threads: terminal.Threads = 0,
@@ -620,6 +623,7 @@ def study(
     on one study, or on several that share runs. docs/studies.md explains study files.
 
     Example: siglum study run studies/encoder.toml --jobs 2
+    Example: siglum study run studies/encoder.toml --ray auto
     Example: siglum study report studies/encoder.toml -o encoder.html
 
     Args:
@@ -629,6 +633,8 @@ def study(
         folder: The folder of the runs.
         out: The report, .html, .json or .csv; FOLDER/STUDY.html by default.
         jobs: Processes that train side by side and share the cores.
+        ray: Train on a Ray cluster: auto for the running one, its address, or local for a new one
+            of this machine. Each training has one CPU, or --threads.
     """
     from siglum.lab.study import collect, read_study
 
@@ -650,10 +656,17 @@ def study(
     if action == "run":
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
-        jobs = min(jobs, len(cells))
-        read, threads = partial(read_study, file, folder), threads or max(1, CORES // jobs)
+        if ray is not None and jobs > 1:
+            raise ConfigError(
+                "With --ray, the cluster decides how many trainings run. Leave out jobs."
+            )
+        jobs = jobs if wanted.trials else min(jobs, len(cells))
+        read = partial(read_study, file, folder)
+        threads = threads or (max(1, CORES // jobs) if ray is None else 1)
         work = (read, (variant, seed), device, precision, threads)
-        if jobs == 1:
+        if ray is not None:
+            finished = _train_on_ray(ray, folder, *work)
+        elif jobs == 1:
             finished = _train(*work)
         else:  # every worker walks through all runs; their locks share them out
             with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
@@ -665,18 +678,27 @@ def study(
         cells = (wanted := read()).select(variant, seed)
     records: list[dict[str, Any]] = []
     for cell in cells:
-        run, record = cell.run, {"variant": cell.name, "run": str(cell.path), "state": cell.state}
-        epochs = f"{len(run.history)} of {run.config.epochs}" if run else ""
-        records.append({**record, "epochs": cell.failure or epochs})
+        run, record = cell.run, dict[str, Any](variant=cell.name, run=str(cell.path))
+        history = run.history if run else []
+        epochs = f"{len(history)} of {run.config.epochs}" if run else ""
+        seconds = history[-1].seconds / len(history) if history else None
+        record |= {"state": cell.state, "epochs": cell.failure or epochs}
+        records.append({**record, "seconds_per_epoch": seconds, "straggler": None})
         if wanted.file.search:
             records[-1]["validation"] = wanted.scores.get(cell.variant)
+    times = [r["seconds_per_epoch"] for r in records if r["seconds_per_epoch"] is not None]
+    for record in records:
+        slow = (record["seconds_per_epoch"] or 0) > STRAGGLER * median(times or [0])
+        record["straggler"] = slow or None
     about = {"best": wanted.best, "next": wanted.unfinished} if wanted.file.search else {}
     if json:
         terminal.print_json({"study": wanted.name, **about, "runs": records})
         return
-    terminal.print_table(records[0], (map(terminal.format_value, r.values()) for r in records))
+    if records:  # a search by Optuna begins with none
+        terminal.print_table(records[0], (map(terminal.format_value, r.values()) for r in records))
     states = Counter(record["state"] for record in records)
-    print(f"{states['finished']} finished, {states['failed']} failed, of {len(records)}")
+    pruned = f"{states['pruned']} pruned, " if states["pruned"] else ""
+    print(f"{states['finished']} finished, {states['failed']} failed, {pruned}of {len(records)}")
     if about:
         upcoming = "; ".join(wanted.unfinished)
         terminal.print_facts({"best by validation": wanted.best, "next": upcoming})
@@ -691,15 +713,39 @@ def _train(
     parent: int | None = None,
 ) -> bool:
     """Train the runs in this process, of a search to its end; return False if stopped."""
-    from siglum.lab.study import run_cells
+    from siglum.lab.study import next_cells, run_cells
 
     with terminal.progress_line(training=True) as line:
         try:
             start, target = partial(_start, line, parent), choose_device(device, precision, threads)
-            count = 0
-            while len(cells := read().select(*chosen)) > count:  # a search goes on from its results
+            while cells := next_cells(read, *chosen):  # a search goes on from its results
                 run_cells(cells, target, start, line.load)
-                count = len(cells)
+        except train_run.Stopped:
+            return False
+    return True
+
+
+def _train_on_ray(
+    address: str,
+    folder: Path,
+    read: "Callable[[], Study]",
+    chosen: tuple[Sequence[str], Sequence[int]],
+    device: str,
+    precision: str,
+    threads: int,
+) -> bool:
+    """Train the runs on a Ray cluster; return False if stopped."""
+    from siglum.lab.cluster import connect, run_on_ray
+    from siglum.lab.study import next_cells
+
+    with connect(address), terminal.progress_line(training=True) as line:
+
+        def log(cell: "Cell", remaining: int) -> None:
+            line.log(f"{cell.path.name}  {cell.name}  {cell.state}  ({remaining} to go)")
+
+        upcoming, target = partial(next_cells, read, *chosen), (device, precision, threads)
+        try:
+            run_on_ray(upcoming, target, folder, log, line.load)
         except train_run.Stopped:
             return False
     return True
@@ -709,8 +755,14 @@ def _start(
     line: terminal.ProgressLine, parent: int | None, cell: "Cell", remaining: int
 ) -> train_run.Watch:
     line.log(f"{cell.path.name}  {cell.name}  ({remaining} to go)")
-    # A worker whose parent was killed saves its state and stops.
-    return lambda record: line.watch(record) or parent not in (None, os.getppid())
+
+    def watch(record: training_loop.StepProgress | training_loop.Epoch) -> bool:
+        if cell.pruning is not None and isinstance(record, training_loop.Epoch):
+            cell.pruning.report()
+        # A worker whose parent was killed saves its state and stops.
+        return line.watch(record) or parent not in (None, os.getppid())
+
+    return watch
 
 
 def label_issues(

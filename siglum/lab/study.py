@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,18 +25,31 @@ from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, choose
 from siglum.files import atomic_path, read_toml
 from siglum.images.cache import Progress, no_progress
+from siglum.images.imageset import ImageSet
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
 from siglum.lab.models import NetworkError
 from siglum.lab.run_folder import CONFIG, Run, read_failure, record_failure
-from siglum.lab.search import STRATEGIES, Point, Search, run_trials
-from siglum.lab.train_run import Watch, load_data, resume, train
-from siglum.lab.training_loop import DivergedError
+from siglum.lab.search import (
+    LOCKS,
+    SAMPLERS,
+    STRATEGIES,
+    OptunaTrials,
+    Point,
+    Pruning,
+    Range,
+    Search,
+    distribution,
+    run_trials,
+)
+from siglum.lab.train_run import Stopped, Watch, load_data, resume, split_images, train
+from siglum.lab.training_loop import DivergedError, Epoch, StepProgress
 
 PARENT, OPTIONS = "parents.", "model_options"
-LOCKS, OUT_OF_FOLD = "locks", "out-of-fold.npz"
+OUT_OF_FOLD = "out-of-fold.npz"
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
+DONE = ("finished", "failed", "pruned")
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
 
@@ -66,6 +79,7 @@ class Cell:
     config: TrainConfig  # `init` names the parent's folder
     path: Path  # of the run; its name is the hash of what decides the outcome
     parent: "Cell | None"
+    pruning: Pruning | None = None  # of a search that prunes
 
     @property
     def name(self) -> str:
@@ -90,13 +104,20 @@ class Cell:
         return read_failure(self.path)
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether the search has stopped the run's trial."""
+        return self.pruning is not None and self.pruning.mark.exists()
+
+    @property
     def state(self) -> str:
-        """How far the run is: waiting, training, stopped, finished or failed."""
+        """How far the run is: waiting, training, stopped, finished, failed or pruned."""
         run, lock = self.run, self.lock
         if self.failure is not None:
             return "failed"
         if run is not None and run.result is not None:
             return "finished"
+        if self.is_pruned:
+            return "pruned"
         try:
             if Path(lock.lock_file).exists():
                 lock.acquire(timeout=0).lock.release()
@@ -114,6 +135,7 @@ class Study:
     cells: tuple[Cell, ...]  # by variant, by seed, by fold; of a search, those decided by now
     levels: Mapping[str, Mapping[str, Any]]  # by variant: its values in the grid or the search
     scores: Mapping[str, float]  # by finished trial of a search: its validation accuracy
+    trials: OptunaTrials | None = None  # of a search by Optuna
 
     @property
     def best(self) -> str | None:
@@ -123,7 +145,7 @@ class Study:
     @property
     def unfinished(self) -> list[str]:
         """The variants that are not finished; of a search, the trials that come next."""
-        cells = (cell for cell in self.cells if cell.state not in ("finished", "failed"))
+        cells = (cell for cell in self.cells if cell.state not in DONE)
         return list(dict.fromkeys(cell.variant for cell in cells))
 
     def select(self, variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
@@ -147,9 +169,16 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     """Return the study that a file's contents describe; see `read_study`."""
     table = "grid" if file.search is None else "search.dimensions"
     axes = _flatten(file.grid if file.search is None else file.search.dimensions)
+    if by_optuna := file.search is not None and file.search.strategy in SAMPLERS:
+        axes = {n: build(Range, v) if isinstance(v, dict) else v for n, v in axes.items()}
     lists = {"seeds": list(file.seeds)} | {f"{table}.{name}": v for name, v in axes.items()}
     for setting, values in lists.items():
-        if not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 1):
+        if isinstance(values, dict) and file.search is not None:
+            names = " or ".join(SAMPLERS)
+            raise ConfigError(f"{setting} is a range, which needs the strategy {names}.")
+        if isinstance(values, Range):
+            distribution(setting, values)
+        elif not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 1):
             raise ConfigError(f"{setting} must be a list of different values, got {values!r}.")
     endings = Counter(setting.rpartition(".")[2] for setting in axes)
     short = {s: end if endings[end := s.rpartition(".")[2]] == 1 else s for s in axes}
@@ -169,15 +198,30 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
         return [f"{short[setting]}={format_setting(value)}" for setting, value in point.items()]
 
     def score(point: Point) -> float:
-        changes = describe({name: v for name, v in point.items() if v != axes[name][0]})
-        variant = add([f"{len(levels) + 1}: {', '.join(changes) or 'start'}"], "", point)
+        named = {n: v for n, v in point.items() if trials is not None or v != axes[n][0]}
+        number, first = len(levels), len(cells)
+        variant = add([f"{number + 1}: {', '.join(describe(named)) or 'start'}"], "", point)
+        if trials is not None and trials.search.prune:
+            pruning = Pruning(trials, number, cells[first].path)
+            cells[first:] = [replace(cell, pruning=pruning) for cell in cells[first:]]
         accuracy = _validation_accuracy([cell for cell in cells if cell.variant == variant])
         scores.update({variant: accuracy} if accuracy >= 0 else {})
         return accuracy
 
+    trials = None
     if file.search is not None:
         _check_search(file, file.search, axes)
-        run_trials(file.search.model_copy(update={"dimensions": axes}), score)
+        wanted = file.search.model_copy(update={"dimensions": axes})
+        if by_optuna:
+            tables: Any = dict.fromkeys(("base", "parents", "seeds"), True)
+            tables["search"] = {"strategy", "seed", "dimensions"}
+            decisive = file.model_dump_json(include=tables)
+            digest = hashlib.blake2b(decisive.encode(), digest_size=6).hexdigest()
+            trials = OptunaTrials(wanted, folder, f"{name}-{digest}")
+            for point in trials.points:
+                score(point)
+        else:
+            run_trials(wanted, score)
     else:
         named = (file.variants or {"": {}}).items()
         for (own, settings), values in itertools.product(named, itertools.product(*axes.values())):
@@ -185,17 +229,20 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
             add([own] * bool(own) + describe(point), own, {**_flatten(settings), **point})
     for variant in (*file.published, *itertools.chain(*file.pairs)):
         choose(levels, variant, "variant")
-    return Study(name, file, tuple(cells), levels, scores)
+    return Study(name, file, tuple(cells), levels, scores, trials)
 
 
-def _check_search(file: StudyFile, wanted: Search, axes: Mapping[str, list[Any]]) -> None:
-    choose(STRATEGIES, wanted.strategy, "search.strategy")
+def _check_search(file: StudyFile, wanted: Search, axes: Mapping[str, Any]) -> None:
+    choose({**STRATEGIES, **SAMPLERS}, wanted.strategy, "search.strategy")
+    if wanted.prune and wanted.strategy not in SAMPLERS:
+        raise ConfigError(f"search.prune needs the strategy {' or '.join(SAMPLERS)}.")
     if file.grid or file.variants:
         raise ConfigError("Cannot combine [search] with grid or variants. Leave one of them out.")
     if wrong := {"data", "classes", "split", "val", "folds"} & {*axes}:
         raise ConfigError(f"{min(wrong)} would change the validation images: it is no dimension.")
-    start = _flatten(file.base) | {setting: values[0] for setting, values in axes.items()}
-    for setting, values in axes.items():  # a search that has begun must not end at a wrong value
+    lists = {s: [v.low, v.high] if isinstance(v, Range) else v for s, v in axes.items()}
+    start = _flatten(file.base) | {setting: values[0] for setting, values in lists.items()}
+    for setting, values in lists.items():  # a search that has begun must not end at a wrong value
         for value in values:
             _cells("", {**start, setting: value}, file.seeds[0], file, Path())
 
@@ -256,26 +303,69 @@ def _cells(
     return cells
 
 
+def next_cells(
+    read: Callable[[], Study],
+    variants: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    slots: int = 1,
+    running: Container[Path] = (),
+) -> list[Cell]:
+    """Return the runs to train next, none if all are done; of a search those of the next trials.
+
+    A search by Optuna has as many trials as are needed to begin `slots` runs now, besides those
+    that are `running`.
+    """
+    study = read()
+    trials = study.trials
+    if trials is None or variants or seeds:
+        return [cell for cell in study.select(variants, seeds) if cell.state not in DONE]
+    with trials.lock:
+        while True:
+            study = read()
+            for number in trials.running:
+                variant = [*study.levels][number]
+                states = {cell.state for cell in study.cells if cell.variant == variant}
+                if variant in study.scores:
+                    trials.tell(number, study.scores[variant])
+                elif states & {"failed", "pruned"}:
+                    trials.tell(number, 0.0 if "failed" in states else None)
+            cells = [cell for cell in study.select() if cell.state not in DONE]
+            free = [c for c in cells if c.state != "training" and c.path not in running]
+            if len(free) >= slots or len(study.levels) >= trials.search.trials:
+                return free or cells
+            trials.ask()
+
+
 def run_cells(
     cells: Sequence[Cell],
     device: Device,
     start: Start = lambda cell, remaining: lambda record: None,
     progress: Progress = no_progress,
+    images: Mapping[str, ImageSet] | None = None,
 ) -> None:
     """Train every run that is not finished, and wait for runs that other processes train."""
     remaining = list(cells)
     while remaining:
         before = len(remaining)
         for cell in tuple(remaining):
-            if run_cell(cell, device, partial(start, cell, len(remaining)), progress):
+            if run_cell(cell, device, partial(start, cell, len(remaining)), progress, images):
                 remaining.remove(cell)
         if len(remaining) == before:
             time.sleep(POLL_SECONDS)
 
 
-def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: Progress) -> bool:
-    """Train a run to its end; return False while another process trains it or its parent."""
-    if cell.state in ("finished", "failed"):
+def run_cell(
+    cell: Cell,
+    device: Device,
+    start: Callable[[], Watch],
+    progress: Progress,
+    images: Mapping[str, ImageSet] | None = None,
+) -> bool:
+    """Train a run to its end; return False while another process trains it or its parent.
+
+    `images` are those of `load_images`, if they are loaded.
+    """
+    if cell.state in DONE:
         return True
     parent = "finished" if cell.parent is None else cell.parent.state
     if parent == "failed":
@@ -290,11 +380,23 @@ def run_cell(cell: Cell, device: Device, start: Callable[[], Watch], progress: P
         return False
     with lock:  # an unfinished run whose lock is free was left by a process that ended
         run = cell.run
+        if cell.failure is not None or (run is not None and run.result is not None):
+            return True
+        watch, classes, data = start(), None if run is None else run.classes, None
+        if images is not None:
+            data = split_images(cell.config, images, classes)
+
+        def stop(record: StepProgress | Epoch) -> bool:
+            return bool(watch(record)) or cell.is_pruned
+
         try:
             if run is None:
-                train(cell.config, cell.path, device, start(), progress)
-            elif run.result is None and cell.failure is None:
-                resume(run, device, start(), progress)
+                train(cell.config, cell.path, device, stop, progress, data)
+            else:
+                resume(run, device, stop, progress, data)
+        except Stopped:
+            if not cell.is_pruned:
+                raise
         except (DivergedError, NetworkError) as error:
             record_failure(cell.path, str(error))
     return True
@@ -310,7 +412,7 @@ def collect(study: Study) -> list[Variant]:
         cells = [cell for cell in study.cells if cell.variant == name]
         failed = tuple((c.config.seed, str(c.failure)) for c in cells if c.state == "failed")
         done = [(c.config.seed, c.run) for c in cells if c.state == "finished" and c.run]
-        missing = len(cells) - len(done) - len(failed)
+        missing = sum(cell.state not in DONE for cell in cells)
         seeds, size = Counter(seed for seed, _ in done), len(cells) // len(study.file.seeds)
         if study.file.search and len(done) < len(cells):
             done = []

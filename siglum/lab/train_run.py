@@ -37,6 +37,10 @@ STEP_SETTINGS = (  # which a network that is fitted at once ignores
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("label_smoothing", "augment", "checkpoint", "init", "freeze", "average"),
 )
+IMAGE_SETTINGS = {
+    *("data", "test", "rename", "classes", "writers", "folds", "val"),
+    *InputSettings.model_fields,
+}
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
@@ -52,6 +56,14 @@ def load_data(
     progress: Progress = no_progress,
 ) -> Data:
     """Load and split the images that `config` names; `classes` are those of an existing run."""
+    return split_images(config, load_images(config, progress), classes)
+
+
+def load_images(config: TrainConfig, progress: Progress = no_progress) -> dict[str, ImageSet]:
+    """Load the images that `config` names: `whole`, to split, and `val` and `test` of their own.
+
+    They depend on the settings in IMAGE_SETTINGS alone.
+    """
     load = partial(
         sources.load,
         preprocess=config.preprocess(),
@@ -61,9 +73,23 @@ def load_data(
         progress=progress,
     )
     parts = sources.parts(config.data)
-    whole = load(config.data, "all" if "all" in parts else "train")
-    if classes is not None:
-        whole = whole.with_classes(classes)
+    images = {"whole": load(config.data, "all" if "all" in parts else "train")}
+    if config.folds is None and config.test is not None:
+        test_parts = sources.parts(config.test)
+        images["test"] = load(config.test, "test" if "test" in test_parts else test_parts[0])
+    elif config.folds is None and "test" in parts:
+        images["test"] = load(config.data, "test")
+    if config.folds is None and "val" in parts and config.val > 0:
+        images["val"] = load(config.data, "val")
+    return images
+
+
+def split_images(
+    config: TrainConfig, images: Mapping[str, ImageSet], classes: tuple[str, ...] | None = None
+) -> Data:
+    """Split loaded images; `classes` are those of an existing run."""
+    whole = images["whole"]
+    whole = whole.with_classes(classes or whole.classes)  # its labels are a copy that torch may use
     if len(whole.classes) < 2:
         raise ConfigError(
             f"data must have at least 2 classes to train on, got {len(whole.classes)} "
@@ -75,17 +101,12 @@ def load_data(
             "A split by writer needs the writers. Give a pattern whose group is the writer in a "
             r"file name, such as --writers='-(\d+)\.'."
         )
-    fold, train, val, test = None, whole, None, None
+    fold, train, val, test = None, whole, None, images.get("test")
     if config.folds is not None:
         train_rows, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
         train, test = whole.subset(train_rows), whole.subset(fold)
-    elif config.test is not None:
-        test_parts = sources.parts(config.test)
-        test = load(config.test, "test" if "test" in test_parts else test_parts[0])
-    elif "test" in parts:
-        test = load(config.data, "test")
-    if "val" in parts and config.val > 0 and fold is None:  # the data have their own part
-        val = load(config.data, "val").with_classes(whole.classes)
+    if "val" in images:  # the data have their own part
+        val = images["val"].with_classes(whole.classes)
     else:
         if by_writer:
             train_rows, val_rows = splits.by_writer(train.writers or (), config.val, config.seed)
@@ -400,11 +421,10 @@ def environment(
     """Return when, how, where and with which images a run is written."""
     # The fingerprint of the whole is equal for the runs of all folds.
     named = parts if whole is None else parts | {"whole": whole}
-    versions = {name: version(name) for name in ("siglum", "torch", "numpy", "pillow")}
     return {
         "started": timestamp(),
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": versions(),
         "device": asdict(device),
         "processes": distributed.num_processes(),
         "processor": cpu_info("model name") or "unknown",
@@ -412,6 +432,12 @@ def environment(
         "data": {name: part.fingerprint if part else None for name, part in named.items()},
         "counts": {name: len(part) if part else 0 for name, part in parts.items()},
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a run's bits."""
+    packages = ("siglum", "torch", "numpy", "pillow")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def timestamp() -> str:

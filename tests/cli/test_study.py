@@ -32,6 +32,7 @@ lr = 0.02
 test = 0.9
 """
 
+SPEED = {"seconds_per_epoch": None, "straggler": None}  # differs from run to run
 FLAGS = ("--threads", "1", "--precision", "float32")
 
 
@@ -54,7 +55,8 @@ def done(siglum, signs: Path, later_signs: Path, tmp_path_factory: pytest.TempPa
 def table(siglum, folder: Path) -> list[dict[str, str]]:
     done = siglum("study", "list", folder / "beginning.toml", "--folder", folder / "runs", "--json")
     assert done.returncode == 0, done.stderr
-    return [{**row, "run": Path(row["run"]).name} for row in json.loads(done.stdout)["runs"]]
+    rows = json.loads(done.stdout)["runs"]
+    return [{**row, **SPEED, "run": Path(row["run"]).name} for row in rows]
 
 
 def test_list_tells_what_is_finished_and_what_another_process_trains(
@@ -115,6 +117,7 @@ def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_p
         assert ran.returncode == 0, ran.stderr
         done = siglum("study", "list", file, "--folder", folder, "--json")
         tables.append(json.loads(done.stdout.replace(str(folder), "")))
+        tables[-1]["runs"] = [{**row, **SPEED} for row in tables[-1]["runs"]]
 
     assert tables[0] == tables[1] and tables[0]["next"] == []
     accuracies = {row["variant"]: row["validation"] for row in tables[0]["runs"]}

@@ -117,7 +117,7 @@ def test_failed_trials_are_listed_and_lose(tmp_path: Path, signs: Path, machine:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"linear"', '"liner"', "search.strategy must be one of grid, linear, random"),
+        ('"linear"', '"liner"', "search.strategy must be one of gp, grid, linear, random"),
         ('"linear"', '"linear"\ntrials = 0', "search.trials must be greater than or equal to 1"),
         ("[5, 0]", "[]", "kernel_size must be a list of different values, got []."),
         ("lr =", "lrs =", "unknown setting 'lrs'. Did you mean 'lr'?"),

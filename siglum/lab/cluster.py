@@ -1,0 +1,170 @@
+"""Ray: a study's trainings as tasks of a cluster. Ray decides where and when each of them runs.
+
+Images are loaded once, by the driver, and reach the tasks through Ray's object store. Runs are
+written to the study's folder, which every node must see.
+"""
+
+import logging
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from siglum.errors import ConfigError, RunError, SiglumError, missing_extra
+from siglum.images.cache import Progress
+from siglum.images.imageset import ImageSet
+from siglum.lab import train_run
+from siglum.lab.device import choose_device
+from siglum.lab.run_folder import first_line
+from siglum.lab.search import LOCKS
+from siglum.lab.study import POLL_SECONDS, Cell, run_cells
+from siglum.lab.train_run import Stopped
+
+CONNECT_SECONDS = 10.0  # Ray itself tries for minutes
+SAVE_SECONDS = 60.0  # until tasks that are to stop have saved their states
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The process that runs a study, as its tasks need to know it."""
+
+    folder: Path  # its working directory
+    token: Path  # a folder that exists while the study runs; tasks stop without it
+    arguments: tuple[str, ...]
+    versions: dict[str, str]
+    device: tuple[str, str, int]  # name, precision, threads
+
+
+@contextmanager
+def connect(address: str) -> Iterator[None]:
+    """Connect to the Ray cluster at `host:port`, or at `auto`, or start one of this machine."""
+    try:
+        import ray
+    except ImportError as error:
+        raise missing_extra("A cluster", error.name, "cluster") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's authors
+    host, _, port = address.rpartition(":")
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        if host:
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"Cannot connect to a Ray cluster at {address!r}: {first_line(error)}. Start one with "
+            "'ray start --head', or use 'local'."
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_on_ray(
+    upcoming: Callable[[int, Container[Path]], list[Cell]],
+    device: tuple[str, str, int],
+    folder: Path,
+    log: Callable[[Cell, int], None],
+    progress: Progress,
+) -> None:
+    """Train the runs of a study, each as a task, until none is `upcoming`.
+
+    `upcoming` is called with the number of tasks that can begin now, and the runs that are tasks;
+    `log` with each run that has ended, and the number of those to go.
+    """
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    name, _, threads = device
+    if threads < 1:
+        raise ConfigError(f"threads must be at least 1 on a cluster, got {threads}.")
+    needs = {"CPU": threads, "GPU": int(name == "cuda")}
+    task = ray.remote(_train).options(num_cpus=threads, num_gpus=needs["GPU"])
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    slots = int(min(total.get(kind, 0) // need for kind, need in needs.items() if need))
+    if not slots:
+        raise ConfigError(
+            f"The cluster has no {threads} CPUs{' and a GPU' * needs['GPU']} for a training. Use "
+            "fewer --threads, or add a node."
+        )
+    tasks: dict[Path, Any] = {}  # the reference of each task, by its run
+    images: dict[str, Any] = {}  # references of images, by the settings that decide them
+    pending: dict[Any, Cell] = {}
+    ended: list[Any] = []
+    (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(prefix="driver-", dir=folder / LOCKS) as token:
+            versions = train_run.versions()
+            driver = Driver(Path.cwd(), Path(token), tuple(sys.argv), versions, device)
+            while True:
+                new = upcoming(slots - len(pending), tasks) if ended or not pending else []
+                for cell in (cell for cell in new if cell.path not in tasks):
+                    key = cell.config.model_dump_json(include=train_run.IMAGE_SETTINGS)
+                    if key not in images:
+                        images[key] = _put(train_run.load_images(cell.config, progress))
+                    parent = None if cell.parent is None else tasks.get(cell.parent.path)
+                    reference = task.remote(driver, cell, images[key], parent)
+                    tasks[cell.path], pending[reference] = reference, cell
+                if not pending:
+                    return
+                ended, _ = ray.wait([*pending], timeout=POLL_SECONDS)
+                progress("trained", len(tasks) - len(pending), len(tasks))
+                for cell in pending.values():
+                    if cell.pruning is not None:
+                        cell.pruning.report()
+                for reference in ended:
+                    cell = pending.pop(reference)
+                    ray.get(reference)
+                    log(cell, len(pending))
+    except KeyboardInterrupt:
+        raise Stopped from None
+    except RayTaskError as error:
+        if isinstance(error.cause, SiglumError):
+            raise error.cause from None
+        raise
+    except RayError as error:
+        raise RunError(f"{cell.name} could not be trained: {first_line(error)}.") from None
+    finally:  # the token is gone, so tasks stop
+        ray.wait([*pending], num_returns=len(pending), timeout=SAVE_SECONDS)
+
+
+def _put(images: dict[str, ImageSet]) -> Any:
+    import ray
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError
+
+    try:
+        return ray.put(images)
+    except (ObjectStoreFullError, OutOfDiskError):
+        size = sum(part.store.nbytes for part in images.values()) / 2**20
+        raise RunError(
+            f"Ray's object store has no room for {size:,.0f} MB of images. Start the nodes with a "
+            "larger --object-store-memory, or free some disk."
+        ) from None
+
+
+def _train(driver: Driver, cell: Cell, images: dict[str, ImageSet], parent: None) -> None:
+    """Train a run on a node; `parent` is the result of the task that trains its parent."""
+    node, versions = platform.node(), train_run.versions()
+    if versions != driver.versions:
+        raise RunError(
+            f"All nodes must have the same versions: {node} has {versions}, and the machine of the "
+            f"study {driver.versions}."
+        )
+    with suppress(OSError):  # paths may be relative
+        os.chdir(driver.folder)
+    if not driver.token.exists():
+        raise RunError(
+            f"{node} does not see the folder {cell.path.parent}. Share it with every node, at the "
+            "same path."
+        )
+    sys.argv = [*driver.arguments]  # the run records the command
+    device = choose_device(*driver.device)
+    run_cells(
+        [cell], device, lambda cell, _: lambda record: not driver.token.exists(), images=images
+    )
