@@ -129,6 +129,7 @@ def predict(
     output: Literal["text", "latex", "typst", "html", "python"] | None = None,
     column: str | None = None,
     jobs: int = 0,
+    ray: str | None = None,
 ) -> None:
     """Predict the class of images: label, probability, runner-up and problems.
 
@@ -154,16 +155,18 @@ def predict(
             With --page nothing else is printed.
         column: Column of the images in Parquet files; by default the first one of bytes.
         jobs: With -o NAME.parquet: processes, of one thread each; 0 for one per core.
+        ray: With -o NAME.parquet: address of a Ray cluster that predicts; auto for the one that
+            this machine belongs to, local for a new one.
     """
     if not files and page is None:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
     if out is not None and out.suffix == ".parquet":
         if page or checkpoint or json or csv or output or device != "auto":
-            raise ConfigError("-o NAME.parquet allows only --column and --jobs.")
-        _predict_in_bulk(recogniser, files, out, column, jobs)
+            raise ConfigError("-o NAME.parquet allows only --column, --jobs and --ray.")
+        _predict_in_bulk(recogniser, files, out, column, jobs, ray)
         return
-    if column or jobs:
-        raise ConfigError("column and jobs need -o NAME.parquet.")
+    if column or jobs or ray:
+        raise ConfigError("column, jobs and ray need -o NAME.parquet.")
     if page is not None:
         if files or csv:
             raise ConfigError("page must be used alone, without other files and without --csv.")
@@ -196,7 +199,7 @@ def predict(
 
 
 def _predict_in_bulk(
-    path: Path, files: Sequence[str], out: Path, column: str | None, jobs: int
+    path: Path, files: Sequence[str], out: Path, column: str | None, jobs: int, ray: str | None
 ) -> None:
     from siglum.recogniser import bulk
 
@@ -206,7 +209,12 @@ def _predict_in_bulk(
     if jobs < 0:
         raise ConfigError(f"jobs must be at least 0, got {jobs}. 0 is one per core.")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes, which share the cores
-    run = partial(bulk.run_locally, jobs=jobs or os.cpu_count() or 1)
+    if ray is None:
+        run = partial(bulk.run_locally, jobs=jobs or os.cpu_count() or 1)
+    else:
+        from siglum.lab.bulk import run_on_cluster  # late: it imports torch
+
+        run = partial(run_on_cluster, address=ray, jobs=jobs)
     with terminal.progress_line() as line:
         rows, unreadable = bulk.predict(path, files, out, column, run, line.load)
     notes = f", {unreadable:,} of them not read: column error" if unreadable else ""

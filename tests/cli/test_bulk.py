@@ -3,11 +3,13 @@
 import io
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -97,6 +99,38 @@ def test_a_killed_job_continues_where_it_was(siglum: Call, place: Path) -> None:
     check(place / "killed.parquet")
 
 
+def test_a_cluster_gives_the_same_table_though_an_actor_is_killed(
+    siglum: Call, place: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    out, killed = place / "cluster.parquet", []
+
+    def kill_an_actor() -> None:
+        while not list(out.glob("part-*")):
+            time.sleep(0.05)
+        children = psutil.Process().children(recursive=True)
+        killed.extend(one for one in children if "MapWorker" in one.cmdline()[0])
+        killed[0].kill()
+
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        cluster.add_node(num_cpus=1)
+        thread = threading.Thread(target=kill_an_actor, daemon=True)
+        thread.start()
+        done = siglum(
+            *("predict", "signs.siglum", "shards", "-o", out, "--ray", cluster.address), cwd=place
+        )
+    finally:
+        cluster.shutdown()
+
+    assert done.returncode == 0, done.stderr
+    assert len(killed) == 2  # actors
+    check(out)
+
+
 def test_files_folders_addresses_and_columns_of_hugging_face(
     siglum: Call, place: Path, tmp_path: Path
 ) -> None:
@@ -136,10 +170,11 @@ def test_files_folders_addresses_and_columns_of_hugging_face(
         ("signs.siglum damaged.parquet -o b.parquet", "damaged.parquet: "),
         ("signs.siglum foo://x -o b.parquet", "Cannot read foo://x: "),
         ("signs.siglum one.parquet -o b.parquet --jobs -1", "jobs must be at least 0, got -1."),
-        ("signs.siglum one.parquet -o b.parquet --json", "allows only --column and --jobs"),
-        ("signs.siglum one.parquet --jobs 2", "column and jobs need -o NAME.parquet."),
+        ("signs.siglum one.parquet -o b.parquet --json", "allows only --column, --jobs and --ray"),
+        ("signs.siglum one.parquet --jobs 2", "column, jobs and ray need -o NAME.parquet."),
         ("shards one.parquet -o b.parquet", "needs a bundle: siglum export shards -o "),
         ("signs.siglum -o b.parquet", "No image given."),
+        ("signs.siglum one.parquet -o new.parquet --ray 127.0.0.1:1", "Cannot connect to a Ray"),
     ],
 )
 def test_a_mistake_is_one_line(siglum: Call, place: Path, arguments: str, message: str) -> None:
