@@ -155,8 +155,7 @@ def predict(
             With --page nothing else is printed.
         column: Column of the images in Parquet files; by default the first one of bytes.
         jobs: With -o NAME.parquet: processes, of one thread each; 0 for one per core.
-        ray: With -o NAME.parquet: address of a Ray cluster that predicts; auto for the one that
-            this machine belongs to, local for a new one.
+        ray: With -o NAME.parquet: host:port of a Ray cluster; auto: this machine's; local: a new one.
     """
     if not files and page is None:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
