@@ -145,17 +145,17 @@ def predict(
 
     Args:
         recogniser: A bundle, which needs no PyTorch, or the folder of a run.
-        files: Image files, folders of them, or patterns such as 'scans/*.png'. For -o NAME.parquet
-            also Parquet files, and addresses such as 's3://bucket/*.parquet'.
+        files: Image files, folders of them, or patterns such as 'scans/*.png'.
+            For -o NAME.parquet also Parquet files and URIs, such as 's3://bucket/*.parquet'.
         page: An image of a page with several characters, read row by row.
-        out: With --page: where to draw the boxes and labels, a PNG file. NAME.parquet: a folder of
-            Parquet files to write the predictions to.
+        out: With --page: where to draw the boxes and labels, a PNG file.
+            Else NAME.parquet, a folder of Parquet files for the predictions of many images.
         csv: Print CSV.
         output: Print outputs instead of classes: their own texts, or the codes of characters.
             With --page nothing else is printed.
         column: Column of the images in Parquet files; by default the first one of bytes.
         jobs: With -o NAME.parquet: processes, of one thread each; 0 for one per core.
-        ray: With -o NAME.parquet: host:port of a Ray cluster; auto: this machine's; local: a new one.
+        ray: With -o NAME.parquet: a Ray cluster, as host:port, auto or local (a new one).
     """
     if not files and page is None:
         raise DataError("No image given. Name an image file, a folder of images, or use --page.")
