@@ -13,10 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
 
 from siglum.cli import terminal
-from siglum.config import Preprocess
+from siglum.config import InputSettings, Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra
 from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import decode, ink
@@ -328,6 +331,7 @@ def export(
     out: terminal.NewFile,
     checkpoint: terminal.Checkpoint = None,
     licence: str = "",
+    settings: Annotated[InputSettings | None, Parameter(name="*")] = None,
 ) -> None:
     """Export a run as a bundle, a bundle as a page or ONNX, or a set of signs as plain files.
 
@@ -336,7 +340,7 @@ def export(
     as a folder for a web host it can be installed. Its ONNX file computes calibrated probabilities
     from bytes, with labels.json and examples in Python and JavaScript. A set's drawings become PNG
     and JSON files, with labels.csv, or strokes in QuickDraw's format. The images of any source
-    become NumPy arrays.
+    become NumPy arrays, or shards: Parquet files to train on sets that are larger than memory.
 
     Example: siglum export runs/first -o digits.siglum
     Example: siglum export greek.siglum -o greek.html
@@ -344,20 +348,27 @@ def export(
     Example: siglum export my-signs -o my-signs.zip
     Example: siglum export my-signs -o my-signs.ndjson
     Example: siglum export mnist5k -o digits.npz
+    Example: siglum export folder:my-signs --size 32 -o my-signs.parquet
 
     Args:
-        source: A bundle, or the folder of a run or of a set of signs; for arrays any source.
+        source: A bundle, or the folder of a run or of a set of signs; for images any source.
         out: From a bundle NAME.html, NAME.onnx or a new folder; from a run NAME.siglum; from a set
-            of signs a new folder, NAME.zip or NAME.ndjson; NAME.npz for arrays.
+            of signs a new folder, NAME.zip or NAME.ndjson; NAME.npz or NAME.parquet for images.
         licence: Licence of a run's bundle, such as CC-BY-4.0.
     """
     from siglum.images import sources, studio_set
 
     source, out = source.expanduser(), out.expanduser()
+    if settings and out.suffix not in (".npz", ".parquet"):
+        names = ", ".join(settings.model_fields_set)
+        raise ConfigError(f"{names} needs images: -o NAME.parquet or -o NAME.npz.")
     if source.suffix == bundles.SUFFIX or out.suffix in (".html", ".onnx"):
         _export_bundle(source, out, checkpoint, licence)
-    elif out.suffix == ".npz":
-        terminal.print_line(f"{out}: {count(sources.export(str(source), out), 'image')}")
+    elif out.suffix in (".npz", ".parquet"):
+        preprocess = Preprocess(**settings.model_dump() if settings else {})
+        with terminal.progress_line() as line:
+            number = sources.export(str(source), out, preprocess, line.load)
+        terminal.print_line(f"{out}: {count(number, 'image')}")
     elif studio_set.is_set(source):
         from siglum.studio.exchange import write_set
 
@@ -476,8 +487,9 @@ def _describe(images: ImageSet) -> dict[str, Any]:
         digests, light = originals["digest"][images.rows].tolist(), originals["light"][images.rows]
         sides = originals["size"][images.rows].tolist()
     else:
-        digests = [hash(image.tobytes()) for image in images.images]
-        light, sides = decode.has_light_background(images.images), [images.shape[1:]] * len(images)
+        digests = [hash(image.tobytes()) for chunk in images.chunks() for image in chunk]
+        light = np.concatenate([decode.has_light_background(chunk) for chunk in images.chunks()])
+        sides = [images.shape[1:]] * len(images)
     sizes = Counter(f"{width} x {height} px" for height, width in sides)
     labelled = {*zip(digests, images.labels.tolist(), strict=True)}
     return {

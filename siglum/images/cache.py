@@ -97,6 +97,7 @@ def load(
 
 def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
     """Preprocess a set in memory: return it as it is, inverted, or resized and packed."""
+    assert isinstance(images.store, np.ndarray)
     same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
     if same and not preprocess.cuts_out:
         light = decode.has_light_background(images.store)

@@ -5,14 +5,18 @@ Shapes: N images, C channels, H x W pixels, K classes, M a selection.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siglum.errors import ConfigError, DataError, closest_match
 from siglum.images.decode import Unreadable
+
+if TYPE_CHECKING:
+    from siglum.images.shards import Shards
 
 CHUNK = 4096  # images handled at once where a whole set is read
 
@@ -22,9 +26,9 @@ ORIGINAL = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("light", np.
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with labels, in memory or in a memory-mapped file that subsets share."""
+    """Images with labels, in memory, in a memory-mapped file or in shards; subsets share them."""
 
-    store: NDArray[np.uint8]  # (M, C, H, W); at least the images of this set
+    store: "NDArray[np.uint8] | Shards"  # (M, C, H, W); at least the images of this set
     rows: NDArray[np.int64]  # (N,), the index of each image in `store`
     labels: NDArray[np.int64]  # (N,), in [0, K)
     classes: tuple[str, ...]  # K names, in label order
@@ -72,6 +76,11 @@ class ImageSet:
         """Return a copy of the images at `indices`: uint8 (M, C, H, W)."""
         return self.store[self.rows[indices]]
 
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield copies of all images, some thousands at once."""
+        for start in range(0, len(self), CHUNK):
+            yield self.take(slice(start, start + CHUNK))
+
     @property
     def images(self) -> NDArray[np.uint8]:
         """All images, copied: uint8 (N, C, H, W)."""
@@ -86,16 +95,16 @@ class ImageSet:
     def fingerprint(self) -> str:
         """Hex digest of images, labels and class names; the same on any machine."""
         digest = hashlib.blake2b(repr((self.shape, self.classes)).encode(), digest_size=16)
-        for start in range(0, len(self), CHUNK):
-            digest.update(self.take(slice(start, start + CHUNK)).tobytes())
+        for chunk in self.chunks():
+            digest.update(chunk.tobytes())
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def moments(self, channels: int | None = None) -> tuple[float, float]:
         """Return mean and standard deviation of all bytes / 255, of the first `channels` planes."""
         count = total = squares = 0  # integers, so that the sum is exact on every machine
-        for start in range(0, len(self), CHUNK):
-            chunk = self.take(slice(start, start + CHUNK))[:, :channels].astype(np.uint16)
+        for images in self.chunks():
+            chunk = images[:, :channels].astype(np.uint16)
             count += chunk.size
             total += int(chunk.sum(dtype=np.uint64))
             squares += int((chunk * chunk).sum(dtype=np.uint64))

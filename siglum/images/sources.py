@@ -16,7 +16,7 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose, closest_match, missing_extra
 from siglum.files import atomic_path, cannot_read, data_dir
 from siglum.formatting import count, printable
-from siglum.images import cache, folder, formats, idx, ink, manifest, splits, studio_set
+from siglum.images import cache, folder, formats, idx, ink, manifest, shards, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
 
@@ -59,6 +59,12 @@ def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
     return manifest.list_files(root, labels, spec, progress)
 
 
+def _read_shards(place: Path, spec: str, progress: Progress) -> Arrays:
+    where = spec.partition(":")[2]
+    parts = shards.find(where if "://" in where else str(place.resolve()), spec)
+    return {name: partial(shards.load, part, spec, progress) for name, part in parts.items()}
+
+
 def _read_archive(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
     root = folder.unpack(place, spec, progress)
     if kind := formats.kind_of(root):
@@ -71,6 +77,7 @@ SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind tha
     "studio": Source(":DIR", studio_set.read, studio_set.is_set),
     "idx": Source(":DIR", idx.read, lambda path: bool(idx.parts(path) or idx.emnist_sets(path))),
     "folder": Source(":DIR", folder.read, Path.is_dir),
+    "shards": Source(":DIR", _read_shards),
     "archive": Source(":FILE", _read_archive, folder.is_archive),
     "manifest": Source(
         ":FILE", _read_manifest, lambda path: path.suffix.lower() in (".csv", ".tsv", ".txt")
@@ -89,8 +96,11 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     kind, colon, place = text.partition(":")
     if kind not in SOURCES or not colon:
         kind, place = "", text
-    if re.match("[a-z]{2,}://", text):
-        raise ConfigError(f"{text} is not on this computer. Download it, and name the file.")
+    if kind == "shards" and "://" in place:
+        return kind, text, Path()
+    if re.match("[a-z][a-z0-9]+://", text):
+        remedy = f"Download it, and name the file; or name a folder of shards as shards:{text}."
+        raise ConfigError(f"{text} is not on this computer. {remedy}")
     try:
         path = Path(place).expanduser()
         roots = (Path(), near, data_dir() or near)
@@ -113,6 +123,8 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
         problem = "is not a source" if path.exists() else "does not exist"
         remedy = "Name a folder with one folder per class, a zip, tar or CSV file, or mnist5k."
         raise ConfigError(f"{text!r} {problem}.{hint} {remedy}{searched}")
+    if kind == "parquet" and shards.is_set(path):
+        kind = "shards"
     expected = SOURCES[kind].place
     spec = f"{kind}:{place}" if place else kind
     if bool(place) != bool(expected):
@@ -136,16 +148,26 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
 
 
 def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preprocess) -> ImageSet:
-    return cache.rebuild(load(), settings, progress)
+    images = load()
+    if isinstance(images.store, shards.Shards):
+        images.store.check(settings, images.source)
+        return images
+    return cache.rebuild(images, settings, progress)
 
 
-def export(spec: str, out: Path) -> int:
-    """Write the images and labels of a source to an .npz file; return how many there are."""
+def export(spec: str, out: Path, preprocess: Preprocess, progress: Progress = no_progress) -> int:
+    """Write the images and labels of a source; return how many there are.
+
+    `out` is an .npz file; or a new folder of shards, whose name ends in .parquet.
+    """
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name.")
+    names = parts(spec, progress)
+    sets = ((name, load(spec, name, preprocess, progress=progress)) for name in names)
+    if out.suffix == ".parquet":
+        return shards.write(sets, out, preprocess)
     arrays: dict[str, Any] = {}
-    for part in parts(spec):
-        images = load(spec, part)
+    for part, images in sets:
         start = "" if part == "all" else f"{part}_"
         labels = np.array(images.classes)[images.labels]
         arrays |= {f"{start}images": images.images[:, 0], f"{start}labels": labels}

@@ -24,7 +24,7 @@ from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
-from siglum.images.imageset import CHUNK, ImageSet
+from siglum.images.imageset import ImageSet
 from siglum.lab import distributed, models, training_loop, transfer
 from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
@@ -195,8 +195,7 @@ def count_trained(
 
 
 def _hashes(images: ImageSet) -> list[int]:
-    starts = range(0, len(images), CHUNK)
-    return [hash(i.tobytes()) for start in starts for i in images.take(slice(start, start + CHUNK))]
+    return [hash(image.tobytes()) for chunk in images.chunks() for image in chunk]
 
 
 def train(

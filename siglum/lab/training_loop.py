@@ -27,6 +27,7 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig
 from siglum.errors import ConfigError, SiglumError
 from siglum.images.imageset import ImageSet
+from siglum.images.shards import Shards
 from siglum.images.splits import Indices
 from siglum.lab import distributed
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
@@ -49,7 +50,8 @@ class Data:
     test: ImageSet | None = None
     whole: ImageSet | None = None  # the source, if the test images are a fold of it
     fold: Indices | None = None  # rows of the test images in it
-    # Rows of `train` that an epoch shows, as many in every epoch; by default all in random order.
+    # Rows of `train` that an epoch shows, as many in every epoch; by default all in random order,
+    # of shards a few after the other.
     sampler: Callable[[int], NDArray[np.int64]] | None = None
     augmentations: tuple[Augmentation, ...] = ()  # applied after those of the config
     loss: Callable[..., Tensor] = F.cross_entropy  # of logits (B, K), labels (B,), label_smoothing
@@ -64,6 +66,8 @@ class Data:
         if self.sampler is not None:
             return self.sampler(epoch)
         random = np.random.RandomState(derive_seed(seed, "order", epoch))
+        if isinstance(self.train.store, Shards):
+            return self.train.store.shuffle(self.train.rows, random)
         return random.permutation(len(self.train))
 
 

@@ -256,7 +256,7 @@ def join(sets: Sequence[ImageSet]) -> ImageSet:
     classes = tuple(dict.fromkeys(name for one in sets for name in one.classes))
     starts = np.cumsum([0, *(len(one.store) for one in sets)])
     return ImageSet(
-        store=np.concatenate([one.store for one in sets]),
+        store=np.concatenate([np.asarray(one.store) for one in sets]),
         rows=np.concatenate([one.rows + start for one, start in zip(sets, starts, strict=False)]),
         labels=np.concatenate([one.with_classes(classes).labels for one in sets]),
         classes=classes,
