@@ -214,9 +214,9 @@ def _predict_in_bulk(
     if ray is None:
         run = partial(bulk.run_locally, jobs=jobs or os.cpu_count() or 1)
     else:
-        from siglum.lab.bulk import run_on_cluster  # late: it imports torch
+        from siglum.lab.cluster import predict_on_ray  # late: it imports torch
 
-        run = partial(run_on_cluster, address=ray, jobs=jobs)
+        run = partial(predict_on_ray, address=ray, jobs=jobs)
     with terminal.progress_line() as line:
         rows, unreadable = bulk.predict(path, files, out, column, run, line.load)
     notes = f", {unreadable:,} of them not read: column error" if unreadable else ""

@@ -1,4 +1,4 @@
-"""Ray: a study's trainings as tasks of a cluster. Ray decides where and when each of them runs.
+"""Ray: a study's trainings, and predictions in bulk, on a cluster. Ray decides where each runs.
 
 Images are loaded once, by the driver, and reach the tasks through Ray's object store. Runs are
 written to the study's folder, which every node must see.
@@ -9,14 +9,14 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from siglum.errors import ConfigError, RunError, SiglumError, missing_extra
+from siglum.errors import ConfigError, DataError, RunError, SiglumError, missing_extra
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import train_run
@@ -25,6 +25,7 @@ from siglum.lab.run_folder import first_line
 from siglum.lab.search import LOCKS
 from siglum.lab.study import POLL_SECONDS, Cell, run_cells
 from siglum.lab.train_run import Stopped
+from siglum.recogniser.bulk import Part, Predictor, Unit
 
 CONNECT_SECONDS = 10.0  # Ray itself tries for minutes
 SAVE_SECONDS = 60.0  # until tasks that are to stop have saved their states
@@ -64,6 +65,35 @@ def connect(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def predict_on_ray(
+    predictor: Predictor, units: Sequence[Unit], jobs: int, address: str
+) -> Iterator[Part]:
+    """Predict units by actors, each with a recogniser of one thread; 0 `jobs` are one per CPU."""
+    if not units:
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data warns of its own actors
+    with connect(address):
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        jobs = jobs or int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+        recogniser: Any = Predictor  # each actor makes one
+        parts = ray.data.from_items(list(units), override_num_blocks=len(units)).map(
+            recogniser,
+            fn_constructor_kwargs=vars(predictor),
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=min(jobs, len(units))),
+        )
+        try:
+            yield from parts.iter_rows()
+        except RayTaskError:
+            raise  # a bug
+        except RayError as error:
+            raise DataError(f"The cluster cannot predict: {first_line(error)}.") from None
 
 
 def run_on_ray(

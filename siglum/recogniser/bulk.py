@@ -8,6 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import re
 import signal
 import threading
@@ -15,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache
 from glob import has_magic
 from itertools import groupby, islice
 from pathlib import Path
@@ -53,57 +55,63 @@ Unit = dict[str, Any]  # number, files and, of a Parquet file, start and stop of
 Part = dict[str, Any]  # number of the unit, and data, a Parquet file, or error
 
 
+@dataclass(frozen=True)
 class Predictor:
     """Predicts units. It travels to other processes and machines, and opens its bundle there."""
 
-    def __init__(self, raw: bytes, name: str, column: str | None, version: str) -> None:
-        self.raw, self.name, self.column, self.version = raw, name, column, version
-
-    @cached_property
-    def _recogniser(self) -> Recogniser:
-        if self.version != __version__:
-            rule = f"this machine has {self.version}. Install the same version on all"
-            raise DataError(f"A node has Siglum {__version__}, but {rule}.")
-        return open_bundle(bundles.decode(self.raw, self.name), self.name, threads=1)
+    raw: bytes  # of a bundle
+    name: str
+    column: str | None
+    version: str  # of Siglum, where the job was started
 
     def __call__(self, unit: Unit) -> Part:
         """Predict a unit: columns file, row, label, probability, set, rejected and error."""
         try:
             return {"number": unit["number"], "data": self._predict(unit), "error": ""}
         except DataError as error:  # as a value, since Ray wraps exceptions
-            return {"number": unit["number"], "data": b"", "error": str(error)}
+            reason = f"{str(error).rstrip('.')}, on {platform.node()}."
+            return {"number": unit["number"], "data": b"", "error": reason}
 
     def _predict(self, unit: Unit) -> bytes:
         import pyarrow as pa
         from pyarrow import parquet
 
+        if self.version != __version__:
+            rule = f"Install {self.version}, as on the machine of the job"
+            raise DataError(f"Siglum has the version {__version__}. {rule}")
+        recogniser = _open(self.raw, self.name)
         types = {"file": pa.string(), "row": pa.int64(), "label": pa.string()}
         types |= {"probability": pa.float64(), "set": pa.list_(pa.string())}
         types |= {"rejected": pa.bool_(), "error": pa.string()}
         rows, records = _read(unit, self.column), list[Record]()
         while batch := list(islice(rows, BATCH)):
-            self._predict_batch(batch)
+            _predict_batch(recogniser, batch)
             records += [record for record, _ in batch]
         file = pa.BufferOutputStream()
         parquet.write_table(pa.Table.from_pylist(records, pa.schema(types)), file)
         return bytes(file.getvalue())
 
-    def _predict_batch(self, batch: Sequence[tuple[Record, bytes]]) -> None:
-        recogniser, inputs, readable = self._recogniser, list[Input](), list[Record]()
-        for record, image in batch:
-            problems = [("", record["error"])] if "error" in record else []
-            if not problems:
-                inputs += preprocess_images([image], recogniser.preprocess, problems)
-            if problems:
-                record["error"] = problems[0][1]
-            else:
-                readable.append(record)
-        arrays = recogniser.predict_arrays(*stack(inputs)) if inputs else ((), (), ())
-        for record, probs, in_set, rejected in zip(readable, *arrays, strict=True):
-            order = np.argsort(-probs, kind="stable")
-            names = [recogniser.classes[label] for label in order[in_set[order]]]
-            record |= {"label": names[0], "probability": float(probs.max()), "set": names}
-            record["rejected"] = bool(rejected)
+
+@cache
+def _open(raw: bytes, name: str) -> Recogniser:
+    return open_bundle(bundles.decode(raw, name), name, threads=1)
+
+
+def _predict_batch(recogniser: Recogniser, batch: Sequence[tuple[Record, bytes]]) -> None:
+    inputs: list[Input] = []
+    for record, image in batch:
+        problems: list[decode.Unreadable] = []
+        if "error" not in record:
+            inputs += preprocess_images([image], recogniser.preprocess, problems)
+        for _, reason in problems:
+            record["error"] = reason
+    readable = [record for record, _ in batch if "error" not in record]
+    arrays = recogniser.predict_arrays(*stack(inputs)) if inputs else ((), (), ())
+    for record, probs, in_set, rejected in zip(readable, *arrays, strict=True):
+        order = np.argsort(-probs, kind="stable")
+        names = [recogniser.classes[label] for label in order[in_set[order]]]
+        record |= {"label": names[0], "probability": float(probs.max()), "set": names}
+        record["rejected"] = bool(rejected)
 
 
 Run = Callable[[Predictor, Sequence[Unit]], Iterable[Part]]  # yields parts in any order
@@ -289,19 +297,16 @@ def _open_folder(out: Path, job: Mapping[str, bytes]) -> Iterator[None]:
         raise ConfigError(f"Another process writes {out}. Wait until it ends.") from None
 
 
-_predictor: Predictor  # of a process of `run_locally`
-
-
 def run_locally(predictor: Predictor, units: Sequence[Unit], jobs: int) -> Iterator[Part]:
     """Predict units in processes of one thread each."""
     # Forking a process that has threads can block the child for ever.
     context = multiprocessing.get_context("spawn")
     waiting, running = iter(units), set[Future[Part]]()
-    with ProcessPoolExecutor(jobs, context, _initialise, (predictor,)) as pool:
+    with ProcessPoolExecutor(jobs, context, _initialise) as pool:
         try:
             while True:
                 more = islice(waiting, 2 * jobs - len(running))  # not all: each holds its part
-                running |= {pool.submit(_predict, unit) for unit in more}
+                running |= {pool.submit(predictor, unit) for unit in more}
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -313,15 +318,9 @@ def run_locally(predictor: Predictor, units: Sequence[Unit], jobs: int) -> Itera
             pool.shutdown(cancel_futures=True)
 
 
-def _initialise(predictor: Predictor) -> None:
-    global _predictor
-    _predictor = predictor
+def _initialise() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     end_with_parent()
-
-
-def _predict(unit: Unit) -> Part:
-    return _predictor(unit)
 
 
 def end_with_parent() -> None:
