@@ -61,8 +61,8 @@ def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
 
 def _read_shards(place: Path, spec: str, progress: Progress) -> Arrays:
     where = spec.partition(":")[2]
-    parts = shards.find(where if "://" in where else str(place.resolve()), spec)
-    return {name: partial(shards.load, part, spec, progress) for name, part in parts.items()}
+    parts = shards.find(where if "://" in where else str(place), spec)
+    return {part: partial(shards.load, files, spec, progress) for part, files in parts.items()}
 
 
 def _read_archive(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
@@ -150,7 +150,7 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
 def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preprocess) -> ImageSet:
     images = load()
     if isinstance(images.store, shards.Shards):
-        images.store.check(settings, images.source)
+        images.store.check(settings)
         return images
     return cache.rebuild(images, settings, progress)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
+from siglum.lab.distributed import num_processes
 
 PRECISIONS = ("float32", "bfloat16")
 CORES = torch.get_num_threads()  # that this process may use; before anything changes it
@@ -23,6 +24,7 @@ class Device:
     precision: str  # of convolutions and matrix products; weights are always float32
     channels_last: bool
     threads: int  # of the CPU
+    processes: int = 1  # that train together, each with these threads
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -81,7 +83,8 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
         precision = "bfloat16" if fast else "float32"
     choose(dict.fromkeys(PRECISIONS), precision, "precision")
     torch.set_num_threads(threads or CORES)
-    return Device(device, precision, device != "mps", torch.get_num_threads())
+    threads = torch.get_num_threads()
+    return Device(device, precision, device != "mps", threads, num_processes())
 
 
 def cpu_info(key: str) -> str:

@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 
 from siglum.errors import SiglumError
-from siglum.lab.device import Device
 
 TIMEOUT = timedelta(hours=1)  # that a process waits for another, which may validate
 
@@ -26,39 +25,30 @@ def num_processes() -> int:
 
 
 @contextmanager
-def connect(device: Device) -> Iterator[None]:
-    """Connect the processes of a training, if there are several; each enters before any leaves."""
+def connect(device: str) -> Iterator[None]:
+    """Connect the processes of a training; none passes before all have come."""
     if num_processes() == 1:
         yield
         return
-    if device.device == "cuda":
+    if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if rank() > 0:
         warnings.simplefilter("ignore")  # process 0 shows the same
-    dist.init_process_group("nccl" if device.device == "cuda" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield
     except RuntimeError as error:
-        if is_disconnected(error):
-            raise SiglumError(
-                f"Process {rank()} stopped, because another one ended. Its message tells why."
-            ) from error
-        raise
+        if "gloo" not in str(error) and not isinstance(error, dist.DistBackendError):
+            raise
+        raise SiglumError(f"Process {rank()} stopped, because another one ended.") from error
     finally:
         dist.destroy_process_group()
 
 
-def is_disconnected(error: BaseException) -> bool:
-    """Return whether an error means that another process ended, or answers no more."""
-    return isinstance(error, dist.DistBackendError) or (
-        num_processes() > 1 and "gloo" in str(error)
-    )
-
-
-def total(values: Sequence[float], device: Device) -> list[float]:
+def total(values: Sequence[float], device: str) -> list[float]:
     """Return the sums of numbers over all processes, each of which must call this."""
     if num_processes() == 1:
         return [*values]
-    sums = torch.tensor(values, dtype=torch.float64, device=device.device)
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(sums)
     return list(map(float, sums))

@@ -60,7 +60,6 @@ class _Env(_Record):
     command: str
     versions: dict[str, str]
     device: Device
-    processes: int = 1
     processor: str
     platform: str
     data: dict[str, str | None]

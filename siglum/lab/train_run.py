@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from siglum import formatting, stats
+from siglum import stats
 from siglum.config import InputSettings, Preprocess, TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError, choose
 from siglum.images import ink, sources, splits
@@ -215,7 +215,7 @@ def train(
     check_free(path)
     if config.model in models.FITTED:
         config = _without_steps(config)
-    with distributed.connect(device):
+    with distributed.connect(device.device):
         data = data or load_data(config, progress=progress)
         if config.curve and data.test is None:
             raise ConfigError("curve test needs test images. Name a source of them with --test.")
@@ -243,7 +243,7 @@ def train(
             env = environment(device, data.parts, data.whole) | {"init": init}
             env["network_sha256"] = models.file_digest(config.model)
             Run.create(path, config, preprocess, data.train.classes, env)
-        distributed.total([0], device)  # the other processes wait for the run
+        distributed.total([0], device.device)  # the other processes wait for the run
         run = Run(path)
         try:
             return _continue(run, state, data, device, watch)
@@ -278,17 +278,13 @@ def resume(
             f"siglum train SOURCE --init {run.path} -o NEW"
         )
     config, env = run.config, run.env
-    with distributed.connect(device):
+    with distributed.connect(device.device):
         data = data or load_data(config, run.classes, progress)
         now = environment(device, data.parts, data.whole)
-        if any(now[name] != env[name] for name in ("device", "processes", "versions")):
-            before, after = (
-                formatting.count(record["processes"], "process", "processes")
-                for record in (env, now)
-            )
+        if now["device"] != env["device"] or now["versions"] != env["versions"]:
             warnings.warn(
-                f"{run.path} began on {env['device']} with {env['versions']} in {before} and "
-                f"resumes on {now['device']} in {after}: results may differ in the last bits.",
+                f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
+                f"{now['device']}: results may differ in the last bits.",
                 stacklevel=2,
             )
         state, init = _fresh_state(config, run.preprocess, data, device)
@@ -311,7 +307,7 @@ def _fresh_state(
     model = models.build_for(config, preprocess, len(classes))
     if config.init != transfer.SCRATCH:
         init = transfer.load_pretrained(model, classes, config.init)
-    if distributed.num_processes() > 1:
+    if device.processes > 1:
         synchronise(model)
     transfer.freeze(model, config.freeze)
     model = device.to(model)
@@ -324,8 +320,7 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
     try:
         _fit_and_measure(run, state, data, device, watch)
     except Exception as error:
-        is_own = isinstance(error, SiglumError | Stopped) or distributed.is_disconnected(error)
-        if ".py:" in run.config.model and not is_own:
+        if ".py:" in run.config.model and not isinstance(error, SiglumError | Stopped):
             raise models.failed(run.config.model, "training it", error) from error
         raise
     return run
@@ -337,7 +332,7 @@ def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, wa
     records = training_loop.fit(state, data, run.config, run.preprocess, device)
     if distributed.rank():
         for _ in records:
-            if distributed.total([False], device)[0]:
+            if distributed.total([False], device.device)[0]:
                 raise Stopped
         return
     for record in records:
@@ -351,7 +346,7 @@ def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, wa
         elif counters.seconds - saved > SAVE_SECONDS:
             run.save_state(state)
             saved = counters.seconds
-        if distributed.total([bool(watch(record))], device)[0]:  # tells the other processes
+        if distributed.total([bool(watch(record))], device.device)[0]:
             run.save_state(state)
             raise Stopped
     run.finish(*_measure(run, state, data, device))
@@ -425,7 +420,6 @@ def environment(
         "command": as_text(shlex.join(["siglum", *sys.argv[1:]])),
         "versions": versions(),
         "device": asdict(device),
-        "processes": distributed.num_processes(),
         "processor": cpu_info("model name") or "unknown",
         "platform": platform.platform(),
         "data": {name: part.fingerprint if part else None for name, part in named.items()},

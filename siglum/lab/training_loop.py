@@ -220,14 +220,13 @@ def train_step(
 ) -> tuple[float, int]:
     """Take one optimiser step on images (B, C, S, S), standardised, with labels int64 (B,).
 
-    `weight` multiplies the gradient: processes with more images count more in their mean.
-    Returns the mean loss before the step and the number of correct predictions.
+    Returns the mean loss before the step, times `weight`, and the number of correct predictions.
     """
     with device.autocast():
         logits = model(images)
-    loss = loss_function(logits.float(), labels, label_smoothing=label_smoothing)
+    loss = weight * loss_function(logits.float(), labels, label_smoothing=label_smoothing)
     model.zero_grad(set_to_none=True)
-    (loss * weight).backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.item(), int((logits.argmax(dim=1) == labels).sum())
 
@@ -242,7 +241,7 @@ def fit(
     fitted in one call, which counts as one epoch. Of several processes, each trains on its part of
     every batch and yields at the same steps; only process 0 validates.
     """
-    rank, world = distributed.rank(), distributed.num_processes()
+    rank, world = distributed.rank(), device.processes
     if isinstance(state.model, Fitted):
         if world > 1:
             raise ConfigError(f"{config.model} is fitted in one process. Leave out torchrun.")
@@ -288,7 +287,6 @@ def fit(
         # Each process augments the whole batch, so that their number changes no image.
         images = images.tensor_split(world)[rank]
         target = labels[torch.from_numpy(rows)].tensor_split(world)[rank]
-        weight = len(target) * world / len(rows)
         if rank:
             device.seed(derive_seed(config.seed, f"step of process {rank}", counters.step))
         loss, correct = train_step(
@@ -299,10 +297,10 @@ def fit(
             device,
             config.label_smoothing,
             data.loss,
-            weight,
+            weight=len(target) * world / len(rows),  # unequal parts count as their images do
         )
         is_due = time.perf_counter() - reported >= PROGRESS_SECONDS
-        sums = distributed.total((loss * weight / world, correct, is_due), device)
+        sums = distributed.total((loss / world, correct, is_due), device.device)
         loss, correct, is_due = sums[0], int(sums[1]), sums[2] > 0
         if not math.isfinite(loss):
             raise DivergedError(

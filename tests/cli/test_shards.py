@@ -83,10 +83,10 @@ def test_trains_on_shards(siglum: Call, folder: Path, tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         (["data", "shards:s3x://bucket/signs"], "Cannot read shards:s3x://bucket/signs: "),
-        (["train", "{folder}", "--size", "32"], "size must be 28, as in the export of shards:"),
-        (["train", "shards:{signs}"], "has no shards, such as train-00000.shard.parquet."),
-        (["data", "{damaged}"], "Cannot read the shard .*: Parquet magic bytes not found"),
-        (["data", "{mixed}"], "must have shards of equal settings: .* has others."),
+        (["train", "{folder}", "--size", "32"], "must be used as it was exported, with size 28: "),
+        (["train", "shards:{empty}"], "has no shards, such as train-00000.shard.parquet."),
+        (["data", "{damaged}"], "Cannot read .*all-00007.shard.parquet': Parquet magic bytes"),
+        (["data", "{mixed}"], "not all files are shards that were exported with the same"),
         (["export", "mnist5k", "-o", "{folder}"], "exists already. Choose another name."),
         (["export", "{folder}", "--size", "9", "-o", "x.html"], "size needs images: -o NAME.par"),
     ],
@@ -99,7 +99,14 @@ def test_mistakes(
         shutil.copytree(folder, path)
     (damaged / "all-00007.shard.parquet").write_bytes(b"PAR1, but no more")
     assert siglum("export", signs, "--size", 16, "-o", mixed / "small.parquet").returncode == 0
-    places = {"folder": folder, "signs": signs, "damaged": damaged, "mixed": mixed}
+    (tmp_path / "empty").mkdir()
+    places = {
+        "empty": tmp_path / "empty",
+        "folder": folder,
+        "signs": signs,
+        "damaged": damaged,
+        "mixed": mixed,
+    }
 
     done = siglum(*(argument.format(**places) for argument in arguments))
 

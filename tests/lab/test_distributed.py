@@ -61,8 +61,8 @@ def test_two_processes_stopped_and_resumed_by_one_have_its_curve(
     run = Run(tmp_path / "two")
 
     assert text.count("Stopped. Resume with: siglum train --resume") == 1
-    assert run.result is None and 1 <= len(run.history) < 25 and run.env["processes"] == 2
-    with pytest.warns(UserWarning, match="in 2 processes and resumes on .* in 1 process: results"):
+    assert run.result is None and 1 <= len(run.history) < 25 and run.env["device"]["processes"] == 2
+    with pytest.warns(UserWarning, match="began on .*'processes': 2.* resumes on .*'processes': 1"):
         resume(run, machine)
     one = train(config, tmp_path / "one", machine)
     for mine, theirs in zip(one.history, run.history, strict=True):

@@ -254,7 +254,7 @@ def _signs(recipe: Recipe, name: str, faces: Sequence[Face]) -> tuple[object, It
 def join(sets: Sequence[ImageSet]) -> ImageSet:
     """Return the images of several sets, in memory; classes of one name are one class."""
     classes = tuple(dict.fromkeys(name for one in sets for name in one.classes))
-    starts = np.cumsum([0, *(len(one.store) for one in sets)])
+    starts = np.cumsum([0, *(one.store.shape[0] for one in sets)])
     return ImageSet(
         store=np.concatenate([np.asarray(one.store) for one in sets]),
         rows=np.concatenate([one.rows + start for one, start in zip(sets, starts, strict=False)]),

@@ -69,7 +69,7 @@ class Dropout(nn.Module):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
+    """The sum over all processes, whose gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -79,41 +79,35 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return sum_processes(gradient)
-
-
-def sum_processes(values: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes, differentiably."""
-    return _Sum.apply(values)  # type: ignore[no-any-return]
+        return _Sum.forward(ctx, gradient)
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over the images of all processes; torch's own refuses CPU tensors."""
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        pass  # any number of dimensions
-
     def forward(self, input: Tensor) -> Tensor:
         """Return values of the same shape (B, C, ...) and dtype."""
         means, variances, batches = self.running_mean, self.running_var, self.num_batches_tracked
-        if not self.training or means is None or variances is None or batches is None:
-            return super().forward(input)
+        assert means is not None and variances is not None and batches is not None
+        if not self.training:
+            return F.batch_norm(input, means, variances, self.weight, self.bias, eps=self.eps)
         var, mean = torch.var_mean(input.float(), [0, *range(2, input.ndim)], correction=0)
         var, mean = var.double(), mean.double()  # the variance of all is a difference of sums
         count = torch.full_like(mean, input.numel() / len(mean))
-        sums = torch.stack([count, count * mean, count * (var + mean.square())])
-        count, mean, square = sum_processes(sums)
+        count, mean, square = _Sum.apply(
+            torch.stack([count, count * mean, count * (var + mean**2)])
+        )
         mean, square = mean / count, square / count
-        var = square - mean.square()
+        var = square - mean**2
         with torch.no_grad():
             batches += 1
             share = self.momentum or 1 / int(batches)
             means.lerp_(mean.float(), share)
             variances.lerp_((var * count / (count - 1)).float(), share)
         scale = self.weight * (var + self.eps).rsqrt()
-        shape = (-1, *[1] * (input.ndim - 2))
-        shift = (self.bias - mean * scale).float().view(shape)
-        return torch.addcmul(shift, input.float(), scale.float().view(shape)).to(input.dtype)
+        shift = self.bias - mean * scale
+        scale, shift = (one.float().view(-1, *[1] * (input.ndim - 2)) for one in (scale, shift))
+        return torch.addcmul(shift, input.float(), scale).to(input.dtype)
 
 
 def synchronise(model: nn.Module) -> None:
