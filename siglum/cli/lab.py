@@ -657,9 +657,7 @@ def study(
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         if ray is not None and jobs > 1:
-            raise ConfigError(
-                "With --ray, the cluster decides how many trainings run. Leave out jobs."
-            )
+            raise ConfigError(f"jobs must be 1 with --ray, which decides itself, got {jobs}.")
         jobs = jobs if wanted.trials else min(jobs, len(cells))
         read = partial(read_study, file, folder)
         threads = threads or (max(1, CORES // jobs) if ray is None else 1)

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from siglum.errors import ConfigError, DataError, RunError, SiglumError, missing_extra
+from siglum.formatting import count
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import train_run
@@ -57,8 +58,9 @@ def connect(address: str) -> Iterator[None]:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise ConfigError(
-            f"Cannot connect to a Ray cluster at {address!r}: {first_line(error)}. Start one with "
+            f"Cannot connect to a Ray cluster at {address!r}: {reason}. Start one with "
             "'ray start --head', or use 'local'."
         ) from None
     try:
@@ -116,12 +118,14 @@ def run_on_ray(
         raise ConfigError(f"threads must be at least 1 on a cluster, got {threads}.")
     needs = {"CPU": threads, "GPU": int(name == "cuda")}
     task = ray.remote(_train).options(num_cpus=threads, num_gpus=needs["GPU"])
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    slots = int(min(total.get(kind, 0) // need for kind, need in needs.items() if need))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    fits = [min(n.get(kind, 0) // need for kind, need in needs.items() if need) for n in nodes]
+    slots = int(sum(fits))
     if not slots:
+        gpu = " and a GPU" * needs["GPU"]
         raise ConfigError(
-            f"The cluster has no {threads} CPUs{' and a GPU' * needs['GPU']} for a training. Use "
-            "fewer --threads, or add a node."
+            f"No node of the cluster has {count(threads, 'CPU')}{gpu} for a training. Add one, or "
+            "change --threads and --device."
         )
     tasks: dict[Path, Any] = {}  # the reference of each task, by its run
     images: dict[str, Any] = {}  # references of images, by the settings that decide them
@@ -180,12 +184,13 @@ def _put(images: dict[str, ImageSet]) -> Any:
 
 def _train(driver: Driver, cell: Cell, images: dict[str, ImageSet], parent: None) -> None:
     """Train a run on a node; `parent` is the result of the task that trains its parent."""
-    node, versions = platform.node(), train_run.versions()
-    if versions != driver.versions:
-        raise RunError(
-            f"All nodes must have the same versions: {node} has {versions}, and the machine of the "
-            f"study {driver.versions}."
-        )
+    node = platform.node()
+    for name, version in train_run.versions().items():
+        if version != driver.versions[name]:
+            raise RunError(
+                f"{node} has {name} {version}, but the study runs with {driver.versions[name]}. "
+                "Install the same versions on every node."
+            )
     with suppress(OSError):  # paths may be relative
         os.chdir(driver.folder)
     if not driver.token.exists():

@@ -222,7 +222,8 @@ def draw_search(comparison: Comparison) -> list[Plot]:
         else:
             ordered = grid[name] if grid[name].dtype == object else grid[name].sort_values()
             values = list(texts[name][ordered.index].unique())
-            x = texts[name].map(values.index)
+            is_range = grid[name].dtype != object and len(values) > MAX_LABELS
+            x = grid[name] if is_range else texts[name].map(values.index)
             others = ["|".join(row) for row in texts.drop(columns=name).to_numpy()]
             spread = 0.0
             for _, line in y.groupby(others):
@@ -230,8 +231,13 @@ def draw_search(comparison: Comparison) -> list[Plot]:
                 spread = max(spread, float(line.max() - line.min()))
                 axes.plot(x[line.index], line, "o-", ms=4, lw=1, color=plots.SERIES[0], alpha=0.6)
             axes.plot(x[comparison.best], y[comparison.best], "o", ms=9, color=plots.ACCENT)
-            axes.set_xticks(range(len(values)), plots.short_labels(values, 12))
+            if not is_range:
+                axes.set_xticks(range(len(values)), plots.short_labels(values, 12))
+            elif x.min() > 0 and x.max() > 50 * x.min():
+                axes.set_xscale("log")
             title = f"{name}: up to {100 * spread:.1f} points apart, all else equal"
+            if spread == 0:  # trials from ranges have no two values in common
+                title = f"{name}: {texts[name][comparison.best]} in the best trial"
         columns = {name: list(grid.get(name, x)), "accuracy": list(y)}
         caption = "" if y.min() >= low else f"{(y < low).sum()} below the axis."
         result.append(Plot(f"search-{name.replace('.', '-')}", title, figure, columns, caption))

@@ -125,6 +125,58 @@ def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_p
     assert f"{tables[0]['best']}, seed 0" == max(accuracies, key=accuracies.__getitem__)
 
 
+def test_a_killed_search_by_optuna_resumes_with_the_same_trials_and_two_jobs_share_it(
+    siglum, signs: Path, tmp_path: Path
+) -> None:
+    optuna = pytest.importorskip(
+        "optuna", reason="Optuna is not installed: pip install '.[search]'"
+    )
+    file, folders = tmp_path / "search.toml", (tmp_path / "killed", tmp_path / "whole")
+    file.write_text(
+        f'[base]\ndata = "folder:{signs}"\nmodel = "mnist_net"\nbatch_size = 8\nval = 0.3\n'
+        'epochs = 3\n[search]\nstrategy = "tpe"\ntrials = 8\nprune = true\n'
+        "[search.dimensions]\nlr = {low = 1e-4, high = 1.0, log = true}\n"
+        'model_options.filters = {low = 2, high = 6, step = 2}\naugment = [[], ["affine"]]'
+    )
+
+    def listed(folder: Path) -> list[dict[str, str]]:
+        done = siglum("study", "list", file, "--folder", folder, "--json")
+        rows = json.loads(done.stdout.replace(str(folder), ""))["runs"]
+        return [{**row, **SPEED} for row in rows]
+
+    assert listed(folders[0]) == []
+    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
+    with subprocess.Popen(
+        [*command, "--folder", str(folders[0])], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "  7: " in line)
+        process.kill()
+    before = listed(folders[0])
+    assert [row["state"] for row in before] == [row["state"] for row in listed(folders[0])]
+    assert len(before) == 7 and before[6]["state"] in ("waiting", "stopped")
+    for folder in folders:
+        ran = siglum("study", "run", file, "--folder", folder, *FLAGS)
+        assert ran.returncode == 0, ran.stderr
+    assert listed(folders[0]) == listed(folders[1])
+    file.write_text(file.read_text().replace("trials = 8", "trials = 10"))
+    ran = siglum("study", "run", file, "--folder", folders[0], "--jobs", 2, *FLAGS)
+    assert ran.returncode == 0, ran.stderr
+
+    rows = listed(folders[0])
+    pruned = [row for row in rows if row["state"] == "pruned"]
+    assert len(rows) == 10 and rows[:8] == listed(folders[1])
+    assert pruned and all(row["epochs"] in ("1 of 3", "2 of 3") for row in pruned)
+    search = optuna.load_study(study_name=None, storage=f"sqlite:///{folders[0]}/optuna.db")
+    assert [trial.state.name for trial in search.trials] == [
+        "PRUNED" if row["state"] == "pruned" else "COMPLETE" for row in rows
+    ]
+    assert siglum("study", "report", file, "--folder", folders[0]).returncode == 0
+    file.write_text(file.read_text().replace("low = 1e-4", "low = 2"))
+    refused = siglum("study", "list", file, "--folder", folders[0])
+    assert refused.returncode == 2 and "lr must be a valid range: `low <= high`" in refused.stderr
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_it_comes_to_the_same_table(
     siglum, done: Path, signs: Path, later_signs: Path, tmp_path: Path

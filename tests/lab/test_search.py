@@ -125,6 +125,8 @@ def test_failed_trials_are_listed_and_lose(tmp_path: Path, signs: Path, machine:
         ("lr =", "val =", "val would change the validation images: it is no dimension."),
         ("lr =", "seed =", "seed must be in the list 'seeds', not in the settings."),
         ("[search]", "[grid]\nlr = [0.1]\n[search]", "Cannot combine [search] with grid"),
+        ("[5, 0]", "{low = 1, high = 5}", "kernel_size is a range, which needs the strategy tpe"),
+        ('"linear"', '"linear"\nprune = true', "search.prune needs the strategy tpe or gp."),
     ],
 )
 def test_a_search_that_breaks_a_rule_is_refused(
