@@ -82,13 +82,15 @@ def predict_on_ray(
 
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        jobs = jobs or int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+        cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+        if not cpus:
+            raise ConfigError("The cluster has no CPU for predictions. Add a node.")
         recogniser: Any = Predictor  # each actor makes one
         parts = ray.data.from_items(list(units), override_num_blocks=len(units)).map(
             recogniser,
             fn_constructor_kwargs=vars(predictor),
             num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(size=min(jobs, len(units))),
+            compute=ray.data.ActorPoolStrategy(size=min(jobs or cpus, cpus, len(units))),
         )
         try:
             yield from parts.iter_rows()

@@ -158,9 +158,12 @@ def predict(
             write_atomic(parts[part["number"]], part["data"])
             done += 1
             progress(f"predicting {out.name}, parts", done, len(units))
-        table = dataset.dataset(list(map(str, parts)))
-        errors = table.count_rows(filter=dataset.field("error").is_valid())
-        return table.count_rows(), errors
+        try:
+            table = dataset.dataset(list(map(str, parts)))
+            errors = table.count_rows(filter=dataset.field("error").is_valid())
+            return table.count_rows(), errors
+        except (OSError, ValueError) as error:  # a part that another program has damaged
+            raise cannot_read(out, error) from None
 
 
 def _find_files(place: str, out: Path) -> dict[str, Version]:
@@ -283,18 +286,23 @@ def _open_folder(out: Path, job: Mapping[str, bytes]) -> Iterator[None]:
         write_atomic(out / JOB, json.dumps(digests))
     if not (out / JOB).is_file():
         raise ConfigError(f"{out} exists already. Choose another name with -o.")
-    before = read_json(out / JOB)
-    for name, digest in digests.items():
-        if before.get(name) != digest:
-            rule = "Choose another name with -o"
-            raise ConfigError(f"{out} has the predictions of another {name}. {rule}.")
     try:
-        with FileLock(out / LOCK, timeout=0):
-            for rest in out.glob(".*.tmp"):  # of a process that was killed
-                rest.unlink()
-            yield
+        lock = FileLock(out / LOCK).acquire(timeout=0)
     except Timeout:
         raise ConfigError(f"Another process writes {out}. Wait until it ends.") from None
+    except OSError as error:
+        raise DataError(f"Cannot write {out}: {str(error.strerror).lower()}.") from None
+    with lock:
+        if not any(out.glob(f"*{SUFFIX}")):  # the job before has predicted nothing
+            write_atomic(out / JOB, json.dumps(digests))
+        before = read_json(out / JOB)
+        for name, digest in digests.items():
+            if before.get(name) != digest:
+                rule = "Choose another name with -o"
+                raise ConfigError(f"{out} has the predictions of another {name}. {rule}.")
+        for rest in out.glob(".*.tmp"):  # of a process that was killed
+            rest.unlink()
+        yield
 
 
 def run_locally(predictor: Predictor, units: Sequence[Unit], jobs: int) -> Iterator[Part]:
