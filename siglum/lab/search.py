@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from siglum.config import Settings
 from siglum.errors import ConfigError, RunError, missing_extra
@@ -55,6 +55,16 @@ class Range(Settings):
     high: int | float
     log: bool = False  # equally many trials in each power of ten
     step: int | float | None = None
+
+    @classmethod
+    def read(cls, name: str, table: dict[str, Any]) -> "Range":
+        """Return the range of a table in a study file; raises ConfigError."""
+        try:
+            return cls(**table)
+        except ValidationError:
+            raise ConfigError(
+                f"{name} must be a range such as {{low = 0.1, high = 1.0}}, got {table}."
+            ) from None
 
 
 def grid(search: Search, trials: list[Trial]) -> Iterator[Iterable[Point]]:

@@ -170,7 +170,7 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     table = "grid" if file.search is None else "search.dimensions"
     axes = _flatten(file.grid if file.search is None else file.search.dimensions)
     if by_optuna := file.search is not None and file.search.strategy in SAMPLERS:
-        axes = {n: build(Range, v) if isinstance(v, dict) else v for n, v in axes.items()}
+        axes = {n: Range.read(n, v) if isinstance(v, dict) else v for n, v in axes.items()}
     lists = {"seeds": list(file.seeds)} | {f"{table}.{name}": v for name, v in axes.items()}
     for setting, values in lists.items():
         if isinstance(values, dict) and file.search is not None:

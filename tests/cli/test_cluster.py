@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +57,27 @@ def test_a_study_survives_its_driver_and_a_node_with_the_same_bits(
 ) -> None:
     file, folders = tmp_path / "kill.toml", (tmp_path / "one", tmp_path / "many")
     file.write_text(TEXT.format(signs=signs))
-    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS, "1"]
-    command += ["--folder", str(folders[1]), "--ray", cluster.address]
+    arguments = ["study", "run", str(file), *FLAGS, "1", "--ray", cluster.address]
+    arguments += ["--folder", str(folders[1])]
 
     def unfinished() -> int:
         logs = folders[1].glob("*/log.jsonl")
         return sum(not log.with_name("result.json").exists() for log in logs)
 
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as driver:
-        wait_for(lambda: unfinished() > 0)
-        driver.kill()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+    def kill_node() -> None:
         wait_for(lambda: unfinished() > 1)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        printed, _ = driver.communicate(timeout=180)
+
+    with subprocess.Popen([sys.executable, "-m", "siglum", *arguments]) as driver:
+        wait_for(lambda: unfinished() > 0)
+        driver.kill()
+    with ThreadPoolExecutor() as pool:
+        killing = pool.submit(kill_node)
+        done = siglum(*arguments)
+        killing.result()
     alone = siglum("study", "run", file, "--folder", folders[0], *FLAGS, 1)
 
-    assert driver.returncode == 0 and "4 finished, 0 failed, of 4" in printed
+    assert done.returncode == 0 and "4 finished, 0 failed, of 4" in done.stdout, done.stderr
     assert alone.returncode == 0, alone.stderr
     for run in [run for run in folders[0].iterdir() if run.name != "locks"]:
         for name in ("last.safetensors", "predictions.npz"):
