@@ -222,12 +222,12 @@ def _open_table(name: str, column: str | None) -> Iterator[tuple[Any, str]]:
     except Exception as error:  # Arrow raises nearly anything for hostile bytes
         raise cannot_read(name, error) from None
     with table:
-        fields = table.schema_arrow
-        images = [one.name for one in fields if "binary" in str(one.type)]  # or a struct with bytes
+        # Bytes, or a struct with them; those of one size are pixels, not files.
+        types = {one.name: str(one.type) for one in table.schema_arrow}
+        images = [n for n, kind in types.items() if "binary" in kind and "fixed" not in kind]
         if column not in (None, *images) or not images:
-            wanted = "images, as bytes" if column is None else f"images called {column!r}"
-            listed = ", ".join(fields.names)[:200]
-            raise DataError(f"{name} has no column of {wanted}, but {listed!r}.")
+            wanted = "encoded images" if column is None else f"encoded images called {column!r}"
+            raise DataError(f"{name} has no column of {wanted}, but {', '.join(types)[:200]!r}.")
         yield table, column or images[0]
 
 

@@ -157,8 +157,11 @@ def test_files_folders_addresses_and_columns_of_hugging_face(
         ("signs.siglum one.parquet -o one.parquet", "one.parquet exists already."),
         ("signs.siglum none.parquet -o b.parquet", "No Parquet or image files in "),
         ("signs.siglum *.jpg -o b.parquet", "No Parquet or image files in "),
-        ("signs.siglum text.parquet -o b.parquet", "has no column of images, as bytes, but 'text'"),
-        ("signs.siglum one.parquet --column x -o b.parquet", "images called 'x', but 'image'"),
+        ("signs.siglum text.parquet -o b.parquet", "has no column of encoded images, but 'text'"),
+        (
+            "signs.siglum one.parquet --column x -o b.parquet",
+            "encoded images called 'x', but 'image'",
+        ),
         ("signs.siglum damaged.parquet -o b.parquet", "damaged.parquet: "),
         ("signs.siglum foo://x -o b.parquet", "Cannot read foo://x: "),
         ("signs.siglum one.parquet -o b.parquet --jobs -1", "jobs must be at least 0, got -1."),
