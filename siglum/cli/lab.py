@@ -736,7 +736,11 @@ def _train_on_ray(
     from siglum.lab.cluster import connect, run_on_ray
     from siglum.lab.study import next_cells
 
-    with connect(address), terminal.progress_line(training=True) as line:
+    with (
+        connect(address),
+        redirect_stdout(sys.stderr),  # Ray reports lost nodes there
+        terminal.progress_line(training=True) as line,
+    ):
 
         def log(cell: "Cell", remaining: int) -> None:
             line.log(f"{cell.path.name}  {cell.name}  {cell.state}  ({remaining} to go)")

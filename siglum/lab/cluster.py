@@ -47,7 +47,7 @@ class Driver:
 def connect(address: str) -> Iterator[None]:
     """Connect to the Ray cluster at `host:port`, or at `auto`, or start one of this machine."""
     host, _, port = address.rpartition(":")
-    options = {"USAGE_STATS_ENABLED": "0", "BACKEND_LOG_LEVEL": "fatal"}  # sends and prints nothing
+    options = {"USAGE_STATS_ENABLED": "0"}  # nothing is sent to Ray's authors
     if host:  # a server that is not Ray's would be tried for minutes
         options |= {"NUM_REDIS_GET_RETRIES": "2", "py_gcs_connect_timeout_s": "5"}
     for name, value in options.items():
@@ -79,6 +79,7 @@ def predict_on_ray(
     """Predict units by actors, each with a recogniser of one thread; 0 `jobs` are one per CPU."""
     if not units:
         return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data warns of its own actors
     with connect(address):
         import ray
         from ray.exceptions import RayError, RayTaskError

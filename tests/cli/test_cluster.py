@@ -19,12 +19,12 @@ seeds = [0, 1]
 data = "folder:{signs}"
 model = "mnist_net"
 batch_size = 8
-epochs = 100
+epochs = 80
 [parents.first]
 data = "folder:{signs}"
 model = "mnist_net"
 batch_size = 8
-epochs = 60
+epochs = 50
 [variants.after]
 init = "parents.first"
 """
