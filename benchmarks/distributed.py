@@ -18,11 +18,11 @@ from siglum.images import shards
 from siglum.images.imageset import ImageSet
 
 ROUNDS = 3
-COUNTS = (10_000, 100_000, 1_000_000)
+COUNTS = (10_000, 100_000, 400_000)
 PEAK = """
 import sys
 from siglum import cli
-cli.run(sys.argv[1:])
+assert cli.run(sys.argv[1:]) == 0
 print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 """
 
@@ -69,7 +69,8 @@ def measure_processes(folder: Path) -> None:
 
 
 def measure_memory(folder: Path) -> None:
-    """Train on shards of ever more images, and print the peak of memory."""
+    """Train on shards of 1 MB of ever more images, and print the peak of memory."""
+    shards.SHARD_BYTES = 2**20
     for count in COUNTS:
         random, labels = np.random.RandomState(0), np.arange(count) % 10
         images = random.randint(256, size=(count, 28, 28), dtype=np.uint8)

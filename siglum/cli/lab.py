@@ -654,6 +654,8 @@ def study(
         print(f"Report: {path}")
         return
     if action == "run":
+        if distributed.num_processes() > 1:
+            raise ConfigError("A study needs --jobs or --ray to run in parallel, not torchrun.")
         if jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         if ray is not None and jobs > 1:

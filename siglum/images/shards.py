@@ -83,8 +83,8 @@ class Shards:
 def _pyarrow(module: str = "") -> Any:
     try:
         return import_module(f"pyarrow{module}")
-    except ModuleNotFoundError as error:
-        raise missing_extra("A set of shards", error.name, "parquet") from None
+    except ModuleNotFoundError:
+        raise missing_extra("A set of shards", "pyarrow", "parquet") from None
 
 
 @contextmanager
