@@ -21,6 +21,7 @@ from making import (
     write_zip,
 )
 
+from siglum.config import Preprocess
 from siglum.errors import SiglumError
 from siglum.images import sources
 from siglum.images.formats import FORMATS
@@ -125,7 +126,7 @@ def test_emnist_for_matlab_is_turned_upright(tmp_path: Path) -> None:
 
 def test_the_images_of_a_source_become_arrays(tmp_path: Path) -> None:
     write_format("quickdraw", tmp_path / "drawings")
-    assert sources.export(str(tmp_path / "drawings"), tmp_path / "new.npz") == 4
+    assert sources.export(str(tmp_path / "drawings"), tmp_path / "new.npz", Preprocess()) == 4
 
     read = load(tmp_path / "new.npz")
     assert read.fingerprint == load(tmp_path / "drawings").fingerprint
