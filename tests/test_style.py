@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 18_020),
+    "package": ("siglum/**/*.py", 18_019),
     "page script": ("siglum/studio/page/*.js", 2_474),
     "tests": ("tests/**/*.py", 16_289),
     "benchmarks": ("benchmarks/*.py", 1_749),

@@ -40,7 +40,8 @@ def connect(device: str) -> Iterator[None]:
     except RuntimeError as error:
         if "gloo" not in str(error) and not isinstance(error, dist.DistBackendError):
             raise
-        raise SiglumError(f"Process {rank()} stopped, because another one ended.") from error
+        reason = "stopped, because another one ended. Continue with: siglum train --resume RUN"
+        raise SiglumError(f"Process {rank()} {reason}") from error
     finally:
         dist.destroy_process_group()
 

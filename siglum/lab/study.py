@@ -205,7 +205,8 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
             pruning = Pruning(trials, number, cells[first].path)
             cells[first:] = [replace(cell, pruning=pruning) for cell in cells[first:]]
         accuracy = _validation_accuracy([cell for cell in cells if cell.variant == variant])
-        scores.update({variant: accuracy} if accuracy >= 0 else {})
+        if accuracy >= 0:
+            scores[variant] = accuracy
         return accuracy
 
     trials = None

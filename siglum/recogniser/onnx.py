@@ -75,11 +75,8 @@ class Network:
                 timer.cancel()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (
-            self._raw,
-            self.preprocess,
-            self._threads,
-        )  # scikit-learn copies it to other processes
+        # Other processes, such as those of scikit-learn, get a copy.
+        return Network, (self._raw, self.preprocess, self._threads)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs (N, D) for images; works in batches, so that memory stays small."""
