@@ -36,13 +36,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'siglum' has no attribute {name!r}")
     from importlib import import_module
 
-    from siglum.errors import missing_extra
+    from siglum.errors import require_extra
 
-    try:
+    with require_extra(name, "notebook" if name == "Pad" else "lab"):
         return getattr(import_module(_MODULES[name]), name)
-    except ModuleNotFoundError as error:
-        extra = "notebook" if name == "Pad" else "lab"
-        raise missing_extra(name, error.name, extra) from error
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,8 @@
 Messages give the rule, the value and the remedy. A broken internal assumption is an `assert`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -30,12 +31,21 @@ class MissingExtra(SiglumError, ImportError):
     """An optional package is absent."""
 
 
-def missing_extra(feature: str, package: str | None, extra: str = "lab") -> MissingExtra:
-    """Return the error for an absent package of one of Siglum's extras."""
-    return MissingExtra(
-        f"{feature} needs {package}. Install Siglum with its extra {extra!r}: "
-        f"pip install '.[{extra}]' in Siglum's folder."
-    )
+@contextmanager
+def require_extra(feature: str, extra: str = "lab") -> Iterator[None]:
+    """Raise MissingExtra if the block imports a package that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"{feature} needs {error.name}. Install Siglum with its extra {extra!r}: "
+            f"pip install '.[{extra}]' in Siglum's folder."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without a full stop."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
 
 
 def closest_match(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

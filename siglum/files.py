@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siglum.errors import ConfigError, DataError
+from siglum.errors import ConfigError, DataError, first_line
 
 
 def data_dir() -> Path | None:
@@ -60,7 +60,7 @@ def sha256(path: Path) -> str:
 
 def cannot_read(name: object, error: Exception) -> DataError:
     """Return the error to raise when a file cannot be read."""
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = getattr(error, "strerror", None) or first_line(error).partition(". ")[0]
     return DataError(f"Cannot read {name}: {reason.lower()}.")
 
 

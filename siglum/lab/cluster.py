@@ -16,13 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from siglum.errors import ConfigError, DataError, RunError, SiglumError, missing_extra
+from siglum.errors import ConfigError, DataError, RunError, SiglumError, first_line, require_extra
 from siglum.formatting import count
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import train_run
 from siglum.lab.device import choose_device
-from siglum.lab.run_folder import first_line
 from siglum.lab.search import LOCKS
 from siglum.lab.study import POLL_SECONDS, Cell, run_cells
 from siglum.lab.train_run import Stopped
@@ -52,10 +51,8 @@ def connect(address: str) -> Iterator[None]:
         options |= {"NUM_REDIS_GET_RETRIES": "2", "py_gcs_connect_timeout_s": "5"}
     for name, value in options.items():
         os.environ.setdefault(f"RAY_{name}", value)
-    try:
+    with require_extra("A cluster", "cluster"):
         import ray
-    except ImportError as error:
-        raise missing_extra("A cluster", error.name, "cluster") from error
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         if host:

@@ -20,11 +20,11 @@ from torch import nn
 
 from siglum import stats
 from siglum.config import Preprocess
-from siglum.errors import RunError, SiglumError
+from siglum.errors import RunError, SiglumError, first_line
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device, choose_device
 from siglum.lab.models import count_parameters
-from siglum.lab.run_folder import Run, first_line
+from siglum.lab.run_folder import Run
 from siglum.lab.train_run import predict_part
 from siglum.lab.training_loop import evaluate, normalise_batch, to_unit
 from siglum.recogniser import bundle as bundles

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig, explain
-from siglum.errors import DataError, RunError, choose
+from siglum.errors import DataError, RunError, choose, first_line
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
 from siglum.formatting import shorten
 from siglum.lab import distributed, models
@@ -385,11 +385,6 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], reason: str, r
     except RuntimeError as error:
         lines = [line.strip().rstrip(". ") for line in str(error).splitlines()[1:]]
         raise RunError(f"{reason}: {shorten('; '.join(lines), 600)}. {remedy}") from None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, without a full stop."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
 
 
 def _check_predictions(arrays: dict[str, NDArray[Any]], part: str, num_classes: int) -> None:

@@ -21,9 +21,9 @@ from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from siglum.config import Settings
-from siglum.errors import ConfigError, RunError, missing_extra
+from siglum.errors import ConfigError, RunError, first_line, require_extra
 from siglum.files import write_atomic
-from siglum.lab.run_folder import CONFIG, Run, first_line
+from siglum.lab.run_folder import CONFIG, Run
 from siglum.lab.training_loop import derive_seed
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ class Pruning:
 
 def distribution(name: str, dimension: Any) -> "optuna.distributions.BaseDistribution":
     """Return Optuna's form of a dimension; raises ConfigError."""
-    _require_optuna()
-    from optuna import distributions
+    with require_extra("A search by Optuna", "search"):
+        from optuna import distributions
 
     if not isinstance(dimension, Range):
         return distributions.CategoricalDistribution([json.dumps(value) for value in dimension])
@@ -236,18 +236,11 @@ def round_number(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")
 
 
-def _require_optuna() -> None:
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("A search by Optuna", error.name, "search") from error
-
-
 @cache
 def _open(folder: Path, name: str) -> "optuna.Study":
     """Open a search, or begin it. By default Optuna prunes by the median of the other trials."""
-    _require_optuna()
-    import optuna
+    with require_extra("A search by Optuna", "search"):
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / DATABASE

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from siglum.errors import missing_extra
+from siglum.errors import require_extra
 from siglum.lab.train_run import Watch
 from siglum.lab.training_loop import Epoch, StepProgress
 
@@ -13,10 +13,8 @@ def tensorboard_writer(folder: Path, watch: Watch = lambda _: None) -> Watch:
     Values are plotted over the number of images shown since the start. `watch` is called with
     every record, too. Raises MissingExtra if TensorBoard is not installed.
     """
-    try:
+    with require_extra("Logging to TensorBoard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        raise missing_extra("Logging to TensorBoard", error.name, "tensorboard") from error
 
     writer = None
 

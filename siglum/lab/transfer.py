@@ -21,12 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError, DataError, RunError, closest_match
+from siglum.errors import ConfigError, DataError, RunError, closest_match, first_line
 from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import count_parameters
 from siglum.lab.models.sign_net import included_weights
-from siglum.lab.run_folder import Run, first_line, load_weights, on_cpu
+from siglum.lab.run_folder import Run, load_weights, on_cpu
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head

@@ -28,7 +28,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from siglum import __version__
-from siglum.errors import ConfigError, DataError, missing_extra
+from siglum.errors import ConfigError, DataError, require_extra
 from siglum.files import cannot_read, read_json, write_atomic
 from siglum.images import decode, folder
 from siglum.images.cache import Progress
@@ -138,10 +138,8 @@ def predict(
     Returns:
         The number of rows, and of those that could not be read.
     """
-    try:
+    with require_extra("Prediction in bulk", "parquet"):
         from pyarrow import dataset
-    except ImportError as error:
-        raise missing_extra("Prediction in bulk", error.name, "parquet") from None
     load(recogniser)
     raw, files = recogniser.read_bytes(), dict[str, Version]()
     for place in places:

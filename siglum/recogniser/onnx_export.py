@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siglum.errors import ConfigError, missing_extra
+from siglum.errors import ConfigError, require_extra
 from siglum.files import write_atomic
 from siglum.images.ink import FILL
 from siglum.recogniser.bundle import Bundle
@@ -44,11 +44,9 @@ def to_model(bundle: Bundle) -> bytes:
 
     The prior of size and position has no effect: an image has lost both.
     """
-    try:
+    with require_extra("The export as ONNX", "onnx"):
         import onnx
         from onnx import TensorProto, helper, numpy_helper
-    except ImportError:
-        raise missing_extra("The export as ONNX", "onnx", "onnx") from None
 
     model = onnx.load_from_string(bundle.model)
     graph, preprocess, head = model.graph, bundle.preprocess, bundle.head

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from siglum.config import Option, Preprocess, TrainConfig
-from siglum.errors import ConfigError, choose, closest_match
+from siglum.errors import ConfigError, choose, closest_match, first_line
 from siglum.files import sha256
 from siglum.lab.models.baselines import LINEAR, LinearBaseline, NearestNeighbours
 from siglum.lab.models.cnn import CNN
@@ -213,8 +213,8 @@ def _import(name: str) -> type[nn.Module]:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ConfigError(f"Cannot import {file}: {type(error).__name__}: {reason}.") from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(f"Cannot import {file}: {reason}.") from error
     finally:
         with suppress(ValueError):
             sys.path.remove(folder)
