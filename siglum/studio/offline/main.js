@@ -1,12 +1,11 @@
 // The exported page: draw a sign, see what it is, copy it.
 
-import { announce, announceSteady, byId, count, h, onClick, percent, renderList, setEnabled, signName } from "./dom.js";
+import { announce, announceSteady, byId, count, h, headline, onClick, percent, renderList, setEnabled, signName } from "./dom.js";
 import { copyText } from "./message.js";
 import { createPad } from "./pad.js";
 import { startTheme } from "./theme.js";
 
 const SHOWN = 5; // answers
-const MAX_NAMES = 3; // signs that a doubtful drawing may be
 const MAX_SAMPLES = 300; // signs that the empty page names
 
 const read = (id) => byId(id).textContent;
@@ -51,20 +50,9 @@ function fail(reason) {
   byId("problem").textContent = `This browser cannot run the recogniser: ${reason}. Use a current Chrome, Edge, Firefox or Safari.`;
 }
 
-const words = (...parts) => h("span", { class: "words" }, parts);
-
-function listNames(labels) {
-  return labels.flatMap((label, index) => [index && (index === labels.length - 1 ? " or " : ", "), signName(classes[label].name)]).filter(Boolean);
-}
-
-function describe({ ranking: [[best, probability], ...others], set, isRejected }) {
-  if (isRejected) {
-    return [h("span", { class: "mark", "aria-hidden": "true" }, "?"), words("None of these signs."),
-      h("span", { class: "quiet" }, "Closest: ", listNames([best, ...others.slice(0, 1).map(([label]) => label)]))];
-  }
-  if (set.length > MAX_NAMES) return [words("Not sure")];
-  if (set.length > 1) return [words("Not sure: ", ...listNames(set), "?")];
-  return [h("span", { class: "large" }, signName(classes[best].name)), h("span", { class: "share" }, percent(probability))];
+function describe({ ranking, set, isRejected }) {
+  const candidates = ranking.map(([label, probability]) => ({ name: classes[label].name, probability }));
+  return headline(candidates, set.map((label) => classes[label].name), isRejected && "None of these signs.");
 }
 
 function show(next) {
@@ -89,9 +77,7 @@ function renderAnswer({ id, index, probability, share }) {
 }
 
 /** The text to copy for a class, in the format that was chosen. */
-function textOf(label) {
-  return classes[label].texts[byId("format").value];
-}
+const textOf = (label) => classes[label].texts[byId("format").value];
 
 function copyAnswer(index) {
   if (answer?.ranking[index] && !(answer.isRejected && !index)) copyText(textOf(answer.ranking[index][0]));

@@ -1,12 +1,12 @@
 // Small helpers for elements and text. Text becomes text nodes, never markup.
 
-const SVG = "http://www.w3.org/2000/svg";
 const STEADY = 1000; // ms
+export const MAX_NAMES = 3; // of the signs that a drawing may be, when the recogniser is not sure
 export const byId = (id) => document.getElementById(id);
 
-/** Create an element, "svg:..." in SVG. `on...` props are listeners; true and false set or omit an attribute. */
+/** Create an element. `on...` props are listeners; true and false set or omit an attribute. */
 export function h(tag, props = {}, ...children) {
-  const element = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
@@ -16,9 +16,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 /** The name of a sign, isolated from the text direction around it. */
-export function signName(name) {
-  return h("bdi", { class: [...name].length > 2 ? "sign word" : "sign", title: name }, name);
-}
+export const signName = (name) => h("bdi", { class: [...name].length > 2 ? "sign word" : "sign", title: name }, name);
 
 /** The same for attributes and options, with control characters. */
 export const isolate = (name) => `\u2068${name}\u2069`;
@@ -114,8 +112,27 @@ export function percent(share) {
   return `${Math.round(100 * share)}\u00a0%`;
 }
 
-export function count(number, singular, plural = `${singular}s`) {
-  return `${number.toLocaleString("en-GB")} ${number === 1 ? singular : plural}`;
+export const count = (number, noun) => `${number.toLocaleString("en-GB")} ${noun}${number === 1 ? "" : "s"}`;
+
+export const words = (...parts) => h("span", { class: "words" }, parts);
+
+function listNames(names) {
+  return names.flatMap((name, index) => {
+    const separator = index === names.length - 1 ? " or " : ", ";
+    return index ? [separator, signName(name)] : [signName(name)];
+  });
+}
+
+/** The headline of a prediction: the most probable sign, else the `names` of those that it may be, or `rejection`. */
+export function headline([best, ...others], names, rejection) {
+  if (rejection) {
+    const closest = [best, ...others].slice(0, 2).map(({ name }) => name);
+    const mark = h("span", { class: "mark", "aria-hidden": "true" }, "?");
+    return [mark, words(rejection), h("span", { class: "quiet" }, "Closest: ", listNames(closest))];
+  }
+  if (names.length > MAX_NAMES) return [words("Not sure")];
+  if (names.length > 1) return [words("Not sure: ", ...listNames(names), "?")];
+  return [h("span", { class: "large" }, signName(best.name)), h("span", { class: "share" }, percent(best.probability))];
 }
 
 /** "9 of 10 recognised. Too few to be sure (60 to 98 %)." */

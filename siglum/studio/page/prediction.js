@@ -1,6 +1,6 @@
 // A prediction: a headline, the most probable signs as buttons, and what the network sees.
 
-import { byId, h, isolate, percent, renderList, signName, thumbnail } from "./dom.js";
+import { byId, h, headline, isolate, MAX_NAMES, percent, renderList, signName, thumbnail, words } from "./dom.js";
 import { classById, getState } from "./store.js";
 
 const NO_INK = ["Your drawing is cropped, scaled and centred."];
@@ -9,29 +9,12 @@ const HEAT = 0.9; // opacity where it is hottest
 
 let pixels = null; // {ink, heatmap, size} of the prediction in view
 
-const MAX_NAMES = 3; // of the signs that it may be, when it is not sure
 const MIN_SHARE = 0.01; // below which a probability is not stated
 
-const words = (...parts) => h("span", { class: "words" }, parts);
-
-function listNames(names) {
-  return names.flatMap((name, index) => {
-    const separator = index === names.length - 1 ? " or " : ", ";
-    return index ? [separator, signName(name)] : [signName(name)];
-  });
-}
-
-function headline(rejected, [best, ...others], names) {
+function describe(candidates, names, rejected) {
   if (!getState().classes.length) return [words("What is it?")];
-  if (!best) return [words("Teach it a second sign, then it can tell them apart.")];
-  if (rejected) {
-    const closest = [best, ...others].slice(0, 2).map(({ name }) => name);
-    const mark = h("span", { class: "mark", "aria-hidden": "true" }, "?");
-    return [mark, words("Not one of your signs."), h("span", { class: "quiet" }, "Closest: ", listNames(closest))];
-  }
-  if (names.length > MAX_NAMES) return [words("Not sure")];
-  if (names.length > 1) return [words("Not sure: ", ...listNames(names), "?")];
-  return [h("span", { class: "large" }, signName(best.name)), h("span", { class: "share" }, percent(best.probability))];
+  if (!candidates.length) return [words("Teach it a second sign, then it can tell them apart.")];
+  return headline(candidates, names, rejected && "Not one of your signs.");
 }
 
 /** Show a prediction; `onpick(class)` is called when the user picks an answer. `sign` is the active one, if any. */
@@ -40,7 +23,7 @@ export function showAnswer({ candidates, prediction_set: ids, rejected }, sign, 
   const names = ids.map((id) => classById(id)?.name).filter(Boolean);
   const isUnsure = !rejected && names.length > 1;
   byId("prediction").dataset.kind = !possible.length ? "none" : rejected ? "rejected" : isUnsure ? "unsure" : "sure";
-  byId("headline").replaceChildren(...headline(rejected, possible, names));
+  byId("headline").replaceChildren(...describe(possible, names, rejected));
   const first = sign?.id ?? (rejected || isUnsure ? null : possible[0]?.class);
   const choices = possible.filter(({ class: id }) => id !== first);
   if (first) choices.unshift({ class: first, name: classById(first).name });

@@ -13,9 +13,8 @@ const MAX_OFFERS = 3; // characters of a name that was typed
 let groups = null; // characters of each group, once they are needed
 let panelSign = null; // id of the sign whose dialog is open
 
-function describeStatus({ train, in_fonts: isInFonts }) {
-  return train ? count(train, "drawing") : isInFonts ? "ready" : `draw it ${ENOUGH} times`;
-}
+const describeStatus = ({ train, in_fonts: isInFonts }) =>
+  train ? count(train, "drawing") : isInFonts ? "ready" : `draw it ${ENOUGH} times`;
 
 function toggle(id) {
   const isActive = getActiveSign() === id;
