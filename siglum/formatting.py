@@ -4,6 +4,7 @@ import math
 import re
 from datetime import datetime
 from pathlib import PurePath
+from typing import Any
 
 from siglum.stats import Rate
 
@@ -96,3 +97,13 @@ def source_name(spec: str) -> str:
     """Return the short name of a data source: "signs" for "folder:/home/me/signs"."""
     parts = [p for p in PurePath(spec.partition(":")[2]).parts if p not in ("raw", "..", "/")]
     return parts[-1] if parts else spec
+
+
+def render_template(package: str, name: str, **values: Any) -> str:
+    """Render an HTML template in the folder of a package; values are escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # late: few commands need it
+
+    loader = PackageLoader(package, ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"count": count, "probability": probability}
+    return environment.get_template(name).render(values)

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
-from siglum.formatting import probability
+from siglum.formatting import render_template
 from siglum.images import decode, ink, strokes
 from siglum.images import outputs as class_outputs
 from siglum.images.ink import InkReport
@@ -82,14 +82,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         pixels = self.ink if self.ink.ndim == 3 else self.ink[None]
         ink = base64.b64encode(decode.to_png(pixels)).decode()
-        return _render(prediction=self, ink=ink)
-
-
-def _render(**values: Any) -> str:
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(autoescape=True, loader=PackageLoader("siglum.recogniser", "."))
-    return environment.get_template("notebook.html").render(values, percent=probability)
+        return render_template("siglum.recogniser", "notebook.html", prediction=self, ink=ink)
 
 
 class Input(NamedTuple):
@@ -135,7 +128,7 @@ class Recogniser:
         return f"Recogniser({len(self.classes)} classes: {' '.join(self.classes[:10])}{more})"
 
     def _repr_html_(self) -> str:
-        return _render(recogniser=self)
+        return render_template("siglum.recogniser", "notebook.html", recogniser=self)
 
     @overload
     def predict(self, image: list[Any]) -> list[Prediction]: ...

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio.to_thread
@@ -54,6 +54,7 @@ HEADERS = {
     "frame-ancestors 'none'; object-src 'none'",
 }
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+EXTRA = {401: {"www-authenticate": "Bearer"}, 405: {"allow": "GET, POST"}}  # headers by status
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -114,9 +115,9 @@ def create_server(studio: Studio, address: Address, workers: Workers) -> uvicorn
     # FastAPI's own pages load scripts from elsewhere.
     app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=lifespan)
     app.include_router(routes.router)
-    for file in resources.files("siglum.studio").joinpath("page").iterdir():
+    for file in Path(__file__).with_name("page").iterdir():
         path = "/" if file.name == "index.html" else f"/static/{file.name}"
-        content_type, headers = TYPES[file.name.rpartition(".")[2]], {"Cache-Control": "no-cache"}
+        content_type, headers = TYPES[file.suffix[1:]], {"Cache-Control": "no-cache"}
         content = Response(file.read_bytes(), 200, headers, content_type)
         app.router.routes.append(Route(path, content, methods=["GET"]))
     app.state.studio, app.state.workers = studio, workers
@@ -209,10 +210,7 @@ class Security:
             if error.status == 403 and not scope["path"].startswith("/api/"):
                 response = page("forbidden", 403)
             response.headers["connection"] = "close"  # the rest of the request is not read
-            if error.status == 401:
-                response.headers["www-authenticate"] = "Bearer"
-            if error.status == 405:
-                response.headers["allow"] = "GET, POST"
+            response.headers.update(EXTRA.get(error.status, {}))
             return await response(scope, receive, send_with_headers)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -230,11 +228,6 @@ class Security:
             raise StudioError(415, "The body must not be compressed.")
         if int(headers.get("content-length", "0")) > max_mib * 2**20:
             raise StudioError(413, f"This is too large: at most {max_mib} MB.")
-        messages: list[Message] = []
-
-        async def replay() -> Message:
-            return messages.pop() if messages else await receive()
-
         is_large = int(headers.get("content-length", "0")) > JSON[1] * 2**20
         async with self.uploads if is_large else contextlib.nullcontext():
             try:
@@ -244,7 +237,11 @@ class Security:
                 return None
             except TimeoutError:
                 raise StudioError(408, "The upload took too long. Try again.") from None
-            messages.append({"type": "http.request", "body": content})
+            messages = iter([{"type": "http.request", "body": content}])
+
+            async def replay() -> Message:
+                return next(messages, None) or await receive()
+
             return await self.app(scope, replay, send)
 
     def _check_head(self, scope: Scope, headers: Headers) -> None:
@@ -310,5 +307,4 @@ class Security:
 
 def page(name: str, status: int = 200) -> HTMLResponse:
     """Return a page that needs neither script nor style."""
-    file = resources.files("siglum.studio").joinpath(f"{name}.html")
-    return HTMLResponse(file.read_text("utf-8"), status)
+    return HTMLResponse(Path(__file__).with_name(f"{name}.html").read_bytes(), status)

@@ -18,11 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import date
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -125,7 +123,7 @@ def _import(
     for id, entry in now.state.drawings.items():
         saved[now.state.classes[entry.label], entry.split].append(now.inks[id].features)
     new: list[NewDrawing] = []
-    limit, duplicates, stored, pixels, start = "", 0, 0, 0, time.monotonic()
+    notes, duplicates, stored, pixels, start = list[str](), 0, 0, 0, time.monotonic()
     for done, (item, read) in enumerate(items):
         studio.import_progress = done, len(items)
         if studio.import_cancelled.is_set():
@@ -133,7 +131,8 @@ def _import(
             return {"added": 0, "classes_added": 0, "duplicates": 0, "messages": messages}
         slow = time.monotonic() - start > MAX_SECONDS
         if is_upload and (slow or pixels > MAX_PIXELS or stored > MAX_STORED):
-            limit = f"stopped after {done:,} of {len(items):,} images. Import the rest in parts."
+            images = f"{done:,} of {len(items):,} images"
+            notes = [f"This is too much at once: stopped after {images}. Import the rest in parts."]
             break
         try:
             drawing, image, original = read()
@@ -155,11 +154,11 @@ def _import(
             studio.inks[drawing.id] = ink
         except (SiglumError, ValueError) as error:
             unreadable.append((item, str(error).rstrip(".")))
-    added = studio.store.add_import(texts, new, session)
+    names = [*texts, *(drawing.facts.label for drawing in new)]
+    ids = studio.store.add_classes(names, session, texts, new)
+    added = len({*ids} - now.state.classes.keys())
     studio.update()
-    messages = [f"Imported {count(len(new), 'drawing')} and {count(added, 'new sign')}."]
-    if limit:
-        messages.append(f"This is too much at once: {limit}")
+    messages = [f"Imported {count(len(new), 'drawing')} and {count(added, 'new sign')}.", *notes]
     if duplicates:
         messages.append(f"{duplicates:,} skipped: you have them already.")
     if unreadable:
@@ -218,9 +217,7 @@ def _read_row(listing: Listing, row: Row) -> Source:
 
 
 def _to_source(facts: Json, content: Content) -> Source:
-    text = None
-    if isinstance(content, strokes.Drawing):
-        text = json.dumps(strokes.to_json(content))
+    text = json.dumps(strokes.to_json(content)) if isinstance(content, strokes.Drawing) else None
     image = snapshot.to_pixels(content)
     entry = Entry(
         store.class_name(str(facts["label"])),
@@ -238,9 +235,8 @@ def _list_bundle(bundle: bundles.Bundle) -> Items:
     def read(row: int) -> Source:
         assert samples is not None
         image = ink_image(samples.ink[row], samples.positions[row])
-        label = store.class_name(bundle.classes[samples.labels[row]])
-        entry = Entry(label, "", "train", store.timestamp(), True)
-        return NewDrawing(entry, None, decode.to_png(image)), image, samples.ink[row]
+        facts = {"label": bundle.classes[samples.labels[row]], "split": "train"}
+        return *_to_source(facts, image)[:2], samples.ink[row]
 
     rows = range(0 if samples is None else len(samples.labels))
     texts = {name: bundle.outputs.get(name, "") for name in bundle.classes}
@@ -362,26 +358,24 @@ def write_set(folder: Path, out: Path) -> int:
 def report_page(studio: Studio) -> str:
     """Return a page on how well the signs are recognised; it loads and runs nothing."""
     now = studio.current
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["rate"] = lambda one: formatting.rate_and_interval(stats.Rate(**one))
-    environment.filters["count"] = count
-    package = resources.files("siglum.studio")
-    template = environment.from_string(package.joinpath("report.html").read_text("utf-8"))
 
     def thumbnail(id: str) -> str:
         image = decode.to_png(snapshot.to_pixels(studio.store.content(id)[1]), THUMBNAIL)
         return base64.b64encode(image).decode()
 
-    return template.render(
+    page = formatting.render_template(
+        "siglum.studio",
+        "report.html",
         state=now.json,
         title=studio.title,
         drawings=now.drawings,
         examples=now.state.select,
         names=now.state.classes,
+        rate=lambda one: formatting.rate_and_interval(stats.Rate(**one)),
         thumbnail=thumbnail,
         max_thumbnails=min(MAX_EACH, 1 + MAX_ALL // (len(now.state.classes) + 1)),
         promises=now.fitted and calibration.describe(now.fitted.recogniser.bundle.calibration),
-        css=package.joinpath("report.css").read_text("utf-8"),
         date=formatting.date(date.today().isoformat()),
         version=__version__,
-    ).replace(" %", "\N{NO-BREAK SPACE}%")
+    )
+    return page.replace(" %", "\N{NO-BREAK SPACE}%")

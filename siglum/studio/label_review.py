@@ -45,7 +45,7 @@ def open_review(
                 entry = Entry(row["new"], "", "train", store.timestamp(), True)
                 new.append(store.NewDrawing(entry, None, image, id))
         names = [row[column] for column in ("new", "suggestion") for row in rows if row[column]]
-        studio.store.add_import(dict.fromkeys(names, ""), new)
+        studio.store.add_classes(names, drawings=new)
         studio.update(see)
     classes = {name: id for id, name in studio.store.state.classes.items()}
     issues = {

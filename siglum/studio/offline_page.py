@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from siglum.errors import ConfigError
 from siglum.files import write_atomic
-from siglum.formatting import rate_and_interval
+from siglum.formatting import rate_and_interval, render_template
 from siglum.images import characters
 from siglum.images import outputs as class_outputs
 from siglum.images.ink import FILL
@@ -88,21 +88,21 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
             arrays |= {"position.mean": prior.mean, "position.std": prior.std}
     model["arrays"], weights = pack(arrays)
     script = join_scripts(PAGE)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_read("index.html"))
-    return template.render(
+    page = render_template(
+        "siglum.studio",
+        "offline/index.html",
         title=bundle.card.title or "Signs",
         installable=installable,
         facts=_facts(bundle),
         icon=_base64((FOLDER / "../page/icon.svg").read_bytes()),
-        style=Markup(_read("../page/style.css") + _read("page.css")),
         model=Markup(json.dumps(model, ensure_ascii=False).replace("<", "\\u003c")),
         kernel=_base85((FOLDER / "kernel.wasm").read_bytes()),
         weights=_base85(gzip.compress(weights, mtime=0)),
         worker=Markup(join_scripts(WORKER)),
         script=Markup(script),
         hash=f"sha256-{_base64(hashlib.sha256(script.encode()).digest())}",
-    ).encode()
+    )
+    return page.encode()
 
 
 def _texts(name: str, bundle: Bundle) -> dict[str, str]:

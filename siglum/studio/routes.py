@@ -97,6 +97,7 @@ def _check_image(content: Upload) -> bytes:
 
 
 This = Annotated[Call, Depends(Call)]
+Flag = Annotated[StrictBool, Body()]
 Image = Annotated[bytes, Depends(_check_image)]
 ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
@@ -105,8 +106,10 @@ PupilName = Annotated[str, AfterValidator(classroom.pupil_name), Body(embed=True
 Output = Annotated[str, AfterValidator(outputs.check), Body(embed=True)]
 Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
 Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
+Groups = Annotated[str, Body(max_length=1000)]  # to find a character in
 Recent = Annotated[Sequence[str], Body(max_length=1000)]
 OptionalId = Annotated[Id | None, Body()]
+OptionalClass = Annotated[Id | None, Body(alias="class")]
 
 
 def change(path: str) -> Callable[[Handler], Handler]:
@@ -153,9 +156,7 @@ async def _stream_events(call: This) -> Response:
 
 
 @router.post("/api/predict")
-def _predict(
-    drawing: Drawing, call: This, heatmap: Annotated[StrictBool, Body()] = False
-) -> Response:
+def _predict(drawing: Drawing, call: This, heatmap: Flag = False) -> Response:
     ink, report = call.workers.run(workers.read_sign, strokes.parse(drawing))
     size = f"{100 * report.width:.0f} x {100 * report.height:.0f} % of the pad"
     note = f"Your drawing is {size}; scaled to {100 * report.scale:.0f} % and centred."
@@ -172,12 +173,7 @@ def _predict_image(image: Image, call: This, heatmap: bool = False) -> Response:
 
 
 @router.post("/api/find")
-def _find(
-    drawing: Drawing,
-    call: This,
-    within: Annotated[str, Body(max_length=1000)] = "",
-    recent: Recent = (),
-) -> list[Json]:
+def _find(drawing: Drawing, call: This, within: Groups = "", recent: Recent = ()) -> list[Json]:
     return _rank(call, strokes.parse(drawing), within, recent)
 
 
@@ -206,10 +202,9 @@ def _list_groups(call: This) -> Json:
 
 
 @change("/api/classes")
-def _add_classes(
-    names: Names, call: This, latex: Annotated[bool, Body(embed=True)] = False
-) -> Json:
-    texts = charsets.latex_outputs(names) if latex else {}
+def _add_classes(names: Names, call: This, latex: Flag = False) -> Json:
+    new = {*names}.difference(call.store.state.classes.values())
+    texts = charsets.latex_outputs(new) if latex else {}
     return {"ids": call.store.add_classes(names, call.session, texts)}
 
 
@@ -272,9 +267,7 @@ def _add_image(
 
 
 @change("/api/drawings/move")
-def _move_drawings(
-    drawings: Ids, class_: Annotated[Id | None, Body(alias="class")], call: This
-) -> None:
+def _move_drawings(drawings: Ids, class_: OptionalClass, call: This) -> None:
     call.check_owner(drawings)
     call.store.move_drawings([*dict.fromkeys(drawings)], class_, call.session)
 

@@ -148,7 +148,7 @@ class Snapshot:
             groups[one["split"], one["class"]].append(one)
             groups[one["split"]].append(one)
             authors[one["author"]].append(one)
-        ids, fonts = tuple(self.state.classes), frozenset(self.backbone.classes)
+        ids, fonts, tests = [*self.state.classes], {*self.backbone.classes}, groups["test"]
         classes: list[Json] = [
             {
                 "id": id,
@@ -204,10 +204,7 @@ class Snapshot:
                 }
                 for name, drawings in authors.items()
             ],
-            "test": {
-                "accuracy": recognition_rate(groups["test"]),
-                "confusions": _confusions(groups["test"]),
-            },
+            "test": {"accuracy": recognition_rate(tests), "confusions": _confusions(tests)},
         }
 
     def describe(self, ink: Ink, notes: Sequence[str] = (), heat: bool = False) -> Json:

@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
@@ -135,19 +135,29 @@ class Store:
         names: Sequence[str],
         session: str | None = None,
         outputs: Mapping[str, str] | None = None,
+        drawings: Sequence[NewDrawing] = (),
     ) -> list[str]:
-        """Add the classes that do not exist yet, as one event; return the ids of all."""
+        """Add classes and outputs that do not exist yet, and imported drawings, as one event.
+
+        Drawings are labelled with names of classes. Returns the ids of the classes, in their order.
+        """
         with self._lock:
-            ids, new = self._new_classes(names)
-            self._check_shapes(ids)
-            texts: list[Change] = [
+            existing = {name: id for id, name in self.state.classes.items()}
+            ids = {name: existing.get(name) or secrets.token_hex(8) for name in names}
+            new = [name for name in ids if name not in existing]
+            classes: list[Change] = [(ids[name], None, name) for name in new]
+            classes += [
                 (OUTPUT + ids[name], "", text)
                 for name, text in (outputs or {}).items()
-                if name not in self.state.classes.values()
+                if text and name not in self.state.outputs
             ]
-            if new:
+            changes: list[Change] = [(one.id, None, ids[one.facts.label]) for one in drawings]
+            description = f"imported {count(len(drawings), 'drawing')}"
+            if new and not drawings:
                 more = f" and {len(new) - 1:,} more" if len(new) > 1 else ""
-                self._record(session, f"added {_isolate(new[0][2])}{more}", [*new, *texts])
+                description = f"added {_isolate(new[0])}{more}"
+            if classes or drawings:
+                self._record(session, description, classes, changes, drawings)
             return [ids[name] for name in names]
 
     def rename_class(self, id: str, name: str, session: str | None = None) -> None:
@@ -156,7 +166,6 @@ class Store:
             old = self._class_name(id)
             if name in self.state.classes.values() and name != old:
                 raise StudioError(409, f"You already have {name!r}. Merge the two?")
-            self._check_shapes({**self.state.classes, id: name}.values())
             self._record(session, f"renamed {_isolate(old)} to {_isolate(name)}", [(id, old, name)])
 
     def set_output(self, id: str, output: str, session: str | None = None) -> None:
@@ -205,23 +214,6 @@ class Store:
             description = f"drew {_isolate(self._class_name(new.facts.label))}"
             self._record(session, description, (), [(new.id, None, new.facts.label)], [new])
 
-    def add_import(
-        self, outputs: Mapping[str, str], drawings: Sequence[NewDrawing], session: str | None = None
-    ) -> int:
-        """Save classes, outputs that they lack, and drawings, as one event; count new classes."""
-        with self._lock:
-            ids, new = self._new_classes([*outputs, *(one.facts.label for one in drawings)])
-            texts: list[Change] = [
-                (OUTPUT + ids[name], "", text)
-                for name, text in outputs.items()
-                if text and name not in self.state.outputs
-            ]
-            if new or drawings or texts:
-                changes: list[Change] = [(one.id, None, ids[one.facts.label]) for one in drawings]
-                description = f"imported {count(len(drawings), 'drawing')}"
-                self._record(session, description, [*new, *texts], changes, drawings)
-            return len(new)
-
     def revert(self, word: str, number: int, session: str | None = None) -> None:
         """Undo or redo the event that is next, which must have this number."""
         with self._lock:
@@ -241,9 +233,7 @@ class Store:
         query = f"SELECT number, description, classes, drawings FROM event WHERE number = {which}"
         with self._lock:
             row = self._database.execute(query, {"session": session}).fetchone()
-        if row is None:
-            return None
-        return Event(*row[:2], *([tuple(one) for one in json.loads(text)] for text in row[2:]))
+        return row and Event(*row[:2], *map(json.loads, row[2:]))
 
     def drawings_of(self, session: str | None) -> set[str]:
         """Return the ids of the drawings that a session saved, also of deleted ones."""
@@ -272,18 +262,6 @@ class Store:
         if id not in self.state.classes:
             raise StudioError(404, "That class no longer exists. Load the page again.")
         return self.state.classes[id]
-
-    def _check_shapes(self, names: Iterable[str]) -> None:
-        try:
-            charsets.check_shapes(names)
-        except ConfigError as error:
-            raise StudioError(409, str(error)) from None
-
-    def _new_classes(self, names: Sequence[str]) -> tuple[dict[str, str], list[Change]]:
-        """Return ids by name, and the changes that create those that do not exist."""
-        ids = {name: id for id, name in self.state.classes.items()}
-        new = {name: secrets.token_hex(8) for name in names if name not in ids}
-        return ids | new, [(id, None, name) for name, id in new.items()]
 
     def _record(
         self,
@@ -331,6 +309,12 @@ class Store:
         orphans = "SELECT 1 FROM class JOIN drawing ON class = class.id WHERE name IS NULL LIMIT 1"
         if self._database.execute(orphans).fetchone():
             raise conflict
+        if classes:
+            names = self._database.execute("SELECT name FROM class WHERE name IS NOT NULL")
+            try:
+                charsets.check_shapes(name for (name,) in names)
+            except ConfigError as error:
+                raise StudioError(409, str(error)) from None
 
     @contextmanager
     def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:

@@ -147,6 +147,14 @@ def test_a_bundle_brings_its_drawings_once_and_is_one_step_of_undo(
     assert classes(other) == []
 
 
+def test_an_import_makes_no_character_a_shape_of_two_signs(other: Studio) -> None:
+    other.store.add_classes(["α|β"])
+
+    with pytest.raises(SiglumError, match="'β' must be a shape of one class, got 2"):
+        import_upload(other, zipped({"β/1.png": picture(1)}), None)
+    assert classes(other) == ["α|β"] and not other.store.state.drawings
+
+
 def test_outputs_are_exported_and_imported(studio: Studio, other: Studio, tmp_path: Path) -> None:
     fill(studio, ("ring", "cross"))
     ids = studio.store.add_classes(["ring", "cross", "α"])
