@@ -206,7 +206,7 @@ def handtex(folder: Path, skeletons: Sequence[NDArray[np.int64]]) -> tuple[list[
         mask = np.zeros((64, 64), bool)
         mask[tuple(fit(points, 64, 57.6).T[::-1])] = True
         image[0, thin(mask)] = -1
-    commands = {characters.latex(c): c for c in characters.with_names()}
+    commands = {characters.latex(c): c for c in characters.names_in("latex")}
     commands |= {f"\\{name}": c for name, c in charsets.DATA["tex"].items()}
     keys = [key.partition("-")[2].replace("_", "\\", 1) for key in symbols.values()]
     names = np.array([commands.get(key, key) for key in keys])

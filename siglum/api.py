@@ -14,8 +14,8 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, closest_match
 from siglum.formatting import count
 from siglum.images import charsets, sources, studio_set
-from siglum.images import outputs as class_outputs
 from siglum.images.cache import Progress, no_progress
+from siglum.images.characters import check_output
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
@@ -96,7 +96,7 @@ def teach(
         if name not in shapes:
             hint = closest_match(name, shapes)
             raise ConfigError(f"outputs must be of classes of the recogniser, got {name!r}.{hint}")
-        texts[name] = class_outputs.check(text)
+        texts[name] = check_output(text)
     fitted = fit(network, names, drawings, outputs=texts)
     missing = [c for _, *others in shapes.values() for c in others if c not in network.classes]
     for character in missing[:1]:

@@ -23,8 +23,8 @@ from siglum.config import InputSettings, Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra
 from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import decode, ink
-from siglum.images import outputs as class_outputs
 from siglum.images.cache import first_names
+from siglum.images.characters import read_outputs
 from siglum.images.folder import expand_files
 from siglum.images.imageset import ImageSet
 from siglum.recogniser import bundle as bundles
@@ -71,7 +71,7 @@ def teach(
     out = out.expanduser()
     bundles.check_new(out)
     names = terminal.read_renames(rename)
-    texts = class_outputs.read(outputs) if outputs else {}
+    texts = read_outputs(outputs) if outputs else {}
     with terminal.progress_line() as line:
         recogniser = api.teach(
             chars,

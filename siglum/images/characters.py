@@ -1,4 +1,5 @@
-"""Names of characters, and what to type for them: LaTeX, Typst, HTML and escapes.
+"""Names of characters, what to type for them (LaTeX, Typst, HTML and escapes), and the outputs of
+classes: the texts that stand for them elsewhere, by default their names.
 
 `tools/characters.py` makes characters.json.
 """
@@ -9,11 +10,18 @@ from functools import cache
 from html.entities import codepoint2name, html5
 from pathlib import Path
 
-from siglum.files import read_json
+from siglum.errors import ConfigError, choose
+from siglum.files import read_csv, read_json
+from siglum.formatting import printable
+
+OUTPUTS_FILE = "outputs.csv"  # in the export of a set
+OUTPUTS_COLUMNS = ["label", "output"]
+MAX_LENGTH = 1_000  # characters of an output
 
 
 @cache
-def _names(language: str) -> Mapping[str, str]:
+def names_in(language: str) -> Mapping[str, str]:
+    """Return the names of characters in "latex", or in "typst", which has those in common use."""
     return dict(read_json(Path(__file__).with_name("characters.json"))[language])
 
 
@@ -39,12 +47,12 @@ def code_point(character: str) -> str:
 def latex(character: str) -> str:
     r"""Return the LaTeX command, such as `\alpha`; plain ASCII is its own; "" if none."""
     plain = character.isascii() and character not in r"\{}$&#^_%~"
-    return character if plain else _names("latex").get(character, "")
+    return character if plain else names_in("latex").get(character, "")
 
 
 def typst(character: str) -> str:
     r"""Return the name in Typst's module `sym`, such as `arrow.r`, or an escape: `\u{6728}`."""
-    return _names("typst").get(character) or rf"\u{{{ord(character):x}}}"
+    return names_in("typst").get(character) or rf"\u{{{ord(character):x}}}"
 
 
 def html(character: str) -> str:
@@ -73,11 +81,30 @@ def describe(character: str) -> dict[str, str]:
     return {"name": name(character), "code_point": code_point(character), **formats}
 
 
-def has_typst_name(character: str) -> bool:
-    """Return whether Typst's module `sym` has the character: it is in common use."""
-    return character in _names("typst")
+def output_as(label: str, output: str, kind: str) -> str:
+    r"""Return an output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
+    code = choose(FORMATS, kind, "output")
+    is_plain = len(label) > 1 or (label.isascii() and label.isalnum())
+    return output if kind == "text" or is_plain else code(label) or output
 
 
-def with_names() -> tuple[str, ...]:
-    """Return the characters that LaTeX or Typst have names for."""
-    return tuple({**_names("latex"), **_names("typst")})
+def check_output(text: str) -> str:
+    """Return an output, which may have several lines; ConfigError if it breaks the rule."""
+    if not isinstance(text, str) or len(text) > MAX_LENGTH or printable(text, lines=True) != text:
+        rule = f"be text of at most {MAX_LENGTH:,} characters, without control characters"
+        raise ConfigError(f"an output must {rule}, got {text!a:.40}.")
+    return text
+
+
+def read_outputs(path: Path) -> dict[str, str]:
+    """Read the outputs of classes from a CSV file with the columns label and output."""
+    header, *rows = read_csv(path, "outputs") or [[]]
+    outputs: dict[str, str] = {}
+    for row in [header, *rows]:
+        label = unicodedata.normalize("NFC", row[0].strip()[:MAX_LENGTH]) if len(row) == 2 else ""
+        if header != OUTPUTS_COLUMNS or not label or label in outputs:
+            rule = "have a first line label,output and lines of two cells, each label once"
+            raise ConfigError(f"outputs must {rule}, got {','.join(row)[:200]!r} in {path}.")
+        if row is not header:
+            outputs[label] = check_output(row[1])
+    return outputs

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from siglum.errors import ConfigError, closest_match
 from siglum.files import read_json
-from siglum.images.characters import has_typst_name, latex
+from siglum.images.characters import latex, names_in
 
 DATA = read_json(Path(__file__).with_name("charsets.json"))
 SHAPES_RULE = r"shapes must be different characters, such as 'σ|ς', got {!r}. A bar itself is \|."
@@ -54,7 +54,7 @@ def commonness() -> Mapping[str, int]:
     """
     plain = {*DATA["tex"].values()}
     signs = {c for name in DATA["signs"].split() for c in groups()[name]}
-    named = {c for c in signs if c.isascii() or c in plain or has_typst_name(c)}
+    named = {c for c in signs if c.isascii() or c in plain or c in names_in("typst")}
     weights = {c: NAMED if c in named else SIGN for c in signs}
     for weight, text in DATA["common"].items():
         for word in text.split():

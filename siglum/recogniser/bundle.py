@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from siglum.config import Preprocess, Settings, build, explain
 from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
-from siglum.images import outputs as class_outputs
+from siglum.images.characters import check_output
 from siglum.recogniser.calibration import Calibration
 from siglum.recogniser.prototype_head import Floats, Head, Labels, Mixture, PositionPrior, Positions
 from siglum.stats import Rate
@@ -55,7 +55,7 @@ def _check_rate(rate: Rate) -> Rate:
 
 
 ClassName = Annotated[str, AfterValidator(_check_name)]
-Output = Annotated[str, AfterValidator(class_outputs.check)]
+Output = Annotated[str, AfterValidator(check_output)]
 CheckedRate = Annotated[Rate, AfterValidator(_check_rate)]
 
 

@@ -114,7 +114,7 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
                 text not in names,
                 not all(f" {word}" in f" {names[1]}" for word in words),
                 -charsets.commonness().get(character, 0),
-                not characters.has_typst_name(character),
+                character not in characters.names_in("typst"),
                 len(names[1].split()),
             )
             matches.append((*order, character))
@@ -135,13 +135,13 @@ def _weights() -> Floats:
 @cache
 def _names() -> Mapping[str, tuple[str, ...]]:
     """Return the names of each character: itself, Unicode, LaTeX, Typst and code point."""
-    grouped = chain.from_iterable(charsets.groups().values())
+    every = chain(*charsets.groups().values(), *map(characters.names_in, ("latex", "typst")))
     return {
         c: (
             *(c, characters.name(c), characters.latex(c).replace("\\", "")),
             *(characters.typst(c), characters.code_point(c)),
         )
-        for c in dict.fromkeys([*grouped, *characters.with_names()])
+        for c in dict.fromkeys(every)
     }
 
 

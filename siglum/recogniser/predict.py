@@ -20,8 +20,7 @@ from PIL import Image, ImageOps
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
 from siglum.formatting import render_template
-from siglum.images import decode, ink, strokes
-from siglum.images import outputs as class_outputs
+from siglum.images import characters, decode, ink, strokes
 from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
@@ -60,7 +59,7 @@ class Prediction:
 
     def output_as(self, kind: str) -> str:
         r"""Return the output as "text", "latex", "typst", "html" or "python": `\alpha` for α."""
-        text = class_outputs.write(self.label, self.output, kind)
+        text = characters.output_as(self.label, self.output, kind)
         return self.output if self.rejected else text
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,9 +28,10 @@ from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
 from siglum.files import atomic_path, read_json, to_csv, write_atomic
 from siglum.formatting import count
-from siglum.images import decode, formats, outputs, strokes, studio_set
+from siglum.images import decode, formats, strokes, studio_set
 from siglum.images import folder as folders
 from siglum.images.cache import Content, Listing, Progress, Row, first_names, no_progress
+from siglum.images.characters import OUTPUTS_COLUMNS, OUTPUTS_FILE, read_outputs
 from siglum.images.studio_set import FILE, OLD_FILE, Entry, State
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import calibration
@@ -192,12 +193,12 @@ def _list(path: Path, name: str) -> Items:
     for row in listing.rows:
         items.append((row.name, partial(_read_image, path / row.name, row.label, row.part)))
     unreadable, texts = [*listing.unreadable], {}
-    for file in [*path.glob(outputs.FILE), *path.glob(f"*/{outputs.FILE}")][:1]:
+    for file in [*path.glob(OUTPUTS_FILE), *path.glob(f"*/{OUTPUTS_FILE}")][:1]:
         try:
-            texts = outputs.read(file)
+            texts = read_outputs(file)
         except ValueError as error:
-            message = str(error).replace(str(file), outputs.FILE)
-            unreadable.append((outputs.FILE, message.rstrip(".")))
+            message = str(error).replace(str(file), OUTPUTS_FILE)
+            unreadable.append((OUTPUTS_FILE, message.rstrip(".")))
     return texts, items, unreadable
 
 
@@ -318,7 +319,7 @@ def _list_files(state: State, database: sqlite3.Connection) -> Iterator[tuple[st
         rows.append([f"{stem}.png", *facts.values()])
     yield "labels.csv", to_csv(rows).encode()
     if state.outputs:
-        yield outputs.FILE, to_csv([outputs.COLUMNS, *state.outputs.items()]).encode()
+        yield OUTPUTS_FILE, to_csv([OUTPUTS_COLUMNS, *state.outputs.items()]).encode()
 
 
 def _quickdraw_lines(state: State, database: sqlite3.Connection) -> Iterator[str]:

@@ -21,7 +21,6 @@ from siglum.errors import ConfigError
 from siglum.files import write_atomic
 from siglum.formatting import rate_and_interval, render_template
 from siglum.images import characters
-from siglum.images import outputs as class_outputs
 from siglum.images.ink import FILL
 from siglum.recogniser import onnx
 from siglum.recogniser.bundle import Bundle
@@ -107,7 +106,7 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
 
 def _texts(name: str, bundle: Bundle) -> dict[str, str]:
     output = bundle.outputs.get(name, name)
-    return {kind: class_outputs.write(name, output, kind) for kind in characters.FORMATS}
+    return {kind: characters.output_as(name, output, kind) for kind in characters.FORMATS}
 
 
 def _facts(bundle: Bundle) -> list[str]:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from siglum.images import charsets, outputs, strokes
+from siglum.images import characters, charsets, strokes
 from siglum.images.cache import Content
 from siglum.images.studio_set import Entry
 from siglum.recogniser import find
@@ -103,7 +103,7 @@ ClassId = Annotated[Id, Path(alias="class")]
 Drawing = Annotated[Json, Body()]  # `strokes.parse` checks it
 Name = Annotated[ClassName, Body(embed=True)]
 PupilName = Annotated[str, AfterValidator(classroom.pupil_name), Body(embed=True)]
-Output = Annotated[str, AfterValidator(outputs.check), Body(embed=True)]
+Output = Annotated[str, AfterValidator(characters.check_output), Body(embed=True)]
 Names = Annotated[list[ClassName], Body(embed=True, min_length=1, max_length=store.MAX_CLASSES)]
 Ids = Annotated[list[Id], Body(min_length=1, max_length=store.MAX_DRAWINGS)]
 Groups = Annotated[str, Body(max_length=1000)]  # to find a character in

@@ -18,7 +18,7 @@ from studio_client import KINDS, Client, draw, save
 
 import siglum
 from siglum.errors import DataError, SiglumError
-from siglum.images import outputs
+from siglum.images.characters import read_outputs
 from siglum.images.decode import to_png
 from siglum.images.sources import load
 from siglum.images.studio_set import FILE
@@ -169,7 +169,7 @@ def test_outputs_are_exported_and_imported(studio: Studio, other: Studio, tmp_pa
     import_upload(other, (tmp_path / "set.zip").read_bytes(), None)
 
     assert '<pre class="quiet">\\ring\n{}</pre>' in exchange.report_page(studio)
-    assert outputs.read(tmp_path / "folder" / "outputs.csv") == texts
+    assert read_outputs(tmp_path / "folder" / "outputs.csv") == texts
     assert classes(other) == ["ring", "α", "cross"]
     assert other.store.state.outputs == texts | {"ring": "mine"}  # which an import does not replace
     event = other.store.last_event("undo")
