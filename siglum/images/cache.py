@@ -96,8 +96,10 @@ def load(
 
 
 def rebuild(images: ImageSet, preprocess: Preprocess, progress: Progress = no_progress) -> ImageSet:
-    """Preprocess a set in memory: return it as it is, inverted, or resized and packed."""
-    assert isinstance(images.store, np.ndarray)
+    """Return a set as it is, if it fits, or inverted, or resized and packed; shards must fit."""
+    if not isinstance(images.store, np.ndarray):
+        images.store.check(preprocess)
+        return images
     same = images.shape == (preprocess.channels, preprocess.size, preprocess.size)
     if same and not preprocess.cuts_out:
         light = decode.has_light_background(images.store)
@@ -127,7 +129,7 @@ def _pack(
         # Written, not mapped: on a full disk, writing to a map would kill the process.
         with atomic_path(path) as temporary, temporary.open("w+b") as file:
             report = partial(progress, f"packing {source}")
-            originals, notes = _write(file, shape, read, preprocess, report)
+            originals, notes = _write(file, count, read, preprocess, report)
         with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez(file, originals=originals, notes=np.array(json.dumps([*notes.items()])))
     except DataError as error:
@@ -146,13 +148,9 @@ def _open(path: Path, shape: tuple[int, ...]) -> Pack:
 
 
 def _write(
-    file: BinaryIO,
-    shape: tuple[int, ...],
-    read: Read,
-    preprocess: Preprocess,
-    progress: Callable[[int, int], None],
+    file: BinaryIO, count: int, read: Read, preprocess: Preprocess, progress: partial[None]
 ) -> tuple[NDArray[np.void], dict[int, str]]:
-    count, size = shape[0], int(np.prod(shape[1:]))
+    size = preprocess.planes * preprocess.size**2
     originals, notes = np.zeros(count, ORIGINAL), dict[int, str]()
     # One after the other: in threads small images take three times as long, since decoders pass
     # the interpreter's lock to and fro.

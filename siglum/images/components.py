@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]  # (H, W)
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two exclusive, px
 Boxes = NDArray[np.int64]  # (P, 4), each a box
@@ -48,6 +49,10 @@ class Components:
         """Return the mask (H, W) of the selected components (P,)."""
         runs = selected[self.labels]
         return fill_runs(self.starts[runs], self.ends[runs], *self.shape)
+
+    def stroke_width(self, selected: NDArray[np.bool_]) -> float:
+        """Return the mean stroke width, px, of the selected components (P,)."""
+        return stroke_width(self.mask(selected))
 
     def containing(self, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which components (P,) have a true pixel among the mask's pixels, row by row."""

@@ -17,11 +17,10 @@ from PIL import Image
 from siglum.config import Preprocess
 from siglum.errors import DataError
 from siglum.images import components, decode, ruling
-from siglum.images.components import Box, Components, Mask
+from siglum.images.components import Box, Components, Floats, Mask
 from siglum.images.imageset import ImageSet
 
 Grey = NDArray[np.uint8]  # (H, W)
-Floats = NDArray[np.floating]
 
 WORKING = 512  # px, the longer side on which ink is searched
 FILL = 6 / 7  # of the frame's side, by the longer side of the ink
@@ -143,7 +142,7 @@ def normalise(
     cut = parts.at_border
     if not cut[main].any():
         foreign |= cut.any(axis=1)
-    stroke = components.stroke_width(parts.mask(np.arange(len(parts)) == main))
+    stroke = parts.stroke_width(np.arange(len(parts)) == main)
     large = certain & (parts.areas >= SPECK * stroke**2)
     framed, scale = frame(_flatten(extraction, large & ~foreign), stroke, size, fill)
     boxes, (height, width) = parts.boxes[large & ~foreign], parts.shape
@@ -211,12 +210,8 @@ def read_page(image: NDArray[np.uint8], preprocess: Preprocess, limit: int = MAX
     def character(number: int) -> Character:
         selected = np.zeros(len(parts), dtype=bool)
         selected[members[group == number]] = True
-        framed, _ = frame(
-            _flatten(extraction, selected),
-            components.stroke_width(parts.mask(selected)),
-            preprocess.size,
-            preprocess.margins or FILL,
-        )
+        ink, stroke = _flatten(extraction, selected), parts.stroke_width(selected)
+        framed, _ = frame(ink, stroke, preprocess.size, preprocess.margins or FILL)
         top, left, bottom, right = (factor * boxes[number]).tolist()
         return Character((top, left, bottom, right), framed)
 
@@ -233,7 +228,7 @@ def _characters(extraction: Extraction) -> tuple[NDArray[np.int64], float]:
     inner = inner if inner.any() else certain
     if not inner.any():
         return np.flatnonzero(inner), 0.0
-    stroke = components.stroke_width(parts.mask(inner))
+    stroke = parts.stroke_width(inner)
     large = certain & (parts.areas >= SPECK * stroke**2)
     usual = np.median(longer[inner])
     # Ink at the border may be the edge of a table: it counts where it is as large as others.
@@ -403,8 +398,7 @@ def _paper_light(grey: Grey) -> Floats:
     weights = np.linalg.solve(on_paper @ terms.T + 1e-3 * np.eye(6), on_paper @ small.ravel())
     surface = np.maximum(weights @ terms, 1).reshape(small.shape)
     reach = max(1, round(reach * max(grey.shape) / longer))
-    lower: Floats = np.minimum(_close(grey, reach), _resize(surface, *grey.shape))
-    return lower
+    return np.minimum(_close(grey, reach), _resize(surface, *grey.shape))
 
 
 @lru_cache(maxsize=16)
@@ -414,9 +408,8 @@ def _surface_terms(height: int, width: int) -> Floats:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).astype(np.float32)
 
 
-def _missing(grey: Grey, light: Any) -> Floats:
-    share: Floats = (light - grey.astype(np.float32)) / np.maximum(light, np.float32(1))
-    return share
+def _missing(grey: Grey, light: Floats | Grey | np.float32) -> Floats:
+    return (light - grey.astype(np.float32)) / np.maximum(light, np.float32(1))
 
 
 def _otsu(share: Floats) -> tuple[float, float]:
@@ -482,8 +475,7 @@ def _median(values: NDArray[Any]) -> Any:
 def _resize(values: NDArray[Any], height: int, width: int) -> Floats:
     """Return (..., height, width): means where it shrinks, linear interpolation where not."""
     down, across = _resampling(values.shape[-2], height), _resampling(values.shape[-1], width)
-    resized: Floats = down @ values.astype(np.float32) @ across.T
-    return resized
+    return down @ values.astype(np.float32) @ across.T
 
 
 def _blur(values: NDArray[Any]) -> Floats:

@@ -8,16 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from siglum.images.components import (
-    Components,
-    Mask,
-    fill_runs,
-    find_components,
-    find_runs,
-    stroke_width,
-)
+from siglum.images.components import Components, Floats, Mask, fill_runs, find_components, find_runs
 
-Floats = NDArray[np.floating]
 Selection = NDArray[np.bool_]  # (P,)
 
 SLOPES = np.linspace(-0.1, 0.1, 27)  # of lines, px per px
@@ -130,9 +122,8 @@ def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
     large = components.areas >= 4 * lines.thickness**2
     if not large.any():
         return lines.inner > MANY
-    strokes = components.mask(large)
-    pale = np.median(share[lines.mask]) <= PALE * np.median(share[strokes])
-    fine = lines.thickness <= FINE * stroke_width(strokes)
+    pale = np.median(share[lines.mask]) <= PALE * np.median(share[components.mask(large)])
+    fine = lines.thickness <= FINE * components.stroke_width(large)
     return bool(lines.inner >= MANY or fine or pale)
 
 
@@ -156,7 +147,7 @@ def punch_holes(components: Components, certain: Selection) -> Selection:
     main = np.where(certain & ~holes, components.areas, 0).argmax()
     if not holes.any() or holes[main]:
         return np.zeros_like(holes)
-    stroke = stroke_width(components.mask(np.arange(len(holes)) == main))
+    stroke = components.stroke_width(np.arange(len(holes)) == main)
     gaps = np.maximum(boxes[main, :2] - boxes[:, 2:], boxes[:, :2] - boxes[main, 2:]).max(axis=1)
     holes &= (diameters >= HOLE * stroke) & (gaps >= diameters)
     return holes

@@ -47,11 +47,9 @@ def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
 
 def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
     source, labels = manifest.read(place, spec)
-    kind, inner_spec, root = ("folder", spec, place.parent)
-    if source:
-        kind, inner_spec, root = locate(source, place.parent)
+    kind, inner, root = locate(source, place.parent) if source else ("folder", "", place.parent)
     if kind == "archive":
-        root = folder.unpack(root, inner_spec, progress)
+        root = folder.unpack(root, inner, progress)
     elif kind != "folder":
         raise DataError(f"{spec} must name a folder or an archive of images, got {source!r}.")
     return manifest.list_files(root, labels, spec, progress)
@@ -65,9 +63,7 @@ def _read_shards(place: Path, spec: str, progress: Progress) -> Arrays:
 
 def _read_archive(place: Path, spec: str, progress: Progress) -> Listing | Arrays:
     root = folder.unpack(place, spec, progress)
-    if kind := formats.kind_of(root):
-        return formats.read(kind, root, spec, progress)
-    return folder.read(root, spec, progress)
+    return SOURCES[formats.kind_of(root) or "folder"].read(root, spec, progress)
 
 
 SOURCES: dict[str, Source] = {  # a path without a kind is of the first kind that accepts it
@@ -146,11 +142,7 @@ def _loaders(spec: str, progress: Progress) -> dict[str, Callable[[Preprocess], 
 
 
 def _rebuild(load: Callable[[], ImageSet], progress: Progress, settings: Preprocess) -> ImageSet:
-    images = load()
-    if isinstance(images.store, shards.Shards):
-        images.store.check(settings)
-        return images
-    return cache.rebuild(images, settings, progress)
+    return cache.rebuild(load(), settings, progress)
 
 
 def export(spec: str, out: Path, preprocess: Preprocess, progress: Progress = no_progress) -> int:
