@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any, Literal
 
@@ -68,8 +67,6 @@ class Call:
 
     def save(self, ink: Ink, new: NewDrawing) -> Json:
         """Save a drawing; return its id, and for a test drawing the prediction."""
-        if self.visitor.name is not None:
-            new = replace(new, facts=replace(new.facts, author=self.visitor.name))
         self.store.add_drawing(new, self.session)
         self.studio.inks.setdefault(new.id, ink)
         facts = self.studio.update().drawings.get(new.id, {})  # none if it is sent again, deleted
@@ -239,7 +236,7 @@ def _add_drawing(
     ink, report, png = call.workers.run(workers.read_to_save, points)
     if report.empty:
         raise StudioError(422, "There is no ink on the pad to save.")
-    facts = Entry(class_, author, split, store.timestamp(), False)
+    facts = Entry(class_, call.visitor.name or author, split, store.timestamp(), False)
     text = json.dumps(strokes.to_json(points))
     new = NewDrawing(facts, text, png, id or secrets.token_hex(8))
     return call.save(ink, new)
@@ -262,7 +259,7 @@ def _add_image(
     now = call.studio.current
     if any(np.array_equal(now.inks[id].ink, ink.ink) for id in now.state.select(class_)):
         raise StudioError(409, "You have saved this one already.")
-    facts = Entry(class_, author, split, store.timestamp(), True)
+    facts = Entry(class_, call.visitor.name or author, split, store.timestamp(), True)
     return call.save(ink, NewDrawing(facts, None, png))
 
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.errors import DataError, SiglumError
-from siglum.images import charsets, decode, strokes
+from siglum.images import decode, strokes
 from siglum.images.cache import Content, Progress, no_progress
+from siglum.images.charsets import confusables_among, shapes
 from siglum.images.ink import FILL, PAGE_WORKING, InkReport, normalise
 from siglum.images.studio_set import State
 from siglum.recogniser.bundle import Samples
@@ -153,8 +154,8 @@ class Snapshot:
             {
                 "id": id,
                 "name": name,
-                "output": self.state.outputs.get(name, charsets.shapes(name)[0]),
-                "in_fonts": not fonts.isdisjoint(charsets.shapes(name)),
+                "output": self.state.outputs.get(name, shapes(name)[0]),
+                "in_fonts": not fonts.isdisjoint(shapes(name)),
                 "train": len(groups["train", id]),
                 "test": len(groups["test", id]),
                 "accuracy": recognition_rate(groups["train", id]),
@@ -188,7 +189,7 @@ class Snapshot:
             "accuracy": recognition_rate(groups["train"]),
             "confusions": confusions,
             "suggestions": suggestions,
-            "lookalikes": charsets.confusables_among(names),
+            "lookalikes": confusables_among(names),
             "learning_curve": [
                 {"drawings": n, "accuracy": mean, "low": low, "high": high}
                 | {"x": math.log1p(n) / end}
@@ -223,7 +224,7 @@ class Snapshot:
             value["prediction_set"] = [self.class_ids[k] for k in order if in_set[k]]
             value["rejected"] = bool(rejected)
             name = value["candidates"][0]["name"]
-            output = self.state.outputs.get(name, charsets.shapes(name)[0])
+            output = self.state.outputs.get(name, shapes(name)[0])
             value["output"] = "" if rejected else output
             if heat:
                 image, lowest = occlusion(self.fitted.recogniser, ink, order[0])
@@ -367,12 +368,11 @@ def build(before: Snapshot, state: State) -> Snapshot:
     """Fit a recogniser to a state. Test drawings and classes without an example stay out."""
     backbone, inks, fonts = before.backbone, before.inks, frozenset(before.backbone.classes)
     rows = tuple(id for id in state.select(split="train") if inks[id].ink.any())
-    known = {state.drawings[id].label for id in rows}
-    classes = state.classes.items()
-    known |= {id for id, name in classes if not fonts.isdisjoint(charsets.shapes(name))}
-    class_ids = tuple(id for id in state.classes if id in known)
+    own = [state.drawings[id].label for id in rows]
+    in_fonts = {id for id, name in state.classes.items() if not fonts.isdisjoint(shapes(name))}
+    class_ids = tuple(id for id in state.classes if id in in_fonts.union(own))
     names = [state.classes[id] for id in class_ids]
-    examples = class_ids, names, rows, [state.drawings[id].label for id in rows], state.outputs
+    examples = class_ids, names, rows, own, state.outputs
     now = replace(before, state=state, class_ids=class_ids, rows=rows, examples=examples)
     if examples == before.examples:  # only test drawings or empty classes changed
         return now
@@ -382,11 +382,11 @@ def build(before: Snapshot, state: State) -> Snapshot:
             labels = {id: label for label, id in enumerate(class_ids)}
             samples = Samples(
                 np.array([inks[id].ink for id in rows]),
-                np.array([labels[state.drawings[id].label] for id in rows], np.int64),
+                np.array([labels[id] for id in own], np.int64),
                 np.array([inks[id].position for id in rows]),
             )
             features = np.array([inks[id].features for id in rows])
-        outputs = {charsets.shapes(name)[0]: text for name, text in state.outputs.items()}
+        outputs = {shapes(name)[0]: text for name, text in state.outputs.items()}
         fitted = fit(backbone, names, samples, features, outputs)
     return replace(now, fitted=fitted)
 

@@ -37,16 +37,9 @@ class Client:
     port: int
     cookie: str = ""
 
-    def request(
-        self,
-        path: str,
-        value: Any = None,
-        raw: bytes | None = None,
-        content_type: str = "application/json",
-    ) -> tuple[int, Any]:
+    def request(self, path: str, value: Any = None, **more: Any) -> tuple[int, Any]:
         """GET, or POST if there is something to send; return status and body."""
-        connection = self.connect(path, value, raw, content_type)
-        with closing(connection):
+        with closing(self.connect(path, value, **more)) as connection:
             response = connection.getresponse()
             content = response.read()
             is_json = response.headers.get_content_type() == "application/json"
