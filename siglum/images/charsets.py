@@ -70,10 +70,8 @@ def sets() -> Mapping[str, tuple[str, ...]]:
     """
     names = {c: name for name, members in groups().items() for c in members}
     plain = {c for c in DATA["tex"].values() if not names.get(c, "latin").startswith("latin")}
-    commands = [
-        c for c in names if latex(c)[1:2].isalpha() and (names[c] in MATHEMATICS or c in plain)
-    ]
-    return {**groups(), "latex": tuple(sorted(commands))}
+    signs = [c for c in names if names[c] in MATHEMATICS or c in plain]
+    return {**groups(), "latex": tuple(sorted(c for c in signs if latex(c)[1:2].isalpha()))}
 
 
 def latex_outputs(names: Collection[str]) -> dict[str, str]:
@@ -102,8 +100,7 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
             raise ConfigError(f"characters must be named between commas, got {text!r}. {remedy}")
         group = sets().get(item.lower())
         if item.strip("|") and len(parts := BAR.split(item)) > 1:
-            one_each = [[*chain.from_iterable(_parse(part.strip()))] for part in parts]
-            name = "|".join(map("".join, one_each))
+            name = "|".join("".join(chain(*_parse(part))) for part in parts)
             if len(shapes(name)) < len(parts):
                 raise ConfigError(SHAPES_RULE.format(item))
             named[name] = False

@@ -18,7 +18,7 @@ SIZE = 256  # px of the longer side of an image
 WIDTH = 1 / 40  # of a line at medium pressure, in longer sides of the pad
 LIGHT, HARD = 0.75, 1.25  # of that width, at no pressure and at full pressure
 SCALE = 4  # lines are drawn so much larger, then averaged
-DIGITS = (5, 5, 1, 3)  # decimals of a point: finer than a pad's pixel, clock and pressure
+STEPS = (1e5, 1e5, 10, 1000)  # of one unit of a point: finer than a pad's pixel, clock, pressure
 
 MAX_STROKES = 1_000
 MAX_POINTS = 10_000  # of all strokes together
@@ -82,10 +82,7 @@ def parse(value: Any) -> Drawing:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, ("drawing", *first["loc"])))
         raise DataError(f"{name}: {first['msg']}, got {first['input']!r:.40}.") from None
-    columns = [np.array(points, np.float64).T for points in document.strokes]
-    strokes = tuple(
-        np.stack([*map(np.round, each, DIGITS)], axis=1, dtype=np.float64) for each in columns
-    )
+    strokes = tuple(np.rint(np.array(points) * STEPS) / STEPS for points in document.strokes)
     drawing = Drawing(strokes, document.aspect)
     lines = [np.diff(stroke[:, :2] * drawing.sides, axis=0) for stroke in strokes]
     length = sum(float(np.hypot(*line.T).sum()) for line in lines)
