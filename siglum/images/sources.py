@@ -16,7 +16,7 @@ from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose, closest_match, require_extra
 from siglum.files import atomic_path, cannot_read, data_dir
 from siglum.formatting import count, printable
-from siglum.images import cache, folder, formats, idx, ink, manifest, shards, splits, studio_set
+from siglum.images import cache, folder, formats, idx, ink, shards, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
 from siglum.images.imageset import ImageSet
 
@@ -46,13 +46,13 @@ def _read_mnist5k(place: Path, spec: str, progress: Progress) -> Arrays:
 
 
 def _read_manifest(place: Path, spec: str, progress: Progress) -> Listing:
-    source, labels = manifest.read(place, spec)
+    source, labels = folder.read_labels(place, spec)
     kind, inner, root = locate(source, place.parent) if source else ("folder", "", place.parent)
     if kind == "archive":
         root = folder.unpack(root, inner, progress)
     elif kind != "folder":
         raise DataError(f"{spec} must name a folder or an archive of images, got {source!r}.")
-    return manifest.list_files(root, labels, spec, progress)
+    return folder.list_labelled(root, labels, spec, progress)
 
 
 def _read_shards(place: Path, spec: str, progress: Progress) -> Arrays:
