@@ -250,18 +250,16 @@ def occlusion(recogniser: Recogniser, ink: Ink, label: int) -> tuple[Pixels, flo
     starts = range(0, size - side + 1, max(1, side // 2))
     patches = [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
     patches = [patch for patch in patches if ink.ink[patch].any()]
-    covered = np.repeat(ink.ink[None], len(patches) + 1, axis=0)
-    for image, patch in zip(covered, patches, strict=False):
-        image[patch] = 0
-    positions = np.repeat(ink.position[None], len(covered), axis=0)
-    logits = recogniser.logits(covered[:, None], positions)[:, : len(recogniser.classes)]
+    masks = np.zeros((len(patches) + 1, size, size), bool)  # the last one covers nothing
+    for mask, patch in zip(masks, patches, strict=False):
+        mask[patch] = True
+    positions = np.repeat(ink.position[None], len(masks), axis=0)
+    logits = recogniser.logits((ink.ink * ~masks)[:, None], positions)
+    logits = logits[:, : len(recogniser.classes)]
     scaled = logits.astype(np.float64) / recogniser.bundle.calibration.temperature
     odds = scaled[:, label] - np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1)
-    drops, counts = np.zeros((size, size)), np.zeros((size, size))
-    for drop, patch in zip(odds[-1] - odds[:-1], patches, strict=True):
-        drops[patch] += drop
-        counts[patch] += 1
-    mean = np.maximum(drops / np.maximum(counts, 1), 0) * (ink.ink > 0)
+    drops = np.tensordot(odds[-1] - odds, masks, 1) / np.maximum(masks.sum(axis=0), 1)
+    mean = np.maximum(drops, 0) * (ink.ink > 0)
     heat = np.rint(255 * mean / max(float(mean.max()), 1e-9)).astype(np.uint8)
     return heat, float(1 / (1 + np.exp(-odds.min())))
 

@@ -108,8 +108,7 @@ class Store:
                 with atomic_path(self.path) as new, closing(sqlite3.connect(new)) as database:
                     database.executescript(studio_set.SCHEMA + SET_ID)
             self._database = studio_set.connect(folder, writable=True)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             self.set_id = self.read_setting("set_id")
             self.state = studio_set.read_state(self._database)
         except Timeout:
