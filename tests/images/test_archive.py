@@ -286,11 +286,7 @@ def test_changed_bytes_are_read_or_refused(seed: bytes, changes: list[tuple[int,
         if raw[start + 257 : start + 262] == b"ustar":
             raw[start + 148 : start + 156] = b" " * 8
             raw[start + 148 : start + 156] = b"%06o\0 " % sum(raw[start : start + 512])
-    with (
-        tempfile.TemporaryDirectory() as place,
-        warnings.catch_warnings(),
-        suppress(DataError),
-    ):
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings(), suppress(DataError):
         warnings.simplefilter("ignore")
         path = Path(place) / "signs"
         path.write_bytes(raw)

@@ -15,12 +15,7 @@ from PIL import Image
 
 from siglum.config import Preprocess
 from siglum.errors import DataError
-from siglum.images.decode import (
-    decode,
-    needs_inversion,
-    read,
-    resize,
-)
+from siglum.images.decode import decode, needs_inversion, read, resize
 
 GREY = np.array([[0, 60, 120], [180, 240, 255]], dtype=np.uint8)
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
@@ -200,8 +195,7 @@ def test_margins_have_the_colour_of_the_border(paper: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("light", "expected"),
-    [(0, 0), (2, 0), (3, 3), (50, 50), (97, 97), (98, 100), (100, 100)],
+    ("light", "expected"), [(0, 0), (2, 0), (3, 3), (50, 50), (97, 97), (98, 100), (100, 100)]
 )
 def test_where_nearly_all_agree_the_few_follow(light: int, expected: int) -> None:
     paper = np.arange(100) < light

@@ -5,15 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import (
-    SIGNS,
-    png,
-    write_folder,
-    write_format,
-    write_idx_pair,
-    write_tar,
-    write_zip,
-)
+from making import SIGNS, png, write_folder, write_format, write_idx_pair, write_tar, write_zip
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
