@@ -232,8 +232,7 @@ def _numpy(path: Path) -> Iterator[Sample]:
             return _pair({"images": loaded, "labels": np.full(len(loaded), path.stem)})
         if sum(one.file_size for one in loaded.zip.infolist()) > MAX_UNPACKED:
             raise DataError(f"it unpacks to more than {MAX_UNPACKED >> 30} GB. Divide it")
-        arrays = {**loaded}
-    return _pair(arrays)
+        return _pair({**loaded})
 
 
 def _matlab(path: Path) -> Iterator[Sample]:

@@ -358,7 +358,7 @@ def _even_paper(grey: Grey) -> tuple[int, bool] | None:
 
 def _to_grey(image: NDArray[np.uint8]) -> Grey:
     """Mix channels by the fourth power of their strokes: yellow on white becomes the blue one."""
-    if len(image) == 1 or (image[1:] == image[0]).all():
+    if (image[1:] == image[0]).all():
         return np.asarray(image[0])
     small = np.stack([_shrink(plane, SMALL) for plane in image])
     fine = ((small - _blur(small)) ** 2).sum(axis=(1, 2)) ** 2
