@@ -150,45 +150,43 @@ class Snapshot:
             groups[one["split"]].append(one)
             authors[one["author"]].append(one)
         ids, fonts, tests = [*self.state.classes], {*self.backbone.classes}, groups["test"]
-        classes: list[Json] = [
-            {
-                "id": id,
-                "name": name,
-                "output": self.state.outputs.get(name, shapes(name)[0]),
-                "in_fonts": not fonts.isdisjoint(shapes(name)),
-                "train": len(groups["train", id]),
-                "test": len(groups["test", id]),
-                "accuracy": recognition_rate(groups["train", id]),
-                "test_accuracy": recognition_rate(groups["test", id]),
-                "newest": [
-                    {"id": one["id"], "photo": one["photo"]}
-                    for one in groups["train", id][-NUM_NEWEST:]
-                ],
-                "suggestion": None,
-            }
-            for id, name in self.state.classes.items()
-        ]
-        confusions, suggestions = _confusions(groups["train"]), []
+        confusions = _confusions(groups["train"])
         errors = {
             (ids.index(one["label"]), ids.index(one["prediction"])): one["count"]
             for one in confusions
         }
-        counts = [one["train"] for one in classes]
+        counts = [len(groups["train", id]) for id in ids]
         unknown = [id not in self.class_ids and not n for id, n in zip(ids, counts, strict=True)]
         names = tuple(self.state.classes.values())
-        for label, suggestion in suggest(names, counts, errors, unknown).items():
-            classes[label]["suggestion"] = suggestion
-            suggestions.append({"class": ids[label], **suggestion})
+        urgent = suggest(names, counts, errors, unknown)
+        suggestions = {ids[label]: suggestion for label, suggestion in urgent.items()}
         # Positions on the axis of the learning curve are logarithmic, and 1 at its end.
         end = math.log1p(self.curve[-1].samples_per_class if self.curve else 0) or 1.0
         return {
             "version": self.version,
             "ready": self.fitted is not None,
             "up_to_date": self.analysed is self.state,
-            "classes": classes,
+            "classes": [
+                {
+                    "id": id,
+                    "name": name,
+                    "output": self.state.outputs.get(name, shapes(name)[0]),
+                    "in_fonts": not fonts.isdisjoint(shapes(name)),
+                    "train": len(groups["train", id]),
+                    "test": len(groups["test", id]),
+                    "accuracy": recognition_rate(groups["train", id]),
+                    "test_accuracy": recognition_rate(groups["test", id]),
+                    "newest": [
+                        {"id": one["id"], "photo": one["photo"]}
+                        for one in groups["train", id][-NUM_NEWEST:]
+                    ],
+                    "suggestion": suggestions.get(id),
+                }
+                for id, name in self.state.classes.items()
+            ],
             "accuracy": recognition_rate(groups["train"]),
             "confusions": confusions,
-            "suggestions": suggestions,
+            "suggestions": [{"class": id, **one} for id, one in suggestions.items()],
             "lookalikes": confusables_among(names),
             "learning_curve": [
                 {"drawings": n, "accuracy": mean, "low": low, "high": high}

@@ -18,7 +18,7 @@ const isForOtherSet = (entry) => entry.set_id !== getState().set_id;
 
 /** Send a drawing; resolves with the server's answer, which may take until the server is back. */
 export function submit(drawing) {
-  const id = drawing.id ?? randomId();
+  const id = randomId();
   const answer = new Promise((resolve, reject) => callers.set(id, { resolve, reject }));
   enqueue({ ...drawing, id });
   return answer;
