@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from siglum.examine.panels import attention
 from siglum.images.sources import load, parts
 from siglum.lab import models
-from siglum.lab.models.conv_transformer import HALVINGS
+from siglum.lab.models.transformers import HALVINGS
 from siglum.lab.run_folder import Run
 from siglum.lab.trainer import load_data
 from siglum.lab.training import normalise_batch, to_unit

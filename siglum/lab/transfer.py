@@ -25,7 +25,7 @@ from siglum.errors import ConfigError, DataError, RunError, closest_match, first
 from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import count_parameters
-from siglum.lab.models.sign_net import included_weights
+from siglum.lab.models.pretrained import included_weights
 from siglum.lab.run_folder import Run, load_weights, on_cpu
 
 SCRATCH = "scratch"

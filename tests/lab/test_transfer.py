@@ -18,7 +18,7 @@ from siglum.config import TrainConfig
 from siglum.errors import ConfigError, DataError, RunError
 from siglum.lab import models, transfer
 from siglum.lab.device import Device
-from siglum.lab.models.sign_net import included_weights
+from siglum.lab.models.pretrained import included_weights
 from siglum.lab.run_folder import Run
 from siglum.lab.train_run import resume, train
 

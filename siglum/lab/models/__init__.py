@@ -22,14 +22,10 @@ from siglum.config import Option, Preprocess, TrainConfig
 from siglum.errors import ConfigError, choose, closest_match, first_line
 from siglum.files import sha256
 from siglum.lab.models.baselines import LINEAR, LinearBaseline, NearestNeighbours
-from siglum.lab.models.cnn import CNN
-from siglum.lab.models.conv_transformer import ConvPool, ConvTransformer
-from siglum.lab.models.glyph_net import GlyphNet
+from siglum.lab.models.convolutional import CNN, GlyphNet, PictureNet
 from siglum.lab.models.layers import Fitted, Network
-from siglum.lab.models.patch_transformer import PatchTransformer
-from siglum.lab.models.picture_net import PictureNet
-from siglum.lab.models.sign_net import SignNet
-from siglum.lab.models.torchvision_networks import MobileNetV3, TorchvisionNetwork
+from siglum.lab.models.pretrained import MobileNetV3, SignNet, TorchvisionNetwork
+from siglum.lab.models.transformers import ConvPool, ConvTransformer, PatchTransformer
 
 
 class NetworkError(ConfigError):
@@ -88,7 +84,7 @@ def build(
         create = _import(name) if ".py:" in name else choose(MODELS, name, "model")
         parameters = inspect.signature(create).parameters
         arguments = _arguments(parameters.values(), values, options)
-        _check_options(name, [p for p in parameters.values() if p.name not in arguments], options)
+        _check_options(name, {n: p for n, p in parameters.items() if n not in arguments}, options)
     images = torch.zeros(2, in_channels, image_size, image_size)
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -135,16 +131,15 @@ def failed(name: str, action: str, error: BaseException) -> NetworkError:
 
 
 def _check_options(
-    name: str, parameters: list[inspect.Parameter], options: Mapping[str, Option]
+    name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Option]
 ) -> None:
-    by_name = {parameter.name: parameter for parameter in parameters}
     for option, value in options.items():
-        if option not in by_name:
+        if option not in parameters:
             raise ConfigError(
-                f"{name} has no option {option!r}. Options: {', '.join(by_name) or 'none'}."
-                f"{closest_match(option, by_name)}"
+                f"{name} has no option {option!r}. Options: {', '.join(parameters) or 'none'}."
+                f"{closest_match(option, parameters)}"
             )
-        kind = by_name[option].annotation
+        kind = parameters[option].annotation
         accepted = (int, float) if kind is float else kind
         if kind in (bool, int, float, str) and not isinstance(value, accepted):
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")

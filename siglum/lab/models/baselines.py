@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError
-from siglum.lab.models.layers import Fitted
+from siglum.lab.models.layers import Fitted, check_minimum
 
 LINEAR = ("hog_svm", "logistic_regression", "nearest_mean")
 CHUNK = 256  # images at once: their distances to 54,000 others take 55 MB
@@ -108,8 +108,7 @@ class NearestNeighbours(Fitted):
         self, num_classes: int, in_channels: int = 1, image_size: int = 28, k: int = 5
     ) -> None:
         super().__init__()
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}.")
+        check_minimum(1, k=k)
         self.flatten = nn.Flatten()
         self.head = Neighbours(in_channels * image_size**2, num_classes, k)
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,13 +9,9 @@ from torch import Tensor, nn
 
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError
-from siglum.lab import models, transfer
+from siglum.lab import models
 from siglum.lab.device import Device
-from siglum.lab.models.picture_net import PictureNet
-from siglum.lab.models.sign_net import SCALE
 from siglum.lab.train_run import train
-from siglum.lab.training_loop import normalise_batch, to_unit
-from siglum.recogniser import predict
 
 PARAMETERS = {  # of 1 channel: size, classes, count
     "cnn": (28, 10, 54_840),
@@ -99,58 +93,6 @@ def test_overfits_four_images_and_trains_every_parameter(name: str, images: Tens
             break
 
     assert predicted == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_width_multiplies_the_filters(width: int) -> None:
-    glyph = models.build("glyph_net", 62, in_channels=4, options={"width": width})
-    picture = models.build("picture_net", 10, options={"width": width})
-
-    first, second, third = 16 * width, 32 * width, 64 * width
-    kernels = 25 * 4 * first + 9 * first * second + 9 * second * third
-    norms = 2 * (first + second + third)
-    assert models.count_parameters(glyph) == kernels + norms + (9 * third + 1) * 62
-    assert picture.head.in_features == 8 * width
-
-
-def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> None:
-    """With `mirror`, in evaluation alone."""
-    torch.manual_seed(0)
-    model, plain = PictureNet(5, width=4, mirror=True).eval(), PictureNet(5, width=4).eval()
-    plain.load_state_dict(model.state_dict())
-    images = torch.rand(3, 1, 28, 28)
-
-    torch.testing.assert_close(model(images), model(images.flip(-1)))
-    torch.testing.assert_close(model(images), (plain(images) + plain(images.flip(-1))) / 2)
-    assert not torch.allclose(plain(images), plain(images.flip(-1)))
-    torch.testing.assert_close(model.train()(images), plain.train()(images))
-
-
-def test_picture_net_predicts_the_mean_of_an_image_and_its_shifts() -> None:
-    torch.manual_seed(0)
-    model, plain = PictureNet(5, width=4, shifts=True).eval(), PictureNet(5, width=4).eval()
-    plain.load_state_dict(model.state_dict())
-    images = torch.zeros(3, 1, 28, 28)  # with a margin that shifts do not leave
-    images[:, :, 4:24, 4:24] = torch.rand(3, 1, 20, 20)
-
-    views = [images, images.roll((1, 1), (2, 3)), images.roll((-1, -1), (2, 3))]
-    torch.testing.assert_close(model(images), sum(plain(view) for view in views) / 3)
-
-
-def test_sign_net_reproduces_the_included_backbone() -> None:
-    backbone = predict.default_backbone()
-    model = models.build("sign_net", 3, image_size=56)
-    transfer.load_pretrained(model, ("a", "b", "c"), "backbone")
-    pixels = np.random.RandomState(0).randint(0, 256, (4, 1, 56, 56)).astype(np.uint8)
-    images = normalise_batch(to_unit(pixels), backbone.preprocess)
-
-    with torch.no_grad():
-        features = model.eval().forward_features(images)
-    graph = onnx.load_from_string(backbone.bundle.model).graph
-    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    expected = backbone.network(pixels)
-    outputs = features.numpy() / SCALE @ arrays["directions"] + arrays["centre"]
-    np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from siglum.errors import ConfigError
 from siglum.lab import models
-from siglum.lab.models.cnn import ACTIVATIONS, CNN, POOLS
+from siglum.lab.models.convolutional import ACTIVATIONS, CNN, POOLS, PictureNet
 
 NETWORKS = ("mnist_net", "mnist_net2", "mnist_net3")
 
@@ -128,6 +128,42 @@ def test_the_activation_follows_every_layer(activation: str, images: Tensor) -> 
         x = act(F.max_pool2d(conv(x), 2))
 
     torch.testing.assert_close(model(images), model.head(act(model.hidden(x.flatten(1)))))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_width_multiplies_the_filters(width: int) -> None:
+    glyph = models.build("glyph_net", 62, in_channels=4, options={"width": width})
+    picture = models.build("picture_net", 10, options={"width": width})
+
+    first, second, third = 16 * width, 32 * width, 64 * width
+    kernels = 25 * 4 * first + 9 * first * second + 9 * second * third
+    norms = 2 * (first + second + third)
+    assert models.count_parameters(glyph) == kernels + norms + (9 * third + 1) * 62
+    assert picture.head.in_features == 8 * width
+
+
+def test_picture_net_predicts_the_mean_of_an_image_and_its_mirror_image() -> None:
+    """With `mirror`, in evaluation alone."""
+    torch.manual_seed(0)
+    model, plain = PictureNet(5, width=4, mirror=True).eval(), PictureNet(5, width=4).eval()
+    plain.load_state_dict(model.state_dict())
+    images = torch.rand(3, 1, 28, 28)
+
+    torch.testing.assert_close(model(images), model(images.flip(-1)))
+    torch.testing.assert_close(model(images), (plain(images) + plain(images.flip(-1))) / 2)
+    assert not torch.allclose(plain(images), plain(images.flip(-1)))
+    torch.testing.assert_close(model.train()(images), plain.train()(images))
+
+
+def test_picture_net_predicts_the_mean_of_an_image_and_its_shifts() -> None:
+    torch.manual_seed(0)
+    model, plain = PictureNet(5, width=4, shifts=True).eval(), PictureNet(5, width=4).eval()
+    plain.load_state_dict(model.state_dict())
+    images = torch.zeros(3, 1, 28, 28)  # with a margin that shifts do not leave
+    images[:, :, 4:24, 4:24] = torch.rand(3, 1, 20, 20)
+
+    views = [images, images.roll((1, 1), (2, 3)), images.roll((-1, -1), (2, 3))]
+    torch.testing.assert_close(model(images), sum(plain(view) for view in views) / 3)
 
 
 @pytest.mark.parametrize(

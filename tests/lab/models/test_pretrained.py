@@ -1,13 +1,17 @@
-"""Torchvision's features, and our head and padding."""
+"""The features of torchvision and of the included backbone, our head and padding."""
 
+import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from siglum.lab import models
-from siglum.lab.models.torchvision_networks import shift_padding
+from siglum.lab import models, transfer
+from siglum.lab.models.pretrained import SCALE, shift_padding
+from siglum.lab.training_loop import normalise_batch, to_unit
+from siglum.recogniser import predict
 
 NAMES = ("mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "vgg11")
 
@@ -57,3 +61,19 @@ def test_padding_below_and_mirrored_kernels_are_tensorflows_padding(kernel: int)
     assert not torch.allclose(conv(images), expected)
     shift_padding(conv)
     torch.testing.assert_close(conv(images), expected)
+
+
+def test_sign_net_reproduces_the_included_backbone() -> None:
+    backbone = predict.default_backbone()
+    model = models.build("sign_net", 3, image_size=56)
+    transfer.load_pretrained(model, ("a", "b", "c"), "backbone")
+    pixels = np.random.RandomState(0).randint(0, 256, (4, 1, 56, 56)).astype(np.uint8)
+    images = normalise_batch(to_unit(pixels), backbone.preprocess)
+
+    with torch.no_grad():
+        features = model.eval().forward_features(images)
+    graph = onnx.load_from_string(backbone.bundle.model).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    expected = backbone.network(pixels)
+    outputs = features.numpy() / SCALE @ arrays["directions"] + arrays["centre"]
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
