@@ -225,7 +225,7 @@ def conv_transformer(rounds: int) -> None:
     from torch import Tensor, nn
 
     from siglum.config import TrainConfig
-    from siglum.examine.layers import layers
+    from siglum.examine import layers
     from siglum.lab import models
     from siglum.lab.augment import AUGMENTATIONS
     from siglum.lab.device import choose_device

@@ -27,8 +27,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from siglum.examine import Examination, NotApplicableError, spread
-from siglum.examine.layers import Layer, observe
+from siglum.examine import Examination, Layer, NotApplicableError, observe, spread
 from siglum.files import to_csv, write_atomic
 from siglum.formatting import count, shorten
 from siglum.lab.models.layers import request_weights
@@ -312,10 +311,8 @@ def attribution(examination: Examination, method: str) -> Result:
 def attention_panel(examination: Examination) -> Result:
     """Return the attention over the first image: weights (L, A, T, T) and shares (L, A, h, w)."""
     if not any(layer.kind == "attention" for layer in examination.layers):
-        name = type(examination.model).__name__
-        raise NotApplicableError(
-            f"{name} has no attention. patch_transformer is a network that has it."
-        )
+        reason = "has no attention. patch_transformer is a network that has it."
+        raise NotApplicableError(f"{type(examination.model).__name__} {reason}")
     sample = examination.sample(1)
     image = examination.pixels(sample.images)[0]
     weights = attention(examination.model, examination.to_input(sample.images)[:1])[:, 0].cpu()
@@ -375,16 +372,15 @@ def log_probabilities(examination: Examination) -> Result:
     """Return the log-probabilities of ten images: names, log_probs (N, K), predicted, labels."""
     finding, arrays = _predict(examination, 10)
     classes, rows = np.array(examination.classes), []
-    ranked = len(classes) > MAX_CLASSES
-    for name, _, row, _, label in zip(*arrays.values(), strict=True):
+    ranks = [f"{rank}." for rank in range(1, MAX_CLASSES + 1)] if len(classes) > MAX_CLASSES else []
+    for name, _, row, predicted, label in zip(*arrays.values(), strict=True):
         cells = [f"{v:z.2f}".replace("-", "−") for v in row.tolist()]  # z: never "-0.00"
-        order = np.argsort(-row, kind="stable")[:MAX_CLASSES]
-        if ranked:
+        if ranks:
+            order = np.argsort(-row, kind="stable")[: len(ranks)]
             cells = [f"{classes[k]} {cells[k]}" for k in order]
-        truth, wrong = classes[label] if label >= 0 else "–", 0 <= label != order[0]
-        rows.append((name, *cells, classes[order[0]], truth, "wrong" if wrong else ""))
-    ranks = [f"{rank + 1}." for rank in range(MAX_CLASSES)]
-    header = ["image", *(ranks if ranked else classes), "prediction", "true class", ""]
+        truth, wrong = classes[label] if label >= 0 else "–", 0 <= label != predicted
+        rows.append((name, *cells, classes[predicted], truth, "wrong" if wrong else ""))
+    header = ["image", *(ranks or classes), "prediction", "true class", ""]
     return Result(finding, arrays, table=page.Table(header, rows))
 
 
@@ -517,12 +513,12 @@ def draw_tiles(
     for row, label in zip(rows, labels or [""] * len(rows), strict=True):
         top, high, x = y + (20 if any(tile.title for tile in row) else 2), side, start
         for tile in row:
-            wide, values = side, 0 if tile.heat is None else tile.heat.shape[1]
-            if tile.heat is not None and len(tile.heat) == 1 < values:
-                wide, high = min(18 * values, STRIP), 18
+            wide = side
+            if tile.heat is not None and len(tile.heat) == 1 < tile.heat.size:
+                wide, high = min(18 * tile.heat.size, STRIP), 18
             _draw_tile(axes, tile, x, top, wide, high)
             x += wide + gap
-        lines = label.split("\n") if label else []
+        lines = label.split("\n")
         for number, text in enumerate(lines):
             axes.text(0, top + 12 + 15 * number, text, **(NOTE if number else {}))
         below = 20 if any(tile.note for tile in row) else 0

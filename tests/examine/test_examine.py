@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from siglum.config import TrainConfig
-from siglum.examine import Examination, NotApplicableError, panels
-from siglum.examine.layers import layers, observe
+from siglum.examine import Examination, NotApplicableError, layers, observe, panels
 from siglum.examine.panels import PANELS, Result, attention, run_panel, write_page
 from siglum.lab import models
 from siglum.lab.device import choose_device
