@@ -188,11 +188,10 @@ def compare_runs(
     texts = pd.DataFrame({"variant": name, **_format_settings(run.config)} for name, run in every)
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
     names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
-    pairs = [pair for pair in planned if set(pair) <= set(names)]
-    if not planned:
-        pairs = list(itertools.combinations(names, 2))
-        if len(names) > MAX_ALL_PAIRS:
-            pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
+    pairs = planned or itertools.combinations(names, 2)
+    pairs = [pair for pair in pairs if set(pair) <= set(names)]
+    if not planned and len(names) > MAX_ALL_PAIRS:
+        pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
     return Comparison(
         part=part,
         selection=selection,
@@ -268,15 +267,14 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     index = np.unique(writers, return_inverse=True)[1]
     images, hits = np.bincount(index), np.bincount(index, weights=correct)
     rate = stats.wilson(round(float(hits.sum())), len(correct))
-    resampled = bootstrap(
-        (hits, images),
-        lambda hits, images, axis: hits.sum(axis=axis) / images.sum(axis=axis),
-        paired=True,
-        n_resamples=2000,
-        method="percentile",
-        rng=np.random.default_rng(0),
+
+    def share(hits: NDArray[Any], images: NDArray[Any], axis: int) -> NDArray[Any]:
+        return hits.sum(axis=axis) / images.sum(axis=axis)
+
+    draws = bootstrap(
+        (hits, images), share, paired=True, n_resamples=2000, method="percentile", rng=0
     )
-    low, high = resampled.confidence_interval
+    low, high = draws.confidence_interval
     return min(float(low), rate.low), max(float(high), rate.high)
 
 
@@ -330,8 +328,7 @@ def difference_interval(
 
 def _main_effects(grid: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
     """Return the mean accuracy at each value of a setting of a complete grid, over all others."""
-    effects = []
-    levels = grid.map(format_setting)
+    effects, levels = [], grid.map(format_setting)
     levels = levels.loc[:, levels.nunique() > 1]
     seeds = seeds.groupby("seed").filter(lambda rows: len(rows) == len(grid))
     if levels.shape[1] > 1 and len(levels.drop_duplicates()) == levels.nunique().prod():

@@ -158,12 +158,10 @@ def draw(comparison: Comparison) -> list[Plot]:
     data = []  # name, title, label of x, and lines
     numbers = comparison.grid.select_dtypes("number")
     for setting in numbers.columns[numbers.nunique() >= MIN_BAND][:1]:
-        rows = comparison.grid.drop(columns=setting).map(format_setting).to_dict("records")
-        names = [
-            " ".join(f"{k}={v}" for k, v in row.items()).replace("variant=", "") for row in rows
-        ]
+        others = comparison.grid.drop(columns=setting).map(format_setting).to_dict("records")
+        names = [" ".join(f"{k}={v}" for k, v in values.items()) for values in others]
         lines = points[["y", "low", "high"]].join(numbers[setting].rename("x"))
-        lines["line"] = pd.Series(names, comparison.grid.index)
+        lines["line"] = pd.Series(names, comparison.grid.index).str.replace("variant=", "")
         if lines.line.nunique() <= MAX_LINES:
             lines = lines.sort_values("x", kind="stable")
             data.append(("accuracy", f"{accuracy} by {setting}", str(setting), lines))

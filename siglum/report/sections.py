@@ -51,15 +51,9 @@ def write_report(run: Run, path: Path) -> None:
     opening = page.load("opening.html", **values)
     anchors = [anchor for anchor, fact in SECTIONS.items() if getattr(facts, fact)]
     sections = {anchor: page.load(f"{anchor}.html", **values) for anchor in anchors}
-    html = page.render_page(
-        run.path.name,
-        "report of a run",
-        sections,
-        headline=opening.headline,
-        rate=facts.measures.accuracy if facts.part else None,
-        summary=[opening.summary],
-        notices=facts.notices,
-    )
+    texts = {"headline": opening.headline, "summary": [opening.summary], "notices": facts.notices}
+    share = facts.measures.accuracy if facts.part else None
+    html = page.render_page(run.path.name, "report of a run", sections, rate=share, **texts)
     write_atomic(path, html)
 
 
@@ -130,13 +124,10 @@ class Facts:
         config, fingerprints = self.config, self.env.get("data", {})
         data = load_data(config, self.classes)
         for part, images in data.parts.items():
-            recorded = fingerprints.get(part)
-            if (images.fingerprint if images else None) != recorded and (
-                recorded or not self.imported
-            ):
+            fingerprint, recorded = images.fingerprint if images else None, fingerprints.get(part)
+            if fingerprint != recorded and (recorded or not self.imported):
                 source = (part == "test" and config.test) or config.data
-                reason = f"the {part} part of {source} changed after the training"
-                raise DataError(f"No images: {reason}.")
+                raise DataError(f"No images: the {part} part of {source} changed after training.")
         return data
 
     def val_rate(self, epoch: Epoch) -> stats.Rate | None:
@@ -235,8 +226,7 @@ def draw_plots(facts: Facts) -> dict[str, Plot]:
     """Return the plots by name: learning curves, images per class, confusion, calibration."""
     drawings = []
     if facts.epochs:
-        measures = ("accuracy", "loss")
-        drawings += [_learning(facts, measure, x) for measure in measures for x in X_AXES]
+        drawings += [_learning(facts, y, x) for y in ("accuracy", "loss") for x in X_AXES]
     if facts.data and not facts.imported:
         drawings.append(_images_per_class(facts, facts.data))
     if facts.part:
@@ -248,17 +238,12 @@ def _learning(facts: Facts, measure: str, x: str) -> Plot:
     epochs, column = pd.DataFrame(facts.epochs).drop(columns="curve"), X_AXES[x]
     points = pd.DataFrame(point for epoch in facts.epochs for point in epoch.curve)
     points = points.groupby(points.index // math.ceil(len(points) / CURVE_POINTS))
-    means = points.agg({column: "last", measure: "mean"})
+    means = points.agg({column: "last", measure: "mean"}).set_index(column)
     measured = epochs.set_index(column).astype(float)
-    lines = pd.concat(
-        {
-            "validation": measured[f"val_{measure}"],
-            "training": means.set_index(column)[measure],
-            "test, not for choosing": measured[f"test_{measure}"],
-        },
-        names=["line", "x"],
-    )
-    lines = lines.dropna().rename("y").reset_index().assign(low=np.nan, high=np.nan)
+    curves = {"validation": measured[f"val_{measure}"], "training": means[measure]}
+    curves["test, not for choosing"] = measured[f"test_{measure}"]
+    lines = pd.concat(curves, names=["line", "x"]).dropna().rename("y").reset_index()
+    lines = lines.assign(low=np.nan, high=np.nan)
     lines["x"] /= epochs.examples[0] if x == "epochs" else 1
     rates = [held for epoch in facts.epochs if (held := facts.val_rate(epoch))]
     caption = f"Validation: {count(rates[-1].total, 'image')}, with 95 % CI. " if rates else ""
@@ -327,13 +312,12 @@ def _label_classes(axis: Axis, labels: Sequence[str], rotation: float = 0) -> No
 def _calibration(facts: Facts) -> Plot:
     measures, groups = facts.measures, facts.measures.reliability
     rows = [(r.total, confidence, r.value, r.low, r.high) for _, _, confidence, r in groups]
-    names = ("images", "probability", "accuracy", "low", "high")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    table = pd.DataFrame(rows, columns=["images", "probability", "accuracy", "low", "high"])
     figure, axes = plots.new_axes(480, 400)
     axes.plot([0, 1], [0, 1], color=plots.QUIET, lw=1, ls="--", label="calibrated")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="probability of the prediction")
-    _, x, y, low, high = np.array(rows).T
-    errors, colour = (y - low, high - y), plots.SERIES[0]
+    x, y, colour = table.probability, table.accuracy, plots.SERIES[0]
+    errors = y - table.low, table.high - y
     axes.errorbar(x, y, errors, fmt="o", color=colour, elinewidth=1.25, clip_on=False)
     axes.legend(bbox_to_anchor=(1, 0.5))
     for axis in (axes.xaxis, axes.yaxis):
@@ -349,4 +333,4 @@ def _calibration(facts: Facts) -> Plot:
         f"Expected calibration error {percent(measures.ece)}; negative log-likelihood "
         f"{number(measures.loss)} nats per image."
     )
-    return Plot("calibration", title, figure, columns, caption)
+    return Plot("calibration", title, figure, table.to_dict("list"), caption)
