@@ -45,7 +45,7 @@ def require_extra(feature: str, extra: str = "lab") -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without a full stop."""
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def closest_match(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

@@ -123,9 +123,8 @@ def count_parameters(model: nn.Module) -> int:
 
 def failed(name: str, action: str, error: BaseException) -> NetworkError:
     """Return the one-line error for a network that raised `error`."""
-    first = (str(error).strip().splitlines() or [""])[0]
     return NetworkError(
-        f"{name} failed {action}: {type(error).__name__}: {first[:200].rstrip('.')}. "
+        f"{name} failed {action}: {type(error).__name__}: {first_line(error)[:200]}. "
         "Check its options, or its layers, against --size and --channels."
     )
 

@@ -138,6 +138,9 @@ def test_an_own_network_is_imported_from_its_file(tmp_path: Path) -> None:
     assert models.build(f"{file}:Mine", 3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
     with pytest.raises(ConfigError, match="model must name a torch module in .*, got 'Yours'"):
         models.build(f"{file}:Yours", 3)
+    file.write_text("raise ValueError(' \\n')")
+    with pytest.raises(ConfigError, match=r"Cannot import .*: ValueError: ValueError\.$"):
+        models.build(f"{file}:Mine", 3)
 
 
 def test_an_own_network_may_have_no_arguments_and_reshape_with_view(
