@@ -117,7 +117,7 @@ class GlyphNet(Network):
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, first, 5, stride=2, padding=2, bias=False),  # (B, 16, S/2, S/2)
             nn.BatchNorm2d(first),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             *conv_norm(first, second, pool=True),  # (B, 32, S/4, S/4)
             *conv_norm(second, third, pool=True),  # (B, 64, S/8, S/8)
             nn.Flatten(),
