@@ -268,7 +268,7 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     images, hits = np.bincount(index), np.bincount(index, weights=correct)
     rate = stats.wilson(round(float(hits.sum())), len(correct))
 
-    def share(hits: NDArray[Any], images: NDArray[Any], axis: int) -> NDArray[Any]:
+    def share(hits: Any, images: Any, axis: int) -> Any:
         return hits.sum(axis=axis) / images.sum(axis=axis)
 
     draws = bootstrap(
