@@ -95,8 +95,9 @@ def printable(text: str, lines: bool = False) -> str:
 
 def source_name(spec: str) -> str:
     """Return the short name of a data source: "signs" for "folder:/home/me/signs"."""
-    parts = [p for p in PurePath(spec.partition(":")[2]).parts if p not in ("raw", "..", "/")]
-    return parts[-1] if parts else spec
+    path = spec.partition(":")[2] or spec
+    parts = [part for part in PurePath(path).parts if part not in ("raw", "..", "/")]
+    return parts[-1] if parts else path
 
 
 def render_template(package: str, name: str, **values: Any) -> str:

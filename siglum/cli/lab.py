@@ -29,9 +29,7 @@ from siglum.images import sources
 from siglum.images.cache import Progress
 from siglum.lab import distributed, models, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
-from siglum.lab.import_network import configure, import_network, load_test
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
-from siglum.lab.tensorboard import tensorboard_writer
 
 if TYPE_CHECKING:
     from siglum.lab.study import Cell, Study
@@ -134,7 +132,9 @@ def train(
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
     rank = distributed.rank()
     with terminal.progress_line(training=True, quiet=rank > 0) as line:
-        watch = tensorboard_writer(path / "tensorboard", line.watch) if log else line.watch
+        watch = (
+            train_run.tensorboard_writer(path / "tensorboard", line.watch) if log else line.watch
+        )
         try:
             run = start(watch, line.load)
         except train_run.Stopped:
@@ -200,7 +200,9 @@ def _open(
         raise ConfigError(f"{network} is a run, with weights of its own. Leave out --weights.")
     with TemporaryDirectory(prefix="siglum-") as folder:
         path = out or Path(folder) / network.name.rpartition(":")[2]
-        yield import_network(str(network), weights, path, device, source, settings, progress)
+        yield train_run.import_network(
+            str(network), weights, path, device, source, settings, progress
+        )
 
 
 def _settings(flags: InputFlags | None) -> dict[str, Any]:
@@ -270,8 +272,7 @@ def evaluate(
             headline = f"{train_run.PARTS[name]} images"
             source = (config.test if name == "test" else None) or config.data
         else:
-            parts = sources.parts(source)
-            name = headline = "test" if "test" in parts else parts[0]
+            name = headline = sources.test_part(source)
             preprocess = opened.preprocess
             images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
             images = images.with_classes(classes)
@@ -335,7 +336,8 @@ def grade(
     options += [f"--model-options.{n}={v}" for n, v in described.get("model_options", {}).items()]
     records: list[dict[str, Any]] = []
     with terminal.progress_line() as line:
-        load_test(source, configure("any.py:Any", source, described).preprocess(), line.load)
+        preprocess = train_run.configure("any.py:Any", source, described).preprocess()
+        sources.load(source, sources.test_part(source), preprocess, progress=line.load)
         for row in lab.grade(folder, source, class_name, options, timeout, memory, line.load):
             records.append(row)
             write_atomic(out, terminal.to_csv(records))

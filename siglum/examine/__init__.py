@@ -26,9 +26,8 @@ from siglum.formatting import count as count_of
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
-from siglum.lab.import_network import NO_DATA
 from siglum.lab.run_folder import Run
-from siglum.lab.train_run import PARTS, load_data
+from siglum.lab.train_run import NO_DATA, PARTS, load_data
 from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
 

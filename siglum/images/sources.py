@@ -172,6 +172,11 @@ def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
     return tuple(part for part in ("train", "val", "test", "all") if part in loaders)
 
 
+def test_part(spec: str) -> str:
+    """Return the part of a source to measure on: its test part, or the first of the others."""
+    return "test" if "test" in (names := parts(spec)) else names[0]
+
+
 def load(
     spec: str,
     part: str = "train",

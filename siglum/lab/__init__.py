@@ -11,8 +11,7 @@ with require_extra("The laboratory"):
     from siglum.lab import train_run
     from siglum.lab.device import choose_device
     from siglum.lab.run_folder import Run, next_path
-    from siglum.lab.tensorboard import tensorboard_writer
-    from siglum.lab.train_run import Watch
+    from siglum.lab.train_run import Watch, tensorboard_writer
     from siglum.lab.training_loop import Epoch, StepProgress
 
 __all__ = ["Epoch", "Run", "StepProgress", "tensorboard_writer", "train"]

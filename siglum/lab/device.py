@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, choose
 from siglum.lab.distributed import num_processes
 
-PRECISIONS = ("float32", "bfloat16")
 CORES = torch.get_num_threads()  # that this process may use; before anything changes it
 
 
@@ -66,14 +65,10 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
     """
     if threads < 0:
         raise ConfigError(f"threads must be at least 0, got {threads}. 0 is one per core.")
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    gpus = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = next(name for name, present in available.items() if present)
-    if not choose(available, device, "device"):
+        device = next((name for name, present in gpus.items() if present), "cpu")
+    if not choose({**gpus, "cpu": True}, device, "device"):
         raise ConfigError(f"This machine has no device {device!r}. Use --device cpu.")
     if precision == "auto":
         flags = {*cpu_info("flags").split(), *cpu_info("Features").split()}
@@ -81,10 +76,9 @@ def choose_device(device: str = "auto", precision: str = "auto", threads: int = 
         if device == "cpu":  # AVX-512 BF16, AMX, Arm BF16
             fast = not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
         precision = "bfloat16" if fast else "float32"
-    choose(dict.fromkeys(PRECISIONS), precision, "precision")
+    choose(dict.fromkeys(("float32", "bfloat16")), precision, "precision")
     torch.set_num_threads(threads or CORES)
-    threads = torch.get_num_threads()
-    return Device(device, precision, device != "mps", threads, num_processes())
+    return Device(device, precision, device != "mps", torch.get_num_threads(), num_processes())
 
 
 def cpu_info(key: str) -> str:

@@ -76,8 +76,7 @@ def export(
     for part in ("val", "test"):
         with contextlib.suppress(SiglumError):  # without that part, or without its images
             _, log_probs, labels = predict_part(run, part, checkpoint, device)
-            hits = int((log_probs.argmax(axis=1) == labels).sum())
-            measured[part] = stats.wilson(hits, len(labels))
+            measured[part] = stats.measure(log_probs, labels, len(run.classes)).accuracy
             if part == "val":
                 temperature = stats.fit_temperature(log_probs, labels)
                 calibration = Calibration(temperature=temperature, num_samples=len(labels))

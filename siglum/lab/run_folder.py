@@ -30,7 +30,7 @@ from siglum import stats
 from siglum.config import Preprocess, TrainConfig, explain
 from siglum.errors import DataError, RunError, choose, first_line
 from siglum.files import cannot_read, parse_json, read_json, write_atomic
-from siglum.formatting import shorten
+from siglum.formatting import shorten, source_name
 from siglum.lab import distributed, models
 from siglum.lab.device import Device
 from siglum.lab.training_loop import Counters, Epoch, TrainState
@@ -215,9 +215,8 @@ class Run:
             # From memory: numpy leaves the file open where it is damaged.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = dict(file)
-            for part in ("val", "test"):
-                if any(name.startswith(f"{part}_") for name in arrays):
-                    _check_predictions(arrays, part, num_classes)
+            for part in {name.partition("_")[0] for name in arrays}:
+                _check_predictions(arrays, part, num_classes)
         except Exception as error:  # numpy, zipfile and zlib raise many kinds
             raise RunError(f"{path} is damaged: {first_line(error)}.") from None
         return arrays
@@ -242,30 +241,24 @@ class Run:
         self._write(CHECKPOINTS[name], save_tensors(on_cpu(model.state_dict())))
 
     def save_state(self, state: TrainState) -> None:
-        """Save everything that is needed to resume, in one file."""
-        tensors = {f"model.{key}": value for key, value in state.model.state_dict().items()}
-        if state.average is not None:
-            average = state.average.state_dict()
-            tensors |= {f"average.{key}": value for key, value in average.items()}
+        """Save everything that is needed to resume, in one file, and write the log."""
+        tensors = _modules(state).state_dict()
         for index, values in state.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items() if v is not None}
         metadata = {"counters": json.dumps(asdict(state.counters))}
         self._write(STATE, save_tensors(on_cpu(tensors), metadata))
+        self.write_history(state.counters.epochs)
 
     def load_state(self, state: TrainState) -> None:
         """Restore `state` from `save_state`, and make the log agree; remove temporary files."""
-        writes = distributed.rank() == 0
-        for temporary in (*self.path.glob(".*.tmp"), *self.path.glob("resume/.*.tmp")):
-            if writes:
+        if distributed.rank() == 0:
+            for temporary in self.path.rglob(".*.tmp"):
                 temporary.unlink(missing_ok=True)
         if not (self.path / STATE).exists():
             return
         tensors, metadata = self._read_tensors(STATE)
-        for prefix, module in (("model.", state.model), ("average.", state.average)):
-            if module is not None:
-                start = len(prefix)
-                weights = {k[start:]: v for k, v in tensors.items() if k.startswith(prefix)}
-                load_weights(module, weights, f"{self.path / STATE} does not fit", DAMAGED)
+        weights = {k: v for k, v in tensors.items() if not k.startswith("optimizer.")}
+        load_weights(_modules(state), weights, f"{self.path / STATE} does not fit", DAMAGED)
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
         try:
             for name, tensor in tensors.items():
@@ -279,7 +272,7 @@ class Run:
         except (KeyError, ValueError, IndexError) as error:
             raise RunError(f"{self.path / STATE} is damaged: {first_line(error)}.") from None
         state.counters = self._validate(STATE, Counters, counters)
-        if writes:  # a kill between the two files leaves the log one epoch short
+        if distributed.rank() == 0:  # a kill between the two files leaves the log too short
             self.write_history(state.counters.epochs)
 
     def write_history(self, epochs: Sequence[Epoch]) -> None:
@@ -365,9 +358,7 @@ def find_runs(folder: Path) -> Iterator[Run]:
 
 def next_path(folder: Path, config: TrainConfig) -> Path:
     """Return the first free name for a run, such as `glyph_net-mnist5k-1`."""
-    source = config.data.partition(":")[2] or config.data
-    parts = [part for part in Path(source).parts if part not in ("raw", "/", "..")]
-    name = (parts or ["data"])[-1].partition(".")[0].lower()
+    name = source_name(config.data).strip("/").partition(".")[0].lower() or "data"
     model = Path(config.model.rpartition(":")[0] or config.model).stem
     paths = (folder / f"{model}-{name}-{number}" for number in itertools.count(1))
     return next(path for path in paths if not path.exists())
@@ -385,6 +376,11 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], reason: str, r
     except RuntimeError as error:
         lines = [line.strip().rstrip(". ") for line in str(error).splitlines()[1:]]
         raise RunError(f"{reason}: {shorten('; '.join(lines), 600)}. {remedy}") from None
+
+
+def _modules(state: TrainState) -> nn.ModuleDict:
+    average = {} if state.average is None else {"average": state.average}
+    return nn.ModuleDict({"model": state.model, **average})
 
 
 def _check_predictions(arrays: dict[str, NDArray[Any]], part: str, num_classes: int) -> None:

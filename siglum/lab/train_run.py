@@ -1,4 +1,7 @@
-"""Train a network on a source and save it as a run; predict a run's own images."""
+"""Train a network on a source, or import one, and save it as a run; predict a run's own images.
+
+Shapes: N images, K classes.
+"""
 
 import platform
 import shlex
@@ -6,10 +9,10 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,19 +20,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from siglum import stats
-from siglum.config import InputSettings, Preprocess, TrainConfig
-from siglum.errors import ConfigError, RunError, SiglumError, choose
+from siglum.config import InputSettings, Preprocess, TrainConfig, build
+from siglum.errors import (
+    ConfigError,
+    RunError,
+    SiglumError,
+    choose,
+    closest_match,
+    require_extra,
+)
+from siglum.files import sha256
 from siglum.images import ink, sources, splits
 from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab import distributed, models, training_loop, transfer
-from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.models.layers import synchronise
-from siglum.lab.run_folder import CHECKPOINTS, CONFIG, STATE, Run, check_free
+from siglum.lab.run_folder import CHECKPOINTS, CONFIG, STATE, Run, check_free, load_weights
 from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -42,6 +53,10 @@ IMAGE_SETTINGS = {
     *InputSettings.model_fields,
 }
 SAVE_SECONDS = 60.0  # between two states kept within an epoch
+NO_DATA = "none"  # the source of a run without images
+INPUT: dict[str, Any] = {"mean": 0.1307, "std": 0.3081}  # of PyTorch's MNIST example
+IMAGENET_INPUT = {"size": 224, "channels": 3, "resize": "stretch", "polarity": "keep"}
+IMAGENET_INPUT |= {"mean": 0.449, "std": 0.226}  # over the three colours
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
 
@@ -51,9 +66,7 @@ class Stopped(Exception):
 
 
 def load_data(
-    config: TrainConfig,
-    classes: tuple[str, ...] | None = None,
-    progress: Progress = no_progress,
+    config: TrainConfig, classes: tuple[str, ...] | None = None, progress: Progress = no_progress
 ) -> Data:
     """Load and split the images that `config` names; `classes` are those of an existing run."""
     return split_images(config, load_images(config, progress), classes)
@@ -64,19 +77,12 @@ def load_images(config: TrainConfig, progress: Progress = no_progress) -> dict[s
 
     They depend on the settings in IMAGE_SETTINGS alone.
     """
-    load = partial(
-        sources.load,
-        preprocess=config.preprocess(),
-        rename=config.rename,
-        classes=config.classes,
-        writers=config.writers,
-        progress=progress,
-    )
-    parts = sources.parts(config.data)
-    images = {"whole": load(config.data, "all" if "all" in parts else "train")}
-    if config.folds is None and config.test is not None:
-        test_parts = sources.parts(config.test)
-        images["test"] = load(config.test, "test" if "test" in test_parts else test_parts[0])
+    options = config.model_dump(include={"rename", "classes", "writers"})
+    options |= {"preprocess": config.preprocess(), "progress": progress}
+    load: Callable[..., ImageSet] = partial(sources.load, **options)
+    parts, images = sources.parts(config.data), {"whole": load(config.data)}
+    if config.test is not None:
+        images["test"] = load(config.test, sources.test_part(config.test))
     elif config.folds is None and "test" in parts:
         images["test"] = load(config.data, "test")
     if config.folds is None and "val" in parts and config.val > 0:
@@ -219,17 +225,13 @@ def train(
         data = data or load_data(config, progress=progress)
         if config.curve and data.test is None:
             raise ConfigError("curve test needs test images. Name a source of them with --test.")
-        size = len(data.rows(config.seed, 0))
-        changes: dict[str, Any] = {"epochs": config.epochs or training_loop.default_epochs(size)}
-        if "batch_size" not in config.model_fields_set:  # only a value of the user's own is refused
-            changes["batch_size"] = min(config.batch_size, size)
-        config = config.model_copy(update=changes)
-        if config.batch_size > size:
+        size, batch_size = len(data.rows(config.seed, 0)), config.batch_size
+        if batch_size > size and "batch_size" in config.model_fields_set:
             raise ConfigError(
-                f"batch_size must be at most the {size} training images, got {config.batch_size}."
+                f"batch_size must be at most the {size} training images, got {batch_size}."
             )
-        for name in config.augment:
-            choose(AUGMENTATIONS, name, "augment")
+        changes = {"epochs": config.epochs or training_loop.default_epochs(size)}
+        config = config.model_copy(update={**changes, "batch_size": min(batch_size, size)})
         measured = None in (config.mean, config.std)
         mean, std = data.train.moments(config.channels) if measured else (0.0, 1.0)
         preprocess = config.preprocess(mean, std or 1.0)
@@ -317,58 +319,42 @@ def _fresh_state(
 
 def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> Run:
     """Train a run from where `state` is to the end."""
+    config, counters, saved = run.config, state.counters, state.counters.seconds
+    names = ("last",) if config.model in models.FITTED else (*CHECKPOINTS,)
+    writes = distributed.rank() == 0
     try:
-        _fit_and_measure(run, state, data, device, watch)
+        for record in training_loop.fit(state, data, config, run.preprocess, device):
+            ends_epoch = isinstance(record, Epoch)
+            if writes and ends_epoch:
+                for name in names:
+                    if _checkpoint_epochs(counters.epochs)[name] == len(counters.epochs):
+                        run.save_checkpoint(name, state.result)
+            if writes and (ends_epoch or counters.seconds - saved > SAVE_SECONDS):
+                run.save_state(state)
+                saved = counters.seconds
+            if distributed.total([writes and bool(watch(record))], device.device)[0]:
+                if writes:
+                    run.save_state(state)
+                raise Stopped
+        if writes:
+            _finish(run, state, data, device)
     except Exception as error:
-        if ".py:" in run.config.model and not isinstance(error, SiglumError | Stopped):
-            raise models.failed(run.config.model, "training it", error) from error
+        if ".py:" in config.model and not isinstance(error, SiglumError | Stopped):
+            raise models.failed(config.model, "training it", error) from error
         raise
     return run
 
 
-def _fit_and_measure(run: Run, state: TrainState, data: Data, device: Device, watch: Watch) -> None:
-    counters, saved = state.counters, state.counters.seconds
-    names = ("last",) if run.config.model in models.FITTED else (*CHECKPOINTS,)
-    records = training_loop.fit(state, data, run.config, run.preprocess, device)
-    if distributed.rank():
-        for _ in records:
-            if distributed.total([False], device.device)[0]:
-                raise Stopped
-        return
-    for record in records:
-        if isinstance(record, Epoch):
-            for name, index in _checkpoint_epochs(counters.epochs).items():
-                if index == record.index and name in names:
-                    run.save_checkpoint(name, state.result)
-            run.save_state(state)
-            run.write_history(counters.epochs)
-            saved = counters.seconds
-        elif counters.seconds - saved > SAVE_SECONDS:
-            run.save_state(state)
-            saved = counters.seconds
-        if distributed.total([bool(watch(record))], device.device)[0]:
-            run.save_state(state)
-            raise Stopped
-    run.finish(*_measure(run, state, data, device))
-
-
 def _checkpoint_epochs(epochs: list[Epoch]) -> dict[str, int]:
     """Return the epoch of each checkpoint: best is the highest accuracy, then the lowest loss."""
-
-    def rank(epoch: Epoch) -> tuple[float, float]:
-        if epoch.val_accuracy is None or epoch.val_loss is None:
-            return epoch.index, 0.0
-        return epoch.val_accuracy, -epoch.val_loss
-
-    lowest = min(epochs, key=lambda epoch: epoch.train_loss)
-    best = max(epochs, key=rank)
+    lowest, best = min(epochs, key=lambda epoch: epoch.train_loss), epochs[-1]
+    if best.val_loss is not None:
+        best = max(epochs, key=lambda epoch: (epoch.val_accuracy or 0.0, -(epoch.val_loss or 0.0)))
     return {"best": best.index, "lowest_loss": lowest.index, "last": epochs[-1].index}
 
 
-def _measure(
-    run: Run, state: TrainState, data: Data, device: Device
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Evaluate the run's checkpoint on the validation and test images."""
+def _finish(run: Run, state: TrainState, data: Data, device: Device) -> None:
+    """Measure the run's checkpoint on the validation and test images, and write the result."""
     model, epochs = device.to(run.model()), state.counters.epochs
     measured: dict[str, Any] = {}
     predictions: dict[str, NDArray[Any]] = {}
@@ -392,9 +378,8 @@ def _measure(
         "lowest_loss_epoch": chosen["lowest_loss"],
         "seconds": state.counters.seconds,
         "finished": timestamp(),
-        **measured,
     }
-    return result, predictions
+    run.finish(result | measured, predictions)
 
 
 def measure(
@@ -429,10 +414,122 @@ def environment(
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a run's bits."""
-    packages = ("siglum", "torch", "numpy", "pillow")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    packages = {name: version(name) for name in ("siglum", "torch", "numpy", "pillow")}
+    return {"python": platform.python_version(), **packages}
 
 
 def timestamp() -> str:
     """Return the time of day in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def import_network(
+    network: str,
+    weights: Path,
+    path: Path,
+    device: Device,
+    source: str | None,
+    settings: Mapping[str, Any],
+    progress: Progress,
+) -> Run:
+    """Write a network that was trained elsewhere as a run at `path`, measured on `source`.
+
+    `network` is "file.py:Class", whose code runs, or the name of one of torchvision's. `settings`
+    are those of `TrainConfig` for the input and the network's options. Without a source, the
+    classes are ImageNet's, or the numbers of the outputs.
+    """
+    check_free(path)
+    if not weights.is_file():
+        raise ConfigError(f"No such file: {weights}.")
+    tensors, digest = transfer.read_tensors(weights), sha256(weights)
+    init = f"{transfer.FILE}{weights}{transfer.PIN}{digest}"
+    config = configure(network, source, {**settings, "init": init})
+    preprocess = config.preprocess()
+    load = partial(sources.load, rename=config.rename, progress=progress)
+    test = load(source, sources.test_part(source), preprocess) if source else None
+    result: dict[str, Any] = {"imported": True, "trained": 0, "epochs": 0, "best_epoch": 0}
+    predictions: dict[str, NDArray[Any]] = {}
+    with redirect_stdout(sys.stderr):  # the network may print
+        model = models.build_for(config, preprocess, len(test.classes) if test else None)
+        reason, remedy = f"{weights} does not fit {config.model}", "Use the class that saved them."
+        load_weights(model, tensors, reason, remedy)
+        classes = test.classes if test else _class_names(config.model, model.eval(), preprocess)
+        if test:
+            try:
+                log_probs = training_loop.evaluate(device.to(model), test, preprocess, device)
+                if len(log_probs) != len(test) or np.isnan(log_probs).any():
+                    raise ValueError("it must return a row for every image, without NaN")
+            except (Exception, SystemExit) as error:  # the code may be the user's own
+                raise models.failed(config.model, f"on {len(test):,} images", error) from error
+            result["test"], predictions = measure("test", test, log_probs)
+    result |= {"parameters": sum(p.numel() for p in model.parameters()), "seconds": 0.0}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    env = environment(device, {"train": None, "val": None, "test": test})
+    env["init"] = {"run": str(weights), "sha256": digest, "seconds": None, "examples": None}
+    env["init"] |= {"adopted_numbers": numbers, "reset_numbers": 0}
+    env["network_sha256"] = models.file_digest(config.model)
+    run = Run.create(path, config, preprocess, classes, env)
+    run.save_checkpoint("last", model)
+    run.finish({**result, "finished": timestamp()}, predictions)
+    return run
+
+
+def configure(network: str, source: str | None, settings: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of a run of a network: its full name, its input and its images."""
+    file, suffix, class_name = network.rpartition(".py")
+    if suffix:
+        path = Path(file + suffix).expanduser().resolve()
+        name = f"{path}{class_name}" if class_name else models.find_class(path)
+    else:
+        from torchvision import models as torchvision_models  # takes a second to import
+
+        names = torchvision_models.list_models(module=torchvision_models)
+        name = models.TORCHVISION + network
+        if network not in names:
+            raise ConfigError(
+                f"No network {network!r}. Name file.py:Class, or a network of torchvision."
+                f"{closest_match(network, names)}"
+            )
+    common = {"model": name, "data": source or NO_DATA, "val": 0}
+    if source and "test" not in sources.parts(source):
+        common["test"] = source
+    return build(TrainConfig, {**common, **(INPUT if suffix else IMAGENET_INPUT), **settings})
+
+
+def _class_names(name: str, model: nn.Module, preprocess: Preprocess) -> tuple[str, ...]:
+    with torch.no_grad():
+        zeros = torch.zeros(2, preprocess.planes, preprocess.size, preprocess.size)
+        num_classes = model(zeros).shape[1]
+    if name.startswith(models.TORCHVISION) and num_classes == 1000:
+        from torchvision.models import get_model_weights
+
+        weights = get_model_weights(name.removeprefix(models.TORCHVISION)).DEFAULT
+        return tuple(weights.meta["categories"])
+    return tuple(map(str, range(num_classes)))
+
+
+def tensorboard_writer(folder: Path, watch: Watch = lambda _: None) -> Watch:
+    """Return a `watch` of `train` that writes each epoch to an event file in `folder`.
+
+    Values are plotted over the number of images shown since the start. `watch` is called with
+    every record, too. Raises MissingExtra if TensorBoard is not installed.
+    """
+    with require_extra("Logging to TensorBoard", "tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
+
+    open_writer = cache(lambda: SummaryWriter(folder))
+
+    def write(record: StepProgress | Epoch) -> bool | None:
+        if isinstance(record, Epoch):
+            writer = open_writer()  # not earlier: a run's folder must be new
+            for point in record.curve:
+                writer.add_scalar("loss/train", point.loss, point.examples)
+                writer.add_scalar("accuracy/train", point.accuracy, point.examples)
+            for part in ("val", "test"):
+                for name in ("loss", "accuracy"):
+                    if (value := getattr(record, f"{part}_{name}")) is not None:
+                        writer.add_scalar(f"{name}/{part}", value, record.examples)
+            writer.flush()
+        return watch(record)
+
+    return write

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, SiglumError
+from siglum.errors import ConfigError, SiglumError, choose
 from siglum.images.imageset import ImageSet
 from siglum.images.shards import Shards
 from siglum.images.splits import Indices
@@ -90,9 +90,9 @@ class Epoch:
     seconds: float  #: of training since the start, without validation
     train_loss: float  #: mean over the epoch, as minimised, nats
     train_accuracy: float  #: mean over the epoch, on augmented images, in [0, 1]
-    val_loss: float | None  #: nats, without smoothing; None without validation images
-    val_accuracy: float | None  #: in [0, 1]
-    curve: tuple[Point, ...]
+    val_loss: float | None = None  #: nats, without smoothing; None without validation images
+    val_accuracy: float | None = None  #: in [0, 1]
+    curve: tuple[Point, ...] = ()
     test_loss: float | None = None  #: with `--curve test`, as `val_loss`; never used to choose
     test_accuracy: float | None = None  #: in [0, 1]
 
@@ -157,17 +157,12 @@ def default_epochs(num_images: int) -> int:
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return the optimiser that `config` names, over all trainable parameters."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    options: Any = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer in ("adam", "adamw"):
         adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        return adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.SGD(
-        parameters,
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.optimizer == "nesterov" and config.momentum > 0,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+        return adam(parameters, **options)
+    nesterov = config.optimizer == "nesterov" and config.momentum > 0
+    return torch.optim.SGD(parameters, momentum=config.momentum, nesterov=nesterov, **options)
 
 
 def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
@@ -248,12 +243,12 @@ def fit(
         if not state.counters.epochs:
             yield _fit_at_once(state, data, config, preprocess, device)
         return
-    val = None if rank else data.val
-    test = data.test if config.curve and not rank else None
+    parts = {} if rank else {"val": data.val, "test": data.test if config.curve else None}
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)
-    augmentations = [*(AUGMENTATIONS[name] for name in config.augment), *data.augmentations]
+    named = [choose(AUGMENTATIONS, name, "augment") for name in config.augment]
+    augmentations = [*named, *data.augmentations]
     epochs = config.epochs or default_epochs(size)
     # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
     steps = math.ceil((size - 1) / config.batch_size)
@@ -313,7 +308,7 @@ def fit(
         counters.seconds, mark = counters.seconds + now - mark, now
         counters.batches.append(Batch(len(rows), loss, correct, counters.seconds))
         if batch + 1 == steps:
-            yield _end_epoch(state, val, preprocess, device, test)
+            yield _end_epoch(state, parts, preprocess, device)
         elif is_due:
             rate = (counters.step - first_step) / (counters.seconds - first_second)  # steps
             remaining = (epochs * steps - counters.step) / rate  # seconds
@@ -340,7 +335,7 @@ def _fit_at_once(
     loss = stats.negative_log_likelihood(log_probs, sample.labels)
     correct = float((log_probs.argmax(axis=1) == sample.labels).mean()) * len(train)
     counters.batches.append(Batch(len(train), loss, round(correct), counters.seconds))
-    return _end_epoch(state, data.val, preprocess, device)
+    return _end_epoch(state, {"val": data.val}, preprocess, device)
 
 
 def _means(batches: list[Batch]) -> tuple[float, float]:
@@ -351,23 +346,18 @@ def _means(batches: list[Batch]) -> tuple[float, float]:
 
 
 def _end_epoch(
-    state: TrainState,
-    val: ImageSet | None,
-    preprocess: Preprocess,
-    device: Device,
-    test: ImageSet | None = None,
+    state: TrainState, parts: Mapping[str, ImageSet | None], preprocess: Preprocess, device: Device
 ) -> Epoch:
-    """Validate and record the epoch; measure it on `test`, too, if it has a test curve."""
-    counters, val_loss, val_accuracy = state.counters, None, None
-    if val is not None:
-        log_probs = state.val_log_probs = evaluate(state.result, val, preprocess, device)
-        val_loss = stats.negative_log_likelihood(log_probs, val.labels)
-        val_accuracy = float((log_probs.argmax(axis=1) == val.labels).mean())
-    test_loss = test_accuracy = None
-    if test is not None:
-        log_probs = evaluate(state.result, test, preprocess, device)
-        test_loss = stats.negative_log_likelihood(log_probs, test.labels)
-        test_accuracy = float((log_probs.argmax(axis=1) == test.labels).mean())
+    """Measure the network on the parts, "val" and "test", and record the epoch."""
+    counters, measured = state.counters, dict[str, float]()
+    for part, images in parts.items():
+        if images is None:
+            continue
+        log_probs = evaluate(state.result, images, preprocess, device)
+        measured[f"{part}_loss"] = stats.negative_log_likelihood(log_probs, images.labels)
+        measured[f"{part}_accuracy"] = float((log_probs.argmax(axis=1) == images.labels).mean())
+        if part == "val":
+            state.val_log_probs = log_probs
     batches, curve = counters.batches, []
     shown = counters.epochs[-1].examples if counters.epochs else 0
     ends = [math.ceil(len(batches) * point / POINTS) for point in range(1, POINTS + 1)]
@@ -375,8 +365,7 @@ def _end_epoch(
         shown += sum(batch.images for batch in batches[start:end])
         curve.append(Point(shown, batches[end - 1].seconds, *_means(batches[start:end])))
     index, means = len(counters.epochs) + 1, _means(batches)
-    validated, tested = (val_loss, val_accuracy), (test_loss, test_accuracy)
-    epoch = Epoch(index, shown, counters.seconds, *means, *validated, tuple(curve), *tested)
+    epoch = Epoch(index, shown, counters.seconds, *means, curve=tuple(curve), **measured)
     counters.epochs.append(epoch)
     counters.batches = []
     return epoch

@@ -43,31 +43,30 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
 
     The head of a run is loaded only if it has the same `classes`.
     """
-    name, seconds, examples, same_classes = init.partition(PIN)[0], None, None, False
+    name, seconds, examples, with_head = init.partition(PIN)[0], None, None, False
     if init == BACKBONE:
         loaded = included_weights()
     elif init in FILTER_BANKS:
-        loaded, seconds, examples = filter_bank(model, init), 0.0, 0
+        loaded, seconds, examples, with_head = filter_bank(model, init), 0.0, 0, True
     elif init.startswith(FILE):
         loaded = read_weights(init)
     else:
         run = Run(init)
         if run.result is None:
             raise RunError(f"{init} is not finished. Resume it with: siglum train --resume {init}")
-        loaded, same_classes = run.model().state_dict(), run.classes == classes
+        loaded, with_head = run.model().state_dict(), run.classes == classes
         before = run.env.get("init") or {"seconds": 0.0, "examples": 0}
         if before["seconds"] is not None:
             last = run.history[-1]
             seconds = last.seconds + before["seconds"]
             examples = last.examples + before["examples"]
     ours = model.state_dict()
-    head = {key for key in {*ours, *loaded} if key.startswith("head.")}
-    same_head = {k for k in head if k in ours and k in loaded and ours[k].shape == loaded[k].shape}
-    reset = head - same_head if same_classes else head
-    if init in FILTER_BANKS:
-        reset = ours.keys() - loaded.keys()
-    tensors = {key: tensor for key, tensor in loaded.items() if key not in reset}
-    random = {key: ours[key] for key in ours if key in reset}
+    shapes = {k: t.shape for k, t in ours.items() if with_head}  # of which a head must be
+    tensors = {
+        k: t for k, t in loaded.items() if not k.startswith("head.") or t.shape == shapes.get(k)
+    }
+    optional = "" if init in FILTER_BANKS else "head."
+    random = {k: t for k, t in ours.items() if k not in tensors and k.startswith(optional)}
     remedy = "Use the model, size, channels and options that they belong to."
     load_weights(model, {**random, **tensors}, f"The weights of {name} do not fit", remedy)
     return {
