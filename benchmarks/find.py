@@ -39,8 +39,8 @@ from siglum.files import read_json
 from siglum.images import characters, charsets
 from siglum.images.sources import load
 from siglum.recogniser import find
+from siglum.recogniser.head import Floats
 from siglum.recogniser.predict import default_backbone, preprocess_images, stack
-from siglum.recogniser.prototype_head import Floats
 from tools import exit_on_error
 from tools.backbone.fonts import read_faces
 from tools.backbone.glyphs import only

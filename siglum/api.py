@@ -3,7 +3,7 @@
 import os
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def teach(
         texts = charsets.latex_outputs({charsets.shapes(name)[0] for name in names})
     if samples is not None:
         preprocess = network.preprocess.model_copy(update={"position_channels": True})
-        rename = rename or {}
+        rename = dict(rename or {})
         if isinstance(samples, Mapping):
             images = _from_mapping(samples, preprocess)
         else:
@@ -82,15 +82,15 @@ def teach(
                 with closing(studio_set.connect(folder)) as database:
                     stored = studio_set.read_state(database).outputs
                 texts |= {charsets.shapes(rename.get(n, n))[0]: text for n, text in stored.items()}
-        images = images.rename(rename)
+        new = {name: name for name in images.classes} | rename
         # macOS stores é as two code points in names of files; NFC makes it one class.
-        images = images.rename({one: unicodedata.normalize("NFC", one) for one in images.classes})
+        images = images.rename({old: unicodedata.normalize("NFC", n) for old, n in new.items()})
         known = {charsets.shapes(name)[0] for name in names}
         names = (*names, *(one for one in images.classes if charsets.shapes(one)[0] not in known))
         images = images.rename({one: charsets.shapes(one)[0] for one in images.classes})
     charsets.check_shapes(names)
     shapes = {charsets.shapes(name)[0]: charsets.shapes(name) for name in names}
-    drawings = None if images is None else _distinct(images, tuple(shapes))
+    drawings = None if images is None else _distinct(images.with_classes(tuple(shapes)))
     for label, text in (outputs or {}).items():
         name = charsets.shapes(unicodedata.normalize("NFC", str(label)))[0]
         if name not in shapes:
@@ -130,13 +130,13 @@ def _from_mapping(samples: Mapping[str, Any], preprocess: Preprocess) -> ImageSe
     return ImageSet.from_arrays(predict.stack(inputs)[0], labels, tuple(samples), "samples")
 
 
-def _distinct(images: ImageSet, classes: Sequence[str]) -> Samples:
+def _distinct(images: ImageSet) -> Samples:
     """Return the images as samples, without blank ones and repetitions within a class.
 
     Equal images would vouch for each other in leave-one-out predictions.
     """
-    planes, labels = images.images, np.array([classes.index(name) for name in images.classes])
-    ink, labels = planes[:, 0], labels[images.labels]
+    planes, labels = images.images, images.labels
+    ink = planes[:, 0]
     blank = ~ink.any(axis=(1, 2))
     if blank.all():
         raise DataError(f"No ink found in the images of {images.source}.")

@@ -14,7 +14,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.recogniser import predict
 from siglum.recogniser.bundle import Samples
 from siglum.recogniser.fit import fit
-from siglum.recogniser.prototype_head import Positions
+from siglum.recogniser.head import Floats
 
 NEARLY_BLACK = 16  # levels: scikit-learn's digits end there, 0 and 1 before
 
@@ -76,7 +76,7 @@ class SignClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Positions]:
+def _preprocess(images: NDArray[Any]) -> tuple[NDArray[np.uint8], Floats]:
     if images.ndim == 2:
         side = math.isqrt(images.shape[1])
         if side * side != images.shape[1]:

@@ -26,7 +26,7 @@ from siglum.errors import ConfigError, DataError
 from siglum.files import parse_json, read_json, write_atomic
 from siglum.images.characters import check_output
 from siglum.recogniser.calibration import Calibration
-from siglum.recogniser.prototype_head import Floats, Head, Labels, Mixture, PositionPrior, Positions
+from siglum.recogniser.head import Floats, Head, Labels, Mixture, PositionPrior
 from siglum.stats import Rate
 
 FORMAT, OLD_FORMAT = 3, 2  # the old one has one vector and one shape per class
@@ -102,7 +102,7 @@ class Samples(NamedTuple):
 
     ink: NDArray[np.uint8]  # (N, S, S)
     labels: Labels  # (N,), in [0, K)
-    positions: Positions  # (N, 3); NaN where unknown
+    positions: Floats  # (N, 3); NaN where unknown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,9 +160,8 @@ def encode(bundle: Bundle) -> bytes:
         if parts[group] is not None:
             arrays[key] = np.ascontiguousarray(getattr(parts[group], name))
     members = {MODEL: bundle.model, WEIGHTS: save_arrays(arrays)}
-    names = ("format", "classes", "outputs", "shapes", "preprocess", "calibration")
-    settings = {name: getattr(bundle, name) for name in names}
-    settings |= {"cosine": None if head is None else True, "card": bundle.card}
+    settings = {name: getattr(bundle, name, None) for name in _Document.model_fields}
+    settings["cosine"] = None if head is None else True
     settings["sha256"] = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
     document = build(_Document, settings)
     empty = {name for name in ("outputs", "shapes") if not getattr(bundle, name)}
@@ -196,24 +195,18 @@ def decode(raw: bytes, name: str) -> Bundle:
     classes, preprocess, calibration = document.classes, document.preprocess, document.calibration
     sizes = {"K": len(classes), "P": preprocess.planes, "S": preprocess.size, "1": 1, "3": 3}
     groups = _decode_arrays(members[WEIGHTS], f"{WEIGHTS} in {name}", sizes)
-    prior = mixture = None
-    if position := groups.get("position"):
-        prior = PositionPrior(position["mean"], position["std"], float(position["gain"][0]))
-    counts = np.ones(len(classes), np.int64)  # of the vectors of each class
-    if several := groups.get("mixture"):
-        counts = several["counts"]
-        mixture = Mixture(counts, float(several["softness"][0]))
+    prior = PositionPrior(**groups["position"]) if "position" in groups else None
+    mixture = Mixture(**groups["mixture"]) if "mixture" in groups else None
     head = Head(**groups["head"], position=prior, mixture=mixture) if "head" in groups else None
     samples = Samples(**groups["samples"]) if "samples" in groups else None
+    counts = [1] * len(classes) if mixture is None else mixture.counts.tolist()
     thresholds = [one for one in (calibration.sets, calibration.rejection) if one is not None]
     num_vectors = len(classes) if head is None else len(head.vectors)
     fits = {
         "repeated names": len(set(classes)) == len(classes),
         f"{sizes['M']} reference images": 1 <= sizes["M"] <= MAX_REFERENCE,
         "outputs": {*document.outputs} <= {*classes},
-        "fewer vectors than classes": counts.min() > 0
-        and counts.max() <= num_vectors  # else the sum may overflow
-        and counts.sum() <= num_vectors,
+        "fewer vectors than classes": min(counts) > 0 and sum(counts) <= num_vectors,
         "softness": mixture is None or mixture.softness > 0,
         "shapes": {*document.shapes} <= {*classes},
         "thresholds": all(len(one.values) in (1, len(classes)) for one in thresholds),
@@ -246,9 +239,7 @@ def _unzip(raw: bytes, name: str) -> dict[str, bytes]:
     raise DataError(f"{name} must be a zip of {', '.join(MEMBERS)}, stored, and nothing else.")
 
 
-def _decode_arrays(
-    raw: bytes, name: str, sizes: dict[str, int]
-) -> dict[str, dict[str, NDArray[Any]]]:
+def _decode_arrays(raw: bytes, name: str, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Return the arrays by group, checked against `ARRAYS`; adds the sizes of their own axes."""
     from safetensors.numpy import load
 
@@ -256,7 +247,7 @@ def _decode_arrays(
         arrays = load(raw)
     except Exception as error:  # damaged, or of a type that numpy lacks
         raise DataError(f"{name} is not a safetensors file: {error}. {AGAIN}") from None
-    groups: dict[str, dict[str, NDArray[Any]]] = {"reference": {}}
+    groups: dict[str, dict[str, Any]] = {"reference": {}}
     for key, array in arrays.items():
         kinds, axes = ARRAYS.get(key, ((), ""))
         kind, shape = array.dtype.name, array.shape
@@ -268,7 +259,7 @@ def _decode_arrays(
         if key != "samples.positions" and not np.isfinite(array).all():
             raise DataError(f"{key} in {name} contains NaN or infinity.")
         group, _, field = key.partition(".")
-        groups.setdefault(group, {})[field] = array
+        groups.setdefault(group, {})[field] = float(array[0]) if axes == "1" else array
     for key in ARRAYS:
         if key not in arrays and key.partition(".")[0] in groups:
             raise DataError(f"{name} lacks the array {key}. {AGAIN}")

@@ -15,7 +15,7 @@ from pydantic import Field
 from siglum import stats
 from siglum.config import Settings
 from siglum.formatting import percent
-from siglum.recogniser.prototype_head import Labels, Logits
+from siglum.recogniser.head import Labels, Logits
 
 COVERAGE = 0.95  # share of prediction sets that shall contain the true class
 FALSE_REJECTION_RATE = 0.02  # share of true signs that may be rejected
@@ -90,8 +90,7 @@ def apply_calibration(
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Return probabilities (N, K) for logits (N, K)."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probs: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return probs
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def ood_score(

@@ -13,8 +13,9 @@ import numpy as np
 
 from siglum.errors import ConfigError, DataError, choose
 from siglum.images import characters, charsets
+from siglum.recogniser.fit import SAME
+from siglum.recogniser.head import Floats
 from siglum.recogniser.predict import ImageLike, default_backbone, preprocess_images
-from siglum.recogniser.prototype_head import SAME, Floats
 
 PRIOR = 0.01  # cosine; times how common a character is
 RECENT = 0.08  # cosine; for characters used before
@@ -85,20 +86,15 @@ def rank(
     scores[[index[character] for character in recent if character in index]] += RECENT
     rows = np.array([index[c] for c in searched if c in index] or range(len(classes)))
     order = rows[np.argsort(-scores[rows])[:CANDIDATES]]
-    candidates, remaining = vectors[order], np.ones(len(order), dtype=bool)
     matches: list[Match] = []
-    for place, row in enumerate(order.tolist()):
-        if not remaining[place]:
-            continue
+    while len(order) and len(matches) < top:
+        row = order[0]
         confusable = charsets.confusables(classes[row])
-        same = candidates @ vectors[row] >= SAME
+        same = vectors[order] @ vectors[row] >= SAME
         same |= np.array([classes[other] in confusable for other in order])
-        same &= remaining
-        remaining &= ~same
         others = tuple(classes[other] for other in order[same] if other != row)
         matches.append(Match(classes[row], others, float(cosines[row])))
-        if len(matches) == top:
-            break
+        order = order[~same]
     return matches
 
 
@@ -106,10 +102,10 @@ def search(text: str, top: int = 30, within: str | Sequence[str] | None = None) 
     """Find characters by words of their Unicode, LaTeX or Typst names: "left arrow"."""
     searched, text = _check(top, within), text.strip().removeprefix("\\") or text.strip()
     words, matches = text.lower().split(), []
-    for character, names in _names().items():
+    for character in searched or _names():
+        names = _names()[character]
         every = " ".join(names).lower()
-        is_searched = not searched or character in searched
-        if words and all(word in every for word in words) and is_searched:
+        if words and all(word in every for word in words):
             order = (
                 text not in names,
                 not all(f" {word}" in f" {names[1]}" for word in words),
@@ -135,14 +131,13 @@ def _weights() -> Floats:
 @cache
 def _names() -> Mapping[str, tuple[str, ...]]:
     """Return the names of each character: itself, Unicode, LaTeX, Typst and code point."""
+
+    def names(c: str) -> tuple[str, ...]:
+        latex = characters.latex(c).replace("\\", "")
+        return c, characters.name(c), latex, characters.typst(c), characters.code_point(c)
+
     every = chain(*charsets.groups().values(), *map(characters.names_in, ("latex", "typst")))
-    return {
-        c: (
-            *(c, characters.name(c), characters.latex(c).replace("\\", "")),
-            *(characters.typst(c), characters.code_point(c)),
-        )
-        for c in dict.fromkeys(every)
-    }
+    return {character: names(character) for character in dict.fromkeys(every)}
 
 
 def _check(top: int, within: str | Sequence[str] | None) -> Mapping[str, None]:
@@ -151,4 +146,4 @@ def _check(top: int, within: str | Sequence[str] | None) -> Mapping[str, None]:
         raise ConfigError(f"top must be 1 to {MAX_TOP}, got {top}.")
     names = within.split(",") if isinstance(within, str) else within or []
     chosen = [choose(charsets.sets(), name.strip().lower(), "within") for name in names]
-    return dict.fromkeys(character for members in chosen for character in members)
+    return dict.fromkeys(chain(*chosen))

@@ -2,7 +2,7 @@
 
 All fits have closed forms on features, so adding a drawing takes milliseconds. The constants were
 chosen on one half of the writers and alphabets of the development sets (benchmarks/fewshot.py).
-Shapes: N samples, K classes, S shapes in fonts, D features.
+Shapes: N samples, K classes, S shapes in fonts, M background classes, D features of length 1.
 """
 
 from collections import Counter, defaultdict
@@ -19,21 +19,9 @@ from siglum.errors import ConfigError, DataError
 from siglum.formatting import count
 from siglum.images import charsets
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
-from siglum.recogniser.calibration import calibrate, ood_score
+from siglum.recogniser.calibration import calibrate, log_sum_exp, ood_score
+from siglum.recogniser.head import Floats, Head, Labels, Mixture, PositionPrior, student_t, unit
 from siglum.recogniser.predict import Input, Recogniser, default_backbone, stack
-from siglum.recogniser.prototype_head import (
-    Floats,
-    Fonts,
-    Head,
-    Labels,
-    Mixture,
-    Positions,
-    background_classes,
-    fit_position_prior,
-    fit_prototypes,
-    font_prototypes,
-    unit,
-)
 
 SCALE = 20.0  # of cosines, as in the backbone's training
 PENALTY = 1.0  # samples
@@ -45,9 +33,29 @@ MAX_CLASSES = 12_000
 BATCH = 100  # samples at once, so that their logits stay in the processor's cache
 MAX_NAMES = 20  # in a title
 
+NUM_BACKGROUND = 500  # characters most similar to the classes, used for rejection
+COMMON = ("digits", "latin", "greek", "cyrillic", "kana")  # groups used for rejection, too
+SAME = 0.9  # cosine from which a character counts as one of the classes, not as background
+MIN_STD = 0.02  # of positions, image heights: nobody writes more steadily
+SHRINKAGE = 2.0  # weight of the overall mean in each class's mean position, in samples
+GAINS = (0.25, 0.5, 1.0)
+MIN_BENEFIT = 0.02  # nats per sample that positions must gain on left-out samples
+
 CURVE_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)  # samples per class along the learning curve
 CURVE_DRAWS = 10  # random choices of samples per point
 ENOUGH = 3  # drawings of a class, before more are no longer suggested
+
+
+class Fonts(NamedTuple):
+    """The font prototypes of classes."""
+
+    vectors: Floats  # (S, D), each of length 1; 0 for a class that no font has
+    labels: Labels  # (S,), in label order
+
+    @property
+    def has_font(self) -> NDArray[np.bool_]:
+        """Whether a font has the class: (K,)."""
+        return np.bincount(self.labels, self.vectors.any(axis=1)) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +131,7 @@ def fit(
 
 
 def _fit_head(
-    backbone: Recogniser, fonts: Fonts, features: Floats, labels: Labels, positions: Positions
+    backbone: Recogniser, fonts: Fonts, features: Floats, labels: Labels, positions: Floats
 ) -> tuple[Head, Floats, Floats, Floats]:
     """Fit a head without background classes.
 
@@ -134,7 +142,7 @@ def _fit_head(
     """
     similarity = np.where(fonts.labels == labels[:, None], features @ fonts.vectors.T, -np.inf)
     nearest = similarity.argmax(axis=1)
-    prototypes, loo = fit_prototypes(features, nearest, fonts.vectors, PENALTY, SCALE)
+    prototypes, loo = fit_prototypes(features, nearest, fonts.vectors)
     num_classes, num_shapes = len(fonts.has_font), len(prototypes)
     counts = np.bincount(labels, minlength=num_classes)
     grouped = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
@@ -172,7 +180,7 @@ def _fit_head(
     # Without the sample, the others of its class weigh more.
     rest = totals[labels] - (own >= 0)
     loo_logits[np.arange(len(labels)), labels] += SOFTNESS * np.log(totals[labels] / rest)
-    prior, added = fit_position_prior(positions, labels, loo_logits)
+    prior, loo_logits = fit_position_prior(positions, labels, loo_logits)
     head = Head(
         vectors=vectors,
         scale=np.full(len(vectors), SCALE, np.float32),
@@ -181,7 +189,94 @@ def _fit_head(
         position=prior,
         mixture=mixture if len(vectors) > num_classes else None,
     )
-    return head, prototypes, loo_logits + added, similarity_of_nearest
+    return head, prototypes, loo_logits, similarity_of_nearest
+
+
+def font_prototypes(backbone: Recogniser, shapes: Sequence[Sequence[str]]) -> Fonts:
+    """Return the font prototypes of classes, of each of the characters that show one."""
+    index = {name: label for label, name in enumerate(backbone.classes)}
+    listed = [[index[c] for c in characters if c in index] or [-1] for characters in shapes]
+    rows, labels = np.concatenate(listed), np.repeat(range(len(shapes)), [*map(len, listed)])
+    vectors = np.where(rows[:, None] < 0, np.float32(0), backbone.head.unit_vectors[rows])
+    return Fonts(vectors, labels)
+
+
+def background_classes(backbone: Recogniser, vectors: Floats) -> Floats:
+    """Return common characters, and those most similar to the classes' `vectors`: (M, D).
+
+    Characters that are the same as a class are left out.
+    """
+    characters, groups = backbone.head.unit_vectors, charsets.groups()
+    similarity = (characters @ vectors.T).max(axis=1)
+    similarity[similarity >= SAME] = -np.inf
+    common = {character for name in COMMON for character in groups[name]}
+    chosen = np.array([name in common for name in backbone.classes])
+    chosen[np.argsort(-similarity, kind="stable")[:NUM_BACKGROUND]] = True
+    background: Floats = characters[chosen & np.isfinite(similarity)]
+    return background
+
+
+def fit_prototypes(features: Floats, labels: Labels, fonts: Floats) -> tuple[Floats, Floats]:
+    """Fit least squares towards 1 for the own class and 0 for others, shrunk towards the fonts.
+
+    Returns prototypes (K, D), and the logits (N, K) of each sample under a fit without it: -inf at
+    the own class if that would have nothing left. Prototypes are scaled to length 1, as those of
+    fonts are: classes with samples would otherwise score higher.
+
+    Source: Hastie, Tibshirani, Friedman 2009, "The elements of statistical learning", sections
+    3.4.1 and 7.10.1 (equation 7.64: leave-one-out predictions in closed form).
+    """
+    x = features.astype(np.float64)
+    prior = fonts.astype(np.float64)
+    targets = np.zeros((len(x), len(prior)))
+    targets[np.arange(len(x)), labels] = 1
+    gram = x.T @ x + PENALTY * np.eye(x.shape[1])
+    solution = np.linalg.inv(gram) @ x.T  # (D, N); the penalty keeps this well-conditioned
+    vectors = prior + (solution @ (targets - x @ prior.T)).T
+    # Without sample n, each vector loses `step[n]` times column n of `solution`.
+    leverage, logits = (x * solution.T).sum(axis=1)[:, None], x @ vectors.T
+    step = (targets - logits) / np.maximum(1 - leverage, 1e-9)
+    logits -= leverage * step
+    squared = (vectors**2).sum(axis=1) - 2 * step * (solution.T @ vectors.T)
+    squared += (solution**2).sum(axis=0)[:, None] * step**2
+    loo_logits = logits / np.sqrt(np.maximum(squared, 1e-12))
+    single = np.bincount(labels, minlength=len(prior))[labels] == 1
+    rows = np.flatnonzero(single & ~prior[labels].any(axis=1))
+    loo_logits[rows, labels[rows]] = -np.inf
+    return unit(vectors), (SCALE * loo_logits).astype(np.float32)
+
+
+def fit_position_prior(
+    positions: Floats, labels: Labels, loo_logits: Floats
+) -> tuple[PositionPrior | None, Floats]:
+    """Return the prior, if it helps, and the leave-one-out logits (N, K) with it."""
+    num_classes, rows = loo_logits.shape[1], np.arange(len(labels))
+    counted = np.isfinite(loo_logits[rows, labels])
+    if counted.sum() < 2 * num_classes or not np.isfinite(positions).all():
+        return None, loo_logits
+    x = np.clip(positions, 0, 1).astype(np.float64)
+    counts = np.bincount(labels, minlength=num_classes)[:, None]
+    sums = np.zeros((num_classes, 3))
+    np.add.at(sums, labels, x)
+    overall = x.mean(axis=0)
+    mean = (sums + SHRINKAGE * overall) / (counts + SHRINKAGE)
+    degrees = max(len(x) - int((counts > 0).sum()), 1)
+    std = np.maximum(np.sqrt(((x - mean[labels]) ** 2).sum(axis=0) / degrees), MIN_STD)
+    offset = x[:, None] - mean  # (N, K, 3)
+    loo_mean = (sums[labels] - x + SHRINKAGE * overall) / (counts[labels] - 1 + SHRINKAGE)
+    offset[rows, labels] = x - loo_mean
+    added = student_t(offset / std)
+
+    def loss(gain: float) -> float:
+        logits = loo_logits[counted] + gain * added[counted]
+        log_probs = logits - log_sum_exp(logits)[:, None]
+        return stats.negative_log_likelihood(log_probs, labels[counted])
+
+    gain = min(GAINS, key=loss)
+    if loss(0.0) - loss(gain) < MIN_BENEFIT:
+        return None, loo_logits
+    prior = PositionPrior(mean.astype(np.float32), std.astype(np.float32), gain)
+    return prior, loo_logits + (gain * added).astype(np.float32)
 
 
 def add(recogniser: Recogniser, label: str, inputs: Sequence[Input]) -> None:
@@ -300,7 +395,7 @@ def suggest(
     mistaken: dict[int, Counter[int]] = defaultdict(Counter)
     for (label, other), times in errors.items():
         mistaken[label][other] = times
-    suggestions, gains = {}, {}
+    suggestions = []
     for label, n in enumerate(counts):
         wrong = mistaken[label]
         if unknown[label]:
@@ -314,8 +409,7 @@ def suggest(
             kind, message = "few_drawings", f"{count(n, 'drawing')}, {ENOUGH - n} more help"
         else:
             continue
-        suggestions[label] = {"kind": kind, "message": message}
         # The error rate, smoothed by one hit and one miss, and what one drawing more changes.
-        gains[label] = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
-    urgent = sorted(gains, key=gains.__getitem__, reverse=True)
-    return {label: suggestions[label] for label in urgent}
+        gain = (wrong.total() + 1) / (n + 2) / (n + 1) ** 0.5 + unknown[label]
+        suggestions.append((-gain, label, {"kind": kind, "message": message}))
+    return {label: suggestion for _, label, suggestion in sorted(suggestions)}

@@ -82,10 +82,9 @@ class Network:
         """Return the outputs (N, D) for images; works in batches, so that memory stays small."""
         size = max(1, BATCH_VALUES // math.prod(images.shape[1:]))
 
-        def run(start: int) -> NDArray[np.float32]:
+        def run(start: int) -> Any:
             batch = standardise(images[start : start + size], self.preprocess)
-            outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
-            return outputs[0]
+            return self._session.run(None, {self._input: batch})[0]
 
         none, starts = np.empty((0, self.width), np.float32), range(0, len(images), size)
         with _data_errors(), ThreadPoolExecutor(self._threads) as pool:

@@ -25,8 +25,8 @@ from siglum.images.ink import InkReport
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Predictions, apply_calibration
+from siglum.recogniser.head import Floats, Head
 from siglum.recogniser.onnx import MAX_THREADS, Network
-from siglum.recogniser.prototype_head import Floats, Head, Positions
 
 if TYPE_CHECKING:
     from siglum.recogniser.fit import Fitted
@@ -207,7 +207,7 @@ class Recogniser:
         return predictions
 
     def predict_arrays(
-        self, images: NDArray[np.uint8], positions: Positions | None = None
+        self, images: NDArray[np.uint8], positions: Floats | None = None
     ) -> Predictions:
         """Predict preprocessed images (N, P, S, S); images without ink are rejected."""
         outputs = self.network(images)
@@ -220,12 +220,12 @@ class Recogniser:
             predictions = predictions._replace(rejected=predictions.rejected | blank)
         return predictions
 
-    def predict_features(self, features: Floats, positions: Positions | None = None) -> Predictions:
+    def predict_features(self, features: Floats, positions: Floats | None = None) -> Predictions:
         """Predict from features (N, D), each of length 1."""
         logits, nearest = self.head.logits_and_nearest(features, positions)
         return apply_calibration(logits, self.bundle.calibration, len(self.classes), nearest)
 
-    def logits(self, images: NDArray[np.uint8], positions: Positions | None = None) -> Floats:
+    def logits(self, images: NDArray[np.uint8], positions: Floats | None = None) -> Floats:
         """Return uncalibrated logits (N, K + M) of preprocessed images (N, P, S, S)."""
         outputs, head = self.network(images), self.bundle.head
         return outputs if head is None else head.logits(head.features(outputs), positions)
@@ -265,7 +265,7 @@ def preprocess_images(
     return inputs
 
 
-def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Positions]:
+def stack(inputs: Sequence[Input]) -> tuple[NDArray[np.uint8], Floats]:
     """Return the planes (N, P, S, S) and the positions (N, 3) of inputs."""
     reports = [one.report for one in inputs]
     positions = [(r.height, r.width, r.position) if r else [math.nan] * 3 for r in reports]

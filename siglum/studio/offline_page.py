@@ -25,7 +25,7 @@ from siglum.images.ink import FILL
 from siglum.recogniser import onnx
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import describe
-from siglum.recogniser.prototype_head import to_int8
+from siglum.recogniser.head import to_int8
 
 FOLDER = Path(__file__).with_name("offline")
 WORKER = ("raster.js", "ink.js", "network.js", "recognise.js", "worker.js")

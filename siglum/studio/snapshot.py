@@ -53,7 +53,7 @@ class Ink:
     """One sign as the network sees it."""
 
     ink: Pixels  # (S, S)
-    position: NDArray[np.float32]  # (3,), see `recogniser.prototype_head`; NaN where unknown
+    position: NDArray[np.float32]  # (3,), see `recogniser.head`; NaN where unknown
     features: NDArray[np.float32]  # (D,), of length 1
 
 

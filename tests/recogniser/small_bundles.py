@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from siglum.config import Preprocess
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs, Samples
 from siglum.recogniser.calibration import Calibration, Rejection, Threshold
+from siglum.recogniser.head import Head, unit
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import Recogniser, open_bundle
-from siglum.recogniser.prototype_head import Head, unit
 
 PLACES = np.array([[0.5, 0.4, 0.3]] * 4 + [[np.nan] * 3], "f4")
 SIZE, CLASSES = 8, ("a", "b", "c")

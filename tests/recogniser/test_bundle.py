@@ -22,8 +22,8 @@ from siglum.errors import DataError
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import CARD, MODEL, WEIGHTS, Bundle, ReferenceOutputs
 from siglum.recogniser.calibration import Calibration, Threshold
+from siglum.recogniser.head import PositionPrior
 from siglum.recogniser.predict import load, open_bundle
-from siglum.recogniser.prototype_head import PositionPrior
 
 RAW = bundles.encode(a_taught_bundle())
 HUGE = {"hits": 2, "total": 10**40, "low": 0, "high": 1}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from siglum.recogniser.prototype_head import fit_position_prior, fit_prototypes, unit
+from siglum.recogniser.fit import PENALTY, SCALE, fit_position_prior, fit_prototypes
+from siglum.recogniser.head import unit
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -21,13 +22,13 @@ def data() -> Data:
 
 def test_leave_one_out_equals_fitting_without_the_sample(data: Data) -> None:
     features, labels, fonts = data
-    _, loo_logits = fit_prototypes(features, labels, fonts, penalty=0.5, scale=5.0)
+    _, loo_logits = fit_prototypes(features, labels, fonts)
 
     for row in range(len(labels)):
         rest = np.arange(len(labels)) != row
-        without, _ = fit_prototypes(features[rest], labels[rest], fonts, penalty=0.5, scale=5.0)
-        expected = 5.0 * (features[row] @ without.T)
-        np.testing.assert_allclose(loo_logits[row], expected, atol=2e-5)
+        without, _ = fit_prototypes(features[rest], labels[rest], fonts)
+        expected = SCALE * (features[row] @ without.T)
+        np.testing.assert_allclose(loo_logits[row], expected, atol=8e-5)
 
 
 def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
@@ -36,18 +37,16 @@ def test_prototypes_equal_those_of_scikit_learn(data: Data) -> None:
 
     features, labels, fonts = data
     rest = np.eye(4)[labels] - features @ fonts.T
-    expected = fonts + Ridge(alpha=0.5, fit_intercept=False).fit(features, rest).coef_
+    expected = fonts + Ridge(alpha=PENALTY, fit_intercept=False).fit(features, rest).coef_
 
-    found, _ = fit_prototypes(features, labels, fonts, penalty=0.5, scale=5.0)
+    found, _ = fit_prototypes(features, labels, fonts)
 
     np.testing.assert_allclose(found, unit(expected), atol=1e-5)
 
 
 def test_the_only_sample_of_a_class_without_fonts_has_no_leave_one_out_logit() -> None:
     features = unit(np.eye(3, 8) + 0.1)
-    vectors, loo_logits = fit_prototypes(
-        features, np.arange(3), np.zeros((3, 8), np.float32), penalty=0.5, scale=5.0
-    )
+    vectors, loo_logits = fit_prototypes(features, np.arange(3), np.zeros((3, 8), np.float32))
 
     assert np.isneginf(np.diag(loo_logits)).all()
     assert np.isfinite(loo_logits[~np.eye(3, dtype=bool)]).all()
@@ -64,6 +63,6 @@ def test_a_prior_without_benefit_or_with_unknown_positions_is_left_out(complete:
         positions[:, 0] += 0.3 * labels
         positions[3] = np.nan
 
-    fitted, added = fit_position_prior(positions.astype("f4"), labels, np.zeros((40, 2), "f4"))
+    fitted, logits = fit_position_prior(positions.astype("f4"), labels, np.zeros((40, 2), "f4"))
 
-    assert fitted is None and not added.any()
+    assert fitted is None and not logits.any()

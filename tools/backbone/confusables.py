@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.images.imageset import ImageSet
-from siglum.recogniser.prototype_head import unit
+from siglum.recogniser.head import unit
 
 ALIKE = 0.97  # cosine of two blurred images of one face from which they look alike
 CASES = 0.88  # the same for the two cases of a letter: strokes stay, so that o is bolder than O

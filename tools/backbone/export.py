@@ -33,9 +33,9 @@ from siglum.recogniser import bundle as bundles
 from siglum.recogniser.bundle import Bundle, Card, ReferenceOutputs
 from siglum.recogniser.calibration import COVERAGE, DEFAULT_REJECTION, Calibration, Threshold
 from siglum.recogniser.fit import SCALE
+from siglum.recogniser.head import Head, to_int8, unit
 from siglum.recogniser.onnx import Network
 from siglum.recogniser.predict import open_bundle
-from siglum.recogniser.prototype_head import Head, to_int8, unit
 from siglum.stats import Rate, wilson
 from tools.backbone import drawings
 from tools.backbone.data import Floats, Fonts, Glyphs, Ints, Recipe, load_fonts, split_faces

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from siglum.images.cache import Progress, no_progress
 from siglum.images.components import find_components, stroke_width, union
 from siglum.images.ink import FILL, frame
-from siglum.recogniser.prototype_head import unit
+from siglum.recogniser.head import unit
 from tools.backbone.fonts import Face, open_font
 
 SCAN_EM = 64  # px to the em where pictures are only compared

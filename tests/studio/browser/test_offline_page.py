@@ -27,8 +27,8 @@ from siglum.lab.export import to_onnx
 from siglum.recogniser.bundle import Bundle
 from siglum.recogniser.calibration import Rejection
 from siglum.recogniser.fit import to_bundle
+from siglum.recogniser.head import PositionPrior
 from siglum.recogniser.predict import Recogniser, open_bundle
-from siglum.recogniser.prototype_head import PositionPrior
 from siglum.studio import offline_page
 from tools.backbone.export import SideBySide, quantise
 from tools.backbone.sign_net import SignNet
