@@ -65,6 +65,15 @@ def cannot_read(name: object, error: Exception) -> DataError:
 
 
 @contextmanager
+def reading(name: object, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise `cannot_read` for an OSError in the block, and for errors of these kinds."""
+    try:
+        yield
+    except (OSError, *kinds) as error:
+        raise cannot_read(name, error) from None
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success, sync it and rename it to `path`.
 
@@ -112,10 +121,8 @@ def parse_json(text: str | bytes, name: str) -> Any:
 
 def read_json(path: Path) -> Any:
     """Read a strict JSON file; see `parse_json`."""
-    try:
+    with reading(path):
         return parse_json(path.read_bytes(), str(path))
-    except OSError as error:
-        raise cannot_read(path, error) from None
 
 
 def read_toml(path: Path, setting: str) -> dict[str, Any]:
@@ -129,10 +136,9 @@ def read_toml(path: Path, setting: str) -> dict[str, Any]:
 def read_csv(path: Path, setting: str) -> list[list[str]]:
     """Return the lines of a CSV file in UTF-8 that are not empty; cells may have several lines."""
     try:
-        text = io.StringIO(path.read_text("utf-8-sig"), newline="")
+        with reading(path):
+            text = io.StringIO(path.read_text("utf-8-sig"), newline="")
         return [row for row in csv.reader(text, strict=True) if row]
-    except OSError as error:
-        raise cannot_read(path, error) from None
     except (ValueError, csv.Error) as error:
         raise ConfigError(f"{setting} must be a CSV file in UTF-8, got {path}: {error}.") from None
 

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from siglum.errors import ConfigError, SiglumError
 from siglum.examine import Examination
 from siglum.examine.panels import PANELS, run_panel
-from siglum.files import cannot_read, read_json, write_atomic
+from siglum.files import read_json, reading, write_atomic
 from siglum.images import decode
 from siglum.lab.compare import compare_runs, group_runs
 from siglum.lab.device import choose_device
@@ -137,10 +137,8 @@ def read_words(path: Path) -> dict[str, Markup]:
     Text before the first is for the introduction. HTML is escaped; images are embedded.
     """
     markdown, words = MarkdownIt("js-default"), dict[str, Markup]()
-    try:
+    with reading(path, ValueError):
         tokens = markdown.parse("# Introduction\n\n" + path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise cannot_read(path, error) from None
     for child in (child for token in tokens for child in token.children or ()):
         if child.type == "image":
             pixels = decode.read(path.parent / unquote(str(child.attrs["src"])))

@@ -14,7 +14,7 @@ import numpy as np
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError, choose, closest_match, require_extra
-from siglum.files import atomic_path, cannot_read, data_dir
+from siglum.files import atomic_path, data_dir, reading
 from siglum.formatting import count, printable
 from siglum.images import cache, folder, formats, idx, ink, shards, splits, studio_set
 from siglum.images.cache import Arrays, Listing, Progress, no_progress
@@ -95,12 +95,10 @@ def locate(text: str, near: Path = Path()) -> tuple[str, str, Path]:
     if re.match("[a-z][a-z0-9]+://", text):
         remedy = f"Download it, and name the file; or name a folder of shards as shards:{text}."
         raise ConfigError(f"{text} is not on this computer. {remedy}")
-    try:
+    with reading(place, RuntimeError):  # no permission, too long a name, no such user
         path = Path(place).expanduser()
         roots = (Path(), near, data_dir() or near)
         path = next((root / path for root in roots if (root / path).exists()), path)
-    except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
-        raise cannot_read(place, error) from None
     searched = f" Searched here and in SIGLUM_DATA ({data_dir() or 'not set'})."
     searched = "" if path.exists() or path.is_absolute() else searched
     for suffixes, problem in folder.NAMES["other_files"].items():

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig, explain
 from siglum.errors import DataError, RunError, choose, first_line
-from siglum.files import cannot_read, parse_json, read_json, write_atomic
+from siglum.files import parse_json, read_json, reading, write_atomic
 from siglum.formatting import shorten, source_name
 from siglum.lab import distributed, models
 from siglum.lab.device import Device
@@ -172,10 +172,8 @@ class Run:
     def history(self) -> list[Epoch]:
         """Losses and accuracies, epoch by epoch."""
         path = self.path / LOG
-        try:
+        with reading(path):
             lines = path.read_bytes().splitlines() if path.exists() else []
-        except OSError as error:
-            raise cannot_read(path, error) from None
         records = [parse_json(line, f"{path}, line {i},") for i, line in enumerate(lines, 1)]
         epochs = self._validate(LOG, list[Epoch], records)
         if [epoch.index for epoch in epochs] != list(range(1, len(epochs) + 1)):

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from siglum import __version__
 from siglum.errors import ConfigError, DataError, require_extra
-from siglum.files import cannot_read, read_json, write_atomic
+from siglum.files import cannot_read, read_json, reading, write_atomic
 from siglum.images import decode, folder
 from siglum.images.cache import Progress
 from siglum.recogniser import bundle as bundles
@@ -156,12 +156,10 @@ def predict(
             write_atomic(parts[part["number"]], part["data"])
             done += 1
             progress(f"predicting {out.name}, parts", done, len(units))
-        try:
+        with reading(out, ValueError):  # another program may have damaged a part
             table = dataset.dataset(list(map(str, parts)))
             errors = table.count_rows(filter=dataset.field("error").is_valid())
             return table.count_rows(), errors
-        except (OSError, ValueError) as error:  # a part that another program has damaged
-            raise cannot_read(out, error) from None
 
 
 def _find_files(place: str, out: Path) -> dict[str, Version]:
@@ -169,7 +167,7 @@ def _find_files(place: str, out: Path) -> dict[str, Version]:
     from pyarrow import fs
 
     place = place if "://" in place else str(Path(place).expanduser().absolute())
-    try:
+    with reading(place, Exception):  # Arrow raises nearly anything
         system, path = fs.FileSystem.from_uri(place)
         entries = [system.get_file_info(path)]
         if not entries[0].is_file:
@@ -186,8 +184,6 @@ def _find_files(place: str, out: Path) -> dict[str, Version]:
                 and not folder.is_system(one.base_name)
                 and out.absolute() not in Path(one.path).parents
             ]
-    except Exception as error:  # Arrow raises nearly anything
-        raise cannot_read(place, error) from None
     if not entries:
         raise DataError(f"No Parquet or image files in {place}.")
     return {place.replace(path, one.path): (one.size, one.mtime_ns) for one in entries}
@@ -215,10 +211,9 @@ def _open_table(name: str, column: str | None) -> Iterator[tuple[Any, str]]:
     """Open a Parquet file, and choose the column of its images."""
     from pyarrow import parquet
 
-    try:  # without a buffer it would read all of a row group at once
+    with reading(name, Exception):  # Arrow raises nearly anything for hostile bytes
+        # Without a buffer it would read all of a row group at once.
         table = parquet.ParquetFile(name, buffer_size=READ_BYTES)
-    except Exception as error:  # Arrow raises nearly anything for hostile bytes
-        raise cannot_read(name, error) from None
     with table:
         # Bytes, or a struct with them; those of one size are pixels, not files.
         types = {one.name: str(one.type) for one in table.schema_arrow}

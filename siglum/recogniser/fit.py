@@ -111,12 +111,11 @@ def fit(
     )
     logits = np.concatenate([loo_logits, SCALE * (features @ background.T)], axis=1)
     scores = ood_score(logits, len(classes), nearest)
-    default = backbone.bundle.calibration
     texts = {name: (outputs or {}).get(name, "") for name in classes}
     bundle = replace(
         backbone.bundle,
         classes=classes,
-        calibration=calibrate(loo_logits, samples.labels, scores, default),
+        calibration=calibrate(loo_logits, samples.labels, scores, backbone.bundle.calibration),
         card=Card(kind="taught", network="backbone", parameters=backbone.bundle.card.parameters),
         head=head,
         samples=samples if len(samples.labels) else None,
@@ -212,8 +211,7 @@ def background_classes(backbone: Recogniser, vectors: Floats) -> Floats:
     common = {character for name in COMMON for character in groups[name]}
     chosen = np.array([name in common for name in backbone.classes])
     chosen[np.argsort(-similarity, kind="stable")[:NUM_BACKGROUND]] = True
-    background: Floats = characters[chosen & np.isfinite(similarity)]
-    return background
+    return np.asarray(characters[chosen & np.isfinite(similarity)])
 
 
 def fit_prototypes(features: Floats, labels: Labels, fonts: Floats) -> tuple[Floats, Floats]:

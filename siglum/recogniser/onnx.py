@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import Preprocess
-from siglum.errors import DataError
+from siglum.errors import DataError, first_line
 from siglum.files import read_json
 
 # The operators, and the fields of each message by number, with their names and types.
@@ -106,7 +106,7 @@ def _data_errors() -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # onnxruntime has a class per error code, below Exception only
-        reason = str(error).strip().partition("\n")[0].rpartition("] : ")[2][:300].rstrip(".")
+        reason = first_line(error).rpartition("] : ")[2][:300]
         raise DataError(f"onnxruntime cannot run the network: {reason}.") from None
 
 
