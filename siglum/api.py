@@ -55,9 +55,8 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        raise ConfigError(
-            f"samples must be a path or images by label, got {type(samples).__name__}."
-        )
+        kind = type(samples).__name__
+        raise ConfigError(f"samples must be a path or images by label, got {kind}.")
     if writers and (samples is None or isinstance(samples, Mapping)):
         raise ConfigError("writers needs samples with file names.")
     if not isinstance(outputs, Mapping | None):
@@ -106,10 +105,8 @@ def teach(
         raise ConfigError(f"No font has {described}, and it has no samples. Give samples of it.")
     for group in charsets.confusables_among(names):
         listed = " ".join(f"{character} (U+{ord(character):04X})" for character in group)
-        warnings.warn(
-            f"Look alike in most fonts: {listed}. Leave out those that you do not need.",
-            stacklevel=2,
-        )
+        remedy = "Leave out those that you do not need."
+        warnings.warn(f"Look alike in most fonts: {listed}. {remedy}", stacklevel=2)
     return fitted.recogniser
 
 

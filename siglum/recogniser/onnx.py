@@ -124,13 +124,8 @@ def _open(raw: bytes, single: Sequence[str] | None = None, disabled: Sequence[st
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         for name in single:
             options.add_free_dimension_override_by_name(name, 1)
-    return onnxruntime.InferenceSession(
-        raw,
-        options,
-        providers=["CPUExecutionProvider"],
-        enable_fallback=0,
-        disabled_optimizers=list(disabled),
-    )
+    settings = {"enable_fallback": 0, "disabled_optimizers": list(disabled)}
+    return onnxruntime.InferenceSession(raw, options, ["CPUExecutionProvider"], **settings)
 
 
 def _limit_operations(raw: bytes, graph: Message) -> bool:
