@@ -55,8 +55,9 @@ def teach(
     if not isinstance(chars, str | None):
         raise ConfigError(f"chars must be text, such as 'αβγ' or 'greek, 0-9', got {chars!r}.")
     if not isinstance(samples, str | os.PathLike | Mapping | None):
-        kind = type(samples).__name__
-        raise ConfigError(f"samples must be a path or images by label, got {kind}.")
+        raise ConfigError(
+            f"samples must be a path or images by label, got {type(samples).__name__}."
+        )
     if writers and (samples is None or isinstance(samples, Mapping)):
         raise ConfigError("writers needs samples with file names.")
     if not isinstance(outputs, Mapping | None):

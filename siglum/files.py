@@ -65,11 +65,11 @@ def cannot_read(name: object, error: Exception) -> DataError:
 
 
 @contextmanager
-def reading(name: object, *kinds: type[Exception]) -> Iterator[None]:
-    """Raise `cannot_read` for an OSError in the block, and for errors of these kinds."""
+def reading(name: object, other: type[Exception] = OSError) -> Iterator[None]:
+    """Raise `cannot_read` for an OSError in the block, and for errors of another kind."""
     try:
         yield
-    except (OSError, *kinds) as error:
+    except (OSError, other) as error:
         raise cannot_read(name, error) from None
 
 
