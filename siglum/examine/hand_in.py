@@ -142,7 +142,7 @@ def read_words(path: Path) -> dict[str, Markup]:
     for child in (child for token in tokens for child in token.children or ()):
         if child.type == "image":
             pixels = decode.read(path.parent / unquote(str(child.attrs["src"])))
-            child.attrs["src"] = sections.png_uri(pixels, decode.PNG_SIDE)
+            child.attrs["src"] = decode.png_uri(pixels)
     starts = [i for i, t in enumerate(tokens) if (t.type, t.tag, t.level) == H1]
     for start, end in pairwise([*starts, len(tokens)]):
         title, block = tokens[start + 1].content.lower(), tokens[start + 3 : end]

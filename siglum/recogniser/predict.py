@@ -3,7 +3,6 @@
 Shapes: N images, P planes, S the side of the square, K classes, M background classes.
 """
 
-import base64
 import io
 import math
 import os
@@ -80,7 +79,7 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         pixels = self.ink if self.ink.ndim == 3 else self.ink[None]
-        ink = base64.b64encode(decode.to_png(pixels)).decode()
+        ink = decode.png_uri(pixels)
         return render_template("siglum.recogniser", "notebook.html", prediction=self, ink=ink)
 
 

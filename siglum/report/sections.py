@@ -4,7 +4,6 @@ This module collects the facts and draws the plots; templates word the findings 
 Shapes: N images of the measured part, K classes.
 """
 
-import base64
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -169,14 +168,7 @@ class Facts:
 def image_uri(images: ImageSet, index: int) -> str:
     """Return an image of a set as a data URI; of several planes the ink or the colours."""
     planes = images.take(np.array([index]))[0]
-    pixels = planes if len(planes) == 3 else planes[:1]
-    return png_uri(pixels, IMAGE_SIDE)
-
-
-def png_uri(pixels: NDArray[np.uint8], max_side: int) -> str:
-    """Return pixels (C, H, W) as the data URI of a PNG image."""
-    image = decode.to_png(pixels, max_side, optimize=True)
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+    return decode.png_uri(planes if len(planes) == 3 else planes[:1], IMAGE_SIDE)
 
 
 def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]], str]:

@@ -4,7 +4,6 @@ Files from others may be hostile: nothing in them is run, no name in them become
 the cache, and time, pixels and memory are limited.
 """
 
-import base64
 import json
 import re
 import shutil
@@ -361,8 +360,7 @@ def report_page(studio: Studio) -> str:
     now = studio.current
 
     def thumbnail(id: str) -> str:
-        image = decode.to_png(snapshot.to_pixels(studio.store.content(id)[1]), THUMBNAIL)
-        return base64.b64encode(image).decode()
+        return decode.png_uri(snapshot.to_pixels(studio.store.content(id)[1]), THUMBNAIL)
 
     page = formatting.render_template(
         "siglum.studio",
