@@ -5,6 +5,7 @@ set of the suspects, whose decisions are written to a second file.
 import csv
 from collections.abc import Mapping
 from hashlib import blake2b
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _read(path: Path) -> tuple[str, list[dict[str, Any]]]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
         source = next(line[10:].strip() for line in lines if line.startswith("# source: "))
-        table = csv.DictReader(line for line in lines if not line.startswith("#"))
+        table = csv.DictReader(dropwhile(lambda line: line.startswith("#"), lines))
         rows: list[dict[str, Any]] = [{name: row[name] for name in COLUMNS} for row in table]
         for row in rows:
             row["new"], row["probability"] = store.class_name(row["new"]), float(row["probability"])

@@ -25,6 +25,7 @@ from siglum.images.studio_set import FILE
 from siglum.recogniser.predict import load as load_bundle
 from siglum.studio import exchange
 from siglum.studio.exchange import import_upload, open_source
+from siglum.studio.label_review import open_review, write_corrected
 from siglum.studio.snapshot import Studio
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
@@ -232,6 +233,22 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_imported(other: Stu
     assert result["added"] == 7
     (message,) = (one for one in result["messages"] if "could not be read" in one)
     assert message.startswith("7 files could not be read: ") and "a/1.heic" in message
+
+
+def test_a_review_has_the_images_of_a_class_called_hash(tmp_path: Path, backbone) -> None:
+    """Their lines begin as comments do."""
+    for number, name in enumerate(("#/0.png", "#/1.png", "a/2.png")):
+        (tmp_path / "signs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "signs" / name).write_bytes(picture(number))
+    head = "# source: folder:signs\nfile,old,new,suggestion,probability\n"
+    lines = ["#/0.png,#,#,a,0.9\n", "#/1.png,#,#,,0.9\n", "a/2.png,a,a,,0.9\n"]
+    (tmp_path / "issues.csv").write_text("".join([head, *lines]))
+    opened, messages = open_review(tmp_path / "issues.csv", backbone)
+    with closing(opened):
+        report = write_corrected(tmp_path / "issues.csv", opened.store.state)
+
+    assert messages == ["1 suspect: see Review."] and "0 labels corrected, 0 left out" in report
+    assert (tmp_path / "issues-corrected.csv").read_text() == "".join([head, *lines])
 
 
 ODD_NAMES = ["a//1.png", "a/./1.png", "/a/1.png", "a/1.PNG", "a\\1.png", "//a/1.png", "a/../1.png"]
