@@ -31,6 +31,10 @@ class MissingExtra(SiglumError, ImportError):
     """An optional package is absent."""
 
 
+class Stopped(Exception):
+    """Training was stopped on request; the message says how to resume it."""
+
+
 @contextmanager
 def require_extra(feature: str, extra: str = "lab") -> Iterator[None]:
     """Raise MissingExtra if the block imports a package that is not installed."""

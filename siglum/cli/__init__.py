@@ -79,15 +79,30 @@ def run(arguments: list[str]) -> int:
 
         print(f"siglum {__version__}")
         return 0
-    from siglum.errors import SiglumError
+    import cyclopts
+
+    from siglum.errors import SiglumError, Stopped
 
     warnings.showwarning = _show
     try:
-        _run_command(name, rest)
+        app = command_app(name)
+        app(rest, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        from pydantic import ValidationError
+
+        from siglum.config import TrainConfig, explain
+
+        if isinstance(error.__cause__, ValidationError):
+            _show(explain(error.__cause__, TrainConfig))
+        else:
+            _show(f"{error} See: siglum {name} --help")
+        return 2
     except SiglumError as error:
         _show(error)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped) as error:
+        if str(error):
+            print(error, file=sys.stderr)
         return 130
     return 0
 
@@ -96,24 +111,6 @@ def _show(message: Exception | str, *_: object, **__: object) -> None:
     from siglum.formatting import printable  # late: it imports numpy, which studio configures
 
     print(f"siglum: {printable(str(message))}", file=sys.stderr)
-
-
-def _run_command(name: str, arguments: list[str]) -> None:
-    import cyclopts
-
-    from siglum.errors import ConfigError
-
-    app = command_app(name)
-    try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except cyclopts.CycloptsError as error:
-        from pydantic import ValidationError
-
-        from siglum.config import TrainConfig, explain
-
-        if isinstance(error.__cause__, ValidationError):
-            raise ConfigError(explain(error.__cause__, TrainConfig)) from None
-        raise ConfigError(f"{error} See: siglum {name} --help") from None
 
 
 def command_app(name: str) -> "cyclopts.App":

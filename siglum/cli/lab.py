@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
@@ -22,17 +22,17 @@ from pydantic import Field
 
 from siglum import formatting, stats
 from siglum.cli import terminal
-from siglum.config import InputSettings, Option, TrainConfig, TrainSettings, build
+from siglum.config import InputSettings, Option, Preprocess, TrainConfig, TrainSettings, build
 from siglum.errors import ConfigError, DataError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.cache import Progress
-from siglum.lab import distributed, models, train_run, training_loop, transfer
+from siglum.lab import distributed, train_run, training_loop, transfer
 from siglum.lab.device import CORES, Device, choose_device
 from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
 
 if TYPE_CHECKING:
-    from siglum.lab.study import Cell, Study
+    from siglum.lab.study import Cell
 
 MAX_MATRIX = 16  # classes of a matrix that is printed
 STRAGGLER = 2.0  # times the median seconds per epoch of a study
@@ -58,7 +58,8 @@ class InputFlags(InputSettings):
     """Arguments of its constructor."""
 
 
-Input = Annotated[InputFlags | None, Parameter(name="*")]
+NO_FLAGS, NO_INPUT_FLAGS = Flags(), InputFlags()
+Input = Annotated[InputFlags, Parameter(name="*")]
 Weights = Annotated[Path | None, Parameter(help="Weights of a network, .pth or .safetensors.")]
 NEGATABLE = Parameter(name="*", negative_bool="no-", negative_iterable="empty-")
 
@@ -67,7 +68,7 @@ def train(
     source: str | None = None,
     /,
     *,
-    settings: Annotated[Flags | None, NEGATABLE] = None,
+    settings: Annotated[Flags, NEGATABLE] = NO_FLAGS,
     config: Path | None = None,
     rename: terminal.Renames = None,
     out: terminal.Out = None,
@@ -97,8 +98,8 @@ def train(
         repeats: Repetitions of a cross-validation, each with its own seed; 1 by default.
         log: Also write the metrics of each epoch for TensorBoard, to RUN/tensorboard.
     """
-    wanted: dict[str, Any] = {} if config is None else read_toml(config, "config")
-    wanted |= settings.model_dump(include=settings.model_fields_set) if settings else {}
+    wanted = {} if config is None else read_toml(config, "config")
+    wanted |= settings.model_dump(exclude_unset=True)
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
@@ -109,20 +110,14 @@ def train(
             )
         path, run = resume, Run(resume)
         before = run.env["device"]
-        target = choose_device(
-            before["device"] if device == "auto" else device,
-            before["precision"] if precision == "auto" else precision,
-            threads or before["threads"],
-        )
+        device = before["device"] if device == "auto" else device
+        precision = before["precision"] if precision == "auto" else precision
+        target = choose_device(device, precision, threads or before["threads"])
         start = partial(train_run.resume, run, target)
     else:
         chosen, target = build(TrainConfig, wanted), choose_device(device, precision, threads)
         path = out or next_path(Path("runs"), chosen)
         if chosen.folds and "fold" not in wanted:
-            if distributed.num_processes() > 1:
-                raise ConfigError(
-                    "folds is for one process. Choose a --fold, or leave out torchrun."
-                )
             if log is not None:
                 raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
             _cross_validate(chosen, path, target, repeats or 1, json)
@@ -130,30 +125,21 @@ def train(
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
         raise ConfigError("repeats needs --folds. Add --folds 5, and leave out --fold.")
-    rank = distributed.rank()
-    with terminal.progress_line(training=True, quiet=rank > 0) as line:
-        watch = (
-            train_run.tensorboard_writer(path / "tensorboard", line.watch) if log else line.watch
-        )
-        try:
-            run = start(watch, line.load)
-        except train_run.Stopped:
-            if rank == 0:
-                print(f"Stopped. Resume with: siglum train --resume {path}", file=sys.stderr)
-            raise KeyboardInterrupt from None
-    if rank > 0:
+    is_quiet = distributed.rank() > 0
+    with terminal.progress_line(training=True, quiet=is_quiet) as line:
+        watch: train_run.Watch = line.watch
+        if log:
+            watch = train_run.tensorboard_writer(path / "tensorboard", watch)
+        run = start(watch, line.load)
+    if is_quiet:
         return
     record = {"run": str(run.path), **(run.result or {})}
     if json:
         terminal.print_json(record)
         return
-    counts, trained, parameters = run.env["counts"], record["trained"], record["parameters"]
-    images = formatting.count(counts["train"], "training image")
-    start_text = transfer.describe(run.env["init"], run.config.freeze, trained, parameters)
-    if run.config.model in models.FITTED:
-        start_text = "none: fitted in one call"
-    facts = {"data": f"{run.config.data}: {images}", "model": run.config.model, "start": start_text}
-    terminal.print_facts(facts | record)
+    images = formatting.count(run.env["counts"]["train"], "training image")
+    facts = {"data": f"{run.config.data}: {images}", "model": run.config.model}
+    terminal.print_facts(facts | {"start": transfer.describe(run)} | record)
 
 
 def _cross_validate(
@@ -163,19 +149,16 @@ def _cross_validate(
     from siglum.lab import study as studies
     from siglum.report.compare import headline
 
+    if distributed.num_processes() > 1:
+        raise ConfigError("folds is for one process. Choose a --fold, or leave out torchrun.")
     with terminal.progress_line(training=True) as line:
-        try:
-            start = partial(_start, line, None)
-            comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
-        except train_run.Stopped:
-            print("Stopped. Give the same command again to continue.", file=sys.stderr)
-            raise KeyboardInterrupt from None
+        start = partial(_start, line, None)
+        comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
     path = folder / studies.OUT_OF_FOLD
-    with np.load(path, allow_pickle=False) as arrays:
-        log_probs, labels = arrays["log_probs"], arrays["labels"]  # (R, N, K), (N,)
-        classes = tuple(map(str, arrays["classes"]))
-    flat = log_probs.reshape(-1, len(classes))
-    measures = stats.measure(flat, np.tile(labels, len(log_probs)), len(classes))
+    with np.load(path) as arrays:  # log_probs (R, N, K), labels (N,), classes (K,)
+        log_probs, classes = arrays["log_probs"], tuple(map(str, arrays["classes"]))
+        labels = np.tile(arrays["labels"], len(log_probs))
+    measures = stats.measure(log_probs.reshape(-1, len(classes)), labels, len(classes))
     about = {"run": str(folder), "headline": headline(comparison), "predictions": str(path)}
     print_measures(about, measures, classes, json)
 
@@ -188,25 +171,21 @@ def _open(
     source: str | None,
     out: Path | None,
     device: Device,
-    progress: Progress,
-) -> Iterator[Run]:
+) -> Iterator[tuple[Run, Progress]]:
     """Open a run; or import a network as one, by default in a temporary folder."""
-    if weights is None:
-        if unused := [*settings, *(["out"] if out else [])]:
-            raise ConfigError(f"{unused[0]} is for a network, together with --weights.")
-        yield Run(network)
-        return
-    if (network / CONFIG).is_file():
+    unused = [*settings, *(["out"] if out else [])]
+    if weights is None and unused:
+        raise ConfigError(f"{unused[0]} is for a network, together with --weights.")
+    if weights is not None and (network / CONFIG).is_file():
         raise ConfigError(f"{network} is a run, with weights of its own. Leave out --weights.")
-    with TemporaryDirectory(prefix="siglum-") as folder:
-        path = out or Path(folder) / network.name.rpartition(":")[2]
-        yield train_run.import_network(
-            str(network), weights, path, device, source, settings, progress
-        )
-
-
-def _settings(flags: InputFlags | None) -> dict[str, Any]:
-    return flags.model_dump(include=flags.model_fields_set) if flags else {}
+    with terminal.progress_line() as line, TemporaryDirectory(prefix="siglum-") as folder:
+        if weights is None:
+            run = Run(network)
+        else:
+            path = out or Path(folder) / network.name.rpartition(":")[2]
+            options = (path, device, source, settings, line.load)
+            run = train_run.import_network(str(network), weights, *options)
+        yield run, line.load
 
 
 def evaluate(
@@ -215,7 +194,7 @@ def evaluate(
     /,
     *,
     weights: Weights = None,
-    settings: Input = None,
+    settings: Input = NO_INPUT_FLAGS,
     out: terminal.Out = None,
     part: Literal["train", "val", "test"] | None = None,
     rename: terminal.Renames = None,
@@ -252,38 +231,30 @@ def evaluate(
         raise ConfigError("rename renames the classes of SOURCE. Give a SOURCE, or leave it out.")
     if source is not None and part is not None:
         raise ConfigError(f"part {part!r} is a part of the run's own images. Leave out {source}.")
-    target, trained = choose_device(device, "float32"), 0
-    described = _settings(settings) | ({"rename": renames} if weights else {})
-    with (
-        terminal.progress_line() as line,
-        _open(run, weights, described, source, out, target, line.load) as opened,
-    ):
+    target = choose_device(device, "float32")
+    described = settings.model_dump(exclude_unset=True) | ({"rename": renames} if weights else {})
+    with _open(run, weights, described, source, out, target) as (opened, see):
         classes, config, result = opened.classes, opened.config, opened.result or {}
-        groups = {config.rename.get(name, name): group for name, group in groups.items()}
         if source and (weights or rename is None) and _resolve(source) == _resolve(config.data):
             source = None  # its training images are in it
         if source is None:
-            name, log_probs, labels = train_run.predict_part(
-                opened, part, checkpoint, target, line.load
-            )
-            init = opened.env["init"] or {"trained": {}}
-            is_known = name == "train" and not opened.imported
-            trained = len(labels) if is_known else init["trained"].get(name, 0)
+            name, log_probs, labels = train_run.predict_part(opened, part, checkpoint, target, see)
+            trained = (opened.env["init"] or {"trained": {}})["trained"].get(name, 0)
+            if name == "train" and not opened.imported:
+                trained = len(labels)
             headline = f"{train_run.PARTS[name]} images"
             source = (config.test if name == "test" else None) or config.data
         else:
             name = headline = sources.test_part(source)
-            preprocess = opened.preprocess
-            images = sources.load(source, name, preprocess, rename=renames, progress=line.load)
+            images = sources.load(source, name, opened.preprocess, rename=renames, progress=see)
             images = images.with_classes(classes)
-            model = target.to(opened.model(checkpoint))
-            log_probs = training_loop.evaluate(model, images, preprocess, target)
-            labels = images.labels
-            trained = train_run.count_trained(opened, {name: images}, config, line.load)[name]
+            model, labels = target.to(opened.model(checkpoint)), images.labels
+            log_probs = training_loop.evaluate(model, images, opened.preprocess, target)
+            trained = train_run.count_trained(opened, {name: images}, config, see)[name]
     if trained:
-        total = len(labels)
-        headline += f"; the run was trained on {trained:,} of these {total:,} images"
+        headline += f"; the run was trained on {trained:,} of these {len(labels):,} images"
     if groups:
+        groups = {config.rename.get(name, name): group for name, group in groups.items()}
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
     record: dict[str, Any] = {"run": str(out or run), "source": source, "part": name}
     predicted, record["warning"] = np.unique(log_probs.argmax(axis=1)), None
@@ -302,7 +273,7 @@ def grade(
     *,
     test: str,
     out: terminal.NewFile,
-    settings: Input = None,
+    settings: Input = NO_INPUT_FLAGS,
     class_name: Annotated[str | None, Parameter(name="--class")] = None,
     timeout: float = 60.0,
     memory: float = 4.0,
@@ -329,20 +300,19 @@ def grade(
         raise ConfigError(f"out must end in .csv, got {out}.")
     if not (timeout > 0 and memory > 0):
         raise ConfigError(f"timeout and memory must be above 0, got {timeout} and {memory}.")
-    described = _settings(settings)
+    described = settings.model_dump(exclude_unset=True)
     kind, spec, place = sources.locate(test)
     source = f"{kind}:{place.resolve()}" if ":" in spec else spec
     options = [f"--{n.replace('_', '-')}={v}" for n, v in described.items() if n != "model_options"]
     options += [f"--model-options.{n}={v}" for n, v in described.get("model_options", {}).items()]
     records: list[dict[str, Any]] = []
     with terminal.progress_line() as line:
-        preprocess = train_run.configure("any.py:Any", source, described).preprocess()
+        preprocess = build(Preprocess, settings.model_dump(exclude={"model_options"}))
         sources.load(source, sources.test_part(source), preprocess, progress=line.load)
         for row in lab.grade(folder, source, class_name, options, timeout, memory, line.load):
             records.append(row)
             write_atomic(out, terminal.to_csv(records))
-    rows = [[terminal.format_value(value) for value in row.values()] for row in records]
-    terminal.print_table(records[0], rows)
+    terminal.print_table(records[0], (map(terminal.format_value, r.values()) for r in records))
 
 
 def print_measures(
@@ -467,7 +437,7 @@ def examine(
     /,
     *files: Path,
     weights: Weights = None,
-    settings: Input = None,
+    settings: Input = NO_INPUT_FLAGS,
     data: str | None = None,
     out: terminal.Out = None,
     save: Path | None = None,
@@ -522,16 +492,14 @@ def examine(
     if data is not None and weights is None:
         raise ConfigError("A run has images of its own. Leave out --data, or name image files.")
     target, results = choose_device(device, "float32"), {}
-    with (
-        terminal.progress_line() as line,
-        _open(run, weights, _settings(settings), data, None, target, line.load) as opened,
-    ):
+    described = settings.model_dump(exclude_unset=True)
+    with _open(run, weights, described, data, None, target) as (opened, see):
         with redirect_stdout(sys.stderr):  # the network may print
             examination = Examination(
-                *(opened, target, files, part, layer, count), *(checkpoint, image, wrong)
+                opened, target, files, part, layer, count, checkpoint, image, wrong
             )
             for number, name in enumerate(names, 1):
-                line.load(f"panel {name}", number, len(names))
+                see(f"panel {name}", number, len(names))
                 results[name] = run_panel(examination, name)
         if as_page:
             path = out or (Path() if weights else run) / "examine.html"
@@ -638,7 +606,7 @@ def study(
         ray: Train on a Ray cluster: auto for the running one, its address, or local for a new one
             of this machine. Each training has one CPU, or --threads.
     """
-    from siglum.lab.study import collect, read_study
+    from siglum.lab.study import collect, next_cells, read_study
 
     wanted = read_study(file, folder)
     cells = wanted.select(variant, seed)
@@ -663,20 +631,23 @@ def study(
         if ray is not None and jobs > 1:
             raise ConfigError(f"jobs must be 1 with --ray, which decides itself, got {jobs}.")
         jobs = jobs if wanted.trials else min(jobs, len(cells))
-        read = partial(read_study, file, folder)
         threads = threads or (max(1, CORES // jobs) if ray is None else 1)
-        work = (read, (variant, seed), device, precision, threads)
+        read, target = partial(read_study, file, folder), (device, precision, threads)
+        work = partial(next_cells, read, variant, seed), target
         if ray is not None:
-            finished = _train_on_ray(ray, folder, *work)
+            from siglum.lab.cluster import connect, run_on_ray
+
+            with (
+                connect(ray),
+                redirect_stdout(sys.stderr),  # Ray reports lost nodes there
+                terminal.progress_line(training=True) as line,
+            ):
+                run_on_ray(*work, folder, line.log, line.load)
         elif jobs == 1:
-            finished = _train(*work)
+            _train(*work)
         else:  # every worker walks through all runs; their locks share them out
             with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-                futures = [pool.submit(_train, *work, os.getpid()) for _ in range(jobs)]
-            finished = all(future.result() for future in futures)
-        if not finished:
-            print(f"Stopped. Resume with the same command; the runs are in {folder}.")
-            raise KeyboardInterrupt
+                list(pool.map(partial(_train, *work), [os.getpid()] * jobs))
         cells = (wanted := read()).select(variant, seed)
     records: list[dict[str, Any]] = []
     for cell in cells:
@@ -707,54 +678,15 @@ def study(
 
 
 def _train(
-    read: "Callable[[], Study]",
-    chosen: tuple[Sequence[str], Sequence[int]],
-    device: str,
-    precision: str,
-    threads: int,
-    parent: int | None = None,
-) -> bool:
-    """Train the runs in this process, of a search to its end; return False if stopped."""
-    from siglum.lab.study import next_cells, run_cells
+    upcoming: "Callable[[], list[Cell]]", target: tuple[str, str, int], parent: int | None = None
+) -> None:
+    """Train the runs of a study in this process, of a search to its end."""
+    from siglum.lab.study import run_cells
 
     with terminal.progress_line(training=True) as line:
-        try:
-            start, target = partial(_start, line, parent), choose_device(device, precision, threads)
-            while cells := next_cells(read, *chosen):  # a search goes on from its results
-                run_cells(cells, target, start, line.load)
-        except train_run.Stopped:
-            return False
-    return True
-
-
-def _train_on_ray(
-    address: str,
-    folder: Path,
-    read: "Callable[[], Study]",
-    chosen: tuple[Sequence[str], Sequence[int]],
-    device: str,
-    precision: str,
-    threads: int,
-) -> bool:
-    """Train the runs on a Ray cluster; return False if stopped."""
-    from siglum.lab.cluster import connect, run_on_ray
-    from siglum.lab.study import next_cells
-
-    with (
-        connect(address),
-        redirect_stdout(sys.stderr),  # Ray reports lost nodes there
-        terminal.progress_line(training=True) as line,
-    ):
-
-        def log(cell: "Cell", remaining: int) -> None:
-            line.log(f"{cell.path.name}  {cell.name}  {cell.state}  ({remaining} to go)")
-
-        upcoming, target = partial(next_cells, read, *chosen), (device, precision, threads)
-        try:
-            run_on_ray(upcoming, target, folder, log, line.load)
-        except train_run.Stopped:
-            return False
-    return True
+        start, device = partial(_start, line, parent), choose_device(*target)
+        while cells := upcoming():  # a search goes on from its results
+            run_cells(cells, device, start, line.load)
 
 
 def _start(

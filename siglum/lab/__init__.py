@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from siglum.config import TrainConfig, build
-from siglum.errors import require_extra
+from siglum.errors import Stopped, require_extra
 
 with require_extra("The laboratory"):
     from siglum.lab import train_run
@@ -50,5 +50,5 @@ def train(
     target = Path(path) if path is not None else next_path(Path("runs"), config)
     try:
         return train_run.train(config, target, choose_device(device, precision, threads), watch)
-    except train_run.Stopped:
+    except Stopped:
         return Run(target)

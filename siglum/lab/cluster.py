@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from siglum import errors
 from siglum.errors import ConfigError, DataError, RunError, SiglumError, first_line, require_extra
 from siglum.formatting import count
 from siglum.images.cache import Progress
@@ -24,7 +25,6 @@ from siglum.lab import train_run
 from siglum.lab.device import choose_device
 from siglum.lab.search import LOCKS
 from siglum.lab.study import POLL_SECONDS, Cell, run_cells
-from siglum.lab.train_run import Stopped
 from siglum.recogniser.bulk import Part, Predictor, Unit
 
 CONNECT_SECONDS = 10.0  # Ray itself tries for minutes
@@ -105,13 +105,13 @@ def run_on_ray(
     upcoming: Callable[[int, Container[Path]], list[Cell]],
     device: tuple[str, str, int],
     folder: Path,
-    log: Callable[[Cell, int], None],
+    log: Callable[[str], None],
     progress: Progress,
 ) -> None:
     """Train the runs of a study, each as a task, until none is `upcoming`.
 
     `upcoming` is called with the number of tasks that can begin now, and the runs that are tasks;
-    `log` with each run that has ended, and the number of those to go.
+    `log` with a line about each run that has ended.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -158,9 +158,10 @@ def run_on_ray(
                 for reference in ended:
                     cell = pending.pop(reference)
                     ray.get(reference)
-                    log(cell, len(pending))
+                    log(f"{cell.path.name}  {cell.name}  {cell.state}  ({len(pending)} to go)")
     except KeyboardInterrupt:
-        raise Stopped from None
+        text = f"Stopped. Resume with the same command; the runs are in {folder}."
+        raise errors.Stopped(text) from None
     except RayTaskError as error:
         if isinstance(error.cause, SiglumError):
             raise error.cause from None

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from siglum.config import Settings, TrainConfig, build
-from siglum.errors import ConfigError, RunError, choose
+from siglum.errors import ConfigError, RunError, Stopped, choose
 from siglum.files import atomic_path, read_toml
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
@@ -43,7 +43,7 @@ from siglum.lab.search import (
     distribution,
     run_trials,
 )
-from siglum.lab.train_run import Stopped, Watch, load_data, resume, split_images, train
+from siglum.lab.train_run import Watch, load_data, resume, split_images, train
 from siglum.lab.training_loop import DivergedError, Epoch, StepProgress
 
 PARENT, OPTIONS = "parents.", "model_options"
@@ -397,7 +397,8 @@ def run_cell(
                 resume(run, device, stop, progress, data)
         except Stopped:
             if not cell.is_pruned:
-                raise
+                text = f"Stopped. Resume with the same command; the runs are in {cell.path.parent}."
+                raise Stopped(text) from None
         except (DivergedError, NetworkError) as error:
             record_failure(cell.path, str(error))
     return True

@@ -28,6 +28,7 @@ from siglum.errors import (
     ConfigError,
     RunError,
     SiglumError,
+    Stopped,
     choose,
     closest_match,
     require_extra,
@@ -59,10 +60,6 @@ IMAGENET_INPUT = {"size": 224, "channels": 3, "resize": "stretch", "polarity": "
 IMAGENET_INPUT |= {"mean": 0.449, "std": 0.226}  # over the three colours
 
 Watch = Callable[[StepProgress | Epoch], bool | None]  # returns True to stop after saving
-
-
-class Stopped(Exception):
-    """Training was stopped on request; the run can be resumed."""
 
 
 def load_data(
@@ -333,9 +330,10 @@ def _continue(run: Run, state: TrainState, data: Data, device: Device, watch: Wa
                 run.save_state(state)
                 saved = counters.seconds
             if distributed.total([writes and bool(watch(record))], device.device)[0]:
-                if writes:
-                    run.save_state(state)
-                raise Stopped
+                if not writes:
+                    raise Stopped
+                run.save_state(state)
+                raise Stopped(f"Stopped. Resume with: siglum train --resume {run.path}")
         if writes:
             _finish(run, state, data, device)
     except Exception as error:

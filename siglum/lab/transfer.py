@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from siglum.errors import ConfigError, DataError, RunError, closest_match, first_line
 from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
-from siglum.lab.models import count_parameters
+from siglum.lab.models import FITTED, count_parameters
 from siglum.lab.models.pretrained import included_weights
 from siglum.lab.run_folder import Run, load_weights, on_cpu
 
@@ -102,10 +102,11 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
         raise ConfigError(f"freeze {', '.join(parts)} leaves nothing to train.")
 
 
-def describe(
-    init: Mapping[str, Any] | None, parts: tuple[str, ...], trained: int, parameters: int
-) -> str:
-    """Describe initial weights, the head, frozen parts and how many parameters are trained."""
+def describe(run: Run) -> str:
+    """Describe the start of a finished run: weights, head, frozen parts, trained parameters."""
+    if run.config.model in FITTED:
+        return "none: fitted in one call"
+    init, parts, result = run.env["init"], run.config.freeze, run.result or {}
     words = ["random weights"]
     if init is not None and init["run"] in FILTER_BANKS:
         words = [f"filters of {init['run']}: {init['adopted_numbers']:,} numbers; the rest random"]
@@ -116,7 +117,8 @@ def describe(
         known = sum(init.get("trained", {}).values())
         words += [f"trained on {known:,} of the images that measure this run"] if known else []
     words += [f"frozen: {', '.join(parts)}"] if parts else []
-    return "; ".join([*words, f"{trained:,} of {parameters:,} parameters trained"])
+    numbers = f"{result['trained']:,} of {result['parameters']:,} parameters trained"
+    return "; ".join([*words, numbers])
 
 
 def read_weights(init: str) -> dict[str, Tensor]:

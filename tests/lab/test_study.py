@@ -9,13 +9,13 @@ import pytest
 from filelock import FileLock
 
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError, RunError, Stopped
 from siglum.lab.compare import Variant, compare_runs
 from siglum.lab.device import Device
 from siglum.lab.label_issues import contingency, read_out_of_fold
 from siglum.lab.run_folder import Run
 from siglum.lab.study import Cell, Study, collect, cross_validate, read_study, run_cells
-from siglum.lab.train_run import Stopped, Watch, load_data
+from siglum.lab.train_run import Watch, load_data
 from siglum.lab.training_loop import Epoch
 from siglum.report.compare import headline
 

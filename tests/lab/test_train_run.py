@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError, RunError
+from siglum.errors import ConfigError, RunError, Stopped
 from siglum.lab.device import Device
 from siglum.lab.run_folder import CHECKPOINTS, Run
-from siglum.lab.train_run import Stopped, load_data, resume, train
+from siglum.lab.train_run import load_data, resume, train
 from siglum.lab.training_loop import Epoch, evaluate
 
 

@@ -12,13 +12,13 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from siglum.config import TrainConfig
-from siglum.errors import ConfigError
+from siglum.errors import ConfigError, Stopped
 from siglum.lab import models
 from siglum.lab.device import Device
 from siglum.lab.export import open_run
 from siglum.lab.models.baselines import ABSENT, Hog
 from siglum.lab.run_folder import Run
-from siglum.lab.train_run import Stopped, load_data, resume, train
+from siglum.lab.train_run import load_data, resume, train
 from siglum.lab.training_loop import evaluate
 
 LABELS = torch.arange(60) % 3
