@@ -9,7 +9,7 @@ Precedence: command line, file, the model's recipe (`recipes.toml`), the default
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -77,6 +77,15 @@ class InputSettings(Settings):
     polarity: Literal["light", "keep"] = "light"
     """Invert dark ink on light paper, or keep the image's polarity."""
 
+    def check_glyph(self) -> Self:
+        """Raise ConfigError if settings do not fit `resize`."""
+        if self.position_channels and self.resize != "glyph":
+            raise ConfigError(f"position_channels needs resize 'glyph', got {self.resize!r}.")
+        if self.resize == "glyph" and (self.channels != 1 or self.polarity == "keep"):
+            got = f"{self.channels} and {self.polarity!r}"
+            raise ConfigError(f"resize 'glyph' needs channels 1 and polarity 'light', got {got}.")
+        return self
+
 
 class Preprocess(InputSettings):
     """How an image becomes the network's input; saved with every run and bundle.
@@ -91,10 +100,7 @@ class Preprocess(InputSettings):
     std: float = Field(1.0, gt=0)
     """Divisor after the mean is subtracted."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _check_glyph(self)
-        return self
+    _check = model_validator(mode="after")(InputSettings.check_glyph)
 
     @property
     def cuts_out(self) -> bool:
@@ -200,7 +206,7 @@ class TrainConfig(TrainSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_glyph(self)
+        self.check_glyph()
         if self.fold and self.fold >= (self.folds or 1):
             raise ConfigError(f"fold must be below folds ({self.folds}), got {self.fold}.")
         if self.folds is not None and self.test is not None:
@@ -218,37 +224,27 @@ class TrainConfig(TrainSettings):
         )
 
 
-def _check_glyph(settings: InputSettings) -> None:
-    if settings.position_channels and settings.resize != "glyph":
-        raise ConfigError(f"position_channels needs resize 'glyph', got {settings.resize!r}.")
-    if settings.resize == "glyph" and (settings.channels != 1 or settings.polarity == "keep"):
-        raise ConfigError(
-            f"resize 'glyph' needs channels 1 and polarity 'light', got {settings.channels} and "
-            f"{settings.polarity!r}."
-        )
-
-
 def build(cls: type[S], settings: Mapping[str, Any]) -> S:
     """Return `cls(**settings)`; raises ConfigError for a setting that breaks a rule."""
     try:
         return cls(**settings)
     except ValidationError as error:
-        raise ConfigError(explain(error, cls)) from None
+        raise ConfigError(explain(error, cls.model_fields)) from None
 
 
-def explain(error: ValidationError, cls: type[BaseModel] | None = None) -> str:
-    """Describe the first broken rule of a pydantic error: the setting, the rule, the value."""
+def explain(error: ValidationError, names: Collection[str] = ()) -> str:
+    """Describe the first broken rule of a pydantic error: the setting, the rule, the value.
+
+    `names` are those of all settings, for the hint on an unknown one.
+    """
     first = error.errors()[0]
     location, kind = [str(part) for part in first["loc"]], first["type"]
     if isinstance(reason := first.get("ctx", {}).get("error"), ConfigError):
         return str(reason)
     if kind == "extra_forbidden":
-        hint = ""
-        if cls is not None:
-            names = ", ".join(cls.model_fields)
-            hint = closest_match(location[-1], cls.model_fields) or f" Settings: {names}."
-        return f"unknown setting {location[-1]!r}.{hint}"
-    name = ".".join(location[:2]) or (cls.__name__ if cls else "it")
+        settings = f" Settings: {', '.join(names)}." if names else ""
+        return f"unknown setting {location[-1]!r}.{closest_match(location[-1], names) or settings}"
+    name = ".".join(location[:2]) or "it"
     if kind == "missing":
         return f"{name} is missing."
     rule = first["msg"].partition(",")[0].removeprefix("Input should ").replace("tuple", "list")

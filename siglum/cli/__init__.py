@@ -23,8 +23,8 @@ COMMANDS = {  # name: module and help
     "serve": ("studio", "recognise images by a REST API, for other programs"),
     "export": ("light", "export a run as a bundle, a bundle as a page or ONNX, a set as files"),
     "info": ("light", "describe a bundle"),
-    "push": ("hub", "upload a bundle to the Hugging Face Hub"),
-    "pull": ("hub", "download a bundle from the Hugging Face Hub"),
+    "push": ("light", "upload a bundle to the Hugging Face Hub"),
+    "pull": ("light", "download a bundle from the Hugging Face Hub"),
     "train": ("lab", "train a network, or resume a run"),
     "evaluate": ("lab", "measure a run, or a network of your own, on a data source"),
     "grade": ("lab", "measure a folder of hand-ins, each with limits of time and memory"),
@@ -93,7 +93,7 @@ def run(arguments: list[str]) -> int:
         from siglum.config import TrainConfig, explain
 
         if isinstance(error.__cause__, ValidationError):
-            _show(explain(error.__cause__, TrainConfig))
+            _show(explain(error.__cause__, TrainConfig.model_fields))
         else:
             _show(f"{error} See: siglum {name} --help")
         return 2

@@ -409,8 +409,7 @@ def report(
             raise ConfigError(f"out must end in .pdf or .html, got {str(path)!r}.")
         runs = [Run(folder) for folder in dict.fromkeys((run, *others))]
         today = formatting.date(datetime.now().isoformat())
-        cover = {"author": author, "today": today, "paper": paper}
-        document = render_hand_in(runs, title, text, **cover)
+        document = render_hand_in(runs, title, text, author=author, today=today, paper=paper)
         terminal.print_line(write_hand_in(document, path), lines=True)
         return
     if others or title or author or text:
@@ -650,19 +649,16 @@ def study(
                 list(pool.map(partial(_train, *work), [os.getpid()] * jobs))
         cells = (wanted := read()).select(variant, seed)
     records: list[dict[str, Any]] = []
-    for cell in cells:
-        run, record = cell.run, dict[str, Any](variant=cell.name, run=str(cell.path))
-        history = run.history if run else []
-        epochs = f"{len(history)} of {run.config.epochs}" if run else ""
-        seconds = history[-1].seconds / len(history) if history else None
-        record |= {"state": cell.state, "epochs": cell.failure or epochs}
-        records.append({**record, "seconds_per_epoch": seconds, "straggler": None})
+    histories = [cell.run.history if cell.run else [] for cell in cells]
+    speeds = [history[-1].seconds / len(history) if history else None for history in histories]
+    slow = STRAGGLER * median([*filter(None, speeds)] or [0])
+    for cell, history, seconds in zip(cells, histories, speeds, strict=True):
+        epochs = f"{len(history)} of {cell.run.config.epochs}" if cell.run else ""
+        record = {"variant": cell.name, "run": str(cell.path), "state": cell.state}
+        record["epochs"], is_slow = cell.failure or epochs, (seconds or 0) > slow
+        records.append({**record, "seconds_per_epoch": seconds, "straggler": is_slow or None})
         if wanted.file.search:
             records[-1]["validation"] = wanted.scores.get(cell.variant)
-    times = [r["seconds_per_epoch"] for r in records if r["seconds_per_epoch"] is not None]
-    for record in records:
-        slow = (record["seconds_per_epoch"] or 0) > STRAGGLER * median(times or [0])
-        record["straggler"] = slow or None
     about = {"best": wanted.best, "next": wanted.unfinished} if wanted.file.search else {}
     if json:
         terminal.print_json({"study": wanted.name, **about, "runs": records})
@@ -767,19 +763,17 @@ def label_issues(
             )
             for name in (sources.parts(against) if against else ())
         }
-    related = lab.contingency(table)
-    issues = table.dropna(subset="issue").sort_values("issue").drop(columns=["margin", "issue"])
-    probable = table[table.probability >= min_probability]
-    if out is not None:
-        columns = {"old": table.label, "new": table.label}
-        columns |= {"suggestion": table.prediction.where(table.issue.notna())}
-        lines = table.assign(**columns).sort_values("issue", kind="stable")
-        text = lines[["file", *columns, "probability"]].to_csv(index=False, float_format="%.6f")
-        write_atomic(out, f"# source: {source}\n# {NOTE}\n{text}")
-    if relabel_to is not None:
-        lines = probable.drop(columns="issue").rename(columns={"label": "old", "prediction": "new"})
-        text = lines.to_csv(index=False, float_format="%.6f")
-        write_atomic(relabel_to, f"# source: {source}\n# {NOTE}\n{text}")
+    related, ordered = lab.contingency(table), table.sort_values("issue", kind="stable")
+    issues = ordered.dropna(subset="issue").drop(columns=["margin", "issue"])
+    columns = {"old": table.label, "new": table.label}
+    columns |= {"suggestion": table.prediction.where(table.issue.notna())}
+    review = ordered.assign(**columns)[["file", *columns, "probability"]]
+    probable = table[table.probability >= min_probability].drop(columns="issue")
+    relabelled = probable.rename(columns={"label": "old", "prediction": "new"})
+    for path, lines in ((out, review), (relabel_to, relabelled)):
+        if path is not None:
+            text = lines.to_csv(index=False, float_format="%.6f")
+            write_atomic(path, f"# source: {source}\n# {NOTE}\n{text}")
     if json:
         counts = related.counts
         record = related._asdict() | {"agreement": asdict(related.agreement)}
@@ -798,9 +792,8 @@ def label_issues(
     if out is not None:
         terminal.print_line(f"Written to {out}. Review them with: siglum studio {out}")
     if relabel_to is not None:
-        terminal.print_line(
-            f"{formatting.count(len(probable), 'prediction')} written to {relabel_to}"
-        )
+        number = formatting.count(len(relabelled), "prediction")
+        terminal.print_line(f"{number} written to {relabel_to}")
 
 
 def runs(folder: Path = Path("runs"), /, *, json: terminal.Json = False) -> None:
@@ -825,11 +818,9 @@ def runs(folder: Path = Path("runs"), /, *, json: terminal.Json = False) -> None
             "seconds": epochs[-1].seconds if epochs else 0.0,
             "finished": bool(result),
         }
-        measured = {part: result.get(part) for part in ("val", "test")}
-        records.append(record | measured)
-        rates = [
-            m and formatting.rate(stats.wilson(m["hits"], m["total"])) for m in measured.values()
-        ]
+        parts = {part: result.get(part) for part in ("val", "test")}
+        records.append(record | parts)
+        rates = [m and formatting.rate(stats.wilson(m["hits"], m["total"])) for m in parts.values()]
         rows.append([terminal.format_value(value) for value in (*record.values(), *rates)])
     if json:
         terminal.print_json(records)

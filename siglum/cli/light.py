@@ -4,12 +4,15 @@ What `predict` does not need is imported late, since it is often called for one 
 """
 
 import hashlib
+import io
 import os
+import re
 import shlex
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +23,10 @@ from cyclopts import Parameter
 
 from siglum.cli import terminal
 from siglum.config import InputSettings, Preprocess
-from siglum.errors import ConfigError, DataError, MissingExtra
+from siglum.errors import ConfigError, DataError, MissingExtra, SiglumError, require_extra
+from siglum.files import write_atomic
 from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
-from siglum.images import decode, ink
+from siglum.images import contact_sheet, decode, ink
 from siglum.images.cache import first_names
 from siglum.images.characters import read_outputs
 from siglum.images.folder import expand_files
@@ -30,7 +34,6 @@ from siglum.images.imageset import ImageSet
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser.calibration import describe
 from siglum.recogniser.predict import Input, Recogniser, load
-from siglum.stats import Rate
 
 INK_SIZE = 64  # px, side of the ink that `data --show-ink` extracts
 
@@ -70,19 +73,16 @@ def teach(
 
     out = out.expanduser()
     bundles.check_new(out)
-    names = terminal.read_renames(rename)
-    texts = read_outputs(outputs) if outputs else {}
     with terminal.progress_line() as line:
-        recogniser = api.teach(
+        fitted = api.teach(
             chars,
             samples,
-            rename=names,
+            rename=terminal.read_renames(rename),
             writers=writers,
             backbone=backbone,
-            outputs=texts,
+            outputs=read_outputs(outputs) if outputs else {},
             progress=line.load,
-        )
-    fitted = recogniser.fitted
+        ).fitted
     assert fitted is not None
     command = decode.as_text(shlex.join(["siglum", *sys.argv[1:]]))
     bundle = to_bundle(fitted, decode.as_text(title), command)
@@ -92,21 +92,19 @@ def teach(
         about = {"file": str(out), "title": bundle.card.title, "classes": bundle.classes}
         terminal.print_json(about | record | {"calibration": bundle.calibration.model_dump()})
         return
-    lines = [f"{out} recognises {bundle.card.title}."]
-    if not record["samples"]:
-        unknown = "accuracy on your handwriting is unknown. Add some with --samples."
-        lines.append(f"No drawings yet: {unknown}")
-    else:
-        lines += _accuracy_lines(record, fitted.accuracy)
-    for sentence in (*lines, *describe(bundle.calibration)):
+    terminal.print_line(f"{out} recognises {bundle.card.title}.")
+    for sentence in (*_accuracy_lines(record), *describe(bundle.calibration)):
         terminal.print_line(sentence)
 
 
-def _accuracy_lines(record: dict[str, Any], accuracy: Rate | None) -> Iterator[str]:
-    if accuracy is None:
-        yield "Accuracy is unknown with one drawing per sign. Draw a second of each."
-    else:
-        yield f"Leave-one-out accuracy: {rate_and_interval(accuracy)}."
+def _accuracy_lines(record: dict[str, Any]) -> Iterator[str]:
+    if not record["samples"]:
+        yield "No drawings yet: accuracy on your handwriting is unknown. Add some with --samples."
+        return
+    accuracy = "Accuracy is unknown with one drawing per sign. Draw a second of each."
+    if record["accuracy"]:
+        accuracy = f"Leave-one-out accuracy: {terminal.format_value(record['accuracy'])}."
+    yield accuracy
     for point in reversed(record["learning_curve"]):
         size = count(point["samples_per_class"], "drawing")
         start = f"Accuracy with {size} per sign" if point["samples_per_class"] else "From fonts"
@@ -251,8 +249,6 @@ def _predict_page(
             lines[-1] += f"{one.output or '?'} " if output else wide
             records.append({"row": row, "column": column, "box": box, **one.to_dict()})
     if out is not None:
-        from siglum.images import contact_sheet
-
         terminal.save_png(contact_sheet.boxed(image, boxes), out)
     if json:
         terminal.print_json({"file": str(path), "sideways": page.sideways, "characters": records})
@@ -311,16 +307,12 @@ def find(
             raise DataError(f"No character has the name {name!r}. Use fewer words, such as arrow.")
     else:
         raise ConfigError("find needs an image or --name, and not both.")
-    records = [match.to_dict() for match in matches]
     if json:
-        terminal.print_json(records)
+        terminal.print_json([match.to_dict() for match in matches])
         return
     keys = ("text", "name", "code_point", "latex", "typst", "html")
     columns = ("", "name", "code point", "LaTeX", "Typst", "HTML", "same shape")
-    rows = [
-        (*(record[key] for key in keys), " ".join(match.lookalikes))
-        for match, record in zip(matches, records, strict=True)
-    ]
+    rows = [(*map(match.to_dict().get, keys), " ".join(match.lookalikes)) for match in matches]
     terminal.print_table(columns, rows)
 
 
@@ -432,6 +424,78 @@ def info(bundle: Path, /, *, json: terminal.Json = False) -> None:
     terminal.print_facts({**record, **card, **measured, "settings": None, "calibration": sentences})
 
 
+def push(bundle: Path, repository: str, /, *, public: bool = False) -> None:
+    """Upload a bundle, with a model card, to a repository of the Hugging Face Hub.
+
+    A new repository is private, unless --public is given. A bundle contains its drawings.
+
+    Example: siglum push greek.siglum hf:anna/greek
+
+    Args:
+        bundle: A file whose name ends in .siglum.
+        repository: hf:USER/NAME. Log in with 'hf auth login', or set HF_TOKEN.
+        public: Allow everybody to download the bundle.
+    """
+    with redirect_stdout(io.StringIO()) as facts:
+        info(bundle)
+    with _hub(repository) as (hub, name, file):
+        from huggingface_hub import CommitOperationAdd
+        from jinja2 import Template
+
+        card, template = load(bundle).bundle.card, Path(__file__).with_name("model_card.md")
+        texts = {"name": name, "file": file, "facts": facts.getvalue(), "card": card}
+        text = Template(template.read_text("utf-8")).render(texts, rate=rate_and_interval)
+        files = [CommitOperationAdd("README.md", text.encode())]
+        files += [CommitOperationAdd(file, bundle.expanduser())]
+        hub.create_repo(name, private=not public, exist_ok=True)
+        private = hub.model_info(name).private
+        if not private and not public:
+            raise ConfigError(f"{repository} is public. Add --public to publish the bundle.")
+        hub.create_commit(name, files, commit_message=f"Upload {file}")
+    terminal.print_line(f"{hub.endpoint}/{name} is {'private' if private else 'public'}.")
+
+
+def pull(repository: str, /, *, out: terminal.Out = None) -> None:
+    """Download a bundle from a repository of the Hugging Face Hub, and check it.
+
+    Example: siglum pull hf:anna/greek
+
+    Args:
+        repository: hf:USER/NAME, which has NAME.siglum. A private one needs a login, as for push.
+        out: The bundle to write; by default NAME.siglum.
+    """
+    with _hub(repository) as (hub, name, file), tempfile.TemporaryDirectory() as folder:
+        out = (out or Path(file)).expanduser()
+        bundles.check_new(out)
+        hub.model_info(name)  # fails at once without a network; a download retries for 24 s
+        path = Path(hub.hf_hub_download(name, file, local_dir=folder))
+        load(path)
+        write_atomic(out, path.read_bytes())
+    terminal.print_line(f"{out} is checked. Use it: siglum predict {out} photo.png")
+
+
+@contextmanager
+def _hub(repository: str) -> Iterator[tuple[Any, str, str]]:
+    """Yield a client of the hub, USER/NAME and NAME.siglum; turn errors into DataError."""
+    match = re.fullmatch(r"hf:([\w.-]+/([\w.-]+))", repository, re.ASCII)
+    if not match:
+        raise ConfigError(f"repository must be hf:USER/NAME, got {repository!r}.")
+    # Read when the client is imported, which would report the versions of other packages.
+    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    os.environ["HF_HUB_VERBOSITY"] = "error"
+    try:
+        with require_extra("The Hugging Face Hub", "hub"):
+            from huggingface_hub import HfApi
+
+        yield HfApi(), match[1], match[2] + bundles.SUFFIX
+    except SiglumError:
+        raise
+    except Exception as error:  # of the client and its packages; that of a header has the token
+        reason = re.sub("Bearer .*|\n.*", "", str(error.__cause__ or error)).rstrip(".")
+        remedy = "Check the name, your login ('hf auth login' or HF_TOKEN) and the network."
+        raise DataError(f"Cannot use {repository}: {reason}. {remedy}") from error
+
+
 def data(
     *places: str,
     show_ink: bool = False,
@@ -452,7 +516,7 @@ def data(
         out: PNG file to write: samples of each class, or images before and after.
         writers: Regular expression whose first group is the writer in a file name.
     """
-    from siglum.images import contact_sheet, sources
+    from siglum.images import sources
 
     if not places or (len(places) > 1 and not show_ink):
         raise ConfigError(f"data describes one source, got {len(places)}.")
@@ -462,9 +526,7 @@ def data(
     source, names = places[0], terminal.read_renames(rename)
     with terminal.progress_line() as line:
         parts = {
-            part: sources.load(
-                source, part, Preprocess(), rename=names, writers=writers, progress=line.load
-            )
+            part: sources.load(source, part, rename=names, writers=writers, progress=line.load)
             for part in sources.parts(source, line.load)
         }
     if out is not None:
@@ -517,8 +579,6 @@ def _show_ink(files: list[Path], out: Path | None, json: bool) -> None:
         except DataError as error:
             unreadable.append((str(file), str(error)))
     if out is not None and rows:
-        from siglum.images import contact_sheet
-
         terminal.save_png(contact_sheet.comparison(rows), out)
     if json:
         terminal.print_json(

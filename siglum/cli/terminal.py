@@ -49,10 +49,8 @@ def read_renames(path: Path | None, option: str = "rename") -> dict[str, str]:
     names: dict[str, str] = {}
     for row in read_csv(path, option) if path else ():
         if len(row) != 2 or not all(row) or row[0] in names:
-            line = ",".join(row)
-            raise ConfigError(
-                f"{option} must have lines old,new, each name once, got {line!r} in {path}."
-            )
+            rule = "have lines old,new, each name once"
+            raise ConfigError(f"{option} must {rule}, got {','.join(row)!r} in {path}.")
         names[row[0]] = row[1]
     return names
 

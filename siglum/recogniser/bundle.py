@@ -188,7 +188,7 @@ def decode(raw: bytes, name: str) -> Bundle:
     try:
         document = _Document.model_validate(table)
     except ValidationError as error:
-        raise DataError(f"{CARD} in {name}: {explain(error, _Document)}") from None
+        raise DataError(f"{CARD} in {name}: {explain(error, _Document.model_fields)}") from None
     for member in (MODEL, WEIGHTS):
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
