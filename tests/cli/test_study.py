@@ -95,6 +95,17 @@ def test_report_goes_into_the_runs_folder_and_tells_what_is_missing(
     assert "--out must end in .html, .json, .csv, got 'page.md'." in refused.stderr
 
 
+def kill_study(file: Path, folder: Path, text: str) -> None:
+    """Run a study, and kill it when it prints a line with `text`."""
+    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
+    with subprocess.Popen(
+        [*command, "--folder", str(folder)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if text in line)
+        process.kill()
+
+
 def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_path: Path) -> None:
     file, folders = tmp_path / "search.toml", (tmp_path / "killed", tmp_path / "whole")
     file.write_text(
@@ -102,13 +113,7 @@ def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_p
         '[search]\nstrategy = "round-robin"\ntrials = 6\n[search.dimensions]\n'
         "epochs = [1, 2]\nlr = [0.01, 0.1]\nmodel_options.filters = [2, 5]"
     )
-    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
-    with subprocess.Popen(
-        [*command, "--folder", str(folders[0])], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if "  3: " in line)
-        process.kill()
+    kill_study(file, folders[0], "  3: ")
     listed = siglum("study", "list", file, "--folder", folders[0])
     assert "best by validation" in listed.stdout and "3: " in listed.stdout.split("next")[1]
     tables = []
@@ -145,13 +150,7 @@ def test_a_killed_search_by_optuna_resumes_with_the_same_trials_and_two_jobs_sha
         return [{**row, **SPEED} for row in rows]
 
     assert listed(folders[0]) == []
-    command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
-    with subprocess.Popen(
-        [*command, "--folder", str(folders[0])], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if "  7: " in line)
-        process.kill()
+    kill_study(file, folders[0], "  7: ")
     before = listed(folders[0])
     assert [row["state"] for row in before] == [row["state"] for row in listed(folders[0])]
     assert len(before) == 7 and before[6]["state"] in ("waiting", "stopped")
