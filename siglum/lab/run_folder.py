@@ -38,7 +38,7 @@ from siglum.recogniser.predict import ImageLike, Prediction
 
 CONFIG, PREPROCESS, CLASSES, ENV = "config.json", "preprocess.json", "classes.json", "env.json"
 LOG, RESULT, PREDICTIONS = "log.jsonl", "result.json", "predictions.npz"
-FAILURE = "failure.json"
+FAILURE = "failure.json"  # why a run of a study could not be trained; it may be the only file
 STATE = "resume/state.safetensors"
 CHECKPOINTS = {name: f"{name}.safetensors" for name in ("best", "last", "lowest_loss")}
 DAMAGED = "Train a new run."
@@ -320,16 +320,6 @@ class Run:
                 f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
                 "another folder with -o."
             ) from error
-
-
-def record_failure(path: Path, reason: str) -> None:
-    """Record in a run's folder, which need not exist, why it cannot be trained."""
-    write_atomic(path / FAILURE, json.dumps(reason) + "\n")
-
-
-def read_failure(path: Path) -> str | None:
-    """Return why the run in a folder could not be trained, or None."""
-    return str(read_json(path / FAILURE)) if (path / FAILURE).exists() else None
 
 
 def check_free(path: Path) -> None:

@@ -23,14 +23,14 @@ from filelock import FileLock, Timeout
 
 from siglum.config import Settings, TrainConfig, build
 from siglum.errors import ConfigError, RunError, Stopped, choose
-from siglum.files import atomic_path, read_toml
+from siglum.files import atomic_path, read_json, read_toml, write_atomic
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
 from siglum.lab.models import NetworkError
-from siglum.lab.run_folder import CONFIG, Run, read_failure, record_failure
+from siglum.lab.run_folder import CONFIG, FAILURE, Run
 from siglum.lab.search import (
     LOCKS,
     SAMPLERS,
@@ -101,7 +101,8 @@ class Cell:
     @property
     def failure(self) -> str | None:
         """Why the run could not be trained, or None."""
-        return read_failure(self.path)
+        path = self.path / FAILURE
+        return str(read_json(path)) if path.exists() else None
 
     @property
     def is_pruned(self) -> bool:
@@ -400,7 +401,7 @@ def run_cell(
                 text = f"Stopped. Resume with the same command; the runs are in {cell.path.parent}."
                 raise Stopped(text) from None
         except (DivergedError, NetworkError) as error:
-            record_failure(cell.path, str(error))
+            write_atomic(cell.path / FAILURE, json.dumps(str(error)) + "\n")
     return True
 
 
