@@ -224,7 +224,8 @@ class Run:
         config = self.config
         file = choose(CHECKPOINTS, checkpoint or config.checkpoint, "checkpoint")
         tensors, _ = self._read_tensors(file)
-        digests = read_json(self.path / ENV).get("network_sha256"), models.file_digest(config.model)
+        env = self._read(ENV, dict[str, Any])
+        digests = env.get("network_sha256"), models.file_digest(config.model)
         if None not in digests and digests[0] != digests[1]:
             warnings.warn(
                 f"The file of {config.model} has changed: {self.path} has results of the old one.",

@@ -99,6 +99,13 @@ def test_truncated_weights_are_an_error(run: Run, size: int) -> None:
         run.model()
 
 
+def test_a_damaged_environment_is_an_error_of_the_model_too(run: Run) -> None:
+    run.save_checkpoint("last", models.build("glyph_net", 2))
+    (run.path / "env.json").write_text("[]")
+    with pytest.raises(RunError, match=r"env\.json is damaged"):
+        run.model()
+
+
 def test_weights_of_another_network_are_an_error(run: Run) -> None:
     run.save_checkpoint("last", models.build("glyph_net", 5))
     with pytest.raises(RunError, match=r"size mismatch for head.weight: .*\[5, 576\]"):
