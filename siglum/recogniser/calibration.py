@@ -61,8 +61,7 @@ def apply_calibration(
 ) -> Predictions:
     """Turn logits (N, K + M) into probabilities, prediction sets and rejections.
 
-    Args:
-        nearest: similarity (N,) to the nearest vector of a class; None: the largest logit.
+    `nearest` is the similarity (N,) to the nearest vector of a class; None: the largest logit.
     """
     scaled = logits.astype(np.float64) / calibration.temperature
     probs = softmax(scaled[:, :num_classes])

@@ -215,8 +215,7 @@ class Recogniser:
         else:
             predictions = apply_calibration(outputs, self.bundle.calibration, len(self.classes))
         if self.preprocess.cuts_out:
-            blank = ~images[:, 0].any(axis=(1, 2))
-            predictions = predictions._replace(rejected=predictions.rejected | blank)
+            predictions.rejected[~images[:, 0].any(axis=(1, 2))] = True
         return predictions
 
     def predict_features(self, features: Floats, positions: Floats | None = None) -> Predictions:

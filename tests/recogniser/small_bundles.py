@@ -28,15 +28,14 @@ def weights(outputs: int = len(CLASSES)) -> tuple[NDArray[np.float32], NDArray[n
 
 def linear(outputs: int = len(CLASSES)) -> onnx.ModelProto:
     """A network of one linear layer."""
-    matrix, bias = weights(outputs)
-    return network(
-        [
-            helper.make_node("Flatten", ["images"], ["flat"]),
-            helper.make_node("Gemm", ["flat", "w", "b"], ["logits"], transB=1),
-        ],
-        {"w": matrix, "b": bias},
-        outputs,
-    )
+    return layer(dict(zip("wb", weights(outputs), strict=True)))
+
+
+def layer(tensors: dict[str, NDArray]) -> onnx.ModelProto:
+    """A network of one linear layer with the weights `w` (D, S * S) and perhaps a bias `b` (D,)."""
+    flatten = helper.make_node("Flatten", ["images"], ["flat"])
+    product = helper.make_node("Gemm", ["flat", *tensors], ["logits"], transB=1)
+    return network([flatten, product], tensors, len(tensors["w"]))
 
 
 def network(
@@ -132,14 +131,7 @@ def a_backbone() -> Recogniser:
     """Features are a random projection; a character's vector is that of its picture."""
     random = np.random.RandomState(3)
     matrix = random.normal(size=(WIDTH, SIZE * SIZE)).astype("f4")
-    model = network(
-        [
-            helper.make_node("Flatten", ["images"], ["flat"]),
-            helper.make_node("Gemm", ["flat", "w"], ["logits"], transB=1),
-        ],
-        {"w": matrix},
-        WIDTH,
-    ).SerializeToString()
+    model = layer({"w": matrix}).SerializeToString()
     images = font_images()[:, None]
     features = Network(model, GLYPH)(images)
     centre = features.mean(axis=0)
