@@ -114,9 +114,8 @@ class Examination:
         present = {p: images for p in reversed(PARTS) if (images := self.data.parts[p]) is not None}
         part = self.part or next(iter(present))
         if part not in present:
-            raise NotApplicableError(
-                f"part must be one that the run has ({', '.join(present)}), got {part!r}."
-            )
+            rule = f"part must be one that the run has ({', '.join(present)})"
+            raise NotApplicableError(f"{rule}, got {part!r}.")
         return PARTS[part], present[part]
 
     def sample(self, default: int) -> Sample:

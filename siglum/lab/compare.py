@@ -239,9 +239,8 @@ def _summarise(
     """Return the accuracy of a variant with its 95 % intervals."""
     row: dict[str, Any] = {f"published_{name}": share for name, share in variant.published.items()}
     row |= {"variant": variant.name, "missing": variant.missing, "failed": variant.failed}
-    row |= {"seeds": 0}
     if correct is None:
-        return row
+        return row | {"seeds": 0}
     correct = correct.dropna()
     shares, folds = (correct.groupby(by).mean() for by in ("seed", ["seed", "fold"]))
     images, mean = len(correct) // len(shares), float(shares.mean())

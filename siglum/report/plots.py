@@ -84,7 +84,6 @@ class Plot:
         write_atomic(folder / f"{self.name}.csv", to_csv([[*self.columns], *rows]))
 
 
-@styled
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a new figure and its axes: no frame, a hairline grid on y, room for all labels."""
     figure = Figure(figsize=(width / 72, height / 72))

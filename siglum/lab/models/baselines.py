@@ -54,23 +54,19 @@ class LinearBaseline(Fitted):
             # -|x - mean|² / (2 variance) without |x|², which is equal for all classes
             weight, bias = means / variance, -means.square().sum(dim=1) / (2 * variance)
         else:
-            weight, bias = self._fit_classifier(features, labels)
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.svm import LinearSVC
+
+            model: Any = LogisticRegression(C=0.01, max_iter=200)
+            if self.kind == "hog_svm":
+                model = LinearSVC(C=0.1, dual=False, random_state=0)
+            with warnings.catch_warnings(action="ignore"):  # of too few steps to converge
+                model.fit(features.numpy(), labels.numpy())
+            weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+            if len(weight) == 1:  # for two classes
+                weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
         self.head.weight.zero_()[present] = weight.to(self.head.weight)
         self.head.bias.fill_(ABSENT)[present] = bias.to(self.head.bias)
-
-    def _fit_classifier(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.svm import LinearSVC
-
-        model: Any = LogisticRegression(C=0.01, max_iter=200)
-        if self.kind == "hog_svm":
-            model = LinearSVC(C=0.1, dual=False, random_state=0)
-        with warnings.catch_warnings(action="ignore"):  # of steps that do not suffice to converge
-            model.fit(features.numpy(), labels.numpy())
-        weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-        if len(weight) == 1:  # for two classes
-            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-        return weight, bias
 
 
 class Hog(nn.Module):
