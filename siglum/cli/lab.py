@@ -342,10 +342,8 @@ def print_measures(
     terminal.print_table(columns, rows)
     if len(classes) <= MAX_MATRIX:
         print("\nrows: true class; columns: prediction")
-        matrix = zip(classes, record["confusion"], strict=True)
-        terminal.print_table(
-            ("", *classes), [(name, *(n or "·" for n in row)) for name, row in matrix]
-        )
+        matrix = np.where(measures.confusion, measures.confusion.astype(str), "·")
+        terminal.print_table(("", *classes), np.column_stack([classes, matrix]))
 
 
 def _resolve(source: str) -> tuple[str, Path | None]:
@@ -414,9 +412,9 @@ def report(
         return
     if others or title or author or text:
         raise ConfigError("Several runs, --title, --author and --text need --hand-in.")
-    from siglum.report.sections import Facts, draw_plots, write_report
-
     if plots is not None:
+        from siglum.report.sections import Facts, draw_plots
+
         for plot in draw_plots(Facts(Run(run))).values():
             plot.save(plots)
             terminal.print_line(f"Plot: {plots / plot.name}.png, .svg, .csv")
@@ -427,8 +425,7 @@ def report(
         raise ConfigError(
             f"out must end in .html, got {str(path)!r}. For images: siglum report {run} --plots DIR"
         )
-    write_report(Run(run), path)
-    terminal.print_line(f"Report: {path}")
+    terminal.print_line(f"Report: {Run(run).report(path)}")
 
 
 def examine(

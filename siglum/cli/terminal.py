@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -200,10 +200,8 @@ class ProgressLine:
 def progress_line(training: bool = False, quiet: bool = False) -> Iterator[ProgressLine]:
     """Yield a line of progress; the first Ctrl-C of a training requests a stop between steps."""
     line, signals = ProgressLine(quiet), (signal.SIGINT, signal.SIGTERM) if training else ()
-    handlers = {number: signal.signal(number, line.request_stop) for number in signals}
-    try:
-        with line.status:
-            yield line
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with line.status, ExitStack() as handlers:
+        for number in signals:
+            before = signal.signal(number, line.request_stop)
+            handlers.callback(signal.signal, number, before)
+        yield line
