@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Self
 
 from siglum.errors import DataError
-from siglum.files import cache_dir, cannot_read, read_json, sha256
+from siglum.files import cache_dir, read_json, reading, sha256
 from siglum.formatting import printable
 from siglum.images import cache, decode
 from siglum.images.cache import Listing, Progress, Row, no_progress
@@ -200,12 +200,11 @@ def read_labels(path: Path, spec: str) -> tuple[str, dict[str, str]]:
 
 
 def _csv_text(path: Path, spec: str) -> str:
-    try:
+    with reading(spec):
         data = path.read_bytes()
-        utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except OSError as error:
-        raise cannot_read(spec, error) from None
     except UnicodeDecodeError:
         message = f"{spec} is read as Windows-1252. If names are wrong, save it as CSV UTF-8."
         warnings.warn(message, stacklevel=2)
