@@ -60,8 +60,9 @@ def sha256(path: Path) -> str:
 
 def cannot_read(name: object, error: Exception) -> DataError:
     """Return the error to raise when a file cannot be read."""
-    reason = getattr(error, "strerror", None) or first_line(error).partition(". ")[0]
-    return DataError(f"Cannot read {name}: {reason.lower()}.")
+    strerror = getattr(error, "strerror", None)
+    reason = strerror[0].lower() + strerror[1:] if strerror else first_line(error)
+    return DataError(f"Cannot read {name}: {reason.partition('. ')[0]}.")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from cyclopts import Parameter
 from siglum.cli import terminal
 from siglum.config import InputSettings, Preprocess
 from siglum.errors import ConfigError, DataError, MissingExtra, SiglumError, require_extra
-from siglum.files import write_atomic
+from siglum.files import reading, write_atomic
 from siglum.formatting import count, percent, percent_digits, probability, rate_and_interval
 from siglum.images import contact_sheet, decode, ink
 from siglum.images.cache import first_names
@@ -230,10 +230,8 @@ def _predict_page(
             "page needs a recogniser that extracts ink, without position channels. "
             "Teach one, or train with --resize glyph."
         )
-    try:
+    with reading(path, DataError):
         image = decode.read(path, max_side=2 * ink.PAGE_WORKING)
-    except DataError as error:
-        raise DataError(f"Cannot read {path}: {str(error).rstrip('.')}.") from None
     page = ink.read_page(image, preprocess)
     if not page.rows:
         raise DataError(f"No ink found in {path}. Use a darker pen, or even light.")

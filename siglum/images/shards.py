@@ -8,8 +8,7 @@ where pyarrow reads: s3://, gs://.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglum.config import InputSettings, Preprocess, build
-from siglum.errors import ConfigError, DataError, first_line, require_extra
-from siglum.files import parse_json
+from siglum.errors import ConfigError, DataError, require_extra
+from siglum.files import parse_json, reading
 from siglum.images.cache import Progress
 from siglum.images.imageset import ImageSet
 
@@ -56,7 +55,7 @@ class Shards:
         if shard is None:
             while len(self._recent) >= WINDOW:
                 del self._recent[next(iter(self._recent))]
-            with _readable(self.source):
+            with reading(self.source, ValueError):
                 chunks = self.files[number].to_table(columns=["image"])["image"].chunks
             pixels = [np.frombuffer(chunk.buffers()[1], np.uint8) for chunk in chunks]
             shard = np.concatenate(pixels).reshape(-1, *self.shape[1:])
@@ -85,14 +84,6 @@ def _pyarrow(module: str = "") -> Any:
         return import_module(f"pyarrow{module}")
 
 
-@contextmanager
-def _readable(source: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {source}: {first_line(error)}.") from None
-
-
 def is_set(path: Path) -> bool:
     """Return whether a folder holds shards."""
     return any(NAME.fullmatch(file.name) for file in path.rglob("*.shard.parquet"))
@@ -101,7 +92,7 @@ def is_set(path: Path) -> bool:
 def find(where: str, source: str) -> dict[str, list[Any]]:
     """Return the files of each part in a folder, which a path or a URI names."""
     dataset, parts = _pyarrow(".dataset"), defaultdict[str, list[Any]](list)
-    with _readable(source):
+    with reading(source, ValueError):
         for file in dataset.dataset(where, format="parquet").get_fragments():
             if match := NAME.fullmatch(Path(file.path).name):
                 parts[match[1]].append(file)
@@ -113,7 +104,7 @@ def find(where: str, source: str) -> dict[str, list[Any]]:
 def load(files: Sequence[Any], source: str, progress: Progress) -> ImageSet:
     """Return the images of a part; their labels are read now, their pixels when they are used."""
     tables, settings = list[Any](), set[Any]()
-    with _readable(source):
+    with reading(source, ValueError):
         for number, file in enumerate(files):
             progress(f"reading {source}", number, len(files))
             tables.append(file.to_table(columns=["label"]))

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from siglum.config import Preprocess
 from siglum.errors import ConfigError, DataError
+from siglum.files import reading
 from siglum.formatting import render_template
 from siglum.images import characters, decode, ink, strokes
 from siglum.images.ink import InkReport
@@ -317,10 +318,8 @@ def is_strokes(value: object) -> bool:
 def load(path: Place) -> Recogniser:
     """Open a bundle; raises DataError if it is not valid, or computes other outputs here."""
     path = Path(path).expanduser()
-    try:
+    with reading(path, DataError):
         raw = decode.read_bytes(path, bundles.MAX_BYTES + 1)
-    except DataError as error:
-        raise DataError(f"Cannot read {path}: {error}.") from None
     return open_bundle(bundles.decode(raw, path.name), path.name)
 
 
