@@ -39,6 +39,7 @@ from siglum.images.cache import Progress, no_progress
 from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab import distributed, models, training_loop, transfer
+from siglum.lab.augment import AUGMENTATIONS
 from siglum.lab.device import Device, choose_device, cpu_info
 from siglum.lab.models.layers import synchronise
 from siglum.lab.run_folder import CHECKPOINTS, CONFIG, STATE, Run, check_free, load_weights
@@ -227,6 +228,8 @@ def train(
             raise ConfigError(
                 f"batch_size must be at most the {size} training images, got {batch_size}."
             )
+        for name in config.augment:  # before there is a folder
+            choose(AUGMENTATIONS, name, "augment")
         changes = {"epochs": config.epochs or training_loop.default_epochs(size)}
         config = config.model_copy(update={**changes, "batch_size": min(batch_size, size)})
         measured = None in (config.mean, config.std)
