@@ -386,9 +386,6 @@ def _export_bundle(path: Path, out: Path, checkpoint: str | None, licence: str) 
     else:
         raise ConfigError(f"out must end in .html or .onnx, or be a new folder, got {str(out)!r}.")
     bundle = load(path).bundle
-    rejection = bundle.calibration.rejection
-    if rejection is not None and rejection.score != "energy":
-        raise ConfigError(f"{path} is of an older version of Siglum. Teach it again to export it.")
     size = write(bundle, out) / 1e6
     terminal.print_line(f"{out}: {count(len(bundle.classes), 'class', 'classes')}, {size:.1f} MB")
 

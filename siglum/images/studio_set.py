@@ -14,7 +14,6 @@ from siglum.images.cache import Listing, Progress, Row
 FILE = "signs.db"
 OUTPUT = "output/"  # begins the name of a setting, followed by the id of a class
 CONFIRMED = "confirmed/"  # likewise, followed by the id of a drawing
-OLD_FILE = "ledger.jsonl"  # of the format before SQLite; the Studio converts it
 SCHEMA = """
 PRAGMA synchronous = FULL;
 PRAGMA application_id = 1397311308;
@@ -96,11 +95,6 @@ def read_content(database: sqlite3.Connection, id: str) -> tuple[str | None, byt
 def connect(folder: Path, writable: bool = False) -> sqlite3.Connection:
     """Open the database of a set, which a Studio may have open; check that it is one, and whole."""
     path, log = folder / FILE, folder / f"{FILE}-wal"
-    if not path.is_file():
-        raise DataError(
-            f"{folder} is a set of signs in an older format. Open it once to convert it: "
-            f"siglum studio {folder}"
-        )
     mode = "rw" if writable else "ro"
     if not (writable or os.access(folder, os.W_OK) or (log.exists() and log.stat().st_size)):
         mode = "ro&immutable=1"  # else SQLite would make files beside it
@@ -130,8 +124,8 @@ def connect(folder: Path, writable: bool = False) -> sqlite3.Connection:
 
 
 def is_set(folder: Path) -> bool:
-    """Return whether a folder holds a set of signs, of this format or the one before."""
-    return (folder / FILE).is_file() or (folder / OLD_FILE).is_file()
+    """Return whether a folder holds a set of signs."""
+    return (folder / FILE).is_file()
 
 
 def read(folder: Path, spec: str, progress: Progress) -> Listing:

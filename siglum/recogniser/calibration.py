@@ -30,9 +30,9 @@ class Threshold(Settings):
 
 
 class Rejection(Threshold):
-    """Upper limit of an out-of-distribution score; `similarity` is that of older bundles."""
+    """Upper limit of an out-of-distribution score."""
 
-    score: Literal["similarity", "energy"] = "similarity"
+    score: Literal["energy"]
 
 
 # Until samples are measured; 2 % of true signs on average over the sets of the tuning half.
@@ -76,13 +76,7 @@ def apply_calibration(
         np.put_along_axis(sets, order, before < threshold.coverage, axis=1)
     rejected = np.zeros(len(probs), dtype=bool)
     if (rejection := calibration.rejection) is not None:
-        if rejection.score == "energy":
-            scores = ood_score(logits, num_classes, nearest)
-        else:  # of older versions: far from each class, and near the background
-            scores = -scaled[:, :num_classes].max(axis=1)
-            if scaled.shape[1] > num_classes:
-                scores += 0.25 * scaled[:, num_classes:].max(axis=1)
-        rejected = scores > rejection.values[0]
+        rejected = ood_score(logits, num_classes, nearest) > rejection.values[0]
     return Predictions(probs, sets, rejected)
 
 
@@ -140,8 +134,6 @@ def calibrate(
     Prediction sets get a threshold per class if every class has enough samples, else one for all.
     With too few samples, or with a class that has none, the default holds.
     """
-    if default.rejection is not None and default.rejection.score != "energy":
-        default = default.model_copy(update={"rejection": DEFAULT_REJECTION})
     counted = np.isfinite(loo_logits[np.arange(len(labels)), labels])
     loo_logits, labels, ood_scores = loo_logits[counted], labels[counted], ood_scores[counted]
     if not len(labels):

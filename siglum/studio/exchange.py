@@ -10,7 +10,6 @@ import shutil
 import sqlite3
 import tempfile
 import time
-import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ from siglum.images import decode, formats, strokes, studio_set
 from siglum.images import folder as folders
 from siglum.images.cache import Content, Listing, Progress, Row, first_names, no_progress
 from siglum.images.characters import OUTPUTS_COLUMNS, OUTPUTS_FILE, read_outputs
-from siglum.images.studio_set import FILE, OLD_FILE, Entry, State
+from siglum.images.studio_set import FILE, Entry, State
 from siglum.recogniser import bundle as bundles
 from siglum.recogniser import calibration
 from siglum.recogniser.fit import to_bundle
@@ -52,9 +51,6 @@ UNSAFE = re.compile(  # in names of folders, on some file system
 )
 THUMBNAIL = 80  # px, in a report
 MAX_EACH, MAX_ALL = 12, 1_500  # thumbnails of a class or confusion; of all classes
-OLD_SPLITS = {"samples": "train", "quiz": "test"}  # by folder of the old format
-OLD_FILES = (*OLD_SPLITS, "removed", ".id", OLD_FILE)
-OLD_COPY = "old-format"  # where they are moved
 
 # A drawing to save, labelled with the name of its class; its image; its ink if that came instead.
 Source = tuple[NewDrawing, Pixels, Pixels | None]
@@ -65,30 +61,24 @@ Items = tuple[dict[str, str], list[Item], list[tuple[str, str]]]  # outputs; dra
 def open_source(
     source: Path, backbone: Recogniser, see: Progress = no_progress
 ) -> tuple[Studio, list[str]]:
-    """Open a set, convert one of the old format, or import images to a new one; return messages."""
-    folder, is_old = source, (source / OLD_FILE).is_file()
+    """Open a set, or import images to a new one; return messages."""
+    folder = source
     if source.is_file():
         folder = source.with_suffix("")
     elif source.suffix in (".siglum", ".zip", ".ndjson", ".inkml") and not source.exists():
         raise DataError(f"No such file: {source}.")
-    elif not is_old and not (source / FILE).exists() and any(source.glob("[!.]*")):
+    elif not (source / FILE).exists() and any(source.glob("[!.]*")):
         folder = source.with_name(f"{source.resolve().name}-signs")
     is_new = not (folder / FILE).exists()
     if folder != source and is_new and folder.exists():
         raise DataError(f"{folder} exists already. Rename it, or {source}.")
     studio, messages = Studio(folder, backbone, see), []
     try:
-        if is_old:  # what a killed process has imported is not imported twice
-            messages = _import(studio, _list_old_set(folder))["messages"]
-            (folder / OLD_COPY).mkdir(exist_ok=True)
-            for name in OLD_FILES:
-                with suppress(OSError):  # missing, or moved before
-                    (folder / name).rename(folder / OLD_COPY / name)
-        elif folder != source and studio.store.last_event("undo") is None:
+        if folder != source and studio.store.last_event("undo") is None:
             messages = _import(studio, _list(source, str(source)))["messages"]
     except BaseException:
         studio.close()
-        if is_new and not is_old:
+        if is_new:
             shutil.rmtree(folder)
         raise
     return studio, messages
@@ -257,38 +247,6 @@ def ink_image(ink: Pixels, position: np.ndarray) -> Pixels:
     scaled = crop.resize((columns, rows), Image.Resampling.BICUBIC)
     image.paste(scaled, ((SIDE - columns) // 2, y))
     return (255 - np.asarray(image))[None]
-
-
-def _list_old_set(folder: Path) -> Items:
-    """List a set of the old format: its ledger has the classes, its folders have the drawings."""
-    files: dict[str, Path] = {}
-    for suffix in (".png", ".json"):  # in two folders, if a move was interrupted
-        for path in sorted(folder.glob(f"*/*/*{suffix}")):
-            if path.parts[-3] in OLD_SPLITS:
-                files[path.stem] = path.with_suffix(".png")
-    items: list[Item] = []
-    for id, path in sorted(files.items()):
-        label = path.parent.name
-        with suppress(OSError, ValueError):
-            label = (path.parent / "name.txt").read_text("utf-8")
-        items.append((id, partial(_read_image, path, label, OLD_SPLITS[path.parts[-3]])))
-    names: list[str] = []
-    try:
-        lines = [json.loads(line) for line in (folder / OLD_FILE).read_bytes().split(b"\n")[:-1]]
-        undone = {one["of"]: one["do"] == "undo" for one in lines if one["do"] in ("undo", "redo")}
-        for line in (one for number, one in enumerate(lines, 1) if not undone.get(number)):
-            match line["do"]:
-                case "add class":
-                    names.append(line["name"])
-                case "rename class":
-                    names[names.index(line["name"])] = line["to"]
-                case "merge class" | "delete class":
-                    names.remove(line["name"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"{folder / OLD_FILE} is damaged ({error!r:.80}): empty signs are lost."
-        warnings.warn(message, stacklevel=2)
-        names = []
-    return dict.fromkeys(names, ""), items, []
 
 
 def export_bundle(studio: Studio) -> bytes:

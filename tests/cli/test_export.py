@@ -1,12 +1,9 @@
 """Exports of a bundle on the command line, and the mistakes that people make."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from siglum.recogniser import bundle as bundles
-from siglum.recogniser.calibration import Calibration, Rejection
 from tests.cli.conftest import Call
 
 
@@ -42,7 +39,6 @@ def test_a_bundle_becomes_a_page_a_folder_and_onnx(
         ("greek.siglum", "x.tflite", (), "out must end in .html or .onnx, or be a new folder"),
         ("greek.siglum", "x.html", ("--licence", "MIT"), "checkpoint and licence are for runs."),
         ("broken.siglum", "x.html", (), "broken.siglum is not a bundle, but another file."),
-        ("old.siglum", "x.onnx", (), "old.siglum is of an older version of Siglum. Teach it again"),
         ("none.siglum", "x.html", (), "Cannot read none.siglum: no such file."),
         ("folder", "x.html", (), ".html needs a bundle. Save one first"),
         ("digits.siglum", "x.html", (), "A page needs a recogniser that extracts ink."),
@@ -54,9 +50,6 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:  # fmt: skip
     (tmp_path / "greek.siglum").write_bytes(bundle.read_bytes())
     (tmp_path / "broken.siglum").write_text("no bundle")
-    old = bundles.decode(bundle.read_bytes(), "greek.siglum")
-    calibration = Calibration(rejection=Rejection(coverage=0.98, values=(1.0,)))
-    bundles.save(replace(old, calibration=calibration), tmp_path / "old.siglum")
     (tmp_path / "folder").mkdir()
     for name in ("there.html", "folder/labels.json"):
         (tmp_path / name).write_text("mine")

@@ -117,15 +117,3 @@ def test_the_score_of_a_sign_falls_with_classes_and_drawings_and_rises_with_back
     assert ood_score(logits, 2, np.array([7.0])) == pytest.approx(score - 1.0)
     changed = ood_score(logits + np.array([[0, 0, 1.0], [1.0, 0, 0]]), 2)
     assert changed[1] < score - 1.0 and changed[0] > score
-
-
-def test_thresholds_of_older_bundles_keep_their_score() -> None:
-    """They hold for the best class, less a quarter of the nearest background class."""
-    older = {"coverage": 0.98, "values": (-2.0,), "num_samples": 60}
-    calibration = Calibration.model_validate({"temperature": 2.0, "rejection": older})
-    logits = np.array([[6.0, 0.0, 4.0], [6.0, 0.0, 9.0], [4.0, 0.0, 1.0]])
-
-    assert apply_calibration(logits, calibration, 2).rejected.tolist() == [False, True, True]
-    fitted = calibrate(logits[:, :2], np.zeros(3, np.int64), np.zeros(3), calibration)
-    assert fitted.rejection is not None and fitted.rejection.num_samples == 0
-    assert fitted.rejection.score == "energy"

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ from siglum.errors import DataError, SiglumError
 from siglum.images.characters import read_outputs
 from siglum.images.decode import to_png
 from siglum.images.sources import load
-from siglum.images.studio_set import FILE
 from siglum.recogniser.predict import load as load_bundle
 from siglum.studio import exchange
 from siglum.studio.exchange import import_upload, open_source
@@ -30,9 +28,6 @@ from siglum.studio.snapshot import Studio
 
 NAMES = ("o", "O", "a/b", "..", "אב", "<img src=x>", "CON")
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;"
-OLD_SET = Path(__file__).with_name("old_set.zip")  # made by the version before SQLite
-OLD_CLASSES = ["o", "O", "a/b", "empty", "last"]
-OLD_DRAWINGS = [("O", "Bob"), ("O", "Ann"), ("a/b", ""), ("o", "Ann")]  # the first is a test's
 
 
 def fill(studio: Studio, names: tuple[str, ...] = NAMES) -> None:
@@ -347,59 +342,3 @@ def test_a_report_says_how_well_it_works_and_loads_and_runs_nothing(studio: Stud
     assert "<script" not in page and "<link" not in page and "http" not in page.split("</style>")[1]
     assert "content=\"default-src 'none';" in page
     assert page.count("<img") == page.count('src="data:image/png;base64,') == 11
-
-
-@pytest.fixture
-def old_set(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(OLD_SET) as archive:
-        archive.extractall(tmp_path / "my-signs")
-    return tmp_path / "my-signs"
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def open_old(folder: Path, backbone) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Open a set; return its classes, class and author of each drawing, and the messages."""
-    studio, messages = open_source(folder, backbone)
-    with closing(studio):
-        drawings = [(name, author) for name, _, author, _ in contents(studio)]
-        return classes(studio), drawings, messages
-
-
-def test_an_old_set_is_converted_once_and_a_copy_stays(
-    old_set: Path, backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = files(old_set)
-    monkeypatch.setattr(exchange, "MAX_STORED", 1)  # a limit of uploads only
-    with pytest.raises(DataError, match=r"in an older format\. Open it once to convert it"):
-        load(f"folder:{old_set}")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # killed, once
-        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        open_old(old_set, backbone)
-    for _ in range(2):
-        assert open_old(old_set, backbone)[:2] == (OLD_CLASSES, OLD_DRAWINGS)
-        assert files(old_set / exchange.OLD_COPY) == before
-    assert sorted(path.name for path in old_set.iterdir()) == [".lock", exchange.OLD_COPY, FILE]
-    assert load(f"folder:{old_set}").classes == ("O", "a/b", "o")
-
-
-@pytest.mark.parametrize("damage", [b'{"when": "20', b"[]\n", b'{"do": "undo"}\n', b"\xff\n"])
-def test_damage_in_an_old_set_is_named_and_the_rest_is_converted(
-    old_set: Path, backbone, damage: bytes
-) -> None:
-    with (old_set / "ledger.jsonl").open("ab") as file:
-        file.write(damage)
-    (old_set / "samples/o/0000000000000000.png").write_bytes(b"\x89PNG damaged")
-    (old_set / "samples/+o/0000000000000001.json").write_bytes(b"{")
-    for path in (old_set / "samples/a%2fb").glob("*6.*"):
-        path.write_bytes(b"")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        names, drawings, messages = open_old(old_set, backbone)
-
-    assert drawings == [("O", "Bob"), ("O", ""), ("o", "Ann")]
-    assert "1 file could not be read: 0000000000000006" in messages[-1]
-    assert names == OLD_CLASSES or "ledger.jsonl is damaged" in str(caught[0].message)
