@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, SiglumError, choose
+from siglum.errors import ConfigError, SiglumError
 from siglum.images.imageset import ImageSet
 from siglum.images.shards import Shards
 from siglum.images.splits import Indices
@@ -247,8 +247,7 @@ def fit(
     counters, sampler = state.counters, partial(data.rows, config.seed)
     size = len(sampler(0))
     labels = torch.from_numpy(data.train.labels)
-    named = [choose(AUGMENTATIONS, name, "augment") for name in config.augment]
-    augmentations = [*named, *data.augmentations]
+    augmentations = [*(AUGMENTATIONS[name] for name in config.augment), *data.augmentations]
     epochs = config.epochs or default_epochs(size)
     # Of an epoch. A single image would have no batch statistics, so it joins the batch before.
     steps = math.ceil((size - 1) / config.batch_size)
