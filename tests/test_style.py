@@ -8,15 +8,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
-    "package": ("siglum/**/*.py", 18_019),
-    "page script": ("siglum/studio/page/*.js", 2_474),
-    "tests": ("tests/**/*.py", 16_289),
+    "package": ("siglum/**/*.py", 17_479),
+    "page script": ("siglum/studio/page/*.js", 2_473),
+    "tests": ("tests/**/*.py", 16_189),
     "benchmarks": ("benchmarks/*.py", 1_749),
     "backbone tools": ("tools/backbone/*.py", 2_270),
     "results of studies": ("studies/*.md", 400),
     "README": ("README.md", 110),
 }
-MAX_FILES = 95
+MAX_FILES = 85
 FORBIDDEN = {
     *("found", "said", "told", "made", "seen", "shown", "drawn", "taken", "kept", "left"),
     *("given", "known", "settled", "whereabouts", "beside", "behind", "so", "most", "least"),

@@ -27,7 +27,7 @@ class Net(nn.Module):
         {forward}
         return self.fc(x.flatten(1))
 """
-HOG = "import numpy as np\nkeep = [np.ones(2**27) for _ in range(20)]"
+HOG = "import numpy as np\nkeep = [np.empty(2**27) for _ in range(20)]"
 LEFT = "if os.fork() == 0:\n    open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
 SECRET = "assert 'SECRET' not in os.environ and os.path.samefile('.', os.path.dirname(__file__))"
 CODES = {  # code at the file's end, code of forward, a part of the failure

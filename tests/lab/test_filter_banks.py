@@ -83,7 +83,7 @@ def test_frozen_filters_do_not_change_and_the_run_names_them(
     run = train(tiny_config.model_copy(update=changes), tmp_path / "run", machine)
     weights = run.model().get_submodule("features.0").weight[:, 0]
     expected = torch.from_numpy(sobel(16, 5)).float()
-    text = transfer.describe(run.env["init"], run.config.freeze, 1, 2)
+    text = transfer.describe(run)
 
     torch.testing.assert_close(weights / weights.std(), expected / expected.std())
     assert text.startswith("filters of sobel: 400 numbers; the rest random; frozen: features.0")
