@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
-from scipy.stats import t as student_t
+from scipy.stats import bootstrap, t as student_t
 from statsmodels.stats.multitest import multipletests
 
 from siglum import stats

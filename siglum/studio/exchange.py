@@ -26,13 +26,11 @@ from siglum import __version__, formatting, stats
 from siglum.errors import DataError, SiglumError
 from siglum.files import atomic_path, read_json, to_csv, write_atomic
 from siglum.formatting import count
-from siglum.images import decode, formats, strokes, studio_set
-from siglum.images import folder as folders
+from siglum.images import decode, folder as folders, formats, strokes, studio_set
 from siglum.images.cache import Content, Listing, Progress, Row, first_names, no_progress
 from siglum.images.characters import OUTPUTS_COLUMNS, OUTPUTS_FILE, read_outputs
 from siglum.images.studio_set import FILE, Entry, State
-from siglum.recogniser import bundle as bundles
-from siglum.recogniser import calibration
+from siglum.recogniser import bundle as bundles, calibration
 from siglum.recogniser.fit import to_bundle
 from siglum.recogniser.predict import Recogniser
 from siglum.studio import snapshot, store

@@ -16,8 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from making import SIGNS, VALUES, Files, png, write_folder, write_tar, write_zip
 
 from siglum.errors import ConfigError, DataError, SiglumError

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
+from hypothesis import given, settings, strategies as st
+from safetensors.numpy import load as load_arrays, save as save_arrays
 from small_bundles import a_bundle, a_head, a_taught_bundle, by_hand, linear, pictures
 
 from siglum.errors import DataError

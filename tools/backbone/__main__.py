@@ -11,8 +11,7 @@ from siglum.errors import SiglumError
 from siglum.lab import distributed
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
-from tools.backbone import export as exporting
-from tools.backbone import provenance
+from tools.backbone import export as exporting, provenance
 from tools.backbone.data import Recipe
 from tools.backbone.pretrain import pretrain
 
