@@ -24,7 +24,7 @@ from siglum.images.imageset import ImageSet
 from siglum.lab import train_run
 from siglum.lab.device import choose_device
 from siglum.lab.search import LOCKS
-from siglum.lab.study import POLL_SECONDS, Cell, run_cells
+from siglum.lab.study import POLL_SECONDS, STOPPED, Cell, run_cells
 from siglum.recogniser.bulk import Part, Predictor, Unit
 
 CONNECT_SECONDS = 10.0  # Ray itself tries for minutes
@@ -160,8 +160,7 @@ def run_on_ray(
                     ray.get(reference)
                     log(f"{cell.path.name}  {cell.name}  {cell.state}  ({len(pending)} to go)")
     except KeyboardInterrupt:
-        text = f"Stopped. Resume with the same command; the runs are in {folder}."
-        raise errors.Stopped(text) from None
+        raise errors.Stopped(STOPPED.format(folder)) from None
     except RayTaskError as error:
         if isinstance(error.cause, SiglumError):
             raise error.cause from None

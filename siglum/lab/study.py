@@ -50,6 +50,7 @@ PARENT, OPTIONS = "parents.", "model_options"
 OUT_OF_FOLD = "out-of-fold.npz"
 POLL_SECONDS = 1.0  # between two looks at runs that other processes train
 DONE = ("finished", "failed", "pruned")
+STOPPED = "Stopped. Resume with the same command; the runs are in {}."
 
 Start = Callable[["Cell", int], Watch]  # called with a run and the number of runs to go
 
@@ -398,8 +399,7 @@ def run_cell(
                 resume(run, device, stop, progress, data)
         except Stopped:
             if not cell.is_pruned:
-                text = f"Stopped. Resume with the same command; the runs are in {cell.path.parent}."
-                raise Stopped(text) from None
+                raise Stopped(STOPPED.format(cell.path.parent)) from None
         except (DivergedError, NetworkError) as error:
             write_atomic(cell.path / FAILURE, json.dumps(str(error)) + "\n")
     return True

@@ -61,5 +61,5 @@ def test_training_reaches_the_same_losses(siglum, tmp_path, seed, losses, hits) 
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
     assert done.returncode == 0, done.stderr
-    assert [epoch["train_loss"] for epoch in log] == pytest.approx(losses, rel=1e-2)
+    assert [epoch["train_loss"] for epoch in log] == pytest.approx(losses, rel=6e-3)
     assert json.loads(done.stdout)["test"]["hits"] == pytest.approx(hits, abs=3)
