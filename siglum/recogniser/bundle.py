@@ -188,7 +188,8 @@ def decode(raw: bytes, name: str) -> Bundle:
     try:
         document = _Document.model_validate(table)
     except ValidationError as error:
-        raise DataError(f"{CARD} in {name}: {explain(error, _Document.model_fields)}") from None
+        reason = explain(error, _Document.model_fields)
+        raise DataError(f"{CARD} in {name}: {reason} {AGAIN}") from None
     for member in (MODEL, WEIGHTS):
         if document.sha256.get(member) != hashlib.sha256(members[member]).hexdigest():
             raise DataError(f"{name} is damaged: {member} has another SHA-256. {AGAIN}")
