@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siglum.errors import ConfigError, choose
-from siglum.lab.models.layers import Dropout, Network, check_minimum, encoder_layer, request_weights
+from siglum.lab.models.layers import Attention, Dropout, Network, check_minimum, encoder_layer
 
 CHUNK_BYTES = 20_000_000  # of a convolution's output
 WIDTH = 512  # of a token
@@ -127,9 +127,7 @@ class PatchTransformer(Network):
         options = {"activation": "gelu", "norm_first": True}
         layers = [encoder_layer(dim, heads, mlp, dropout, **options) for _ in range(depth)]
         for layer in layers:
-            layer.self_attn.dropout = 0.0
-            # On a CPU, torch's fused attention takes three times as long for heads this small.
-            request_weights(layer.self_attn)
+            layer.self_attn = Attention(dim, heads, batch_first=True)
         self.encoder = nn.Sequential(*layers, nn.LayerNorm(dim))
         self.head = nn.Sequential(
             nn.Linear(dim, mlp), nn.GELU(), Dropout(dropout), nn.Linear(mlp, num_classes)
