@@ -27,8 +27,8 @@ from siglum.images.sources import load, parts
 from siglum.lab import models
 from siglum.lab.models.transformers import HALVINGS
 from siglum.lab.run_folder import Run
-from siglum.lab.trainer import load_data
-from siglum.lab.training import normalise_batch, to_unit
+from siglum.lab.train_run import load_data
+from siglum.lab.training_loop import normalise_batch, to_unit
 
 INK = 0.5  # a pixel is ink above this share of the strongest ink
 MIN_INK = 0.05  # share of a cell's pixels that are ink, for the cell to have ink
@@ -81,8 +81,8 @@ def flow(weights: NDArray[np.floating], curves: Curves) -> tuple[Floats, Floats,
             matched += shares[..., at].sum(axis=-1)
             control += at.sum() * shares[..., other].mean(axis=-1)
             total += int(at.sum())
-    total = total or np.nan
-    return shares[..., pairs].mean(axis=-1), matched / total, control / total
+    scale = 1 / total if total else np.nan
+    return shares[..., pairs].mean(axis=-1), matched * scale, control * scale
 
 
 def flows(model: nn.Module, images: Tensor, curves: list[Curves]) -> list[Floats]:
@@ -143,8 +143,8 @@ def main() -> None:
         images = load(options.data, part, run.preprocess)
     else:
         data = load_data(run.config, run.classes)
-        images = data.test or data.val
-    images = images.only([options.sign])
+        images = data.test or data.val or data.train
+    images = images.select_classes([options.sign])
     rows = np.linspace(0, len(images) - 1, min(options.max, len(images))).astype(int)
     unit = to_unit(images.subset(rows).images)
     model = run.model().eval()
