@@ -35,13 +35,12 @@ def recipes() -> dict[str, dict[str, Any]]:
 
 
 def _parse(value: object) -> object:
-    """Parse "3", "0.5" and "true": the command line passes text. NaN and infinity remain text."""
+    """Parse "3", "0.5", "true" and "True": the command line passes text. NaN remains text."""
     try:
-        parsed = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        parsed = json.loads(value.lower()) if isinstance(value, str) else value
+        return parsed if isinstance(parsed, int | float) and math.isfinite(parsed) else value
+    except (ValueError, OverflowError):
         return value
-    is_finite = isinstance(parsed, float) and math.isfinite(parsed)
-    return parsed if isinstance(parsed, bool | int) or is_finite else value
 
 
 Option = Annotated[bool | int | float | str, BeforeValidator(_parse)]
@@ -210,9 +209,7 @@ class TrainConfig(TrainSettings):
         if self.fold and self.fold >= (self.folds or 1):
             raise ConfigError(f"fold must be below folds ({self.folds}), got {self.fold}.")
         if self.folds is not None and self.test is not None:
-            raise ConfigError(
-                f"Cannot combine folds with test {self.test!r}: one fold is the test part."
-            )
+            raise ConfigError(f"Cannot combine folds with test {self.test!r}. Leave one out.")
         return self
 
     def preprocess(self, mean: float = 0.0, std: float = 1.0) -> Preprocess:

@@ -207,7 +207,7 @@ def evaluate(
 
     Without SOURCE these are its test images, or its validation images if it has no test part.
     Prints accuracy with its 95 % interval (Wilson), precision and recall of each class, the
-    confusion matrix, the negative log-likelihood and the expected calibration error.
+    confusion matrix (up to 16 classes), negative log-likelihood and expected calibration error.
 
     A network that is not a run is measured with --weights. Its file.py runs with your rights.
 
@@ -724,7 +724,7 @@ def label_issues(
         against: Another source; search for near copies of its images.
         out: Write all labels, suspects first, as a new CSV file to review: siglum studio FILE
         relabel_to: Write the predictions as a new CSV file: siglum train manifest:FILE
-        min_probability: Write only predictions with at least this probability.
+        min_probability: With --relabel-to, write only predictions that are at least this probable.
     """
     from siglum.lab import label_issues as lab
 

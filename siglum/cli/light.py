@@ -325,7 +325,7 @@ def export(
 ) -> None:
     """Export a run as a bundle, a bundle as a page or ONNX, or a set of signs as plain files.
 
-    A run's bundle is compared with PyTorch on eight held-out images and calibrated on the
+    A run's bundle is compared with PyTorch on eight images of random noise and calibrated on the
     validation images. A bundle's page recognises drawings by itself, without a server or a network;
     as a folder for a web host it can be installed. Its ONNX file computes calibrated probabilities
     from bytes, with labels.json and examples in Python and JavaScript. A set's drawings become PNG
@@ -362,6 +362,8 @@ def export(
     elif studio_set.is_set(source):
         from siglum.studio.exchange import write_set
 
+        if out.suffix not in ("", ".zip", ".ndjson"):
+            raise ConfigError("out must be a folder, .zip or .ndjson. For .siglum: siglum teach")
         terminal.print_line(f"{out}: {count(write_set(source, out), 'drawing')}")
     elif source.is_file():
         raise ConfigError(f"{source} is no bundle. Its images become arrays with -o NAME.npz")

@@ -23,7 +23,9 @@ from siglum.errors import ConfigError, SiglumError
 from siglum.examine import Examination
 from siglum.examine.panels import PANELS, run_panel
 from siglum.files import read_json, reading, write_atomic
+from siglum.formatting import source_name
 from siglum.images import decode
+from siglum.lab import transfer
 from siglum.lab.compare import compare_runs, group_runs
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
@@ -56,8 +58,8 @@ def render_hand_in(
     """
     words = read_words(text) if text else {}
     names, places = [run.path.resolve().name for run in runs], ["Introduction", "Conclusion"]
-    if len({*names}) < len(names):
-        names = [str(run.path) for run in runs]
+    paths = [str(run.path) for run in runs]
+    names = names if len({*names}) == len(names) else paths
     groups, steps = dict[tuple[str, ...], dict[str, Run]](), dict[tuple[str, str, str], None]()
     records, comparisons, notices = list[dict[str, Any]](), list[dict[str, Any]](), list[str]()
     for name, run in zip(names, runs, strict=True):
@@ -72,7 +74,9 @@ def render_hand_in(
             comparisons += [_compare(group, prefix)] if len(group) > 1 else []
         except SiglumError as error:
             notices.append(f"{', '.join(group)}: {error}")
-    command = shlex.join(["siglum", "report", *(str(run.path) for run in runs), "--hand-in"])
+    options = {"--title": title, "--author": values.get("author"), "--text": text}
+    given = [f"{name}={value}" for name, value in options.items() if value]
+    command = shlex.join(["siglum", "report", *paths, "--hand-in", *given])
     methods = ["torch", "wilson", "holm" if comparisons else "", *(r["methods"] for r in records)]
     values |= {"runs": records, "comparisons": comparisons, "methods": " ".join(methods)}
     values |= {"words": words, "places": places, "labels": [], "blank": text is None}
@@ -101,7 +105,8 @@ def _describe(run: Run, name: str, prefix: str) -> dict[str, Any]:
             parts += [] if result.missing else [part]
         elif getattr(facts, sections.SECTIONS[anchor]):
             parts.append(page.load(f"{anchor}.html", **values))
-    methods = [config.optimizer, config.schedule, *config.augment, config.data, config.model]
+    methods = [config.optimizer, config.schedule, *config.augment, config.model]
+    methods += [source_name(config.data), config.init if config.init in transfer.NO_RUNS else ""]
     methods += [layer.kind for layer in examination.layers]
     methods += [name for name in ("label_smoothing", "freeze", "folds") if getattr(config, name)]
     environment = page.load("settings.html", **values).environment

@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from siglum.examine import Examination, Layer, NotApplicableError, observe, spread
 from siglum.files import to_csv, write_atomic
 from siglum.formatting import count, shorten
-from siglum.lab.models.layers import request_weights
 from siglum.report import page, plots
 
 MAX_MAPS, MAX_VALUES = 17, 256  # drawn of one layer
@@ -356,11 +355,15 @@ def _cells_of_pixels(examination: Examination, side: int) -> NDArray[np.int64]:
 def attention(model: nn.Module, images: Tensor) -> Tensor:
     """Return how much every cell takes from every other: (L, N, A, T, T), rows sum to 1."""
     weights: list[Tensor] = []
+    request = {"need_weights": True, "average_attn_weights": False}
     with ExitStack() as handles:
         for layer in model.eval().modules():
             if isinstance(layer, nn.MultiheadAttention):
+                before = layer.register_forward_pre_hook(
+                    lambda _, args, kwargs: (args, kwargs | request), with_kwargs=True
+                )
+                handles.enter_context(before)
                 after = layer.register_forward_hook(lambda *call: weights.append(call[2][1]))
-                handles.enter_context(request_weights(layer))
                 handles.enter_context(after)
         model(images)
     if len({weight.shape for weight in weights}) > 1:

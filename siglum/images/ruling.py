@@ -46,7 +46,7 @@ def find_ruling(
     """
     thickest = max(3, THICK * max(mask.shape))
     lines = _find_grid(mask, SPAN if whole_page else 1 - 2 * REACHED, thickest)
-    printed = _is_ruling(share, mask, lines)
+    printed = bool(lines.thickness) and _is_ruling(share, mask, lines)
     ruling = lines.mask if printed else np.zeros_like(mask)
     doubtful = not printed and bool(lines.thickness and (mask & ~lines.mask).any())
     rest = mask & ~ruling
@@ -116,8 +116,6 @@ def _find_lines(mask: Mask, span: float, thickest: float) -> Lines:
 
 def _is_ruling(share: Floats, mask: Mask, lines: Lines) -> bool:
     """Whether lines are printed: many, or finer or paler than the strokes among them."""
-    if not lines.thickness:
-        return False
     components = find_components(mask & ~lines.mask)
     large = components.areas >= 4 * lines.thickness**2
     if not large.any():

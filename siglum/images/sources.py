@@ -154,6 +154,8 @@ def export(spec: str, out: Path, preprocess: Preprocess, progress: Progress = no
     sets = ((name, load(spec, name, preprocess, progress=progress)) for name in names)
     if out.suffix == ".parquet":
         return shards.write(sets, out, preprocess)
+    if preprocess.planes != 1:
+        raise ConfigError("NAME.npz has grey images. Leave out channels and position_channels.")
     arrays: dict[str, Any] = {}
     for part, images in sets:
         start = "" if part == "all" else f"{part}_"

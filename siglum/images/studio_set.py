@@ -108,10 +108,8 @@ def connect(folder: Path, writable: bool = False) -> sqlite3.Connection:
             empty.executescript(SCHEMA)
             for query in FORMAT:
                 if database.execute(query).fetchall() != empty.execute(query).fetchall():
-                    raise DataError(
-                        f"{path} is not a set of signs of this version. If a newer Siglum made it: "
-                        "pip install --upgrade siglum"
-                    )
+                    reason = "is not a set of signs of this version"
+                    raise DataError(f"{path} {reason}. If a newer Siglum made it, upgrade Siglum.")
             if (result := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(result)
             opened.pop_all()

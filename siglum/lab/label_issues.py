@@ -106,7 +106,7 @@ def contingency(images: pd.DataFrame) -> Contingency:
     renamed = [f"{a} is {b}" for a, b in pairs if a != b and counts.loc[a, b]]
     share, other = rate_and_interval(agreement), rate_and_interval(assigned)
     headline = f"Labels and predictions agree on {share}; chance {percent(chance)}."
-    if p > 0.01:
+    if min(counts.shape) > 1 and p > 0.01:
         headline += " They are unrelated."
     elif agreement.high < chance / 2:
         headline += " Labels name what the image is not (complementary labels)."

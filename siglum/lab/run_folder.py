@@ -316,10 +316,9 @@ class Run:
         try:
             write_atomic(self.path / file, data)
         except DataError as error:
-            raise RunError(
-                f"{error} Make room and resume: siglum train --resume {self.path}, or choose "
-                "another folder with -o."
-            ) from error
+            resume = f"Make room and resume: siglum train --resume {self.path}, or choose"
+            remedy = resume if (self.path / CONFIG).is_file() else "Choose"
+            raise RunError(f"{error} {remedy} another folder with -o.") from error
 
 
 def check_free(path: Path) -> None:

@@ -286,8 +286,8 @@ def _cells(
     init, parent = str(settings.get("init", "")), None
     if init.startswith(PARENT):
         own = choose(file.parents, init.removeprefix(PARENT), "init's parent")
-        if str(own.get("init", "")).startswith(PARENT):
-            raise ConfigError(f"{init} must start from scratch or from a run, got {own['init']!r}.")
+        if "folds" in own or str(own.get("init", "")).startswith(PARENT):
+            raise ConfigError(f"{init} must be one run, without folds, from scratch or from a run.")
         (parent,) = _cells(init, _flatten(own), seed, file, folder)
         settings["init"] = str(parent.path)
     first = build(TrainConfig, settings)
@@ -372,9 +372,7 @@ def run_cell(
         return True
     parent = "finished" if cell.parent is None else cell.parent.state
     if parent == "failed":
-        raise RunError(
-            f"{cell.variant} starts from a run that failed. Change the parent's settings."
-        )
+        raise RunError(f"{cell.variant} starts from a failed run. Change the parent's settings.")
     if parent != "finished":
         return False
     try:

@@ -286,7 +286,7 @@ def resume(
         if now["device"] != env["device"] or now["versions"] != env["versions"]:
             warnings.warn(
                 f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
-                f"{now['device']}: results may differ in the last bits.",
+                f"{now['device']} with {now['versions']}: results may differ in the last bits.",
                 stacklevel=2,
             )
         state, init = _fresh_state(config, run.preprocess, data, device)

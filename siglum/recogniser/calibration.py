@@ -116,7 +116,7 @@ def describe(calibration: Calibration) -> list[str]:
     sentences = []
     for threshold, text in (
         (calibration.sets, "{} of prediction sets contain the right class"),
-        (calibration.rejection, "{} of drawings of these classes are accepted, others rejected"),
+        (calibration.rejection, "{} of drawings of these classes are accepted"),
     ):
         if threshold is not None:
             sentence = text.format(percent(threshold.coverage, 0))

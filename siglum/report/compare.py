@@ -29,7 +29,7 @@ CURVES = {  # name of a plot: x and y, columns of the epochs
 COSTS = {"parameters": "parameters", "seconds": "seconds of training"}  # of the variants
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # of accuracy
 MAX_LABELS = 12  # points named in a plot; of more, those that no cheaper variant reaches
-MIN_BAND = 3  # seeds; with two, a t interval is 13 standard deviations wide
+MIN_BAND = 3  # seeds; with two, a t interval is the mean plus and minus 9 standard deviations
 MAX_LINES = len(plots.SERIES)
 NO_STUDY = StudyFile()
 
@@ -114,12 +114,13 @@ def template_values(
     shared = settings.iloc[0].drop(differing.columns)
     columns = ["variant", *differing]
     paths = [Path(path) for paths in comparison.seeds.run for path in paths]
-    commands = [command, *(step[0] for path in paths for step in training_chain(path)[0])]
+    steps = [step for path in paths for step in training_chain(path)[0]]
     return {
         **tables(comparison),
         "differing": Table(columns, list(differing.itertuples(name=None)), len(columns)),
         "shared": Table(("setting of all", "value"), list(shared.items()), 2),
-        "commands": dict.fromkeys(filter(None, commands)),
+        "commands": dict.fromkeys(filter(None, [command, *(step[0] for step in steps)])),
+        "renames": {file: text for _, file, text in steps if text},
         "comparison": comparison,
         "study": study,
         "num_runs": len(paths),

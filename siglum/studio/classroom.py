@@ -35,10 +35,6 @@ PUPILS = {  # what pupils may request, and when; everything else is the teacher'
 }
 
 
-def _create_code() -> str:
-    return "".join(secrets.choice(SYMBOLS) for _ in range(8))
-
-
 class Visitor(NamedTuple):
     """A browser; by default that of the one person who uses a Studio."""
 
@@ -58,7 +54,10 @@ class Rules(BaseModel, frozen=True):
 class Lesson(Rules, frozen=True):
     """A lesson as the set stores it; it survives a restart of the Studio."""
 
-    code: str = Field(default_factory=_create_code, pattern=f"^[{SYMBOLS}]{{8}}$")
+    code: str = Field(
+        default_factory=lambda: "".join(secrets.choice(SYMBOLS) for _ in range(8)),
+        pattern=f"^[{SYMBOLS}]{{8}}$",
+    )
     pupils: dict[str, str] = {}  # name by session
 
 

@@ -1,4 +1,4 @@
-"""Import and export: bundles, plain image files, sets of the old format, a report.
+"""Import and export: bundles, plain image files, files of strokes, a report.
 
 Files from others may be hostile: nothing in them is run, no name in them becomes a path outside
 the cache, and time, pixels and memory are limited.
@@ -209,9 +209,9 @@ def _to_source(facts: Json, content: Content) -> Source:
     image = snapshot.to_pixels(content)
     entry = Entry(
         store.class_name(str(facts["label"])),
-        store.clean_name(str(facts.get("author", facts.get("writer", ""))))[: store.MAX_NAME],
+        store.clean_name(str(facts.get("author", "")))[: store.MAX_NAME],
         "test" if facts["split"] == "test" else "train",
-        store.clean_name(str(facts.get("time", facts.get("when")) or store.timestamp()))[:40],
+        store.clean_name(str(facts.get("time") or store.timestamp()))[:40],
         text is None,
     )
     return NewDrawing(entry, text, decode.to_png(image)), image, None

@@ -68,8 +68,13 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
         remedy = "Teach one, or train with --resize glyph"
         raise ConfigError(f"A page needs a recogniser that extracts ink. {remedy}.")
     steps, arrays = read_network(bundle.model)
+    classes = []
+    for name in bundle.classes:
+        output = bundle.outputs.get(name, name)
+        texts = {kind: characters.output_as(name, output, kind) for kind in characters.FORMATS}
+        classes.append({"name": name, "texts": texts})
     model: dict[str, Any] = {
-        "classes": [{"name": name, "texts": _texts(name, bundle)} for name in bundle.classes],
+        "classes": classes,
         "steps": steps,
         "size": preprocess.size,
         "fill": preprocess.margins or FILL,
@@ -86,13 +91,16 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
             model["gain"] = prior.gain
             arrays |= {"position.mean": prior.mean, "position.std": prior.std}
     model["arrays"], weights = pack(arrays)
+    rates = bundle.card.measured.items()
+    accuracies = [f"Accuracy ({part}): {rate_and_interval(rate)}." for part, rate in rates]
+    unknown = "No drawings were measured: its accuracy on your handwriting is unknown."
     script = join_scripts(PAGE)
     page = render_template(
         "siglum.studio",
         "offline/index.html",
         title=bundle.card.title or "Signs",
         installable=installable,
-        facts=_facts(bundle),
+        facts=[*(accuracies or [unknown]), *describe(bundle.calibration)],
         icon=_base64((FOLDER / "../page/icon.svg").read_bytes()),
         model=Markup(json.dumps(model, ensure_ascii=False).replace("<", "\\u003c")),
         kernel=_base85((FOLDER / "kernel.wasm").read_bytes()),
@@ -102,18 +110,6 @@ def render(bundle: Bundle, installable: bool = False) -> bytes:
         hash=f"sha256-{_base64(hashlib.sha256(script.encode()).digest())}",
     )
     return page.encode()
-
-
-def _texts(name: str, bundle: Bundle) -> dict[str, str]:
-    output = bundle.outputs.get(name, name)
-    return {kind: characters.output_as(name, output, kind) for kind in characters.FORMATS}
-
-
-def _facts(bundle: Bundle) -> list[str]:
-    rates = bundle.card.measured.items()
-    accuracies = [f"Accuracy ({part}): {rate_and_interval(rate)}." for part, rate in rates]
-    unknown = "No drawings were measured: its accuracy on your handwriting is unknown."
-    return [*(accuracies or [unknown]), *describe(bundle.calibration)]
 
 
 def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays]:

@@ -338,8 +338,7 @@ def _get_zip(call: This) -> Response:
 
 @router.get("/api/report")
 def _get_report(call: This) -> Response:
-    content = exchange.report_page(call.studio)
-    return Response(content, 200, call.download_as(".html"), "text/html")
+    return Response(exchange.report_page(call.studio), 200, call.download_as(".html"), "text/html")
 
 
 @router.get("/api/classroom")

@@ -92,7 +92,9 @@ def build(
             model = create(**arguments, **options)
             if not isinstance(model, Network):  # `view` needs contiguous tensors
                 model.contiguous_only = True
-                model.register_forward_pre_hook(_make_contiguous)
+                # `contiguous` would keep the channels-last strides of a single channel.
+                copy = partial(torch.clone, memory_format=torch.contiguous_format)
+                model.register_forward_pre_hook(lambda _, inputs: tuple(map(copy, inputs)))
             logits = model.eval()(images)
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -142,11 +144,6 @@ def _check_options(
         accepted = (int, float) if kind is float else kind
         if kind in (bool, int, float, str) and not isinstance(value, accepted):
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
-
-
-def _make_contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # `contiguous` would keep the channels-last strides of a single channel.
-    return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
 
 
 def find_class(file: Path, class_name: str | None = None) -> str:

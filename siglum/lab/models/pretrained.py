@@ -35,7 +35,7 @@ class Branch(nn.Module):
 
 
 class SignNet(Network):
-    """The backbone, two networks side by side: 2,162,624 parameters at 1x56x56, and the head.
+    """The backbone, two networks side by side: 2,161,280 parameters at 1x56x56, and the head.
 
     Its batch normalisations are folded into the convolutions; the recipe trains the head alone. The
     mean of each further channel, such as the position channels, is a feature, too.

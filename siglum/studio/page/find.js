@@ -67,20 +67,20 @@ function clearName() {
 const visibleRows = () => (isLong || chosen >= ORDINARY ? matches : matches.slice(0, ORDINARY));
 
 function render() {
-  const rows = visibleRows();
+  const more = matches.length - visibleRows().length;
   const isNamed = byId("find-name").value.trim() !== "";
   const isUnsure = !isNamed && matches[0]?.similarity < UNSURE;
   byId("find-help").hidden = isNamed || matches.length > 0;
   byId("find-none").hidden = !isNamed || matches.length > 0;
   byId("find-actions").hidden = !matches.length;
-  byId("find-more").hidden = rows.length === matches.length;
+  Object.assign(byId("find-more"), { hidden: !more, textContent: `Show ${more} more` });
   byId("find-teach").hidden = isNamed || isUnsure;
   byId("find-unsure").hidden = !isUnsure;
   const items = matches.map(({ similarity, ...match }, index) => ({
     ...match, id: index + match.text, index, isPinned: isPinned(match), isChosen: index === chosen,
   }));
   renderList(byId("find-choices"), items, renderChoice);
-  renderList(byId("find-rows"), items.slice(0, rows.length), renderRow);
+  renderList(byId("find-rows"), items.slice(0, items.length - more), renderRow);
   byId("photo-boxes").style.setProperty("--answer", JSON.stringify(matches[0]?.text ?? "?")); // beside the sign
   renderStrip("find-recent", recent);
   renderStrip("find-pinned", pinned);
