@@ -15,7 +15,7 @@ demo: $(VENV)/.lab
 	@$(BIN)/siglum report $(DEMO)
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 light: $(VENV)/.lab
 	@rm -rf $(LIGHT)

@@ -62,7 +62,7 @@ def test_options_of_a_recipe_are_replaced_one_by_one() -> None:
         ({"folds": 3, "fold": 3}, "fold must be below folds (3), got 3."),
         (
             {"folds": 3, "test": "mnist5k"},
-            "Cannot combine folds with test 'mnist5k': one fold is the test part.",
+            "Cannot combine folds with test 'mnist5k'. Leave one out.",
         ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

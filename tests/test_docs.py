@@ -14,6 +14,8 @@ import pytest
 
 import siglum
 from siglum import cli
+from siglum.images import sources, splits
+from siglum.images.decode import to_png
 from siglum.lab.study import read_study
 from tests.conftest import draw_sign, write_signs
 from tests.images.making import uji, write_format
@@ -99,9 +101,24 @@ def write_files_of_formats(folder: Path) -> None:
     (folder / "hasy-data-labels.csv").write_text(f"{header}\n{line}\n")
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some images of mnist5k, as a folder: it comes before the set of that name."""
+    folder = tmp_path_factory.mktemp("digits")
+    for part, count in (("train", 20), ("test", 4)):
+        whole = sources.load("mnist5k", part)
+        chosen = whole.subset(splits.per_class(whole.labels, count, 0, whole.classes))
+        for number, (image, label) in enumerate(zip(chosen.images, chosen.labels, strict=True)):
+            path = folder / part / str(label) / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(to_png(image))
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages expect to be there: images of three signs, photos, the docs."""
+    (tmp_path / "mnist5k").symlink_to(digits)
     for name in ("my-images", "my-signs"):
         write_signs(tmp_path / name)
     for name in ("photo.png", "alpha.png", "beta.jpg", "drawing.png"):
@@ -119,8 +136,6 @@ def in_a_moment(command: str) -> list[str]:
     arguments = shlex.split(command, comments=True)[1:]
     if arguments[0] == "train":
         arguments += ["--epochs", "1"]
-    if arguments[:2] == ["train", "mnist5k"]:
-        arguments += ["--samples-per-class", "40"]
     expanded = []
     for word in arguments:
         files = sorted(map(str, Path().glob(word))) if "*" in word else []
@@ -211,7 +226,12 @@ def test_the_site_builds_without_warnings_and_its_links_work(tmp_path: Path) -> 
     ],
 )
 def test_a_notebook_runs(
-    name: str, expected: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    expected: str,
+    kind: str,
+    digits: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nbformat = pytest.importorskip("nbformat", reason="nbformat is missing: pip install nbclient")
     nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: pip install nbclient")
@@ -221,6 +241,7 @@ def test_a_notebook_runs(
     assert not any(cell.outputs for cell in cells)
     (tmp_path / "letters").symlink_to(ROOT / "docs" / "letters")
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "mnist5k").symlink_to(digits)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()

@@ -60,19 +60,6 @@ def test_a_bundle_predicts_as_its_run_does(
     assert [row["label"] for row in rows] == [record["label"] for record in by_bundle]
 
 
-def test_a_damaged_bundle_is_one_line_on_standard_error(
-    siglum: Call, bundle: Path, tmp_path: Path
-) -> None:
-    raw = bytearray(bundle.read_bytes())
-    raw[len(raw) // 2] ^= 1
-    (tmp_path / "damaged.siglum").write_bytes(raw)
-    done = siglum("predict", tmp_path / "damaged.siglum", "x.png")
-
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("siglum: damaged.siglum is damaged: ")
-    assert done.stderr.count("\n") == 1
-
-
 def test_bundles_and_sources_are_read_without_the_lab(
     siglum_process: Call, bundle: Path, files: list[Path], signs: Path
 ) -> None:

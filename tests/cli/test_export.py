@@ -1,9 +1,11 @@
 """Exports of a bundle on the command line, and the mistakes that people make."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from siglum.studio.store import Store
 from tests.cli.conftest import Call
 
 
@@ -41,12 +43,14 @@ def test_a_bundle_becomes_a_page_a_folder_and_onnx(
         ("broken.siglum", "x.html", (), "broken.siglum is not a bundle, but another file."),
         ("none.siglum", "x.html", (), "Cannot read none.siglum: no such file."),
         ("folder", "x.html", (), ".html needs a bundle. Save one first"),
+        ("set", "x.siglum", (), "out must be a folder, .zip or .ndjson. For .siglum: siglum teach"),
+        ("mnist5k", "x.npz", ("--channels", 3), "NAME.npz has grey images. Leave out channels"),
         ("digits.siglum", "x.html", (), "A page needs a recogniser that extracts ink."),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(
     siglum: Call, run: Path, bundle: Path, tmp_path: Path, source: str, out: str,
-    options: tuple[str, ...], message: str,
+    options: tuple[object, ...], message: str,
 ) -> None:  # fmt: skip
     (tmp_path / "greek.siglum").write_bytes(bundle.read_bytes())
     (tmp_path / "broken.siglum").write_text("no bundle")
@@ -55,6 +59,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(
         (tmp_path / name).write_text("mine")
     if source == "digits.siglum":
         siglum("export", run, "-o", tmp_path / source)
+    with closing(Store(tmp_path / "set")):
+        pass
     before = sorted(tmp_path.rglob("*"))
     done = siglum("export", source, "-o", out, *options, cwd=tmp_path)
 

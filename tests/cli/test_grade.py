@@ -32,14 +32,10 @@ LEFT = "if os.fork() == 0:\n    open('pid', 'w').write(str(os.getpid())); time.s
 SECRET = "assert 'SECRET' not in os.environ and os.path.samefile('.', os.path.dirname(__file__))"
 CODES = {  # code at the file's end, code of forward, a part of the failure
     "alice": ("", "", ""),
-    "child": (LEFT, "", ""),
-    "environment": (SECRET, "", ""),
-    "exits": ("sys.exit()", "", "Cannot import "),
+    "child": (f"{SECRET}\nprint('x' * 5_000_000)\n{LEFT}", "print('y' * 1_000_000)", ""),
     "exits_at_once": ("os._exit(0)", "", "It ended without a result: exit code 0."),
     "fakes": ("os.write(1, b'5'); os._exit(0)", "", "not that of siglum evaluate."),
     "hog": (HOG, "", "MemoryError"),
-    "loop": ("", "while True: pass", "It took longer than 10 s."),
-    "prints": ("print('x' * 5_000_000)", "print('y' * 1_000_000)", ""),
     "raises": ("", "1 / 0", "ZeroDivisionError: division by zero"),
     "two": ("class Other(nn.Module):\n    pass", "", "has several networks: Net, Other."),
 }
@@ -84,8 +80,10 @@ def test_every_hand_in_has_a_row(
     for name in ("alice", "carol"):
         (folder / f"{name}.zip").touch()
     (folder / "dan").mkdir()
-    flags = ("--timeout", 10, "--memory", 3)
-    done = siglum("grade", folder, "--test", later_signs, "-o", tmp_path / "marks.csv", *flags)
+    flags = ("--test", later_signs, "--memory", 3)
+    done = siglum("grade", folder, *flags, "-o", tmp_path / "marks.csv")
+    hand_in(tmp_path / "endless" / "loop", weights, forward="while True: pass")
+    siglum("grade", tmp_path / "endless", *flags, "-o", tmp_path / "loop.csv", "--timeout", 5)
     marks = read(tmp_path / "marks.csv")
     expected = siglum(
         "evaluate", f"{folder / 'bob.py'}", later_signs, "--weights", folder / "bob.pt"
@@ -101,6 +99,7 @@ def test_every_hand_in_has_a_row(
     assert float(marks["run"]["accuracy"]) > 0.9 and marks["run"]["parameters"] == "25395"
     for name in ("carol", "dan"):
         assert "must have one file of weights" in marks[name]["failure"]
+    assert read(tmp_path / "loop.csv")["loop"]["failure"] == "It took longer than 5 s."
     assert "xxxx" not in done.stdout + done.stderr
     assert not is_alive((folder / "child" / "pid").read_text())
 

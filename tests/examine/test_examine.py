@@ -115,11 +115,9 @@ def linear(tmp_path: Path, signs: Path, own: str) -> Examination:
 @pytest.mark.parametrize(
     ("network", "size", "settings", "absent"),
     [
-        pytest.param("mnist_net3", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("picture_net", 32, {}, {"attention"}, marks=pytest.mark.slow),
         pytest.param("conv_transformer", 32, {}, set(), marks=pytest.mark.slow),
         ("resnet18", 32, {}, {"attention"}),
-        pytest.param("vgg11", 32, {"channels": 3}, {"attention"}, marks=pytest.mark.slow),
         ("patch_transformer", 16, {"model_options": {"pool": "class"}}, set()),
         ("glyph_net", 28, {"resize": "glyph", "position_channels": True}, {"attention"}),
         (":Own", 33, {"channels": 3}, {"attention"}),

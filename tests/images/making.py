@@ -1,11 +1,14 @@
 """Small files for the tests of this folder: pictures, folders, archives and files of formats."""
 
+import gzip
 import io
 import json
 import struct
 import tarfile
+import tracemalloc
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,23 @@ def write_format(kind: str, folder: Path) -> Path:
     about = {"huggingface": json.dumps({"info": {"features": features}})}
     parquet.write_table(table.replace_schema_metadata(about), folder / "train-00000.parquet")
     return folder / "train-00000.parquet"
+
+
+def write_zeros(path: Path, head: bytes) -> Path:
+    """Write a gzip file of `head` and 256 MB of zeros."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(head)
+        for _ in range(256):
+            file.write(bytes(2**20))
+    return path
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Assert that less than 128 MB are allocated at once."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()

@@ -17,7 +17,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-from making import SIGNS, VALUES, Files, png, write_folder, write_tar, write_zip
+from making import (
+    SIGNS,
+    VALUES,
+    Files,
+    little_memory,
+    png,
+    write_folder,
+    write_tar,
+    write_zeros,
+    write_zip,
+)
 
 from siglum.errors import ConfigError, DataError, SiglumError
 from siglum.images import folder, sources
@@ -193,24 +203,15 @@ def test_a_member_of_2_to_the_62_bytes_is_refused_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-@pytest.mark.parametrize("kind", ["archive:", ""])
-def test_a_long_name_of_gigabytes_is_not_read(tmp_path: Path, format: int, kind: str) -> None:
+def test_a_long_name_of_gigabytes_is_not_read(tmp_path: Path, format: int) -> None:
     """Python's tarfile would read such a header in one piece, into memory."""
-    import resource
-
     member = tarfile.TarInfo("long")
     member.type = tarfile.XHDTYPE if format == tarfile.PAX_FORMAT else tarfile.GNUTYPE_LONGNAME
     member.size = 2**31
-    path = tmp_path / "signs.tar.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(member.tobuf(format))
-        for _ in range(512):
-            file.write(bytes(2**20))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    with pytest.raises(SiglumError, match="is not a"):
-        sources.load(f"{kind}{path}")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # KiB
+    path = write_zeros(tmp_path / "signs.tar.gz", member.tobuf(format))
+    for kind in ("archive:", ""):
+        with little_memory(), pytest.raises(SiglumError, match="is not a"):
+            sources.load(f"{kind}{path}")
 
 
 def test_overlapping_members_are_refused_soon(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: 
         (
             {0.1: [0], 0.2: [40]},
             "lr=0.1 and lr=0.2: 100.00 and 96.00 %, 4.00 points apart (95 % CI 2.78 to 5.22 over "
-            "images), but one seed cannot tell variants from the luck of the start (1 seed, 1,000 "
+            "images), but one seed cannot separate variants from chance (1 seed, 1,000 "
             "test images).",
         ),
         (

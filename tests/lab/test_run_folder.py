@@ -1,12 +1,13 @@
 """A run on disk: it reads back as written, and damage is an error of one line."""
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from siglum import files
 from siglum.config import TrainConfig
 from siglum.errors import ConfigError, RunError, SiglumError
 from siglum.lab import models
-from siglum.lab.run_folder import Run, find_runs, next_path
+from siglum.lab.device import choose_device
+from siglum.lab.run_folder import CONFIG, Run, find_runs, next_path
+from siglum.lab.train_run import load_data, resume, train
 
 FILES = ("config.json", "preprocess.json", "classes.json", "env.json", "log.jsonl", "result.json")
 READERS = ("config", "preprocess", "classes", "env", "result", "history", "predictions")
@@ -176,56 +179,52 @@ def test_a_name_is_the_first_that_is_free(tmp_path: Path) -> None:
     assert next_path(tmp_path, config).name == "glyph_net-my-2"
 
 
-PROGRAM = """
-import os, sys
-from pathlib import Path
-from siglum import files
-count, end = 0, int(sys.argv[1])
-def counted(function):
-    def call(*arguments, **options):
-        global count
-        count += 1
-        if count == end:
-            os._exit(9)
-        return function(*arguments, **options)
-    return call
-os.fsync, os.replace, os.mkdir = counted(os.fsync), counted(os.replace), counted(os.mkdir)
-from siglum.config import TrainConfig
-from siglum.lab.device import choose_device
-from siglum.lab.run_folder import CONFIG, Run
-from siglum.lab.train_run import resume, train
-path = Path(sys.argv[2])
-device = choose_device("cpu", "float32", 1)
-config = TrainConfig(data=sys.argv[3], epochs=2, batch_size=32, val=0.2)
-if (path / CONFIG).exists():
-    run = Run(path)
-    if run.result is None:
-        resume(run, device)
-else:
-    train(config, path, device)
-print(count)
-"""
+FORKS = multiprocessing.get_context("forkserver")  # its server imports torch, once for all
+FORKS.set_forkserver_preload(["siglum.lab.train_run"])
 
 
-def _train(path: Path, end: int, signs: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, str(end), str(path), f"folder:{signs}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def _train(path: Path, end: int, signs: Path, count: Any) -> None:
+    """Train or resume a run; the process ends at its `end`-th operation on files."""
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            count.value += 1
+            if count.value == end:
+                os._exit(9)
+            return function(*arguments, **options)
+
+        return call
+
+    os.fsync, os.replace, os.mkdir = map(counted, (os.fsync, os.replace, os.mkdir))
+    device = choose_device("cpu", "float32", 1)
+    if not (path / CONFIG).exists():
+        config = TrainConfig(data=f"folder:{signs}", epochs=2, batch_size=32, val=0.2)
+        train(config, path, device)
+    elif Run(path).result is None:
+        resume(Run(path), device)
+
+
+def _run_process(path: Path, end: int, signs: Path) -> tuple[int | None, int]:
+    """Return the exit code of a process that trains, and the number of its operations."""
+    count = FORKS.Value("i", lock=False)
+    process = FORKS.Process(target=_train, args=(path, end, signs, count))
+    process.start()
+    process.join(120)
+    return process.exitcode, count.value
 
 
 def test_killed_at_file_operations_and_resumed_gives_the_same_bytes(
     signs: Path, tmp_path: Path
 ) -> None:
     """A sample of the operations, the first ones included, in which a run comes into being."""
-    assert _train(tmp_path / "warm", 0, signs).returncode == 0  # packs the images in the cache
-    done = _train(tmp_path / "whole", 0, signs)
-    assert done.returncode == 0, done.stderr
-    total = int(done.stdout)
+    load_data(TrainConfig(data=f"folder:{signs}"))  # packs the images in the cache
+    code, total = _run_process(tmp_path / "whole", 0, signs)
+    assert code == 0
     names = ("best.safetensors", "last.safetensors", "predictions.npz")
     for end in (1, 4, total // 2, total - 1):
         path = tmp_path / str(end)
-        assert _train(path, end, signs).returncode == 9
-        again = _train(path, 0, signs)
-        assert again.returncode == 0, again.stderr
+        assert _run_process(path, end, signs)[0] == 9
+        assert _run_process(path, 0, signs)[0] == 0
         for name in names:
             assert (path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), end
         losses = [epoch.train_loss for epoch in Run(path).history]

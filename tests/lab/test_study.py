@@ -77,8 +77,9 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
         ('[variants.a]\ninit = "parents.b"\n[parents.c]', "parent must be one of c, got 'b'"),
         (
             '[variants.a]\ninit = "parents.b"\n[parents.b]\ninit = "parents.b"',
-            "parents.b must start from scratch or from a run, got 'parents.b'.",
+            "parents.b must be one run, without folds, from scratch or from a run.",
         ),
+        ('[variants.a]\ninit = "parents.b"\n[parents.b]\nfolds = 5', "parents.b must be one run,"),
         ("[variants.first]\n[published.frist]\nval = 0.5", "Did you mean 'first'?"),
         ("pairs = [['a', 'bb']]\n[variants.a]\n[variants.b]", "Did you mean 'b'?"),
     ],
@@ -170,7 +171,7 @@ def test_a_diverged_run_is_noted_as_failed_and_its_children_are_refused(
     failed, _ = collect(study)
     ((seed, reason),) = failed.failed
     assert (seed, failed.runs, failed.missing) == (0, (), 0) and "loss" in reason
-    with pytest.raises(RunError, match="child starts from a run that failed. Change"):
+    with pytest.raises(RunError, match="child starts from a failed run. Change"):
         run_cells(study.select(["child"]), machine)
 
 

@@ -173,11 +173,6 @@ def test_resume_is_bit_identical(tmp_path: Path, tiny_run: Run, machine: Device)
     assert not (run.path / "resume").exists()
 
 
-def test_a_finished_run_is_not_resumed(tiny_run: Run, machine: Device) -> None:
-    with pytest.raises(RunError, match="is finished. To train it for more epochs"):
-        resume(tiny_run, machine)
-
-
 def test_resuming_with_other_images_is_refused(
     tmp_path: Path, signs: Path, machine: Device
 ) -> None:

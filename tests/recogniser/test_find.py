@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import siglum
 from siglum.errors import ConfigError, DataError
@@ -84,13 +83,3 @@ def test_what_cannot_be_found_is_explained() -> None:
         siglum.find(DRAWINGS["→"], within="gerek")
     with pytest.raises(DataError, match="image 1"):
         siglum.find(b"no image")
-
-
-def test_a_photo_of_several_characters_warns() -> None:
-    image = Image.new("L", (300, 100), 255)
-    for left in (20, 180):
-        image.paste(0, (left, 20, left + 8, 80))
-        image.paste(0, (left, 20, left + 50, 28))
-
-    with pytest.warns(UserWarning, match="characters found"):
-        siglum.find(image)

@@ -74,6 +74,7 @@ def test_a_hand_in_says_how_to_repeat_it(tiny_run: Run, document: str) -> None:
     assert all(version in page.text for version in tiny_run.env["versions"].values())
     assert tiny_run.env["processor"] in page.text and "Ada" in page.text
     assert "Wilson 1927" in page.text and "Batch normalization" in page.text
+    assert "--hand-in" in page.text and "--author=Ada" in page.text and "--text=" in page.text
     assert "Holm" not in page.text and "Dropout: a simple way" not in page.text
 
 
@@ -102,7 +103,7 @@ def test_several_runs_are_compared_and_have_room_for_words(tiny_run: Run, tmp_pa
 
     assert f"Comparison of tiny, {html.escape(HOSTILE)}" in text and HOSTILE not in text
     assert "Table 3. Paired differences." in text
-    assert "but one seed cannot tell variants from the luck of the start" in text
+    assert "but one seed cannot separate variants from chance" in text
     assert "Holm 1979" in text and text.count('<p class="blank quiet">Your words</p>') == 5
     assert len(identifiers) == len({*identifiers})
 

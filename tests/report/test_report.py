@@ -228,6 +228,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "against a recipe": {"model": "mnist_net", "optimizer": "nesterov", "augment": ("affine",)},
     "switched off": {"optimizer": "sgd", "augment": (), "val": 0.0, "label_smoothing": 0.0},
     "two of a kind": {"augment": ("affine", "affine")},
+    "booleans": {"model": "picture_net", "model_options": {"mirror": False, "shifts": True}},
     "negative": {"mean": -0.5, "std": 1e-05},
     "looks like a flag": {"writers": r"-(\d+)\.", "split": "writer"},
     "for the shell": {"data": "folder:my 'signs' $HOME; ls", "test": 'folder:"two" *'},

@@ -1,8 +1,8 @@
 """Fonts become a backbone: glyphs, synthetic signs, sampling, training and export."""
 
-import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,11 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 from matplotlib import get_data_path
 
+from siglum import cli
 from siglum.images import decode
 from siglum.images.ink import normalise
 from siglum.recogniser.predict import open_backbone
+from tools.backbone.__main__ import app
 from tools.backbone.data import Recipe, draw_epoch, join, load_strokes, sample_weights
 from tools.backbone.drawings import load_drawings
 from tools.backbone.fonts import Face, find_fonts, read_faces
@@ -218,19 +220,12 @@ def test_an_epoch_draws_each_class_as_often_as_expected(balance: float) -> None:
     assert (rows != draw_epoch(labels, weights, 840, 0, 6)).any()
 
 
-def start(module: str, *arguments: object, cache: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "SIGLUM_CACHE": str(cache)}
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
-
-
-def run(module: str, *arguments: object, cache: Path) -> None:
-    process = start(module, *arguments, cache=cache)
-    error = process.communicate()[1]
-    assert process.returncode == 0, error.decode()
+def run(*arguments: object) -> None:
+    app([*map(str, arguments)], result_action="return_value")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     for kind, family in (("hand", "DejaVuSans"), ("text", "DejaVuSerif")):
@@ -243,26 +238,19 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
         "--batch-size 32 --val 0.2 --margin 0.1 --plain 0.2 --threads 1 --model-options.width 4 "
         "--model-options.features 16 --model-options.pool 0 --model-options.norm 1"
     )
-    train = (
-        "tools.backbone",
-        "train",
-        tmp_path / "fonts",
-        "-o",
-        tmp_path / "run",
-        *options.split(),
-    )
-    killed = start(*train, cache=tmp_path)
+    train = ("train", tmp_path / "fonts", "-o", tmp_path / "run", *options.split())
+    command = [sys.executable, "-m", "tools.backbone", *map(str, train)]
+    killed = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     while not (tmp_path / "run" / "log.jsonl").exists():
         assert killed.poll() is None
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
-    run(*train, cache=tmp_path)  # continues
-    begun = ("--init", tmp_path / "run", "--lr", 0.05)
-    run(*train[:4], tmp_path / "other", *train[5:], *begun, cache=tmp_path)
+    run(*train)  # continues
+    run(*train[:3], tmp_path / "other", *train[4:], "--init", tmp_path / "run", "--lr", 0.05)
     out = tmp_path / "backbone.siglum"
     flags = ("-o", out, "--licence", "MIT", "--threads", 1, "--length", 10)
-    both = tmp_path / "run", tmp_path / "other"
-    run("tools.backbone", "export", *both, *flags, cache=tmp_path)
+    run("export", tmp_path / "run", tmp_path / "other", *flags)
 
     backbone = open_backbone(out)
     card, rejection = backbone.bundle.card, backbone.bundle.calibration.rejection
@@ -275,6 +263,5 @@ def test_fonts_become_a_backbone_that_teaches(tmp_path: Path) -> None:
     assert str(tmp_path) not in card.model_dump_json()
 
     taught = tmp_path / "taught.siglum"
-    flags = ("--chars", "aBeF", "--backbone", out, "-o", taught)
-    run("siglum", "teach", *flags, cache=tmp_path)
+    assert cli.run(["teach", "--chars", "aBeF", "--backbone", str(out), "-o", str(taught)]) == 0
     assert taught.exists()

@@ -59,7 +59,7 @@ Glyphs = NDArray[np.uint8]  # (N, 1, S, S)
 class Recipe(Settings):
     """Everything that decides the outcome.
 
-    The defaults are those of the included backbone, but for sources of strokes and of drawings.
+    The defaults are those of the included backbone, except for sources and `model_options`.
     """
 
     fonts: Annotated[str, Parameter(parse=False)] = ""  # folder, with a folder for each kind

@@ -82,8 +82,9 @@ def export(
         length: of the features; 0 for those of the networks, without a projection.
 
     Raises:
-        RunError: if `path` exists, the runs have other fonts, held-out faces or frames, or
-            onnxruntime's features differ from torch's.
+        ConfigError: if `path` exists.
+        RunError: if the runs have other fonts, held-out faces or frames, or onnxruntime's features
+            differ from torch's.
     """
     bundles.check_new(path)
     recipes = [build(Recipe, read_json(run.path / RECIPE)) for run in runs]

@@ -1,6 +1,6 @@
 """Augmentation that makes a printed character look handwritten, one batch at a time.
 
-Each step has its own random strength for every image and applies to a random part of the batch.
+Each step applies to a random part of the batch; all but `downscale` draw a strength per image.
 Shapes: B images, S the side; ink is 1, paper 0.
 """
 

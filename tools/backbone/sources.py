@@ -110,7 +110,7 @@ READERS: dict[str, Callable[[Path], Iterator[Glyph]]] = {  # by package
 def read_package(folder: Path, wanted: Container[str]) -> Iterator[Sign]:
     """Yield the wanted characters of an installed package."""
     if folder.name not in READERS or not folder.exists():
-        raise DataError(f"No strokes in {folder}. Run python -m tools.backbone install.")
+        raise DataError(f"No strokes in {folder}. Run python -m tools.backbone install FOLDER.")
     for path in sorted(folder.iterdir()):
         if path.suffix in SUFFIXES:
             for character, strokes in READERS[folder.name](path):

@@ -117,7 +117,6 @@ def test_options_decide_the_sizes(pool: str, options: dict, side: dict[str, int]
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     assert linear[0].in_features == features
     assert len(linear) == 1 + (options.get("hidden", 50) > 0)
-    assert isinstance(model(torch.rand(2, 3, 28, 28)).sum().item(), float)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -151,8 +151,9 @@ def test_the_keyboard_alone_is_enough(visit: Open) -> None:
     page.locator("#live", has_text="Copied").wait_for(state="attached")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("settings", [{}, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("scheme", "settings"), [("light", {}), ("dark", PHONE)], ids=["desktop", "phone"]
+)
 def test_the_page_is_accessible(visit: Open, scheme: str, settings: dict[str, Any]) -> None:
     page = visit(color_scheme=scheme, **settings)
     answer(page, "φ")

@@ -136,8 +136,7 @@ def test_the_keyboard_alone_names_draws_saves_corrects_and_undoes(user: User) ->
     user.wait_for_rows("1,1")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light")])
 def test_every_view_is_accessible_and_fits(
     width: int, theme: str, visit: Visit, taught_url: str
 ) -> None:
