@@ -206,8 +206,8 @@ class TrainConfig(TrainSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.check_glyph()
-        if self.fold and self.fold >= (self.folds or 1):
-            raise ConfigError(f"fold must be below folds ({self.folds}), got {self.fold}.")
+        if self.fold >= (folds := self.folds or 1):
+            raise ConfigError(f"fold must be below the number of folds ({folds}), got {self.fold}.")
         if self.folds is not None and self.test is not None:
             raise ConfigError(f"Cannot combine folds with test {self.test!r}. Leave one out.")
         return self

@@ -58,8 +58,8 @@ def test_options_of_a_recipe_are_replaced_one_by_one() -> None:
         ),
         ({"model": "mnist_net", "epoch": 3}, "unknown setting 'epoch'. Did you mean 'epochs'?"),
         ({"zzz": 0.1}, f"unknown setting 'zzz'. {ALL_SETTINGS}"),
-        ({"fold": 1}, "fold must be below folds (None), got 1."),
-        ({"folds": 3, "fold": 3}, "fold must be below folds (3), got 3."),
+        ({"fold": 1}, "fold must be below the number of folds (1), got 1."),
+        ({"folds": 3, "fold": 3}, "fold must be below the number of folds (3), got 3."),
         (
             {"folds": 3, "test": "mnist5k"},
             "Cannot combine folds with test 'mnist5k'. Leave one out.",

@@ -30,8 +30,8 @@ class CNN(Network):
 
     The first convolution has `filters`, the n-th n * `growth`; all have `kernel_size`, k // 2 px of
     padding and `stride`. After each: pooling over `pool_size` px (for the first, `first_pool` and
-    `first_pool_size` where they are set) and the activation. `dropout` applies to the output of the
-    last convolution. `hidden` are the nodes between it and the head; 0 leaves that layer out.
+    `first_pool_size` if set) and the activation. `dropout` follows the last convolution. `hidden`
+    are the nodes between it and the head; 0 leaves that layer out.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class CNN(Network):
                 self.add_module(f"norm{number}", nn.BatchNorm2d(width))
             if number == layers:
                 self.dropout = Dropout(dropout, dropout_at_test)
-            self.add_module(f"pool{number}", choose(POOLS, kind, "pool")(step))
+            setting = "pool" if kind == pool else "first_pool"
+            self.add_module(f"pool{number}", choose(POOLS, kind, setting)(step))
             self.add_module(f"{activation}{number}", activate())
             channels, kind, step = width, pool, pool_size
         self.flatten = nn.Flatten()
