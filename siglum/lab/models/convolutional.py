@@ -28,10 +28,9 @@ class CNN(Network):
     in logits and minimise the cross-entropy, which is equal. The published programs also apply
     dropout in evaluation, as `dropout_at_test` does.
 
-    The first convolution has `filters`, the n-th n * `growth`; all have `kernel_size`, k // 2 px of
-    padding and `stride`. After each: pooling over `pool_size` px (for the first, `first_pool` and
-    `first_pool_size` if set) and the activation. `dropout` follows the last convolution. `hidden`
-    are the nodes between it and the head; 0 leaves that layer out.
+    The first convolution has `filters`, the n-th n * `growth`; all have k // 2 px of padding. After
+    each: pooling over `pool_size` px (for the first, `first_pool` and `first_pool_size` if set) and
+    the activation. `dropout` follows the last one. `hidden` nodes precede the head; 0 for none.
     """
 
     def __init__(
