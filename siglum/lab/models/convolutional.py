@@ -28,7 +28,7 @@ class CNN(Network):
     in logits and minimise the cross-entropy, which is equal. The published programs also apply
     dropout in evaluation, as `dropout_at_test` does.
 
-    The first convolution has `filters`, the n-th n * `growth`; all have k // 2 px of padding. After
+    The first convolution has `filters`, the n-th n * `growth`; padding is `kernel_size` // 2. After
     each: pooling over `pool_size` px (for the first, `first_pool` and `first_pool_size` if set) and
     the activation. `dropout` follows the last one. `hidden` nodes precede the head; 0 for none.
     """
