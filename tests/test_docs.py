@@ -226,13 +226,9 @@ def test_the_site_builds_without_warnings_and_its_links_work(tmp_path: Path) -> 
     ],
 )
 def test_a_notebook_runs(
-    name: str,
-    expected: str,
-    kind: str,
-    digits: Path,
-    tmp_path: Path,
+    name: str, expected: str, kind: str, digits: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     nbformat = pytest.importorskip("nbformat", reason="nbformat is missing: pip install nbclient")
     nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: pip install nbclient")
     pytest.importorskip("anywidget", reason="anywidget is missing: pip install anywidget")

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {  # what: (files, lines allowed); what the last redesign reached, or the aim
     "package": ("siglum/**/*.py", 17_475),
     "page script": ("siglum/studio/page/*.js", 2_473),
-    "tests": ("tests/**/*.py", 16_187),
+    "tests": ("tests/**/*.py", 16_177),
     "benchmarks": ("benchmarks/*.py", 1_749),
     "backbone tools": ("tools/backbone/*.py", 2_270),
     "results of studies": ("studies/*.md", 400),

@@ -15,19 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import making
 import pytest
 from hypothesis import given, strategies as st
-from making import (
-    SIGNS,
-    VALUES,
-    Files,
-    little_memory,
-    png,
-    write_folder,
-    write_tar,
-    write_zeros,
-    write_zip,
-)
+from making import SIGNS, VALUES, Files, little_memory, png, write_folder, write_tar, write_zip
 
 from siglum.errors import ConfigError, DataError, SiglumError
 from siglum.images import folder, sources
@@ -208,7 +199,7 @@ def test_a_long_name_of_gigabytes_is_not_read(tmp_path: Path, format: int) -> No
     member = tarfile.TarInfo("long")
     member.type = tarfile.XHDTYPE if format == tarfile.PAX_FORMAT else tarfile.GNUTYPE_LONGNAME
     member.size = 2**31
-    path = write_zeros(tmp_path / "signs.tar.gz", member.tobuf(format))
+    path = making.write_zeros(tmp_path / "signs.tar.gz", member.tobuf(format))
     for kind in ("archive:", ""):
         with little_memory(), pytest.raises(SiglumError, match="is not a"):
             sources.load(f"{kind}{path}")
