@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -104,10 +104,9 @@ def train(
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
         if wanted:
-            raise ConfigError(
-                f"A run resumes with its own settings: leave out {', '.join(wanted)}. For more "
-                f"epochs: siglum train SOURCE --init {resume} -o NEW"
-            )
+            remedy = f"For more epochs: siglum train SOURCE --init {resume} -o NEW"
+            rule = "A run resumes with its own settings: leave out"
+            raise ConfigError(f"{rule} {', '.join(wanted)}. {remedy}")
         path, run = resume, Run(resume)
         before = run.env["device"]
         device = before["device"] if device == "auto" else device
@@ -346,9 +345,11 @@ def print_measures(
         terminal.print_table(("", *classes), np.column_stack([classes, matrix]))
 
 
-def _resolve(source: str) -> tuple[str, Path | None]:
-    kind, _, place = source.partition(":")
-    return kind, Path(place).expanduser().resolve() if place else None
+def _resolve(source: str) -> tuple[str, Path]:
+    with suppress(SiglumError):  # its images may be gone
+        kind, _, place = sources.locate(source)
+        return kind, place.resolve()
+    return source, Path()
 
 
 def merge_classes(
@@ -422,9 +423,8 @@ def report(
             return
     path = out or run / "report.html"
     if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(
-            f"out must end in .html, got {str(path)!r}. For images: siglum report {run} --plots DIR"
-        )
+        remedy = f"For images: siglum report {run} --plots DIR"
+        raise ConfigError(f"out must end in .html, got {str(path)!r}. {remedy}")
     terminal.print_line(f"Report: {Run(run).report(path)}")
 
 
@@ -481,10 +481,8 @@ def examine(
         choose(PANELS, name, "only")
     as_page = out.suffix == ".html" if out else not (save or only or json)
     if out and not as_page and len(names) > 1:
-        raise ConfigError(
-            f"out must end in .html for {len(names)} panels, got {out}. Name one "
-            "with --only, or write all to a folder with --save DIR."
-        )
+        remedy = "Name one with --only, or write all to a folder with --save DIR."
+        raise ConfigError(f"out must end in .html for {len(names)} panels, got {out}. {remedy}")
     if data is not None and weights is None:
         raise ConfigError("A run has images of its own. Leave out --data, or name image files.")
     target, results = choose_device(device, "float32"), {}
@@ -547,10 +545,9 @@ def compare(
 
     variants = group_runs(Run(path) for path in runs)
     if len(variants) < 2:
-        raise ConfigError(
-            f"compare needs at least 2 variants, got {len(variants)} in {len(runs)} runs. "
-            "Give runs that differ in more than the seed."
-        )
+        remedy = "Give runs that differ in more than the seed."
+        number = f"{len(variants)} in {len(runs)} runs"
+        raise ConfigError(f"compare needs at least 2 variants, got {number}. {remedy}")
     comparison = compare_runs(variants)
     if out is not None:
         page.write_comparison(comparison, out, f"{len(variants)} variants")
@@ -626,6 +623,8 @@ def study(
             raise ConfigError(f"jobs must be at least 1, got {jobs}.")
         if ray is not None and jobs > 1:
             raise ConfigError(f"jobs must be 1 with --ray, which decides itself, got {jobs}.")
+        if seed and not wanted.levels:
+            raise ConfigError("seed chooses runs of trials, and the search has none. Leave it out.")
         jobs = jobs if wanted.trials else min(jobs, len(cells))
         threads = threads or (max(1, CORES // jobs) if ray is None else 1)
         read, target = partial(read_study, file, folder), (device, precision, threads)

@@ -190,17 +190,14 @@ def _train(driver: Driver, cell: Cell, images: dict[str, ImageSet], parent: None
     node = platform.node()
     for name, version in train_run.versions().items():
         if version != driver.versions[name]:
-            raise RunError(
-                f"{node} has {name} {version}, but the study runs with {driver.versions[name]}. "
-                "Install the same versions on every node."
-            )
+            problem = f"{node} has {name} {version}, but the study runs with"
+            remedy = "Install the same versions on every node."
+            raise RunError(f"{problem} {driver.versions[name]}. {remedy}")
     with suppress(OSError):  # paths may be relative
         os.chdir(driver.folder)
     if not driver.token.exists():
-        raise RunError(
-            f"{node} does not see the folder {cell.path.parent}. Share it with every node, at the "
-            "same path."
-        )
+        remedy = "Share it with every node, at the same path."
+        raise RunError(f"{node} does not see the folder {cell.path.parent}. {remedy}")
     sys.argv = [*driver.arguments]  # the run records the command
     device = choose_device(*driver.device)
     run_cells(

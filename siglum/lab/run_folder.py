@@ -97,10 +97,8 @@ class Run:
         self.path = Path(path)
         if not (self.path / CONFIG).is_file():
             if self.path.suffix in (".pth", ".pt", ".safetensors"):
-                raise RunError(
-                    f"{path} is a file of weights, not a run. Train with it: siglum train SOURCE "
-                    f"--init file:{path}"
-                )
+                remedy = f"siglum train SOURCE --init file:{path}"
+                raise RunError(f"{path} is a file of weights, not a run. Train with it: {remedy}")
             if ".py" in self.path.name:
                 remedy = f"siglum evaluate {path} --weights FILE SOURCE -o RUN"
                 raise RunError(f"{path} is a network, not a run. Make a run of it: {remedy}")
@@ -203,10 +201,8 @@ class Run:
         """Return log-probabilities and labels: `val_log_probs`, `val_labels`, `test_...`."""
         path = self.path / PREDICTIONS
         if not path.exists():
-            raise RunError(
-                f"{self.path} has no predictions: it is not finished. Resume it with: "
-                f"siglum train --resume {self.path}"
-            )
+            remedy = f"Resume it with: siglum train --resume {self.path}"
+            raise RunError(f"{self.path} has no predictions: it is not finished. {remedy}")
         num_classes = len(self.classes)
         try:
             # From memory: numpy leaves the file open where it is damaged.

@@ -186,13 +186,12 @@ def count_trained(
     """Count the images, preprocessed as `config` says, that a run or its parents learned from."""
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
     hashes: set[int] = set()
-    while not run.imported:
+    learner: Run | None = run
+    while learner and not learner.imported:
         with suppress(SiglumError):
-            same = run.config.model_copy(update=inputs)
-            hashes |= {*_hashes(load_data(same, run.classes, progress).train)}
-        if not (Path(run.config.init) / CONFIG).is_file():
-            break
-        run = Run(run.config.init)
+            same = learner.config.model_copy(update=inputs)
+            hashes |= {*_hashes(load_data(same, learner.classes, progress).train)}
+        learner = transfer.parent(learner)
     return {
         part: sum(h in hashes for h in _hashes(images)) for part, images in parts.items() if images
     }
@@ -225,9 +224,8 @@ def train(
             raise ConfigError("curve test needs test images. Name a source of them with --test.")
         size, batch_size = len(data.rows(config.seed, 0)), config.batch_size
         if batch_size > size and "batch_size" in config.model_fields_set:
-            raise ConfigError(
-                f"batch_size must be at most the {size} training images, got {batch_size}."
-            )
+            rule = f"batch_size must be at most the {size} training images"
+            raise ConfigError(f"{rule}, got {batch_size}.")
         for name in config.augment:  # before there is a folder
             choose(AUGMENTATIONS, name, "augment")
         changes = {"epochs": config.epochs or training_loop.default_epochs(size)}
@@ -275,11 +273,11 @@ def resume(
 ) -> Run:
     """Resume an unfinished run: bit-identical on the same machine, versions and threads."""
     if run.result is not None:
-        raise RunError(
-            f"{run.path} is finished. To train it for more epochs: "
-            f"siglum train SOURCE --init {run.path} -o NEW"
-        )
-    config, env = run.config, run.env
+        remedy = f"siglum train SOURCE --init {run.path} -o NEW"
+        raise RunError(f"{run.path} is finished. To train it for more epochs: {remedy}")
+    config, env, parent = run.config, run.env, transfer.parent(run)
+    if parent:  # the study may have been moved
+        config = config.model_copy(update={"init": str(parent.path)})
     with distributed.connect(device.device):
         data = data or load_data(config, run.classes, progress)
         now = environment(device, data.parts, data.whole)

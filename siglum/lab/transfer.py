@@ -26,7 +26,7 @@ from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import FITTED, count_parameters
 from siglum.lab.models.pretrained import included_weights
-from siglum.lab.run_folder import Run, load_weights, on_cpu
+from siglum.lab.run_folder import CONFIG, Run, load_weights, on_cpu
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head
@@ -79,6 +79,17 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
         "adopted_numbers": sum(tensor.numel() for tensor in tensors.values()),
         "reset_numbers": sum(tensor.numel() for tensor in random.values()),
     }
+
+
+def parent(run: Run) -> Run | None:
+    """Return the run that `run` started from, also where both were moved; None if it is gone."""
+    init = run.config.init
+    for path in (Path(init), run.path.parent / Path(init).name):
+        if init not in NO_RUNS and (path / CONFIG).is_file():
+            older = Run(path)
+            if older.result and older.result["finished"] <= run.env["started"]:  # both in UTC
+                return older
+    return None
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
@@ -139,9 +150,8 @@ def read_weights(init: str) -> dict[str, Tensor]:
 def read_tensors(path: Path, setting: str = "weights") -> dict[str, Tensor]:
     """Return the tensors of a file, or of the state_dict in a checkpoint, on the CPU."""
     if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"{setting} must name a file with suffix {', '.join(SUFFIXES)}, got {path}."
-        )
+        names = ", ".join(SUFFIXES)
+        raise ConfigError(f"{setting} must name a file with suffix {names}, got {path}.")
     try:
         tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:

@@ -177,7 +177,7 @@ def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]
     while len(steps) < 20:
         try:
             run = Run(path)
-            config = run.config
+            config, parent = run.config, transfer.parent(run)
             if run.imported:
                 return [(run.env["command"], "", ""), *steps], ""
         except SiglumError as error:
@@ -187,7 +187,7 @@ def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]
         steps.insert(0, (command, renames, to_csv(config.rename.items())))
         if config.init in transfer.NO_RUNS or config.init.startswith(transfer.FILE):
             break
-        path, out = Path(config.init), config.init
+        path, out = parent.path if parent else Path(config.init), config.init
     return steps, ""
 
 

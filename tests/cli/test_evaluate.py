@@ -17,8 +17,7 @@ def test_held_out_images_are_measured_by_default(siglum, run: Path, signs: Path)
     """Neither without a source nor when the run's own source is named are training images used."""
     result = Run(run).result
     assert result is not None
-    again = f"folder:{signs}/../signs"
-    for flags in ([], [f"folder:{signs}"], [again], ["--part", "val"]):
+    for flags in ([], [f"folder:{signs}"], [f"{signs}/../signs"], ["--part", "val"]):
         text = siglum("evaluate", run, *flags)
         measured = json.loads(siglum("evaluate", run, *flags, "--json").stdout)
 
@@ -58,15 +57,20 @@ def test_images_of_the_run_that_it_started_from_count_as_trained_on(
     """Another seed holds out other images; --merge accepts the names from before --rename."""
     (tmp_path / "names.csv").write_text("cross,x\n")
     (tmp_path / "groups.csv").write_text("cross,lines\nstroke,lines\n")
-    flags = ("--init", run, "--seed", 1, "--val", 0.2, "--epochs", 1, "--rename", "names.csv")
-    done = siglum("train", f"folder:{signs}", "-o", "child", *flags, cwd=tmp_path)
-    text = siglum("evaluate", "child", "--merge", "groups.csv", cwd=tmp_path)
-    record = json.loads(siglum("evaluate", "child", "--json", cwd=tmp_path).stdout)
+    shutil.copytree(run, tmp_path / "old" / "first")
+    flags = ("--init", "old/first", "--seed", 1, "--val", 0.2, "--epochs", 1)
+    rename = ("--rename", "names.csv")
+    done = siglum("train", signs, "-o", "old/child", *flags, *rename, cwd=tmp_path)
+    (tmp_path / "old").rename(tmp_path / "new")
+    text = siglum("evaluate", "new/child", "--merge", "groups.csv", cwd=tmp_path)
+    record = json.loads(siglum("evaluate", "new/child", "--json", cwd=tmp_path).stdout)
+    whole = siglum("evaluate", "new/child", signs, *rename, "--json", cwd=tmp_path)
 
     count = record["trained_on"]
     assert count > 5 and f"trained on {count} of the images that measure this run" in done.stdout
     assert f"was trained on {count} of these 15 images" in text.stdout
     assert record["classes"] == ["ring", "stroke", "x"] and "lines" in text.stdout
+    assert json.loads(whole.stdout)["trained_on"] == 57 + count
 
 
 def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_path: Path) -> None:
@@ -113,8 +117,7 @@ def test_merge_counts_classes_of_a_group_as_one(
 def test_probabilities_of_a_group_are_added() -> None:
     """Each of two classes less likely than a third, both together more; a class's own name."""
     log_probs = np.log([[0.3, 0.4, 0.3], [0.2, 0.8, 0.0 + 1e-12]])
-    groups = {"cross": "stroke"}
-    names, merged, labels = merge_classes(CLASSES, groups, log_probs, np.array([2, 1]))
+    names, merged, labels = merge_classes(CLASSES, {"cross": "stroke"}, log_probs, np.array([2, 1]))
 
     assert names == ("stroke", "ring") and labels.tolist() == [0, 1]
     np.testing.assert_allclose(np.exp(merged), [[0.6, 0.4], [0.2, 0.8]])

@@ -98,9 +98,8 @@ def test_report_goes_into_the_runs_folder_and_tells_what_is_missing(
 def kill_study(file: Path, folder: Path, text: str) -> None:
     """Run a study, and kill it when it prints a line with `text`."""
     command = [sys.executable, "-m", "siglum", "study", "run", str(file), *FLAGS]
-    with subprocess.Popen(
-        [*command, "--folder", str(folder)], stderr=subprocess.PIPE, text=True
-    ) as process:
+    command += ["--folder", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if text in line)
         process.kill()
@@ -133,9 +132,7 @@ def test_a_killed_search_resumes_with_the_same_trials(siglum, signs: Path, tmp_p
 def test_a_killed_search_by_optuna_resumes_with_the_same_trials_and_two_jobs_share_it(
     siglum, signs: Path, tmp_path: Path
 ) -> None:
-    optuna = pytest.importorskip(
-        "optuna", reason="Optuna is not installed: pip install '.[search]'"
-    )
+    optuna = pytest.importorskip("optuna", reason="Optuna is missing: pip install '.[search]'")
     file, folders = tmp_path / "search.toml", (tmp_path / "killed", tmp_path / "whole")
     file.write_text(
         f'[base]\ndata = "folder:{signs}"\nmodel = "mnist_net"\nbatch_size = 8\nval = 0.3\n'
@@ -150,6 +147,8 @@ def test_a_killed_search_by_optuna_resumes_with_the_same_trials_and_two_jobs_sha
         return [{**row, **SPEED} for row in rows]
 
     assert listed(folders[0]) == []
+    early = siglum("study", "run", file, "--folder", folders[0], "--seed", 0)
+    assert early.returncode == 2 and "seed chooses runs of trials" in early.stderr
     kill_study(file, folders[0], "  7: ")
     before = listed(folders[0])
     assert [row["state"] for row in before] == [row["state"] for row in listed(folders[0])]
@@ -190,9 +189,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_table(
         assert process.stdout is not None
         if chance.random() < 0.8:
             process.stdout.readline()  # says which run begins
-            time.sleep(chance.uniform(0, 0.25))
-        else:
-            time.sleep(chance.uniform(0, 2))
+        time.sleep(chance.uniform(0, 0.5))
         process.kill()
         process.communicate()
     last = siglum("study", "run", file, "--folder", tmp_path / "runs", *FLAGS)

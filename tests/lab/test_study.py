@@ -115,16 +115,20 @@ def lock_of(cell: Cell) -> FileLock:
     return FileLock(cell.path.parent / "locks" / f"{cell.path.name}.lock")
 
 
-def test_each_run_is_trained_once_and_a_stopped_one_resumed(study: Study, machine: Device) -> None:
+def test_each_run_is_trained_once_and_a_stopped_one_resumed_wherever_it_was_moved(
+    study: Study, machine: Device, tmp_path: Path
+) -> None:
     names: list[str] = []
-    first = study.select()[0]
+    parent, child = study.select(["after"], [0])
+    run_cells([parent], machine)
     with pytest.raises(Stopped):
-        run_cells([first], machine, lambda *_: lambda record: isinstance(record, Epoch))
-    assert first.state == "stopped"
+        run_cells([child], machine, lambda *_: lambda record: isinstance(record, Epoch))
+    assert child.state == "stopped"
+    study = read_study(tmp_path / "question.toml", child.path.parent.rename(tmp_path / "moved"))
     run_cells(study.select(), machine, note(names))
     run_cells(study.select(), machine, note(names))
 
-    assert names == ["scratch, seed 0", "scratch, seed 1", "after, seed 0", "after, seed 1"]
+    assert names == ["scratch, seed 1", "after, seed 0", "after, seed 1"]
     assert {cell.state for cell in study.cells} == {"finished"}
     counts = [(v.name, len(v.runs), v.missing) for v in collect(study)]
     assert counts == [("scratch", 2, 0), ("after", 2, 0)]
@@ -216,13 +220,12 @@ def test_cross_validated_variants_are_compared_on_the_same_folds(
     folders = cross_validate(config, folder, machine, repeats=2).seeds.run
     runs = tuple(Run(Path(path)) for paths in folders for path in paths)
     (pair,) = compare_runs([Variant("a", runs), Variant("b", runs)]).pairs.to_numpy()
-    single = TrainConfig(data=config.data, val=0)
 
     assert [*pair[2:4], pair[6], pair[9]] == [2, 72, 0.0, 1.0]
     with pytest.raises(ConfigError, match="their test images differ"):
         compare_runs([Variant("a", runs), Variant("b", runs[1:])])
     with pytest.raises(ConfigError, match="repeats must be at least 1, and folds 2"):
-        cross_validate(single, folder, machine)
+        cross_validate(TrainConfig(data=config.data, val=0), folder, machine)
 
 
 def test_labels_exchanged_on_purpose_are_label_issues(
