@@ -44,11 +44,9 @@ def _writable(folder: Path) -> Path:
     except OSError as error:
         temporary = tempfile.mkdtemp(prefix="siglum-")
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        warnings.warn(
-            f"Cannot write to the cache folder {folder}: {error.strerror}. Nothing is cached. "
-            "Set SIGLUM_CACHE to a folder that you can write to.",
-            stacklevel=3,
-        )
+        problem = f"Cannot write to the cache folder {folder}: {error.strerror}. Nothing is cached."
+        remedy = "Set SIGLUM_CACHE to a folder that you can write to."
+        warnings.warn(f"{problem} {remedy}", stacklevel=3)
         return Path(temporary)
 
 

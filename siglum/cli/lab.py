@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -23,7 +24,7 @@ from pydantic import Field
 from siglum import formatting, stats
 from siglum.cli import terminal
 from siglum.config import InputSettings, Option, Preprocess, TrainConfig, TrainSettings, build
-from siglum.errors import ConfigError, DataError, SiglumError, choose
+from siglum.errors import ConfigError, DataError, RunError, SiglumError, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.cache import Progress
@@ -99,7 +100,10 @@ def train(
         log: Also write the metrics of each epoch for TensorBoard, to RUN/tensorboard.
     """
     wanted = {} if config is None else read_toml(config, "config")
-    wanted |= settings.model_dump(exclude_unset=True)
+    flags = settings.model_dump(exclude_unset=True)
+    if isinstance(options := wanted.get("model_options"), dict) and "model_options" in flags:
+        flags["model_options"] = options | flags["model_options"]
+    wanted |= flags
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
@@ -234,8 +238,9 @@ def evaluate(
     described = settings.model_dump(exclude_unset=True) | ({"rename": renames} if weights else {})
     with _open(run, weights, described, source, out, target) as (opened, see):
         classes, config, result = opened.classes, opened.config, opened.result or {}
-        if source and (weights or rename is None) and _resolve(source) == _resolve(config.data):
-            source = None  # its training images are in it
+        same = source and rename is None and _resolve(source) == _resolve(config.data)
+        if weights or (same and "test" not in sources.parts(str(source))):
+            source = None  # measured already; or its training images are in it
         if source is None:
             name, log_probs, labels = train_run.predict_part(opened, part, checkpoint, target, see)
             trained = (opened.env["init"] or {"trained": {}})["trained"].get(name, 0)
@@ -250,8 +255,9 @@ def evaluate(
             model, labels = target.to(opened.model(checkpoint)), images.labels
             log_probs = training_loop.evaluate(model, images, opened.preprocess, target)
             trained = train_run.count_trained(opened, {name: images}, config, see)[name]
-    if trained:
-        headline += f"; the run was trained on {trained:,} of these {len(labels):,} images"
+    if trained != 0:
+        number = "an unknown number" if trained is None else f"{trained:,}"
+        headline += f"; the run was trained on {number} of these {len(labels):,} images"
     if groups:
         groups = {config.rename.get(name, name): group for name, group in groups.items()}
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
@@ -347,8 +353,8 @@ def print_measures(
 
 def _resolve(source: str) -> tuple[str, Path]:
     with suppress(SiglumError):  # its images may be gone
-        kind, _, place = sources.locate(source)
-        return kind, place.resolve()
+        kind, spec, place = sources.locate(source)
+        return (spec, place) if "://" in spec else (kind, place.resolve())
     return source, Path()
 
 
@@ -641,8 +647,13 @@ def study(
         elif jobs == 1:
             _train(*work)
         else:  # every worker walks through all runs; their locks share them out
-            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-                list(pool.map(partial(_train, *work), [os.getpid()] * jobs))
+            try:
+                with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+                    list(pool.map(partial(_train, *work), [os.getpid()] * jobs))
+            except BrokenProcessPool:
+                remedy = "Use fewer --jobs, and run the same command again."
+                problem = "A process was killed, perhaps for lack of memory."
+                raise RunError(f"{problem} {remedy}") from None
         cells = (wanted := read()).select(variant, seed)
     records: list[dict[str, Any]] = []
     histories = [cell.run.history if cell.run else [] for cell in cells]
@@ -741,12 +752,13 @@ def label_issues(
             images = sources.load(source, part, network.preprocess, progress=line.load)
             table = lab.predict_run(network, images, choose_device(device, "float32"))
             learned = train_run.count_trained(network, {part: images}, network.config, line.load)
-            if trained := learned[part]:
-                warnings.warn(
-                    f"{run} was trained on {trained:,} of these {len(images):,} images, and has "
-                    f"learned their labels. Use the folder of: siglum train {source} --folds 5",
-                    stacklevel=2,
-                )
+            if (trained := learned[part]) != 0:
+                number = "an unknown number" if trained is None else f"{trained:,}"
+                problem = f"{run} was trained on {number} of these {len(images):,} images, and has"
+                remedy = f"Use the folder of: siglum train {source} --folds 5"
+                warnings.warn(f"{problem} learned their labels. {remedy}", stacklevel=2)
+        elif source or part:
+            raise ConfigError(f"{run} has a source of its own. Leave out {source or '--part'}.")
         else:
             source, table = lab.read_out_of_fold(run)
         kinds = {"folder", "archive"} | ({"studio"} if relabel_to is None else set())

@@ -27,7 +27,7 @@ from siglum.images.decode import as_text
 from siglum.images.imageset import ImageSet
 from siglum.lab.device import Device
 from siglum.lab.run_folder import Run
-from siglum.lab.train_run import NO_DATA, PARTS, load_data
+from siglum.lab.train_run import NO_DATA, PARTS, load_same_data
 from siglum.lab.training_loop import Data, evaluate, normalise_batch, to_unit
 from siglum.recogniser.predict import preprocess_images, stack
 
@@ -104,7 +104,7 @@ class Examination:
         if self.run.config.data == NO_DATA:
             raise NotApplicableError("This needs images. Name image files, or --data SOURCE.")
         try:
-            return load_data(self.run.config, self.classes)
+            return load_same_data(self.run)
         except SiglumError as error:
             raise NotApplicableError(f"Cannot load the run's images again: {error}") from None
 

@@ -116,11 +116,9 @@ def resolve(text: str, supported: Collection[str] | None = None) -> tuple[str, .
     named = {name: is_member for name, is_member in named.items() if name not in listed}
     supported = named if supported is None else supported
     if missing := [c for c, is_member in named.items() if is_member and c not in supported]:
-        warnings.warn(
-            f"{len(missing)} characters of the groups or ranges are left out, since the backbone "
-            f"does not have them: {', '.join(map(describe, missing[:5]))}. Give samples of them.",
-            stacklevel=2,
-        )
+        reason = "of the groups or ranges are left out, since the backbone does not have them:"
+        names = f"{', '.join(map(describe, missing[:5]))}. Give samples of them."
+        warnings.warn(f"{len(missing)} characters {reason} {names}", stacklevel=2)
     return tuple(c for c in named if c not in missing)
 
 

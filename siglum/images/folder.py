@@ -97,10 +97,8 @@ def scan(
         total += len(folders) + len(files)
         progress(f"scanning {source}", total, 0)
         if total > MAX_ENTRIES and not names:
-            raise DataError(
-                f"{source} has no image among its first {total:,} files. "
-                "Name the folder that holds the class folders."
-            )
+            remedy = "Name the folder that holds the class folders."
+            raise DataError(f"{source} has no image among its first {total:,} files. {remedy}")
         real = Path(path).resolve()
         above = {name for name in folders if real.is_relative_to(Path(path, name).resolve())}
         folders[:] = [name for name in folders if not is_system(name) and name not in above]
@@ -249,10 +247,8 @@ def list_labelled(root: Path, labels: dict[str, str], spec: str, progress: Progr
     for name in missing:
         matches = next((files[end] for end in _ends(names[name]) if end in files), [])
         if len(matches) != 1:
-            problem = "matches several files" if matches else "does not exist"
-            raise DataError(
-                f"{spec} names {name!r}, which {problem} in {root}. Correct or delete the line."
-            )
+            problem = f"which {'matches several files' if matches else 'does not exist'} in {root}"
+            raise DataError(f"{spec} names {name!r}, {problem}. Correct or delete the line.")
         names[name] = matches[0]
     if len({*names.values()}) < len(names):
         raise DataError(f"{spec} names a file twice, in two ways. Delete one of the lines.")
@@ -282,10 +278,8 @@ def unpack(path: Path, source: str, progress: Progress = no_progress) -> Path:
                 files.rename(target)
         return target
     except Exception as error:  # the readers of hostile bytes raise nearly anything
-        raise DataError(
-            f"Cannot unpack {source}: {error}. Copy or download it again, or unpack it yourself, "
-            "and name the folder."
-        ) from None
+        remedy = "Copy or download it again, or unpack it yourself, and name the folder."
+        raise DataError(f"Cannot unpack {source}: {error}. {remedy}") from None
 
 
 def _extract(path: Path, target: Path, source: str, progress: Progress) -> None:
@@ -316,11 +310,9 @@ def _members(path: Path, source: str) -> Iterator[tuple[str, int, Callable[[Path
         try:  # macOS writes UTF-8 without saying so
             archive = zipfile.ZipFile(path, metadata_encoding="utf-8")
         except UnicodeDecodeError:
-            warnings.warn(
-                f"{source} does not state the encoding of its names, which are read as code page "
-                "437. If they are wrong, unpack it yourself, and name the folder.",
-                stacklevel=2,
-            )
+            rule = "does not state the encoding of its names, which are read as code page 437."
+            remedy = "If they are wrong, unpack it yourself, and name the folder."
+            warnings.warn(f"{source} {rule} {remedy}", stacklevel=2)
             archive = zipfile.ZipFile(path)
         with archive:
             for member in archive.infolist():

@@ -54,11 +54,9 @@ def read(root: Path, spec: str, progress: Progress) -> Arrays:
     def load(part: str) -> ImageSet:
         images, labels = _load(root, STEMS[part])
         if _is_transposed(images, labels):
-            warnings.warn(
-                f"The digits of {spec} look transposed, as EMNIST's files store them. Under their "
-                "published names, emnist-...-images-idx3-ubyte.gz, they are turned upright.",
-                stacklevel=2,
-            )
+            problem = f"The digits of {spec} look transposed, as EMNIST's files store them."
+            remedy = "Under the published names, emnist-...-images-idx3-ubyte.gz, they are upright."
+            warnings.warn(f"{problem} {remedy}", stacklevel=2)
         values, numbers = np.unique(labels, return_inverse=True)
         return ImageSet.from_arrays(images, numbers, [str(value) for value in values], spec)
 
@@ -147,7 +145,6 @@ def _read(root: Path, stem: str) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Cannot read {path}: {error}. Copy it again.") from None
     if header[:4] != bytes((0, 0, 8, axes)) or not 0 < expected == len(data):
-        raise DataError(
-            f"{path} is not a whole IDX file of bytes with {axes} axes. Copy or download it again."
-        )
+        problem = f"is not a whole IDX file of bytes with {axes} axes"
+        raise DataError(f"{path} {problem}. Copy or download it again.")
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)

@@ -137,9 +137,8 @@ class ImageSet:
     def _check_classes(self, names: Sequence[str] | Mapping[str, str]) -> None:
         for name in names:
             if name not in self.classes:
-                raise ConfigError(
-                    f"No such class in {self.source}: {name!r}.{closest_match(name, self.classes)}"
-                )
+                hint = closest_match(name, self.classes)
+                raise ConfigError(f"No such class in {self.source}: {name!r}.{hint}")
 
     def with_classes(self, classes: tuple[str, ...]) -> "ImageSet":
         """Number the labels by `classes`, which may be more than this set has, but not fewer."""

@@ -206,21 +206,17 @@ def load(
         images = load_part(preprocess)
     if images.unreadable:
         name, reason = images.unreadable[0]
-        warnings.warn(
-            f"{images.source}: {count(len(images.unreadable), 'file')} cannot be read completely, "
-            f"such as {printable(name)}: {reason}. All of them: siglum data {images.source}",
-            stacklevel=2,
-        )
+        problem = f"{count(len(images.unreadable), 'file')} cannot be read completely, such as"
+        problem += f" {printable(name)}: {reason}. All of them: siglum data {images.source}"
+        warnings.warn(f"{images.source}: {problem}", stacklevel=2)
     leaves = Counter(name.rpartition("/")[2] for name in images.classes)
     repeated = sorted(name for name, count in leaves.items() if count > 1)
     if writers:
         images = _with_writers(images, writers)
     elif repeated:
-        warnings.warn(
-            f"{images.source}: the folder {repeated[0]!r} is in several folders, and each is a "
-            r"class of its own. If these are people, add --writers '([^/]+)/[^/]+/[^/]+$'.",
-            stacklevel=2,
-        )
+        problem = f"the folder {repeated[0]!r} is in several folders, and each is a class of its"
+        remedy = "If these are people, add --writers '([^/]+)/[^/]+/[^/]+$'."
+        warnings.warn(f"{images.source}: {problem} own. {remedy}", stacklevel=2)
     if rename:
         images = images.rename(rename)
     return images.select_classes(classes) if classes else images
@@ -232,9 +228,8 @@ def _with_writers(images: ImageSet, pattern: str) -> ImageSet:
     try:
         writers = tuple(match[1] if (match := re.search(pattern, f)) else "" for f in files)
     except (re.error, IndexError) as error:
-        raise ConfigError(
-            f"writers must be a regular expression with a group, got {pattern!r}: {error}."
-        ) from None
+        rule = "writers must be a regular expression with a group"
+        raise ConfigError(f"{rule}, got {pattern!r}: {error}.") from None
     if not all(writers):
         name = next(f for f, writer in zip(files, writers, strict=True) if not writer)
         raise DataError(f"writers must match every file name, got {name!r} for {pattern!r}.")

@@ -189,6 +189,7 @@ def compare_runs(
     names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
     pairs = planned or itertools.combinations(names, 2)
     pairs = [pair for pair in pairs if set(pair) <= set(names)]
+    tests = len(pairs)  # also of those that are left out, since the results choose the best
     if not planned and len(names) > MAX_ALL_PAIRS:
         pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
     return Comparison(
@@ -196,7 +197,7 @@ def compare_runs(
         selection=selection,
         best=best,
         variants=table,
-        pairs=_differences(pairs, correct, ratios, part),
+        pairs=_differences(pairs, correct, ratios, part, tests),
         seeds=seeds,
         epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
         grid=grid,
@@ -209,16 +210,14 @@ def _check_images(runs: pd.DataFrame, images: pd.DataFrame, part: str) -> None:
     """Raise ConfigError unless all runs have the same images, of validation those of a seed."""
     by_seed = part == "val" or runs.test_ratio.any()  # folds differ by seed
     # Fingerprints are of preprocessed images: where preprocessing differs, only the labels tell.
-    group = runs.seed if part == "val" else np.zeros(len(runs))
-    fingerprints = runs.groupby([group, runs.preprocess]).fingerprint.nunique()
+    group = [runs.seed, runs.fold] if part == "val" else []
+    fingerprints = runs.groupby([*group, runs.preprocess]).fingerprint.nunique()
     rows = images.sort_values(["image", "fold"]).groupby(["variant", "seed"])
     labels = rows[["image", "fold", "label"]].apply(lambda rows: rows.to_numpy().tobytes())
     labels = labels.groupby("seed" if by_seed else lambda _: 0).nunique()
     if max(*fingerprints, *labels) > 1:
-        raise ConfigError(
-            f"Cannot compare these runs: their {PARTS[part]} images differ. Train all with the "
-            f"same data, the same --{part} and the same --folds."
-        )
+        remedy = f"Train all with the same data, the same --{part} and the same --folds."
+        raise ConfigError(f"Cannot compare these runs: their {PARTS[part]} images differ. {remedy}")
 
 
 def t_interval(values: Any, test_ratio: float = 0.0) -> tuple[float, float]:
@@ -277,9 +276,9 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
 
 
 def _differences(
-    pairs: Sequence[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str
+    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str, tests: int
 ) -> pd.DataFrame:
-    """Compare pairs that have a seed in common."""
+    """Compare pairs that have a seed in common; p is corrected for the number of `tests`."""
     rows = []
     for first, second in pairs:
         both = correct[[first, second]].dropna(how="all")
@@ -298,7 +297,8 @@ def _differences(
     table = pd.DataFrame(rows, columns=columns).astype({"p": float})
     tested = table.p.notna()
     if tested.any():
-        table.loc[tested, "p"] = multipletests(table.p[tested], method="holm")[1]
+        every = [*table.p[tested], *[1.0] * (tests - sum(tested))]
+        table.loc[tested, "p"] = multipletests(every, method="holm")[1][: sum(tested)]
     table["significant"] = (table.p < SIGNIFICANT) & ((table.low > 0) | (table.high < 0))
     return table
 

@@ -51,7 +51,7 @@ class _Record(BaseModel):
 class _Init(_Record):
     seconds: float | None
     examples: int | None
-    trained: dict[str, int] = {}  # by part: its images that the initial weights were trained on
+    trained: dict[str, int | None] = {}  # by part: images that the weights were trained on
 
 
 class _Env(_Record):
@@ -116,12 +116,11 @@ class Run:
     ) -> "Run":
         """Create a run at `path`. A folder whose creation was interrupted is replaced."""
         check_free(path)
-        if path.exists():
-            warnings.warn(
-                f"{path} was left by a training that was killed before it began; starting anew.",
-                stacklevel=2,
-            )
-            shutil.rmtree(path)
+        if leftover := [*path.iterdir()] if path.exists() else []:
+            problem = f"{path} was left by a training that was killed before it began"
+            warnings.warn(f"{problem}; starting anew.", stacklevel=2)
+        for file in leftover:
+            file.unlink()
         run = cls.__new__(cls)
         run.path = path
         run._write_json(ENV, env)
@@ -222,10 +221,8 @@ class Run:
         env = self._read(ENV, dict[str, Any])
         digests = env.get("network_sha256"), models.file_digest(config.model)
         if None not in digests and digests[0] != digests[1]:
-            warnings.warn(
-                f"The file of {config.model} has changed: {self.path} has results of the old one.",
-                stacklevel=2,
-            )
+            problem = f"The file of {config.model} has changed"
+            warnings.warn(f"{problem}: {self.path} has results of the old one.", stacklevel=2)
         model = models.build_for(config, self.preprocess, len(self.classes))
         load_weights(model, tensors, f"{self.path / file} does not fit {config.model}", DAMAGED)
         return model.eval()

@@ -62,9 +62,8 @@ class Range(Settings):
         try:
             return cls(**table)
         except ValidationError:
-            raise ConfigError(
-                f"{name} must be a range such as {{low = 0.1, high = 1.0}}, got {table}."
-            ) from None
+            rule = "a range such as {low = 0.1, high = 1.0}"
+            raise ConfigError(f"{name} must be {rule}, got {table}.") from None
 
 
 def grid(search: Search, trials: list[Trial]) -> Iterator[Iterable[Point]]:

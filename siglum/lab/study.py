@@ -41,6 +41,7 @@ from siglum.lab.search import (
     Range,
     Search,
     distribution,
+    round_number,
     run_trials,
 )
 from siglum.lab.train_run import Watch, load_data, resume, split_images, train
@@ -232,6 +233,8 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
             add([own] * bool(own) + describe(point), own, {**_flatten(settings), **point})
     for variant in (*file.published, *itertools.chain(*file.pairs)):
         choose(levels, variant, "variant")
+    if any(first == second for first, second in file.pairs):
+        raise ConfigError("pairs must each name two different variants.")
     return Study(name, file, tuple(cells), levels, scores, trials)
 
 
@@ -243,7 +246,8 @@ def _check_search(file: StudyFile, wanted: Search, axes: Mapping[str, Any]) -> N
         raise ConfigError("Cannot combine [search] with grid or variants. Leave one of them out.")
     if wrong := {"data", "classes", "split", "val", "folds"} & {*axes}:
         raise ConfigError(f"{min(wrong)} would change the validation images: it is no dimension.")
-    lists = {s: [v.low, v.high] if isinstance(v, Range) else v for s, v in axes.items()}
+    ends = {s: [v.low, v.high] for s, v in axes.items() if isinstance(v, Range)}
+    lists = dict(axes) | {setting: [*map(round_number, values)] for setting, values in ends.items()}
     start = _flatten(file.base) | {setting: values[0] for setting, values in lists.items()}
     for setting, values in lists.items():  # a search that has begun must not end at a wrong value
         for value in values:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -26,6 +26,7 @@ from siglum import stats
 from siglum.config import InputSettings, Preprocess, TrainConfig, build
 from siglum.errors import (
     ConfigError,
+    DataError,
     RunError,
     SiglumError,
     Stopped,
@@ -86,6 +87,18 @@ def load_images(config: TrainConfig, progress: Progress = no_progress) -> dict[s
     if config.folds is None and "val" in parts and config.val > 0:
         images["val"] = load(config.data, "val")
     return images
+
+
+def load_same_data(run: Run, progress: Progress = no_progress) -> Data:
+    """Load a run's images again; raises DataError if a part has changed since the training."""
+    config, recorded = run.config, run.env["data"]
+    data = load_data(config, run.classes, progress)
+    for part, images in data.parts.items():
+        fingerprint = images.fingerprint if images else None
+        if fingerprint != recorded.get(part) and (recorded.get(part) or not run.imported):
+            source = (part == "test" and config.test) or config.data
+            raise DataError(f"No images: the {part} part of {source} changed after training.")
+    return data
 
 
 def split_images(
@@ -166,7 +179,7 @@ def predict_part(
         for name in names:
             if f"{name}_labels" in stored:
                 return name, stored[f"{name}_log_probs"], stored[f"{name}_labels"]
-    data = load_data(run.config, run.classes, progress)
+    data = load_same_data(run, progress)
     for name in names:
         images = data.parts[name]
         if images is not None:
@@ -175,26 +188,32 @@ def predict_part(
             log_probs = training_loop.evaluate(model, images, run.preprocess, device)
             return name, log_probs, images.labels
     missing = " and no ".join(PARTS[name] for name in names)
-    raise ConfigError(
-        f"{run.path} has no {missing} images. Give a source of other images, or use --part train."
-    )
+    remedy = "Give a source of other images, or use --part train."
+    raise ConfigError(f"{run.path} has no {missing} images. {remedy}")
 
 
 def count_trained(
     run: Run, parts: Mapping[str, ImageSet | None], config: TrainConfig, progress: Progress
-) -> dict[str, int]:
-    """Count the images, preprocessed as `config` says, that a run or its parents learned from."""
+) -> dict[str, int | None]:
+    """Count the images, preprocessed as `config` says, that a run or its parents learned from.
+
+    Where none is found, and images of theirs or a parent are gone, the count is None.
+    """
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
-    hashes: set[int] = set()
-    learner: Run | None = run
-    while learner and not learner.imported:
-        with suppress(SiglumError):
+    hashes, unknown, learner = set[int](), False, run
+    while not learner.imported:
+        try:
             same = learner.config.model_copy(update=inputs)
             hashes |= {*_hashes(load_data(same, learner.classes, progress).train)}
-        learner = transfer.parent(learner)
-    return {
-        part: sum(h in hashes for h in _hashes(images)) for part, images in parts.items() if images
-    }
+        except SiglumError:
+            unknown = True
+        parent, init = transfer.parent(learner), learner.config.init
+        if parent is None:
+            unknown |= init not in transfer.NO_RUNS and not init.startswith(transfer.FILE)
+            break
+        learner = parent
+    counts = {p: sum(h in hashes for h in _hashes(i)) for p, i in parts.items() if i}
+    return {part: count or (None if unknown else 0) for part, count in counts.items()}
 
 
 def _hashes(images: ImageSet) -> list[int]:
@@ -282,11 +301,9 @@ def resume(
         data = data or load_data(config, run.classes, progress)
         now = environment(device, data.parts, data.whole)
         if now["device"] != env["device"] or now["versions"] != env["versions"]:
-            warnings.warn(
-                f"{run.path} began on {env['device']} with {env['versions']} and resumes on "
-                f"{now['device']} with {now['versions']}: results may differ in the last bits.",
-                stacklevel=2,
-            )
+            before, later = (f"{e['device']} with {e['versions']}" for e in (env, now))
+            problem = f"{run.path} began on {before} and resumes on {later}"
+            warnings.warn(f"{problem}: results may differ in the last bits.", stacklevel=2)
         state, init = _fresh_state(config, run.preprocess, data, device)
         changed = None
         if now["data"] != env["data"]:
@@ -456,8 +473,8 @@ def import_network(
         if test:
             try:
                 log_probs = training_loop.evaluate(device.to(model), test, preprocess, device)
-                if len(log_probs) != len(test) or np.isnan(log_probs).any():
-                    raise ValueError("it must return a row for every image, without NaN")
+                if len(log_probs) != len(test):
+                    raise ValueError("it must return a row for every image")
             except (Exception, SystemExit) as error:  # the code may be the user's own
                 raise models.failed(config.model, f"on {len(test):,} images", error) from error
             result["test"], predictions = measure("test", test, log_probs)

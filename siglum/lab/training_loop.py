@@ -37,6 +37,7 @@ from siglum.lab.models.layers import Fitted
 EVALUATE_VALUES = 1_000_000  # input values per batch in evaluation
 POINTS = 20  # of the training curve per epoch
 WARMUP = 0.25  # share of a one-cycle schedule
+MAX_LOSS = 1e4  # nats per image in evaluation, where a network gives the label no probability
 FITTED_IMAGES = 5_000  # training images on which a fitted network is measured
 PROGRESS_SECONDS = 0.25  # between two StepProgress records
 
@@ -146,7 +147,7 @@ class TrainState:
 
 
 class DivergedError(SiglumError):
-    """The loss became NaN or infinite."""
+    """The loss or an output became NaN or infinite."""
 
 
 def default_epochs(num_images: int) -> int:
@@ -297,9 +298,8 @@ def fit(
         sums = distributed.total((loss / world, correct, is_due), device.device)
         loss, correct, is_due = sums[0], int(sums[1]), sums[2] > 0
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"The loss became {loss} in step {counters.step}. Try a lower lr than {config.lr}."
-            )
+            remedy = f"Try a lower lr than {config.lr}."
+            raise DivergedError(f"The loss became {loss} in step {counters.step}. {remedy}")
         if state.average is not None:
             state.average.update_parameters(state.model)
         counters.step += 1
@@ -374,9 +374,10 @@ def _end_epoch(
 def evaluate(
     model: nn.Module, images: ImageSet, preprocess: Preprocess, device: Device
 ) -> NDArray[np.float32]:
-    """Return log-probabilities, float32 (N, K), in float32 whatever the training used.
+    """Return log-probabilities, float32 (N, K), at least -MAX_LOSS, whatever the training used.
 
-    Every batch has its own seed, for networks that are random in evaluation, too.
+    Every batch has its own seed, for networks that are random in evaluation, too. Raises
+    DivergedError if an output is NaN.
     """
     model.eval()
     batches = []
@@ -386,7 +387,10 @@ def evaluate(
         unit = to_unit(images.take(slice(start, start + size)))
         logits = model(device.to_batch(normalise_batch(unit, preprocess)))
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())
-    return torch.cat(batches).numpy()
+    log_probs = torch.cat(batches).clamp(min=-MAX_LOSS).numpy()
+    if np.isnan(log_probs).any():
+        raise DivergedError("The network's outputs are not numbers (NaN). Try a lower lr.")
+    return log_probs
 
 
 def derive_seed(seed: int, purpose: str, count: int) -> int:

@@ -103,14 +103,14 @@ def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
         ]
         if not parameters:
             names = [BACKBONE, *(name for name, _ in model.named_children())]
-            raise ConfigError(
-                f"No part {part!r} to freeze. Parts: {', '.join(names)}, and parts of these."
-                f"{closest_match(part, names)}"
-            )
+            named = f"{', '.join(names)}, and parts of these.{closest_match(part, names)}"
+            raise ConfigError(f"No part {part!r} to freeze. Parts: {named}")
         for parameter in parameters:
             parameter.requires_grad_(False)
     if not count_parameters(model):
-        raise ConfigError(f"freeze {', '.join(parts)} leaves nothing to train.")
+        remedy = "" if parts else " Keep its layers as attributes, or in an nn.ModuleList."
+        problem = f"freeze {', '.join(parts)} leaves" if parts else "The network has"
+        raise ConfigError(f"{problem} nothing to train.{remedy}")
 
 
 def describe(run: Run) -> str:
@@ -125,7 +125,7 @@ def describe(run: Run) -> str:
         words = [f"{init['adopted_numbers']:,} numbers of {init['run']}"]
         new = init["reset_numbers"]
         words.append(f"a new head of {new:,}" if new else "with its head")
-        known = sum(init.get("trained", {}).values())
+        known = sum(filter(None, init.get("trained", {}).values()))
         words += [f"trained on {known:,} of the images that measure this run"] if known else []
     words += [f"frozen: {', '.join(parts)}"] if parts else []
     numbers = f"{result['trained']:,} of {result['parameters']:,} parameters trained"
@@ -138,9 +138,8 @@ def read_weights(init: str) -> dict[str, Tensor]:
     paths = [Path(name).expanduser(), (data_dir() or Path()) / name]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise ConfigError(
-            f"No such file: {name}, neither here nor under SIGLUM_DATA. For a run, leave out {FILE}"
-        )
+        places = "neither here nor under SIGLUM_DATA"
+        raise ConfigError(f"No such file: {name}, {places}. For a run, leave out {FILE}")
     if digest and (actual := sha256(path)) != digest:
         raise DataError(f"{path} has the SHA-256 {actual}, not {digest}. Use the right file.")
     tensors = read_tensors(path, "init")
@@ -155,9 +154,8 @@ def read_tensors(path: Path, setting: str = "weights") -> dict[str, Tensor]:
     try:
         tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is damaged: {first_line(error)}. Copy or download it again."
-        ) from None
+        problem = f"{path} is damaged: {first_line(error)}"
+        raise DataError(f"{problem}. Copy or download it again.") from None
     if all(name.startswith(PARALLEL) for name in tensors):
         tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
     return tensors
@@ -175,7 +173,5 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or hostile file may raise anything in the reader
         called = re.search(r"GLOBAL (\S+)", str(error))  # torch suggests to run it; we never do
         reason = f"it calls {called[1]}" if called else "PyTorch cannot read it as a state_dict"
-        raise DataError(
-            f"{path} is not a file of tensors only: {reason}. No code in it was run. Save a "
-            "state_dict, or safetensors."
-        ) from None
+        remedy = "No code in it was run. Save a state_dict, or safetensors."
+        raise DataError(f"{path} is not a file of tensors only: {reason}. {remedy}") from None

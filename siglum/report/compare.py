@@ -51,6 +51,8 @@ def write_comparison(
     elif path.suffix == ".json":
         texts = study.model_dump(include={"question", "hypotheses", "answers", "note"})
         data = {"title": title, **texts, "command": command, **to_json(comparison)}
+        if chosen is not None:  # these images chose the best
+            data |= {"headline": _headline(comparison, chosen), "pairs": []}
         write_atomic(path, json.dumps(data, indent=2) + "\n")
     elif path.suffix == ".csv":
         write_atomic(path, comparison.variants.to_csv(index=False))
@@ -68,6 +70,13 @@ def headline(comparison: Comparison) -> str:
     pairs = pairs.where(pairs.difference >= 0, swapped)  # the better variant first
     template = load("headline.txt", comparison=comparison, pairs=pairs, **values)
     return " ".join(str(template).split())
+
+
+def _headline(comparison: Comparison, chosen: Comparison | None) -> str:
+    if chosen is None:
+        return headline(comparison)
+    best = comparison.finished.set_index("variant").accuracy[comparison.best]
+    return f"Chosen by validation accuracy ({percent(best)}): {headline(chosen)}"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -134,11 +143,8 @@ def template_values(
 def _page(
     comparison: Comparison, title: str, study: StudyFile, command: str, chosen: Comparison | None
 ) -> bytes:
-    values, text = template_values(comparison, study, command), headline(comparison)
-    anchors = [*SECTIONS]
+    values, anchors = template_values(comparison, study, command), [*SECTIONS]
     if chosen is not None:
-        best = comparison.finished.set_index("variant").accuracy[comparison.best]
-        text = f"Chosen by validation accuracy ({percent(best)}): {headline(chosen)}"
         anchors.remove("pairs")  # these images chose the best
         values["plots"] = draw_search(comparison) + values["plots"]
     opening = load("comparison.html", anchor="opening", **values)
@@ -146,7 +152,7 @@ def _page(
         title,
         "comparison",
         {anchor: load("comparison.html", anchor=anchor, **values) for anchor in anchors},
-        headline=text,
+        headline=_headline(comparison, chosen),
         summary=filter(None, opening.summary.splitlines()),
         notices=filter(None, opening.notices.splitlines()),
     )

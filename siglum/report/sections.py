@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from siglum import stats
 from siglum.config import TrainConfig
-from siglum.errors import DataError, RunError, SiglumError
+from siglum.errors import RunError, SiglumError
 from siglum.files import to_csv, write_atomic
 from siglum.formatting import count, number, percent, rate, rate_and_interval
 from siglum.images import decode
 from siglum.images.imageset import ImageSet
 from siglum.lab import transfer
 from siglum.lab.run_folder import Run
-from siglum.lab.train_run import PARTS, load_data
+from siglum.lab.train_run import PARTS, load_same_data
 from siglum.lab.training_loop import Data, Epoch
 from siglum.report import page, plots
 from siglum.report.plots import Plot
@@ -75,14 +75,13 @@ class Facts:
         self.notices: list[str] = []  # what is missing or damaged
         result = self._read(lambda: run.result, {})
         if result is None:
-            raise RunError(
-                f"{run.path} is not finished. Finish it with: siglum train --resume {run.path}"
-            )
+            remedy = f"Finish it with: siglum train --resume {run.path}"
+            raise RunError(f"{run.path} is not finished. {remedy}")
         self.result: dict[str, Any] = result
         self.imported = bool(result.get("imported"))  # trained elsewhere
         self.env: dict[str, Any] = self._read(lambda: run.env, {})
         self.epochs: list[Epoch] = self._read(lambda: run.history, [])
-        self.data: Data | None = self._read(self._load_same_data, None)
+        self.data: Data | None = self._read(lambda: load_same_data(run), None)
         arrays: dict[str, NDArray[Any]] = self._read(run.predictions, {})
         measured = (part for part in ("test", "val") if len(arrays.get(f"{part}_labels", ())))
         self.part = next(measured, "")  # or "" if nothing was measured
@@ -118,16 +117,6 @@ class Facts:
         except SiglumError as error:
             self.notices.append(str(error))
             return default
-
-    def _load_same_data(self) -> Data:
-        config, fingerprints = self.config, self.env.get("data", {})
-        data = load_data(config, self.classes)
-        for part, images in data.parts.items():
-            fingerprint, recorded = images.fingerprint if images else None, fingerprints.get(part)
-            if fingerprint != recorded and (recorded or not self.imported):
-                source = (part == "test" and config.test) or config.data
-                raise DataError(f"No images: the {part} part of {source} changed after training.")
-        return data
 
     def val_rate(self, epoch: Epoch) -> stats.Rate | None:
         """Return an epoch's validation accuracy with its interval."""
@@ -198,7 +187,7 @@ def train_command(config: TrainConfig, renames: str = "classes.csv", out: str = 
     for name, field in TrainConfig.model_fields.items():
         value, flag = getattr(config, name), f"--{name.replace('_', '-')}"
         default = field.default if name == "model" else getattr(usual, name)
-        if name == "data" or value == default:
+        if name == "data" or (value == default and not (name == "fold" and config.folds)):
             continue
         if isinstance(value, bool):
             line.append(flag if value else f"--no-{flag[2:]}")

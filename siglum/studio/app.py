@@ -75,10 +75,8 @@ def listen(host: str, port: int) -> Address:
         listener = socket.create_server(address, family=family, backlog=128)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = str(getattr(error, "strerror", None) or error).partition(" (")[0].lower()
-        raise ConfigError(
-            f"Cannot listen at {host!r}, port {port}: {reason}. Choose another --host or --port; "
-            "--port 0 takes a free one."
-        ) from None
+        remedy = "Choose another --host or --port; --port 0 takes a free one."
+        raise ConfigError(f"Cannot listen at {host!r}, port {port}: {reason}. {remedy}") from None
     # Connections inherit it; otherwise the body of an answer waits 40 ms for its headers' receipt.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections inherit it

@@ -31,14 +31,15 @@ def test_train_prints_a_summary(siglum, signs: Path, tmp_path: Path) -> None:
 def test_flags_take_precedence_over_a_file_and_over_a_models_recipe(
     siglum, signs: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "s.toml").write_text(f'data = "folder:{signs}"\nepochs = 3\nlr = 0.05\n')
+    options = "[model_options]\nfilters = 4\ndropout = 0.1\n"
+    (tmp_path / "s.toml").write_text(f'data = "{signs}"\nepochs = 3\nlr = 0.05\n{options}')
     flags = ("--model", "mnist_net", "--model-options.filters", 3, "--epochs", 1, "--json")
     done = siglum("train", "--config", "s.toml", *flags, "-o", "r", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["epochs"] == 1
     config = json.loads((tmp_path / "r" / "config.json").read_text())
-    assert config["model_options"] == {"filters": 3}
+    assert config["model_options"] == {"dropout": 0.1, "filters": 3}
     assert (config["lr"], config["epochs"], config["momentum"]) == (0.05, 1, 0.5)
 
 

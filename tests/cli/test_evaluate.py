@@ -73,6 +73,27 @@ def test_images_of_the_run_that_it_started_from_count_as_trained_on(
     assert json.loads(whole.stdout)["trained_on"] == 57 + count
 
 
+def test_images_that_changed_or_are_gone_are_no_others(siglum, signs: Path, tmp_path: Path) -> None:
+    shutil.copytree(signs, tmp_path / "set")
+    flags = ("--val", 0.2, "--epochs", 1, "-o", "run")
+    assert siglum("train", "set", *flags, cwd=tmp_path).returncode == 0
+    shutil.copy(signs / "ring" / "w0_00.png", tmp_path / "set" / "ring" / "new.png")
+    changed = siglum("evaluate", "run", "--part", "train", cwd=tmp_path)
+    (tmp_path / "set").rename(tmp_path / "moved")
+    moved = siglum("evaluate", "run", "moved", cwd=tmp_path)
+
+    assert changed.returncode == 2 and "changed after training" in changed.stderr
+    assert "trained on an unknown number of these 73 images" in moved.stdout
+
+
+def test_a_source_with_a_test_part_is_measured_whole(siglum, tmp_path: Path) -> None:
+    flags = ("--model", "nearest_mean", "--classes", 0, "--classes", 1)
+    assert siglum("train", "mnist5k", *flags, "-o", tmp_path / "two").returncode == 0
+    refused = siglum("evaluate", tmp_path / "two", "mnist5k")
+
+    assert refused.returncode == 2 and "only classes of the run (0, 1), got '2'" in refused.stderr
+
+
 def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_path: Path) -> None:
     flags = ("--folds", 3, "--fold", 1, "--epochs", 1, "--batch-size", 16, "--threads", 1)
     done = siglum("train", f"folder:{signs}", "-o", tmp_path / "fold", *flags)

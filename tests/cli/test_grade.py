@@ -80,14 +80,15 @@ def test_every_hand_in_has_a_row(
     for name in ("alice", "carol"):
         (folder / f"{name}.zip").touch()
     (folder / "dan").mkdir()
+    (folder / "alice" / ".old").mkdir()
+    shutil.copy(folder / "alice" / "net.py", folder / "alice" / ".old" / "net.py")
     flags = ("--test", later_signs, "--memory", 3)
     done = siglum("grade", folder, *flags, "-o", tmp_path / "marks.csv")
     hand_in(tmp_path / "endless" / "loop", weights, forward="while True: pass")
     siglum("grade", tmp_path / "endless", *flags, "-o", tmp_path / "loop.csv", "--timeout", 5)
     marks = read(tmp_path / "marks.csv")
-    expected = siglum(
-        "evaluate", f"{folder / 'bob.py'}", later_signs, "--weights", folder / "bob.pt"
-    )
+    command = ("evaluate", folder / "bob.py", later_signs, "--weights", folder / "bob.pt")
+    expected = siglum(*command)
 
     assert done.returncode == 0, done.stderr
     assert marks.keys() == {*CODES, "run", "bob", "carol", "dan"}

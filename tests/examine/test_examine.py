@@ -16,7 +16,9 @@ from siglum.examine.panels import PANELS, Result, attention, run_panel, write_pa
 from siglum.lab import models
 from siglum.lab.device import choose_device
 from siglum.lab.run_folder import Run
+from siglum.lab.train_run import environment, load_data
 
+CPU = choose_device("cpu", "float32", threads=1)
 OWN = '''
 import torch
 import torch.nn.functional as F
@@ -82,14 +84,15 @@ def make_run(
     preprocess = config.preprocess(0.1, 0.3)
     torch.manual_seed(0)
     network = models.build(model, 3, preprocess.planes, size, config.model_options)
-    run = Run.create(folder / "run", config, preprocess, classes, {})
+    parts = load_data(config, classes).parts if data.is_dir() else {}
+    run = Run.create(folder / "run", config, preprocess, classes, environment(CPU, parts))
     run.save_checkpoint("best", network)
     run.save_checkpoint("last", network)
     return run
 
 
 def examine(run: Run, **options: Any) -> Examination:
-    return Examination(run, choose_device("cpu", "float32", threads=1), **options)
+    return Examination(run, CPU, **options)
 
 
 def panel(examination: Examination, name: str) -> Result:

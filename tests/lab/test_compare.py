@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,9 @@ def test_planned_pairs_alone_are_tested_and_corrected_by_holm(make_run: MakeRun)
     steps = np.maximum.accumulate([min(1.0, (3 - i) * p) for i, p in enumerate(alone)])
 
     assert sorted(compare_runs(variants).pairs.p) == pytest.approx(steps.tolist())
+    others = [replace(variants[1], name=f"{n}") for n in range(6)]
+    first = compare_runs([*variants[:2], *others]).pairs.set_index(["first", "second"]).p
+    assert first["lr=0.1", "lr=0.2"] == pytest.approx(28 * alone[0])  # 13 of 28 pairs are named
 
 
 def test_validation_images_of_different_seeds_are_placed_side_by_side(make_run: MakeRun) -> None:

@@ -123,6 +123,9 @@ def test_the_page_of_a_search_shows_its_trials_by_validation_and_one_test(
     for text in texts:
         assert text in html, text
     assert "Paired differences" not in html
+    write_comparison(comparison, tmp_path / "page.json", "t", study, chosen=chosen)
+    data = read_json(tmp_path / "page.json")
+    assert data["headline"].startswith(texts[0]) and not data["pairs"]
 
 
 def test_labels_of_an_axis_are_where_they_say(grid: Comparison) -> None:

@@ -164,9 +164,7 @@ def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path, form: str) ->
 
 
 @pytest.mark.parametrize(
-    "content",
-    [torch.ones(3), {"epoch": 3, "a": torch.ones(2)}, {"state_dict": {"a": 1}}],
-    ids=str,
+    "content", [torch.ones(3), {"epoch": 3, "a": torch.ones(2)}, {"state_dict": {"a": 1}}], ids=str
 )
 def test_a_file_with_anything_but_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "weights.pth")
@@ -178,23 +176,14 @@ def test_a_file_with_anything_but_named_tensors_is_refused(tmp_path: Path, conte
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        (
-            "file:gone.pth",
-            "No such file: gone.pth, neither here nor under SIGLUM_DATA. For a run, leave out "
-            "file:",
-        ),
-        (
-            "file:{folder}/notes.txt",
-            "init must name a file with suffix .safetensors, .pth, .pt, got {folder}/notes.txt.",
-        ),
+        ("file:gone.pth", "neither here nor under SIGLUM_DATA. For a run, leave out file:"),
+        ("file:{folder}/notes.txt", "must name a file with suffix .safetensors, .pth, .pt, got "),
     ],
 )
 def test_an_init_that_names_no_weights_is_refused(tmp_path: Path, init: str, message: str) -> None:
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError, match=message):
         transfer.read_weights(init.format(folder=tmp_path))
-
-    assert str(error.value) == message.format(folder=tmp_path)
 
 
 def test_files_are_looked_up_in_the_data_folder(
@@ -255,22 +244,15 @@ def test_freezing_the_backbone_trains_only_the_head(
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (
-            ("feature",),
-            "No part 'feature' to freeze. Parts: backbone, features, head, and parts of these. "
-            "Did you mean 'features'?",
-        ),
-        (
-            ("backbone", "head"),
-            "freeze backbone, head leaves nothing to train.",
-        ),
+        (("feature",), "Parts: backbone, features, head, and parts of these. Did you mean 'feat"),
+        (("backbone", "head"), "freeze backbone, head leaves nothing to train."),
     ],
 )
 def test_freezing_nothing_or_everything_is_refused(parts: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError, match=message):
         transfer.freeze(fresh(), parts)
-
-    assert str(error.value) == message
+    with pytest.raises(ConfigError, match="The network has nothing to train. Keep its layers as"):
+        transfer.freeze(nn.Flatten(), ())
 
 
 def test_the_cost_of_parents_adds_up_and_resuming_needs_the_same_parent(

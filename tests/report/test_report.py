@@ -232,6 +232,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "negative": {"mean": -0.5, "std": 1e-05},
     "looks like a flag": {"writers": r"-(\d+)\.", "split": "writer"},
     "for the shell": {"data": "folder:my 'signs' $HOME; ls", "test": 'folder:"two" *'},
+    "the first fold": {"folds": 5},
     "many": {"epochs": 7, "lr": 0.0123456789, "size": 32, "seed": 11, "channels": 3},
 }
 

@@ -136,10 +136,8 @@ def _check_options(
 ) -> None:
     for option, value in options.items():
         if option not in parameters:
-            raise ConfigError(
-                f"{name} has no option {option!r}. Options: {', '.join(parameters) or 'none'}."
-                f"{closest_match(option, parameters)}"
-            )
+            known = f"{', '.join(parameters) or 'none'}.{closest_match(option, parameters)}"
+            raise ConfigError(f"{name} has no option {option!r}. Options: {known}")
         kind = parameters[option].annotation
         accepted = (int, float) if kind is float else kind
         if kind in (bool, int, float, str) and not isinstance(value, accepted):
@@ -197,9 +195,9 @@ def _import(name: str) -> type[nn.Module]:
     file, _, class_name = name.rpartition(":")
     if not Path(file).is_file():
         raise ConfigError(f"No such file: {file}. The class {class_name} must be in it.")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    spec = importlib.util.spec_from_file_location(f"network {Path(file).stem}", file)
     assert spec is not None and spec.loader is not None, file
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # for dataclasses
     sys.path.insert(0, folder := str(Path(file).resolve().parent))
     try:
         spec.loader.exec_module(module)
