@@ -75,8 +75,7 @@ def test_images_of_the_run_that_it_started_from_count_as_trained_on(
 
 def test_images_that_changed_or_are_gone_are_no_others(siglum, signs: Path, tmp_path: Path) -> None:
     shutil.copytree(signs, tmp_path / "set")
-    flags = ("--val", 0.2, "--epochs", 1, "-o", "run")
-    assert siglum("train", "set", *flags, cwd=tmp_path).returncode == 0
+    assert siglum("train", "set", "--epochs", 1, "-o", "run", cwd=tmp_path).returncode == 0
     shutil.copy(signs / "ring" / "w0_00.png", tmp_path / "set" / "ring" / "new.png")
     changed = siglum("evaluate", "run", "--part", "train", cwd=tmp_path)
     (tmp_path / "set").rename(tmp_path / "moved")

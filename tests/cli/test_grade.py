@@ -80,8 +80,7 @@ def test_every_hand_in_has_a_row(
     for name in ("alice", "carol"):
         (folder / f"{name}.zip").touch()
     (folder / "dan").mkdir()
-    (folder / "alice" / ".old").mkdir()
-    shutil.copy(folder / "alice" / "net.py", folder / "alice" / ".old" / "net.py")
+    hand_in(folder / "alice" / ".old", weights)
     flags = ("--test", later_signs, "--memory", 3)
     done = siglum("grade", folder, *flags, "-o", tmp_path / "marks.csv")
     hand_in(tmp_path / "endless" / "loop", weights, forward="while True: pass")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RULE = "each name once, got 'a,b,c' in "
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("evaluate run folder:x --part val", "part 'val' is a part of the run's own images"),
         ("evaluate run --part test", "has no test images."),
         ("evaluate run --merge rong.csv", "got 'rong'. Did you mean 'ring'?"),
-        ("evaluate run --merge three.csv", RULE),
+        ("evaluate run --merge three.csv", "each name once, got 'a,b,c' in "),
         ("examine run --only filter", "got 'filter'. Did you mean 'filters'?"),
         ("examine run --only maps --layer features.00", "Did you mean 'features.0'?"),
         ("examine run --only filters --layer head", "layer must be a convolution (features.0, "),
