@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -238,8 +238,8 @@ def evaluate(
     described = settings.model_dump(exclude_unset=True) | ({"rename": renames} if weights else {})
     with _open(run, weights, described, source, out, target) as (opened, see):
         classes, config, result = opened.classes, opened.config, opened.result or {}
-        same = source and rename is None and _resolve(source) == _resolve(config.data)
-        if weights or (same and "test" not in sources.parts(str(source))):
+        own = _own_part(source, config.data) if source and rename is None else None
+        if weights or own == "":
             source = None  # measured already; or its training images are in it
         if source is None:
             name, log_probs, labels = train_run.predict_part(opened, part, checkpoint, target, see)
@@ -250,7 +250,8 @@ def evaluate(
             source = (config.test if name == "test" else None) or config.data
         else:
             name = headline = sources.test_part(source)
-            images = sources.load(source, name, opened.preprocess, rename=renames, progress=see)
+            names = renames if own is None else config.rename
+            images = sources.load(source, name, opened.preprocess, rename=names, progress=see)
             images = images.with_classes(classes)
             model, labels = target.to(opened.model(checkpoint)), images.labels
             log_probs = training_loop.evaluate(model, images, opened.preprocess, target)
@@ -351,11 +352,15 @@ def print_measures(
         terminal.print_table(("", *classes), np.column_stack([classes, matrix]))
 
 
-def _resolve(source: str) -> tuple[str, Path]:
-    with suppress(SiglumError):  # its images may be gone
-        kind, spec, place = sources.locate(source)
-        return (spec, place) if "://" in spec else (kind, place.resolve())
-    return source, Path()
+def _own_part(source: str, data: str) -> str | None:
+    """Return "test" if `source` is a run's `data` and has that part, "" without it, or None."""
+    try:
+        both = [sources.locate(name) for name in (source, data)]
+        if len({spec if "://" in spec else (kind, p.resolve()) for kind, spec, p in both}) > 1:
+            return None
+        return "test" if "test" in sources.parts(source) else ""
+    except SiglumError:  # its images are gone
+        return "" if source == data else None
 
 
 def merge_classes(
@@ -757,10 +762,11 @@ def label_issues(
                 problem = f"{run} was trained on {number} of these {len(images):,} images, and has"
                 remedy = f"Use the folder of: siglum train {source} --folds 5"
                 warnings.warn(f"{problem} learned their labels. {remedy}", stacklevel=2)
-        elif source or part:
-            raise ConfigError(f"{run} has a source of its own. Leave out {source or '--part'}.")
         else:
-            source, table = lab.read_out_of_fold(run)
+            own, table = lab.read_out_of_fold(run)
+            if unused := source or (part and "--part"):
+                raise ConfigError(f"{run} is of {own}. Leave out {unused}.")
+            source = own
         kinds = {"folder", "archive"} | ({"studio"} if relabel_to is None else set())
         if (out or relabel_to) and sources.locate(str(source))[0] not in kinds:
             name = "relabel_to" if relabel_to else "out"

@@ -226,10 +226,9 @@ def _predict_page(
 ) -> None:
     preprocess = recogniser.preprocess
     if not preprocess.cuts_out or preprocess.position_channels:
-        raise ConfigError(
-            "page needs a recogniser that extracts ink, without position channels. "
-            "Teach one, or train with --resize glyph."
-        )
+        problem = "page needs a recogniser that extracts ink, without position channels."
+        remedy = "Teach one, or train with --resize glyph."
+        raise ConfigError(f"{problem} {remedy}")
     with reading(path, DataError):
         image = decode.read(path, max_side=2 * ink.PAGE_WORKING)
     page = ink.read_page(image, preprocess)

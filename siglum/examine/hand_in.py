@@ -84,10 +84,9 @@ def render_hand_in(
     values |= {"sources": read_json(page.TEMPLATES / "sources.json")}
     document = page.render_page(title, "hand-in", {}, "hand_in.html", **values)
     if words:
-        raise ConfigError(
-            f"A heading (#) of text must be a place, got {next(iter(words))!r}. Places: "
-            f"{', '.join(dict.fromkeys(places))}. Use ## for headings within a text."
-        )
+        problem = f"A heading (#) of text must be a place, got {next(iter(words))!r}."
+        remedy = f"Places: {', '.join(dict.fromkeys(places))}. Use ## for headings within a text."
+        raise ConfigError(f"{problem} {remedy}")
     return document
 
 

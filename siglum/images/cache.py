@@ -133,10 +133,9 @@ def _pack(
         with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez(file, originals=originals, notes=np.array(json.dumps([*notes.items()])))
     except DataError as error:
-        raise DataError(
-            f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there. Free some space, or "
-            "set SIGLUM_CACHE to another folder."
-        ) from None
+        problem = f"{error} {source} needs {np.prod(shape) / 2**20:,.0f} MB there."
+        remedy = "Free some space, or set SIGLUM_CACHE to another folder."
+        raise DataError(f"{problem} {remedy}") from None
     return _open(path, shape)
 
 

@@ -178,10 +178,9 @@ def _parse(item: str) -> Iterator[tuple[str, ...]]:
             last, tokens = tokens[1], tokens[2:]
             kind = unicodedata.category(first)
             if kind != unicodedata.category(last) or first > last:
-                raise ConfigError(
-                    f"range must ascend within one kind of characters, got {first}-{last}. "
-                    "Write each range by itself, such as A-Z,a-z."
-                )
+                problem = f"range must ascend within one kind of characters, got {first}-{last}."
+                remedy = "Write each range by itself, such as A-Z,a-z."
+                raise ConfigError(f"{problem} {remedy}")
             span = map(chr, range(ord(first), ord(last) + 1))
             yield tuple(c for c in span if unicodedata.category(c) == kind)
         else:
@@ -208,8 +207,7 @@ def _character(match: re.Match[str]) -> str:
     if len(character) > 1 and character == match["tex"]:
         raise ConfigError(f"No such TeX name: {match[0]}.{closest_match(match['tex'], names)}")
     if unicodedata.category(character)[0] in "CMZ":
-        raise ConfigError(
-            f"characters must be single code points that stand alone, got {match[0]!a}. "
-            "Give samples of it."
-        )
+        problem = f"characters must be single code points that stand alone, got {match[0]!a}."
+        remedy = "Give samples of it."
+        raise ConfigError(f"{problem} {remedy}")
     return unicodedata.normalize("NFC", character)

@@ -28,10 +28,9 @@ def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices,
     names = np.array(writers)
     people = np.unique(names)
     if len(people) < 2:
-        raise ConfigError(
-            f"split by writer must have at least 2 writers, got {len(people)}. "
-            "Give --writers a pattern that finds them, or use --split stratified."
-        )
+        problem = f"split by writer must have at least 2 writers, got {len(people)}."
+        remedy = "Give --writers a pattern that finds them, or use --split stratified."
+        raise ConfigError(f"{problem} {remedy}")
     held_out = np.zeros(len(names), dtype=bool)
     for person in np.random.RandomState(seed).permutation(people)[:-1]:
         if held_out.sum() >= share * len(names):

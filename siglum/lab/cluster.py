@@ -60,10 +60,9 @@ def connect(address: str) -> Iterator[None]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise ConfigError(
-            f"Cannot connect to a Ray cluster at {address!r}: {reason}. Start one with "
-            "'ray start --head', or use 'local'."
-        ) from None
+        problem = f"Cannot connect to a Ray cluster at {address!r}: {reason}."
+        remedy = "Start one with 'ray start --head', or use 'local'."
+        raise ConfigError(f"{problem} {remedy}") from None
     try:
         yield
     finally:
@@ -126,10 +125,9 @@ def run_on_ray(
     slots = int(sum(fits))
     if not slots:
         gpu = " and a GPU" * needs["GPU"]
-        raise ConfigError(
-            f"No node of the cluster has {count(threads, 'CPU')}{gpu} for a training. Add one, or "
-            "change --threads and --device."
-        )
+        problem = f"No node of the cluster has {count(threads, 'CPU')}{gpu} for a training."
+        remedy = "Add one, or change --threads and --device."
+        raise ConfigError(f"{problem} {remedy}")
     tasks: dict[Path, Any] = {}  # the reference of each task, by its run
     images: dict[str, Any] = {}  # references of images, by the settings that decide them
     pending: dict[Any, Cell] = {}
@@ -179,10 +177,9 @@ def _put(images: dict[str, ImageSet]) -> Any:
         return ray.put(images)
     except (ObjectStoreFullError, OutOfDiskError):
         size = sum(part.store.nbytes for part in images.values()) / 2**20
-        raise RunError(
-            f"Ray's object store has no room for {size:,.0f} MB of images. Start the nodes with a "
-            "larger --object-store-memory, or free some disk."
-        ) from None
+        problem = f"Ray's object store has no room for {size:,.0f} MB of images."
+        remedy = "Start the nodes with a larger --object-store-memory, or free some disk."
+        raise RunError(f"{problem} {remedy}") from None
 
 
 def _train(driver: Driver, cell: Cell, images: dict[str, ImageSet], parent: None) -> None:

@@ -189,15 +189,16 @@ def compare_runs(
     names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
     pairs = planned or itertools.combinations(names, 2)
     pairs = [pair for pair in pairs if set(pair) <= set(names)]
-    tests = len(pairs)  # also of those that are left out, since the results choose the best
+    omitted = len(pairs)
     if not planned and len(names) > MAX_ALL_PAIRS:
         pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
+    omitted -= len(pairs)
     return Comparison(
         part=part,
         selection=selection,
         best=best,
         variants=table,
-        pairs=_differences(pairs, correct, ratios, part, tests),
+        pairs=_differences(pairs, correct, ratios, part, omitted),
         seeds=seeds,
         epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
         grid=grid,
@@ -276,9 +277,9 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
 
 
 def _differences(
-    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str, tests: int
+    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str, omitted: int
 ) -> pd.DataFrame:
-    """Compare pairs that have a seed in common; p is corrected for the number of `tests`."""
+    """Compare pairs that have a seed in common; p is corrected for `omitted` ones, too."""
     rows = []
     for first, second in pairs:
         both = correct[[first, second]].dropna(how="all")
@@ -297,7 +298,7 @@ def _differences(
     table = pd.DataFrame(rows, columns=columns).astype({"p": float})
     tested = table.p.notna()
     if tested.any():
-        every = [*table.p[tested], *[1.0] * (tests - sum(tested))]
+        every = [*table.p[tested], *[1.0] * omitted]  # by the results, which chose the best
         table.loc[tested, "p"] = multipletests(every, method="holm")[1][: sum(tested)]
     table["significant"] = (table.p < SIGNIFICANT) & ((table.low > 0) | (table.high < 0))
     return table

@@ -131,10 +131,9 @@ def to_onnx(model: nn.Module, preprocess: Preprocess, name: str, output: str = "
                 verbose=False,
             )
     except Exception as error:  # a user's own network may do anything
-        raise RunError(
-            f"Cannot convert {name} to ONNX: {first_line(error)[:300]}. Write it without branches "
-            "that depend on the images or their number."
-        ) from error
+        problem = f"Cannot convert {name} to ONNX: {first_line(error)[:300]}."
+        remedy = "Write it without branches that depend on the images or their number."
+        raise RunError(f"{problem} {remedy}") from error
     finally:
         logging.disable(disabled)
     assert program is not None

@@ -71,8 +71,9 @@ def grade(
 
 def _find_files(path: Path, class_name: str | None) -> list[str]:
     """Return the arguments of evaluate for the network and the weights of a hand-in."""
-    files = sorted(path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem}.*"))
-    files = [f for f in files if "/." not in f"/{f.relative_to(path.parent).as_posix()}"]
+    every = path.rglob("*") if path.is_dir() else path.parent.iterdir()
+    files = [f for f in every if path.is_dir() or f.stem == path.stem]
+    files = sorted(f for f in files if "/." not in f"/{f.relative_to(path.parent).as_posix()}")
     weights = [file for file in files if file.suffix in SUFFIXES]
     if len(weights) != 1:
         names = ", ".join(file.name for file in weights) or "none"

@@ -56,10 +56,9 @@ def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame]:
         probs = np.exp(arrays["log_probs"].astype(float)).mean(axis=0)
         return str(arrays["source"]), find_issues(files, labels, probs, arrays["classes"])
     except Exception as error:  # numpy, zipfile and zlib raise many kinds
-        raise DataError(
-            f"{path} is neither a run nor a cross-validation ({error}). Make one with: siglum "
-            "train SOURCE --folds 5"
-        ) from None
+        problem = f"{path} is neither a run nor a cross-validation ({error})."
+        remedy = "Make one with: siglum train SOURCE --folds 5"
+        raise DataError(f"{problem} {remedy}") from None
 
 
 def find_issues(

@@ -317,11 +317,10 @@ class Run:
 def check_free(path: Path) -> None:
     """Raise RunError if something is at `path` that a new run would overwrite."""
     if (path / CONFIG).is_file():
-        raise RunError(
-            f"{path} already exists; a run is never overwritten. Choose another name with -o. To "
-            f"resume it: siglum train --resume {path}. To train it for more epochs: "
-            f"siglum train SOURCE --init {path} -o NEW"
-        )
+        problem = f"{path} already exists; a run is never overwritten. Choose another name with -o."
+        resume = f"To resume it: siglum train --resume {path}."
+        longer = f"To train it for more epochs: siglum train SOURCE --init {path} -o NEW"
+        raise RunError(f"{problem} {resume} {longer}")
     begun = {ENV, CLASSES, PREPROCESS}
     files = path.iterdir() if path.is_dir() else ()
     foreign = [f for f in files if f.name not in begun and not f.match(".*.tmp")]

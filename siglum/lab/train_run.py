@@ -151,10 +151,9 @@ def folds(
         people, groups = np.unique(np.array(images.writers), return_inverse=True)
         limit, unit, splitter = len(people), "writers", StratifiedGroupKFold
     if limit < count:
-        raise ConfigError(
-            f"folds must be at most the {limit} {unit} in {images.source}, got {count}. Use fewer "
-            "folds, leave the class out, or use --split stratified."
-        )
+        problem = f"folds must be at most the {limit} {unit} in {images.source}, got {count}."
+        remedy = "Use fewer folds, leave the class out, or use --split stratified."
+        raise ConfigError(f"{problem} {remedy}")
     folder = splitter(count, shuffle=True, random_state=seed)
     return list(folder.split(np.zeros(len(images)), images.labels, groups))
 
@@ -197,14 +196,17 @@ def count_trained(
 ) -> dict[str, int | None]:
     """Count the images, preprocessed as `config` says, that a run or its parents learned from.
 
-    Where none is found, and images of theirs or a parent are gone, the count is None.
+    Where none is found, and images of theirs or a parent are gone or changed, the count is None.
     """
     inputs = {name: getattr(config, name) for name in InputSettings.model_fields}
     hashes, unknown, learner = set[int](), False, run
     while not learner.imported:
         try:
+            data = load_same_data(learner, progress)
             same = learner.config.model_copy(update=inputs)
-            hashes |= {*_hashes(load_data(same, learner.classes, progress).train)}
+            if same != learner.config:
+                data = load_data(same, learner.classes, progress)
+            hashes |= {*_hashes(data.train)}
         except SiglumError:
             unknown = True
         parent, init = transfer.parent(learner), learner.config.init
@@ -502,10 +504,8 @@ def configure(network: str, source: str | None, settings: Mapping[str, Any]) -> 
         names = torchvision_models.list_models(module=torchvision_models)
         name = models.TORCHVISION + network
         if network not in names:
-            raise ConfigError(
-                f"No network {network!r}. Name file.py:Class, or a network of torchvision."
-                f"{closest_match(network, names)}"
-            )
+            rule = "Name file.py:Class, or a network of torchvision."
+            raise ConfigError(f"No network {network!r}. {rule}{closest_match(network, names)}")
     common = {"model": name, "data": source or NO_DATA, "val": 0}
     if source and "test" not in sources.parts(source):
         common["test"] = source

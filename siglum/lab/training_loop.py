@@ -147,7 +147,7 @@ class TrainState:
 
 
 class DivergedError(SiglumError):
-    """The loss or an output became NaN or infinite."""
+    """The loss became NaN or infinite, or an output NaN."""
 
 
 def default_epochs(num_images: int) -> int:
@@ -389,7 +389,7 @@ def evaluate(
         batches.append(F.log_softmax(logits.float(), dim=1).cpu())
     log_probs = torch.cat(batches).clamp(min=-MAX_LOSS).numpy()
     if np.isnan(log_probs).any():
-        raise DivergedError("The network's outputs are not numbers (NaN). Try a lower lr.")
+        raise DivergedError("The network's outputs are not numbers. Train it with a lower lr.")
     return log_probs
 
 

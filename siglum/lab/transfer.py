@@ -13,6 +13,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from siglum.errors import ConfigError, DataError, RunError, closest_match, first_line
+from siglum.errors import ConfigError, DataError, RunError, SiglumError, closest_match, first_line
 from siglum.files import data_dir, sha256
 from siglum.lab.filter_banks import FILTER_BANKS, filter_bank
 from siglum.lab.models import FITTED, count_parameters
@@ -71,7 +72,7 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
     load_weights(model, {**random, **tensors}, f"The weights of {name} do not fit", remedy)
     return {
         "run": name,
-        "sha256": hashlib.sha256(save(on_cpu(tensors))).hexdigest(),
+        "sha256": _digest(tensors),
         "seconds": seconds,  # of training before, with the parent's own parents; None if unknown
         "examples": examples,  # images shown before, likewise
         "adopted": list(tensors),
@@ -82,14 +83,19 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
 
 
 def parent(run: Run) -> Run | None:
-    """Return the run that `run` started from, also where both were moved; None if it is gone."""
-    init = run.config.init
-    for path in (Path(init), run.path.parent / Path(init).name):
-        if init not in NO_RUNS and (path / CONFIG).is_file():
-            older = Run(path)
-            if older.result and older.result["finished"] <= run.env["started"]:  # both in UTC
-                return older
+    """Return the run whose weights `run` started from, also where both were moved, or None."""
+    init, name = run.env["init"] or {}, run.config.init
+    for path in (Path(name), run.path.parent / Path(name).name):
+        if (path / CONFIG).is_file() and path.resolve() != run.path.resolve():
+            with suppress(SiglumError, KeyError):  # it is another run of this name
+                state = Run(path).model().state_dict()
+                if _digest({name: state[name] for name in init["adopted"]}) == init["sha256"]:
+                    return Run(path)
     return None
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    return hashlib.sha256(save(on_cpu(tensors))).hexdigest()
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:

@@ -127,10 +127,9 @@ def read_network(raw: bytes) -> tuple[list[dict[str, Any]], Arrays]:
         attributes = {one["name"][-1]: _read_attribute(one) for one in node["attribute"]}
         if not _can_compute(operator, attributes, [constants.get(name) for name in inputs]):
             settings = ", ".join(f"{name} {value}" for name, value in attributes.items())
-            raise ConfigError(
-                f"A page cannot compute the operator {operator} ({settings}) of this network. "
-                "Export it as ONNX: -o NAME.onnx"
-            )
+            problem = f"A page cannot compute the operator {operator} ({settings}) of this network."
+            remedy = "Export it as ONNX: -o NAME.onnx"
+            raise ConfigError(f"{problem} {remedy}")
         step = {"operator": operator, "inputs": inputs, "output": output, "attributes": attributes}
         steps.append(step)
     used = {name for step in steps for name in step["inputs"]}

@@ -86,11 +86,16 @@ def test_images_that_changed_or_are_gone_are_no_others(siglum, signs: Path, tmp_
 
 
 def test_a_source_with_a_test_part_is_measured_whole(siglum, tmp_path: Path) -> None:
-    flags = ("--model", "nearest_mean", "--classes", 0, "--classes", 1)
-    assert siglum("train", "mnist5k", *flags, "-o", tmp_path / "two").returncode == 0
-    refused = siglum("evaluate", tmp_path / "two", "mnist5k")
+    """By the names that the run gave its classes; fewer classes than the source has are refused."""
+    (tmp_path / "names.csv").write_text("0,zero\n")
+    flags = ("--model", "nearest_mean", "--rename", tmp_path / "names.csv")
+    for name, more in (("ten", ()), ("two", ("--classes", "zero", "--classes", 1))):
+        done = siglum("train", "mnist5k", *flags, *more, "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    ten, two = (siglum("evaluate", tmp_path / name, "mnist5k") for name in ("ten", "two"))
 
-    assert refused.returncode == 2 and "only classes of the run (0, 1), got '2'" in refused.stderr
+    assert ten.returncode == 0 and "of 1,000)" in ten.stdout
+    assert two.returncode == 2 and "only classes of the run (1, zero), got '2'" in two.stderr
 
 
 def test_a_fold_is_evaluated_on_its_own_test_images(siglum, signs: Path, tmp_path: Path) -> None:

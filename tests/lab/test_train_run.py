@@ -150,9 +150,7 @@ def test_only_a_batch_size_of_the_user_is_refused(
     assert not (tmp_path / "larger").exists()
 
 
-def test_an_existing_folder_is_refused_before_images_are_read(
-    tmp_path: Path, machine: Device
-) -> None:
+def test_an_existing_folder_is_refused_at_once(tmp_path: Path, machine: Device) -> None:
     (tmp_path / "photo.png").touch()
     with pytest.raises(RunError, match="already exists and is not a run"):
         train(TrainConfig(data="folder:nowhere"), tmp_path, machine)

@@ -186,9 +186,7 @@ def test_an_init_that_names_no_weights_is_refused(tmp_path: Path, init: str, mes
         transfer.read_weights(init.format(folder=tmp_path))
 
 
-def test_files_are_looked_up_in_the_data_folder(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_found_in_the_data_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGLUM_DATA", str(file.parent))
 
     assert transfer.read_weights("file:weights.safetensors")
