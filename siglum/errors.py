@@ -41,10 +41,9 @@ def require_extra(feature: str, extra: str = "lab") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"{feature} needs {error.name}. Install Siglum with its extra {extra!r}: "
-            f"pip install '.[{extra}]' in Siglum's folder."
-        ) from error
+        command = f"pip install '.[{extra}]' in Siglum's folder"
+        remedy = f"Install Siglum with its extra {extra!r}: {command}."
+        raise MissingExtra(f"{feature} needs {error.name}. {remedy}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -52,6 +52,8 @@ def test_measures_are_scikit_learns(num_classes: int) -> None:
     assert [r.value for r in measures.precision] == pytest.approx(precision, nan_ok=True)
     assert [r.total for r in measures.recall] == support.tolist()
     assert measures.accuracy.value == metrics.accuracy_score(labels, predicted)
+    again = measure(np.tile(log_probs, (3, 1)), np.tile(labels, 3), num_classes, repeats=3)
+    assert (again.accuracy, again.recall) == (measures.accuracy, measures.recall)
     loss = metrics.log_loss(labels, np.exp(log_probs), labels=names)
     assert measures.loss == pytest.approx(loss)
 

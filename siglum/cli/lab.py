@@ -161,7 +161,8 @@ def _cross_validate(
     with np.load(path) as arrays:  # log_probs (R, N, K), labels (N,), classes (K,)
         log_probs, classes = arrays["log_probs"], tuple(map(str, arrays["classes"]))
         labels = np.tile(arrays["labels"], len(log_probs))
-    measures = stats.measure(log_probs.reshape(-1, len(classes)), labels, len(classes))
+    pooled = log_probs.reshape(-1, len(classes))
+    measures = stats.measure(pooled, labels, len(classes), repeats)
     about = {"run": str(folder), "headline": headline(comparison), "predictions": str(path)}
     print_measures(about, measures, classes, json)
 
@@ -239,8 +240,8 @@ def evaluate(
     with _open(run, weights, described, source, out, target) as (opened, see):
         classes, config, result = opened.classes, opened.config, opened.result or {}
         own = _own_part(source, config.data) if source and rename is None else None
-        if weights or own == "":
-            source = None  # measured already; or its training images are in it
+        if weights or own == "":  # measured already; or its training images are in it
+            source, part = None, "val" if own == "" and config.test else part
         if source is None:
             name, log_probs, labels = train_run.predict_part(opened, part, checkpoint, target, see)
             trained = (opened.env["init"] or {"trained": {}})["trained"].get(name, 0)
@@ -500,9 +501,8 @@ def examine(
     described = settings.model_dump(exclude_unset=True)
     with _open(run, weights, described, data, None, target) as (opened, see):
         with redirect_stdout(sys.stderr):  # the network may print
-            examination = Examination(
-                opened, target, files, part, layer, count, checkpoint, image, wrong
-            )
+            shown = (files, part, layer, count, checkpoint, image, wrong)
+            examination = Examination(opened, target, *shown)
             for number, name in enumerate(names, 1):
                 see(f"panel {name}", number, len(names))
                 results[name] = run_panel(examination, name)
@@ -615,6 +615,8 @@ def study(
     wanted = read_study(file, folder)
     cells = wanted.select(variant, seed)
     if action == "report":
+        if variant or seed:
+            raise ConfigError("A report is of the whole study. Leave out --variant and --seed.")
         from siglum.lab.compare import compare_runs
         from siglum.report.compare import write_comparison
 

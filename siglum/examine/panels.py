@@ -447,6 +447,8 @@ def embedding(examination: Examination) -> Result:
     if len(images) < 4:
         raise NotApplicableError(f"A map needs at least 4 images, got {len(images)}.")
     features, pixels = examination.features(images).numpy(), examination.pixels(images)
+    if features.shape[1] < 2:
+        raise NotApplicableError("A map needs at least 2 features, got 1.")
     pca = PCA(max(2, min(50, *features.shape)), random_state=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # if all features are equal
         flat = pca.fit_transform(features).astype(np.float32)

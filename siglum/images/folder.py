@@ -225,10 +225,9 @@ def _csv_columns(rows: Sequence[Sequence[str]], spec: str) -> tuple[int, int, in
     labels += range(width) if not header or width == 2 else []
     label = next((column for column in labels if column not in files[:1]), None)
     if not files or label is None:
-        raise DataError(
-            f"{spec} has no columns of image files and labels, but {','.join(rows[0])[:200]!r}. "
-            "Name them file and label in its first line."
-        )
+        actual = ",".join(rows[0])[:200]
+        problem = f"{spec} has no columns of image files and labels, but {actual!r}."
+        raise DataError(f"{problem} Name them file and label in its first line.")
     return files[0], label, int(bool(header))
 
 

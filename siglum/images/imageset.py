@@ -41,10 +41,8 @@ class ImageSet:
     def __post_init__(self) -> None:
         store, labels = self.store, self.labels
         if store.dtype != np.uint8 or store.ndim != 4 or labels.shape != self.rows.shape:
-            raise DataError(
-                f"images must be uint8 (N, C, H, W) and labels (N,), got {store.dtype} "
-                f"{store.shape} and {labels.shape}."
-            )
+            actual = f"{store.dtype} {store.shape} and {labels.shape}"
+            raise DataError(f"images must be uint8 (N, C, H, W) and labels (N,), got {actual}.")
         if len(self) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             limits = f"{labels.min()} to {labels.max()}"
             raise DataError(f"labels must be in [0, {len(self.classes)}), got {limits}.")
@@ -146,8 +144,7 @@ class ImageSet:
         table = np.array([index.get(name, -1) for name in self.classes], dtype=np.int64)
         missing = np.flatnonzero((table < 0) & (self.counts > 0))
         if len(missing):
-            raise DataError(
-                f"{self.source} must hold only classes of the run ({', '.join(classes[:20])}), "
-                f"got {self.classes[missing[0]]!r}. Rename classes with --rename FILE."
-            )
+            rule = f"must hold only classes of the run ({', '.join(classes[:20])}), got"
+            remedy = f"{self.classes[missing[0]]!r}. Rename classes with --rename FILE."
+            raise DataError(f"{self.source} {rule} {remedy}")
         return replace(self, classes=classes, labels=table[self.labels])

@@ -73,10 +73,9 @@ class Shards:
         wanted = preprocess.model_copy(update={"mean": 0.0, "std": 1.0})
         if differences := {k: v for k, v in self.preprocess if getattr(wanted, k) != v}:
             text = ", ".join(f"{name} {value}" for name, value in differences.items())
-            raise ConfigError(
-                f"{self.source} must be used as it was exported, with {text}: shards are not "
-                "resized or cropped again. Export the images with other settings."
-            )
+            rule = f"{self.source} must be used as it was exported, with {text}"
+            remedy = "shards are not resized or cropped again. Export with other settings."
+            raise ConfigError(f"{rule}: {remedy}")
 
 
 def _pyarrow(module: str = "") -> Any:

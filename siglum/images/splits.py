@@ -27,7 +27,7 @@ def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices,
     """Hold out whole writers, in shuffled order, until at least a share of images is held out."""
     names = np.array(writers)
     people = np.unique(names)
-    if len(people) < 2:
+    if share and len(people) < 2:
         problem = f"split by writer must have at least 2 writers, got {len(people)}."
         remedy = "Give --writers a pattern that finds them, or use --split stratified."
         raise ConfigError(f"{problem} {remedy}")
@@ -48,9 +48,7 @@ def per_class(
     for label, name in enumerate(classes):
         members = random.permutation(np.flatnonzero(labels == label))
         if len(members) < count:
-            raise ConfigError(
-                f"samples_per_class must be at most {len(members)}, the training images of class "
-                f"{name!r}, got {count}. Use fewer, or hold out less."
-            )
+            rule = f"samples_per_class must be at most {len(members)}, the training images of class"
+            raise ConfigError(f"{rule} {name!r}, got {count}. Use fewer, or hold out less.")
         samples.append(members[:count])
     return np.sort(np.concatenate(samples))

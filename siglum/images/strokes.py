@@ -87,10 +87,8 @@ def parse(value: Any) -> Drawing:
     lines = [np.diff(stroke[:, :2] * drawing.sides, axis=0) for stroke in strokes]
     length = sum(float(np.hypot(*line.T).sum()) for line in lines)
     if sum(map(len, strokes)) > MAX_POINTS or length > MAX_LENGTH:
-        raise DataError(
-            f"a drawing has at most {MAX_POINTS:,} points, and lines of {MAX_LENGTH:,} sides of "
-            "the pad. Draw one character."
-        )
+        limits = f"{MAX_POINTS:,} points, and lines of {MAX_LENGTH:,} sides of the pad"
+        raise DataError(f"a drawing has at most {limits}. Draw one character.")
     return drawing
 
 

@@ -83,6 +83,9 @@ def group_runs(runs: Iterable[Run]) -> list[Variant]:
     # Settings that come with the model are left out of the names.
     names = [name for name in ours if name != "model" and (ours != recipes[~imported])[name].any()]
     names = [name for name in ("model", *names) if ours[name].nunique() > 1]
+    texts["network"] = [(run.env.get("network_sha256") or "")[:8] for run in runs]  # of its file
+    if texts[~imported].groupby("model").network.nunique().max() > 1:
+        names.append("network")
     variants = []
     for _, group in texts.groupby(list(texts), sort=False):
         first = group.iloc[0]
@@ -151,10 +154,9 @@ def compare_runs(
     every = [(variant.name, run) for variant in variants for run in variant.runs]
     parts = [part for part in PARTS if all(part in (run.result or {}) for _, run in every)]
     if not every or not parts:
-        raise ConfigError(
-            "Nothing to compare: all runs must be finished, and all need test images, or all need "
-            "validation images. Use siglum train --resume RUN, --val or --test."
-        )
+        rule = "all runs must be finished, and all need test images, or all need validation images"
+        remedy = "Use siglum train --resume RUN, --val or --test."
+        raise ConfigError(f"Nothing to compare: {rule}. {remedy}")
     part, selection = part or parts[0], parts[-1]
     records, tables = zip(*(_read(name, run, part) for name, run in every), strict=True)
     runs, images = pd.DataFrame(records).astype({"parent_seconds": float}), pd.concat(tables)
@@ -189,7 +191,7 @@ def compare_runs(
     names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
     pairs = planned or itertools.combinations(names, 2)
     pairs = [pair for pair in pairs if set(pair) <= set(names)]
-    omitted = len(pairs)
+    omitted, shared = len(pairs), runs.groupby("preprocess").fingerprint.nunique().max() == 1
     if not planned and len(names) > MAX_ALL_PAIRS:
         pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
     omitted -= len(pairs)
@@ -198,7 +200,7 @@ def compare_runs(
         selection=selection,
         best=best,
         variants=table,
-        pairs=_differences(pairs, correct, ratios, part, omitted),
+        pairs=_differences(pairs, correct, ratios, shared, omitted),
         seeds=seeds,
         epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
         grid=grid,
@@ -269,17 +271,16 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
     def share(hits: Any, images: Any, axis: int) -> Any:
         return hits.sum(axis=axis) / images.sum(axis=axis)
 
-    draws = bootstrap(
-        (hits, images), share, paired=True, n_resamples=2000, method="percentile", rng=0
-    )
+    options: Any = {"n_resamples": 2000, "method": "percentile", "rng": 0}
+    draws = bootstrap((hits, images), share, paired=True, **options)
     low, high = draws.confidence_interval
     return min(float(low), rate.low), max(float(high), rate.high)
 
 
 def _differences(
-    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, part: str, omitted: int
+    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, shared: bool, extra: int
 ) -> pd.DataFrame:
-    """Compare pairs that have a seed in common; p is corrected for `omitted` ones, too."""
+    """Compare pairs that have a seed in common; p is corrected for `extra` pairs, too."""
     rows = []
     for first, second in pairs:
         both = correct[[first, second]].dropna(how="all")
@@ -287,8 +288,8 @@ def _differences(
         if both.empty:
             continue
         difference, accuracies = both[first] - both[second], both.mean()
-        # Each seed has validation images of its own: they are placed side by side.
-        by_image = difference.groupby("image").mean() if part == "test" else difference
+        # Validation images that each seed chose are placed side by side.
+        by_image = difference.groupby("image").mean() if shared else difference
         by_fold = difference.groupby(["seed", "fold"]).mean()
         interval = difference_interval(by_fold, by_image.to_numpy(), ratios[first])
         sizes = both.index.unique("seed").size, len(by_image)
@@ -298,7 +299,7 @@ def _differences(
     table = pd.DataFrame(rows, columns=columns).astype({"p": float})
     tested = table.p.notna()
     if tested.any():
-        every = [*table.p[tested], *[1.0] * omitted]  # by the results, which chose the best
+        every = [*table.p[tested], *[1.0] * extra]  # by the results, which chose the best
         table.loc[tested, "p"] = multipletests(every, method="holm")[1][: sum(tested)]
     table["significant"] = (table.p < SIGNIFICANT) & ((table.low > 0) | (table.high < 0))
     return table

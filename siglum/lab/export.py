@@ -68,10 +68,9 @@ def export(
     raw = to_onnx(model, preprocess, config.model)
     logits, difference = compare_onnx(model, raw, preprocess, images)
     if not difference <= TOLERANCE:
-        raise RunError(
-            f"onnxruntime does not reproduce {run.path}: its outputs differ by {difference:.2g} of "
-            f"the largest logit, more than {TOLERANCE}. No bundle was written."
-        )
+        problem = f"its outputs differ by {difference:.2g} of the largest logit, more than"
+        reason = f"{problem} {TOLERANCE}. No bundle was written."
+        raise RunError(f"onnxruntime does not reproduce {run.path}: {reason}")
     measured, calibration = {}, Calibration()
     for part in ("val", "test"):
         with contextlib.suppress(SiglumError):  # without that part, or without its images

@@ -19,7 +19,7 @@ def gabor(number: int, size: int) -> Filters:
     "Uncertainty relation for resolution in space, spatial frequency, and orientation optimized by
     two-dimensional visual cortical filters", Journal of the Optical Society of America A 2.
     """
-    num_lengths = max(1, round(math.sqrt(number / 4)))
+    num_lengths = max(1, round(math.sqrt(number / 4))) if size > 3 else 1
     turns, index = np.divmod(np.arange(number)[:, None, None], num_lengths)
     angles = np.pi * turns / math.ceil(number / num_lengths)
     lengths = np.geomspace(3, size, num_lengths)[index]

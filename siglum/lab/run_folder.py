@@ -256,6 +256,7 @@ class Run:
                 if name.startswith("optimizer."):
                     _, index, key = name.split(".", 2)
                     parameter = parameters[int(index)]
+                    tensor = tensor.to(parameter.device)
                     if tensor.shape == parameter.shape:  # fused steps need the same strides
                         tensor = torch.empty_like(parameter).copy_(tensor)
                     state.optimizer.state[parameter][key] = tensor

@@ -29,7 +29,7 @@ from siglum.images.imageset import ImageSet
 from siglum.lab import transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
-from siglum.lab.models import NetworkError
+from siglum.lab.models import NetworkError, file_digest
 from siglum.lab.run_folder import CONFIG, FAILURE, Run
 from siglum.lab.search import (
     LOCKS,
@@ -304,6 +304,8 @@ def _cells(
             decisive["init"] = parent.path.name
         elif transfer.PIN in config.init:  # the same content is the same start
             decisive["init"] = config.init.partition(transfer.PIN)[2]
+        if digest := file_digest(config.model):
+            decisive["network"] = digest
         text = json.dumps(decisive, sort_keys=True)
         key = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
         cells.append(Cell(name, config, folder / key, parent))

@@ -108,16 +108,12 @@ def split_images(
     whole = images["whole"]
     whole = whole.with_classes(classes or whole.classes)  # its labels are a copy that torch may use
     if len(whole.classes) < 2:
-        raise ConfigError(
-            f"data must have at least 2 classes to train on, got {len(whole.classes)} "
-            f"({whole.classes[0]}). Add a folder for each further class."
-        )
+        actual = f"{len(whole.classes)} ({whole.classes[0]}). Add a folder for each further class."
+        raise ConfigError(f"data must have at least 2 classes to train on, got {actual}")
     by_writer = config.split == "writer"
     if by_writer and whole.writers is None:
-        raise ConfigError(
-            "A split by writer needs the writers. Give a pattern whose group is the writer in a "
-            r"file name, such as --writers='-(\d+)\.'."
-        )
+        remedy = r"whose group is the writer in a file name, such as --writers='-(\d+)\.'."
+        raise ConfigError(f"A split by writer needs the writers. Give a pattern {remedy}")
     fold, train, val, test = None, whole, None, images.get("test")
     if config.folds is not None:
         train_rows, fold = folds(whole, config.folds, config.seed, by_writer)[config.fold]
@@ -312,6 +308,8 @@ def resume(
             changed = f"the images of {config.data}"
         elif init is not None and init["sha256"] != (env["init"] or {}).get("sha256"):
             changed = f"the initial weights, {init['run']},"
+        elif models.file_digest(config.model) != env.get("network_sha256"):
+            changed = f"the file of {config.model}"
         if changed:
             raise RunError(f"Cannot resume {run.path}: {changed} changed. Train a new run.")
         run.load_state(state)

@@ -176,7 +176,9 @@ def training_chain(path: Path, out: str = "") -> tuple[list[tuple[str, str, str]
         steps.insert(0, (command, renames, to_csv(config.rename.items())))
         if config.init in transfer.NO_RUNS or config.init.startswith(transfer.FILE):
             break
-        path, out = parent.path if parent else Path(config.init), config.init
+        if parent is None:
+            return steps, f"{config.init} is gone, or another run has its name."
+        path, out = parent.path, config.init
     return steps, ""
 
 

@@ -85,6 +85,16 @@ def test_images_that_changed_or_are_gone_are_no_others(siglum, signs: Path, tmp_
     assert "trained on an unknown number of these 73 images" in moved.stdout
 
 
+def test_a_run_with_test_images_of_its_own_is_measured_on_the_named_source(
+    siglum, signs: Path, later_signs: Path, tmp_path: Path
+) -> None:
+    siglum("train", signs, "--test", later_signs, "--epochs", 1, "-o", tmp_path / "run")
+    totals = [siglum("evaluate", tmp_path / "run", *named).stdout for named in ((), (signs,))]
+
+    assert "of 30)" in totals[0] and "(test images)" in totals[0]
+    assert "of 6)" in totals[1] and "(validation images)" in totals[1]
+
+
 def test_a_source_with_a_test_part_is_measured_whole(siglum, tmp_path: Path) -> None:
     """By the names that the run gave its classes; fewer classes than the source has are refused."""
     (tmp_path / "names.csv").write_text("0,zero\n")

@@ -140,10 +140,7 @@ LINE = (
     [
         ("", "is empty. Each line must name an image file and its label."),
         (HEAD, "has only a header. Add lines of image files and their labels."),
-        (
-            SOURCE + "what,ever,else\n1,2,3\n",
-            "has no columns of image files and labels, but 'what,",
-        ),
+        (SOURCE + "what,ever\n1,2\n", "has no columns of image files and labels, but 'what,"),
         (SOURCE + "a/0.png\n", "has no columns of image files and labels, but 'a/0.png'."),
         (HEAD + LINES + "a/0.png,y\n", LINE.format("a/0.png,y")),
         (HEAD + "a/0.png, \n", LINE.format("a/0.png,")),
@@ -152,10 +149,7 @@ LINE = (
         (HEAD + "c/0.png,x\n", "names 'c/0.png', which matches several files in signs. "),
         (HEAD + "c/9.png,x\n", "names 'c/9.png', which does not exist in signs. Correct"),
         (HEAD + "a/0.png,x\na\\0.png,y\n", "names a file twice, in two ways."),
-        (
-            "# source: mnist5k\nfile,new\n" + LINES,
-            "must name a folder or an archive of images, got",
-        ),
+        ("# source: mnist5k\nfile,new\n" + LINES, "must name a folder or an archive of images"),
         (
             "label," + ",".join(f"pixel{i}" for i in range(784)) + "\n" + "0," * 784 + "0\n",
             "holds pixels, not names of image files. Read it as pixels:FILE.",

@@ -129,9 +129,8 @@ def test_probabilities_are_calibrated_on_the_validation_images(
     predictions, calibration = tiny_run.predictions(), bundle.calibration
 
     assert calibration.num_samples == len(predictions["val_labels"])
-    assert calibration.temperature == stats.fit_temperature(
-        predictions["val_log_probs"], predictions["val_labels"]
-    )
+    held_out = predictions["val_log_probs"], predictions["val_labels"]
+    assert calibration.temperature == stats.fit_temperature(*held_out)
 
 
 def test_two_exports_are_the_same_bytes_and_name_no_files_of_this_machine(

@@ -42,6 +42,7 @@ def test_sobel_filters_respond_to_slopes_of_their_direction(size: int) -> None:
 
 
 def test_masks_are_the_published_ones() -> None:
+    assert len(np.unique(gabor(32, 3).round(6), axis=0)) == 32
     np.testing.assert_allclose(sobel(4, 3)[0], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], atol=1e-9)
     level, edge, spot = [1, 4, 6, 4, 1], [-1, -2, 0, 2, 1], [1, 0, -2, 0, 1]
     wave, ripple = [-1, 2, 0, -2, 1], [1, -4, 6, -4, 1]

@@ -63,6 +63,11 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
     assert key("[base]\nepochs = 2") == key(same)
     keys = {key("[base]\nepochs = 2"), key("[base]\nepochs = 3"), key("seeds = [1]")}
     assert len(keys | {key(f"{child}2"), key(f"{child}3")}) == 5
+    own = []
+    for code in ("", "# changed"):
+        (tmp_path / "net.py").write_text(code)
+        own.append(key(f'[base]\nmodel = "{tmp_path}/net.py:Net"'))
+    assert own[0] != own[1]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +80,7 @@ def test_a_run_is_named_by_what_decides_its_outcome(tmp_path: Path) -> None:
         ("[base]\nseed = 1", "seed must be in the list 'seeds'"),
         ("[grid]\nlr = []", "grid.lr must be a list of different values, got []."),
         ('[variants.a]\ninit = "parents.b"\n[parents.c]', "parent must be one of c, got 'b'"),
-        (
-            '[variants.a]\ninit = "parents.b"\n[parents.b]\ninit = "parents.b"',
-            "parents.b must be one run, without folds, from scratch or from a run.",
-        ),
+        ('[variants.a]\ninit = "parents.b"\n[parents.b]\ninit = "parents.b"', "must be one run"),
         ('[variants.a]\ninit = "parents.b"\n[parents.b]\nfolds = 5', "parents.b must be one run,"),
         ("[variants.first]\n[published.frist]\nval = 0.5", "Did you mean 'first'?"),
         ("pairs = [['a', 'bb']]\n[variants.a]\n[variants.b]", "Did you mean 'b'?"),

@@ -151,10 +151,7 @@ def test_every_truncation_and_every_addition_is_refused() -> None:
         (with_json(card={"parameters": 10**40}), "bundle.json in x.siglum: card.parameters must"),
         (with_json(card={"code": "import os"}), "bundle.json in x.siglum: "),
         (with_json(card={"measured": {"test": HUGE}}), "rates must have 0 <= hits"),
-        (
-            with_json(calibration={"temperature": 0}),
-            "calibration.temperature must be greater than 0",
-        ),
+        (with_json(calibration={"temperature": 0}), "calibration.temperature must be greater than"),
         (with_json(preprocess={"size": 10**9}), "bundle.json in x.siglum: preprocess.size must"),
     ],
 )

@@ -105,10 +105,9 @@ def build(
         shape = f"{in_channels} x {image_size} x {image_size}"
         raise failed(name, f"on 2 images of {shape}", error) from error
     if num_classes not in (None, logits.shape[1]):
-        raise ConfigError(
-            f"{name} must have an output for each of the {num_classes} classes, got "
-            f"{logits.shape[1]} outputs. Use the images that it was made for."
-        )
+        rule = f"{name} must have an output for each of the {num_classes} classes, got"
+        remedy = "Use the images that it was made for."
+        raise ConfigError(f"{rule} {logits.shape[1]} outputs. {remedy}")
     return model.train()
 
 

@@ -104,9 +104,8 @@ class TorchvisionNetwork(Network):
             elif isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 0.1  # MobileNet's 0.01 needs more than a few hundred steps
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(features), Dropout(0.5), nn.Linear(features, num_classes)
-        )
+        last = nn.Linear(features, num_classes)
+        self.head = nn.Sequential(nn.BatchNorm1d(features), Dropout(0.5), last)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D)."""

@@ -129,9 +129,8 @@ class PatchTransformer(Network):
         for layer in layers:
             layer.self_attn = Attention(dim, heads, batch_first=True)
         self.encoder = nn.Sequential(*layers, nn.LayerNorm(dim))
-        self.head = nn.Sequential(
-            nn.Linear(dim, mlp), nn.GELU(), Dropout(dropout), nn.Linear(mlp, num_classes)
-        )
+        hidden, last = nn.Linear(dim, mlp), nn.Linear(mlp, num_classes)
+        self.head = nn.Sequential(hidden, nn.GELU(), Dropout(dropout), last)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, S, S) to features (B, D), of tokens (B, T, D) row by row."""
