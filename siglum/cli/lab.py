@@ -241,7 +241,7 @@ def evaluate(
         classes, config, result = opened.classes, opened.config, opened.result or {}
         own = _own_part(source, config.data) if source and rename is None else None
         if weights or own == "":  # measured already; or its training images are in it
-            source, part = None, "val" if own == "" and config.test else part
+            source, part = None, "val" if config.test not in (None, config.data) else part
         if source is None:
             name, log_probs, labels = train_run.predict_part(opened, part, checkpoint, target, see)
             trained = (opened.env["init"] or {"trained": {}})["trained"].get(name, 0)
