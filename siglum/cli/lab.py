@@ -542,8 +542,7 @@ def compare(
 ) -> None:
     """Compare ways of training: which is more accurate, and how certain that is.
 
-    Runs whose settings differ in the seed alone are one variant. Variants are compared on the same
-    images with the same seeds. docs/comparing.md explains how to read the result.
+    Runs that differ in the seed alone are one variant. docs/comparing.md explains the result.
 
     Example: siglum compare runs/a-1 runs/a-2 runs/b-1 runs/b-2 -o compared.html
 

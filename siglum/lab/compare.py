@@ -55,7 +55,7 @@ class Comparison:
     selection: str  # a key of PARTS: the validation part, or the compared part if one has none
     best: str  # variant with the highest accuracy on the selection part
     variants: pd.DataFrame  # accuracy with its interval, other means, failed and missing runs
-    pairs: pd.DataFrame  # paired differences on the same images with the same seeds
+    pairs: pd.DataFrame  # paired differences on the same images, by the seeds that both have
     seeds: pd.DataFrame  # measurements of each seed; with folds, of all images together
     epochs: pd.DataFrame  # learning curve of each seed; with folds, the mean
     grid: pd.DataFrame  # by variant, the values of the settings in a study's grid
@@ -164,9 +164,8 @@ def compare_runs(
         name = runs.variant[again].iloc[0]
         raise ConfigError(f"{name} has two runs of one seed. Leave one of them out.")
     _check_images(runs, images, part)
-    means = ["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"]
     how = {"run": list, "machine": "first", "seconds": lambda s: s.sum(skipna=False)}
-    how |= dict.fromkeys(means, "mean")
+    how |= dict.fromkeys(["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"], "mean")
     seeds = runs.groupby(["variant", "seed"], sort=False).agg(how)
     seeds[part] = images.groupby(["variant", "seed"]).correct.mean()
     seeds["total_seconds"] = seeds.seconds + seeds.pop("parent_seconds")
@@ -190,17 +189,15 @@ def compare_runs(
     grid = pd.DataFrame([dict(v.levels) for v in variants], index=[v.name for v in variants])
     names, best = seeds.variant.unique(), str(table.variant[table[selection].round(12).idxmax()])
     pairs = planned or itertools.combinations(names, 2)
-    pairs = [pair for pair in pairs if set(pair) <= set(names)]
-    omitted, shared = len(pairs), runs.groupby("preprocess").fingerprint.nunique().max() == 1
+    pairs = tested = [pair for pair in pairs if set(pair) <= set(names)]
     if not planned and len(names) > MAX_ALL_PAIRS:
-        pairs = [pair for pair in pairs if {names[0], best} & set(pair)]
-    omitted -= len(pairs)
+        tested = [pair for pair in pairs if {names[0], best} & set(pair)]
     return Comparison(
         part=part,
         selection=selection,
         best=best,
         variants=table,
-        pairs=_differences(pairs, correct, ratios, shared, omitted),
+        pairs=_differences(tested, correct, runs, part, len(pairs) - len(tested)),
         seeds=seeds,
         epochs=epochs.groupby(["variant", "seed", "index"], sort=False).mean().reset_index(),
         grid=grid,
@@ -278,20 +275,24 @@ def writer_interval(correct: NDArray[Any], writers: NDArray[Any]) -> tuple[float
 
 
 def _differences(
-    pairs: list[tuple[str, str]], correct: pd.DataFrame, ratios: pd.Series, shared: bool, extra: int
+    pairs: list[tuple[str, str]], correct: pd.DataFrame, runs: pd.DataFrame, part: str, extra: int
 ) -> pd.DataFrame:
-    """Compare pairs that have a seed in common; p is corrected for `extra` pairs, too."""
-    rows = []
+    """Compare pairs by the seeds that they share; p is corrected for `extra` pairs, too."""
+    about, rows = runs.groupby("variant").agg({"test_ratio": "mean", "seed": "nunique"}), []
+    shared = runs.groupby("preprocess").fingerprint.nunique().max() == 1
     for first, second in pairs:
-        both = correct[[first, second]].dropna(how="all")
-        both = both.groupby("seed").filter(lambda seed: seed.notna().any().all())
+        pair = correct[[first, second]].dropna(how="all")
+        both = pair.groupby("seed").filter(lambda seed: seed.notna().any().all())
+        one = about.seed[[first, second]].min() == 1 and not about.test_ratio.any()
+        if both.empty and one and part == "test":  # the mean of the other's seeds counts as one
+            both = pd.concat({0: pair.groupby(["fold", "image"]).mean()}, names=["seed"])
         if both.empty:
             continue
         difference, accuracies = both[first] - both[second], both.mean()
         # Validation images that each seed chose are placed side by side.
         by_image = difference.groupby("image").mean() if shared else difference
         by_fold = difference.groupby(["seed", "fold"]).mean()
-        interval = difference_interval(by_fold, by_image.to_numpy(), ratios[first])
+        interval = difference_interval(by_fold, by_image.to_numpy(), about.test_ratio[first])
         sizes = both.index.unique("seed").size, len(by_image)
         rows.append((first, second, *sizes, *accuracies, difference.mean(), *interval))
     columns = ["first", "second", "seeds", "images", "first_accuracy", "second_accuracy"]

@@ -77,9 +77,7 @@ def test_different_data_unfinished_runs_and_duplicates_are_refused(make_run: Mak
         compare_runs(group_runs([one, other]))
 
 
-def test_accuracy_has_wilsons_interval_for_one_seed_and_students_for_several(
-    make_run: MakeRun,
-) -> None:
+def test_accuracy_has_wilsons_or_students_interval(make_run: MakeRun) -> None:
     one, three = compare(make_run, {0.1: [10], 0.2: [10, 20, 60]}).variants.itertuples()
     rate, shares = stats.wilson(990, 1000), [0.99, 0.98, 0.94]
     low, _ = distributions.t.interval(0.95, 2, np.mean(shares), distributions.sem(shares))
@@ -170,6 +168,17 @@ def test_validation_images_of_different_seeds_are_placed_side_by_side(
     assert pair.images == images and pair.difference == pytest.approx(0.02)
 
 
+def test_a_variant_of_one_other_seed_is_compared_with_the_mean(make_run: MakeRun) -> None:
+    runs = [make_run(f"{s}", correct(n), seed=s) for s, n in enumerate((10, 20))]
+    runs.append(make_run("other", correct(40), seed=3, lr=0.2))
+    (pair,) = compare_runs(group_runs(runs)).pairs.itertuples()
+
+    assert (pair.seeds, pair.images) == (1, 1000) and math.isnan(pair.p)
+    assert pair.difference == pytest.approx(0.04 - 0.015)
+    runs.append(make_run("another", correct(40), seed=4, lr=0.2))
+    assert "Train the same seeds of each" in headline(compare_runs(group_runs(runs)))
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -213,9 +222,7 @@ def test_few_writers_give_a_wider_interval_than_as_many_images() -> None:
     assert perfect == (stats.wilson(200, 200).low, 1.0)
 
 
-def test_main_effects_are_means_over_the_other_settings_with_intervals_over_seeds(
-    make_run: MakeRun,
-) -> None:
+def test_main_effects_are_means_over_the_other_settings(make_run: MakeRun) -> None:
     wrong = np.random.RandomState(0).randint(0, 300, (2, 3, 4))
     variants = []
     for a, b in itertools.product(range(2), range(3)):

@@ -80,9 +80,7 @@ def test_json_and_csv_hold_the_numbers(grid: Comparison, make_run: MakeRun, tmp_
         write_comparison(grid, Path("x.md"), "t")
 
 
-def test_accuracy_is_drawn_against_parameters_and_seconds(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_accuracy_is_drawn_against_size_and_time(make_run: MakeRun, tmp_path: Path) -> None:
     """Of 12 variants all are named; of more, those that no smaller one reaches."""
     for count, named in ((12, 12), (14, 11)):
         variants = [

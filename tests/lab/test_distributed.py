@@ -71,9 +71,7 @@ def test_two_processes_stopped_and_resumed_by_one_have_its_curve(
         assert theirs.examples == mine.examples
 
 
-def test_a_killed_process_ends_the_others(
-    config: TrainConfig, machine: Device, tmp_path: Path
-) -> None:
+def test_a_killed_process_ends_others(config: TrainConfig, machine: Device, tmp_path: Path) -> None:
     config = config.model_copy(update={"epochs": 5_000})
     with launch(config, tmp_path / "run") as process:
         wait_for_epoch(process, tmp_path / "run")

@@ -123,9 +123,7 @@ def test_the_card_holds_the_runs_measurements(bundle: Bundle, tiny_run: Run) -> 
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
 
 
-def test_probabilities_are_calibrated_on_the_validation_images(
-    bundle: Bundle, tiny_run: Run
-) -> None:
+def test_probabilities_are_calibrated_on_validation_images(bundle: Bundle, tiny_run: Run) -> None:
     predictions, calibration = tiny_run.predictions(), bundle.calibration
 
     assert calibration.num_samples == len(predictions["val_labels"])
@@ -233,9 +231,7 @@ def test_a_network_that_onnx_cannot_reproduce_is_refused(
     assert not (tmp_path / "own.siglum").exists()
 
 
-def test_a_bundle_is_a_new_file_with_its_suffix(
-    path: Path, tiny_run: Run, machine, tmp_path: Path
-) -> None:
+def test_a_bundle_is_a_new_file(path: Path, tiny_run: Run, machine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         export(tiny_run, path, machine)
     assert str(error.value) == f"{path} already exists. Choose another name with -o."

@@ -13,8 +13,6 @@ from siglum.lab.label_issues import contingency
         ("abab" * 20, "aabb" * 20, "50.0 %. They are unrelated."),
     ],
 )
-def test_the_headline_says_how_they_are_related(
-    labels: str, predictions: str, finding: str
-) -> None:
+def test_the_headline_names_their_relation(labels: str, predictions: str, finding: str) -> None:
     images = pd.DataFrame({"label": list(labels), "prediction": list(predictions)})
     assert contingency(images).headline.endswith(f"; chance {finding}")
