@@ -55,9 +55,7 @@ def grade(
         row: dict[str, Any] = {"student": student} | dict.fromkeys(COLUMNS, "")
         started = time.monotonic()
         try:
-            arguments = [str(path)]
-            if not (path / CONFIG).is_file():
-                arguments = [*_find_files(path, class_name), *options]
+            arguments = _find_files(path, class_name, options)
             home = path if path.is_dir() else path.parent
             measured = _evaluate([*arguments, source], home, timeout, memory)
             rate = stats.Rate(**measured["accuracy"])
@@ -69,25 +67,20 @@ def grade(
         yield row | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _find_files(path: Path, class_name: str | None) -> list[str]:
-    """Return the arguments of evaluate for the network and the weights of a hand-in."""
+def _find_files(path: Path, class_name: str | None, options: Sequence[str]) -> list[str]:
+    """Return the arguments of evaluate for a hand-in: its run, or its network and weights."""
     every = path.rglob("*") if path.is_dir() else path.parent.iterdir()
     files = [f for f in every if path.is_dir() or f.stem == path.stem]
     files = sorted(f for f in files if "/." not in f"/{f.relative_to(path.parent).as_posix()}")
+    code = [file for file in files if file.suffix == ".py"]
+    runs = [str(file.parent) for file in files if file.name == CONFIG]
+    if len(runs) == 1 and not code:
+        return runs
     weights = [file for file in files if file.suffix in SUFFIXES]
     if len(weights) != 1:
         names = ", ".join(file.name for file in weights) or "none"
         raise DataError(f"It must have one file of weights ({', '.join(SUFFIXES)}), got {names}.")
-    networks, reason = [], "It has no .py file."
-    for file in files:
-        try:
-            networks += [find_class(file, class_name)] if file.suffix == ".py" else []
-        except ConfigError as error:
-            reason = str(error)
-    if len(networks) != 1:
-        names = ", ".join(Path(network).name for network in networks)
-        raise DataError(f"It must have one network, got {names}." if networks else reason)
-    return [networks[0], "--weights", str(weights[0])]
+    return [find_class(*code, class_name=class_name), "--weights", str(weights[0]), *options]
 
 
 def _evaluate(

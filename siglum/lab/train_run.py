@@ -479,10 +479,9 @@ def import_network(
                 raise models.failed(config.model, f"on {len(test):,} images", error) from error
             result["test"], predictions = measure("test", test, log_probs)
     result |= {"parameters": sum(p.numel() for p in model.parameters()), "seconds": 0.0}
-    numbers = sum(tensor.numel() for tensor in tensors.values())
     env = environment(device, {"train": None, "val": None, "test": test})
     env["init"] = {"run": str(weights), "sha256": digest, "seconds": None, "examples": None}
-    env["init"] |= {"adopted_numbers": numbers, "reset_numbers": 0}
+    env["init"] |= {"adopted_numbers": sum(t.numel() for t in tensors.values()), "reset_numbers": 0}
     env["network_sha256"] = models.file_digest(config.model)
     run = Run.create(path, config, preprocess, classes, env)
     run.save_checkpoint("last", model)

@@ -34,7 +34,7 @@ BACKBONE = "backbone"  # the included one; in `freeze`: everything but the head
 FILE, PIN = "file:", "#sha256="
 NO_RUNS = (SCRATCH, BACKBONE, *FILTER_BANKS)  # names in `init`; others are runs or files
 SUFFIXES = (".safetensors", ".pth", ".pt")
-PARALLEL = "module."  # before the names of nn.DataParallel's tensors
+WRAPPERS = ("module.", "_orig_mod.")  # before the names of tensors: DataParallel, torch.compile
 STATES = ("state_dict", "model_state_dict", "model")  # where checkpoints have their state_dict
 HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
 
@@ -155,15 +155,14 @@ def read_weights(init: str) -> dict[str, Tensor]:
 def read_tensors(path: Path, setting: str = "weights") -> dict[str, Tensor]:
     """Return the tensors of a file, or of the state_dict in a checkpoint, on the CPU."""
     if path.suffix not in SUFFIXES:
-        names = ", ".join(SUFFIXES)
-        raise ConfigError(f"{setting} must name a file with suffix {names}, got {path}.")
+        raise ConfigError(f"{setting} must name a {' or '.join(SUFFIXES)} file, got {path}.")
     try:
         tensors = load_file(path) if path.suffix == SUFFIXES[0] else _read_pth(path)
     except (SafetensorError, OSError) as error:
         problem = f"{path} is damaged: {first_line(error)}"
         raise DataError(f"{problem}. Copy or download it again.") from None
-    if all(name.startswith(PARALLEL) for name in tensors):
-        tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
+    while tensors and all(name.startswith(WRAPPERS) for name in tensors):
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     return tensors
 
 

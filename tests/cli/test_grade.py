@@ -37,7 +37,7 @@ CODES = {  # code at the file's end, code of forward, a part of the failure
     "fakes": ("os.write(1, b'5'); os._exit(0)", "", "not that of siglum evaluate."),
     "hog": (HOG, "", "MemoryError"),
     "raises": ("", "1 / 0", "ZeroDivisionError: division by zero"),
-    "two": ("class Other(nn.Module):\n    pass", "", "has several networks: Net, Other."),
+    "two": ("class Other(nn.Module):\n    pass", "", "networks: net.py:Net, net.py:Other. Name"),
 }
 
 
@@ -74,8 +74,12 @@ def test_every_hand_in_has_a_row(
     folder = tmp_path / "hand-ins"
     for name, (code, forward, _) in CODES.items():
         hand_in(folder / name, weights, code, forward)
-    shutil.copytree(run, folder / "run")
+    shutil.copytree(run, folder / "run" / "digits")
     shutil.copy(folder / "alice" / "net.py", folder / "bob.py")
+    copy = NETWORK.format(forward="").replace("Part(784", "parts.Part(784")
+    (folder / "alice" / "net.py").write_text(f"import parts\n{copy}")
+    (folder / "alice" / "parts.py").write_text("from torch import nn\nclass Part(nn.Linear): ...")
+    (folder / "alice" / "train.py").write_text(f"{copy}\n1 / 0")
     torch.save(weights, folder / "bob.pt")
     for name in ("alice", "carol"):
         (folder / f"{name}.zip").touch()
@@ -105,9 +109,7 @@ def test_every_hand_in_has_a_row(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_ctrl_c_ends_the_process_of_a_hand_in_and_leaves_the_marks_before(
-    later_signs: Path, weights, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_a_hand_in_and_leaves_marks(later_signs: Path, weights, tmp_path: Path) -> None:
     hand_in(tmp_path / "in" / "a", weights)
     code = "open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
     hand_in(tmp_path / "in" / "b", weights, code)

@@ -174,7 +174,7 @@ def test_a_file_with_anything_but_named_tensors_is_refused(tmp_path: Path, conte
     ("init", "message"),
     [
         ("file:gone.pth", "neither here nor under SIGLUM_DATA. For a run, leave out file:"),
-        ("file:{folder}/notes.txt", "must name a file with suffix .safetensors, .pth, .pt, got "),
+        ("file:{folder}/notes.txt", "must name a .safetensors or .pth or .pt file, got "),
     ],
 )
 def test_an_init_that_names_no_weights_is_refused(tmp_path: Path, init: str, message: str) -> None:
@@ -191,8 +191,8 @@ def test_files_are_found_in_the_data_folder(file: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("key", ["", "state_dict", "model_state_dict", "model"])
 def test_a_checkpoint_gives_its_state_dict(tmp_path: Path, key: str) -> None:
-    """As DataParallel names its tensors, too."""
-    state = {"module.a": torch.ones(2)}
+    """As DataParallel and torch.compile name its tensors, too."""
+    state = {"_orig_mod.module.a": torch.ones(2)}
     torch.save({key: state, "epoch": 3} if key else state, tmp_path / "weights.pth")
 
     assert [*transfer.read_weights(f"file:{tmp_path / 'weights.pth'}")] == ["a"]

@@ -143,27 +143,36 @@ def _check_options(
             raise ConfigError(f"{option} of {name} must be {kind.__name__}, got {value!r}.")
 
 
-def find_class(file: Path, class_name: str | None = None) -> str:
-    """Return "file.py:Class" for the network in a file, whose code is read and not run.
+def find_class(*files: Path, class_name: str | None = None) -> str:
+    """Return "file.py:Class" for the network in files, whose code is read and not run.
 
-    Without `class_name`, it is the only `nn.Module` that no other class of the file uses.
+    Without `class_name`, it is the only `nn.Module` that no other class uses. Copies count once.
     """
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}.") from None
-    networks: dict[str, set[str]] = {}  # class: the names that it uses
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
+    networks: dict[tuple[str, str], Path] = {}  # by class and code
+    parts: set[str] = set()
+    places = ", ".join(map(str, files)) or "any .py file"
+    problem = f"No such network in {places}. Name a class of it that is an nn.Module"
+    for file in files:
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (OSError, SyntaxError, ValueError) as error:
+            problem = f"Cannot read {file}: {error}"
+            continue
+        modules = {*vars(nn)}
+        for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
             bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-            if any(b in networks or b in vars(nn) or b.endswith("Module") for b in bases):
-                networks[node.name] = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    parts = {name for user, names in networks.items() for name in names - {user}}
-    names = [n for n in networks if n == class_name or (class_name is None and n not in parts)]
-    if len(names) != 1:
-        problem = f"several networks: {', '.join(names)}" if names else "no such network"
-        raise ConfigError(f"{file} has {problem}. Name a class of it that is an nn.Module.")
-    return f"{file}:{names[0]}"
+            if any(base in modules or base.endswith("Module") for base in bases):
+                modules.add(node.name)
+                networks.setdefault((node.name, ast.unparse(node)), file)
+                names = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(node)}
+                parts |= names - {node.name}
+    names = {class_name} if class_name else {name for name, _ in networks} - parts
+    found = [f"{file}:{name}" for (name, _), file in networks.items() if name in names]
+    if len(found) > 1:
+        problem = f"There are several networks: {', '.join(Path(n).name for n in found)}. Name one"
+    if len(found) != 1:
+        raise ConfigError(f"{problem}.")
+    return found[0]
 
 
 def file_digest(name: str) -> str | None:
