@@ -268,6 +268,7 @@ def evaluate(
     if len(predicted) == 1 < len(labels):
         record["warning"] = f"predicts class {classes[int(predicted[0])]} for every image"
     if json:
+        trained = None if result.get("imported") else trained  # elsewhere: unknown
         record |= {"trained_on": trained, "parameters": result.get("parameters")}
     else:
         record |= {"part": None, "source": f"{source} ({headline})"}

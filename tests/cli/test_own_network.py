@@ -92,7 +92,8 @@ def imported(siglum, place: Path) -> Path:
     done = siglum(*command, "-o", "runs/mine", "--json", cwd=place)
 
     assert done.returncode == 0, done.stderr
-    assert "forward" in done.stderr and json.loads(done.stdout)["run"] == "runs/mine"
+    assert "forward" in done.stderr and '"trained_on": null' in done.stdout
+    assert json.loads(done.stdout)["run"] == "runs/mine"
     return place / "runs" / "mine"
 
 
@@ -190,7 +191,7 @@ def test_a_network_of_torchvision_has_the_classes_of_imagenet(siglum, tmp_path: 
     [
         ("my_net.py:MyNetwrk --weights model.pth signs", "my_net.py, got 'MyNetwrk'."),
         ("my_net.py --weights model.pth signs", "networks: my_net.py:Classes, my_net.py:Ten,"),
-        ("empty.py --weights model.pth signs", "empty.py. Name a class of it"),
+        ("empty.py --weights model.pth signs", "No matching nn.Module in "),
         ("gone.py:A --weights model.pth signs", "No such file: "),
         ("resnet81 --weights model.pth signs", "No network 'resnet81'. Name file.py:Class"),
         ("raises.py:A --weights model.pth signs", "raises.py: ZeroDivisionError: division by"),

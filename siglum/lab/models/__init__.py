@@ -150,8 +150,7 @@ def find_class(*files: Path, class_name: str | None = None) -> str:
     """
     networks: dict[tuple[str, str], Path] = {}  # by class and code
     parts: set[str] = set()
-    places = ", ".join(map(str, files)) or "any .py file"
-    problem = f"No such network in {places}. Name a class of it that is an nn.Module"
+    problem = f"No matching nn.Module in {', '.join(map(str, files)) or 'any .py file'}"
     for file in files:
         try:
             tree = ast.parse(file.read_bytes())
