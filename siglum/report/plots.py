@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from siglum.files import to_csv, write_atomic
 from siglum.formatting import percent, shorten
@@ -104,7 +104,7 @@ def draw_lines(
     axes.set(xlabel=x, ylim=limits)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=x == "epochs", min_n_ticks=1))
-    axes.xaxis.set_major_formatter("{x:,.10g}")
+    axes.xaxis.set_major_formatter(EngFormatter() if x == "images" else "{x:,.10g}")
     if limits[1] == 1:
         axes.set_ylabel(f"axis starts at {percent(limits[0])}" if limits[0] else "")
         digits = 0 if limits[0] < 0.9 else None
