@@ -54,12 +54,13 @@ def test_teaching_digits_from_fonts_reads_the_bundled_digits_as_before(siglum, t
     ("seed", "losses", "hits"), [(0, (1.190814, 0.709750), 970), (1, (1.159402, 0.686161), 972)]
 )
 def test_training_reaches_the_same_losses(siglum, tmp_path, seed, losses, hits) -> None:
-    """Equal to the last digit on one machine; processors sum in other orders, up to 0.5 % apart."""
+    """Equal on one machine; processors sum in other orders: 0.1, then up to 0.7 % apart."""
     run = tmp_path / "run"
     flags = ("--epochs", 2, "--threads", 1, "--precision", "float32", "--seed", seed, "--json")
     done = siglum("train", "mnist5k", *flags, "-o", run)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
     assert done.returncode == 0, done.stderr
-    assert [epoch["train_loss"] for epoch in log] == pytest.approx(losses, rel=6e-3)
+    for epoch, loss, bound in zip(log, losses, (2e-3, 8e-3), strict=True):
+        assert epoch["train_loss"] == pytest.approx(loss, rel=bound)
     assert json.loads(done.stdout)["test"]["hits"] == pytest.approx(hits, abs=3)
