@@ -148,7 +148,6 @@ def train(
 def _cross_validate(
     config: TrainConfig, folder: Path, device: Device, repeats: int, json: bool
 ) -> None:
-    # Late: pandas and matplotlib take seconds that other trainings need not pay.
     from siglum.lab import study as studies
     from siglum.report.compare import headline
 
@@ -265,7 +264,7 @@ def evaluate(
         classes, log_probs, labels = merge_classes(classes, groups, log_probs, labels)
     record: dict[str, Any] = {"run": str(out or run), "source": source, "part": name}
     predicted, record["warning"] = np.unique(log_probs.argmax(axis=1)), None
-    if len(predicted) == 1 < len(labels):
+    if len(predicted) == 1 < len(np.unique(labels)):
         record["warning"] = f"predicts class {classes[int(predicted[0])]} for every image"
     if json:
         trained = None if result.get("imported") else trained  # elsewhere: unknown
@@ -306,11 +305,11 @@ def grade(
 
     if out.suffix != ".csv":
         raise ConfigError(f"out must end in .csv, got {out}.")
-    if not (timeout > 0 and memory > 0):
-        raise ConfigError(f"timeout and memory must be above 0, got {timeout} and {memory}.")
+    if not all(0 < limit < 1e6 for limit in (timeout, memory)):
+        raise ConfigError(f"timeout and memory must be above 0 (below 1e6): {timeout}, {memory}.")
     described = settings.model_dump(exclude_unset=True)
     kind, spec, place = sources.locate(test)
-    source = f"{kind}:{place.resolve()}" if ":" in spec else spec
+    source = f"{kind}:{place.resolve()}" if ":" in spec and "://" not in spec else spec
     options = [f"--{n.replace('_', '-')}={v}" for n, v in described.items() if n != "model_options"]
     options += [f"--model-options.{n}={v}" for n, v in described.get("model_options", {}).items()]
     records: list[dict[str, Any]] = []

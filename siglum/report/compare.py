@@ -225,9 +225,10 @@ def draw_search(comparison: Comparison) -> list[Plot]:
             axes.legend(bbox_to_anchor=(1, 0.5))
             title = f"Best of {len(y)} trials: {percent(y.max())} in trial {x[y.idxmax()]}"
         else:
-            ordered = grid[name] if grid[name].dtype == object else grid[name].sort_values()
+            is_number = pd.api.types.is_numeric_dtype(grid[name])
+            ordered = grid[name].sort_values() if is_number else grid[name]
             values = list(texts[name][ordered.index].unique())
-            is_range = grid[name].dtype != object and len(values) > MAX_LABELS
+            is_range = is_number and len(values) > MAX_LABELS
             x = grid[name] if is_range else texts[name].map(values.index)
             others = ["|".join(row) for row in texts.drop(columns=name).to_numpy()]
             spread = 0.0

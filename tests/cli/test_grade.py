@@ -133,6 +133,7 @@ def test_ctrl_c_ends_a_hand_in_and_leaves_marks(later_signs: Path, weights, tmp_
         ("signs --test nowhere -o marks.csv", "'nowhere' does not exist."),
         ("signs --test signs -o marks.txt", "out must end in .csv, got marks.txt."),
         ("signs --test signs -o marks.csv --timeout 0", "timeout and memory must be above 0"),
+        ("signs --test signs -o marks.csv --memory inf", "timeout and memory must be above 0"),
     ],
 )
 def test_mistakes_are_one_line(
