@@ -124,9 +124,8 @@ def command_app(name: str) -> "cyclopts.App":
     module, _ = choose(COMMANDS, name, "command")
     command = getattr(import_module(f"siglum.cli.{module}"), name.replace("-", "_"))
     # Lines of a paragraph are joined, so that a narrow terminal breaks them where it ends.
-    text = re.sub(
-        r"(?<!\n)\n(?!\n|Example:)", " ", cleandoc(command.__doc__).partition("\n\nArgs:")[0]
-    )
+    text = cleandoc(command.__doc__).partition("\n\nArgs:")[0]
+    text = re.sub(r"(?<!\n)\n(?!\n|Example:)", " ", text)
     app = cyclopts.App(f"siglum {name}", version_flags=[], help_format="plaintext", help=text)
     app.default_parameter = cyclopts.Parameter(negative_bool=(), negative_iterable=())
     app["--help"].show = False  # the page is the answer to it

@@ -24,7 +24,7 @@ from pydantic import Field
 from siglum import formatting, stats
 from siglum.cli import terminal
 from siglum.config import InputSettings, Option, Preprocess, TrainConfig, TrainSettings, build
-from siglum.errors import ConfigError, DataError, RunError, SiglumError, choose
+from siglum.errors import ConfigError, DataError, RunError, SiglumError, Stopped, choose
 from siglum.files import read_toml, write_atomic
 from siglum.images import sources
 from siglum.images.cache import Progress
@@ -107,10 +107,10 @@ def train(
     wanted |= {} if source is None else {"data": source}
     wanted |= {} if rename is None else {"rename": terminal.read_renames(rename)}
     if resume is not None:
-        if wanted:
+        if unused := [*wanted, *["out"] * (out is not None)]:
             remedy = f"For more epochs: siglum train SOURCE --init {resume} -o NEW"
-            rule = "A run resumes with its own settings: leave out"
-            raise ConfigError(f"{rule} {', '.join(wanted)}. {remedy}")
+            rule = "A run resumes in its folder, with its own settings: leave out"
+            raise ConfigError(f"{rule} {', '.join(unused)}. {remedy}")
         path, run = resume, Run(resume)
         before = run.env["device"]
         device = before["device"] if device == "auto" else device
@@ -123,7 +123,7 @@ def train(
         if chosen.folds and "fold" not in wanted:
             if log is not None:
                 raise ConfigError("log is for one training. Leave it out, or choose a --fold.")
-            _cross_validate(chosen, path, target, repeats or 1, json)
+            _cross_validate(chosen, path, target, 1 if repeats is None else repeats, json)
             return
         start = partial(train_run.train, chosen, path, target)
     if repeats is not None:
@@ -155,7 +155,10 @@ def _cross_validate(
         raise ConfigError("folds is for one process. Choose a --fold, or leave out torchrun.")
     with terminal.progress_line(training=True) as line:
         start = partial(_start, line, None)
-        comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
+        try:
+            comparison = studies.cross_validate(config, folder, device, repeats, start, line.load)
+        except Stopped:
+            raise Stopped(f"Stopped. Resume with the same command and -o {folder}") from None
     path = folder / studies.OUT_OF_FOLD
     with np.load(path) as arrays:  # log_probs (R, N, K), labels (N,), classes (K,)
         log_probs, classes = arrays["log_probs"], tuple(map(str, arrays["classes"]))
@@ -238,7 +241,7 @@ def evaluate(
     described = settings.model_dump(exclude_unset=True) | ({"rename": renames} if weights else {})
     with _open(run, weights, described, source, out, target) as (opened, see):
         classes, config, result = opened.classes, opened.config, opened.result or {}
-        own = _own_part(source, config.data) if source and rename is None else None
+        own = sources.own_part(source, config.data) if source and rename is None else None
         if weights or own == "":  # measured already; or its training images are in it
             source, part = None, "val" if config.test not in (None, config.data) else part
         if source is None:
@@ -250,8 +253,9 @@ def evaluate(
             source = (config.test if name == "test" else None) or config.data
         else:
             name = headline = sources.test_part(source)
-            names = renames if own is None else config.rename
-            images = sources.load(source, name, opened.preprocess, rename=names, progress=see)
+            chosen = config.model_dump(include={"rename", "classes", "writers"})
+            chosen = {"rename": renames} if own is None else chosen
+            images = sources.load(source, name, opened.preprocess, **chosen, progress=see)
             images = images.with_classes(classes)
             model, labels = target.to(opened.model(checkpoint)), images.labels
             log_probs = training_loop.evaluate(model, images, opened.preprocess, target)
@@ -351,17 +355,6 @@ def print_measures(
         print("\nrows: true class; columns: prediction")
         matrix = np.where(measures.confusion, measures.confusion.astype(str), "·")
         terminal.print_table(("", *classes), np.column_stack([classes, matrix]))
-
-
-def _own_part(source: str, data: str) -> str | None:
-    """Return "test" if `source` is a run's `data` and has that part, "" without it, or None."""
-    try:
-        both = [sources.locate(name) for name in (source, data)]
-        if len({spec if "://" in spec else (kind, p.resolve()) for kind, spec, p in both}) > 1:
-            return None
-        return "test" if "test" in sources.parts(source) else ""
-    except SiglumError:  # its images are gone
-        return "" if source == data else None
 
 
 def merge_classes(
@@ -757,14 +750,10 @@ def label_issues(
             part = choose(dict(zip(parts, parts, strict=True)), part or parts[0], "part")
             images = sources.load(source, part, network.preprocess, progress=line.load)
             table = lab.predict_run(network, images, choose_device(device, "float32"))
-            learned = train_run.count_trained(network, {part: images}, network.config, line.load)
-            if (trained := learned[part]) != 0:
-                number = "an unknown number" if trained is None else f"{trained:,}"
-                problem = f"{run} was trained on {number} of these {len(images):,} images, and has"
-                remedy = f"Use the folder of: siglum train {source} --folds 5"
-                warnings.warn(f"{problem} learned their labels. {remedy}", stacklevel=2)
+            arguments = {part: images}, network.config, line.load
+            trained = train_run.count_trained(network, *arguments)[part]
         else:
-            own, table = lab.read_out_of_fold(run)
+            own, table, trained = lab.read_out_of_fold(run)
             if unused := source or (part and "--part"):
                 raise ConfigError(f"{run} is of {own}. Leave out {unused}.")
             source = own
@@ -778,6 +767,11 @@ def label_issues(
             )
             for name in (sources.parts(against) if against else ())
         }
+    if trained != 0:
+        number = "an unknown number" if trained is None else f"{trained:,}"
+        problem = f"{run} was trained on {number} of these {len(table):,} images, and has"
+        remedy = f"Use the folder of: siglum train {source} --folds 5"
+        warnings.warn(f"{problem} learned their labels. {remedy}", stacklevel=2)
     related, ordered = lab.contingency(table), table.sort_values("issue", kind="stable")
     issues = ordered.dropna(subset="issue").drop(columns=["margin", "issue"])
     columns = {"old": table.label, "new": table.label}

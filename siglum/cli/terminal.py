@@ -38,9 +38,7 @@ PngOrParquet = Annotated[
 Renames = Annotated[Path | None, Parameter(help="CSV file of old,new: renames or merges classes.")]
 Checkpoint = Annotated[str | None, Parameter(help="best, last or lowest_loss; else the run's own.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[
-    str, Parameter(help="float32, bfloat16, or auto: what the processor supports.")
-]
+Precision = Annotated[str, Parameter(help="float32, bfloat16, or auto, by the processor.")]
 Threads = Annotated[int, Parameter(help="CPU threads; 0 for one per core.")]
 
 

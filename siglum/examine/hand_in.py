@@ -47,14 +47,12 @@ PRINT_SECONDS = 120
 H1 = ("heading_open", "h1", 0)  # type, tag and level of a Markdown token
 
 
-def render_hand_in(
-    runs: Sequence[Run], title: str, text: Path | None = None, **values: Any
-) -> bytes:
+def render_hand_in(runs: Sequence[Run], title: str, text: Path | None = None, **more: Any) -> bytes:
     """Return the document about finished runs as a page.
 
     Args:
         text: the student's words, see `read_words`; without it there is room to write them.
-        values: author, today's date, and the paper as CSS names it.
+        more: author, today's date, and the paper as CSS names it.
     """
     words = read_words(text) if text else {}
     names, places = [run.path.resolve().name for run in runs], ["Introduction", "Conclusion"]
@@ -74,15 +72,15 @@ def render_hand_in(
             comparisons += [_compare(group, prefix)] if len(group) > 1 else []
         except SiglumError as error:
             notices.append(f"{', '.join(group)}: {error}")
-    options = {"--title": title, "--author": values.get("author"), "--text": text}
+    options = {"--title": title, "--author": more.get("author"), "--text": text}
     given = [f"{name}={value}" for name, value in options.items() if value]
     command = shlex.join(["siglum", "report", *paths, "--hand-in", *given])
     methods = ["torch", "wilson", "holm" if comparisons else "", *(r["methods"] for r in records)]
-    values |= {"runs": records, "comparisons": comparisons, "methods": " ".join(methods)}
-    values |= {"words": words, "places": places, "labels": [], "blank": text is None}
-    values |= {"notices": notices, "commands": [*steps, (command, "", "")]}
-    values |= {"sources": read_json(page.TEMPLATES / "sources.json")}
-    document = page.render_page(title, "hand-in", {}, "hand_in.html", **values)
+    more |= {"runs": records, "comparisons": comparisons, "methods": " ".join(methods)}
+    more |= {"words": words, "places": places, "labels": [], "blank": text is None}
+    more |= {"notices": notices, "commands": [*steps, (command, "", "")]}
+    more |= {"sources": read_json(page.TEMPLATES / "sources.json")}
+    document = page.render_page(title, "hand-in", {}, "hand_in.html", **more)
     if words:
         problem = f"A heading (#) of text must be a place, got {next(iter(words))!r}."
         remedy = f"Places: {', '.join(dict.fromkeys(places))}. Use ## for headings within a text."

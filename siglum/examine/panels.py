@@ -93,15 +93,13 @@ def run_panel(examination: Examination, name: str) -> Result:
 def write_page(examination: Examination, results: dict[str, Result], path: Path) -> None:
     """Write panels as one HTML page."""
     grey = examination.preprocess.channels == 1
-    sections = {
-        n: page.load("panel.html", anchor=n, result=r, grey=grey) for n, r in results.items()
-    }
+    parts = {n: page.load("panel.html", anchor=n, result=r, grey=grey) for n, r in results.items()}
     part = ""
     with suppress(NotApplicableError):
         part = "" if examination.files else examination.own_images[0]
     headline = page.load("examination.html", examination=examination, part=part).headline
     title, kind = examination.run.path.name, "examination of a network"
-    write_atomic(path, page.render_page(title, kind, sections, headline=headline))
+    write_atomic(path, page.render_page(title, kind, parts, headline=headline))
 
 
 def layer_table(examination: Examination) -> Result:

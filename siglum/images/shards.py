@@ -113,11 +113,9 @@ def load(files: Sequence[Any], source: str, progress: Progress) -> ImageSet:
         preprocess = build(Preprocess, parse_json(settings.pop(), "the metadata"))
         store = Shards(source, files, preprocess)
     labels = _pyarrow().concat_tables(tables)["label"].dictionary_encode().combine_chunks()
-    classes, numbers = np.unique(labels.dictionary.to_pylist(), return_inverse=True)
+    classes, codes = np.unique(labels.dictionary.to_pylist(), return_inverse=True)
     rows = np.arange(len(labels), dtype=np.int64)
-    return ImageSet(
-        store, rows, numbers[labels.indices.to_numpy()], tuple(classes.tolist()), source
-    )
+    return ImageSet(store, rows, codes[labels.indices.to_numpy()], tuple(classes.tolist()), source)
 
 
 def write(parts: Iterable[tuple[str, ImageSet]], out: Path, preprocess: Preprocess) -> int:

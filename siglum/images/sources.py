@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from siglum.config import Preprocess
-from siglum.errors import ConfigError, DataError, choose, closest_match, require_extra
+from siglum.errors import ConfigError, DataError, SiglumError, choose, closest_match, require_extra
 from siglum.files import atomic_path, data_dir, reading
 from siglum.formatting import count, printable
 from siglum.images import cache, folder, formats, idx, ink, shards, splits, studio_set
@@ -175,6 +175,17 @@ def parts(spec: str, progress: Progress = no_progress) -> tuple[str, ...]:
 def test_part(spec: str) -> str:
     """Return the part of a source to measure on: its test part, or the first of the others."""
     return "test" if "test" in (names := parts(spec)) else names[0]
+
+
+def own_part(spec: str, data: str) -> str | None:
+    """Return "test" if `spec` is the source `data` and has that part, "" without it, or None."""
+    try:
+        both = [locate(name) for name in (spec, data)]
+        if len({s if "://" in s else (kind, path.resolve()) for kind, s, path in both}) > 1:
+            return None
+        return "test" if "test" in parts(spec) else ""
+    except SiglumError:  # its images are gone
+        return "" if spec == data else None
 
 
 def load(

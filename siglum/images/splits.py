@@ -39,13 +39,11 @@ def by_writer(writers: Sequence[str], share: float, seed: int) -> tuple[Indices,
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def per_class(
-    labels: NDArray[np.integer], count: int, seed: int, classes: Sequence[str]
-) -> Indices:
+def per_class(labels: NDArray[np.integer], count: int, seed: int, names: Sequence[str]) -> Indices:
     """Sample `count` images of every class, ascending; fewer are a subset of more."""
     random = np.random.RandomState(seed)
     samples = []
-    for label, name in enumerate(classes):
+    for label, name in enumerate(names):
         members = random.permutation(np.flatnonzero(labels == label))
         if len(members) < count:
             rule = f"samples_per_class must be at most {len(members)}, the training images of class"

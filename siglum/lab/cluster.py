@@ -197,6 +197,4 @@ def _train(driver: Driver, cell: Cell, images: dict[str, ImageSet], parent: None
         raise RunError(f"{node} does not see the folder {cell.path.parent}. {remedy}")
     sys.argv = [*driver.arguments]  # the run records the command
     device = choose_device(*driver.device)
-    run_cells(
-        [cell], device, lambda cell, _: lambda record: not driver.token.exists(), images=images
-    )
+    run_cells([cell], device, lambda *_: lambda record: not driver.token.exists(), images=images)

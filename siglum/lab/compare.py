@@ -123,6 +123,8 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
     }
     measured, epochs = stats.measure(log_probs, labels, len(run.classes)), run.history
     sizes, device = env["counts"], env["device"]
+    init = env.get("init") or {"seconds": 0.0}
+    seen = init.get("trained", {}).get(part, 0)  # images that the initial weights learned from
     machine = f"{env['processor']}, {device['device']}, {device['precision']}"
     return {
         **key,
@@ -135,7 +137,8 @@ def _read(variant: str, run: Run, part: str) -> tuple[dict[str, Any], pd.DataFra
         "ece": math.nan if config.folds else measured.ece,  # biased upwards in small sets
         "seconds": result["seconds"] if epochs else math.nan,
         # Weights from a file do not say how long their training took.
-        "parent_seconds": (env.get("init") or {"seconds": 0.0})["seconds"],
+        "parent_seconds": init["seconds"],
+        "seen": math.nan if seen is None else float(seen),
         # All folds together test on the whole set. Fingerprints are of preprocessed images.
         "fingerprint": env["data"]["whole" if config.folds and part == "test" else part],
         "preprocess": str(run.preprocess.model_dump(exclude={"mean", "std", "margins"})),
@@ -165,6 +168,7 @@ def compare_runs(
         raise ConfigError(f"{name} has two runs of one seed. Leave one of them out.")
     _check_images(runs, images, part)
     how = {"run": list, "machine": "first", "seconds": lambda s: s.sum(skipna=False)}
+    how["seen"] = how["seconds"]
     how |= dict.fromkeys(["parameters", "train", *PARTS, "loss", "ece", "parent_seconds"], "mean")
     seeds = runs.groupby(["variant", "seed"], sort=False).agg(how)
     seeds[part] = images.groupby(["variant", "seed"]).correct.mean()

@@ -83,10 +83,8 @@ def _find_files(path: Path, class_name: str | None, options: Sequence[str]) -> l
     return [find_class(*code, class_name=class_name), "--weights", str(weights[0]), *options]
 
 
-def _evaluate(
-    arguments: Sequence[str], folder: Path, timeout: float, memory: float
-) -> dict[str, Any]:
-    command = [sys.executable, "-m", "siglum", "evaluate", *arguments, "--json", "--device", "cpu"]
+def _evaluate(options: Sequence[str], folder: Path, timeout: float, memory: float) -> Any:
+    command = [sys.executable, "-m", "siglum", "evaluate", *options, "--json", "--device", "cpu"]
     with TemporaryDirectory(prefix="siglum-", ignore_cleanup_errors=True) as home:
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         environment |= {"HOME": home, "TMPDIR": home, "SIGLUM_CACHE": str(cache_dir().resolve())}
@@ -119,8 +117,7 @@ def _evaluate(
             process.kill()
             process.wait()
         if code == 0 and 0 < output.stat().st_size < MAX_OUTPUT:
-            measured: dict[str, Any] = parse_json(output.read_bytes(), "Its output")
-            return measured
+            return parse_json(output.read_bytes(), "Its output")
         with errors.open("rb") as file:
             file.seek(-min(errors.stat().st_size, TAIL), os.SEEK_END)
             lines = file.read().decode(errors="replace").strip().splitlines()

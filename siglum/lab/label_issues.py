@@ -6,6 +6,7 @@ labels".
 """
 
 import io
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,15 +47,20 @@ def predict_run(run: Run, images: ImageSet, device: Device) -> pd.DataFrame:
     return find_issues(files, labels, probs, run.classes)
 
 
-def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame]:
-    """Return the source of a cross-validation, and its predictions; raises DataError."""
+def read_out_of_fold(path: Path) -> tuple[str, pd.DataFrame, int | None]:
+    """Return the source and the predictions of a cross-validation; raises DataError.
+
+    And how many of the images the initial weights were trained on; None if that is unknown.
+    """
     try:
         with np.load(path / study.OUT_OF_FOLD, allow_pickle=False) as file:
             arrays = dict(file)
         labels = pd.Categorical.from_codes(arrays["labels"], arrays["classes"])
         files = arrays.get("files", np.arange(len(labels)).astype(str))
         probs = np.exp(arrays["log_probs"].astype(float)).mean(axis=0)
-        return str(arrays["source"]), find_issues(files, labels, probs, arrays["classes"])
+        table = find_issues(files, labels, probs, arrays["classes"])
+        seen = float(arrays.get("seen", 0))
+        return str(arrays["source"]), table, None if np.isnan(seen) else round(seen)
     except Exception as error:  # numpy, zipfile and zlib raise many kinds
         problem = f"{path} is neither a run nor a cross-validation ({error})."
         remedy = "Make one with: siglum train SOURCE --folds 5"
@@ -75,8 +81,9 @@ def find_issues(
     codes = pd.Index(classes).get_indexer(labels.astype(str))
     rows = np.flatnonzero(codes >= 0)
     if len(np.unique(codes[rows])) > 1:
-        by = "self_confidence"
-        wrong = find_label_issues(codes[rows], probs[rows], return_indices_ranked_by=by, n_jobs=1)
+        options: Any = {"return_indices_ranked_by": "self_confidence", "n_jobs": 1}
+        with warnings.catch_warnings(action="ignore"):  # of each class without images
+            wrong = find_label_issues(codes[rows], probs[rows], **options)
         images.loc[rows[wrong], "issue"] = np.arange(len(wrong))
     return images
 
@@ -102,7 +109,7 @@ def contingency(images: pd.DataFrame) -> Contingency:
     rows, columns = linear_sum_assignment(counts, maximize=True)
     pairs = list(zip(counts.index[rows], counts.columns[columns], strict=True))
     assigned = stats.wilson(sum(int(counts.loc[pair]) for pair in pairs), total)
-    renamed = [f"{a} is {b}" for a, b in pairs if a != b and counts.loc[a, b]]
+    renamed = ", ".join(f"{a} is {b}" for a, b in pairs if a != b and counts.loc[a, b])
     share, other = rate_and_interval(agreement), rate_and_interval(assigned)
     headline = f"Labels and predictions agree on {share}; chance {percent(chance)}."
     if min(counts.shape) > 1 and p > 0.01:
@@ -110,9 +117,7 @@ def contingency(images: pd.DataFrame) -> Contingency:
     elif agreement.high < chance / 2:
         headline += " Labels name what the image is not (complementary labels)."
     elif renamed and assigned.low > max(agreement.high, 0.5):
-        headline = (
-            f"Classes have other names: {', '.join(renamed)}. Renamed, they agree on {other}."
-        )
+        headline = f"Classes have other names: {renamed}. Renamed, they agree on {other}."
     return Contingency(headline, counts, agreement, chance, p)
 
 

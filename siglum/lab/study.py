@@ -26,26 +26,14 @@ from siglum.errors import ConfigError, RunError, Stopped, choose
 from siglum.files import atomic_path, read_json, read_toml, write_atomic
 from siglum.images.cache import Progress, no_progress
 from siglum.images.imageset import ImageSet
-from siglum.lab import transfer
+from siglum.lab import search, transfer
 from siglum.lab.compare import Comparison, Variant, compare_runs, format_setting
 from siglum.lab.device import Device
 from siglum.lab.models import NetworkError, file_digest
-from siglum.lab.run_folder import CONFIG, FAILURE, Run
-from siglum.lab.search import (
-    LOCKS,
-    SAMPLERS,
-    STRATEGIES,
-    OptunaTrials,
-    Point,
-    Pruning,
-    Range,
-    Search,
-    distribution,
-    round_number,
-    run_trials,
-)
+from siglum.lab.run_folder import CONFIG, FAILURE, Run, check_free, find_runs
+from siglum.lab.search import OptunaTrials, Point, Pruning, Range, Search
 from siglum.lab.train_run import Watch, load_data, resume, split_images, train
-from siglum.lab.training_loop import DivergedError, Epoch, StepProgress
+from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
 OUT_OF_FOLD = "out-of-fold.npz"
@@ -98,12 +86,14 @@ class Cell:
     @property
     def lock(self) -> FileLock:
         """The lock of the process that trains the run."""
-        return FileLock(self.path.parent / LOCKS / f"{self.path.name}.lock")
+        return FileLock(self.path.parent / search.LOCKS / f"{self.path.name}.lock")
 
     @property
     def failure(self) -> str | None:
         """Why the run could not be trained, or None."""
         path = self.path / FAILURE
+        if self.parent is not None and self.run is None and (reason := self.parent.failure):
+            return f"Its parent failed: {reason}"
         return str(read_json(path)) if path.exists() else None
 
     @property
@@ -172,15 +162,15 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
     """Return the study that a file's contents describe; see `read_study`."""
     table = "grid" if file.search is None else "search.dimensions"
     axes = _flatten(file.grid if file.search is None else file.search.dimensions)
-    if by_optuna := file.search is not None and file.search.strategy in SAMPLERS:
+    if by_optuna := file.search is not None and file.search.strategy in search.SAMPLERS:
         axes = {n: Range.read(n, v) if isinstance(v, dict) else v for n, v in axes.items()}
     lists = {"seeds": list(file.seeds)} | {f"{table}.{name}": v for name, v in axes.items()}
     for setting, values in lists.items():
         if isinstance(values, dict) and file.search is not None:
-            names = " or ".join(SAMPLERS)
+            names = " or ".join(search.SAMPLERS)
             raise ConfigError(f"{setting} is a range, which needs the strategy {names}.")
         if isinstance(values, Range):
-            distribution(setting, values)
+            search.distribution(setting, values)
         elif not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 1):
             raise ConfigError(f"{setting} must be a list of different values, got {values!r}.")
     endings = Counter(setting.rpartition(".")[2] for setting in axes)
@@ -225,7 +215,7 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
             for point in trials.points:
                 score(point)
         else:
-            run_trials(wanted, score)
+            search.run_trials(wanted, score)
     else:
         named = (file.variants or {"": {}}).items()
         for (own, settings), values in itertools.product(named, itertools.product(*axes.values())):
@@ -239,15 +229,15 @@ def make_study(name: str, file: StudyFile, folder: Path) -> Study:
 
 
 def _check_search(file: StudyFile, wanted: Search, axes: Mapping[str, Any]) -> None:
-    choose({**STRATEGIES, **SAMPLERS}, wanted.strategy, "search.strategy")
-    if wanted.prune and wanted.strategy not in SAMPLERS:
-        raise ConfigError(f"search.prune needs the strategy {' or '.join(SAMPLERS)}.")
+    choose({**search.STRATEGIES, **search.SAMPLERS}, wanted.strategy, "search.strategy")
+    if wanted.prune and wanted.strategy not in search.SAMPLERS:
+        raise ConfigError(f"search.prune needs the strategy {' or '.join(search.SAMPLERS)}.")
     if file.grid or file.variants:
         raise ConfigError("Cannot combine [search] with grid or variants. Leave one of them out.")
     if wrong := {"data", "classes", "split", "val", "folds"} & {*axes}:
         raise ConfigError(f"{min(wrong)} would change the validation images: it is no dimension.")
     ends = {s: [v.low, v.high] for s, v in axes.items() if isinstance(v, Range)}
-    lists = dict(axes) | {setting: [*map(round_number, values)] for setting, values in ends.items()}
+    lists = {**axes, **{s: [*map(search.round_number, values)] for s, values in ends.items()}}
     start = _flatten(file.base) | {setting: values[0] for setting, values in lists.items()}
     for setting, values in lists.items():  # a search that has begun must not end at a wrong value
         for value in values:
@@ -376,10 +366,7 @@ def run_cell(
     """
     if cell.state in DONE:
         return True
-    parent = "finished" if cell.parent is None else cell.parent.state
-    if parent == "failed":
-        raise RunError(f"{cell.variant} starts from a failed run. Change the parent's settings.")
-    if parent != "finished":
+    if cell.parent is not None and cell.parent.state != "finished":
         return False
     try:
         lock = cell.lock.acquire(timeout=0)
@@ -392,15 +379,9 @@ def run_cell(
         watch, classes, data = start(), None if run is None else run.classes, None
         if images is not None:
             data = split_images(cell.config, images, classes)
-
-        def stop(record: StepProgress | Epoch) -> bool:
-            return bool(watch(record)) or cell.is_pruned
-
+        begin = partial(train, cell.config, cell.path) if run is None else partial(resume, run)
         try:
-            if run is None:
-                train(cell.config, cell.path, device, stop, progress, data)
-            else:
-                resume(run, device, stop, progress, data)
+            begin(device, lambda record: watch(record) or cell.is_pruned, progress, data)
         except Stopped:
             if not cell.is_pruned:
                 raise Stopped(STOPPED.format(cell.path.parent)) from None
@@ -445,6 +426,11 @@ def cross_validate(
     """
     if config.folds is None or repeats < 1:
         raise ConfigError(f"repeats must be at least 1, and folds 2, got {repeats} repeats.")
+    if (folder / CONFIG).is_file():
+        check_free(folder)
+    for run in find_runs(folder):
+        if (source := run.config.data) != config.data:
+            raise RunError(f"{folder} has runs of {source}. Choose another name with -o.")
     settings = config.model_dump(exclude={"seed", "fold"}, exclude_unset=True)
     seeds = tuple(range(config.seed, config.seed + repeats))
     study = make_study("cross-validation", StudyFile(base=settings, seeds=seeds), folder)
@@ -463,6 +449,7 @@ def cross_validate(
         log_probs[repeat, predictions["test_rows"]] = predictions["test_log_probs"]
     arrays: dict[str, Any] = {"log_probs": log_probs, "labels": whole.labels, "classes": classes}
     arrays |= {"source": config.data, "files": whole.files, "writers": whole.writers}
+    arrays["seen"] = comparison.variants.seen[0]
     with atomic_path(folder / OUT_OF_FOLD) as temporary, temporary.open("wb") as file:
         np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
     return comparison

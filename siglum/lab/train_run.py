@@ -49,7 +49,7 @@ from siglum.lab.training_loop import Data, Epoch, StepProgress, TrainState
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 STEP_SETTINGS = (  # which a network that is fitted at once ignores
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
-    *("label_smoothing", "augment", "checkpoint", "init", "freeze", "average"),
+    *("label_smoothing", "augment", "checkpoint", "curve", "init", "freeze", "average"),
 )
 IMAGE_SETTINGS = {
     *("data", "test", "rename", "classes", "writers", "folds", "val"),
@@ -233,6 +233,9 @@ def train(
     writes and calls `watch`, and each must see `path`.
     """
     check_free(path)
+    if config.test is not None and sources.own_part(config.test, config.data) == "":
+        problem = f"test must name other images than data, and {config.test} has no test part."
+        raise ConfigError(f"{problem} Leave test out: val holds out a share of the images.")
     if config.model in models.FITTED:
         config = _without_steps(config)
     with distributed.connect(device.device):
@@ -265,7 +268,8 @@ def train(
         try:
             return _continue(run, state, data, device, watch)
         except Exception as error:
-            useless = state.counters.step == 0 or isinstance(error, models.NetworkError)
+            broken = isinstance(error, models.NetworkError | training_loop.DivergedError)
+            useless = state.counters.step == 0 or broken
             if useless and distributed.rank() == 0 and not (path / STATE).exists():
                 shutil.rmtree(path, ignore_errors=True)  # nothing to resume: the name stays free
             raise

@@ -36,7 +36,7 @@ NO_RUNS = (SCRATCH, BACKBONE, *FILTER_BANKS)  # names in `init`; others are runs
 SUFFIXES = (".safetensors", ".pth", ".pt")
 WRAPPERS = ("module.", "_orig_mod.")  # before the names of tensors: DataParallel, torch.compile
 STATES = ("state_dict", "model_state_dict", "model")  # where checkpoints have their state_dict
-HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of the last part
+HEADS = ("classifier", "fc", "head")  # torchvision's, timm's and our names of heads
 
 
 def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> dict[str, Any]:
@@ -62,11 +62,11 @@ def load_pretrained(model: nn.Module, classes: tuple[str, ...], init: str) -> di
             seconds = last.seconds + before["seconds"]
             examples = last.examples + before["examples"]
     ours = model.state_dict()
+    head = _head(ours)
     shapes = {k: t.shape for k, t in ours.items() if with_head}  # of which a head must be
-    tensors = {
-        k: t for k, t in loaded.items() if not k.startswith("head.") or t.shape == shapes.get(k)
-    }
-    optional = "" if init in FILTER_BANKS else "head."
+    drop = [k for k in loaded if k.startswith(head) or (k not in ours and k.split(".")[0] in HEADS)]
+    tensors = {k: t for k, t in loaded.items() if k not in drop or t.shape == shapes.get(k)}
+    optional = "" if init in FILTER_BANKS else head
     random = {k: t for k, t in ours.items() if k not in tensors and k.startswith(optional)}
     remedy = "Use the model, size, channels and options that they belong to."
     load_weights(model, {**random, **tensors}, f"The weights of {name} do not fit", remedy)
@@ -94,18 +94,25 @@ def parent(run: Run) -> Run | None:
     return None
 
 
+def _head(tensors: Mapping[str, Tensor]) -> str:
+    """Return how the tensors of a head begin: those of the last layer, or of its part in HEADS."""
+    last = next((name for name in reversed([*tensors]) if tensors[name].ndim > 1), "")
+    part = last.split(".")[0]
+    return f"{part if part in HEADS else last.rpartition('.')[0]}."
+
+
 def _digest(tensors: dict[str, Tensor]) -> str:
     return hashlib.sha256(save(on_cpu(tensors))).hexdigest()
 
 
 def freeze(model: nn.Module, parts: tuple[str, ...]) -> None:
     """Exclude parts from training: "backbone", or names of modules or parameters."""
+    head = _head(dict(model.named_parameters()))
     for part in parts:
         parameters = [
             parameter
             for name, parameter in model.named_parameters()
-            if (part == BACKBONE and not name.startswith("head."))
-            or f"{name}.".startswith(f"{part}.")
+            if (part == BACKBONE and not name.startswith(head)) or f"{name}.".startswith(f"{part}.")
         ]
         if not parameters:
             names = [BACKBONE, *(name for name, _ in model.named_children())]
@@ -139,7 +146,7 @@ def describe(run: Run) -> str:
 
 
 def read_weights(init: str) -> dict[str, Tensor]:
-    """Return the tensors of the file that `init` names, without its head, on the CPU."""
+    """Return the tensors of the file that `init` names, on the CPU."""
     name, _, digest = init.removeprefix(FILE).partition(PIN)
     paths = [Path(name).expanduser(), (data_dir() or Path()) / name]
     path = next((path for path in paths if path.is_file()), None)
@@ -148,8 +155,7 @@ def read_weights(init: str) -> dict[str, Tensor]:
         raise ConfigError(f"No such file: {name}, {places}. For a run, leave out {FILE}")
     if digest and (actual := sha256(path)) != digest:
         raise DataError(f"{path} has the SHA-256 {actual}, not {digest}. Use the right file.")
-    tensors = read_tensors(path, "init")
-    return {name: t for name, t in tensors.items() if name.partition(".")[0] not in HEADS}
+    return read_tensors(path, "init")
 
 
 def read_tensors(path: Path, setting: str = "weights") -> dict[str, Tensor]:

@@ -91,9 +91,7 @@ def test_a_killed_job_continues_where_it_was(siglum: Call, place: Path) -> None:
     check(place / "killed.parquet")
 
 
-def test_a_cluster_gives_the_same_table_though_an_actor_is_killed(
-    siglum: Call, place: Path
-) -> None:
+def test_a_cluster_gives_the_same_table_if_an_actor_is_killed(siglum: Call, place: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
 
@@ -158,10 +156,7 @@ def test_files_folders_addresses_and_columns_of_hugging_face(
         ("signs.siglum none.parquet -o b.parquet", "No Parquet or image files in "),
         ("signs.siglum *.jpg -o b.parquet", "No Parquet or image files in "),
         ("signs.siglum text.parquet -o b.parquet", "has no column of encoded images, but 'text'"),
-        (
-            "signs.siglum one.parquet --column x -o b.parquet",
-            "encoded images called 'x', but 'image'",
-        ),
+        ("signs.siglum one.parquet --column x -o b.parquet", "images called 'x', but 'image'"),
         ("signs.siglum damaged.parquet -o b.parquet", "damaged.parquet: "),
         ("signs.siglum foo://x -o b.parquet", "Cannot read foo://x: "),
         ("signs.siglum one.parquet -o b.parquet --jobs -1", "jobs must be at least 0, got -1."),

@@ -84,9 +84,7 @@ def test_a_study_survives_its_driver_and_a_node_with_the_same_bits(
             assert (run / name).read_bytes() == (folders[1] / run.name / name).read_bytes()
 
 
-def test_a_cluster_that_cannot_train_is_one_line(
-    siglum, cluster: Any, signs: Path, tmp_path: Path
-) -> None:
+def test_a_full_cluster_is_one_line(siglum, cluster: Any, signs: Path, tmp_path: Path) -> None:
     file, other = tmp_path / "study.toml", tmp_path / "siglum-99.dist-info"
     file.write_text(f'[base]\ndata = "folder:{signs}"\nepochs = 1\nbatch_size = 8')
     other.mkdir()

@@ -57,6 +57,12 @@ def test_cross_validation_predicts_every_image_with_a_default_batch(
     assert json.loads(done.stdout, parse_constant=refuse)["accuracy"]["total"] == 72
     again = siglum("train", f"folder:{signs}", *flags, cwd=tmp_path)
     assert again.returncode == 0 and re.search("predictions +cv", again.stdout)
+    siglum("train", f"folder:{signs}", "--epochs", 1, "-o", "p", cwd=tmp_path)
+    flags = ("--init", "p", *flags[:-1], "known")
+    warned = siglum("train", f"folder:{signs}", *flags, cwd=tmp_path)
+    labels = siglum("label-issues", "known", cwd=tmp_path)
+    assert "weights of glyph_net were trained on 66 of these images." in warned.stdout
+    assert "known was trained on 66 of these 72 images, and has learned" in labels.stderr
 
 
 def test_a_training_writes_its_log_for_tensorboard(siglum, signs: Path, tmp_path: Path) -> None:
@@ -153,9 +159,7 @@ def wait_for_epochs(out: Path, count: int) -> None:
         time.sleep(0.005)
 
 
-def test_ctrl_c_leaves_a_resumable_run_and_names_the_command(
-    siglum, signs: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_names_the_command_that_resumes_a_run(siglum, signs: Path, tmp_path: Path) -> None:
     training = start_training(signs, tmp_path / "run", "--epochs", 2000, "--batch-size", 16)
     wait_for_epochs(tmp_path / "run", 2)
     training.send_signal(signal.SIGINT)
@@ -164,6 +168,11 @@ def test_ctrl_c_leaves_a_resumable_run_and_names_the_command(
     assert training.returncode == 130
     assert f"Resume with: siglum train --resume {tmp_path / 'run'}" in error
     assert "Traceback" not in error
+    folds = start_training(signs, tmp_path / "cv", "--folds", 2, "--epochs", 2000)
+    while not [*tmp_path.glob("cv/*/log.jsonl")]:
+        time.sleep(0.05)
+    folds.send_signal(signal.SIGINT)
+    assert f"the same command and -o {tmp_path / 'cv'}" in folds.communicate(timeout=60)[1]
     refused = siglum("train", "--resume", tmp_path / "run", "--lr", 0.2)
     assert refused.returncode == 2 and "its own settings: leave out lr. For more" in refused.stderr
 

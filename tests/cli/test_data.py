@@ -11,9 +11,7 @@ from PIL import Image, ImageDraw
 Call = Callable[..., object]
 
 
-def test_a_source_is_described_with_a_sheet_of_samples(
-    siglum: Call, signs: Path, tmp_path: Path
-) -> None:
+def test_a_source_is_described_with_its_samples(siglum: Call, signs: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     done = siglum("data", signs, "--writers", r"w(\d)_", "-o", sheet)
     facts = json.loads(siglum("data", f"folder:{signs}", "--json").stdout)["all"]
@@ -25,9 +23,7 @@ def test_a_source_is_described_with_a_sheet_of_samples(
         assert image.format == "PNG" and image.width > 400
 
 
-def test_duplicates_and_unreadable_files_are_counted(
-    siglum: Call, signs: Path, tmp_path: Path
-) -> None:
+def test_duplicate_and_bad_files_are_counted(siglum: Call, signs: Path, tmp_path: Path) -> None:
     image = (signs / "ring/w0_00.png").read_bytes()
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

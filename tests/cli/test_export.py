@@ -16,9 +16,7 @@ def bundle(siglum: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_bundle_becomes_a_page_a_folder_and_onnx(
-    siglum: Call, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_bundle_is_exported_in_each_format(siglum: Call, bundle: Path, tmp_path: Path) -> None:
     for name in ("greek.html", "site", "plain/greek.onnx"):
         done = siglum("export", bundle, "-o", tmp_path / name)
         assert (done.returncode, done.stderr) == (0, "")

@@ -136,7 +136,7 @@ def test_ctrl_c_ends_a_hand_in_and_leaves_marks(later_signs: Path, weights, tmp_
         ("signs --test signs -o marks.csv --memory inf", "timeout and memory must be above 0"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_a_mistake_is_one_line(
     siglum, signs: Path, tmp_path: Path, command: str, message: str
 ) -> None:
     (tmp_path / "signs").symlink_to(signs)

@@ -41,10 +41,15 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("train signs --augment afine", "Did you mean 'affine'?"),
         ("train signs --device gpu", "device must be one of cpu, cuda, mps, got 'gpu'"),
         ("train signs --repeats 3", "repeats needs --folds. Add --folds 5, and leave out --fold."),
+        ("train signs --folds 2 --repeats 0", "repeats must be at least 1, and folds 2, got 0"),
+        ("train signs --folds 2 -o run", "run already exists; a run is never overwritten."),
+        ("train mnist5k --folds 2 -o .", ". has runs of folder:"),
+        ("train signs --test ./signs", "test must name other images than data, and ./signs has no"),
         ("train signs --config no.toml", "config must be a TOML file, got no.toml"),
         ("train signs --rename no.csv", "Cannot read no.csv: no such file or directory"),
         ("train --resume nowhere", "nowhere not found. 'siglum runs' lists runs"),
         ("train --resume run", "siglum train SOURCE --init run -o NEW"),
+        ("train --resume run -o new", "in its folder, with its own settings: leave out out"),
         ("train mnist5k -o run", "siglum train SOURCE --init run -o NEW"),
         ("evaluate nowhere", "nowhere not found. 'siglum runs' lists runs"),
         ("evaluate run folder:x --part val", "part 'val' is a part of the run's own images"),
@@ -96,7 +101,7 @@ def place(signs: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         ("teach -o three.csv --chars ab", "out must end in .siglum, got 'three.csv'."),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(
+def test_a_mistake_is_one_line_with_exit_code_2(
     siglum, place: Path, command: str, message: str
 ) -> None:
     before = sorted(path.name for path in place.iterdir())

@@ -122,13 +122,14 @@ def test_a_network_is_measured_as_pytorch_computes_it(siglum, place: Path, impor
 
 
 def test_the_run_is_evaluated_again_reported_examined_and_compared(
-    siglum, place: Path, imported: Path, run: Path, tmp_path: Path
+    siglum, place: Path, imported: Path, later_signs: Path, tmp_path: Path
 ) -> None:
     again = siglum("evaluate", imported, "signs", cwd=place)
     train = siglum("evaluate", imported, "--part", "train", cwd=place)
     report = siglum("report", imported)
     page = siglum("examine", imported)
-    trained = siglum("train", "signs", "--test", "signs", "--epochs", 1, "-o", tmp_path, cwd=place)
+    flags = ("--test", "signs", "--epochs", 1, "-o", tmp_path)
+    trained = siglum("train", later_signs, *flags, cwd=place)
     compared = siglum("compare", imported, tmp_path, "-o", tmp_path / "page.html")
 
     for done in (again, train, report, page, trained, compared):
@@ -214,7 +215,7 @@ def test_a_network_of_torchvision_has_the_classes_of_imagenet(siglum, tmp_path: 
         ("run -o new", "out is for a network, together with --weights."),
     ],
 )
-def test_mistakes_are_one_line(siglum, place: Path, command: str, message: str) -> None:
+def test_a_mistake_is_one_line(siglum, place: Path, command: str, message: str) -> None:
     done = siglum("evaluate", *command.split(), cwd=place)
 
     assert (done.returncode, done.stdout) == (2, ""), done.stderr

@@ -131,9 +131,7 @@ def test_the_studio_uses_one_blas_thread_and_nothing_heavy() -> None:
         ([], "siglum serve --help"),
     ],
 )
-def test_serve_explains_what_is_wrong(
-    siglum: Callable, file: Path, rest: list[str], message: str
-) -> None:
+def test_serve_explains_errors(siglum: Callable, file: Path, rest: list[str], message: str) -> None:
     (file.parent / "folder").mkdir(exist_ok=True)
     (file.parent / "text.siglum").write_text("hello")
     done = siglum("serve", *rest, cwd=file.parent)

@@ -151,9 +151,7 @@ def test_every_panel_of_each_kind_of_network(
         assert results["responses"].arrays["weights"].shape[1] == 1  # of the image alone
 
 
-def test_the_page_holds_every_panel_with_its_caution_and_names_as_text(
-    tmp_path: Path, signs: Path
-) -> None:
+def test_the_page_has_every_panel_with_caution_and_safe_names(tmp_path: Path, signs: Path) -> None:
     hostile = "<img src=x onerror=alert(1)> {0}"
     settings, classes = {"rename": {"cross": hostile}}, (hostile, "ring", "stroke")
     examination = examine(make_run(tmp_path, signs, "mnist_net", classes=classes, **settings))

@@ -79,9 +79,7 @@ def test_a_damaged_pack_is_written_again(tmp_path: Path, cache_folder: Path, dam
     assert values(load(root)) == values(load(root)) == VALUES
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(
-    tmp_path: Path, cache_folder: Path
-) -> None:
+def test_leftovers_of_killed_processes_live_for_a_day(tmp_path: Path, cache_folder: Path) -> None:
     old, new = (cache_folder / "packs" / f".{name}.tmp" for name in ("old", "new"))
     for file in (old, new):
         file.parent.mkdir(exist_ok=True)

@@ -223,9 +223,7 @@ def test_without_images_the_error_says_what_to_do(
     assert str(caught.value).startswith(f"folder:{tmp_path} {message}")
 
 
-def test_a_search_without_images_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_without_images_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "MAX_ENTRIES", 20)
     root = write_folder(tmp_path, {f"{i // 5}/{i}.txt": b"" for i in range(30)})
 

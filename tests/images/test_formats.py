@@ -223,9 +223,7 @@ def test_damaged_files_and_drawings_of_a_set_are_skipped_and_counted(tmp_path: P
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_any_change_of_bytes_is_read_or_refused(
-    kind: str, tmp_path: Path, data: st.DataObject
-) -> None:
+def test_changed_bytes_are_read_or_refused(kind: str, tmp_path: Path, data: st.DataObject) -> None:
     file = write_format(kind, tmp_path)
     content = bytearray(file.read_bytes())
     start = data.draw(st.integers(0, len(content)))

@@ -43,9 +43,8 @@ def test_images_are_those_of_the_source_under_the_labels_of_the_manifest() -> No
 
 
 def table(header: str = "file,new", delimiter: str = ",", prefix: str = "", quote: str = "") -> str:
-    lines = [
-        f"{quote}{prefix}{file}{quote}{delimiter}{quote}{label}{quote}" for file, label in ROWS
-    ]
+    rows = [(f"{quote}{prefix}{file}{quote}", f"{quote}{label}{quote}") for file, label in ROWS]
+    lines = map(delimiter.join, rows)
     return "\n".join([*([header] if header else []), *lines, ""])
 
 

@@ -48,9 +48,7 @@ def test_watch_gets_every_epoch_once_it_is_saved_and_can_stop(signs: Path, tmp_p
         ({"augment": ("nope",)}, "augment must be one of"),
     ],
 )
-def test_wrong_settings_are_named(
-    settings: dict, message: str, signs: Path, tmp_path: Path
-) -> None:
+def test_wrong_settings_are_told(settings: dict, message: str, signs: Path, tmp_path: Path) -> None:
     with pytest.raises(SiglumError, match=message):
         lab.train(f"folder:{signs}", tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()

@@ -24,9 +24,7 @@ def images() -> Tensor:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentations_repeat_with_the_seed_and_preserve_shape_and_range(
-    name: str, images: Tensor
-) -> None:
+def test_augmentations_repeat_with_a_seed_and_keep_the_shape(name: str, images: Tensor) -> None:
     augmentation = AUGMENTATIONS[name]
     first = augmentation(images, seeded(0))
 

@@ -41,9 +41,7 @@ def grid(make_run: MakeRun) -> Comparison:
     return compare_runs(variants)
 
 
-def test_the_page_holds_everything_and_refers_to_nothing_outside(
-    grid: Comparison, tmp_path: Path
-) -> None:
+def test_the_page_has_everything_and_nothing_from_outside(grid: Comparison, tmp_path: Path) -> None:
     study = StudyFile(
         question="a question?", hypotheses=("we expect x",), answers=("yes",), note="a note"
     )

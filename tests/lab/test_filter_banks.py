@@ -59,9 +59,7 @@ def test_masks_are_the_published_ones() -> None:
     ("model", "key", "channels"),
     [("cnn", "conv1", 1), ("resnet18", "conv1", 1), ("patch_transformer", "embed", 3)],
 )
-def test_a_bank_replaces_the_first_filters_alone(
-    name: str, model: str, key: str, channels: int
-) -> None:
+def test_a_bank_replaces_the_first_filters(name: str, model: str, key: str, channels: int) -> None:
     torch.manual_seed(0)
     network = models.build(model, 3, channels, 32)
     before = {k: tensor.clone() for k, tensor in network.state_dict().items()}

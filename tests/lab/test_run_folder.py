@@ -213,9 +213,7 @@ def _run_process(path: Path, end: int, signs: Path) -> tuple[int | None, int]:
     return process.exitcode, count.value
 
 
-def test_killed_at_file_operations_and_resumed_gives_the_same_bytes(
-    signs: Path, tmp_path: Path
-) -> None:
+def test_killed_while_writing_and_resumed_gives_equal_bytes(signs: Path, tmp_path: Path) -> None:
     """A sample of the operations, the first ones included, in which a run comes into being."""
     load_data(TrainConfig(data=f"folder:{signs}"))  # packs the images in the cache
     code, total = _run_process(tmp_path / "whole", 0, signs)

@@ -129,9 +129,7 @@ def test_failed_trials_are_listed_and_lose(tmp_path: Path, signs: Path, machine:
         ('"linear"', '"linear"\nprune = true', "search.prune needs the strategy tpe or gp."),
     ],
 )
-def test_a_search_that_breaks_a_rule_is_refused(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_a_search_with_mistakes_fails(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         read(tmp_path, TEXT.format(signs="signs").replace(old, new))
 

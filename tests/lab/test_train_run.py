@@ -14,7 +14,7 @@ from siglum.errors import ConfigError, RunError, Stopped
 from siglum.lab.device import Device
 from siglum.lab.run_folder import CHECKPOINTS, Run
 from siglum.lab.train_run import load_data, resume, train
-from siglum.lab.training_loop import Epoch, evaluate
+from siglum.lab.training_loop import DivergedError, Epoch, evaluate
 
 
 def stop_after(count: int) -> Callable[[object], bool]:
@@ -138,6 +138,14 @@ def test_a_network_that_fails_leaves_its_name_free(
         resume(stopped, machine)
 
 
+def test_a_first_epoch_that_diverges_leaves_its_name_free(
+    tmp_path: Path, tiny_config: TrainConfig, machine: Device
+) -> None:
+    with pytest.raises(DivergedError):
+        train(changed(tiny_config, lr=1e30), tmp_path / "run", machine)
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_a_batch_size_of_the_user_is_refused(
     tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:
@@ -171,9 +179,7 @@ def test_resume_is_bit_identical(tmp_path: Path, tiny_run: Run, machine: Device)
     assert not (run.path / "resume").exists()
 
 
-def test_resuming_with_other_images_is_refused(
-    tmp_path: Path, signs: Path, machine: Device
-) -> None:
+def test_a_run_of_other_images_is_not_resumed(tmp_path: Path, signs: Path, machine: Device) -> None:
     shutil.copytree(signs, tmp_path / "set")
     config = TrainConfig(data=f"folder:{tmp_path / 'set'}", epochs=3, batch_size=16)
     run = stopped_run(config, tmp_path / "run", machine, 1)

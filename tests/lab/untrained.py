@@ -73,12 +73,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         )
         rate = asdict(stats.wilson(int(right.sum()), len(right)))
         loss = stats.negative_log_likelihood(log_probs, labels)
-        result: dict[str, Any] = {
-            "parameters": parameters,
-            "epochs": len(way),
-            "best_epoch": len(way),
-        }
-        result |= {"seconds": 2.0 * len(way), "finished": "", part: {**rate, "loss": loss}}
+        result: dict[str, Any] = {"parameters": parameters, "epochs": len(way)}
+        result |= {"best_epoch": len(way), "seconds": 2.0 * len(way), "finished": ""}
+        result[part] = {**rate, "loss": loss}
         run.finish(result, {f"{part}_log_probs": log_probs, f"{part}_labels": labels})
         return run
 

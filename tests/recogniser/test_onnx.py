@@ -67,7 +67,7 @@ def test_a_network_that_computes_too_much_is_refused_unopened() -> None:
     assert "computes too much: " in refusal(products(4000, 4000))
 
 
-def test_a_network_with_shapes_that_cannot_be_inferred_is_stopped(
+def test_a_network_of_unknown_shapes_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """400 products of 1500 x 1500 would take many times the limit."""

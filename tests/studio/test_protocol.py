@@ -152,9 +152,7 @@ def test_a_class_has_an_output(client: Client) -> None:
     assert client.post("/api/redo", {"event": state["redo"]["event"]})["state"]["undo"]
 
 
-def test_a_mistake_is_named_at_once_and_the_analysis_follows(
-    client: Client, studio: Studio
-) -> None:
+def test_a_mistake_is_named_before_the_analysis(client: Client, studio: Studio) -> None:
     """Confusions and suggestions come with the change, the rest within seconds."""
     ids = client.teach(4)
     odd = client.draw(ids["cross"], draw("ring", 50))
@@ -204,7 +202,7 @@ def photo(*kinds: str, format: str = "JPEG", seed: int = 3) -> bytes:
     return file.getvalue()
 
 
-def test_photos_of_one_sign_of_a_page_and_of_paper_are_predicted(
+def test_photos_of_a_sign_of_a_page_and_of_paper_are_predicted(
     taught: tuple[Client, Ids],
 ) -> None:
     client, ids = taught

@@ -183,9 +183,7 @@ def test_a_smuggled_request_meets_all_rules(port: int) -> None:
     assert b"two signs" in first and second.startswith(b"400")
 
 
-def test_a_large_body_is_refused_before_it_is_sent(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_body_is_refused_before_sending(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "DRAIN_SECONDS", 0.3)
     lines = (ORIGIN, JSON, "Content-Length: 99999999999")
     answer = exchange(port, get(TEST, *lines, method="POST"))
@@ -215,9 +213,7 @@ def test_a_slow_body_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("start", ["", "GET / HTTP/1.1\r\nHost: "], ids=["nothing", "a part"])
-def test_a_slow_head_is_given_up(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, start: str
-) -> None:
+def test_a_slow_head_is_ended(studio: Studio, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
     monkeypatch.setattr(app, "HEAD_SECONDS", 1)
     with serving(studio, listen("127.0.0.1", 0)) as port:
         assert exchange(port, start, "", pause=2.5) == Response(0, {}, b"")
@@ -272,7 +268,7 @@ def test_without_the_token_nothing_is_served_and_with_it_all(shared: tuple[int, 
     assert exchange(port, post(f"/?token={token}", ORIGIN, JSON)).status == 403
 
 
-def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(
+def test_the_token_becomes_a_cookie_for_no_script_or_other_site(
     shared: tuple[int, str],
 ) -> None:
     port, token = shared

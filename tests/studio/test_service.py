@@ -210,7 +210,7 @@ def test_a_process_killed_in_the_middle_loses_no_request(own: tuple[Client, Any]
         assert [other.result()[0] for other in others] == [200] * 20
 
 
-def test_processes_that_always_die_are_an_error_and_the_next_request_works(
+def test_processes_that_die_are_an_error_but_requests_go_on(
     own: tuple[Client, Any],
 ) -> None:
     client, kill = own

@@ -205,6 +205,7 @@ def _import(name: str) -> type[nn.Module]:
     spec = importlib.util.spec_from_file_location(f"network {Path(file).stem}", file)
     assert spec is not None and spec.loader is not None, file
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # for dataclasses
+    before = {*sys.modules}
     sys.path.insert(0, folder := str(Path(file).resolve().parent))
     try:
         spec.loader.exec_module(module)
@@ -214,6 +215,10 @@ def _import(name: str) -> type[nn.Module]:
     finally:
         with suppress(ValueError):
             sys.path.remove(folder)
+        for new in {*sys.modules} - before:  # a network elsewhere may have such neighbours
+            path, origin = Path(folder, *new.split(".")), getattr(sys.modules[new], "__file__", "")
+            if origin in (f"{path}.py", str(path / "__init__.py")):
+                del sys.modules[new]
     model = getattr(module, class_name, None)
     if not (isinstance(model, type) and issubclass(model, nn.Module)):
         raise ConfigError(f"model must name a torch module in {file}, got {class_name!r}.")

@@ -93,9 +93,8 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         var, mean = torch.var_mean(input.float(), [0, *range(2, input.ndim)], correction=0)
         var, mean = var.double(), mean.double()  # the variance of all is a difference of sums
         count = torch.full_like(mean, input.numel() / len(mean))
-        count, mean, square = _Sum.apply(
-            torch.stack([count, count * mean, count * (var + mean**2)])
-        )
+        sums = torch.stack([count, count * mean, count * (var + mean**2)])
+        count, mean, square = _Sum.apply(sums)
         mean, square = mean / count, square / count
         var = square - mean**2
         with torch.no_grad():

@@ -120,9 +120,7 @@ def test_settings_of_steps_are_ignored_with_a_warning(
     assert (run.config.epochs, run.config.augment) == (1, ())
 
 
-def test_a_stopped_fit_is_resumed(
-    tiny_config: TrainConfig, machine: Device, tmp_path: Path
-) -> None:
+def test_a_stopped_fit_resumes(tiny_config: TrainConfig, machine: Device, tmp_path: Path) -> None:
     """Killed before the state was saved, or after."""
     config = TrainConfig(data=tiny_config.data, test=tiny_config.test, model="knn")
     whole = train(config, tmp_path / "whole", machine)

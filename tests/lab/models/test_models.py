@@ -142,6 +142,21 @@ def test_an_own_network_is_imported_from_its_file(tmp_path: Path) -> None:
         models.build(f"{file}:Mine", 3)
 
 
+def test_networks_in_two_folders_have_neighbours_of_one_name(tmp_path: Path) -> None:
+    for size in (2, 3):
+        folder = tmp_path / str(size)
+        (folder / "parts").mkdir(parents=True)
+        (folder / "sizes.py").write_text(f"SIZE = {size}")
+        (folder / "parts" / "__init__.py").write_text("from sizes import SIZE\n")
+        code = "from torch.nn import Linear\nfrom parts import SIZE\nclass Net(Linear):\n"
+        code += "    def __init__(self):\n        super().__init__(28, SIZE)\n"
+        (folder / "net.py").write_text(
+            f"{code}    def forward(self, x):\n        return super().forward(x[:, 0, 0])\n"
+        )
+
+        assert models.build(f"{folder}/net.py:Net", size).out_features == size
+
+
 def test_an_own_network_may_have_no_arguments_and_reshape_with_view(
     tmp_path: Path, tiny_config: TrainConfig, machine: Device
 ) -> None:

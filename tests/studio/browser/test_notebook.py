@@ -51,9 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.communicate()
 
 
-def test_the_pad_answers_in_jupyterlab_and_its_strokes_are_in_the_kernel(
-    browser: Any, lab: str
-) -> None:
+def test_the_pad_answers_in_jupyterlab_and_the_kernel_has_strokes(browser: Any, lab: str) -> None:
     from playwright import sync_api
 
     context = browser.new_context(viewport={"width": 1280, "height": 1000})

@@ -78,9 +78,7 @@ def test_kill_loses_no_drawing(visit: Visit, folder: Path) -> None:
     assert on_disk(folder) == ["ladder", "zig", "zig"]
 
 
-def test_a_refused_drawing_waits_for_a_decision(
-    waiting: Waiting, folder: Path, backbone: Any
-) -> None:
+def test_a_refused_drawing_waits_for_you(waiting: Waiting, folder: Path, backbone: Any) -> None:
     user, port = waiting
     with closing(Studio(folder, backbone)) as studio:
         (label,) = studio.store.add_classes(["zig"])
@@ -120,9 +118,7 @@ def test_a_waiting_drawing_goes_to_its_own_set_only(
     assert on_disk(folder) == ["zig"]
 
 
-def test_a_page_with_an_old_token_sends_later(
-    waiting: Waiting, folder: Path, backbone: Any
-) -> None:
+def test_a_page_with_an_old_token_waits(waiting: Waiting, folder: Path, backbone: Any) -> None:
     user, port = waiting
     with studio_at(folder, backbone, port, token="the-second") as new_url:
         reconnect(user.page)
