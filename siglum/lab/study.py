@@ -33,7 +33,6 @@ from siglum.lab.models import NetworkError, file_digest
 from siglum.lab.run_folder import CONFIG, FAILURE, Run, check_free, find_runs
 from siglum.lab.search import OptunaTrials, Point, Pruning, Range, Search
 from siglum.lab.train_run import Watch, load_data, resume, split_images, train
-from siglum.lab.training_loop import DivergedError
 
 PARENT, OPTIONS = "parents.", "model_options"
 OUT_OF_FOLD = "out-of-fold.npz"
@@ -385,7 +384,7 @@ def run_cell(
         except Stopped:
             if not cell.is_pruned:
                 raise Stopped(STOPPED.format(cell.path.parent)) from None
-        except (DivergedError, NetworkError) as error:
+        except NetworkError as error:
             write_atomic(cell.path / FAILURE, json.dumps(str(error)) + "\n")
     return True
 

@@ -268,8 +268,7 @@ def train(
         try:
             return _continue(run, state, data, device, watch)
         except Exception as error:
-            broken = isinstance(error, models.NetworkError | training_loop.DivergedError)
-            useless = state.counters.step == 0 or broken
+            useless = state.counters.step == 0 or isinstance(error, models.NetworkError)
             if useless and distributed.rank() == 0 and not (path / STATE).exists():
                 shutil.rmtree(path, ignore_errors=True)  # nothing to resume: the name stays free
             raise

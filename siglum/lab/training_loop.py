@@ -25,13 +25,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from siglum import stats
 from siglum.config import Preprocess, TrainConfig
-from siglum.errors import ConfigError, SiglumError
+from siglum.errors import ConfigError
 from siglum.images.imageset import ImageSet
 from siglum.images.shards import Shards
 from siglum.images.splits import Indices
 from siglum.lab import distributed
 from siglum.lab.augment import AUGMENTATIONS, Augmentation, augment
 from siglum.lab.device import Device
+from siglum.lab.models import NetworkError
 from siglum.lab.models.layers import Fitted
 
 EVALUATE_VALUES = 1_000_000  # input values per batch in evaluation
@@ -146,7 +147,7 @@ class TrainState:
         return self.model if self.average is None else self.average.module
 
 
-class DivergedError(SiglumError):
+class DivergedError(NetworkError):
     """The loss became NaN or infinite, or an output NaN."""
 
 

@@ -216,6 +216,7 @@ def draw_search(comparison: Comparison) -> list[Plot]:
     for name in ("trial", *texts):
         figure, axes = plots.new_axes(460, 232)
         axes.set(ylim=(max(low - 0.02, 0), min(y.max() + 0.02, 1)), xlabel=name)
+        axes.set_ylabel(f"axis starts at {percent(max(low - 0.02, 0))}" if low > 0.02 else "")
         axes.yaxis.set_major_formatter(PercentFormatter(1, None, " %"))
         if name == "trial":
             x = pd.Series(range(1, len(y) + 1), y.index)
@@ -263,8 +264,9 @@ def _draw_costs(costs: pd.DataFrame, label: str) -> Figure:
     if len(ticks) < 3:
         ticks = [v for v in MaxNLocator(4).tick_values(bottom, top) if bottom < v < top]
     axes.set_yticks(ticks, [f"{100 * tick:.4g} %" for tick in ticks])
-    steps = (1,) if costs.x.max() > 50 * costs.x.min() else (1, 2, 5)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    ratio = costs.x.max() / costs.x.min()
+    steps = LogLocator(subs=(1,) if ratio > 50 else (1, 2, 5))
+    axes.xaxis.set_major_locator(steps if ratio > 8 else MaxNLocator(4))
     axes.xaxis.set_major_formatter(EngFormatter() if label == "parameters" else "{x:,g}")
     axes.minorticks_off()
     if len(costs) > MAX_LABELS:
